@@ -1,0 +1,427 @@
+"""The extension module: the byte path in Rust. See ARCHITECTURE.md for which thread calls what.
+
+Everything here is private; the public classes that inherit a hot method say so in their own docstrings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, final
+
+_Buffer = bytes | bytearray | memoryview | str | None
+_Headers = Sequence[tuple[str, bytes | str | None]] | Mapping[str, bytes | str | None] | None
+
+def build_info() -> dict[str, str]:
+    """`{"profile": "release"|"quick"|"debug", "version": …, "rustc": …, "abi": "abi3-py311"}`."""
+
+# ---- the I/O thread ------------------------------------------------------------------------------------------------
+
+@final
+class Io:
+    """Handle of the one I/O thread of this process. Made by the engine; all methods are called by the engine thread."""
+
+    @staticmethod
+    def start() -> Io:
+        """Start the I/O thread. It blocks all signals, never takes the GIL and ends with `shutdown`."""
+
+    def fileno(self) -> int:
+        """Readable while events wait: the engine's loop watches it."""
+
+    def drain(self) -> list[tuple[Any, ...]]:
+        """Take the connection events since the last call and silence the bell (call it BEFORE the flows' drains).
+
+        `("connected", conn)` · `("response", conn, token, frame: bytes)` (frame starts at the correlation id) ·
+        `("lost", conn, kind: str, message: str, tokens: list[int])` once per connection, tokens of its unanswered
+        control requests; kind is connect|eof|io|request_timeout|protocol|closed ·
+        `("beat", beat, frame: bytes)` an answer whose error code is not 0 · `("beat_missed", beat, message)`.
+        """
+
+    def connect(
+        self,
+        ip: str,
+        port: int,
+        *,
+        timeout: float,
+        send_buffer_bytes: int,
+        receive_buffer_bytes: int,
+        frame_cap_bytes: int,
+    ) -> int:
+        """Begin a TCP connection to a numeric address; returns its id at once."""
+
+    def request(self, conn: int, token: int, frame: bytes, *, timeout: float, expects_response: bool = True) -> None:
+        """Write a control request. `frame` as `protocol.headers.encode_request` makes it; the correlation id is set here.
+
+        Its deadline passing poisons the connection. On a connection that is gone: nothing is written, and the token
+        comes back in a `lost` event.
+        """
+
+    def beat(
+        self, conn: int, frame: bytes, *, interval: float, timeout: float, error_offset: int
+    ) -> int:
+        """Send `frame` every `interval` seconds, the first one an interval from now, until `beat_stop`.
+
+        The i16 at `error_offset` of the response frame (counted from the correlation id) is compared with 0.
+        """
+
+    def beat_stop(self, beat: int) -> None: ...
+    def close(self, conn: int) -> None:
+        """Close the connection; `lost` with kind closed follows."""
+
+    def statistics(self) -> dict[str, int]: ...
+    def shutdown(self, timeout: float) -> bool:
+        """Close everything and end the thread; False if it did not end in time."""
+
+# ---- waiting -------------------------------------------------------------------------------------------------------
+
+@final
+class LoopBridge:
+    """Wakes futures of one asyncio loop from native threads without the GIL. One per event loop."""
+
+    def __init__(self) -> None: ...
+    def fileno(self) -> int:
+        """For `loop.add_reader`."""
+
+    def dispatch(self) -> None:
+        """The reader callback: resolves (set_result(None)) every future whose wake came, skipping done ones."""
+
+def bridge_for_loop(loop: asyncio.AbstractEventLoop) -> LoopBridge:
+    """The bridge of this loop, made and registered on first use (kept in a weak map by `ottla.engine.bridge`)."""
+
+# ---- producing -----------------------------------------------------------------------------------------------------
+
+@final
+class ProduceFlow:
+    """Accumulator and produce flow of one producer: what the engine and the outbox talk to."""
+
+    def __init__(
+        self,
+        io: Io | None,
+        *,
+        client_id: str,
+        acks: int,
+        idempotent: bool,
+        transactional_id: str | None,
+        codec: int,
+        level: int | None,
+        linger: float,
+        batch_bytes: int,
+        request_bytes: int,
+        buffer_bytes: int,
+        in_flight: int,
+        request_timeout: float,
+        delivery_timeout: float,
+        max_block: float,
+        return_successes: bool,
+        return_errors: bool,
+    ) -> None:
+        """`io=None`: no thread drives it (tests and the bare-call benchmark drive it by hand)."""
+
+    # tables that Python gives
+    def set_topic(self, topic: str, topic_id: bytes, partitions: int, available: Sequence[int]) -> None:
+        """Metadata of a topic came or changed. Messages that waited for it are partitioned now, in order."""
+
+    def fail_topic(self, topic: str, kind: str, code: int, message: str) -> int:
+        """Fail what waits for the topic's metadata (outcome not_written); returns how many messages."""
+
+    def set_identity(self, producer_id: int, epoch: int) -> None:
+        """No batch is drained before this when idempotent."""
+
+    def attach(self, conn: int, api_version: int) -> None:
+        """A connection in the produce role is ready; it belongs to this flow until it is lost."""
+
+    def route(self, topic: str, partition: int, conn: int) -> None:
+        """Let the partition flow over this connection. Only for a partition that neither flows nor is held."""
+
+    def hold(self, topic: str, partition: int) -> None:
+        """Stop draining the partition (its leader moved); `held` follows when nothing of it is in flight."""
+
+    def release(
+        self,
+        topic: str,
+        partition: int,
+        decisions: Sequence[tuple[Any, ...]],
+        conn: int | None,
+        identity: tuple[int, int, int] | None = None,
+    ) -> None:
+        """End a hold.
+
+        decisions: one per batch of the `held` event, in order: `("retry",)` same bytes and sequence ·
+        `("fail", kind, code, message, outcome)` · `("fail_records", {index: message}, code)` per-record errors: the
+        named records fail with not_written, the rest is rebuilt and retried as a new batch · `("split",)` ·
+        `("written", base_offset)` (-1: unknown). conn: where it flows next; None: it is unrouted until `route`.
+        identity: (producer_id, epoch, next_sequence): re-sequence every retried batch from next_sequence.
+        """
+
+    def drain(self) -> list[tuple[Any, ...]]:
+        """Take the events since the last call.
+
+        `("topic", name)` messages wait for metadata · `("wanted", topic, partition)` batches wait and there is no
+        route · `("held", topic, partition, cause, batches)` cause: answer|lost:<kind>:<message>|asked|expired;
+        batches: list of dicts {base_sequence, records, bytes, attempts, sent (bool), expired (bool), code (int|None:
+        no answer), base_offset, log_start_offset, error_message, record_errors: list[(index, message)],
+        leader: (id, epoch)|None, node: (host, port)|None, age: float} ·
+        `("failed", topic, partition, records, kind, code, message, outcome)` for the log ·
+        `("throttled", conn, throttle_ms)`.
+        """
+
+    def requeue_bound(self) -> int:
+        """Bytes accepted and not yet resolved."""
+
+    def abort_all(self, kind: str, code: int, message: str) -> int:
+        """Fail everything that is not resolved: not_written where it never left, else unknown. Returns the count."""
+
+    def statistics(self) -> dict[str, Any]: ...
+
+class Delivery:
+    """What became of one message. Made by `send` only. Not tracked by the collector, 64 bytes at most."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def key(self) -> Any: ...
+    @property
+    def value(self) -> Any: ...
+    @property
+    def headers(self) -> Any: ...
+    @property
+    def metadata(self) -> Any: ...
+    @property
+    def partition(self) -> int | None:
+        """None until it is chosen."""
+
+    @property
+    def offset(self) -> int | None:
+        """None until written; -1 where the broker does not tell (acks=0, a duplicate that was already there)."""
+
+    @property
+    def timestamp_ms(self) -> int: ...
+    @property
+    def outcome(self) -> str | None:
+        """None while pending, then "written", "not_written" or "unknown"."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """The failure without waiting; None while pending or when written."""
+
+    def done(self) -> bool: ...
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the outcome: `RecordMetadata`, or raises the failure, or `ottla.errors.Timeout`."""
+
+    def exception(self, timeout: float | None = None) -> BaseException | None: ...
+    def add_done_callback(self, callback: Any, /) -> None:
+        """`callback(delivery)` on the dispatcher thread once resolved; at once queued there when already done."""
+
+    def __await__(self) -> Iterator[Any]: ...
+
+@final
+class Deliveries:
+    """The outcomes of one `send_many`: one object for all."""
+
+    def __len__(self) -> int: ...
+    def done(self) -> bool: ...
+    def result(self, timeout: float | None = None) -> Deliveries:
+        """Wait for all; raises the first failure."""
+
+    def __await__(self) -> Iterator[Any]: ...
+    @property
+    def offsets(self) -> list[int | None]: ...
+    @property
+    def failed(self) -> list[tuple[int, BaseException]]: ...
+    def __getitem__(self, index: int) -> Delivery: ...
+    def __iter__(self) -> Iterator[Delivery]: ...
+
+class ProducerBase:
+    """The hot methods of `ottla.Producer`: hand-made, no Python frame in front."""
+
+    def _bind(self, flow: ProduceFlow) -> None: ...
+    def send(
+        self,
+        topic: str,
+        value: _Buffer = None,
+        key: _Buffer = None,
+        headers: _Headers = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        metadata: object = None,
+    ) -> Delivery: ...
+    def send_nowait(
+        self,
+        topic: str,
+        value: _Buffer = None,
+        key: _Buffer = None,
+        headers: _Headers = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        metadata: object = None,
+    ) -> Delivery: ...
+    def send_many(
+        self, topic: str, values: Iterable[_Buffer], keys: Iterable[_Buffer] | None = None
+    ) -> Deliveries: ...
+    def _flush(self, timeout: float | None) -> bool:
+        """Seal everything accepted so far, wait until it is resolved; False when the time ran out."""
+
+    def _stop_accepting(self) -> None:
+        """From here `send` raises `ottla.errors.Closed`."""
+
+    def _end_outcomes(self) -> None:
+        """`_take_outcomes` returns [] once drained."""
+
+    def _take_outcomes(self, failed: bool, limit: int, timeout: float | None) -> list[Delivery] | None:
+        """Resolved deliveries for `successes()` / `errors()`; None: time ran out; []: ended."""
+
+    def _counts(self) -> tuple[int, int, int]:
+        """(delivered, failed as not written, unknown) messages so far."""
+
+class AsyncProducerBase:
+    """As `ProducerBase` for event loops: what can wait returns an awaitable."""
+
+    def _bind(self, flow: ProduceFlow) -> None: ...
+    def send(
+        self,
+        topic: str,
+        value: _Buffer = None,
+        key: _Buffer = None,
+        headers: _Headers = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        metadata: object = None,
+    ) -> Any:
+        """Awaitable of a Delivery; done at once while the buffer has room."""
+
+    def send_nowait(
+        self,
+        topic: str,
+        value: _Buffer = None,
+        key: _Buffer = None,
+        headers: _Headers = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        metadata: object = None,
+    ) -> Delivery: ...
+    def send_many(
+        self, topic: str, values: Iterable[_Buffer], keys: Iterable[_Buffer] | None = None
+    ) -> Any: ...
+    def _flush(self, timeout: float | None) -> Any: ...
+    def _stop_accepting(self) -> None: ...
+    def _end_outcomes(self) -> None: ...
+    def _take_outcomes(self, failed: bool, limit: int, timeout: float | None) -> Any: ...
+    def _counts(self) -> tuple[int, int, int]: ...
+
+# ---- consuming -----------------------------------------------------------------------------------------------------
+
+@final
+class FetchFlow:
+    """Fetch flow and inbox of one consumer."""
+
+    def __init__(
+        self,
+        io: Io | None,
+        *,
+        client_id: str,
+        rack: str,
+        isolation: int,
+        min_bytes: int,
+        max_bytes: int,
+        partition_bytes: int,
+        max_wait: float,
+        request_timeout: float,
+        buffer_bytes: int,
+        decompressed_bytes: int,
+        check_crcs: bool,
+    ) -> None: ...
+
+    # tables that Python gives (engine thread)
+    def attach(self, conn: int, api_version: int) -> None: ...
+    def assign(self, topic: str, topic_id: bytes, partition: int) -> None:
+        """Make the partition known, neither positioned nor flowing."""
+
+    def unassign(self, topic: str, partition: int) -> None:
+        """Forget it, with everything of it that waits in the inbox. Nothing of it is handed over after this returns."""
+
+    def position(self, topic: str, partition: int, offset: int, leader_epoch: int) -> None:
+        """Set the position (assignment or seek): what was fetched for an earlier one is never handed over."""
+
+    def route(self, topic: str, partition: int, conn: int, current_leader_epoch: int) -> None:
+        """Let it flow over this connection from its position."""
+
+    def hold(self, topic: str, partition: int) -> None: ...
+    def pause(self, topic: str, partition: int) -> None: ...
+    def resume(self, topic: str, partition: int) -> None: ...
+    def drain(self) -> list[tuple[Any, ...]]:
+        """`("held", topic, partition, cause, code, fetch_offset, leader: (id, epoch)|None, node|None)` cause:
+        answer|lost:<kind>:<message> · `("watermarks"…)` is not an event: see `partition_state`."""
+
+    def fail(self, topic: str, partition: int, error: BaseException) -> None:
+        """Queue an error that the next take of the partition raises, once."""
+
+    def close(self) -> None:
+        """Wakes every taker; from here `take` raises `ottla.errors.Closed`."""
+
+    # callers
+    def take(
+        self, limit: int, timeout: float | None, only: tuple[str, int] | None = None
+    ) -> Records | None:
+        """Wait for records, partitions in rotation; None when time ran out or `wakeup`/stop came."""
+
+    def take_async(self, limit: int, timeout: float | None, only: tuple[str, int] | None = None) -> Any:
+        """The same as an awaitable of the running loop."""
+
+    def wakeup(self) -> None:
+        """Make current takers return None."""
+
+    def end(self, topic: str, partition: int) -> None:
+        """Takers of only this partition return None from now on (its claim ended)."""
+
+    def positions(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """(next offset to hand over, leader epoch) of every positioned partition."""
+
+    def partition_state(self, topic: str, partition: int) -> dict[str, int | bool]:
+        """high_watermark, last_stable_offset, log_start_offset, position, buffered_records, paused, flowing."""
+
+    def statistics(self) -> dict[str, Any]: ...
+
+class Record:
+    """One record. 32 bytes, not tracked by the collector; keeps its batch alive until `detach`."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp_ms(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> list[tuple[str, bytes | None]]: ...
+    @property
+    def leader_epoch(self) -> int: ...
+    def detach(self) -> Record: ...
+
+class Records:
+    """Records of one poll: holds batches; `Record` objects are made when looked at."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Record]: ...
+    def __getitem__(self, index: int) -> Record: ...
+    def values(self) -> list[bytes | None]: ...
+    def keys(self) -> list[bytes | None]: ...
+    def offsets(self) -> list[int]: ...
+    def by_partition(self) -> dict[tuple[str, int], Records]: ...
+    def next_offsets(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """(offset after the last record, leader epoch) per partition: what a commit of all of them says."""
+
+class ConsumerBase:
+    """The hot iteration of `ottla.Consumer`: `__next__` hands over one record after another without a Python frame."""
+
+    def _bind(self, flow: FetchFlow) -> None: ...
+    def __iter__(self) -> ConsumerBase: ...
+    def __next__(self) -> Record:
+        """Next record; asks `self._refill() -> Records | None` when the current records are used up (None: stop)."""
+
+    def _in_hand(self) -> tuple[str, int, int] | None:
+        """(topic, partition, offset) of the record handed out last and not yet followed by another call."""
