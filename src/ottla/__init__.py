@@ -1,0 +1,128 @@
+"""Ottla: a complete Apache Kafka client for Python, synchronous and asyncio, its hot path in Rust.
+
+Names are loaded when they are first used, so `import ottla` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ottla._native import Delivery as Delivery
+    from ottla._native import Record as Record
+    from ottla._native import Records as Records
+    from ottla.api._async.consumer import AsyncConsumer as AsyncConsumer
+    from ottla.api._async.group import AsyncConsumerGroup as AsyncConsumerGroup
+    from ottla.api._async.group import AsyncConsumerGroupHandler as AsyncConsumerGroupHandler
+    from ottla.api._async.producer import AsyncProducer as AsyncProducer
+    from ottla.api._sync.consumer import Consumer as Consumer
+    from ottla.api._sync.group import ConsumerGroup as ConsumerGroup
+    from ottla.api._sync.group import ConsumerGroupHandler as ConsumerGroupHandler
+    from ottla.api._sync.producer import Producer as Producer
+    from ottla.errors import AuthenticationFailed as AuthenticationFailed
+    from ottla.errors import BufferFull as BufferFull
+    from ottla.errors import Closed as Closed
+    from ottla.errors import CommitFailed as CommitFailed
+    from ottla.errors import ConfigError as ConfigError
+    from ottla.errors import ConnectionLost as ConnectionLost
+    from ottla.errors import DecodeError as DecodeError
+    from ottla.errors import DeliveryTimeout as DeliveryTimeout
+    from ottla.errors import Error as Error
+    from ottla.errors import ForkedClient as ForkedClient
+    from ottla.errors import KafkaError as KafkaError
+    from ottla.errors import MessageTooLarge as MessageTooLarge
+    from ottla.errors import NoBrokersAvailable as NoBrokersAvailable
+    from ottla.errors import OffsetOutOfRange as OffsetOutOfRange
+    from ottla.errors import ProducerFenced as ProducerFenced
+    from ottla.errors import Timeout as Timeout
+    from ottla.errors import TlsError as TlsError
+    from ottla.errors import TransactionAborted as TransactionAborted
+    from ottla.errors import UnsupportedVersion as UnsupportedVersion
+    from ottla.message import CloseReport as CloseReport
+    from ottla.message import Header as Header
+    from ottla.message import Message as Message
+    from ottla.message import OffsetAndMetadata as OffsetAndMetadata
+    from ottla.message import OffsetAndTimestamp as OffsetAndTimestamp
+    from ottla.message import RecordMetadata as RecordMetadata
+    from ottla.message import TopicPartition as TopicPartition
+    from ottla.observe.log import log_to_stderr as log_to_stderr
+
+ACKS_NONE = 0
+"""`acks`: the broker answers nothing; a message counts as delivered when the socket took it."""
+ACKS_LEADER = 1
+"""`acks`: the leader has written it."""
+ACKS_ALL = -1
+"""`acks`: every in-sync replica has it (the default)."""
+OFFSET_OLDEST = "earliest"
+"""`auto_offset_reset`: start at the oldest record there is."""
+OFFSET_NEWEST = "latest"
+"""`auto_offset_reset`: start with what is written from now on (the default)."""
+
+_HOMES = {
+    "_native": ("Delivery", "Record", "Records"),
+    "api._async.consumer": ("AsyncConsumer",),
+    "api._async.group": ("AsyncConsumerGroup", "AsyncConsumerGroupHandler"),
+    "api._async.producer": ("AsyncProducer",),
+    "api._sync.consumer": ("Consumer",),
+    "api._sync.group": ("ConsumerGroup", "ConsumerGroupHandler"),
+    "api._sync.producer": ("Producer",),
+    "errors": (
+        "AuthenticationFailed",
+        "BufferFull",
+        "Closed",
+        "CommitFailed",
+        "ConfigError",
+        "ConnectionLost",
+        "DecodeError",
+        "DeliveryTimeout",
+        "Error",
+        "ForkedClient",
+        "KafkaError",
+        "MessageTooLarge",
+        "NoBrokersAvailable",
+        "OffsetOutOfRange",
+        "ProducerFenced",
+        "Timeout",
+        "TlsError",
+        "TransactionAborted",
+        "UnsupportedVersion",
+    ),
+    "message": (
+        "CloseReport",
+        "Header",
+        "Message",
+        "OffsetAndMetadata",
+        "OffsetAndTimestamp",
+        "RecordMetadata",
+        "TopicPartition",
+    ),
+    "observe.log": ("log_to_stderr",),
+}
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ACKS_ALL",
+    "ACKS_LEADER",
+    "ACKS_NONE",
+    "OFFSET_NEWEST",
+    "OFFSET_OLDEST",
+    *sorted(_HOME_OF),
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ottla' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"ottla.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

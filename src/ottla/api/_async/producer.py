@@ -1,0 +1,197 @@
+"""The producer as the user sees it: message in, delivery out."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ottla._native import AsyncProducerBase, Delivery
+from ottla.client import ProducerClient
+from ottla.config import producer_config
+from ottla.engine.twins import in_background_async, outcome_async, wait_async
+from ottla.errors import ConfigError, Timeout
+from ottla.message import CloseReport
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from ottla.message import RecordMetadata
+
+_OUTCOMES_AT_ONCE = 1000
+"""How many deliveries a reader of `successes()` or `errors()` takes from the queue in one go."""
+
+
+class AsyncProducer(AsyncProducerBase):
+    """Sends messages to Kafka and proves what happened to every one of them.
+
+    `send` hands a message over and returns its `Delivery`; batching, compression, retries and the network are the
+    I/O thread's work. By default messages are written with acks=all and idempotence: in the order of the calls per
+    partition, once each, whatever fails in between. Every accepted message gets exactly one outcome (`written`,
+    `not_written` or `unknown`) at the latest `delivery_timeout_ms` plus one second after it was accepted.
+
+        async with ottla.AsyncProducer("localhost:9092") as producer:
+            delivery = await producer.send("orders", b"value", key=b"k")
+            print(await delivery)
+
+    Args:
+        bootstrap_servers: "host:port", several with commas or as a list; one that can be reached is enough.
+        config: Producer options by Kafka's names with underscores (`linger_ms=5`) or dots (`**{"linger.ms": 5}`); see
+            the configuration reference.
+
+    Raises:
+        ConfigError: Every problem of the configuration at once; nothing was started.
+
+    Threads: `send` and all else may be called from any thread or event loop; the order per partition is call order.
+    """
+
+    def __init__(self, bootstrap_servers: str | list[str] | None = None, **config: Any) -> None:
+        parsed = producer_config(bootstrap_servers, config)
+        self._config = parsed
+        self._client = ProducerClient(parsed)
+        self._bind(self._client.flow)
+        self._report: CloseReport | None = None
+        self._written: deque[Delivery] = deque()
+        self._failed: deque[Delivery] = deque()
+
+    async def send_and_wait(
+        self, topic: str, value: bytes | str | None = None, *args: Any, **kwargs: Any
+    ) -> RecordMetadata:
+        """Send one message and wait for its outcome: `send` and the wait for its delivery in one.
+
+        Args:
+            topic: As for `send`, like all that follow.
+            value: bytes-like, str or None.
+            args: key, headers, partition, timestamp_ms, metadata by position.
+            kwargs: The same by name.
+
+        Returns:
+            RecordMetadata: topic, partition, offset, timestamp_ms.
+
+        Raises:
+            KafkaError: The broker refused it; `.outcome` says whether it may be written.
+            DeliveryTimeout: No answer within `delivery_timeout_ms`; `.outcome` says whether it may be written.
+            BufferFull: No room within `max_block_ms`; it was not accepted.
+
+        Cancellation: Ends the wait only; an accepted message is still sent.
+        Threads: Any.
+        """
+        delivery = await self.send(topic, value, *args, **kwargs)
+        return await outcome_async(delivery)
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Send what lingers now, and wait until everything accepted before this call has its outcome.
+
+        The producer stays open. Failures do not raise here: they are in each delivery.
+
+        Args:
+            timeout: Seconds; None: as long as `delivery_timeout_ms` lets messages live.
+
+        Raises:
+            Timeout: The time ran out; what is still unresolved goes on being sent.
+
+        Cancellation: Ends the wait only.
+        Threads: Any.
+        """
+        if not await self._flush(timeout):
+            raise Timeout(f"flush: not everything was resolved within {timeout} s")
+
+    async def close(self, timeout: float = 30.0) -> CloseReport:
+        """Stop accepting, send everything, wait for every outcome, and end.
+
+        `successes()` and `errors()` end after the last outcome. What has none when the time is up gets one now:
+        `not_written` if it never left, else `unknown`. Closing again returns the same report.
+
+        Args:
+            timeout: Seconds for all of it; 0 gives up at once what is not resolved.
+
+        Returns:
+            CloseReport: how many messages were delivered, failed, or have an unknown fate, since the start.
+
+        Cancellation: The producer accepts nothing more; call again to finish closing.
+        Threads: Any; the first call does the work and others wait for it.
+        """
+        deadline = time.monotonic() + timeout
+        self._stop_accepting()
+        await self._flush(max(0.0, timeout))
+        await wait_async(self._client.shut_down(max(0.0, deadline - time.monotonic())))
+        self._end_outcomes()
+        if self._report is None:
+            self._report = CloseReport(*self._counts())
+        return self._report
+
+    def close_nowait(self, timeout: float = 30.0) -> None:
+        """Begin to close and return at once; `successes()` and `errors()` end when it is done.
+
+        Args:
+            timeout: Seconds, as for `close`.
+
+        Threads: Any.
+        """
+        self._stop_accepting()
+        in_background_async(self.close, timeout)
+
+    async def successes(self) -> AsyncIterator[Delivery]:
+        """Every written message, each exactly once, in the order of their outcomes; ends after `close`.
+
+        Needs `return_successes=True`. Unread outcomes count against `buffer_memory`, so a reader that stops reading
+        stops the senders in the end. Several readers share the outcomes between them.
+
+        Raises:
+            ConfigError: `return_successes` is not set.
+
+        Cancellation: Nothing is lost: what was not yielded is read by the next reader.
+        Threads: Any.
+        """
+        if not self._config.return_successes:
+            raise ConfigError("successes() needs return_successes=True")
+        while (delivery := await self._next_outcome(self._written, False)) is not None:
+            yield delivery
+
+    async def errors(self) -> AsyncIterator[Delivery]:
+        """Every message that failed, each exactly once, with `.error` and `.outcome`; ends after `close`.
+
+        Needs `return_errors=True`; else as `successes`.
+
+        Raises:
+            ConfigError: `return_errors` is not set.
+
+        Cancellation: Nothing is lost: what was not yielded is read by the next reader.
+        Threads: Any.
+        """
+        if not self._config.return_errors:
+            raise ConfigError("errors() needs return_errors=True")
+        while (delivery := await self._next_outcome(self._failed, True)) is not None:
+            yield delivery
+
+    async def _next_outcome(self, ready: deque[Delivery], failed: bool) -> Delivery | None:
+        """The next outcome for a reader, None at the end. `ready` is shared by all readers, so what one took is not lost."""
+        while True:
+            try:
+                return ready.popleft()
+            except IndexError:
+                deliveries = await self._take_outcomes(failed, _OUTCOMES_AT_ONCE, None)
+            if deliveries is not None and not deliveries:
+                return None
+            ready.extend(deliveries or ())
+
+    def statistics(self) -> dict[str, Any]:
+        """What the producer counts right now: messages, bytes, batches, requests. Threads: any."""
+        return self._client.statistics()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        state = "open" if self._report is None else f"closed: {self._report}"
+        return f"<AsyncProducer {self._config.client_id!r} {state}>"

@@ -1,0 +1,114 @@
+"""Where engine, cluster and roles are put together; owns the order of start, flush and close.
+
+A client belongs to one public object (`Producer`, `Consumer`, …) and is all that this object calls. Public methods run
+on the caller's thread or event loop; what they need of the engine goes through tickets.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ottla import errors
+from ottla.cluster.backoff import Backoff
+from ottla.cluster.cluster import Cluster
+from ottla.engine.thread import Engine
+from ottla.observe.log import logger
+from ottla.producer.accumulator import make_flow
+from ottla.producer.outbox import Outbox
+
+if TYPE_CHECKING:
+    from ottla.config import ProducerConfig
+    from ottla.engine.bridge import Ticket
+
+_log = logger("client")
+
+
+class ProducerClient:
+    """One producer's engine side."""
+
+    def __init__(self, config: ProducerConfig) -> None:
+        self.config = config
+        self._engine = Engine.acquire()
+        self.flow = make_flow(self._engine.io, config)
+        self._cluster = Cluster(config, self._engine)
+        self._outbox = Outbox(
+            self._engine, self._cluster, self.flow, config, self._acquire_identity
+        )
+        self._closing: Ticket[None] | None = None
+        self._engine.call(self._start)
+        self._engine.watch_exit(self, self.undelivered)
+
+    # ---- start -----------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        self._outbox.start()
+        self._engine.spawn(self._run(), "producer start")
+
+    async def _run(self) -> None:
+        """Reach the cluster and get the producer id, for as long as it takes: what is sent meanwhile waits or expires."""
+        backoff = Backoff(self.config.retry_backoff_ms, self.config.retry_backoff_max_ms)
+        attempts = 0
+        while True:
+            try:
+                await self._cluster.start()
+                break
+            except errors.Error as error:
+                attempts += 1
+                _log.warning("the cluster cannot be reached (attempt %d): %s", attempts, error)
+                await self._engine.sleep(backoff.delay(attempts))
+        if self.config.enable_idempotence:
+            producer_id, epoch = await self._acquire_identity()
+            self._outbox.identity_given(producer_id, epoch)
+
+    async def _acquire_identity(self) -> tuple[int, int]:
+        """A producer id of the cluster (KIP-98), asked for until there is one."""
+        from ottla.protocol.messages.init_producer_id import InitProducerIdRequest
+
+        backoff = Backoff(self.config.retry_backoff_ms, self.config.retry_backoff_max_ms)
+        attempts = 0
+        while True:
+            reason: str
+            try:
+                response = await self._cluster.request(
+                    InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60_000)
+                )
+                if response.error_code == 0:
+                    return response.producer_id, response.producer_epoch
+                error = errors.from_native("broker", response.error_code, "", None, None, None)
+                if not getattr(error, "retriable", False):
+                    self.flow.abort_all("broker", response.error_code, "no producer id")
+                    _log.error("the broker gives no producer id: %s", error)
+                reason = str(error)
+            except errors.Error as error:
+                reason = str(error)
+            attempts += 1
+            _log.warning("no producer id yet (attempt %d): %s", attempts, reason)
+            await self._engine.sleep(backoff.delay(attempts))
+
+    # ---- end -------------------------------------------------------------------------------------------------------
+
+    def undelivered(self) -> int:
+        """Bytes accepted whose outcome is not known yet."""
+        return self.flow.requeue_bound()
+
+    def shut_down(self, timeout: float) -> Ticket[None]:
+        """Give up what is not resolved, close the connections and let the engine go. Every call gets the same ticket."""
+        if self._closing is None:
+            self._closing = self._engine.call(self._shut_down, timeout)
+        return self._closing
+
+    async def _shut_down(self, timeout: float) -> None:
+        started = time.monotonic()
+        given_up = self.flow.abort_all("closed", 0, "the producer was closed before the broker answered")
+        if given_up:
+            _log.error("closed with %d messages not resolved", given_up)
+        self._outbox.stop()
+        await self._cluster.close()
+        _log.debug("producer closed in %.3f s", time.monotonic() - started)
+        self._engine.unwatch_exit(self)
+        self._engine.release()
+
+    def statistics(self) -> dict[str, Any]:
+        """What the flow counts."""
+        return self.flow.statistics()

@@ -1,0 +1,109 @@
+"""The plain values that go in and out: messages, places, outcomes.
+
+First and last station of the data's way. Everything here is immutable, made and owned by the caller, and imports
+nothing but the standard library's light parts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+Header = tuple[str, bytes | None]
+"""One record header: name and value. Names may repeat; order is kept."""
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+class OffsetAndMetadata(NamedTuple):
+    """A position to commit: the offset of the next record to read, and what the committer wants remembered with it."""
+
+    offset: int
+    """Offset of the next record that a reader starting here gets."""
+    leader_epoch: int = -1
+    """Leader epoch of the record before it, -1 where unknown (KIP-320)."""
+    metadata: str = ""
+    """Free text that comes back with `committed`."""
+
+
+class OffsetAndTimestamp(NamedTuple):
+    """Answer of `offsets_for_times`: the first record at or after a time."""
+
+    offset: int
+    timestamp_ms: int
+    """Its timestamp, milliseconds since the epoch, UTC."""
+    leader_epoch: int = -1
+
+
+class RecordMetadata(NamedTuple):
+    """Where a message was written."""
+
+    topic: str
+    partition: int
+    offset: int
+    """-1 where the broker does not tell: acks=0, or a retry that found the record already there."""
+    timestamp_ms: int
+    """Of the message, or of the append where the topic's timestamps are LogAppendTime; milliseconds since the epoch, UTC."""
+
+
+class CloseReport(NamedTuple):
+    """What `close` can prove: every message that was ever accepted is in exactly one of the three counts."""
+
+    delivered: int
+    """Written, as the broker said (with acks=0: handed to the socket)."""
+    failed: int
+    """Certainly not written."""
+    unknown: int
+    """May or may not be written: bytes had left and no answer came."""
+
+
+class Message:
+    """One message for `send_many`, where messages of several topics or with headers go in one call.
+
+    Args:
+        topic: Name of the topic.
+        value: bytes-like, str (sent as UTF-8) or None (a tombstone in a compacted topic).
+        key: As value; None: no key.
+        headers: Pairs of name and value; names may repeat.
+        partition: None: the partitioner chooses.
+        timestamp_ms: Milliseconds since the epoch, UTC; None: the time of the call that accepts it.
+        metadata: Any object; comes back with the outcome and is never sent.
+    """
+
+    __slots__ = ("headers", "key", "metadata", "partition", "timestamp_ms", "topic", "value")
+
+    def __init__(
+        self,
+        topic: str,
+        value: bytes | bytearray | memoryview | str | None = None,
+        *,
+        key: bytes | bytearray | memoryview | str | None = None,
+        headers: list[tuple[str, bytes | str | None]] | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        metadata: Any = None,
+    ) -> None:
+        self.topic = topic
+        self.value = value
+        self.key = key
+        self.headers = headers
+        self.partition = partition
+        self.timestamp_ms = timestamp_ms
+        self.metadata = metadata
+
+    def __repr__(self) -> str:
+        return (
+            f"Message({self.topic!r}, {self.value!r}, key={self.key!r}, headers={self.headers!r}, "
+            f"partition={self.partition!r}, timestamp_ms={self.timestamp_ms!r}, metadata={self.metadata!r})"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Message):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in Message.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable parts (headers, metadata): equal, never a key

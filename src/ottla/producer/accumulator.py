@@ -1,0 +1,46 @@
+"""Makes the accumulator of a producer from its configuration.
+
+The accumulator itself is Rust (`crates/core/src/accumulator.rs`): `send` appends to it in the caller's thread. Only
+this module of the producer knows the extension.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ottla._native import ProduceFlow
+
+if TYPE_CHECKING:
+    from ottla._native import Io
+    from ottla.config import ProducerConfig
+
+CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+"""Names of `compression`, and their number in a batch's attributes."""
+
+
+def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
+    """The accumulator and produce flow of one producer."""
+    levels = {
+        "gzip": config.compression_gzip_level,
+        "lz4": config.compression_lz4_level,
+        "zstd": config.compression_zstd_level,
+    }
+    return ProduceFlow(
+        io,
+        client_id=config.client_id,
+        acks=config.acks,
+        idempotent=config.enable_idempotence,
+        transactional_id=None,
+        codec=CODECS[config.compression],
+        level=levels.get(config.compression),
+        linger=config.linger_ms / 1000,
+        batch_bytes=config.batch_size,
+        request_bytes=config.max_request_size,
+        buffer_bytes=config.buffer_memory,
+        in_flight=config.max_in_flight_requests_per_connection,
+        request_timeout=config.request_timeout_ms / 1000,
+        delivery_timeout=config.delivery_timeout_ms / 1000,
+        max_block=config.max_block_ms / 1000,
+        return_successes=config.return_successes,
+        return_errors=config.return_errors,
+    )

@@ -1,0 +1,247 @@
+"""The outbox: keeps the partitions of one producer flowing, and decides for those that are held.
+
+Between batch and request on the data's way. Rust sends the batches of a routed partition and asks nobody; this module
+gives the routes (topic metadata, connection to the leader, producer identity) and ends the holds. It runs on the
+engine thread only; the decisions themselves are in `verdict`, which is pure.
+
+References: KIP-98, KIP-360, KIP-480, KIP-951; Java: Sender, RecordAccumulator, TransactionManager.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ottla import errors
+from ottla.cluster.backoff import Backoff
+from ottla.observe.log import logger
+from ottla.producer.identity import Identities
+from ottla.producer.verdict import Held, Verdict, judge
+from ottla.protocol.error_codes import ErrorCode
+from ottla.protocol.messages.produce import ProduceRequest
+from ottla.wire.connection import Role
+
+if TYPE_CHECKING:
+    from ottla._native import ProduceFlow
+    from ottla.cluster.cluster import Cluster
+    from ottla.cluster.metadata import MetadataSnapshot
+    from ottla.config import ProducerConfig
+    from ottla.engine.thread import Engine
+    from ottla.wire.connection import Connection
+
+_log = logger("outbox")
+
+_HOPELESS_TOPIC = frozenset({ErrorCode.INVALID_TOPIC_EXCEPTION, ErrorCode.TOPIC_AUTHORIZATION_FAILED})
+"""Answers about a topic that no waiting mends: what waits for it fails at once."""
+
+
+class Outbox:
+    """Routes and holds of one producer. Engine thread only."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        cluster: Cluster,
+        flow: ProduceFlow,
+        config: ProducerConfig,
+        acquire_identity: Callable[[], Any],
+    ) -> None:
+        self._engine = engine
+        self._cluster = cluster
+        self._flow = flow
+        self._config = config
+        self._acquire_identity = acquire_identity
+        self._identities = Identities()
+        self._wanted_topics: set[str] = set()
+        self._routes: dict[tuple[str, int], tuple[int, int]] = {}
+        """(topic, partition) -> (node id, leader epoch) that it was routed by."""
+        self._attached: dict[int, int] = {}
+        """node id -> id of the connection that the flow owns."""
+        self._routing: set[tuple[str, int]] = set()
+        """Partitions for which a task is finding a route right now."""
+        self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
+        self._closed = False
+
+    # ---- events ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to serve the flow's events."""
+        self._cluster.listen(self._metadata_changed)
+        self._engine.add_drain(self.drain)
+
+    def stop(self) -> None:
+        """No event is served from here."""
+        self._closed = True
+        self._engine.remove_drain(self.drain)
+        self._cluster.unlisten(self._metadata_changed)
+
+    def drain(self) -> None:
+        """Serve what the flow has told since the last time."""
+        for event in self._flow.drain():
+            kind = event[0]
+            if kind == "topic":
+                self._want_topic(event[1])
+            elif kind == "wanted":
+                self._route_soon(event[1], event[2])
+            elif kind == "held":
+                self._held(Held(*event[1:]))
+            elif kind == "failed":
+                self._report_failure(*event[1:])
+            elif kind == "throttled":
+                _log.info("connection %d is throttled by the broker for %d ms", event[1], event[2])
+
+    def identity_given(self, producer_id: int, epoch: int) -> None:
+        """The broker gave this producer its id: the flow may drain."""
+        self._identities.given(producer_id, epoch)
+        self._flow.set_identity(producer_id, epoch)
+
+    # ---- topics ----------------------------------------------------------------------------------------------------
+
+    def _want_topic(self, topic: str) -> None:
+        self._wanted_topics.add(topic)
+        if not self._tell_topic(self._cluster.snapshot, topic):
+            self._cluster.want_topics([topic])
+            self._spawn(self._await_topic(topic), f"topic {topic}")
+
+    async def _await_topic(self, topic: str) -> None:
+        """Ask until the topic's metadata is there or can never come; the flow itself expires what waits too long."""
+        attempts = 0
+        while not self._closed and not self._tell_topic(self._cluster.snapshot, topic):
+            try:
+                await self._cluster.refresh(f"topic {topic} is not known yet")
+            except errors.Error as error:
+                _log.warning("metadata of topic %s could not be had: %s", topic, error)
+            if self._tell_topic(self._cluster.snapshot, topic):
+                return
+            attempts += 1
+            await asyncio.sleep(self._backoff.delay(attempts))
+
+    def _tell_topic(self, snapshot: MetadataSnapshot, topic: str) -> bool:
+        """Give the flow the topic's partitions; True where nothing more is to be waited for."""
+        known = snapshot.topic(topic)
+        if known is not None and known.partitions:
+            available = [p.partition for p in known.partitions.values() if p.leader >= 0]
+            self._flow.set_topic(topic, known.topic_id, len(known.partitions), available)
+            return True
+        code = snapshot.topic_error(topic)
+        if code in _HOPELESS_TOPIC:
+            self._wanted_topics.discard(topic)
+            count = self._flow.fail_topic(topic, "broker", int(code), f"topic {topic!r}")
+            _log.error("%d messages to topic %s failed: %s", count, topic, ErrorCode(code).name)
+            return True
+        return False
+
+    def _metadata_changed(self, old: MetadataSnapshot, new: MetadataSnapshot, _changes: object) -> None:
+        """Follow leaders: a partition that flows to a node that no longer leads it is held, and released to the new one."""
+        for topic in self._wanted_topics:
+            if new.topic(topic) is not None:
+                self._tell_topic(new, topic)
+        for (topic, partition), (node_id, epoch) in list(self._routes.items()):
+            known = new.partition(topic, partition)
+            if known is None or known.leader < 0:
+                continue
+            if known.leader != node_id and known.leader_epoch >= epoch:
+                del self._routes[(topic, partition)]
+                self._flow.hold(topic, partition)
+
+    # ---- routes ----------------------------------------------------------------------------------------------------
+
+    def _route_soon(self, topic: str, partition: int) -> None:
+        key = (topic, partition)
+        if key not in self._routing and not self._closed:
+            self._routing.add(key)
+            self._spawn(self._route(topic, partition), f"route of {topic}-{partition}")
+
+    async def _route(self, topic: str, partition: int) -> None:
+        try:
+            connection, node_id, epoch = await self._leader_connection(topic, partition)
+            if self._closed:
+                return
+            self._identities.current(topic, partition)
+            self._routes[(topic, partition)] = (node_id, epoch)
+            self._flow.route(topic, partition, connection.id)
+        finally:
+            self._routing.discard((topic, partition))
+
+    async def _leader_connection(self, topic: str, partition: int) -> tuple[Connection, int, int]:
+        """The produce connection to the partition's leader, however long that takes: the flow expires what waits."""
+        attempts = 0
+        while True:
+            known = self._cluster.snapshot.partition(topic, partition)
+            if known is not None and known.leader >= 0:
+                try:
+                    connection = await self._cluster.connection(known.leader, Role.PRODUCE)
+                    self._attach(known.leader, connection)
+                    return connection, known.leader, known.leader_epoch
+                except errors.Error as error:
+                    _log.warning("no connection to the leader of %s-%d (node %d): %s", topic, partition, known.leader, error)
+            try:
+                await self._cluster.refresh(f"{topic}-{partition} has no leader that can be reached")
+            except errors.Error as error:
+                _log.warning("metadata could not be had: %s", error)
+            attempts += 1
+            await asyncio.sleep(self._backoff.delay(attempts))
+
+    def _attach(self, node_id: int, connection: Connection) -> None:
+        """Hand the connection to the flow, once."""
+        if self._attached.get(node_id) != connection.id:
+            self._attached[node_id] = connection.id
+            self._flow.attach(connection.id, connection.version_for(ProduceRequest))
+
+    # ---- holds -----------------------------------------------------------------------------------------------------
+
+    def _held(self, held: Held) -> None:
+        self._routes.pop((held.topic, held.partition), None)
+        verdict = judge(held, idempotent=self._config.enable_idempotence)
+        for note in verdict.notes:
+            _log.warning("%s-%d: %s", held.topic, held.partition, note)
+        if held.cause.startswith("lost") and held.batches:
+            _log.warning(
+                "%s-%d: connection %s with %d batches in flight; they go again under their sequences",
+                held.topic, held.partition, held.cause, len(held.batches),
+            )  # fmt: skip
+        self._spawn(self._release(held, verdict), f"release of {held.topic}-{held.partition}")
+
+    async def _release(self, held: Held, verdict: Verdict) -> None:
+        """End the hold at once, so that what failed is known; the partition gets its route after the backoff."""
+        topic, partition = held.topic, held.partition
+        if verdict.leader is not None:
+            node_id, epoch = verdict.leader
+            self._cluster.apply_leader_hint(topic, partition, node_id, epoch, verdict.node)
+        elif verdict.refresh:
+            self._cluster.refresh_soon(f"{topic}-{partition} is held: {held.cause}")
+        identity = await self._identity_for(topic, partition) if verdict.bump else None
+        if self._closed:
+            return
+        self._routing.add((topic, partition))
+        try:
+            self._flow.release(topic, partition, verdict.decisions, None, identity)
+            if verdict.backoff:
+                attempts = max(batch["attempts"] for batch in held.batches)
+                await asyncio.sleep(self._backoff.delay(attempts))
+        except BaseException:
+            self._routing.discard((topic, partition))
+            raise
+        await self._route(topic, partition)
+
+    async def _identity_for(self, topic: str, partition: int) -> tuple[int, int, int]:
+        """The identity under which a partition starts anew: the next epoch, or a new producer id at the last one."""
+        following = self._identities.bump(topic, partition)
+        if following is None:
+            producer_id, epoch = await self._acquire_identity()
+            self.identity_given(producer_id, epoch)
+            following = self._identities.bump(topic, partition) or self._identities.base
+        return (following.producer_id, following.epoch, 0)
+
+    # ---- the rest --------------------------------------------------------------------------------------------------
+
+    def _report_failure(
+        self, topic: str, partition: int, records: int, kind: str, code: int, message: str, outcome: str
+    ) -> None:
+        """A failure that nobody may be looking at is at least in the log."""
+        error = errors.from_native(kind, code, message, topic, partition, outcome)
+        _log.error("%d messages to %s-%d failed (%s): %s", records, topic, partition, outcome, error)
+
+    def _spawn(self, coroutine: Any, name: str) -> None:
+        self._engine.spawn(coroutine, name)

@@ -1,0 +1,168 @@
+"""What is to become of the batches of a held partition: the decisions of the outbox, as pure functions.
+
+A partition is held after anything out of the ordinary, once nothing of it is in flight. Each of its unresolved
+batches then has an answer or none, and this module says how each goes on. Nothing here waits, looks at a clock or
+touches a socket. References: KIP-98, KIP-126, KIP-360, KIP-467, KIP-951; Java: Sender.completeBatch,
+TransactionManager.canRetry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ottla.protocol.error_codes import ErrorCode
+
+Decision = tuple[Any, ...]
+"""As `ProduceFlow.release` takes them: ("retry",), ("split",), ("written", offset), ("fail", …), ("fail_records", …)."""
+
+NOT_WRITTEN = "not_written"
+UNKNOWN = "unknown"
+
+_MOVED = frozenset(
+    {
+        ErrorCode.NOT_LEADER_OR_FOLLOWER,
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+        ErrorCode.UNKNOWN_TOPIC_ID,
+        ErrorCode.INCONSISTENT_TOPIC_ID,
+        ErrorCode.LEADER_NOT_AVAILABLE,
+        ErrorCode.FENCED_LEADER_EPOCH,
+        ErrorCode.UNKNOWN_LEADER_EPOCH,
+        ErrorCode.KAFKA_STORAGE_ERROR,
+        ErrorCode.REPLICA_NOT_AVAILABLE,
+        ErrorCode.NETWORK_EXCEPTION,
+    }
+)
+"""Codes after which the metadata of the topic may be stale."""
+
+_RETRIED = _MOVED | {
+    ErrorCode.CORRUPT_MESSAGE,
+    ErrorCode.REQUEST_TIMED_OUT,
+    ErrorCode.NOT_ENOUGH_REPLICAS,
+    ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    ErrorCode.THROTTLING_QUOTA_EXCEEDED,
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+}
+
+_IDENTITY_LOST = frozenset(
+    {
+        ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+        ErrorCode.UNKNOWN_PRODUCER_ID,
+        ErrorCode.INVALID_PRODUCER_EPOCH,
+        ErrorCode.INVALID_PRODUCER_ID_MAPPING,
+    }
+)
+"""The broker's sequence state does not fit ours: at the head of the line, only a new epoch goes on."""
+
+_MAYBE_WRITTEN = frozenset(
+    {
+        ErrorCode.UNKNOWN_SERVER_ERROR,
+        ErrorCode.REQUEST_TIMED_OUT,
+        ErrorCode.NOT_LEADER_OR_FOLLOWER,
+        ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        ErrorCode.KAFKA_STORAGE_ERROR,
+        ErrorCode.NETWORK_EXCEPTION,
+    }
+)
+"""Answers that do not exclude that the batch is in the log."""
+
+
+class Held(NamedTuple):
+    """A held partition as Rust tells it: what stopped it, and its unresolved batches in order."""
+
+    topic: str
+    partition: int
+    cause: str
+    batches: Sequence[Mapping[str, Any]]
+
+
+class Verdict(NamedTuple):
+    """How a held partition goes on."""
+
+    decisions: list[Decision]
+    """One per batch of the hold."""
+    refresh: bool
+    """Whether the topic's metadata may be stale."""
+    bump: bool
+    """Whether the retried batches need a new producer epoch, their sequences from 0."""
+    backoff: bool
+    """Whether to wait before sending again; False where nothing was wrong with the broker (a split, a leader hint)."""
+    leader: tuple[int, int] | None
+    """(node id, leader epoch) that the broker named instead of itself (KIP-951)."""
+    node: tuple[str, int] | None
+    """Where that node listens, if it said so."""
+    notes: list[str]
+    """For the log: what happened, one line per batch that does not simply go again."""
+
+
+def outcome_of(code: int, ever_unanswered: bool) -> str:
+    """Whether a batch that failed for good with this code may be in the log.
+
+    ever_unanswered: an earlier attempt of it ended without an answer, so a definite last answer proves nothing of it.
+    """
+    return UNKNOWN if ever_unanswered or code in _MAYBE_WRITTEN else NOT_WRITTEN
+
+
+def judge(held: Held, *, idempotent: bool) -> Verdict:
+    """Decide about every batch of a held partition.
+
+    The first batch that the broker refused decides whether sequences start anew: everything behind a refused batch
+    of an idempotent producer was refused too (the broker accepts no gap), so it is safe to write it under a new epoch.
+    A batch without an answer is always sent again with the sequence it had: the broker then says which it was.
+    """
+    decisions: list[Decision] = []
+    notes: list[str] = []
+    refresh = held.cause.startswith("lost") or held.cause == "asked"
+    backoff = False
+    bump = False
+    leader: tuple[int, int] | None = None
+    node: tuple[str, int] | None = None
+    for position, batch in enumerate(held.batches):
+        code = batch["code"]
+        if code is None:
+            decisions.append(("retry",))
+            continue
+        if batch["leader"] is not None and batch["leader"][0] >= 0:
+            leader, node = batch["leader"], batch["node"]
+        refresh = refresh or code in _MOVED
+        decision = _decide(batch, code, head=position == 0 or bump, idempotent=idempotent)
+        kind = decision[0]
+        if kind == "retry":
+            backoff = True
+            if code in _IDENTITY_LOST and (position == 0 or bump):
+                bump = True
+                notes.append(
+                    f"the broker answered {_name(code)} to the first batch in line (sequence "
+                    f"{batch['base_sequence']}): its {batch['records']} messages go again under a new producer epoch"
+                )
+        elif kind == "split":
+            notes.append(f"{batch['records']} messages ({batch['bytes']} bytes) are too large for one batch: split")
+        else:
+            bump = bump or (idempotent and bool(batch["sent"]))
+            notes.append(f"{batch['records']} messages failed: {_name(code)}")
+        decisions.append(decision)
+    return Verdict(decisions, refresh, bump, backoff and leader is None, leader, node, notes)
+
+
+def _decide(batch: Mapping[str, Any], code: int, *, head: bool, idempotent: bool) -> Decision:
+    """One batch that the broker answered with an error."""
+    if code in _RETRIED:
+        return ("retry",)
+    if code in _IDENTITY_LOST and idempotent:
+        return ("retry",)
+    if code == ErrorCode.MESSAGE_TOO_LARGE and batch["records"] > 1:
+        return ("split",)
+    errors = batch["record_errors"]
+    if errors and code in (ErrorCode.INVALID_RECORD, ErrorCode.INVALID_TIMESTAMP):
+        named = {index: message or batch["error_message"] or _name(code) for index, message in errors}
+        if len(named) < batch["records"]:
+            return ("fail_records", named, code)
+    outcome = outcome_of(code, batch["unanswered"])
+    return ("fail", "broker", code, batch["error_message"] or "", outcome)
+
+
+def _name(code: int) -> str:
+    try:
+        return f"{ErrorCode(code).name} ({code})"
+    except ValueError:
+        return f"error code {code}"
