@@ -1,0 +1,1 @@
+"""Kafka's wire protocol: request and response classes, headers, error codes. No I/O, no threads."""

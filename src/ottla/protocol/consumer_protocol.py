@@ -1,0 +1,62 @@
+"""The payloads that members of a classic group exchange through JoinGroup and SyncGroup: int16 version, then a body.
+
+Station: none on a message's way; used by the classic group and by brokers in tests. A reader takes a newer version by
+reading what it knows of it and leaving the rest, so that members of different age can share a group.
+References: KIP-429, KIP-792, KIP-881; Java: `ConsumerProtocol`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from ottla.errors import DecodeError
+from ottla.protocol.base import Message
+from ottla.protocol.messages.consumer_protocol import (
+    ConsumerProtocolAssignment,
+    ConsumerProtocolSubscription,
+)
+
+M = TypeVar("M", bound=Message)
+
+__all__ = [
+    "ConsumerProtocolAssignment",
+    "ConsumerProtocolSubscription",
+    "decode_assignment",
+    "decode_subscription",
+    "encode_payload",
+]
+
+
+def encode_payload(message: Message, version: int) -> bytes:
+    """Return the version as int16 and the body; raises as `Message.encode`."""
+    return version.to_bytes(2, "big", signed=True) + message.encode(version)
+
+
+def decode_subscription(payload: bytes | memoryview) -> tuple[int, ConsumerProtocolSubscription]:
+    """Read a member's subscription; return the version it was written in, too.
+
+    Raises:
+        DecodeError: The bytes are not a subscription.
+    """
+    return _decode(ConsumerProtocolSubscription, payload)
+
+
+def decode_assignment(payload: bytes | memoryview) -> tuple[int, ConsumerProtocolAssignment]:
+    """Read a member's assignment; return the version it was written in, too; empty bytes are an empty assignment.
+
+    Raises:
+        DecodeError: The bytes are not an assignment.
+    """
+    if len(payload) == 0:
+        return 0, ConsumerProtocolAssignment()
+    return _decode(ConsumerProtocolAssignment, payload)
+
+
+def _decode(cls: type[M], payload: bytes | memoryview) -> tuple[int, M]:
+    if len(payload) < 2:
+        raise DecodeError(f"{cls.NAME}: {len(payload)} bytes hold no version")
+    version = int.from_bytes(payload[:2], "big", signed=True)
+    if version < cls.MIN_VERSION:
+        raise DecodeError(f"{cls.NAME}: version {version}")
+    message, _ = cls.decode_from(payload, 2, min(version, cls.MAX_VERSION))
+    return version, message
