@@ -1,0 +1,92 @@
+"""The exception tree: what each carries, shows and survives."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from ottla import errors
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        ("delivery_timeout", errors.DeliveryTimeout),
+        ("message_too_large", errors.MessageTooLarge),
+        ("buffer_full", errors.BufferFull),
+        ("closed", errors.Closed),
+        ("timeout", errors.Timeout),
+        ("connection_lost", errors.ConnectionLost),
+        ("decode", errors.DecodeError),
+        ("forked", errors.ForkedClient),
+        ("something new", errors.Error),
+    ],
+)
+def test_native_kinds_have_their_class_and_keep_every_field(
+    kind: str, made: type[errors.Error]
+) -> None:
+    error = errors.from_native(kind, 0, "text", "orders", 3, "unknown")
+    assert type(error) is made
+    assert (error.topic, error.partition, error.outcome) == ("orders", 3, "unknown")
+    assert "text" in str(error)
+    assert "orders-3" in str(error)
+    assert "outcome unknown" in str(error)
+
+
+def test_a_partition_that_is_not_known_is_none() -> None:
+    assert errors.from_native("closed", 0, "text", "orders", -1, None).partition is None
+
+
+def test_standard_families() -> None:
+    assert issubclass(errors.Timeout, TimeoutError)
+    assert issubclass(errors.ConnectionLost, ConnectionError)
+    assert issubclass(errors.ConfigError, ValueError)
+
+
+def test_no_brokers_available_has_one_line_per_address() -> None:
+    error = errors.NoBrokersAvailable(
+        "no broker", attempts=[("a:1", "refused"), ("b:2", "time-out")]
+    )
+    assert str(error).splitlines() == ["no broker", "  a:1: refused", "  b:2: time-out"]
+
+
+def test_config_error_shows_every_problem_and_a_single_one_as_it_is() -> None:
+    both = errors.ConfigError("2 problems", problems=["one", "two"])
+    assert str(both).splitlines() == ["2 problems", "  one", "  two"]
+    single = errors.ConfigError("needs it")
+    assert (str(single), single.problems) == ("needs it", ("needs it",))
+
+
+def test_decode_error_names_the_offset() -> None:
+    error = errors.DecodeError("bad CRC", topic="orders", partition=1, offset=42)
+    assert str(error) == "bad CRC [orders-1@42]"
+
+
+def test_errors_survive_pickle_and_copy() -> None:
+    made: list[errors.Error] = [
+        errors.NoBrokersAvailable("no broker", attempts=[("a:1", "refused")]),
+        errors.ConnectionLost("reset", kind="io", address="a:1", outcome="unknown"),
+        errors.ConfigError("2 problems", problems=["one", "two"]),
+        errors.CommitFailed("no", partitions={("orders", 1): errors.Timeout("late")}),
+        errors.MessageTooLarge("big", topic="orders", partition=2, outcome="not_written"),
+        errors.Timeout("late"),
+    ]
+    for error in made:
+        for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+            assert type(twin) is type(error)
+            assert str(twin) == str(error)
+            assert repr(twin.__dict__) == repr(error.__dict__)
+
+
+def test_every_class_says_whether_it_happened() -> None:
+    classes = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, errors.Error)
+    ]
+    assert len(classes) > 15
+    for made in classes:
+        assert made.__doc__ is not None
+        assert "Did it happen?" in made.__doc__, made
