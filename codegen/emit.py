@@ -56,16 +56,29 @@ def call(indent: int, head: str, arguments: list[str]) -> list[str]:
     return [f"{pad}{head}(", *(f"{pad}    {item}," for item in arguments), f"{pad})"]
 
 
+def assignment(indent: int, target: str, value: str) -> list[str]:
+    """Return `target = value` as lines, wrapped as the formatter would."""
+    pad = " " * indent
+    line = f"{pad}{target} = {value}"
+    if len(line) <= LINE_LENGTH:
+        return [line]
+    return [f"{pad}{target} = (", f"{pad}    {value}", f"{pad})"]
+
+
 class ClassEmitter:
     """Emits one class; `layouts` and `imports` collect what the module must define before it."""
 
-    def __init__(self, struct: Struct, message: Message, layouts: dict[str, str], imports: set[str]) -> None:
+    def __init__(
+        self, struct: Struct, message: Message, layouts: dict[str, str], imports: set[str]
+    ) -> None:
         self.struct = struct
         self.message = message
         self.layouts = layouts
         self.imports = imports
         self.context = struct.context
-        self.fields = [entry for entry in struct.fields if not (entry.versions & self.context).empty]
+        self.fields = [
+            entry for entry in struct.fields if not (entry.versions & self.context).empty
+        ]
         self.flexible = condition(message.flexible, self.context)
         self.flexible_name = "flexible" if "version" in self.flexible else self.flexible
 
@@ -129,7 +142,8 @@ class ClassEmitter:
         return entry.default is None or not (entry.nullable & entry.versions & self.context).empty
 
     def remark(self, entry: Field) -> str:
-        parts = [entry.type, str(entry.versions)]
+        parts = [] if entry.struct else [entry.type]
+        parts.append(str(entry.versions))
         if not entry.nullable.empty:
             parts.append(f"nullable {entry.nullable}")
         if entry.tag is not None:
@@ -156,7 +170,7 @@ class ClassEmitter:
                 yield f"        {self.parameter(entry, annotation)},"
             yield "    ) -> None:"
         for entry in self.fields:
-            yield f"        self.{entry.name} = {self.taken(entry)}"
+            yield from assignment(8, f"self.{entry.name}", self.taken(entry))
         yield "        self._unknown_tags = None"
 
     def parameter(self, entry: Field, annotation: str) -> str:
@@ -218,7 +232,9 @@ class ClassEmitter:
 
     def groups(self) -> Iterator[tuple[str, list[Field]]]:
         """Yield the fields in wire order, together where they stand untagged in the same versions."""
-        for test, entries in groupby(self.fields, lambda entry: condition(untagged(entry), self.context)):
+        for test, entries in groupby(
+            self.fields, lambda entry: condition(untagged(entry), self.context)
+        ):
             yield test, list(entries)
 
     def defaults(self, entries: list[Field], indent: int) -> Iterator[str]:
@@ -263,13 +279,13 @@ class ClassEmitter:
         nullable = self.nullable(entry)
         start, extra = ("read_", []) if nullable == "False" else ("read_nullable_", [nullable])
         if entry.is_array:
-            return call(
-                indent, *self.array_reader(entry, head + start, place, flexible, extra)
-            )
+            return call(indent, *self.array_reader(entry, head + start, place, flexible, extra))
         if entry.struct:
             if nullable == "False":
                 return call(indent, f"{head}{entry.struct.name}._read", [*place, "version"])
-            reader = self.use("read_nullable_struct" if buf == "buf" else "read_nullable_tagged_struct")
+            reader = self.use(
+                "read_nullable_struct" if buf == "buf" else "read_nullable_tagged_struct"
+            )
             return call(indent, head + reader, [*place, "version", f"{entry.struct.name}._read"])
         if entry.is_fixed:
             layout = self.layout([entry])
@@ -348,7 +364,9 @@ class ClassEmitter:
 
     def write_gated(self, test: str, entries: list[Field]) -> Iterator[str]:
         """Write fields that only some versions have here; a set field that the version lacks is refused."""
-        refused = [e for e in entries if not e.ignorable and condition(e.versions, self.context) != "True"]
+        refused = [
+            e for e in entries if not e.ignorable and condition(e.versions, self.context) != "True"
+        ]
         if test != "False":
             yield f"        if {test}:"
             yield from self.write_run(entries, 12)
@@ -420,7 +438,9 @@ class ClassEmitter:
             test = condition(entry.tagged & entry.versions, self.message.flexible & self.context)
             set_test = self.is_set(entry)
             if test != "True":
-                set_test = f"{test} and ({set_test})" if " or " in set_test else f"{test} and {set_test}"
+                set_test = (
+                    f"{test} and ({set_test})" if " or " in set_test else f"{test} and {set_test}"
+                )
             yield f"{pad}if {set_test}:"
             yield f"{pad}    tags[{entry.tag}] = payload = bytearray()"
             yield from self.write_one(entry, len(pad) + 4, "payload", "True")

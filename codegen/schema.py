@@ -145,14 +145,17 @@ def snake_case(name: str) -> str:
     return name + "_" if keyword.iskeyword(name) else name
 
 
-def load(schema: dict[str, Any], clashes: frozenset[str] = frozenset()) -> Message:
+def load(
+    schema: dict[str, Any], clashes: frozenset[str] = frozenset(), prefix: str = ""
+) -> Message:
     """Read one schema file.
 
     Args:
         schema: The parsed JSON.
-        clashes: Struct names that the other direction of the same API uses too; they get the direction as prefix.
+        clashes: Struct names that another message of the same module uses too.
+        prefix: What tells the structs of `clashes` apart, such as "Request".
     """
-    return _Loader(schema, clashes).load()
+    return _Loader(schema, dict.fromkeys(clashes, prefix)).load()
 
 
 def struct_names(schema: dict[str, Any]) -> set[str]:
@@ -168,9 +171,9 @@ def struct_names(schema: dict[str, Any]) -> set[str]:
 
 
 class _Loader:
-    def __init__(self, schema: dict[str, Any], clashes: frozenset[str]) -> None:
+    def __init__(self, schema: dict[str, Any], prefixes: dict[str, str]) -> None:
         self.schema = schema
-        self.prefix = {name: schema["type"].capitalize() for name in clashes}
+        self.prefixes = prefixes
         self.common = {entry["name"]: entry for entry in schema.get("commonStructs", [])}
         self.structs: dict[str, Struct] = {}
 
@@ -198,7 +201,7 @@ class _Loader:
         if entry is None:
             entry = self.common[name]
             declared = Versions.parse(entry["versions"])
-        made = Struct(self.prefix.get(name, "") + name, name, [], declared)
+        made = Struct(self.prefixes.get(name, "") + name, name, [], declared)
         self.structs[name] = made
         made.fields = [self.field(inner) for inner in entry["fields"]]
         return made
@@ -255,7 +258,9 @@ def _spread_context(struct: Struct) -> None:
     for entry in struct.fields:
         if entry.struct:
             seen = entry.struct.context
-            entry.struct.context = seen.cover(struct.context & entry.versions & entry.struct.declared)
+            entry.struct.context = seen.cover(
+                struct.context & entry.versions & entry.struct.declared
+            )
             if entry.struct.context != seen:
                 _spread_context(entry.struct)
 

@@ -171,7 +171,12 @@ APIS: dict[int, Api] = {
     91: Api("AlterShareGroupOffsets", "alter_share_group_offsets", 0, 0, 0, False),
     92: Api("DeleteShareGroupOffsets", "delete_share_group_offsets", 0, 0, 0, False),
     93: Api(
-        "StreamsGroupTopologyDescriptionUpdate", "streams_group_topology_description_update", 0, 0, 0, False
+        "StreamsGroupTopologyDescriptionUpdate",
+        "streams_group_topology_description_update",
+        0,
+        0,
+        0,
+        False,
     ),
     94: Api("UnregisterController", "unregister_controller", 0, 0, 0, False),
 }

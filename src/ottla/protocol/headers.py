@@ -110,9 +110,7 @@ def decode_response(cls: type[M], version: int, frame: bytes | memoryview) -> tu
     return header.correlation_id, message
 
 
-def _check_end(
-    cls: type[Message], version: int, frame: bytes | memoryview, end: int
-) -> None:
+def _check_end(cls: type[Message], version: int, frame: bytes | memoryview, end: int) -> None:
     if end != len(frame):
         raise DecodeError(
             f"{cls.NAME} version {version}: {len(frame) - end} bytes left over at byte {end}"

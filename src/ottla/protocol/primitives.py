@@ -294,7 +294,7 @@ def read_nullable_array(
         if not nullable:
             raise _no_null(pos)
         return None, pos
-    values = []
+    values: list[Any] = []
     append = values.append
     for _ in range(count):
         value, pos = read(buf, pos, arg)

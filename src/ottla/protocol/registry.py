@@ -39,4 +39,4 @@ def response_class(api_key: int) -> type[Message]:
 
 def _class(known: Api, suffix: str) -> type[Message]:
     module = import_module(f"ottla.protocol.messages.{known.module}")
-    return cast(type[Message], getattr(module, known.name + suffix))
+    return cast("type[Message]", getattr(module, known.name + suffix))
