@@ -15,6 +15,9 @@ _Headers = Sequence[tuple[str, bytes | str | None]] | Mapping[str, bytes | str |
 def build_info() -> dict[str, str]:
     """`{"profile": "release"|"quick"|"debug", "version": …, "rustc": …, "abi": "abi3-py311"}`."""
 
+def mark_forked() -> None:
+    """For `os.register_at_fork(after_in_child=…)`: whatever was made before raises `ottla.errors.ForkedClient` here."""
+
 # ---- the I/O thread ------------------------------------------------------------------------------------------------
 
 @final
@@ -78,6 +81,9 @@ class Io:
 class LoopBridge:
     """Wakes futures of one asyncio loop from native threads without the GIL. One per event loop."""
 
+    def __len__(self) -> int:
+        """Futures that wait."""
+
     def __init__(self) -> None: ...
     def fileno(self) -> int:
         """For `loop.add_reader`."""
@@ -86,7 +92,20 @@ class LoopBridge:
         """The reader callback: resolves (set_result(None)) every future whose wake came, skipping done ones."""
 
 def bridge_for_loop(loop: asyncio.AbstractEventLoop) -> LoopBridge:
-    """The bridge of this loop, made and registered on first use (kept in a weak map by `ottla.engine.bridge`)."""
+    """The bridge of this loop, made and registered on first use, in the loop's own thread; it ends with the loop."""
+
+@final
+class Latch:
+    """A one-way gate, set once from any thread and waited for by threads and by event loops."""
+
+    def __init__(self) -> None: ...
+    def set(self) -> None: ...
+    def is_set(self) -> bool: ...
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for it (seconds; None: no limit); False when the time ran out. Ctrl-C ends the wait at once."""
+
+    def future(self) -> asyncio.Future[None]:
+        """A future of the running loop that is done once the latch is set. Cancelling it ends the wait only."""
 
 # ---- producing -----------------------------------------------------------------------------------------------------
 

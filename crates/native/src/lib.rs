@@ -1,0 +1,31 @@
+//! `ottla._native`: arguments, the hand-made hot types, GIL release, error mapping. What moves bytes is in
+//! `ottla-core` and `ottla-io`; what decides is in Python.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+mod bell;
+mod errors;
+mod fork;
+mod latch;
+mod wait;
+
+/// How this module was built; a benchmark refuses anything but a release build.
+#[pyfunction]
+fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let info = PyDict::new(py);
+    info.set_item("profile", env!("OTTLA_PROFILE"))?;
+    info.set_item("version", env!("CARGO_PKG_VERSION"))?;
+    info.set_item("rustc", env!("OTTLA_RUSTC"))?;
+    info.set_item("abi", "abi3-py311")?;
+    Ok(info)
+}
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(build_info, module)?)?;
+    fork::register(module)?;
+    wait::register(module)?;
+    latch::register(module)?;
+    Ok(())
+}

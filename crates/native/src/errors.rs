@@ -1,0 +1,41 @@
+//! The one place where a failure of the native side becomes an exception of `ottla.errors`.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+static FROM_NATIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Makes the exception for a failure told by its fields.
+///
+/// `kind` is one of broker, topic (both with `code`), delivery_timeout, message_too_large, buffer_full, closed, timeout,
+/// connection_lost, decode, forked. `outcome` is not_written, unknown, written or None. When Python cannot make it, what
+/// Python raised instead is returned, so that nothing is swallowed.
+pub fn raise(
+    py: Python<'_>,
+    kind: &str,
+    code: i16,
+    message: &str,
+    topic: Option<&str>,
+    partition: Option<i32>,
+    outcome: Option<&str>,
+) -> PyErr {
+    match exception(py, kind, code, message, topic, partition, outcome) {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(error) => error,
+    }
+}
+
+/// As `raise`, for where the exception object itself is wanted (an outcome that is looked at, not raised).
+pub fn exception<'py>(
+    py: Python<'py>,
+    kind: &str,
+    code: i16,
+    message: &str,
+    topic: Option<&str>,
+    partition: Option<i32>,
+    outcome: Option<&str>,
+) -> PyResult<Bound<'py, PyAny>> {
+    FROM_NATIVE
+        .import(py, "ottla.errors", "from_native")?
+        .call1((kind, code, message, topic, partition, outcome))
+}

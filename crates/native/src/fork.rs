@@ -1,0 +1,43 @@
+//! Fork: the child has none of the parent's threads and shares its sockets, so everything made before is dead there.
+//!
+//! The engine registers `_native.mark_forked` through `os.register_at_fork(after_in_child=…)`. Objects that own a thread,
+//! a lock that another thread may have held, or a file descriptor keep the generation in which they were made.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use pyo3::prelude::*;
+
+use crate::errors;
+
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// The number of forks between the first process and this one. An object made in another generation is not ours.
+pub fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Raises `ottla.errors.ForkedClient` if what was made in `born` belongs to a parent process.
+pub fn check(py: Python<'_>, born: u32) -> PyResult<()> {
+    if born == generation() {
+        return Ok(());
+    }
+    Err(errors::raise(
+        py,
+        "forked",
+        0,
+        "this client was made before a fork; make one in the child process",
+        None,
+        None,
+        None,
+    ))
+}
+
+/// Called in the child right after a fork: what was made before is dead here.
+#[pyfunction]
+fn mark_forked() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(mark_forked, module)?)
+}

@@ -1,0 +1,281 @@
+//! How callers sleep until the native side is done: a parked thread, or futures of an event loop.
+//!
+//! Native threads wake them through file descriptors and never take the GIL. What wakes is only a hint: a sleeper looks
+//! again at what it waits for. Owner: the thread that waits; the event loop's thread for a `LoopBridge`.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ottla_core::flow::Wake;
+use ottla_io::Notify;
+use parking_lot::Mutex;
+use pyo3::PyTraverseError;
+use pyo3::PyVisit;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use crate::fork;
+
+/// The longest sleep without a look at pending signals. A signal ends poll(2) at once; but one that another thread took,
+/// or that came between Python's look and poll, leaves only a flag behind.
+const SIGNAL_SLICE: Duration = Duration::from_millis(250);
+
+/// The sleeping place of one thread.
+struct Parker {
+    notify: Notify,
+}
+
+impl Wake for Parker {
+    fn wake(&self, _token: u64) {
+        self.notify.notify();
+    }
+}
+
+thread_local! {
+    /// With the fork generation it was made in: the child of a fork must not share the parent's descriptor.
+    static PARKER: RefCell<Option<(u32, Arc<Parker>)>> = const { RefCell::new(None) };
+}
+
+fn parker_of_this_thread() -> PyResult<Arc<Parker>> {
+    PARKER.with(|slot| {
+        let mut slot = slot.borrow_mut();
+        if let Some((generation, parker)) = &*slot
+            && *generation == fork::generation()
+        {
+            return Ok(parker.clone());
+        }
+        let parker = Arc::new(Parker {
+            notify: Notify::new()?,
+        });
+        *slot = Some((fork::generation(), parker.clone()));
+        Ok(parker)
+    })
+}
+
+/// Waits without the GIL until `ready`, or until `timeout` has passed (None: no limit); returns whether it became ready.
+///
+/// `register` runs at most once and only if it was not ready: it hands out the thread's `Wake` (the same Arc at every call
+/// in a thread) and a token (0). Whoever keeps it wakes after making `ready` true. `ready` runs with the GIL held and must
+/// not wait. Signal handlers run within the wait; what one raises (KeyboardInterrupt) ends it with that error.
+pub fn park(
+    py: Python<'_>,
+    timeout: Option<Duration>,
+    mut ready: impl FnMut() -> bool,
+    register: impl FnOnce(Arc<dyn Wake>, u64),
+) -> PyResult<bool> {
+    if ready() {
+        return Ok(true);
+    }
+    if timeout == Some(Duration::ZERO) {
+        return Ok(false);
+    }
+    // A timeout too far for the clock is no limit.
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let parker = parker_of_this_thread()?;
+    parker.notify.clear();
+    register(parker.clone(), 0);
+    loop {
+        if ready() {
+            return Ok(true);
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Ok(false);
+        }
+        let slice = left.map_or(SIGNAL_SLICE, |left| left.min(SIGNAL_SLICE));
+        py.detach(|| wait_readable(&parker.notify, slice))?;
+        parker.notify.clear();
+        py.check_signals()?;
+    }
+}
+
+/// Seconds as Python gives them. None, infinity and what exceeds the clock mean: no limit; below 0 is 0.
+pub fn duration(seconds: Option<f64>) -> PyResult<Option<Duration>> {
+    match seconds {
+        Some(seconds) if seconds.is_nan() => Err(PyValueError::new_err(
+            "timeout must be a number of seconds, not nan",
+        )),
+        Some(seconds) => Ok(Duration::try_from_secs_f64(seconds.max(0.0)).ok()),
+        None => Ok(None),
+    }
+}
+
+/// Sleeps until the descriptor is readable, a signal came or the time ran out. Which of them does not matter.
+fn wait_readable(notify: &Notify, timeout: Duration) -> std::io::Result<()> {
+    let mut poll = libc::pollfd {
+        fd: notify.fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // Rounded up: rounding down would spin through the last millisecond.
+    let millis = i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+    // SAFETY: one pollfd, valid for the call.
+    if unsafe { libc::poll(&mut poll, 1, millis) } < 0 {
+        let error = std::io::Error::last_os_error();
+        if error.kind() != std::io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// What native threads hold of a bridge: nothing of Python.
+struct LoopWake {
+    woken: Mutex<Vec<u64>>,
+    notify: Notify,
+}
+
+impl Wake for LoopWake {
+    fn wake(&self, token: u64) {
+        self.woken.lock().push(token);
+        self.notify.notify();
+    }
+}
+
+/// Wakes futures of one asyncio loop from native threads without the GIL. One per event loop.
+#[pyclass(frozen, weakref, module = "ottla._native")]
+pub struct LoopBridge {
+    wake: Arc<LoopWake>,
+    /// By token. Touched with the GIL only, and never while Python code runs.
+    futures: Mutex<HashMap<u64, Py<PyAny>>>,
+    next_token: AtomicU64,
+    generation: u32,
+}
+
+#[pymethods]
+impl LoopBridge {
+    #[new]
+    fn new() -> PyResult<Self> {
+        Ok(Self {
+            wake: Arc::new(LoopWake {
+                woken: Mutex::new(Vec::new()),
+                notify: Notify::new()?,
+            }),
+            futures: Mutex::new(HashMap::new()),
+            next_token: AtomicU64::new(1),
+            generation: fork::generation(),
+        })
+    }
+
+    fn fileno(&self) -> i32 {
+        self.wake.notify.fd()
+    }
+
+    fn dispatch(&self, py: Python<'_>) -> PyResult<()> {
+        self.wake.notify.clear();
+        let woken = std::mem::take(&mut *self.wake.woken.lock());
+        let futures: Vec<Py<PyAny>> = {
+            let mut futures = self.futures.lock();
+            let futures = woken.iter().filter_map(|token| futures.remove(token));
+            futures.collect()
+        };
+        for future in futures {
+            let future = future.bind(py);
+            if !future.call_method0("done")?.is_truthy()? {
+                future.call_method1("set_result", (py.None(),))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __len__(&self) -> usize {
+        self.futures.lock().len()
+    }
+
+    /// Loop, its reader, this bridge, a future and its loop again are a cycle for as long as a future waits.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(futures) = self.futures.try_lock() {
+            for future in futures.values() {
+                visit.call(future)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let futures = std::mem::take(&mut *self.futures.lock());
+        drop(futures);
+    }
+}
+
+impl LoopBridge {
+    /// A future of the running loop, with the `Wake` and the token that resolve it (to None, in the loop's thread).
+    ///
+    /// To be called in the loop's thread, on the bridge of that loop. Register the waker, then look once more at what is
+    /// waited for: if it is ready by then, `forget` the future. A wake with a token that is not known does nothing.
+    pub fn future<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, Arc<dyn Wake>, u64)> {
+        let future = running_loop(py)?.call_method0("create_future")?;
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        self.futures.lock().insert(token, future.clone().unbind());
+        Ok((future, self.wake.clone(), token))
+    }
+
+    /// Lets go of a future that nobody waits for any more (cancelled, timed out, resolved otherwise).
+    pub fn forget(&self, token: u64) {
+        let future = self.futures.lock().remove(&token);
+        drop(future);
+    }
+}
+
+static GET_RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static BRIDGES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// The loop that runs in this thread; RuntimeError when there is none.
+pub fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    GET_RUNNING_LOOP
+        .import(py, "asyncio", "get_running_loop")?
+        .call0()
+}
+
+/// The bridge of the loop that runs in this thread.
+pub fn bridge_for_running_loop(py: Python<'_>) -> PyResult<Bound<'_, LoopBridge>> {
+    bridge_for_loop(py, running_loop(py)?)
+}
+
+/// The bridge of this loop, made and registered on first use, in the loop's own thread.
+///
+/// Kept in a map with weak keys: it ends with its loop.
+#[pyfunction]
+#[pyo3(signature = (r#loop))]
+fn bridge_for_loop<'py>(
+    py: Python<'py>,
+    r#loop: Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, LoopBridge>> {
+    let bridges = BRIDGES
+        .get_or_try_init(py, || {
+            let made = py
+                .import("weakref")?
+                .getattr("WeakKeyDictionary")?
+                .call0()?;
+            Ok::<_, PyErr>(made.unbind())
+        })?
+        .bind(py);
+    let known = bridges.call_method1("get", (&r#loop,))?;
+    if let Ok(bridge) = known.cast_into::<LoopBridge>()
+        && bridge.get().generation == fork::generation()
+    {
+        return Ok(bridge);
+    }
+    if r#loop.call_method0("is_closed")?.is_truthy()? {
+        return Err(PyRuntimeError::new_err("Event loop is closed"));
+    }
+    let bridge = Bound::new(py, LoopBridge::new()?)?;
+    r#loop.call_method1(
+        "add_reader",
+        (bridge.get().fileno(), bridge.getattr("dispatch")?),
+    )?;
+    bridges.set_item(&r#loop, &bridge)?;
+    Ok(bridge)
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<LoopBridge>()?;
+    module.add_function(wrap_pyfunction!(bridge_for_loop, module)?)
+}
