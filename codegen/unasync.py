@@ -40,9 +40,12 @@ NAMES = {
     "wait_async": "wait",
     "in_background_async": "in_background",
     "outcome_async": "outcome",
-    "run_claims_async": "run_claims",
-    "sleep_async": "sleep",
+    "next_ring_async": "next_ring",
+    "watch_event_async": "watch_event",
+    "stop_signals_async": "stop_signals",
+    "ClaimTasks": "ClaimThreads",
     "take_async": "take",
+    "notify_async": "notify",
     "anext": "next",
     "_async": "_sync",
 }
@@ -99,7 +102,15 @@ def formatted(text: str) -> str:
     """The text as `ruff` sorts and formats it, since names of another length sort and wrap elsewhere."""
     for arguments in (["check", "--select", "I", "--fix-only", "-q"], ["format", "-q"]):
         text = subprocess.run(
-            [sys.executable, "-m", "ruff", *arguments, "--stdin-filename", "src/ottla/twin.py", "-"],
+            [
+                sys.executable,
+                "-m",
+                "ruff",
+                *arguments,
+                "--stdin-filename",
+                "src/ottla/twin.py",
+                "-",
+            ],
             input=text,
             capture_output=True,
             text=True,

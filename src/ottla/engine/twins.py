@@ -7,16 +7,31 @@ differs between them.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from ottla._native import Delivery
+    from ottla._native import Delivery, FetchFlow, Records
     from ottla.engine.bridge import Ticket
     from ottla.message import RecordMetadata
 
 T = TypeVar("T")
+
+_EVENT_LOOK_S = 0.2
+"""How often a thread that watches an event looks whether its work is over anyway."""
+
+
+class Bell(Protocol):
+    """Something that rings."""
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until it rings."""
+
+    async def wait_async(self) -> None:
+        """Wait in a task until it rings."""
+
 
 _background: set[asyncio.Task[Any]] = set()
 """Tasks that nobody else refers to: the loop itself keeps only weak references."""
@@ -54,3 +69,55 @@ def in_background_async(function: Callable[..., Coroutine[Any, Any, Any]], *args
 def in_background(function: Callable[..., Any], *args: Any) -> None:
     """Run it in a thread of its own, which does not keep the process alive."""
     threading.Thread(target=function, args=args, name="ottla-background", daemon=True).start()
+
+
+async def take_async(
+    flow: FetchFlow, limit: int, timeout: float | None, only: tuple[str, int] | None = None
+) -> Records | None:
+    """Records of the inbox, awaited."""
+    records: Records | None = await flow.take_async(limit, timeout, only)
+    return records
+
+
+def take(
+    flow: FetchFlow, limit: int, timeout: float | None, only: tuple[str, int] | None = None
+) -> Records | None:
+    """Records of the inbox, waited for by this thread."""
+    return flow.take(limit, timeout, only)
+
+
+async def notify_async(callback: Callable[..., Any], *args: Any) -> None:
+    """Call the user's callback, plain or a coroutine function, in this task."""
+    result = callback(*args)
+    if inspect.isawaitable(result):
+        await result
+
+
+def notify(callback: Callable[..., Any], *args: Any) -> None:
+    """Call the user's callback in this thread."""
+    callback(*args)
+
+
+async def next_ring_async(calls: Bell) -> None:
+    """Wait until the bell rings."""
+    await calls.wait_async()
+
+
+def next_ring(calls: Bell) -> None:
+    """Block this thread until the bell rings."""
+    calls.wait()
+
+
+async def watch_event_async(event: asyncio.Event, fire: Callable[[], None], over: Callable[[], bool]) -> None:
+    """Call `fire()` once the event is set, unless `over()` by then."""
+    await event.wait()
+    if not over():
+        fire()
+
+
+def watch_event(event: threading.Event, fire: Callable[[], None], over: Callable[[], bool]) -> None:
+    """Call `fire()` once the event is set, unless `over()` by then."""
+    while not over():
+        if event.wait(_EVENT_LOOK_S):
+            fire()
+            return

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ottla._native import AsyncProducerBase, Delivery
-from ottla.client import ProducerClient
+from ottla.client.producer import ProducerClient
 from ottla.config import producer_config
 from ottla.engine.twins import in_background_async, outcome_async, wait_async
 from ottla.errors import ConfigError, Timeout

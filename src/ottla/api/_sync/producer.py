@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ottla.config import producer_config
-from ottla.errors import ConfigError, Timeout
-
 from ottla._native import Delivery, ProducerBase
-from ottla.client import ProducerClient
+from ottla.client.producer import ProducerClient
+from ottla.config import producer_config
 from ottla.engine.twins import in_background, outcome, wait
+from ottla.errors import ConfigError, Timeout
 from ottla.message import CloseReport
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Producer(ProducerBase):
 
         with ottla.Producer("localhost:9092") as producer:
             delivery = producer.send("orders", b"value", key=b"k")
-            print(delivery)
+            print(delivery.result())
 
     Args:
         bootstrap_servers: "host:port", several with commas or as a list; one that can be reached is enough.

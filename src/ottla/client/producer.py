@@ -1,21 +1,20 @@
-"""Where engine, cluster and roles are put together; owns the order of start, flush and close.
-
-A client belongs to one public object (`Producer`, `Consumer`, …) and is all that this object calls. Public methods run
-on the caller's thread or event loop; what they need of the engine goes through tickets.
-"""
+"""One producer, put together."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
 from ottla import errors
+from ottla.client.start import start_cluster
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.cluster import Cluster
 from ottla.engine.thread import Engine
 from ottla.observe.log import logger
 from ottla.producer.accumulator import make_flow
 from ottla.producer.outbox import Outbox
+from ottla.protocol.messages.init_producer_id import InitProducerIdRequest
 
 if TYPE_CHECKING:
     from ottla.config import ProducerConfig
@@ -47,44 +46,31 @@ class ProducerClient:
 
     async def _run(self) -> None:
         """Reach the cluster and get the producer id, for as long as it takes: what is sent meanwhile waits or expires."""
-        backoff = Backoff(self.config.retry_backoff_ms, self.config.retry_backoff_max_ms)
-        attempts = 0
-        while True:
-            try:
-                await self._cluster.start()
-                break
-            except errors.Error as error:
-                attempts += 1
-                _log.warning("the cluster cannot be reached (attempt %d): %s", attempts, error)
-                await self._engine.sleep(backoff.delay(attempts))
+        await start_cluster(self._cluster, self.config)
         if self.config.enable_idempotence:
             producer_id, epoch = await self._acquire_identity()
             self._outbox.identity_given(producer_id, epoch)
 
     async def _acquire_identity(self) -> tuple[int, int]:
         """A producer id of the cluster (KIP-98), asked for until there is one."""
-        from ottla.protocol.messages.init_producer_id import InitProducerIdRequest
-
         backoff = Backoff(self.config.retry_backoff_ms, self.config.retry_backoff_max_ms)
         attempts = 0
         while True:
-            reason: str
             try:
                 response = await self._cluster.request(
                     InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60_000)
                 )
                 if response.error_code == 0:
                     return response.producer_id, response.producer_epoch
-                error = errors.from_native("broker", response.error_code, "", None, None, None)
-                if not getattr(error, "retriable", False):
-                    self.flow.abort_all("broker", response.error_code, "no producer id")
-                    _log.error("the broker gives no producer id: %s", error)
-                reason = str(error)
+                refusal = errors.for_code(response.error_code)
+                if not refusal.retriable:
+                    self.flow.abort_all("broker", response.error_code, "the broker gives no producer id")
+                reason = str(refusal)
             except errors.Error as error:
                 reason = str(error)
             attempts += 1
             _log.warning("no producer id yet (attempt %d): %s", attempts, reason)
-            await self._engine.sleep(backoff.delay(attempts))
+            await asyncio.sleep(backoff.delay(attempts))
 
     # ---- end -------------------------------------------------------------------------------------------------------
 

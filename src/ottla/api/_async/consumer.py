@@ -1,0 +1,456 @@
+"""The consumer as the user sees it, poll style: cursor in, records out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ottla.client.consumer import ConsumerClient
+from ottla.config import consumer_config
+from ottla.consumer.calls import ASSIGNED, REVOKED, Call
+from ottla.consumer.iteration import AsyncConsumerBase
+from ottla.consumer.list_offsets import EARLIEST, LATEST
+from ottla.consumer.progress import Progress
+from ottla.engine.twins import notify_async, take_async, wait_async
+from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from ottla._native import Records
+    from ottla.consumer.liveness import Tokens
+    from ottla.engine.bridge import Ticket
+
+    Listener = Callable[[list[TopicPartition]], Any]
+
+
+class AsyncConsumer(AsyncConsumerBase):
+    """Reads records from Kafka, alone (`assign`) or as a member of a group (`subscribe`).
+
+    Records are fetched ahead in the background, within `fetch_buffer_bytes`. With auto-commit (the default when there
+    is a group) only records are committed that the application has finished with: it asked for the next one, or
+    polled again.
+
+        async with ottla.AsyncConsumer("localhost:9092", group_id="g") as consumer:
+            await consumer.subscribe(["orders"])
+            async for record in consumer:
+                print(record.topic, record.partition, record.offset, record.value)
+
+    Args:
+        bootstrap_servers: "host:port", several with commas or as a list; one that can be reached is enough.
+        config: Consumer options by Kafka's names with underscores or dots; see the configuration reference.
+
+    Raises:
+        ConfigError: Every problem of the configuration at once; nothing was started.
+
+    Threads: One thread (or task) polls or iterates; the other methods may be called from any.
+    """
+
+    def __init__(self, bootstrap_servers: str | list[str] | None = None, **config: Any) -> None:
+        parsed = consumer_config(bootstrap_servers, config)
+        self._config = parsed
+        self._client = ConsumerClient(parsed)
+        self._flow = self._client.flow
+        self._bind(self._flow)
+        self._progress = Progress(self._flow, self._in_hand)
+        self._client.finished = self._progress.finished
+        self._client.calls.listen(self._flow.wakeup)
+        self._listeners: dict[str, Listener | None] = {}
+        self._topics: set[str] = set()
+        self._paused: set[TopicPartition] = set()
+        self._woken = False
+        self._closed = False
+        self._polls = 0
+        self._waiting = False
+        self._client.attention = self._attention
+
+    def _attention(self) -> Tokens:
+        return {"poll": None if self._waiting else (self._polls, self._in_hand())}
+
+    # ---- what to read --------------------------------------------------------------------------------------------------
+
+    async def subscribe(
+        self,
+        topics: Iterable[str] = (),
+        *,
+        pattern: str | None = None,
+        on_assigned: Listener | None = None,
+        on_revoked: Listener | None = None,
+        on_lost: Listener | None = None,
+    ) -> None:
+        """Read these topics as a member of the group; subscribing again replaces the topics.
+
+        The listeners observe: they get the list of partitions and run where the application polls, `on_revoked`
+        before the partitions are given up (commit there what must be), `on_lost` when they belong to somebody else
+        already.
+
+        Args:
+            topics: Names.
+            pattern: Instead of names: a regular expression for whole names; topics created later are found too.
+            on_assigned: Called after partitions were assigned.
+            on_revoked: Called before partitions are given up in a rebalance or a close.
+            on_lost: Called after partitions were lost.
+
+        Raises:
+            ConfigError: There is no `group_id`.
+
+        Cancellation: The subscription may have been taken already.
+        Threads: Any.
+        """
+        names = [topics] if isinstance(topics, str) else list(topics)
+        self._listeners = {"assigned": on_assigned, "revoked": on_revoked, "lost": on_lost}
+        self._topics = set(names)
+        await wait_async(self._client.call(self._client.subscribe, names, pattern))
+
+    async def unsubscribe(self) -> None:
+        """Leave the group after the records in hand; nothing is assigned afterwards.
+
+        Cancellation: Call again to finish.
+        Threads: The polling one.
+        """
+        await self._let_go()
+        self._topics = set()
+        await wait_async(self._client.call(self._client.unsubscribe))
+
+    async def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read exactly these partitions, outside any group's assignment. Offsets can still be committed.
+
+        Args:
+            partitions: They replace what was assigned.
+
+        Raises:
+            Error: The consumer is subscribed.
+
+        Cancellation: The assignment may have been taken already.
+        Threads: Any.
+        """
+        wanted = [TopicPartition(*tp) for tp in partitions]
+        await wait_async(self._client.call(self._client.assign, wanted))
+
+    def assignment(self) -> set[TopicPartition]:
+        """The partitions that are assigned now. Threads: any."""
+        return self._client.cursors.assigned
+
+    def subscription(self) -> set[str]:
+        """The topics that were subscribed to by name. Threads: any."""
+        return set(self._topics)
+
+    # ---- reading -------------------------------------------------------------------------------------------------------
+
+    async def poll(self, max_records: int | None = None, timeout: float | None = None) -> Records | None:
+        """Records, as soon as there are any.
+
+        Asking is the sign of life that `max_poll_interval_ms` watches, and it finishes what earlier polls returned.
+
+        Args:
+            max_records: At most so many; None: `max_poll_records`.
+            timeout: Seconds to wait; None: until there are some.
+
+        Returns:
+            Records: len, iteration, `values()`, `by_partition()`; None when the time ran out or `wakeup` was called.
+
+        Raises:
+            OffsetOutOfRange: The position of a partition is not in its log and `auto_offset_reset` is none.
+            DecodeError: A batch cannot be read; seek past it to go on.
+            KafkaError: A partition, or the group, was refused for good.
+
+        Cancellation: Nothing is lost: records that were not returned are returned by the next poll.
+        Threads: One at a time.
+        """
+        limit = self._config.max_poll_records if max_records is None else max_records
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            self._client.enter()
+            self._polls += 1
+            self._progress.before_take()
+            await self._serve()
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            self._waiting = True
+            try:
+                records = await take_async(self._flow, limit, left)
+            finally:
+                self._waiting = False
+            if records is not None:
+                return records
+            if self._woken:
+                self._woken = False
+                return None
+            if deadline is not None and time.monotonic() >= deadline:
+                return None
+
+    async def _refill(self) -> Records | None:
+        """The next records for the iteration; None ends it (the consumer was woken or closed)."""
+        if self._closed:
+            return None
+        records = await self.poll()
+        if records is not None:
+            self._progress.iterating(records)
+        return records
+
+    def wakeup(self) -> None:
+        """Make the poll that waits now, or the next one, return None. Threads: any."""
+        self._woken = True
+        self._flow.wakeup()
+
+    async def _serve(self) -> None:
+        """Run the listeners for what the group has decided meanwhile."""
+        while (call := self._client.calls.take()) is not None:
+            try:
+                await self._tell(call)
+            finally:
+                call.served()
+
+    async def _tell(self, call: Call) -> None:
+        if call.kind != ASSIGNED:
+            self._paused.difference_update(call.partitions)
+        listener = self._listeners.get(call.kind)
+        if listener is not None:
+            await notify_async(listener, call.partitions)
+
+    async def _let_go(self) -> None:
+        """The application is done with everything: finish it and tell the listener."""
+        self._progress.before_take()
+        assigned = sorted(self.assignment())
+        listener = self._listeners.get(REVOKED)
+        if assigned and self._topics and listener is not None:
+            await notify_async(listener, assigned)
+
+    # ---- positions -----------------------------------------------------------------------------------------------------
+
+    async def position(self, partition: TopicPartition, timeout: float | None = None) -> int:
+        """Offset of the next record that will be handed over.
+
+        Args:
+            partition: An assigned one.
+            timeout: Seconds to wait until it has a position; None: `default_api_timeout_ms`.
+
+        Raises:
+            Timeout: It has none yet.
+            Error: It is not assigned.
+
+        Cancellation: Ends the wait only.
+        Threads: Any.
+        """
+        tp = TopicPartition(*partition)
+        limit = self._config.default_api_timeout_ms / 1000 if timeout is None else timeout
+        await wait_async(self._client.call(self._client.cursors.wait_positioned, [tp]), limit)
+        handed = self._progress.handed()
+        return handed[tp].offset if tp in handed else self._flow.positions()[tp][0]
+
+    async def seek(self, partition: TopicPartition, offset: int | OffsetAndMetadata) -> None:
+        """Go on at this offset; what was fetched for the earlier position is not handed over any more.
+
+        Args:
+            partition: An assigned one.
+            offset: Of the next record; a number or what `committed` returned.
+
+        Raises:
+            Error: It is not assigned.
+
+        Cancellation: The position may have been set already.
+        Threads: The polling one.
+        """
+        tp = TopicPartition(*partition)
+        target = OffsetAndMetadata(offset) if isinstance(offset, int) else offset
+        await wait_async(self._client.call(self._client.cursors.seek, tp, target))
+        self._progress.moved(tp, target.offset, target.leader_epoch)
+
+    async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
+        """Go on at the oldest record. No partitions: all assigned. As `seek`."""
+        await self._seek_to_time(partitions, EARLIEST)
+
+    async def seek_to_end(self, *partitions: TopicPartition) -> None:
+        """Go on with what is written from now on. No partitions: all assigned. As `seek`."""
+        await self._seek_to_time(partitions, LATEST)
+
+    async def seek_to_timestamp(self, timestamp_ms: int, *partitions: TopicPartition) -> None:
+        """Go on at the first record of this time or later (milliseconds since the epoch, UTC), else at the end. As `seek`."""
+        await self._seek_to_time(partitions, timestamp_ms)
+
+    async def _seek_to_time(self, partitions: Iterable[TopicPartition], time_ms: int) -> None:
+        wanted = [TopicPartition(*tp) for tp in partitions] or sorted(self.assignment())
+        await wait_async(self._client.call(self._client.cursors.seek_to_time, wanted, time_ms))
+        positions = self._flow.positions()
+        for tp in wanted:
+            if tp in positions:
+                self._progress.moved(tp, *positions[tp])
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Hand over nothing of these partitions until `resume`; they stay assigned. Threads: any."""
+        for tp in partitions:
+            self._flow.pause(*tp)
+            self._paused.add(TopicPartition(*tp))
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        """Hand over records of these partitions again. Threads: any."""
+        for tp in partitions:
+            self._flow.resume(*tp)
+            self._paused.discard(TopicPartition(*tp))
+
+    def paused(self) -> set[TopicPartition]:
+        """What `pause` has stopped. Threads: any."""
+        return set(self._paused)
+
+    # ---- commits -------------------------------------------------------------------------------------------------------
+
+    async def commit(
+        self,
+        offsets: Mapping[TopicPartition, int | OffsetAndMetadata] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Commit offsets and wait until the group's coordinator has them.
+
+        Args:
+            offsets: partition -> offset of the next record to read; None: everything handed over so far, the record
+                in hand included.
+            timeout: Seconds; None: `default_api_timeout_ms`.
+
+        Raises:
+            CommitFailed: `.partitions` says which were not committed and why; the others are.
+            Timeout: No answer in time; the offsets may be committed.
+
+        Cancellation: Ends the wait only; the commit goes on.
+        Threads: Any.
+        """
+        await wait_async(self.commit_async(offsets), timeout)
+
+    def commit_async(
+        self, offsets: Mapping[TopicPartition, int | OffsetAndMetadata] | None = None
+    ) -> Ticket[None]:
+        """Begin a commit and return its ticket, which can be waited for or awaited; arguments and errors as `commit`.
+
+        Commits asked for while one is on its way go together in the next, so calling this for every record costs a
+        few requests.
+
+        Threads: Any.
+        """
+        wanted = self._progress.handed() if offsets is None else _as_offsets(offsets)
+        return self._client.call(self._client.commit, wanted)
+
+    async def committed(
+        self, *partitions: TopicPartition, timeout: float | None = None
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """What the group has committed; None where nothing is. No partitions: all assigned.
+
+        Raises:
+            KafkaError: The coordinator refused.
+            Timeout: No answer in `timeout` seconds (None: `default_api_timeout_ms`).
+
+        Cancellation: Ends the wait only.
+        Threads: Any.
+        """
+        wanted = [TopicPartition(*tp) for tp in partitions] or sorted(self.assignment())
+        return await wait_async(self._client.call(self._client.committed, wanted), timeout)
+
+    # ---- what there is -------------------------------------------------------------------------------------------------
+
+    async def beginning_offsets(
+        self, *partitions: TopicPartition, timeout: float | None = None
+    ) -> dict[TopicPartition, int]:
+        """Offset of the oldest record of each partition. Errors as `offsets_for_times`."""
+        return await self._offsets_at(partitions, EARLIEST, timeout)
+
+    async def end_offsets(
+        self, *partitions: TopicPartition, timeout: float | None = None
+    ) -> dict[TopicPartition, int]:
+        """Offset that the next record will get; with read_committed, that of the first open transaction. Errors as
+        `offsets_for_times`."""
+        return await self._offsets_at(partitions, LATEST, timeout)
+
+    async def _offsets_at(
+        self, partitions: Iterable[TopicPartition], time_ms: int, timeout: float | None
+    ) -> dict[TopicPartition, int]:
+        wanted = dict.fromkeys((TopicPartition(*tp) for tp in partitions), time_ms)
+        found = await wait_async(self._client.call(self._client.finder.find, wanted, timeout))
+        return {tp: answer.offset for tp, answer in found.items()}
+
+    async def offsets_for_times(
+        self, times_ms: Mapping[TopicPartition, int], timeout: float | None = None
+    ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
+        """The first record at or after a time in each partition; None where there is none.
+
+        Args:
+            times_ms: partition -> milliseconds since the epoch, UTC.
+            timeout: Seconds; None: `default_api_timeout_ms`.
+
+        Raises:
+            KafkaError: A partition was refused.
+            Timeout: Not every leader answered in time.
+
+        Cancellation: Ends the wait only.
+        Threads: Any.
+        """
+        wanted = {TopicPartition(*tp): time_ms for tp, time_ms in times_ms.items()}
+        found = await wait_async(self._client.call(self._client.finder.find, wanted, timeout))
+        return {
+            tp: None if answer.offset < 0 else OffsetAndTimestamp(answer.offset, answer.timestamp_ms, answer.leader_epoch)
+            for tp, answer in found.items()
+        }
+
+    async def partitions_for(self, topic: str, timeout: float | None = None) -> list[TopicPartition]:
+        """The partitions of a topic.
+
+        Raises:
+            KafkaError: There is no such topic, or it may not be seen.
+            Timeout: No answer in `timeout` seconds.
+
+        Threads: Any.
+        """
+        numbers = await wait_async(self._client.call(self._client.partitions_for, topic), timeout)
+        return [TopicPartition(topic, number) for number in numbers]
+
+    async def lag(self, timeout: float | None = None) -> dict[TopicPartition, int]:
+        """How many records each assigned partition still has ahead of the position. Errors as `offsets_for_times`."""
+        positions = self._flow.positions()
+        wanted = [TopicPartition(*tp) for tp in positions]
+        ends = await self.end_offsets(*wanted, timeout=timeout)
+        return {tp: max(0, ends[tp] - positions[tp][0]) for tp in wanted}
+
+    def statistics(self) -> dict[str, Any]:
+        """What the consumer counts right now: bytes and records fetched, buffered, handed over. Threads: any."""
+        return self._flow.statistics()
+
+    # ---- the end -------------------------------------------------------------------------------------------------------
+
+    async def close(self, timeout: float = 30.0) -> None:
+        """Finish: tell `on_revoked`, commit what is finished (with auto-commit), leave the group, disconnect.
+
+        Closing again does nothing.
+
+        Args:
+            timeout: Seconds for all of it; what is not done by then is left to the session timeout.
+
+        Cancellation: Call again to finish.
+        Threads: Any; not while another one polls (use `wakeup` first).
+        """
+        if self._closed:
+            return
+        self._closed = True
+        await self._let_go()
+        await wait_async(self._client.shut_down(timeout))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncConsumer {self._config.client_id!r} group={self._config.group_id!r} assigned={len(self.assignment())}>"
+
+
+def _as_offsets(
+    offsets: Mapping[TopicPartition, int | OffsetAndMetadata],
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {
+        TopicPartition(*tp): OffsetAndMetadata(value) if isinstance(value, int) else value
+        for tp, value in offsets.items()
+    }

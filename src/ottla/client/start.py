@@ -1,0 +1,30 @@
+"""Reaching the cluster for the first time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ottla import errors
+from ottla.cluster.backoff import Backoff
+from ottla.observe.log import logger
+
+if TYPE_CHECKING:
+    from ottla.cluster.cluster import Cluster
+    from ottla.config import CommonConfig
+
+_log = logger("client")
+
+
+async def start_cluster(cluster: Cluster, config: CommonConfig) -> None:
+    """Start the cluster, and again until it is reached: what the user does meanwhile has deadlines of its own."""
+    backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
+    attempts = 0
+    while True:
+        try:
+            await cluster.start()
+            return
+        except errors.Error as error:
+            attempts += 1
+            _log.warning("the cluster cannot be reached (attempt %d): %s", attempts, error)
+            await asyncio.sleep(backoff.delay(attempts))

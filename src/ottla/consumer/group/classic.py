@@ -1,0 +1,374 @@
+"""A member of a classic consumer group: the state machine, without I/O.
+
+`step(event)` takes what happened and returns what to do about it; the membership driver does it and feeds back how it
+went. Rebalances are eager: all partitions are given up before joining again.
+
+    UNJOINED ─Begin─▶ JOINING ─Joined─▶ PLANNING (leader) ─Planned─▶ SYNCING ─Synced─▶ STABLE
+                         ▲                  └─ SYNCING at once (follower) ─┘             │
+                         └──────────── Revoked ◀── REVOKING ◀─ rebalance, new topics ────┘
+    STABLE ─PolledTooLate─▶ STALE ─Polled─▶ JOINING          any ─Leave─▶ LEFT          any ─fatal answer─▶ FAILED
+
+References: KIP-62, KIP-134, KIP-345, KIP-394, KIP-559; Java: AbstractCoordinator, ConsumerCoordinator.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ottla.consumer.group.assignors import Member
+from ottla.message import TopicPartition
+from ottla.protocol.error_codes import ErrorCode
+
+
+class State(enum.Enum):
+    """Where the member stands."""
+
+    UNJOINED = "unjoined"
+    JOINING = "joining"
+    PLANNING = "planning"
+    SYNCING = "syncing"
+    STABLE = "stable"
+    REVOKING = "revoking"
+    STALE = "stale"
+    LEFT = "left"
+    FAILED = "failed"
+
+
+# ---- what happened ----------------------------------------------------------------------------------------------------
+
+
+class Begin(NamedTuple):
+    """The consumer subscribed: join."""
+
+
+class Joined(NamedTuple):
+    """JoinGroup was answered without an error."""
+
+    turn: int
+    member_id: str
+    generation: int
+    protocol: str
+    leader: bool
+    members: Sequence[Member]
+    """Only the leader is told them."""
+    skip_assignment: bool = False
+    """A static leader came back and the broker keeps the assignment (KIP-814)."""
+
+
+class Planned(NamedTuple):
+    """The leader has computed everybody's assignment."""
+
+    turn: int
+    assignments: dict[str, bytes]
+
+
+class Synced(NamedTuple):
+    """SyncGroup was answered without an error."""
+
+    turn: int
+    partitions: Sequence[TopicPartition]
+
+
+class Refused(NamedTuple):
+    """JoinGroup or SyncGroup was answered with an error."""
+
+    turn: int
+    code: int
+    member_id: str = ""
+
+
+class Unreachable(NamedTuple):
+    """The coordinator could not be found or its connection was lost while joining."""
+
+    turn: int
+
+
+class BeatAnswered(NamedTuple):
+    """A heartbeat was answered with an error."""
+
+    code: int
+
+
+class CoordinatorLost(NamedTuple):
+    """The connection that carried the heartbeats is gone, or the coordinator moved."""
+
+
+class NewTopics(NamedTuple):
+    """The subscription changed, or its topics have other partitions than the assignment was made for."""
+
+
+class Revoked(NamedTuple):
+    """The application has let go of the partitions; what was finished is committed."""
+
+    turn: int
+
+
+class PolledTooLate(NamedTuple):
+    """The application did not poll for `max_poll_interval_ms`."""
+
+
+class Polled(NamedTuple):
+    """The application polls again."""
+
+
+class Leave(NamedTuple):
+    """The consumer closes or unsubscribes; the application has let go of everything."""
+
+
+Event = (
+    Begin | Joined | Planned | Synced | Refused | Unreachable | BeatAnswered | CoordinatorLost | NewTopics | Revoked
+    | PolledTooLate | Polled | Leave
+)  # fmt: skip
+
+
+# ---- what to do -------------------------------------------------------------------------------------------------------
+
+
+class Join(NamedTuple):
+    """Send JoinGroup; the answer carries the turn."""
+
+    turn: int
+    member_id: str
+    find_coordinator: bool
+    """Forget where the coordinator was known to be."""
+    backoff: bool
+    """Wait first: the attempt before this one failed."""
+
+
+class Plan(NamedTuple):
+    """Compute the assignment of all members."""
+
+    turn: int
+    protocol: str
+    members: Sequence[Member]
+
+
+class Sync(NamedTuple):
+    """Send SyncGroup."""
+
+    turn: int
+    member_id: str
+    generation: int
+    protocol: str
+    assignments: dict[str, bytes]
+
+
+class Assign(NamedTuple):
+    """These partitions are this member's in this generation: start them, and the heartbeats."""
+
+    partitions: Sequence[TopicPartition]
+    member_id: str
+    generation: int
+
+
+class Revoke(NamedTuple):
+    """Let the application finish with these partitions, commit, then say Revoked; heartbeats go on meanwhile."""
+
+    turn: int
+    partitions: Sequence[TopicPartition]
+
+
+class Lose(NamedTuple):
+    """These partitions belong to somebody else already: drop them, nothing may be committed. Heartbeats stop."""
+
+    partitions: Sequence[TopicPartition]
+    reason: str
+
+
+class MoveBeat(NamedTuple):
+    """Find the coordinator anew and go on with the heartbeats there."""
+
+
+class SendLeave(NamedTuple):
+    """Stop the heartbeats and tell the coordinator that this member is gone."""
+
+    member_id: str
+    reason: str
+
+
+class StopBeat(NamedTuple):
+    """Stop the heartbeats."""
+
+
+class Fail(NamedTuple):
+    """The group is lost for this consumer: every later call raises the error of this code."""
+
+    code: int
+
+
+Action = Join | Plan | Sync | Assign | Revoke | Lose | MoveBeat | SendLeave | StopBeat | Fail
+
+_RETRY_ELSEWHERE = frozenset({ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NOT_COORDINATOR})
+_RETRY_HERE = frozenset({ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.REBALANCE_IN_PROGRESS})
+
+
+class ClassicMember:
+    """The machine. Engine thread only; holds no reference to anything that does I/O."""
+
+    def __init__(self, *, static: bool = False) -> None:
+        self.state = State.UNJOINED
+        self.member_id = ""
+        self.generation = -1
+        self.owned: list[TopicPartition] = []
+        self.turn = 0
+        """Counts what was begun; answers that carry an older turn came too late."""
+        self._static = static
+        self._rejoin = False
+        """Something changed while a join was on its way: join once more after it."""
+
+    def __repr__(self) -> str:
+        return (
+            f"<ClassicMember {self.state.value} generation={self.generation} member_id={self.member_id!r} "
+            f"owned={len(self.owned)}>"
+        )
+
+    def step(self, event: Event) -> list[Action]:
+        """Take what happened; returns what to do, in order."""
+        if self.state in (State.LEFT, State.FAILED):
+            return []
+        turn = getattr(event, "turn", None)
+        if turn is not None and turn != self.turn:
+            return []
+        handler = getattr(self, f"_on_{type(event).__name__.lower()}")
+        actions: list[Action] = handler(event)
+        return actions
+
+    # ---- joining -----------------------------------------------------------------------------------------------------
+
+    def _join(self, *, find: bool = False, backoff: bool = False) -> list[Action]:
+        self.state = State.JOINING
+        self.turn += 1
+        self._rejoin = False
+        return [Join(self.turn, self.member_id, find, backoff)]
+
+    def _on_begin(self, _event: Begin) -> list[Action]:
+        if self.state is State.UNJOINED:
+            return self._join()
+        return self._on_newtopics(NewTopics())
+
+    def _on_joined(self, event: Joined) -> list[Action]:
+        if self.state is not State.JOINING:
+            return []
+        self.member_id = event.member_id
+        self.generation = event.generation
+        self._protocol = event.protocol
+        if event.leader and not event.skip_assignment:
+            self.state = State.PLANNING
+            return [Plan(self.turn, event.protocol, event.members)]
+        return self._sync({})
+
+    def _on_planned(self, event: Planned) -> list[Action]:
+        return self._sync(event.assignments) if self.state is State.PLANNING else []
+
+    def _sync(self, assignments: dict[str, bytes]) -> list[Action]:
+        self.state = State.SYNCING
+        return [Sync(self.turn, self.member_id, self.generation, self._protocol, assignments)]
+
+    def _on_synced(self, event: Synced) -> list[Action]:
+        if self.state is not State.SYNCING:
+            return []
+        if self._rejoin:
+            return self._join()
+        self.state = State.STABLE
+        self.owned = list(event.partitions)
+        return [Assign(self.owned, self.member_id, self.generation)]
+
+    def _on_refused(self, event: Refused) -> list[Action]:
+        code = event.code
+        if code == ErrorCode.MEMBER_ID_REQUIRED:
+            self.member_id = event.member_id
+            return self._join()
+        if code == ErrorCode.UNKNOWN_MEMBER_ID:
+            self._forget()
+            return self._join()
+        if code == ErrorCode.ILLEGAL_GENERATION:
+            self.generation = -1
+            return self._join()
+        if code in _RETRY_HERE:
+            return self._join(backoff=True)
+        if code in _RETRY_ELSEWHERE:
+            return self._join(find=True, backoff=True)
+        return self._fail(code)
+
+    def _on_unreachable(self, _event: Unreachable) -> list[Action]:
+        return self._join(find=True, backoff=True)
+
+    # ---- being a member ----------------------------------------------------------------------------------------------
+
+    def _on_beatanswered(self, event: BeatAnswered) -> list[Action]:
+        code = event.code
+        if code in _RETRY_ELSEWHERE:
+            return self._on_coordinatorlost(CoordinatorLost())
+        if self.state not in (State.STABLE, State.REVOKING):
+            return []
+        if code == ErrorCode.REBALANCE_IN_PROGRESS:
+            return self._revoke() if self.state is State.STABLE else []
+        if code == ErrorCode.UNKNOWN_MEMBER_ID:
+            self._forget()
+            return [*self._lose("the coordinator no longer knows this member (its session expired)"), *self._join()]
+        if code == ErrorCode.ILLEGAL_GENERATION:
+            self.generation = -1
+            return [*self._lose("the group has gone on to another generation"), *self._join()]
+        if code == ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
+            return []
+        return self._fail(code)
+
+    def _on_coordinatorlost(self, _event: CoordinatorLost) -> list[Action]:
+        return [MoveBeat()] if self.state in (State.STABLE, State.REVOKING) else []
+
+    def _on_newtopics(self, _event: NewTopics) -> list[Action]:
+        if self.state is State.STABLE:
+            return self._revoke()
+        self._rejoin = self.state in (State.JOINING, State.PLANNING, State.SYNCING)
+        return []
+
+    def _revoke(self) -> list[Action]:
+        self.state = State.REVOKING
+        self.turn += 1
+        return [Revoke(self.turn, list(self.owned))]
+
+    def _on_revoked(self, _event: Revoked) -> list[Action]:
+        if self.state is not State.REVOKING:
+            return []
+        self.owned = []
+        return [StopBeat(), *self._join()]
+
+    def _on_polledtoolate(self, _event: PolledTooLate) -> list[Action]:
+        if self.state not in (State.STABLE, State.REVOKING):
+            return []
+        reason = "the application did not poll within max_poll_interval_ms"
+        actions: list[Action] = [*self._lose(reason), SendLeave(self.member_id, reason)]
+        self._forget()
+        self.turn += 1
+        self.state = State.STALE
+        return actions
+
+    def _on_polled(self, _event: Polled) -> list[Action]:
+        return self._join() if self.state is State.STALE else []
+
+    # ---- the end -----------------------------------------------------------------------------------------------------
+
+    def _on_leave(self, _event: Leave) -> list[Action]:
+        known = self.member_id != "" and not self._static
+        actions: list[Action] = [SendLeave(self.member_id, "the consumer was closed")] if known else [StopBeat()]
+        self.state = State.LEFT
+        self.owned = []
+        self.turn += 1
+        return actions
+
+    def _lose(self, reason: str) -> list[Action]:
+        lost, self.owned = self.owned, []
+        return [Lose(lost, reason)]
+
+    def _fail(self, code: int) -> list[Action]:
+        actions = [*self._lose(f"the coordinator refused this member: {ErrorCode(code).name}"), Fail(code)]
+        self.state = State.FAILED
+        self.turn += 1
+        return actions
+
+    def _forget(self) -> None:
+        """The coordinator does not know this member any more."""
+        self.member_id = ""
+        self.generation = -1

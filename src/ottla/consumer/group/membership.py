@@ -1,0 +1,369 @@
+"""Membership: carries out what the member's state machine asks for, and feeds back how it went.
+
+Engine thread only. The heartbeats themselves are kept by the I/O thread, so neither a slow handler nor a held GIL gets
+the member evicted; `max_poll_interval_ms` is what tells a stuck application, and is enforced here.
+
+References: KIP-62, KIP-266, KIP-345, KIP-394, KIP-800; Java: AbstractCoordinator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ottla import errors
+from ottla.cluster.backoff import Backoff
+from ottla.consumer.group import classic
+from ottla.consumer.group.assignors import ASSIGNORS, Member
+from ottla.consumer.group.embedded import decode_assignment, decode_topics, encode_assignment, encode_subscription
+from ottla.consumer.liveness import Liveness, Tokens
+from ottla.consumer.offsets import Membership as CommitIdentity
+from ottla.message import TopicPartition
+from ottla.observe.log import logger
+from ottla.protocol.messages.heartbeat import HeartbeatRequest
+from ottla.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol
+from ottla.protocol.messages.leave_group import LeaveGroupRequest, MemberIdentity
+from ottla.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
+from ottla.wire.connection import Role
+
+if TYPE_CHECKING:
+    from ottla.cluster.cluster import Cluster
+    from ottla.cluster.coordinator import Coordinators
+    from ottla.config import ConsumerConfig
+    from ottla.engine.thread import Engine
+    from ottla.wire.connection import Beat, Connection
+
+_log = logger("group")
+
+_PROTOCOL_TYPE = "consumer"
+_LEAVE_TIMEOUT_S = 3.0
+"""How long a leaving member waits for the coordinator's answer; the session timeout is what catches a lost one."""
+
+
+class Application(Protocol):
+    """What a membership tells the consumer it belongs to. Engine thread."""
+
+    async def assigned(self, partitions: Sequence[TopicPartition], generation: int) -> None:
+        """These partitions are ours now."""
+
+    async def revoke(self, partitions: Sequence[TopicPartition]) -> None:
+        """Finish with these partitions and commit; returns when nothing of them is worked on any more."""
+
+    async def lost(self, partitions: Sequence[TopicPartition], reason: str) -> None:
+        """These partitions are somebody else's already."""
+
+    def failed(self, error: errors.Error) -> None:
+        """The group is lost for this consumer."""
+
+    def tokens(self) -> Tokens:
+        """What shows whether the application moves, see `Liveness`."""
+
+
+class ClassicMembership:
+    """One consumer's life in a classic group."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        cluster: Cluster,
+        coordinators: Coordinators,
+        config: ConsumerConfig,
+        group_id: str,
+        application: Application,
+    ) -> None:
+        self._engine = engine
+        self._cluster = cluster
+        self._coordinators = coordinators
+        self._config = config
+        self._group_id = group_id
+        self._application = application
+        self._member = classic.ClassicMember(static=config.group_instance_id is not None)
+        self._topics: frozenset[str] = frozenset()
+        self._beat: Beat | None = None
+        self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
+        self._failures = 0
+        self._planned_for: dict[str, int] = {}
+        """As leader: the partition counts that the running assignment was made for."""
+        self._left: asyncio.Future[None] | None = None
+        self._liveness = Liveness(config.max_poll_interval_ms / 1000)
+        self._watchdog: asyncio.TimerHandle | None = None
+
+    # ---- what the consumer asks ----------------------------------------------------------------------------------------
+
+    @property
+    def identity(self) -> CommitIdentity:
+        """Under which generation offsets are committed now."""
+        return CommitIdentity(self._member.member_id, self._member.generation, self._config.group_instance_id)
+
+    @property
+    def state(self) -> classic.State:
+        """Where the member stands."""
+        return self._member.state
+
+    def subscribe(self, topics: Iterable[str]) -> None:
+        """Join the group for these topics, or join again where they changed."""
+        wanted = frozenset(topics)
+        if wanted == self._topics and self._member.state is not classic.State.UNJOINED:
+            return
+        self._topics = wanted
+        self._cluster.want_topics(wanted)
+        if self._watchdog is None:
+            self._watch()
+        self._feed(classic.Polled() if self._member.state is classic.State.STALE else classic.Begin())
+
+    def topics_changed(self) -> None:
+        """Metadata changed: as leader, share out anew where topics have other partitions than they had."""
+        if self._planned_for and self._partition_counts(self._planned_for) != self._planned_for:
+            self._planned_for = {}
+            self._feed(classic.NewTopics())
+
+    def polled(self) -> None:
+        """The application polls again after it had not for too long: join once more."""
+        self._feed(classic.Polled())
+
+    async def leave(self) -> None:
+        """Tell the coordinator that this member is gone (a static member stays known). Never raises."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if self._member.state in (classic.State.LEFT, classic.State.FAILED):
+            return
+        self._left = asyncio.get_running_loop().create_future()
+        self._feed(classic.Leave())
+        if not self._left.done():
+            await self._left
+
+    # ---- the machine ---------------------------------------------------------------------------------------------------
+
+    def _feed(self, event: classic.Event) -> None:
+        before = self._member.state
+        actions = self._member.step(event)
+        if self._member.state is not before:
+            _log.debug(
+                "group %s: %s -> %s on %s", self._group_id, before.value, self._member.state.value, type(event).__name__
+            )
+        for action in actions:
+            self._do(action)
+
+    def _do(self, action: classic.Action) -> None:
+        if isinstance(action, classic.StopBeat):
+            self._stop_beat()
+            if self._left is not None and not self._left.done():
+                self._left.set_result(None)
+        elif isinstance(action, classic.Fail):
+            error = errors.for_code(action.code, f"group {self._group_id!r}")
+            _log.error("group %s is lost for this consumer: %s", self._group_id, error)
+            self._application.failed(error)
+        else:
+            work: dict[type[Any], Callable[[Any], Any]] = {
+                classic.Join: self._join,
+                classic.Plan: self._plan,
+                classic.Sync: self._sync,
+                classic.Assign: self._assign,
+                classic.Revoke: self._revoke,
+                classic.Lose: self._lose,
+                classic.MoveBeat: self._move_beat,
+                classic.SendLeave: self._send_leave,
+            }
+            self._engine.spawn(work[type(action)](action), f"{type(action).__name__} of group {self._group_id}")
+
+    # ---- joining -------------------------------------------------------------------------------------------------------
+
+    async def _join(self, action: classic.Join) -> None:
+        if action.find_coordinator:
+            self._coordinators.invalidate("group", self._group_id)
+        if action.backoff:
+            self._failures += 1
+            await asyncio.sleep(self._backoff.delay(self._failures))
+        else:
+            self._failures = 0
+        try:
+            connection = await self._connection()
+            response = await self._send_join(connection, action.member_id)
+        except errors.Error as error:
+            _log.info("group %s: joining failed: %s", self._group_id, error)
+            self._feed(classic.Unreachable(action.turn))
+            return
+        if response.error_code:
+            self._feed(classic.Refused(action.turn, response.error_code, response.member_id))
+            return
+        leader = response.leader == response.member_id
+        members = [Member(m.member_id, m.group_instance_id, decode_topics(m.metadata)) for m in response.members]
+        self._feed(
+            classic.Joined(
+                action.turn,
+                response.member_id,
+                response.generation_id,
+                response.protocol_name or "",
+                leader,
+                members,
+                response.skip_assignment,
+            )
+        )
+
+    async def _send_join(self, connection: Connection, member_id: str) -> Any:
+        version = connection.version_for(JoinGroupRequest)
+        rebalance_s = self._config.max_poll_interval_ms / 1000
+        subscription = encode_subscription(self._topics)
+        request = JoinGroupRequest(
+            group_id=self._group_id,
+            session_timeout_ms=int(self._config.session_timeout_ms),
+            rebalance_timeout_ms=int(self._config.max_poll_interval_ms) if version >= 1 else -1,
+            member_id=member_id,
+            group_instance_id=self._config.group_instance_id if version >= 5 else None,
+            protocol_type=_PROTOCOL_TYPE,
+            protocols=[
+                JoinGroupRequestProtocol(name=name, metadata=subscription)
+                for name in self._config.partition_assignment_strategy
+            ],
+        )
+        # The coordinator answers when everybody has joined, which takes as long as the slowest member may.
+        return await connection.request(request, timeout=rebalance_s + 5.0, version=version)
+
+    async def _plan(self, action: classic.Plan) -> None:
+        topics = {topic for member in action.members for topic in member.topics}
+        self._cluster.want_topics(topics)
+        if any(self._cluster.snapshot.topic(topic) is None for topic in topics):
+            try:
+                await self._cluster.refresh("topics of the group are shared out")
+            except errors.Error as error:
+                _log.info("group %s: %s", self._group_id, error)
+                self._feed(classic.Unreachable(action.turn))
+                return
+        counts = self._partition_counts(topics)
+        assignment = ASSIGNORS[action.protocol](action.members, counts)
+        self._planned_for = dict(counts)
+        for topic in topics:
+            self._planned_for.setdefault(topic, 0)
+        self._feed(
+            classic.Planned(action.turn, {member: encode_assignment(tps) for member, tps in assignment.items()})
+        )
+
+    def _partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for topic in topics:
+            known = self._cluster.snapshot.topic(topic)
+            counts[topic] = 0 if known is None else len(known.partitions)
+        return counts
+
+    async def _sync(self, action: classic.Sync) -> None:
+        try:
+            connection = await self._connection()
+            version = connection.version_for(SyncGroupRequest)
+            response = await connection.request(
+                SyncGroupRequest(
+                    group_id=self._group_id,
+                    generation_id=action.generation,
+                    member_id=action.member_id,
+                    group_instance_id=self._config.group_instance_id if version >= 3 else None,
+                    protocol_type=_PROTOCOL_TYPE if version >= 5 else None,
+                    protocol_name=action.protocol if version >= 5 else None,
+                    assignments=[
+                        SyncGroupRequestAssignment(member_id=member, assignment=data)
+                        for member, data in action.assignments.items()
+                    ],
+                ),
+                timeout=self._config.max_poll_interval_ms / 1000 + 5.0,
+                version=version,
+            )
+        except errors.Error as error:
+            _log.info("group %s: no assignment: %s", self._group_id, error)
+            self._feed(classic.Unreachable(action.turn))
+            return
+        if response.error_code:
+            self._feed(classic.Refused(action.turn, response.error_code))
+        else:
+            self._feed(classic.Synced(action.turn, decode_assignment(bytes(response.assignment))))
+
+    # ---- being a member ------------------------------------------------------------------------------------------------
+
+    async def _assign(self, action: classic.Assign) -> None:
+        self._failures = 0
+        _log.info(
+            "group %s generation %d: assigned %s", self._group_id, action.generation,
+            ", ".join(f"{t}-{p}" for t, p in action.partitions) or "nothing",
+        )  # fmt: skip
+        await self._start_beat()
+        await self._application.assigned(action.partitions, action.generation)
+
+    async def _start_beat(self) -> None:
+        self._stop_beat()
+        try:
+            connection = await self._connection()
+        except errors.Error as error:
+            _log.warning("group %s: no coordinator for the heartbeats: %s", self._group_id, error)
+            self._feed(classic.CoordinatorLost())
+            return
+        version = connection.version_for(HeartbeatRequest)
+        request = HeartbeatRequest(
+            group_id=self._group_id,
+            generation_id=self._member.generation,
+            member_id=self._member.member_id,
+            group_instance_id=self._config.group_instance_id if version >= 3 else None,
+        )
+        self._beat = connection.beat(
+            request,
+            interval=self._config.heartbeat_interval_ms / 1000,
+            timeout=self._config.session_timeout_ms / 1000,
+            on_error=lambda response: self._feed(classic.BeatAnswered(response.error_code)),
+            on_lost=self._beat_lost,
+        )
+
+    def _beat_lost(self, reason: str) -> None:
+        _log.warning("group %s: heartbeats stopped: %s", self._group_id, reason)
+        self._beat = None
+        self._feed(classic.CoordinatorLost())
+
+    def _stop_beat(self) -> None:
+        beat, self._beat = self._beat, None
+        if beat is not None:
+            beat.stop()
+
+    async def _move_beat(self, _action: classic.MoveBeat) -> None:
+        self._coordinators.invalidate("group", self._group_id)
+        self._failures += 1
+        await asyncio.sleep(self._backoff.delay(self._failures))
+        if self._member.state in (classic.State.STABLE, classic.State.REVOKING):
+            await self._start_beat()
+
+    async def _revoke(self, action: classic.Revoke) -> None:
+        _log.info("group %s rebalances: %d partitions are given up", self._group_id, len(action.partitions))
+        await self._application.revoke(action.partitions)
+        self._feed(classic.Revoked(action.turn))
+
+    async def _lose(self, action: classic.Lose) -> None:
+        self._stop_beat()
+        if action.partitions:
+            _log.error("group %s: lost %d partitions: %s", self._group_id, len(action.partitions), action.reason)
+        await self._application.lost(action.partitions, action.reason)
+
+    async def _send_leave(self, action: classic.SendLeave) -> None:
+        self._stop_beat()
+        try:
+            connection = await asyncio.wait_for(self._connection(), _LEAVE_TIMEOUT_S)
+            version = connection.version_for(LeaveGroupRequest)
+            if version >= 3:
+                reason = action.reason if version >= 5 else None
+                request = LeaveGroupRequest(
+                    group_id=self._group_id, members=[MemberIdentity(member_id=action.member_id, reason=reason)]
+                )
+            else:
+                request = LeaveGroupRequest(group_id=self._group_id, member_id=action.member_id)
+            await connection.request(request, timeout=_LEAVE_TIMEOUT_S, version=version)
+        except (errors.Error, TimeoutError) as error:
+            _log.info("group %s: leaving was not confirmed: %s", self._group_id, error)
+        finally:
+            if self._left is not None and not self._left.done():
+                self._left.set_result(None)
+
+    async def _connection(self) -> Connection:
+        return await self._coordinators.connection("group", self._group_id, Role.GROUP)
+
+    # ---- a stuck application -------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Look at the application five times per `max_poll_interval_ms`, however often it polls."""
+        loop = self._engine.loop
+        if self._liveness.stuck(self._application.tokens(), loop.time()):
+            self._feed(classic.PolledTooLate())
+        self._watchdog = loop.call_later(self._config.max_poll_interval_ms / 5000, self._watch)

@@ -1,0 +1,56 @@
+"""The engine side of a handler's session: its marks and their commits.
+
+A session is one generation of the group: the claims that this member got, from setup to cleanup.
+References: sarama's ConsumerGroupSession, whose promises these are, kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ottla import errors
+from ottla.consumer.marks import Marks
+from ottla.message import TopicPartition
+
+if TYPE_CHECKING:
+    from ottla.client.consumer import ConsumerClient
+    from ottla.engine.bridge import Ticket
+
+
+class SessionCommits:
+    """Commits the marks of one session: calls made while a commit is on its way share the next one."""
+
+    def __init__(self, client: ConsumerClient, partitions: Sequence[TopicPartition]) -> None:
+        self.marks = Marks(partitions)
+        self._client = client
+        self._turn = asyncio.Lock()
+        self._lock = threading.Lock()
+        self._queued: Ticket[None] | None = None  # guarded by _lock
+
+    def commit_soon(self) -> Ticket[None]:
+        """Commit what is marked when the commit begins. From any thread."""
+        with self._lock:
+            if self._queued is None:
+                self._queued = self._client.call(self._commit)
+            return self._queued
+
+    async def _commit(self) -> None:
+        """Engine thread. The offsets are read after the commit before it has ended, so nothing marked until then is left out."""
+        async with self._turn:
+            with self._lock:
+                self._queued = None
+            offsets = self.marks.dirty()
+            if offsets:
+                await self._client.commit(offsets)
+                self.marks.committed(offsets)
+
+    async def commit_last(self) -> errors.Error | None:
+        """The final commit of the session; returns what went wrong instead of raising it. Engine thread."""
+        try:
+            await self._commit()
+        except errors.Error as error:
+            return error
+        return None

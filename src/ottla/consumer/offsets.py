@@ -1,0 +1,268 @@
+"""Committed offsets of one group: reading them, and writing them through the commit lane.
+
+Engine thread only. References: KIP-211, KIP-320, KIP-447 (RequireStable), KIP-709; Java: ConsumerCoordinator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from ottla import errors
+from ottla.cluster.backoff import Backoff
+from ottla.consumer.commit_lane import CommitLane, Failures, Offsets
+from ottla.message import OffsetAndMetadata, TopicPartition
+from ottla.observe.log import logger
+from ottla.protocol.error_codes import ErrorCode
+from ottla.protocol.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+)
+from ottla.protocol.messages.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopic,
+    OffsetFetchRequestTopics,
+    OffsetFetchResponse,
+)
+from ottla.wire.connection import Role
+
+if TYPE_CHECKING:
+    from ottla.cluster.coordinator import Coordinators
+    from ottla.config import ConsumerConfig
+    from ottla.wire.connection import Connection
+
+_log = logger("offsets")
+
+_COORDINATOR_MOVED = frozenset({ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NOT_COORDINATOR})
+_AGAIN = frozenset(
+    {
+        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+        ErrorCode.REQUEST_TIMED_OUT,
+        ErrorCode.UNSTABLE_OFFSET_COMMIT,
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    }
+)
+_NAMES_UNTIL_COMMIT = 9
+_NAMES_UNTIL_FETCH = 9
+"""Versions above these name topics by id only."""
+
+
+class Membership(NamedTuple):
+    """Under which generation offsets are committed; the coordinator refuses those of an older one."""
+
+    member_id: str = ""
+    generation: int = -1
+    instance_id: str | None = None
+
+
+class GroupOffsets:
+    """Committed offsets of one group."""
+
+    def __init__(
+        self,
+        coordinators: Coordinators,
+        config: ConsumerConfig,
+        group_id: str,
+        membership: Callable[[], Membership],
+        spawn: Callable[..., object],
+    ) -> None:
+        self._coordinators = coordinators
+        self._config = config
+        self._group_id = group_id
+        self._membership = membership
+        self._spawn = spawn
+        self._lane = CommitLane()
+        self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
+        self.requests = 0
+        """OffsetCommit requests sent so far."""
+
+    # ---- writing -----------------------------------------------------------------------------------------------------
+
+    def commit(self, offsets: Offsets) -> asyncio.Future[None]:
+        """Commit in the next request of the lane; the future raises CommitFailed with the partitions that failed."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not offsets:
+            future.set_result(None)
+            return future
+
+        def done(failures: Failures) -> None:
+            if future.done():
+                return
+            if failures:
+                future.set_exception(commit_failed(failures))
+            else:
+                future.set_result(None)
+
+        self._lane.ask(offsets, done)
+        self._send_next()
+        return future
+
+    def _send_next(self) -> None:
+        offsets = self._lane.take()
+        if offsets is not None:
+            self._spawn(self._send(offsets), f"commit of group {self._group_id}")
+
+    async def _send(self, offsets: Offsets) -> None:
+        failures: Failures
+        try:
+            failures = await self._commit_until_answered(offsets)
+        except errors.Error as error:
+            failures = dict.fromkeys(offsets, error)
+        except asyncio.CancelledError:
+            self._lane.answered(dict.fromkeys(offsets, errors.Closed("the consumer was closed")))
+            raise
+        self._lane.answered(failures)
+        self._send_next()
+
+    async def _commit_until_answered(self, offsets: Offsets) -> Failures:
+        """Send, and send again what may work later, until every partition has a definite answer or time is up."""
+        deadline = asyncio.get_running_loop().time() + self._config.default_api_timeout_ms / 1000
+        left = dict(offsets)
+        failures: Failures = {}
+        attempts = 0
+        while True:
+            try:
+                connection = await self._connection()
+                codes = await self._commit_once(connection, left)
+            except errors.ConnectionLost as error:
+                self._coordinators.invalidate("group", self._group_id)
+                codes = dict.fromkeys(left, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+                _log.info("commit of group %s: %s; again", self._group_id, error)
+            again: dict[TopicPartition, OffsetAndMetadata] = {}
+            for tp, code in codes.items():
+                if code in _COORDINATOR_MOVED:
+                    self._coordinators.invalidate("group", self._group_id)
+                if code in _COORDINATOR_MOVED or code in _AGAIN:
+                    again[tp] = left[tp]
+                    failures[tp] = errors.for_code(code, topic=tp.topic, partition=tp.partition)
+                else:
+                    failures.pop(tp, None)
+                    if code:
+                        failures[tp] = errors.for_code(code, topic=tp.topic, partition=tp.partition)
+            left = again
+            attempts += 1
+            delay = self._backoff.delay(attempts)
+            if not left or asyncio.get_running_loop().time() + delay > deadline:
+                return failures
+            await asyncio.sleep(delay)
+
+    async def _commit_once(self, connection: Connection, offsets: Offsets) -> dict[TopicPartition, int]:
+        membership = self._membership()
+        topics: dict[str, list[OffsetCommitRequestPartition]] = {}
+        for (topic, partition), (offset, leader_epoch, metadata) in offsets.items():
+            topics.setdefault(topic, []).append(
+                OffsetCommitRequestPartition(
+                    partition_index=partition,
+                    committed_offset=offset,
+                    committed_leader_epoch=leader_epoch,
+                    committed_metadata=metadata,
+                )
+            )
+        version = min(connection.version_for(OffsetCommitRequest), _NAMES_UNTIL_COMMIT)
+        request = OffsetCommitRequest(
+            group_id=self._group_id,
+            generation_id_or_member_epoch=membership.generation,
+            member_id=membership.member_id,
+            group_instance_id=membership.instance_id if version >= 7 else None,
+            topics=[OffsetCommitRequestTopic(name=name, partitions=parts) for name, parts in topics.items()],
+        )
+        self.requests += 1
+        response = await connection.request(request, version=version)
+        return {
+            TopicPartition(topic.name, part.partition_index): part.error_code
+            for topic in response.topics
+            for part in topic.partitions
+        }
+
+    # ---- reading -----------------------------------------------------------------------------------------------------
+
+    async def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """What the group has committed; None where nothing is."""
+        wanted = list(partitions)
+        if not wanted:
+            return {}
+        deadline = asyncio.get_running_loop().time() + self._config.default_api_timeout_ms / 1000
+        attempts = 0
+        while True:
+            problem: errors.Error
+            try:
+                connection = await self._connection()
+                answer, code = await self._fetch_once(connection, wanted)
+                if not code:
+                    return answer
+                problem = errors.for_code(code, f"group {self._group_id!r}")
+                if code in _COORDINATOR_MOVED:
+                    self._coordinators.invalidate("group", self._group_id)
+                elif code not in _AGAIN:
+                    raise problem
+            except errors.ConnectionLost as error:
+                self._coordinators.invalidate("group", self._group_id)
+                problem = error
+            attempts += 1
+            delay = self._backoff.delay(attempts)
+            if asyncio.get_running_loop().time() + delay > deadline:
+                raise problem
+            await asyncio.sleep(delay)
+
+    async def _fetch_once(
+        self, connection: Connection, wanted: list[TopicPartition]
+    ) -> tuple[dict[TopicPartition, OffsetAndMetadata | None], int]:
+        topics: dict[str, list[int]] = {}
+        for topic, partition in wanted:
+            topics.setdefault(topic, []).append(partition)
+        version = min(connection.version_for(OffsetFetchRequest), _NAMES_UNTIL_FETCH)
+        if version >= 8:
+            request = OffsetFetchRequest(
+                groups=[
+                    OffsetFetchRequestGroup(
+                        group_id=self._group_id,
+                        topics=[
+                            OffsetFetchRequestTopics(name=name, partition_indexes=parts) for name, parts in topics.items()
+                        ],
+                    )
+                ],
+                require_stable=True,
+            )
+        else:
+            request = OffsetFetchRequest(
+                group_id=self._group_id,
+                topics=[OffsetFetchRequestTopic(name=name, partition_indexes=parts) for name, parts in topics.items()],
+                require_stable=version >= 7,
+            )
+        return _read_offsets(await connection.request(request, version=version), version, wanted)
+
+    async def _connection(self) -> Connection:
+        return await self._coordinators.connection("group", self._group_id, Role.GROUP)
+
+
+def commit_failed(failures: Failures) -> errors.CommitFailed:
+    """The error of a commit of which these partitions failed."""
+    what = ", ".join(f"{topic}-{partition}: {error}" for (topic, partition), error in sorted(failures.items()))
+    return errors.CommitFailed(f"offsets were not committed for {what}", partitions=dict(failures))
+
+
+def _read_offsets(
+    response: OffsetFetchResponse, version: int, wanted: list[TopicPartition]
+) -> tuple[dict[TopicPartition, OffsetAndMetadata | None], int]:
+    """The offsets of one answer, and the first error in it (0: none)."""
+    answer: dict[TopicPartition, OffsetAndMetadata | None] = dict.fromkeys(wanted)
+    if version >= 8:
+        groups = response.groups
+        if not groups:
+            return answer, int(ErrorCode.COORDINATOR_NOT_AVAILABLE)
+        top, topics = groups[0].error_code, groups[0].topics
+    else:
+        top, topics = response.error_code, response.topics
+    code = top
+    for topic in topics:
+        for part in topic.partitions:
+            if part.error_code and part.error_code != ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+                code = code or part.error_code
+            elif part.committed_offset >= 0:
+                answer[TopicPartition(topic.name, part.partition_index)] = OffsetAndMetadata(
+                    part.committed_offset, part.committed_leader_epoch, part.metadata or ""
+                )
+    return answer, code

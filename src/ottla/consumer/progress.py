@@ -1,0 +1,81 @@
+"""What the application has finished with: the offsets that an automatic commit may say.
+
+Rust's positions run ahead of the application, since a poll hands over many records at once. A record is finished when
+the application asked for the next one or polled again, never while it is in hand. Called from the application's
+threads and read by the engine thread; each assignment below is one atomic store, and the floor is set before the
+records of the next take are asked for, so a reader in between sees less than is finished, never more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from ottla.message import OffsetAndMetadata, TopicPartition
+
+if TYPE_CHECKING:
+    from ottla._native import Records
+
+Positions = dict[tuple[str, int], tuple[int, int]]
+"""(topic, partition) -> (offset of the next record, leader epoch of the one before)."""
+
+
+class Flow(Protocol):
+    """What is needed of the fetch flow."""
+
+    def positions(self) -> Positions:
+        """Where every partition stands."""
+
+
+class Progress:
+    """The floor under what is finished, and the records being iterated above it."""
+
+    def __init__(self, flow: Flow, in_hand: Callable[[], tuple[str, int, int] | None]) -> None:
+        self._flow = flow
+        self._in_hand = in_hand
+        self._floor: Positions = {}
+        self._chunk: Records | None = None
+
+    def before_take(self) -> None:
+        """All that was handed over is finished: the application asks for more."""
+        self._chunk = None
+        self._floor = self._flow.positions()
+
+    def iterating(self, chunk: Records) -> None:
+        """The application gets these one by one."""
+        self._chunk = chunk
+
+    def moved(self, tp: TopicPartition, offset: int, leader_epoch: int) -> None:
+        """The application itself set the position."""
+        self._floor = {**self._floor, tp: (offset, leader_epoch)}
+
+    def finished(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What an automatic commit may say now."""
+        return _offsets({**self._floor, **self._of_chunk(hand=False)})
+
+    def handed(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What an explicit `commit()` says: everything handed over, the record in hand too."""
+        if self._chunk is None:
+            return _offsets(self._flow.positions())
+        return _offsets({**self._floor, **self._of_chunk(hand=True)})
+
+    def _of_chunk(self, *, hand: bool) -> Positions:
+        """How far the iteration is in each partition of the chunk, whose records stand partition after partition."""
+        chunk, current = self._chunk, self._in_hand()
+        if chunk is None or current is None:
+            return {}
+        topic, partition, offset = current
+        result: Positions = {}
+        for place, records in chunk.by_partition().items():
+            if place == (topic, partition):
+                result[place] = (offset + 1, records[0].leader_epoch) if hand else (offset, -1)
+                break
+            result.update(records.next_offsets())
+        return result
+
+
+def _offsets(positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {
+        TopicPartition(topic, partition): OffsetAndMetadata(offset, epoch)
+        for (topic, partition), (offset, epoch) in positions.items()
+    }

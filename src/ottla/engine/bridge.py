@@ -1,0 +1,219 @@
+"""Tickets: how callers, threads as well as event loops, wait for what the engine thread does for them.
+
+A ticket is made in the caller's thread and settled on the engine thread. Any number of threads and loops may wait on it,
+each for as long as it likes: the end of a wait is not the end of the work. Threads: any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ottla.errors import Closed, ForkedClient, Timeout
+
+if TYPE_CHECKING:
+    from ottla._native import LoopBridge
+
+T = TypeVar("T")
+
+_log = logging.getLogger("ottla.engine")
+
+
+class Ticket(Generic[T]):
+    """The outcome of one operation on the engine thread."""
+
+    def __init__(
+        self,
+        name: str,
+        cancel: Callable[[], None] | None = None,
+        is_forked: Callable[[], bool] | None = None,
+    ) -> None:
+        self.name = name
+        self._cancel = cancel
+        self._is_forked = is_forked
+        self._lock = threading.Lock()
+        self._done = False  # written once, under _lock
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._looked_at = False
+        self._wakers: list[Callable[[], None]] = []  # guarded by _lock; each is called once
+
+    # ---- settling (engine thread) ----------------------------------------------------------------------------------
+
+    def settle(self, result: T) -> None:
+        """Give the result; only the first outcome counts."""
+        self._settle(result, None)
+
+    def fail(self, error: BaseException) -> None:
+        """Give the failure; only the first outcome counts."""
+        self._settle(None, error)
+
+    def _settle(self, result: T | None, error: BaseException | None) -> None:
+        with self._lock:
+            if self._done:
+                return
+            self._result = result
+            self._error = error
+            self._done = True
+            wakers, self._wakers = self._wakers, []
+        for wake in wakers:
+            wake()
+
+    # ---- looking and waiting (any thread or loop) ------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """Whether there is an outcome."""
+        return self._done
+
+    def result(self) -> T:
+        """The outcome, at once.
+
+        Raises:
+            Timeout: There is none yet.
+            Exception: What the operation failed with.
+        """
+        if not self._done:
+            raise Timeout(f"{self.name}: no outcome yet")
+        return self._outcome()
+
+    def exception(self) -> BaseException | None:
+        """The failure; None while there is no outcome, and where it succeeded."""
+        self._looked_at = True
+        return self._error
+
+    def wait(self, timeout: float | None = None) -> T:
+        """Wait for the outcome in this thread; Ctrl-C ends the wait at once.
+
+        Args:
+            timeout: Seconds; None: no bound of its own (the operation has one).
+
+        Raises:
+            Timeout: The time ran out; the operation goes on.
+            Exception: What the operation failed with.
+
+        Threads: any but the engine's own.
+        """
+        if not self._done:
+            self._refuse_forked()
+            woken = threading.Lock()
+            woken.acquire()
+            if self._add_waker(woken.release):
+                try:
+                    in_time = woken.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+                finally:
+                    self._remove_waker(woken.release)
+                if not in_time and not self._done:
+                    raise Timeout(f"{self.name}: no outcome within {timeout} s")
+        return self._outcome()
+
+    async def wait_async(self, timeout: float | None = None) -> T:
+        """Wait for the outcome in the running event loop, whichever that is.
+
+        Args:
+            timeout: Seconds; None: no bound of its own (the operation has one).
+
+        Raises:
+            Timeout: The time ran out; the operation goes on.
+            Exception: What the operation failed with.
+
+        Cancellation: Ends the wait only; see `cancel`.
+        """
+        if not self._done:
+            self._refuse_forked()
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[None] = loop.create_future()
+
+            def wake() -> None:
+                _call_soon(loop, _resolve, future)
+
+            if self._add_waker(wake):
+                try:
+                    async with asyncio.timeout(timeout):
+                        await future
+                except TimeoutError:
+                    if not self._done:
+                        raise Timeout(f"{self.name}: no outcome within {timeout} s") from None
+                finally:
+                    self._remove_waker(wake)
+        return self._outcome()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self.wait_async().__await__()
+
+    def cancel(self) -> None:
+        """Ask the engine to give the operation up; waiters get `Closed` unless it ends in another way first."""
+        if self._cancel is not None and not self._done:
+            self._cancel()
+
+    def _outcome(self) -> T:
+        self._looked_at = True
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value]  # set together with _done
+
+    def _refuse_forked(self) -> None:
+        if self._is_forked is not None and self._is_forked():
+            raise ForkedClient("this client was made before a fork; make a new one in the child")
+
+    def _add_waker(self, wake: Callable[[], None]) -> bool:
+        """Have `wake` called at the outcome; False where it is there already."""
+        with self._lock:
+            if self._done:
+                return False
+            self._wakers.append(wake)
+            return True
+
+    def _remove_waker(self, wake: Callable[[], None]) -> None:
+        with self._lock:
+            if wake in self._wakers:
+                self._wakers.remove(wake)
+
+    def __repr__(self) -> str:
+        state = "waiting" if not self._done else "failed" if self._error is not None else "done"
+        return f"<Ticket {self.name} {state}>"
+
+    def __del__(self) -> None:
+        if self._error is not None and not self._looked_at and not isinstance(self._error, Closed):
+            _log.error("%s failed and nobody looked: %s", self.name, self._error)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:
+    """Call it in the loop's thread; a loop that has been closed has nobody who waits."""
+    try:
+        loop.call_soon_threadsafe(function, *args)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+
+
+# ---- native waits in event loops ---------------------------------------------------------------------------------------
+
+_bridges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopBridge] = (
+    weakref.WeakKeyDictionary()
+)
+_bridges_lock = threading.Lock()
+
+
+def loop_bridge(loop: asyncio.AbstractEventLoop) -> LoopBridge:
+    """The bridge that wakes this loop's futures from native threads: one per loop, made at first use.
+
+    Threads: the loop's own.
+    """
+    with _bridges_lock:
+        bridge = _bridges.get(loop)
+        if bridge is None:
+            from ottla._native import LoopBridge
+
+            bridge = LoopBridge()
+            loop.add_reader(bridge.fileno(), bridge.dispatch)
+            _bridges[loop] = bridge
+        return bridge

@@ -1,0 +1,73 @@
+"""Runs the claims of a handler: a task for each in an event loop, a thread for each without one.
+
+The asyncio modules use `ClaimTasks`, their synchronous twins `ClaimThreads`; both have the same methods.
+A claim that cannot be stopped in time is left behind with an error log: nothing in it can stop `close` for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+class ClaimTasks:
+    """Claims as tasks of the running loop."""
+
+    def __init__(self, on_failure: Callable[[], None]) -> None:
+        self._on_failure = on_failure
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failure: BaseException | None = None
+        """What the first failing claim raised."""
+
+    def start(self, name: str, function: Callable[..., Any], *args: Any) -> None:
+        """Run `function(*args)` as a task."""
+        self._tasks.append(asyncio.get_running_loop().create_task(self._run(function, args), name=name))
+
+    async def _run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        try:
+            await function(*args)
+        except Exception as error:
+            self.failure = self.failure or error
+            self._on_failure()
+
+    async def join(self, timeout: float) -> list[str]:
+        """Wait for all; returns the names of those that did not end within `timeout` seconds, which are cancelled."""
+        if not self._tasks:
+            return []
+        _, pending = await asyncio.wait(self._tasks, timeout=timeout)
+        for task in pending:
+            task.cancel()
+        return [task.get_name() for task in pending]
+
+
+class ClaimThreads:
+    """Claims as threads, which do not keep the process alive."""
+
+    def __init__(self, on_failure: Callable[[], None]) -> None:
+        self._on_failure = on_failure
+        self._threads: list[threading.Thread] = []
+        self.failure: BaseException | None = None
+        """What the first failing claim raised."""
+
+    def start(self, name: str, function: Callable[..., Any], *args: Any) -> None:
+        """Run `function(*args)` in a thread."""
+        thread = threading.Thread(target=self._run, args=(function, args), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        try:
+            function(*args)
+        except Exception as error:
+            self.failure = self.failure or error
+            self._on_failure()
+
+    def join(self, timeout: float) -> list[str]:
+        """Wait for all; returns the names of those that did not end within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return [thread.name for thread in self._threads if thread.is_alive()]

@@ -1,0 +1,81 @@
+"""The dispatcher: the thread that runs the application's callbacks.
+
+Callbacks never run on the engine or I/O thread, so a slow one delays neither. Calls run one after another in the order
+in which they came; an exception in one is logged and loses nothing. The thread starts with the first call.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+_log = logging.getLogger("ottla.dispatcher")
+
+_Call = tuple[Callable[..., object], tuple[Any, ...]]
+
+
+class Dispatcher:
+    """One queue, one thread."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None  # guarded by _lock
+
+    def dispatch(self, function: Callable[..., object], *args: Any) -> None:
+        """Queue `function(*args)` for the dispatcher thread. Threads: any."""
+        self._queue.put((function, args))
+        if self._thread is None:
+            self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="ottla-dispatcher", daemon=True
+                )
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            function, args = self._queue.get()
+            try:
+                function(*args)
+            except BaseException:
+                _log.exception("a callback raised")
+            # Nothing of a call may live on while the thread waits for the next one.
+            del function, args
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until every call queued so far has run; False when the time ran out. Threads: any but its own."""
+        if self._thread is None or not self._thread.is_alive():
+            return True
+        reached = threading.Event()
+        self._queue.put((reached.set, ()))
+        return reached.wait(timeout)
+
+
+_dispatcher = Dispatcher()
+
+
+def dispatch(function: Callable[..., object], *args: Any) -> None:
+    """Run `function(*args)` on the dispatcher thread, after everything dispatched before it. Threads: any."""
+    _dispatcher.dispatch(function, *args)
+
+
+def settle(timeout: float) -> bool:
+    """Wait until every callback dispatched so far has run; False when the time ran out."""
+    return _dispatcher.settle(timeout)
+
+
+def _forget_parent() -> None:
+    """In a forked child the thread does not exist, and what the parent queued is the parent's to run."""
+    global _dispatcher
+    _dispatcher = Dispatcher()
+
+
+os.register_at_fork(after_in_child=_forget_parent)

@@ -1,0 +1,253 @@
+"""The engine: the one Python thread of the control plane, its loop, its life.
+
+It starts with the first client of the process and ends with the last. Everything else in `cluster`, `wire`, `producer`
+and `consumer` runs on it; callers reach it by `call`, which gives a ticket. A fork leaves the child without it: clients
+made before raise `ForkedClient` there. At interpreter exit it is stopped within a second, and what was not delivered is
+named in a warning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from ottla.engine import dispatcher
+from ottla.engine.bridge import Ticket
+from ottla.engine.clock import Clock
+from ottla.engine.port import Io
+from ottla.engine.reactor import Reactor
+from ottla.errors import Closed, ForkedClient
+
+T = TypeVar("T")
+
+_log = logging.getLogger("ottla.engine")
+
+EXIT_TIMEOUT_S = 0.4
+"""How long interpreter exit waits for the callbacks, then for the engine thread, each."""
+IO_SHUTDOWN_S = 0.3
+"""How long the engine waits for the I/O thread when it ends."""
+
+
+class Engine(Reactor):
+    """The engine thread. Made by `Engine.acquire`; each acquire has one `release`."""
+
+    def __init__(self, io: Io, clock: Clock | None = None) -> None:
+        super().__init__(io, clock)
+        self.loop = asyncio.new_event_loop()
+        self.forked = False
+        self._users = 0  # guarded by _lock
+        self._exit_counts: dict[object, Callable[[], int]] = {}
+        self._open: set[Ticket[Any]] = set()  # guarded by _open_lock: not settled yet
+        self._ended = False  # guarded by _open_lock
+        self._open_lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="ottla-engine", daemon=True)
+
+    # ---- life ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def acquire(cls) -> Engine:
+        """The process's engine, started if there is none. Threads: any."""
+        global _current
+        with _lock:
+            if _current is None:
+                _current = cls(_start_io())
+                _alive.add(_current)
+                _current._thread.start()
+            _current._users += 1
+            return _current
+
+    def release(self) -> None:
+        """One client fewer; with the last one the thread ends. Threads: any, the engine's own too."""
+        global _current
+        if self.forked:
+            return
+        with _lock:
+            self._users -= 1
+            if self._users > 0:
+                return
+            if _current is self:
+                _current = None
+        self._stop_soon()
+
+    def _stop_soon(self) -> None:
+        try:
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        except RuntimeError:
+            return  # the loop is closed: the thread has ended already
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end of the thread after the last release; False when the time ran out."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.add_reader(self.io.fileno(), self.on_bell)
+        try:
+            self.loop.run_forever()
+            self.loop.run_until_complete(self.cancel_tasks())
+            # Connections that were closed last have their farewell events still to be read.
+            self.on_bell()
+        except Exception:
+            _log.exception("the engine thread failed")
+        finally:
+            self.loop.remove_reader(self.io.fileno())
+            if not self.io.shutdown(IO_SHUTDOWN_S):
+                _log.warning("the I/O thread did not end within %.1f s", IO_SHUTDOWN_S)
+            self.loop.close()
+            self._fail_open()
+            _alive.discard(self)
+
+    # ---- calls -----------------------------------------------------------------------------------------------------
+
+    def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Ticket[T]:
+        """Run `function(*args)` as a task of the engine thread.
+
+        Returns:
+            Ticket: settles with what the coroutine returns or raises; its `cancel` cancels the task.
+
+        Raises:
+            ForkedClient: This process is a fork of the one that the engine lives in.
+            Closed: The engine has ended.
+
+        Threads: any.
+        """
+        if self.forked:
+            raise ForkedClient("this client was made before a fork; make a new one in the child")
+        name = getattr(function, "__qualname__", repr(function))
+        running: list[asyncio.Task[None]] = []
+
+        def cancel() -> None:
+            self._call_soon(lambda: [task.cancel() for task in running])
+
+        ticket: Ticket[T] = Ticket(name, cancel, lambda: self.forked)
+
+        def begin() -> None:
+            task = self.spawn(_settle(ticket, function, args), name)
+            task.add_done_callback(lambda _: self._forget(ticket))
+            running.append(task)
+
+        with self._open_lock:
+            if self._ended:
+                raise Closed("the engine has ended")
+            self._open.add(ticket)
+        self._call_soon(begin)
+        return ticket
+
+    def _forget(self, ticket: Ticket[Any]) -> None:
+        """The ticket's task is over; a task that was cancelled before its first step has settled nothing."""
+        ticket.fail(Closed(f"{ticket.name} was given up"))
+        with self._open_lock:
+            self._open.discard(ticket)
+
+    def _fail_open(self) -> None:
+        """The loop will run nothing more: no ticket may be left waiting."""
+        with self._open_lock:
+            self._ended = True
+            tickets = list(self._open)
+            self._open.clear()
+        for ticket in tickets:
+            ticket.fail(Closed(f"{ticket.name}: the engine has ended"))
+
+    def _call_soon(self, function: Callable[[], object]) -> None:
+        try:
+            self.loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            raise Closed("the engine has ended") from None
+
+    def on_engine_thread(self) -> bool:
+        """Whether the caller is the engine thread."""
+        return threading.current_thread() is self._thread
+
+    # ---- exit ------------------------------------------------------------------------------------------------------
+
+    def watch_exit(self, owner: object, undelivered: Callable[[], int]) -> None:
+        """At interpreter exit without `unwatch_exit`, warn with the number of messages that `undelivered` gives."""
+        self._exit_counts[owner] = undelivered
+
+    def unwatch_exit(self, owner: object) -> None:
+        """The owner was closed: nothing of it can be left behind."""
+        self._exit_counts.pop(owner, None)
+
+    def _end_with_interpreter(self) -> None:
+        for owner, undelivered in list(self._exit_counts.items()):
+            if count := undelivered():
+                _log.warning(
+                    "%r was not closed before the interpreter ended: %d messages were not delivered",
+                    owner,
+                    count,
+                )
+        self._stop_soon()
+        if not self.join(EXIT_TIMEOUT_S):
+            _log.warning("the engine thread did not end within %.1f s", EXIT_TIMEOUT_S)
+
+
+_lock = threading.Lock()
+_current: Engine | None = None  # guarded by _lock
+_alive: set[Engine] = set()
+"""Engines whose thread has not ended: the current one, and those that are ending."""
+_left_behind: set[Engine] = set()
+"""Engines of the parent process: never collected in the child, since their loop's and sockets' numbers are shared."""
+
+
+async def _settle(
+    ticket: Ticket[T], function: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...]
+) -> None:
+    """Run the operation and put what becomes of it into the ticket."""
+    try:
+        ticket.settle(await function(*args))
+    except asyncio.CancelledError:
+        ticket.fail(Closed(f"{ticket.name} was given up"))
+        raise
+    except BaseException as error:
+        ticket.fail(error)
+
+
+def _start_io() -> Io:
+    """The extension's I/O thread. Imported here, so that engine and tests live without it."""
+    from ottla._native import Io as NativeIo
+
+    return NativeIo.start()
+
+
+def _before_fork() -> None:
+    _lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    """The threads are the parent's. Nothing of theirs is touched: no lock, no socket, no loop."""
+    global _current, _lock
+    _lock = threading.Lock()
+    _current = None
+    for engine in _alive:
+        engine.forked = True
+    _left_behind.update(_alive)
+    _alive.clear()
+    mark_forked = getattr(sys.modules.get("ottla._native"), "mark_forked", None)
+    if mark_forked is not None:
+        mark_forked()
+
+
+def _at_exit() -> None:
+    if not dispatcher.settle(EXIT_TIMEOUT_S):
+        _log.warning("callbacks were still running when the interpreter ended")
+    for engine in list(_alive):
+        engine._end_with_interpreter()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
+atexit.register(_at_exit)
