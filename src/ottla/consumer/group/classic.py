@@ -363,7 +363,7 @@ class ClassicMember:
         return [Lose(lost, reason)]
 
     def _fail(self, code: int) -> list[Action]:
-        actions = [*self._lose(f"the coordinator refused this member: {ErrorCode(code).name}"), Fail(code)]
+        actions = [*self._lose(f"the coordinator refused this member with error code {code}"), Fail(code)]
         self.state = State.FAILED
         self.turn += 1
         return actions

@@ -1,0 +1,149 @@
+"""The decisions about held partitions: every code, alone and behind others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ottla.producer.verdict import NOT_WRITTEN, UNKNOWN, Held, judge, outcome_of
+from ottla.protocol.error_codes import ErrorCode
+
+
+def batch(code: int | None, **more: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "base_sequence": 0,
+        "records": 3,
+        "bytes": 300,
+        "attempts": 1,
+        "sent": True,
+        "expired": False,
+        "unanswered": False,
+        "code": None if code is None else int(code),
+        "base_offset": -1,
+        "log_start_offset": -1,
+        "error_message": None,
+        "record_errors": [],
+        "leader": None,
+        "node": None,
+        "age": 0.1,
+    }
+    return known | more
+
+
+def held(*batches: dict[str, Any], cause: str = "answer") -> Held:
+    return Held("t", 0, cause, batches)
+
+
+RETRIED = [
+    ErrorCode.CORRUPT_MESSAGE,
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    ErrorCode.LEADER_NOT_AVAILABLE,
+    ErrorCode.NOT_LEADER_OR_FOLLOWER,
+    ErrorCode.REQUEST_TIMED_OUT,
+    ErrorCode.NOT_ENOUGH_REPLICAS,
+    ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    ErrorCode.KAFKA_STORAGE_ERROR,
+    ErrorCode.UNKNOWN_TOPIC_ID,
+]
+
+
+@pytest.mark.parametrize("code", RETRIED)
+def test_batch_goes_again_under_its_sequence(code: ErrorCode) -> None:
+    verdict = judge(held(batch(code), batch(None)), idempotent=True)
+    assert verdict.decisions == [("retry",), ("retry",)]
+    assert not verdict.bump
+    assert verdict.backoff
+
+
+FINAL = [
+    (ErrorCode.TOPIC_AUTHORIZATION_FAILED, NOT_WRITTEN),
+    (ErrorCode.INVALID_TOPIC_EXCEPTION, NOT_WRITTEN),
+    (ErrorCode.RECORD_LIST_TOO_LARGE, NOT_WRITTEN),
+    (ErrorCode.INVALID_RECORD, NOT_WRITTEN),
+    (ErrorCode.INVALID_TIMESTAMP, NOT_WRITTEN),
+    (ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, NOT_WRITTEN),
+    (ErrorCode.POLICY_VIOLATION, NOT_WRITTEN),
+    (ErrorCode.UNKNOWN_SERVER_ERROR, UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("code", "outcome"), FINAL)
+def test_batch_fails_and_those_behind_start_a_new_epoch(code: ErrorCode, outcome: str) -> None:
+    refused_behind = batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, base_sequence=3)
+    verdict = judge(held(batch(code), refused_behind), idempotent=True)
+    assert verdict.decisions[0] == ("fail", "broker", int(code), "", outcome)
+    assert verdict.decisions[1] == ("retry",)
+    assert verdict.bump
+
+
+def test_failure_after_an_unanswered_attempt_is_unknown() -> None:
+    assert outcome_of(ErrorCode.INVALID_RECORD, ever_unanswered=True) == UNKNOWN
+    verdict = judge(held(batch(ErrorCode.POLICY_VIOLATION, attempts=2, unanswered=True)), idempotent=True)
+    assert verdict.decisions[0][-1] == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "code",
+    [ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode.UNKNOWN_PRODUCER_ID, ErrorCode.INVALID_PRODUCER_EPOCH],
+)
+def test_lost_identity_at_the_head_of_the_line_starts_a_new_epoch(code: ErrorCode) -> None:
+    verdict = judge(held(batch(code), batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)), idempotent=True)
+    assert verdict.decisions == [("retry",), ("retry",)]
+    assert verdict.bump
+
+
+def test_sequence_gap_behind_an_unanswered_batch_keeps_the_epoch() -> None:
+    verdict = judge(held(batch(None), batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)), idempotent=True)
+    assert verdict.decisions == [("retry",), ("retry",)]
+    assert not verdict.bump
+
+
+def test_lost_connection_sends_everything_again_at_once_and_looks_for_the_leader() -> None:
+    verdict = judge(held(batch(None), batch(None), cause="lost:eof:gone"), idempotent=True)
+    assert verdict.decisions == [("retry",), ("retry",)]
+    assert verdict.refresh
+    assert not verdict.backoff
+
+
+def test_large_batch_is_split_and_a_single_large_message_fails() -> None:
+    verdict = judge(held(batch(ErrorCode.MESSAGE_TOO_LARGE)), idempotent=True)
+    assert verdict.decisions == [("split",)]
+    assert not verdict.bump
+    verdict = judge(held(batch(ErrorCode.MESSAGE_TOO_LARGE, records=1)), idempotent=True)
+    assert verdict.decisions == [("fail", "broker", int(ErrorCode.MESSAGE_TOO_LARGE), "", NOT_WRITTEN)]
+
+
+def test_only_the_named_records_fail() -> None:
+    errors = [(1, "no key"), (2, None)]
+    verdict = judge(
+        held(batch(ErrorCode.INVALID_RECORD, records=5, record_errors=errors, error_message="bad")), idempotent=True
+    )
+    assert verdict.decisions == [("fail_records", {1: "no key", 2: "bad"}, int(ErrorCode.INVALID_RECORD))]
+    assert verdict.bump
+
+
+def test_all_records_named_is_a_failed_batch() -> None:
+    errors = [(0, "a"), (1, "b"), (2, "c")]
+    verdict = judge(held(batch(ErrorCode.INVALID_RECORD, record_errors=errors)), idempotent=True)
+    assert verdict.decisions[0][0] == "fail"
+
+
+def test_leader_hint_is_followed_without_a_pause() -> None:
+    hinted = batch(ErrorCode.NOT_LEADER_OR_FOLLOWER, leader=(2, 7), node=("h", 9))
+    verdict = judge(held(hinted), idempotent=True)
+    assert verdict.leader == (2, 7)
+    assert verdict.node == ("h", 9)
+    assert not verdict.backoff
+
+
+def test_identity_errors_fail_a_producer_without_identity() -> None:
+    verdict = judge(held(batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)), idempotent=False)
+    assert verdict.decisions[0][0] == "fail"
+    assert not verdict.bump
+
+
+@pytest.mark.parametrize("code", [int(code) for code in ErrorCode if code != 0] + [9999])
+def test_every_code_has_a_decision(code: int) -> None:
+    verdict = judge(held(batch(code)), idempotent=True)
+    assert verdict.decisions[0][0] in ("retry", "split", "fail")
