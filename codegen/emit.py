@@ -1,7 +1,8 @@
-"""Turn one schema table into the Python source of its class: slots, typed fields, straight-line `_read` and `_write`.
+"""Turn one schema table into the Python source of its class.
 
-Runs of fixed-size fields that exist in the same versions become one `struct` call; a field that only some versions
-have stands in an `if version …` whose condition is left out where it cannot be false.
+Runs of fixed-size fields that exist in the same versions become one `struct` call; a field that
+only some versions have stands in an `if version …` whose condition is left out where it cannot be
+false.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ SECRETS = {
 
 
 def condition(versions: Versions, context: Versions) -> str:
-    """Return the test that `version`, known to be in `context`, is in `versions`: an expression, "True" or "False"."""
+    """Return the test that `version`, known to be in `context`, is in `versions`, as source."""
     inside = versions & context
     if inside.empty:
         return "False"
@@ -85,7 +86,7 @@ class ClassEmitter:
     def lines(self) -> list[str]:
         return [*self.head(), *self.init(), "", *self.reader(), "", *self.writer()]
 
-    # -- declaration -----------------------------------------------------------------------------------------------
+    # -- declaration -------------------------------------------------------------------------------
 
     def head(self) -> Iterator[str]:
         struct, message = self.struct, self.message
@@ -208,7 +209,7 @@ class ClassEmitter:
             return f"not {value}" if entry.default else value
         return f"{value} != {self.literal(entry)}"
 
-    # -- reading ---------------------------------------------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------------------
 
     def reader(self) -> Iterator[str]:
         self.use("Self")
@@ -231,7 +232,7 @@ class ClassEmitter:
         yield "        return self, pos"
 
     def groups(self) -> Iterator[tuple[str, list[Field]]]:
-        """Yield the fields in wire order, together where they stand untagged in the same versions."""
+        """Yield the fields in wire order, together where they stand in the same versions."""
         for test, entries in groupby(
             self.fields, lambda entry: condition(untagged(entry), self.context)
         ):
@@ -272,7 +273,7 @@ class ClassEmitter:
         return name
 
     def read_one(self, entry: Field, indent: int, buf: str, pos: str, flexible: str) -> list[str]:
-        """Return the lines that read a variable-size field (or a fixed one in a tag) from `buf` at `pos`."""
+        """Return the lines that read a field of variable size, or any in a tag, from `buf`."""
         flexible = "False" if entry.never_flexible else flexible
         place = ["buf", "pos"] if buf == "buf" else [buf, "0"]
         head = f"self.{entry.name}, {pos} = "
@@ -349,7 +350,7 @@ class ClassEmitter:
         found = [e for e in self.fields if not (e.tagged & e.versions & self.context).empty]
         return sorted(found, key=lambda entry: entry.tag or 0)
 
-    # -- writing ---------------------------------------------------------------------------------------------------
+    # -- writing -----------------------------------------------------------------------------------
 
     def writer(self) -> Iterator[str]:
         yield "    def _write(self, out: bytearray, version: int) -> None:"
@@ -363,7 +364,7 @@ class ClassEmitter:
         yield from self.write_tag_section()
 
     def write_gated(self, test: str, entries: list[Field]) -> Iterator[str]:
-        """Write fields that only some versions have here; a set field that the version lacks is refused."""
+        """Write fields that only some versions have; one that is set and missing is refused."""
         refused = [
             e for e in entries if not e.ignorable and condition(e.versions, self.context) != "True"
         ]

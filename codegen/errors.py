@@ -1,8 +1,9 @@
-"""Write src/ottla/protocol/error_codes.py and src/ottla/kafka_errors.py from Kafka's own table of error codes.
+"""Write protocol/error_codes.py and kafka_errors.py from Kafka's own table of error codes.
 
-`python codegen/errors.py` writes, `--check` compares with what is committed and exits with 1 if it differs. The table
-comes from `org.apache.kafka.common.protocol.Errors` in kafka-clients, printed by tools/golden/ErrorTable.java. A code
-whose class stands in src/ottla/errors.py by hand keeps that class.
+`python codegen/errors.py` writes, `--check` compares with what is committed and exits with 1 if it
+differs. The table comes from `org.apache.kafka.common.protocol.Errors` in kafka-clients, printed by
+tools/golden/ErrorTable.java. A code whose class stands in src/ottla/errors.py by hand keeps that
+class.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def table() -> list[Code]:
 
 
 def hand_written() -> set[str]:
-    """Return the classes of errors.py that stand for a broker's code; no other class may have such a name."""
+    """Return the classes of errors.py that stand for a broker's code."""
     tree = ast.parse((PACKAGE / "errors.py").read_text())
     found = set()
     for node in tree.body:
@@ -114,7 +115,7 @@ def kafka_errors_source(codes: list[Code], by_hand: set[str]) -> str:
         "",
         "",
         "def for_code(code: int) -> type[KafkaError]:",
-        '    """Return the class for an error code; `KafkaError` itself for one that is not known."""',
+        '    """Return the class for an error code, `KafkaError` for one that is not known."""',
         "    return _BY_CODE.get(code, KafkaError)",
     ]
     return "\n".join(lines) + "\n"

@@ -1,6 +1,7 @@
 """Write src/ottla/protocol/messages/*.py and api_keys.py from the message schemas of kafka-clients.
 
-`python codegen/messages.py` writes, `--check` compares with what is committed and exits with 1 if it differs.
+`python codegen/messages.py` writes, `--check` compares with what is committed and exits with 1 if
+it differs.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ def module_source(messages: list[Message], docstring: str) -> str:
     """Return the source of one module with the given messages."""
     layouts: dict[str, str] = {}
     imports: set[str] = set()
-    classes = []
-    for message in messages:
-        for struct in [*message.structs, message.root]:
-            classes.append("\n".join(ClassEmitter(struct, message, layouts, imports).lines()))
+    classes = [
+        "\n".join(ClassEmitter(struct, message, layouts, imports).lines())
+        for message in messages
+        for struct in [*message.structs, message.root]
+    ]
     lines = [
         FIRST_LINE,
         LINT_LINE,

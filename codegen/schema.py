@@ -1,7 +1,8 @@
 """The schema language of Kafka's message JSON files as typed tables, ready to emit.
 
-Source of the rules: Kafka's own message generator (`org.apache.kafka.message`): versions, types, flexible and
-nullable versions, tags, defaults. `load(json)` checks what it relies on and raises on what it does not know.
+Source of the rules: Kafka's own message generator (`org.apache.kafka.message`): versions, types,
+flexible and nullable versions, tags, defaults. `load(json)` checks what it relies on and raises on
+what it does not know.
 """
 
 from __future__ import annotations
@@ -233,7 +234,7 @@ class _Loader:
 
 
 def _default(made: Field, text: Any) -> Any:
-    """Return the default as a Python value; a list, struct or null default is `[]`, `made.struct` or None."""
+    """Return the default as a Python value; `made.struct` for a struct of defaults."""
     if text in ("null", None) and (text == "null" or made.type == "records"):
         return None
     if made.is_array:

@@ -1,6 +1,7 @@
-"""The golden vectors and the schemas beside them, and the way from Kafka's JSON form to objects of generated classes.
+"""The golden vectors, the schemas beside them, and the way from Kafka's JSON to objects.
 
-Nothing here uses the generator: field names, types and versions are taken from the schema files themselves.
+Nothing here uses the generator: field names, types and versions are taken from the schema files
+themselves.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ottla.protocol.base import Message, Struct
 
 FOLDER = Path(__file__).resolve().parent / "golden"
 UNKNOWN_TAGS = {100: b"\x01\x02\x03", 70000: b""}
-"""What the vectors with unknown tags carry in the message and in every struct that is not left at its default."""
+"""What vectors with unknown tags carry in every struct that is not left at its default."""
 
 Json = dict[str, Any]
 
@@ -73,10 +74,14 @@ def versions_of(cls: type[Message]) -> range:
     return range(cls.MIN_VERSION, cls.MAX_VERSION + 1)
 
 
-@cache
+_struct_types: dict[str, dict[str, type[Struct]]] = {}
+
+
 def struct_types(cls: type[Struct]) -> dict[str, type[Struct]]:
     """Return the class of each struct field, or of its elements."""
-    found = {}
+    found = _struct_types.setdefault(f"{cls.__module__}.{cls.__name__}", {})
+    if found:
+        return found
     for name, hint in get_type_hints(cls).items():
         pending = [hint]
         while pending:
@@ -87,7 +92,9 @@ def struct_types(cls: type[Struct]) -> dict[str, type[Struct]]:
     return found
 
 
-def schema_fields(schema: Json, entries: list[Json] | None = None) -> Iterator[tuple[Json, list[Json]]]:
+def schema_fields(
+    schema: Json, entries: list[Json] | None = None
+) -> Iterator[tuple[Json, list[Json]]]:
     """Yield the entries of a struct, each with the entries of its own struct."""
     common = {entry["name"]: entry["fields"] for entry in schema.get("commonStructs", [])}
     for entry in schema["fields"] if entries is None else entries:
@@ -122,8 +129,14 @@ def _struct(
         assert name is not None, f"{cls.__name__} has no attribute for {entry['name']}"
         element = entry["type"].removeprefix("[]")
 
-        def single(raw: Any, *, tags: bool, name: str = name, element: str = element,
-                   inner: list[Json] = inner) -> Any:
+        def single(
+            raw: Any,
+            *,
+            tags: bool,
+            name: str = name,
+            element: str = element,
+            inner: list[Json] = inner,
+        ) -> Any:
             if element[0].isupper():
                 nested = struct_types(cls)[name]
                 return _struct(nested, schema, list(schema_fields(schema, inner)), raw, tags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from golden_vectors import (
+    Json,
     all_classes,
     attribute,
     from_json,
@@ -55,16 +56,16 @@ def test_registry_finds_every_api() -> None:
     assert {key.value for key in ApiKey} == APIS.keys()
     for key, api in APIS.items():
         for cls in (request_class(key), response_class(key)):
-            assert cls.API_KEY == key
-            assert (cls.MIN_VERSION, cls.MAX_VERSION) == (api.min_version, api.max_version)
-            assert cls.FLEXIBLE_FROM == api.flexible_from
-        assert request_class(key).LATEST_UNSTABLE == api.latest_unstable
+            assert key == cls.API_KEY
+            assert (api.min_version, api.max_version) == (cls.MIN_VERSION, cls.MAX_VERSION)
+            assert api.flexible_from == cls.FLEXIBLE_FROM
+        assert api.latest_unstable == request_class(key).LATEST_UNSTABLE
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_class_says_what_the_schema_says(name: str) -> None:
     cls, schema = all_classes()[name], schemas()[name]
-    assert cls.API_KEY == schema.get("apiKey")
+    assert schema.get("apiKey") == cls.API_KEY
     for version in range(-1, cls.MAX_VERSION + 2):
         assert (version in versions_of(cls)) == in_versions(schema["validVersions"], version)
     for version in versions_of(cls):
@@ -72,7 +73,7 @@ def test_class_says_what_the_schema_says(name: str) -> None:
     _check_defaults(cls, schema, schema["fields"])
 
 
-def _check_defaults(cls: type[Struct], schema: dict, entries: list) -> None:  # type: ignore[type-arg]
+def _check_defaults(cls: type[Struct], schema: Json, entries: list[Json]) -> None:
     made = cls()
     for entry, inner in schema_fields(schema, entries):
         name = attribute(cls, entry)

@@ -1,4 +1,4 @@
-"""Any value that a version can say comes back from its bytes: property tests over every class and version."""
+"""Any value that a version can say comes back from its bytes: every class, every version."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ UNKNOWN_TAGS = st.none() | st.dictionaries(
 
 
 @st.composite
-def structs(draw: st.DrawFn, cls: type[Struct], schema: Json, entries: list[Json], version: int) -> Struct:
+def structs(
+    draw: st.DrawFn, cls: type[Struct], schema: Json, entries: list[Json], version: int
+) -> Struct:
     """Draw a struct with the fields of one version set."""
     made = cls()
     for entry, inner in schema_fields(schema, entries):
@@ -53,6 +55,7 @@ def structs(draw: st.DrawFn, cls: type[Struct], schema: Json, entries: list[Json
         name = attribute(cls, entry)
         assert name is not None
         kind = entry["type"].removeprefix("[]")
+        values: st.SearchStrategy[Any]
         if kind[0].isupper():
             values = structs(struct_types(cls)[name], schema, inner, version)
         else:

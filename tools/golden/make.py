@@ -1,9 +1,10 @@
-"""Make the golden vectors of tests/protocol/golden: messages as JSON beside the bytes that Kafka's own classes write.
+"""Make the golden vectors: messages as JSON beside the bytes that Kafka's own classes write.
 
-Random but seeded JSON is made here from the schemas in kafka-clients; Golden.java turns it into bytes through Kafka's
-JSON converters and prints the object's JSON again, which must be what went in. `python tools/golden/make.py` writes one
-file per API and prints how many vectors each has. The schemas are written beside them, without their prose, so that the
-tests need neither the jar nor Java.
+They go to tests/protocol/golden. Random but seeded JSON is made here from the schemas in kafka-
+clients; Golden.java turns it into bytes through Kafka's JSON converters and prints the object's
+JSON again, which must be what went in. `python tools/golden/make.py` writes one file per API and
+prints how many vectors each has. The schemas are written beside them, without their prose, so that
+the tests need neither the jar nor Java.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ class Content:
         if letter == "d":
             return self.random.choice((0.0, -1.5, 1e300, 0.1)) if self.kind != "lowest" else 0.0
         bits = BITS[letter]
-        low, high = (0, 2**bits - 1) if letter.isupper() else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        low, high = (
+            (0, 2**bits - 1) if letter.isupper() else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        )
         small = self.random.randint(0, 100)
         return {"lowest": low, "highest": high}.get(
             self.kind, self.random.choice((0, small, self.random.randint(low, high)))
@@ -129,14 +132,14 @@ def answers(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def check_same(message: Message, order: dict[str, Any], answer: dict[str, Any]) -> None:
-    """Check that Kafka read the JSON as it was meant: what it writes back is equal, records apart."""
+    """Check that Kafka read the JSON as it was meant: what it writes back is equal."""
     meant, read = order["json"], answer["json"]
     if _comparable(message.root, meant) != _comparable(message.root, read):
         raise SystemExit(f"{message.root.name} v{order['version']}: {meant} was read as {read}")
 
 
 def _comparable(struct: Struct, value: dict[str, Any]) -> dict[str, Any]:
-    """Return JSON without records (the converter writes only their size) and without fields at their default."""
+    """Return JSON without records, which the converter does not write, and without defaults."""
     kept = {}
     for entry in struct.fields:
         name = json_name(entry)

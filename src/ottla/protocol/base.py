@@ -1,8 +1,8 @@
-"""What every generated class shares: comparison, a safe repr, and the checked entry points `encode` and `decode`.
+"""What every generated class shares: comparison, a safe repr, checked `encode` and `decode`.
 
-Station: request. `Struct` is a nested struct, `Message` a whole body with a range of versions. The generated
-`_read` and `_write` do the work and may end in any of the errors of a too short buffer; `Message` turns those into
-`DecodeError` and `EncodeError`. Mutable, owned by whoever made it.
+Station: request. `Struct` is a nested struct, `Message` a whole body with a range of versions. The
+generated `_read` and `_write` do the work and may end in any of the errors of a too short buffer;
+`Message` turns those into `DecodeError` and `EncodeError`. Mutable, owned by whoever made it.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ class Message(Struct):
         """Return the body in wire format.
 
         Raises:
-            UnsupportedVersion: The version does not exist, or lacks a field that is set and must not be dropped.
+            UnsupportedVersion: The version does not exist, or lacks a field that is set and must
+                not be dropped.
             EncodeError: A value does not fit its field, or is None where the version has no null.
         """
         out = bytearray()
@@ -102,7 +103,7 @@ class Message(Struct):
         return bytes(out)
 
     def encode_into(self, out: bytearray, version: int) -> None:
-        """Append the body to `out`; raises as `encode`, and `out` may then end in a part of the body."""
+        """Append the body to `out`; raises as `encode`, with a part of it appended."""
         self.check_version(version)
         try:
             self._write(out, version)
@@ -126,7 +127,7 @@ class Message(Struct):
 
     @classmethod
     def decode_from(cls, data: bytes | memoryview, pos: int, version: int) -> tuple[Self, int]:
-        """Read a body that starts at byte `pos`; return it and the position behind it; raises as `decode`."""
+        """Read a body at byte `pos`; return it and the position behind it; raises as `decode`."""
         cls.check_version(version)
         buf = data if type(data) is bytes else bytes(data)
         try:

@@ -1,7 +1,8 @@
-"""The payloads that members of a classic group exchange through JoinGroup and SyncGroup: int16 version, then a body.
+"""The payloads that members of a classic group exchange: int16 version, then a body.
 
-Station: none on a message's way; used by the classic group and by brokers in tests. A reader takes a newer version by
-reading what it knows of it and leaving the rest, so that members of different age can share a group.
+Station: none on a message's way; used by the classic group and by brokers in tests. A reader takes
+a newer version by reading what it knows of it and leaving the rest, so that members of different
+age can share a group.
 References: KIP-429, KIP-792, KIP-881; Java: `ConsumerProtocol`.
 """
 
@@ -33,7 +34,7 @@ def encode_payload(message: Message, version: int) -> bytes:
 
 
 def decode_subscription(payload: bytes | memoryview) -> tuple[int, ConsumerProtocolSubscription]:
-    """Read a member's subscription; return the version it was written in, too.
+    """Read a member's subscription and the version it was written in.
 
     Raises:
         DecodeError: The bytes are not a subscription.
@@ -42,7 +43,7 @@ def decode_subscription(payload: bytes | memoryview) -> tuple[int, ConsumerProto
 
 
 def decode_assignment(payload: bytes | memoryview) -> tuple[int, ConsumerProtocolAssignment]:
-    """Read a member's assignment; return the version it was written in, too; empty bytes are an empty assignment.
+    """Read a member's assignment and the version it was written in; no bytes: nothing assigned.
 
     Raises:
         DecodeError: The bytes are not an assignment.

@@ -1,9 +1,9 @@
 """Whole frames, without their int32 size: header and body together.
 
-Station: request, and every response. A request has header v1, or v2 when its version is flexible; a response has
-header v0, or v1 when flexible, except ApiVersions, whose response always has header v0 so that it can be read before
-the versions are known. Both request headers start alike: api key int16 at byte 0, version int16 at 2, correlation id
-int32 at 4, client id as an int16 string at 8.
+Station: request, and every response. A request has header v1, or v2 when its version is flexible; a
+response has header v0, or v1 when flexible, except ApiVersions, whose response always has header v0
+so that it can be read before the versions are known. Both request headers start alike: api key
+int16 at byte 0, version int16 at 2, correlation id int32 at 4, client id as an int16 string at 8.
 References: KIP-482, KIP-511; Java: `RequestHeader`, `ApiKeys.responseHeaderVersion`.
 """
 
@@ -71,7 +71,8 @@ def decode_request(frame: bytes | memoryview) -> tuple[RequestHeader, Message]:
     """Read a whole request frame.
 
     Raises:
-        UnsupportedVersion: The API or its version is not known; `peek_request_header` still reads the header.
+        UnsupportedVersion: The API or its version is not known; `peek_request_header` still
+            reads the header.
         DecodeError: The bytes are not what the header says, or bytes are left over.
     """
     peeked = peek_request_header(frame)

@@ -1,11 +1,13 @@
-"""The wire types of Kafka's message protocol as plain functions: `read_*(buf, pos, …)` and `write_*(out, …)`.
+"""The wire types of Kafka's messages: `read_*(buf, pos, …)` and `write_*(out, …)`.
 
-Station: request (and every response). A reader takes whole `bytes` and a position, and returns the value and the
-position behind it; a writer appends to a `bytearray`. Every size and count is checked against the bytes that remain
-before anything is allocated. Called by the generated classes only, from any thread.
+Station: request (and every response). A reader takes whole `bytes` and a position, and returns the
+value and the position behind it; a writer appends to a `bytearray`. Every size and count is checked
+against the bytes that remain before anything is allocated. Called by the generated classes only,
+from any thread.
 
-Wire facts: KIP-482 (flexible versions). A flexible string, bytes, records or array has its length + 1 as an unsigned
-varint (0 = null); otherwise a string has an int16 length, the rest an int32 (-1 = null).
+Wire facts: KIP-482 (flexible versions). A flexible string, bytes, records or array has its length +
+1 as an unsigned varint (0 = null); otherwise a string has an int16 length, the rest an int32 (-1 =
+null).
 Java: `ByteBufferAccessor`, `Readable`, `Writable`, `RawTaggedField`.
 """
 
@@ -36,7 +38,7 @@ _int32 = Struct(">i")
 _element_sizes = {"b": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "d": 8, "?": 1}
 
 
-# -- varints -------------------------------------------------------------------------------------------------------
+# -- varints ---------------------------------------------------------------------------------------
 
 
 def read_uvarint(buf: bytes, pos: int) -> tuple[int, int]:
@@ -65,7 +67,7 @@ def write_uvarint(out: bytearray, value: int) -> None:
     out.append(value)
 
 
-# -- lengths and counts --------------------------------------------------------------------------------------------
+# -- lengths and counts ----------------------------------------------------------------------------
 
 
 def _read_length(buf: bytes, pos: int, flexible: bool, prefix: Struct) -> tuple[int, int]:
@@ -127,7 +129,7 @@ def unsupported(field: str, version: int) -> UnsupportedVersion:
     return UnsupportedVersion(f"{field} is set, but version {version} does not have it")
 
 
-# -- string, bytes, records, uuid ----------------------------------------------------------------------------------
+# -- string, bytes, records, uuid ------------------------------------------------------------------
 
 
 def read_string(buf: bytes, pos: int, flexible: bool) -> tuple[str, int]:
@@ -217,7 +219,7 @@ def checked_uuid(value: bytes, field: str) -> bytes:
     return value
 
 
-# -- arrays --------------------------------------------------------------------------------------------------------
+# -- arrays ----------------------------------------------------------------------------------------
 
 
 def read_numbers(buf: bytes, pos: int, flexible: bool, letter: str) -> tuple[list[Any], int]:
@@ -351,7 +353,7 @@ def write_structs(
             write_struct(out, value, version, field)
 
 
-# -- structs -------------------------------------------------------------------------------------------------------
+# -- structs ---------------------------------------------------------------------------------------
 
 
 def write_struct(out: bytearray, value: Any, version: int, field: str) -> None:
@@ -386,7 +388,7 @@ def write_nullable_struct(
 def read_nullable_tagged_struct(
     buf: bytes, pos: int, version: int, read: Callable[[bytes, int, int], tuple[T, int]]
 ) -> tuple[T | None, int]:
-    """Read the payload of a nullable tagged struct: an unsigned varint, 0 for null, then the struct."""
+    """Read the payload of a nullable tagged struct: a varint, 0 for null, then the struct."""
     present, pos = read_uvarint(buf, pos)
     return read(buf, pos, version) if present else (None, pos)
 
@@ -404,7 +406,7 @@ def write_nullable_tagged_struct(
         value._write(out, version)
 
 
-# -- tag sections --------------------------------------------------------------------------------------------------
+# -- tag sections ----------------------------------------------------------------------------------
 
 
 def read_tags(buf: bytes, pos: int) -> tuple[dict[int, bytes] | None, int]:
@@ -439,7 +441,7 @@ def end_of_tag(payload: bytes, pos: int, tag: int) -> None:
 def write_tags(
     out: bytearray, known: Mapping[int, bytes | bytearray], unknown: dict[int, bytes] | None
 ) -> None:
-    """Write a tag section in ascending order: the fields of this version and the tags kept from the wire."""
+    """Write a tag section in ascending order: fields of this version and tags kept as they came."""
     tags: Mapping[int, bytes | bytearray] = known
     if unknown:
         if twice := known.keys() & unknown.keys():

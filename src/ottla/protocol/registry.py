@@ -1,6 +1,7 @@
 """API keys to generated classes, each module loaded when it is first asked for.
 
-Station: request. Used by brokers to read any request, and by tools; a client names the class it sends instead.
+Station: request. Used by brokers to read any request, and by tools; a client names the class it
+sends instead.
 """
 
 from __future__ import annotations
