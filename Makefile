@@ -1,0 +1,67 @@
+# The one entry to this repository: `make` lists the targets. Each does all its own set-up, once per content
+# (tools/prepare.py); recipes stay short, so that any other runner could do the same.
+
+PYTHON ?= python3
+# release is what users get; quick (make build PROFILE=quick) links faster and is for working on the extension.
+PROFILE ?= release
+ARGS ?=
+BIN := .venv/bin
+PREPARE := $(PYTHON) tools/prepare.py --profile $(PROFILE)
+CHECKED_PYTHON := $(wildcard src tests codegen tools bench examples)
+TESTS := $(filter-out tests/peers/,$(wildcard tests/unit/ tests/protocol/ tests/integration/ tests/typing/ tests/docs/))
+GENERATORS := $(wildcard $(addprefix codegen/,messages.py errors.py unasync.py config_docs.py))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build gen fmt lint lint-python lint-rust lint-gen test test-rust test-all test-kafka test-peers
+.PHONY: kafka demo bench bench-smoke docs ci
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## virtual environment .venv with the pinned tools
+	@$(PREPARE) venv
+
+build:  ## build the extension into .venv (PROFILE=release or quick)
+	@$(PREPARE) build
+
+gen:  ## write every generated file again
+	@$(PREPARE) venv
+	@set -e; for generator in $(GENERATORS); do $(BIN)/python $$generator; done
+
+fmt:  ## format Python and Rust
+	@$(PREPARE) venv
+	$(BIN)/ruff check -q --fix-only $(CHECKED_PYTHON)
+	$(BIN)/ruff format -q $(CHECKED_PYTHON)
+	cargo fmt --all
+
+lint: lint-python lint-rust lint-gen  ## every check that runs nothing: style, types, layers, generated files
+
+lint-python:
+	@$(PREPARE) build
+	$(BIN)/ruff format -q --check $(CHECKED_PYTHON)
+	$(BIN)/ruff check -q $(CHECKED_PYTHON)
+	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/lint-imports --no-logo
+
+lint-rust:
+	cargo fmt --all --check
+	cargo clippy -q --workspace --all-targets --target-dir target -- -D warnings
+
+lint-gen:
+	@$(PREPARE) venv
+	@set -e; for generator in $(GENERATORS); do echo "$$generator --check"; $(BIN)/python $$generator --check; done
+
+test:  ## unit, protocol and integration tests against the embedded broker (ARGS=... for pytest)
+	@$(PREPARE) build
+	$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+test-rust:  ## the tests of the crates
+	cargo test -q --workspace --target-dir target
+
+test-kafka:  ## the integration tests against a real Kafka
+	@$(PREPARE) build
+	$(BIN)/python -m pytest tests/integration --broker kafka $(ARGS)
+
+kafka:  ## start a real Kafka on free ports and wait for Ctrl-C (ARGS="--nodes 3")
+	@$(PYTHON) tools/kafka/launch.py $(ARGS)
