@@ -1,0 +1,1 @@
+"""The cluster as this client knows it: metadata, connections to its nodes, coordinators."""

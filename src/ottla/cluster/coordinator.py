@@ -1,0 +1,122 @@
+"""Which node coordinates a group or a transactional id: asked for, kept, forgotten when it is no longer true.
+
+Engine thread only. References: FindCoordinator v0-v6, KIP-699 (many keys in one request, from v4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Literal
+
+from ottla.cluster.backoff import Backoff
+from ottla.errors import ConnectionLost, Error, KafkaError, NoBrokersAvailable, Timeout, for_code
+from ottla.observe.log import logger
+from ottla.protocol.messages.find_coordinator import FindCoordinatorRequest
+
+if TYPE_CHECKING:
+    from ottla.cluster.cluster import Cluster
+    from ottla.config import CommonConfig
+    from ottla.engine.reactor import Reactor
+    from ottla.protocol.messages.find_coordinator import FindCoordinatorResponse
+
+_log = logger("coordinator")
+
+Kind = Literal["group", "transaction"]
+
+_KEY_TYPES: Final[dict[str, int]] = {"group": 0, "transaction": 1}
+_BATCHED_FROM = 4
+_RETRIED = frozenset({14, 15, 16})
+"""Loading, not available (its log is being made), moving: all of them pass."""
+
+
+class Coordinators:
+    """The coordinators of one client's groups and transactions."""
+
+    def __init__(self, cluster: Cluster, config: CommonConfig, reactor: Reactor) -> None:
+        self._cluster = cluster
+        self._reactor = reactor
+        self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
+        self._known: dict[tuple[Kind, str], int] = {}
+        self._looking: dict[tuple[Kind, str], asyncio.Future[int]] = {}
+
+    async def find(self, kind: Kind, key: str, timeout: float = 60.0) -> int:
+        """The node id of the coordinator, asked for again while it is loading, moving or cannot be reached.
+
+        Args:
+            kind: "group" or "transaction".
+            key: Group id or transactional id.
+            timeout: Seconds.
+
+        Raises:
+            KafkaError: The broker refuses to tell (not authorized, invalid id).
+            Timeout: The time ran out; its message says what the last attempt met.
+
+        Cancellation: Ends the wait; others who wait for the same key go on.
+        """
+        place = (kind, key)
+        if place in self._known:
+            return self._known[place]
+        future = self._looking.get(place)
+        if future is None:
+            future = self._looking[place] = asyncio.get_running_loop().create_future()
+            deadline = self._reactor.clock.now() + timeout
+            self._reactor.spawn(self._look(place, future, deadline), f"coordinator of {key}")
+        return await asyncio.shield(future)
+
+    def invalidate(self, kind: Kind, key: str) -> None:
+        """It is no longer the coordinator, or cannot be reached: the next `find` asks."""
+        self._known.pop((kind, key), None)
+
+    async def _look(
+        self, place: tuple[Kind, str], future: asyncio.Future[int], deadline: float
+    ) -> None:
+        try:
+            node_id = await self._until(place, deadline)
+            self._known[place] = node_id
+            future.set_result(node_id)
+        except Error as error:
+            future.set_exception(error)
+            future.exception()  # whoever asked may have given up meanwhile
+        except BaseException:
+            future.cancel()
+            raise
+        finally:
+            del self._looking[place]
+
+    async def _until(self, place: tuple[Kind, str], deadline: float) -> int:
+        attempts = 0
+        clock = self._reactor.clock
+        while True:
+            try:
+                return await self._ask(*place)
+            except (ConnectionLost, NoBrokersAvailable, Timeout) as error:
+                reason: Error = error
+            except KafkaError as error:
+                if error.code not in _RETRIED:
+                    raise
+                reason = error
+            attempts += 1
+            pause = self._backoff.delay(attempts)
+            if clock.now() + pause >= deadline:
+                raise Timeout(f"no coordinator of {place[0]} {place[1]!r}: {reason}") from reason
+            _log.info("no coordinator of %s %r yet: %s", place[0], place[1], reason)
+            await clock.sleep(pause)
+
+    async def _ask(self, kind: Kind, key: str) -> int:
+        connection = await self._cluster.any_connection()
+        version = connection.version_for(FindCoordinatorRequest)
+        batched = version >= _BATCHED_FROM
+        response: FindCoordinatorResponse = await connection.request(
+            FindCoordinatorRequest(
+                key="" if batched else key,
+                key_type=_KEY_TYPES[kind],
+                coordinator_keys=[key] if batched else [],
+            ),
+            version=version,
+        )
+        answer = response.coordinators[0] if batched and response.coordinators else response
+        if answer.error_code:
+            raise for_code(answer.error_code, answer.error_message or f"{kind} {key!r}")
+        self._cluster.add_node(answer.node_id, answer.host, answer.port)
+        _log.debug("node %d coordinates %s %r", answer.node_id, kind, key)
+        return answer.node_id

@@ -1,0 +1,1 @@
+"""Connections: dialled, negotiated, asked, lost. Bytes go through the I/O thread."""

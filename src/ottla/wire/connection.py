@@ -1,0 +1,316 @@
+"""One connection to one broker: dialled, its versions agreed, asked, and in the end lost, once, for one reason.
+
+Station: connection. Control requests go through here; a connection in a flow's role (produce, fetch) is opened here and
+then carries the flow's own requests, which Python never sees. Engine thread only.
+
+References: KIP-35, KIP-219, KIP-302, KIP-511; Java NetworkClient, Selector.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from ottla.errors import ConnectionLost, DecodeError, Error, NoBrokersAvailable, Timeout
+from ottla.observe.log import logger
+from ottla.protocol.headers import decode_response, encode_request
+from ottla.protocol.registry import response_class
+from ottla.wire.throttle import mute_seconds
+from ottla.wire.versions import Agreed, Negotiation, VersionRange, choose, hello
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ottla.config import Address, CommonConfig
+    from ottla.engine.reactor import Reactor
+    from ottla.protocol.base import Message
+
+_log = logger("connection")
+
+
+class Role(enum.Enum):
+    """What a connection is for. Each role has its own, so that a long poll delays nothing else."""
+
+    PRODUCE = "produce"
+    FETCH = "fetch"
+    GROUP = "group"
+    CONTROL = "control"
+
+
+class LostCause(NamedTuple):
+    """Why a connection ended."""
+
+    kind: str
+    """connect, eof, io, request_timeout, protocol or closed."""
+    message: str
+    address: str
+
+    def error(self, outcome: str | None = None) -> ConnectionLost:
+        """The exception for one who waited on it."""
+        return ConnectionLost(self.message, kind=self.kind, address=self.address, outcome=outcome)
+
+
+class Connection:
+    """See the module. Made by `open`."""
+
+    def __init__(
+        self, reactor: Reactor, address: str, role: Role, settings: CommonConfig, node_id: int
+    ) -> None:
+        self.id = -1
+        """As the I/O thread and the flows know it."""
+        self.node_id = node_id
+        """-1 for an address of the bootstrap list, until metadata says which node it is."""
+        self.role = role
+        self.address = address
+        """host:port, with the numeric address where the host is a name."""
+        self.versions: Mapping[int, VersionRange] = {}
+        """What the broker speaks, by API key."""
+        loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[LostCause] = loop.create_future()
+        """Settles once, when the connection is gone."""
+        self._reactor = reactor
+        self._settings = settings
+        self._connected: asyncio.Future[None] = loop.create_future()
+        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._next_token = 0
+        self._muted_until = 0.0
+
+    # ---- opening ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    async def open(
+        cls,
+        reactor: Reactor,
+        address: Address,
+        role: Role,
+        settings: CommonConfig,
+        *,
+        node_id: int = -1,
+        setup_timeout: float | None = None,
+    ) -> Connection:
+        """Connect to a broker and agree on versions: every address of the host in turn.
+
+        Args:
+            reactor: The engine thread's side.
+            address: Host name or address, and port.
+            role: What the connection is for.
+            settings: Time-outs, buffer sizes, client id.
+            node_id: The broker's id where it is known.
+            setup_timeout: Seconds that one address may take to accept; None: `socket_connection_setup_timeout_ms`.
+
+        Raises:
+            NoBrokersAvailable: No address of the host works; one line for each with its reason.
+            UnsupportedVersion: The broker speaks no version of ApiVersions that this client knows.
+
+        Cancellation: Closes what was begun.
+        """
+        host, port = address
+        if setup_timeout is None:
+            setup_timeout = settings.socket_connection_setup_timeout_ms / 1000
+        attempts: list[tuple[str, str]] = []
+        for ip in await _addresses(reactor, host, port, setup_timeout):
+            shown = shown_address(host, port, ip)
+            connection = cls(reactor, shown, role, settings, node_id)
+            try:
+                await connection._dial(ip, port, setup_timeout)
+                await connection._negotiate()
+                return connection
+            except (ConnectionLost, DecodeError, Timeout) as error:
+                connection.close()
+                reason = error.message
+                attempts.append((shown, reason))
+            except BaseException:
+                connection.close()
+                raise
+        raise NoBrokersAvailable(f"{host}:{port} cannot be reached", attempts=attempts)
+
+    async def _dial(self, ip: str, port: int, timeout: float) -> None:
+        settings = self._settings
+        self.id = self._reactor.port.connect(
+            self,
+            ip,
+            port,
+            timeout=timeout,
+            send_buffer_bytes=settings.send_buffer_bytes,
+            receive_buffer_bytes=settings.receive_buffer_bytes,
+            frame_cap_bytes=settings.frame_cap_bytes,
+        )
+        await self._connected
+
+    async def _negotiate(self) -> None:
+        negotiation = Negotiation()
+        timeout = self._settings.request_timeout_ms / 1000
+        try:
+            while True:
+                frame = await self._exchange(hello(), negotiation.version, timeout)
+                step = negotiation.step(frame)
+                if isinstance(step, Agreed):
+                    self.versions = step.versions
+                    return
+        except ConnectionLost as error:
+            hint = ""
+            if error.kind in ("eof", "io"):
+                hint = " (does this port expect TLS or SASL, or is it no Kafka broker?)"
+            error.message = f"lost while agreeing on versions: {error.message}{hint}"
+            raise
+
+    # ---- asking ----------------------------------------------------------------------------------------------------
+
+    def version_for(self, request: type[Message]) -> int:
+        """The newest version of a request that both sides speak.
+
+        Raises:
+            UnsupportedVersion: There is none; the message names both ranges.
+        """
+        return choose(request, self.versions, self.address)
+
+    async def request(
+        self, message: Message, *, timeout: float | None = None, version: int | None = None
+    ) -> Any:
+        """Send a control request and wait for its response.
+
+        Args:
+            message: The request; encoded at once.
+            timeout: Seconds until the answer is there; None: `request_timeout_ms`. Its passing after the request was
+                written ends the connection.
+            version: None: the newest that both speak.
+
+        Returns:
+            The response, whatever error codes it holds.
+
+        Raises:
+            ConnectionLost: `outcome` is unknown where the request was written, else not_written.
+            Timeout: The broker's throttling left no time; not sent.
+            UnsupportedVersion, EncodeError: Not sent.
+            DecodeError: The answer cannot be read; the connection is closed.
+
+        Cancellation: Ends the wait; the request stays sent, its answer is dropped.
+        """
+        if timeout is None:
+            timeout = self._settings.request_timeout_ms / 1000
+        if version is None:
+            version = self.version_for(type(message))
+        timeout = await self._unmuted(timeout)
+        frame = await self._exchange(message, version, timeout)
+        assert message.API_KEY is not None
+        try:
+            response = decode_response(response_class(message.API_KEY), version, frame)[1]
+        except Error as error:
+            _log.error("%s: closing, since %s", self.address, error)
+            self.close()
+            raise
+        self.throttled(
+            mute_seconds(message.API_KEY, version, getattr(response, "throttle_time_ms", 0))
+        )
+        return response
+
+    async def _exchange(self, message: Message, version: int, timeout: float) -> bytes:
+        """Send a request, return the response frame."""
+        if self.lost.done():
+            raise self.lost.result().error("not_written")
+        frame = encode_request(message, version, 0, self._settings.client_id)
+        self._next_token += 1
+        token = self._next_token
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[token] = future
+        try:
+            self._reactor.port.io.request(self.id, token, frame, timeout=timeout)
+            return await future
+        finally:
+            del self._waiting[token]
+
+    def throttled(self, seconds: float) -> None:
+        """The broker asked for silence: requests wait this long."""
+        if seconds > 0:
+            _log.info("%s: throttled by the broker for %.3f s", self.address, seconds)
+            self._muted_until = max(self._muted_until, self._reactor.clock.now() + seconds)
+
+    async def _unmuted(self, timeout: float) -> float:
+        """Wait until the connection may speak; returns what is left of the time-out."""
+        clock = self._reactor.clock
+        deadline = clock.now() + timeout
+        while (muted := self._muted_until - clock.now()) > 0:
+            if clock.now() + muted >= deadline:
+                await clock.sleep(deadline - clock.now())
+                raise Timeout(
+                    f"{self.address}: the broker's throttling ends only in {muted:.1f} s",
+                    outcome="not_written",
+                )
+            await clock.sleep(muted)
+        return deadline - clock.now()
+
+    def pending(self) -> int:
+        """Control requests without an answer."""
+        return len(self._waiting)
+
+    # ---- the port's events -----------------------------------------------------------------------------------------
+
+    def on_connected(self) -> None:
+        """The address has accepted."""
+        if not self._connected.done():
+            self._connected.set_result(None)
+
+    def on_response(self, token: int, frame: bytes) -> None:
+        """An answer; one that nobody waits for any more is dropped."""
+        future = self._waiting.get(token)
+        if future is not None and not future.done() and not self.lost.done():
+            future.set_result(frame)
+
+    def on_lost(self, kind: str, message: str, tokens: list[int]) -> None:
+        """The connection is gone."""
+        self._poison(LostCause(kind, message, self.address))
+
+    # ---- the end ---------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End it; what waits gets ConnectionLost. Closing again does nothing."""
+        if not self.lost.done():
+            if self.id >= 0:
+                self._reactor.port.io.close(self.id)
+            self._poison(LostCause("closed", "closed by this client", self.address))
+
+    def _poison(self, cause: LostCause) -> None:
+        """Tell everybody the one cause; only the first one counts."""
+        if self.lost.done():
+            return
+        self.lost.set_result(cause)
+        if not self._connected.done():
+            self._connected.set_exception(cause.error("not_written"))
+            # Who dials may have been cancelled: then nobody awaits this future any more, and that is fine.
+            self._connected.exception()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(cause.error("unknown"))
+
+    def __repr__(self) -> str:
+        state = "open" if not self.lost.done() else f"lost: {self.lost.result().message}"
+        return (
+            f"<Connection {self.id} {self.role.value} node={self.node_id} {self.address} {state}>"
+        )
+
+
+def shown_address(host: str, port: int, ip: str) -> str:
+    """host:port for logs and errors, with the numeric address beside a name."""
+    if ":" in host:
+        return f"[{host}]:{port}"
+    return f"{host}:{port}" if host == ip else f"{host}:{port} ({ip})"
+
+
+async def _addresses(reactor: Reactor, host: str, port: int, timeout: float) -> list[str]:
+    """The host's addresses, or NoBrokersAvailable."""
+    try:
+        async with asyncio.timeout(timeout):
+            found = await reactor.resolve(host)
+    except TimeoutError:
+        reason = f"the name was not resolved within {timeout:.1f} s"
+    except OSError as error:
+        reason = f"the name cannot be resolved: {error.strerror or error}"
+    else:
+        if found:
+            return found
+        reason = "the name has no address"
+    raise NoBrokersAvailable(
+        f"{host}:{port} cannot be reached", attempts=[(f"{host}:{port}", reason)]
+    )
