@@ -6,14 +6,28 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-KAFKA_VERSION = "4.4.0"
+POM = ROOT / "tools" / "golden" / "pom.xml"
+
+
+def _pinned_version() -> str:
+    found = re.search(
+        r"<artifactId>kafka-clients</artifactId>\s*<version>([\d.]+)<", POM.read_text()
+    )
+    if found is None:
+        raise ValueError(f"{POM} names no version of kafka-clients")
+    return found[1]
+
+
+KAFKA_VERSION = _pinned_version()
 CACHE = ROOT / ".cache" / "kafka-clients"
 JAR = CACHE / f"kafka-clients-{KAFKA_VERSION}.jar"
 FETCH_TIMEOUT_S = 600
@@ -30,17 +44,20 @@ PLAIN_MESSAGES = (
 
 def fetch() -> Path:
     """Return the folder with kafka-clients and the jars it needs, fetched if it is not there."""
-    if not JAR.exists() or not list(CACHE.glob("jackson-databind-*.jar")):
-        CACHE.mkdir(parents=True, exist_ok=True)
+    if not JAR.exists():
+        fresh = CACHE.with_name(f"{CACHE.name}.{os.getpid()}")
         subprocess.run(
             [
-                *("mvn", "-q", "-B", "-f", str(ROOT / "tools" / "golden" / "pom.xml")),
+                *("mvn", "-q", "-B", "-Dstyle.color=never", "-f", str(POM)),
                 "dependency:copy-dependencies",
-                f"-DoutputDirectory={CACHE}",
+                f"-DoutputDirectory={fresh}",
             ],
             check=True,
             timeout=FETCH_TIMEOUT_S,
         )
+        # One rename, so that an interrupted fetch leaves no half-filled cache behind.
+        shutil.rmtree(CACHE, ignore_errors=True)
+        fresh.rename(CACHE)
     return CACHE
 
 

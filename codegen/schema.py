@@ -55,6 +55,12 @@ class Versions:
         return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
 
 
+FIELD_KEYS = {
+    *("name", "type", "versions", "nullableVersions", "flexibleVersions", "taggedVersions", "tag"),
+    *("default", "ignorable", "entityType", "fields"),
+    *("about", "mapKey", "zeroCopy"),  # no effect on the wire
+}
+
 NO_VERSIONS = Versions(1, 0)
 ALL_VERSIONS = Versions(0, FOREVER)
 
@@ -208,6 +214,9 @@ class _Loader:
         return made
 
     def field(self, entry: dict[str, Any]) -> Field:
+        where = f"{self.schema['name']}.{entry['name']}"
+        if unknown := entry.keys() - FIELD_KEYS:
+            raise ValueError(f"{where}: unknown keys {sorted(unknown)}")
         tagged = Versions.parse(entry.get("taggedVersions"))
         versions = Versions.parse(entry["versions"]) if "versions" in entry else tagged
         made = Field(
@@ -226,9 +235,11 @@ class _Loader:
         if made.element[0].isupper():
             made.struct = self.struct(made.element, entry if "fields" in entry else None)
         elif made.element not in FIXED and made.element not in VARIABLE:
-            raise ValueError(f"{self.schema['name']}.{made.json_name}: unknown type {made.type}")
+            raise ValueError(f"{where}: unknown type {made.type}")
         if (made.tag is None) != tagged.empty:
-            raise ValueError(f"{self.schema['name']}.{made.json_name}: tag without taggedVersions")
+            raise ValueError(f"{where}: tag and taggedVersions go together")
+        if tagged not in versions:
+            raise ValueError(f"{where}: tagged in versions that lack the field")
         made.default = _default(made, entry.get("default"))
         return made
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import messages as generator
 import pytest
-from schema import load
+from schema import load, snake_case
 
 from ottla.errors import EncodeError, UnsupportedVersion
 from ottla.protocol.base import Message
@@ -254,3 +254,31 @@ def test_a_typo_in_a_field_is_an_error() -> None:
     with pytest.raises(AttributeError):
         MetadataRequest().topic = []  # type: ignore[attr-defined]
     assert issubclass(MetadataRequest, Message)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"type": "int7"}, "unknown type"),
+        ({"tag": 3}, "go together"),
+        ({"tag": 3, "taggedVersions": "1+", "versions": "2+"}, "lack the field"),
+        ({"newRule": True}, "unknown keys"),
+    ],
+)
+def test_the_generator_refuses_what_it_does_not_know(change: dict[str, Any], said: str) -> None:
+    entry = {"name": "Field", "type": "int8", "versions": "0+", **change}
+    with pytest.raises(ValueError, match=said):
+        load({**SYNTHETIC, "fields": [entry]})
+
+
+@pytest.mark.parametrize(
+    ("kafka", "python"),
+    [
+        ("ThrottleTimeMs", "throttle_time_ms"),
+        ("TopicID", "topic_id"),
+        ("From", "from_"),
+        ("ISRNodes", "isr_nodes"),
+    ],
+)
+def test_field_names(kafka: str, python: str) -> None:
+    assert snake_case(kafka) == python

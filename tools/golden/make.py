@@ -172,37 +172,43 @@ def file_name(schema: dict[str, Any]) -> str:
     return snake_case(schema["name"].removesuffix("Request").removesuffix("Response"))
 
 
-def write(path: Path, lines: list[str]) -> None:
-    text = "".join(line + "\n" for line in lines)
-    path.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+def put(path: Path, lines: list[str], *, check: bool) -> bool:
+    """Write a file of lines, or with `check` only compare; return whether it differed."""
+    data = "".join(line + "\n" for line in lines).encode()
+    if path.exists() and lzma.decompress(path.read_bytes()) == data:
+        return False
+    if not check:
+        path.write_bytes(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
+    return True
 
 
-def main() -> None:
-    """Write all vectors and print the table of counts."""
+def main(*, check: bool) -> int:
+    """Write or compare all vectors, print the table of counts, return the exit status."""
     schemas = load_schemas()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    write(FOLDER / "schemas.json.xz", [json.dumps(without_prose(schemas), sort_keys=True)])
     asked = [
         (schema, load(schema), order)
         for schema in schemas.values()
         for order in orders(load(schema))
     ]
-    lines: dict[str, list[str]] = defaultdict(list)
-    counts: Counter[tuple[str, str]] = Counter()
+    files: dict[str, list[str]] = defaultdict(list)
+    files["schemas.json.xz"] = [json.dumps(without_prose(schemas), sort_keys=True)]
+    counts: Counter[str] = Counter()
     for (schema, message, order), answer in zip(
         asked, answers([order for _, _, order in asked]), strict=True
     ):
         check_same(message, order, answer)
         vector = [schema["name"], order["version"], order["unknownTags"], order["json"]]
-        name = file_name(schema)
-        lines[name].append(json.dumps([*vector, answer["bytes"]], ensure_ascii=False))
-        counts[name, schema["name"]] += 1
-    for name, texts in lines.items():
-        write(FOLDER / f"{name}.jsonl.xz", texts)
-    for (_, name), count in sorted(counts.items()):
+        line = json.dumps([*vector, answer["bytes"]], ensure_ascii=False)
+        files[f"{file_name(schema)}.jsonl.xz"].append(line)
+        counts[schema["name"]] += 1
+    differing = [name for name, lines in files.items() if put(FOLDER / name, lines, check=check)]
+    for name, count in sorted(counts.items()):
         print(f"{name:<48}{count:>5}")
-    print(f"{'all ' + str(len(counts)) + ' messages':<48}{counts.total():>5}")
+    print(f"{f'all {len(counts)} messages':<48}{counts.total():>5}")
+    print(f"{len(differing)} of {len(files)} files {'differ' if check else 'written'}")
+    return 1 if check and differing else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(check="--check" in sys.argv[1:]))

@@ -1,0 +1,33 @@
+"""The bound that decided the form of the codecs (docs/adr/0003-codegen-form.md)."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ottla.protocol.messages.metadata import (
+    MetadataResponse,
+    MetadataResponsePartition,
+    MetadataResponseTopic,
+)
+
+BOUND_S = 0.150
+TRIES = 5
+
+
+@pytest.mark.parametrize("version", [12, 13])
+def test_metadata_of_10_000_partitions_decodes_within_150_ms(version: int) -> None:
+    partitions = [
+        MetadataResponsePartition(partition_index=n, replica_nodes=[1, 2, 3], isr_nodes=[1, 2, 3])
+        for n in range(1000)
+    ]
+    topics = [MetadataResponseTopic(name=f"t{n}", partitions=partitions) for n in range(10)]
+    data = MetadataResponse(topics=topics).encode(version)
+    took = []
+    for _ in range(TRIES):
+        start = time.perf_counter()
+        decoded = MetadataResponse.decode(data, version)
+        took.append(time.perf_counter() - start)
+    assert sum(len(topic.partitions) for topic in decoded.topics) == 10_000
+    assert min(took) < BOUND_S
