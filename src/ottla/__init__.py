@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from ottla._native import Record as Record
     from ottla._native import Records as Records
     from ottla.api._async.consumer import AsyncConsumer as AsyncConsumer
+    from ottla.api._async.group import AsyncClaim as AsyncClaim
     from ottla.api._async.group import AsyncConsumerGroup as AsyncConsumerGroup
     from ottla.api._async.group import AsyncConsumerGroupHandler as AsyncConsumerGroupHandler
+    from ottla.api._async.group import AsyncGroupSession as AsyncGroupSession
     from ottla.api._async.producer import AsyncProducer as AsyncProducer
     from ottla.api._sync.consumer import Consumer as Consumer
+    from ottla.api._sync.group import Claim as Claim
     from ottla.api._sync.group import ConsumerGroup as ConsumerGroup
     from ottla.api._sync.group import ConsumerGroupHandler as ConsumerGroupHandler
+    from ottla.api._sync.group import GroupSession as GroupSession
     from ottla.api._sync.producer import Producer as Producer
     from ottla.errors import AuthenticationFailed as AuthenticationFailed
     from ottla.errors import BufferFull as BufferFull
@@ -63,10 +67,15 @@ OFFSET_NEWEST = "latest"
 _HOMES = {
     "_native": ("Delivery", "Record", "Records"),
     "api._async.consumer": ("AsyncConsumer",),
-    "api._async.group": ("AsyncConsumerGroup", "AsyncConsumerGroupHandler"),
+    "api._async.group": (
+        "AsyncClaim",
+        "AsyncConsumerGroup",
+        "AsyncConsumerGroupHandler",
+        "AsyncGroupSession",
+    ),
     "api._async.producer": ("AsyncProducer",),
     "api._sync.consumer": ("Consumer",),
-    "api._sync.group": ("ConsumerGroup", "ConsumerGroupHandler"),
+    "api._sync.group": ("Claim", "ConsumerGroup", "ConsumerGroupHandler", "GroupSession"),
     "api._sync.producer": ("Producer",),
     "errors": (
         "AuthenticationFailed",

@@ -6,7 +6,7 @@ Everything here is private; the public classes that inherit a hot method say so 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 _Buffer = bytes | bytearray | memoryview | str | None
@@ -231,7 +231,7 @@ class Delivery:
     def add_done_callback(self, callback: Any, /) -> None:
         """`callback(delivery)` on the dispatcher thread once resolved; at once queued there when already done."""
 
-    def __await__(self) -> Iterator[Any]: ...
+    def __await__(self) -> Generator[Any, Any, Any]: ...
 
 @final
 class Deliveries:
@@ -242,7 +242,7 @@ class Deliveries:
     def result(self, timeout: float | None = None) -> Deliveries:
         """Wait for all; raises the first failure."""
 
-    def __await__(self) -> Iterator[Any]: ...
+    def __await__(self) -> Generator[Any, Any, Any]: ...
     @property
     def offsets(self) -> list[int | None]: ...
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ottla import errors
@@ -14,6 +14,7 @@ from ottla.cluster.coordinator import Coordinators
 from ottla.consumer.calls import ASSIGNED, LOST, REVOKED, Call, Calls
 from ottla.consumer.cursor import Cursors
 from ottla.consumer.group.classic import State
+from ottla.consumer.group.link import GroupLink
 from ottla.consumer.group.membership import ClassicMembership
 from ottla.consumer.inbox import ISOLATION, make_flow
 from ottla.consumer.list_offsets import OffsetFinder
@@ -46,12 +47,12 @@ class ConsumerClient:
         self.flow = make_flow(self._engine.io, config)
         self.calls = Calls()
         self._cluster = Cluster(config, self._engine)
-        self._coordinators = Coordinators(self._cluster, config)
+        self._link: GroupLink | None = None
         self.offsets: GroupOffsets | None = None
         if config.group_id is not None:
-            self.offsets = GroupOffsets(
-                self._coordinators, config, config.group_id, self._identity, self._engine.spawn
-            )
+            coordinators = Coordinators(self._cluster, config, self._engine)
+            self._link = GroupLink(self._cluster, coordinators, config.group_id)
+            self.offsets = GroupOffsets(self._link, config, self._identity, self._engine.spawn)
         self.finder = OffsetFinder(self._cluster, config, ISOLATION[config.isolation_level])
         self.cursors = Cursors(
             self._engine, self._cluster, self.flow, config, self.offsets, self.finder
@@ -75,7 +76,7 @@ class ConsumerClient:
         self._cluster.listen(self._metadata_changed)
         self._engine.spawn(start_cluster(self._cluster, self.config), "consumer start")
 
-    def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> Ticket[T]:
+    def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Ticket[T]:
         """Run a coroutine function of this client on the engine thread."""
         return self._engine.call(function, *args)
 
@@ -83,18 +84,16 @@ class ConsumerClient:
 
     async def subscribe(self, topics: Iterable[str], pattern: str | None) -> None:
         """Join the group for these topics, or for all topics whose whole name matches the pattern."""
-        if self.config.group_id is None:
+        if self._link is None:
             raise errors.ConfigError("subscribe() needs a group_id; without a group use assign()")
         if self._membership is None:
-            self._membership = ClassicMembership(
-                self._engine, self._cluster, self._coordinators, self.config, self.config.group_id, self
-            )
+            self._membership = ClassicMembership(self._engine, self._cluster, self._link, self.config, self)
             self._start_auto_commit()
         self._pattern = None if pattern is None else re.compile(pattern)
         if self._pattern is None:
             self._membership.subscribe(topics)
         else:
-            self._cluster.want_all_topics()
+            self._cluster.want_all_topics(True)
             await self._cluster.refresh("a pattern is subscribed to")
             self._subscribe_matching()
 
@@ -104,7 +103,7 @@ class ConsumerClient:
             membership.subscribe(
                 name
                 for name, topic in self._cluster.snapshot.topics.items()
-                if pattern.fullmatch(name) and not topic.is_internal
+                if pattern.fullmatch(name) and not topic.internal
             )
 
     async def unsubscribe(self) -> None:

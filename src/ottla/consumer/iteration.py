@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
+from ottla._native import ConsumerBase
+
 if TYPE_CHECKING:
     from ottla._native import FetchFlow, Record, Records
+
+__all__ = ["AsyncConsumerBase", "ConsumerBase"]
 
 
 class AsyncConsumerBase:

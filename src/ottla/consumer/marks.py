@@ -6,7 +6,7 @@ each key is written by the claim that owns it, and one dictionary store is atomi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ottla import errors
 from ottla.message import OffsetAndMetadata, TopicPartition
@@ -45,9 +45,10 @@ class Marks:
             if self._committed.get(place) != mark
         }
 
-    def committed(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+    def committed(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         """These were committed."""
-        self._committed.update(offsets)
+        for place, mark in offsets.items():
+            self._committed[place] = mark
 
 
 def _not_owned(place: tuple[str, int]) -> errors.Error:

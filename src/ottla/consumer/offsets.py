@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ottla import errors
 from ottla.cluster.backoff import Backoff
 from ottla.consumer.commit_lane import CommitLane, Failures, Offsets
+from ottla.consumer.group.link import UNREACHABLE
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import logger
 from ottla.protocol.error_codes import ErrorCode
@@ -26,12 +27,13 @@ from ottla.protocol.messages.offset_fetch import (
     OffsetFetchRequestTopic,
     OffsetFetchRequestTopics,
     OffsetFetchResponse,
+    OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
 )
-from ottla.wire.connection import Role
 
 if TYPE_CHECKING:
-    from ottla.cluster.coordinator import Coordinators
     from ottla.config import ConsumerConfig
+    from ottla.consumer.group.link import GroupLink
     from ottla.wire.connection import Connection
 
 _log = logger("offsets")
@@ -63,15 +65,14 @@ class GroupOffsets:
 
     def __init__(
         self,
-        coordinators: Coordinators,
+        link: GroupLink,
         config: ConsumerConfig,
-        group_id: str,
         membership: Callable[[], Membership],
         spawn: Callable[..., object],
     ) -> None:
-        self._coordinators = coordinators
+        self._link = link
         self._config = config
-        self._group_id = group_id
+        self._group_id = link.group_id
         self._membership = membership
         self._spawn = spawn
         self._lane = CommitLane()
@@ -125,16 +126,16 @@ class GroupOffsets:
         attempts = 0
         while True:
             try:
-                connection = await self._connection()
+                connection = await self._link.connection()
                 codes = await self._commit_once(connection, left)
-            except errors.ConnectionLost as error:
-                self._coordinators.invalidate("group", self._group_id)
+            except UNREACHABLE as error:
+                self._link.lost()
                 codes = dict.fromkeys(left, ErrorCode.COORDINATOR_NOT_AVAILABLE)
                 _log.info("commit of group %s: %s; again", self._group_id, error)
             again: dict[TopicPartition, OffsetAndMetadata] = {}
             for tp, code in codes.items():
                 if code in _COORDINATOR_MOVED:
-                    self._coordinators.invalidate("group", self._group_id)
+                    self._link.lost()
                 if code in _COORDINATOR_MOVED or code in _AGAIN:
                     again[tp] = left[tp]
                     failures[tp] = errors.for_code(code, topic=tp.topic, partition=tp.partition)
@@ -189,17 +190,17 @@ class GroupOffsets:
         while True:
             problem: errors.Error
             try:
-                connection = await self._connection()
+                connection = await self._link.connection()
                 answer, code = await self._fetch_once(connection, wanted)
                 if not code:
                     return answer
                 problem = errors.for_code(code, f"group {self._group_id!r}")
                 if code in _COORDINATOR_MOVED:
-                    self._coordinators.invalidate("group", self._group_id)
+                    self._link.lost()
                 elif code not in _AGAIN:
                     raise problem
-            except errors.ConnectionLost as error:
-                self._coordinators.invalidate("group", self._group_id)
+            except UNREACHABLE as error:
+                self._link.lost()
                 problem = error
             attempts += 1
             delay = self._backoff.delay(attempts)
@@ -234,14 +235,11 @@ class GroupOffsets:
             )
         return _read_offsets(await connection.request(request, version=version), version, wanted)
 
-    async def _connection(self) -> Connection:
-        return await self._coordinators.connection("group", self._group_id, Role.GROUP)
-
 
 def commit_failed(failures: Failures) -> errors.CommitFailed:
     """The error of a commit of which these partitions failed."""
     what = ", ".join(f"{topic}-{partition}: {error}" for (topic, partition), error in sorted(failures.items()))
-    return errors.CommitFailed(f"offsets were not committed for {what}", partitions=dict(failures))
+    return errors.CommitFailed(f"offsets were not committed for {what}", partitions={tp: error for tp, error in failures.items()})
 
 
 def _read_offsets(
@@ -249,14 +247,13 @@ def _read_offsets(
 ) -> tuple[dict[TopicPartition, OffsetAndMetadata | None], int]:
     """The offsets of one answer, and the first error in it (0: none)."""
     answer: dict[TopicPartition, OffsetAndMetadata | None] = dict.fromkeys(wanted)
-    if version >= 8:
-        groups = response.groups
-        if not groups:
-            return answer, int(ErrorCode.COORDINATOR_NOT_AVAILABLE)
-        top, topics = groups[0].error_code, groups[0].topics
+    topics: Iterable[OffsetFetchResponseTopics | OffsetFetchResponseTopic]
+    if version < 8:
+        code, topics = response.error_code, response.topics
+    elif response.groups:
+        code, topics = response.groups[0].error_code, response.groups[0].topics
     else:
-        top, topics = response.error_code, response.topics
-    code = top
+        return answer, int(ErrorCode.COORDINATOR_NOT_AVAILABLE)
     for topic in topics:
         for part in topic.partitions:
             if part.error_code and part.error_code != ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:

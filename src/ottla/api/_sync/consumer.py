@@ -50,9 +50,7 @@ class Consumer(ConsumerBase):
     Threads: One thread (or task) polls or iterates; the other methods may be called from any.
     """
 
-    def __init__(
-        self, bootstrap_servers: str | list[str] | None = None, **config: Any
-    ) -> None:
+    def __init__(self, bootstrap_servers: str | list[str] | None = None, **config: Any) -> None:
         parsed = consumer_config(bootstrap_servers, config)
         self._config = parsed
         self._client = ConsumerClient(parsed)
@@ -104,11 +102,7 @@ class Consumer(ConsumerBase):
         Threads: Any.
         """
         names = [topics] if isinstance(topics, str) else list(topics)
-        self._listeners = {
-            "assigned": on_assigned,
-            "revoked": on_revoked,
-            "lost": on_lost,
-        }
+        self._listeners = {"assigned": on_assigned, "revoked": on_revoked, "lost": on_lost}
         self._topics = set(names)
         wait(self._client.call(self._client.subscribe, names, pattern))
 
@@ -147,9 +141,7 @@ class Consumer(ConsumerBase):
 
     # ---- reading -------------------------------------------------------------------------------------------------------
 
-    def poll(
-        self, max_records: int | None = None, timeout: float | None = None
-    ) -> Records | None:
+    def poll(self, max_records: int | None = None, timeout: float | None = None) -> Records | None:
         """Records, as soon as there are any.
 
         Asking is the sign of life that `max_poll_interval_ms` watches, and it finishes what earlier polls returned.
@@ -244,9 +236,7 @@ class Consumer(ConsumerBase):
         Threads: Any.
         """
         tp = TopicPartition(*partition)
-        limit = (
-            self._config.default_api_timeout_ms / 1000 if timeout is None else timeout
-        )
+        limit = self._config.default_api_timeout_ms / 1000 if timeout is None else timeout
         wait(self._client.call(self._client.cursors.wait_positioned, [tp]), limit)
         handed = self._progress.handed()
         return handed[tp].offset if tp in handed else self._flow.positions()[tp][0]
@@ -399,15 +389,11 @@ class Consumer(ConsumerBase):
         return {
             tp: None
             if answer.offset < 0
-            else OffsetAndTimestamp(
-                answer.offset, answer.timestamp_ms, answer.leader_epoch
-            )
+            else OffsetAndTimestamp(answer.offset, answer.timestamp_ms, answer.leader_epoch)
             for tp, answer in found.items()
         }
 
-    def partitions_for(
-        self, topic: str, timeout: float | None = None
-    ) -> list[TopicPartition]:
+    def partitions_for(self, topic: str, timeout: float | None = None) -> list[TopicPartition]:
         """The partitions of a topic.
 
         Raises:
@@ -468,8 +454,6 @@ def _as_offsets(
     offsets: Mapping[TopicPartition, int | OffsetAndMetadata],
 ) -> dict[TopicPartition, OffsetAndMetadata]:
     return {
-        TopicPartition(*tp): OffsetAndMetadata(value)
-        if isinstance(value, int)
-        else value
+        TopicPartition(*tp): OffsetAndMetadata(value) if isinstance(value, int) else value
         for tp, value in offsets.items()
     }

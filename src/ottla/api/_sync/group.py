@@ -103,17 +103,11 @@ class GroupSession:
             OffsetAndMetadata(record.offset + 1, record.leader_epoch, metadata),
         )
 
-    def mark_offset(
-        self, topic: str, partition: int, offset: int, metadata: str = ""
-    ) -> None:
+    def mark_offset(self, topic: str, partition: int, offset: int, metadata: str = "") -> None:
         """As `mark`, by the offset of the next record to read."""
-        self._commits.marks.forward(
-            (topic, partition), OffsetAndMetadata(offset, -1, metadata)
-        )
+        self._commits.marks.forward((topic, partition), OffsetAndMetadata(offset, -1, metadata))
 
-    def reset(
-        self, topic: str, partition: int, offset: int, metadata: str = ""
-    ) -> None:
+    def reset(self, topic: str, partition: int, offset: int, metadata: str = "") -> None:
         """Put the mark back (or forward) to this offset, and hand over the records from there again.
 
         Raises:
@@ -121,11 +115,7 @@ class GroupSession:
         """
         target = OffsetAndMetadata(offset, -1, metadata)
         self._commits.marks.back((topic, partition), target)
-        wait(
-            self._client.call(
-                self._client.cursors.seek, TopicPartition(topic, partition), target
-            )
-        )
+        wait(self._client.call(self._client.cursors.seek, TopicPartition(topic, partition), target))
 
     def commit(self, timeout: float | None = None) -> None:
         """Commit everything that is marked and wait until the coordinator has it.
@@ -200,10 +190,7 @@ class ConsumerGroup:
         self._closed = False
 
     def run(
-        self,
-        topics: Iterable[str],
-        handler: ConsumerGroupHandler,
-        timeout: float = 30.0,
+        self, topics: Iterable[str], handler: ConsumerGroupHandler, timeout: float = 30.0
     ) -> None:
         """Consume through all rebalances until `stop()`, SIGINT or SIGTERM; then commit, leave and close.
 
@@ -275,9 +262,7 @@ class ConsumerGroup:
             next_ring(self._client.calls)
         return None
 
-    def _run_session(
-        self, handler: ConsumerGroupHandler, assigned: Call, timeout: float
-    ) -> None:
+    def _run_session(self, handler: ConsumerGroupHandler, assigned: Call, timeout: float) -> None:
         """One session, from setup to the final commit; raises what the handler raised."""
         session = GroupSession(self._client, assigned)
         assigned.served()
@@ -289,10 +274,7 @@ class ConsumerGroup:
             self._claims = [Claim(self._client.flow, tp) for tp in session.claims]
             for claim in self._claims:
                 tasks.start(
-                    f"claim {claim.topic}-{claim.partition}",
-                    handler.consume_claim,
-                    session,
-                    claim,
+                    f"claim {claim.topic}-{claim.partition}", handler.consume_claim, session, claim
                 )
             ending = self._until_end(tasks)
         finally:
@@ -322,14 +304,10 @@ class ConsumerGroup:
         session.stopping = True
         for tp in session.claims:
             self._client.flow.end(*tp)
-        patience = (
-            timeout if ending is None else self._config.max_poll_interval_ms / 1000
-        )
+        patience = timeout if ending is None else self._config.max_poll_interval_ms / 1000
         stuck = tasks.join(patience)
         for name in stuck:
-            _log.error(
-                "%s did not end within %.1f s; it is left behind", name, patience
-            )
+            _log.error("%s did not end within %.1f s; it is left behind", name, patience)
         try:
             notify(handler.cleanup, session)
         finally:
@@ -338,9 +316,7 @@ class ConsumerGroup:
                 problem = wait(self._client.call(session._commits.commit_last))
                 if problem is not None:
                     _log.error(
-                        "the final commit of generation %d failed: %s",
-                        session.generation,
-                        problem,
+                        "the final commit of generation %d failed: %s", session.generation, problem
                     )
             self._session = None
             if ending is not None:

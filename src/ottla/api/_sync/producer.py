@@ -48,9 +48,7 @@ class Producer(ProducerBase):
     Threads: `send` and all else may be called from any thread or event loop; the order per partition is call order.
     """
 
-    def __init__(
-        self, bootstrap_servers: str | list[str] | None = None, **config: Any
-    ) -> None:
+    def __init__(self, bootstrap_servers: str | list[str] | None = None, **config: Any) -> None:
         parsed = producer_config(bootstrap_servers, config)
         self._config = parsed
         self._client = ProducerClient(parsed)

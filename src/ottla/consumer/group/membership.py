@@ -16,6 +16,7 @@ from ottla import errors
 from ottla.cluster.backoff import Backoff
 from ottla.consumer.group import classic
 from ottla.consumer.group.assignors import ASSIGNORS, Member
+from ottla.consumer.group.beat import Beat
 from ottla.consumer.group.embedded import decode_assignment, decode_topics, encode_assignment, encode_subscription
 from ottla.consumer.liveness import Liveness, Tokens
 from ottla.consumer.offsets import Membership as CommitIdentity
@@ -25,14 +26,13 @@ from ottla.protocol.messages.heartbeat import HeartbeatRequest
 from ottla.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol
 from ottla.protocol.messages.leave_group import LeaveGroupRequest, MemberIdentity
 from ottla.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
-from ottla.wire.connection import Role
 
 if TYPE_CHECKING:
     from ottla.cluster.cluster import Cluster
-    from ottla.cluster.coordinator import Coordinators
     from ottla.config import ConsumerConfig
+    from ottla.consumer.group.link import GroupLink
     from ottla.engine.thread import Engine
-    from ottla.wire.connection import Beat, Connection
+    from ottla.wire.connection import Connection
 
 _log = logger("group")
 
@@ -67,16 +67,15 @@ class ClassicMembership:
         self,
         engine: Engine,
         cluster: Cluster,
-        coordinators: Coordinators,
+        link: GroupLink,
         config: ConsumerConfig,
-        group_id: str,
         application: Application,
     ) -> None:
         self._engine = engine
         self._cluster = cluster
-        self._coordinators = coordinators
+        self._link = link
         self._config = config
-        self._group_id = group_id
+        self._group_id = link.group_id
         self._application = application
         self._member = classic.ClassicMember(static=config.group_instance_id is not None)
         self._topics: frozenset[str] = frozenset()
@@ -171,14 +170,14 @@ class ClassicMembership:
 
     async def _join(self, action: classic.Join) -> None:
         if action.find_coordinator:
-            self._coordinators.invalidate("group", self._group_id)
+            self._link.lost()
         if action.backoff:
             self._failures += 1
             await asyncio.sleep(self._backoff.delay(self._failures))
         else:
             self._failures = 0
         try:
-            connection = await self._connection()
+            connection = await self._link.connection()
             response = await self._send_join(connection, action.member_id)
         except errors.Error as error:
             _log.info("group %s: joining failed: %s", self._group_id, error)
@@ -248,7 +247,7 @@ class ClassicMembership:
 
     async def _sync(self, action: classic.Sync) -> None:
         try:
-            connection = await self._connection()
+            connection = await self._link.connection()
             version = connection.version_for(SyncGroupRequest)
             response = await connection.request(
                 SyncGroupRequest(
@@ -289,7 +288,7 @@ class ClassicMembership:
     async def _start_beat(self) -> None:
         self._stop_beat()
         try:
-            connection = await self._connection()
+            connection = await self._link.connection()
         except errors.Error as error:
             _log.warning("group %s: no coordinator for the heartbeats: %s", self._group_id, error)
             self._feed(classic.CoordinatorLost())
@@ -301,11 +300,14 @@ class ClassicMembership:
             member_id=self._member.member_id,
             group_instance_id=self._config.group_instance_id if version >= 3 else None,
         )
-        self._beat = connection.beat(
+        self._beat = Beat(
+            self._engine.port,
+            connection,
             request,
+            client_id=self._config.client_id,
             interval=self._config.heartbeat_interval_ms / 1000,
             timeout=self._config.session_timeout_ms / 1000,
-            on_error=lambda response: self._feed(classic.BeatAnswered(response.error_code)),
+            on_error=lambda code: self._feed(classic.BeatAnswered(code)),
             on_lost=self._beat_lost,
         )
 
@@ -320,7 +322,7 @@ class ClassicMembership:
             beat.stop()
 
     async def _move_beat(self, _action: classic.MoveBeat) -> None:
-        self._coordinators.invalidate("group", self._group_id)
+        self._link.lost()
         self._failures += 1
         await asyncio.sleep(self._backoff.delay(self._failures))
         if self._member.state in (classic.State.STABLE, classic.State.REVOKING):
@@ -340,7 +342,7 @@ class ClassicMembership:
     async def _send_leave(self, action: classic.SendLeave) -> None:
         self._stop_beat()
         try:
-            connection = await asyncio.wait_for(self._connection(), _LEAVE_TIMEOUT_S)
+            connection = await asyncio.wait_for(self._link.connection(), _LEAVE_TIMEOUT_S)
             version = connection.version_for(LeaveGroupRequest)
             if version >= 3:
                 reason = action.reason if version >= 5 else None
@@ -355,9 +357,6 @@ class ClassicMembership:
         finally:
             if self._left is not None and not self._left.done():
                 self._left.set_result(None)
-
-    async def _connection(self) -> Connection:
-        return await self._coordinators.connection("group", self._group_id, Role.GROUP)
 
     # ---- a stuck application -------------------------------------------------------------------------------------------
 

@@ -1,0 +1,63 @@
+"""The heartbeat of a classic member, kept by the I/O thread: Python hears only of answers that are not fine.
+
+References: Heartbeat (key 12), KIP-62; Java: HeartbeatThread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ottla.protocol.headers import decode_response, encode_request
+from ottla.protocol.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
+
+if TYPE_CHECKING:
+    from ottla.engine.port import Port
+    from ottla.wire.connection import Connection
+
+
+class Beat:
+    """Heartbeats over one connection until `stop`, or until that is lost."""
+
+    def __init__(
+        self,
+        port: Port,
+        connection: Connection,
+        request: HeartbeatRequest,
+        *,
+        client_id: str,
+        interval: float,
+        timeout: float,
+        on_error: Callable[[int], None],
+        on_lost: Callable[[str], None],
+    ) -> None:
+        self._port = port
+        self._version = connection.version_for(HeartbeatRequest)
+        self._on_error = on_error
+        self._on_lost = on_lost
+        self._id = port.beat(
+            self,
+            connection.id,
+            encode_request(request, self._version, 0, client_id),
+            interval=interval,
+            timeout=timeout,
+            error_offset=error_offset(self._version),
+        )
+
+    def stop(self) -> None:
+        """No more heartbeats; nothing more is told."""
+        self._port.beat_stop(self._id)
+
+    def on_beat(self, frame: bytes) -> None:
+        """The port's event: an answer with an error."""
+        self._on_error(decode_response(HeartbeatResponse, self._version, frame)[1].error_code)
+
+    def on_beat_missed(self, message: str) -> None:
+        """The port's event: the heartbeats have ended."""
+        self._on_lost(message)
+
+
+def error_offset(version: int) -> int:
+    """Where the error code stands in a response, counted from its correlation id: after the header and the throttle time."""
+    header = 5 if HeartbeatRequest.FLEXIBLE_FROM is not None and version >= HeartbeatRequest.FLEXIBLE_FROM else 4
+    return header + (4 if version >= 1 else 0)

@@ -1,0 +1,43 @@
+"""The way to a group's coordinator: who it is, and the connection that everything of the group goes over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ottla import errors
+from ottla.wire.connection import Role
+
+if TYPE_CHECKING:
+    from ottla.cluster.cluster import Cluster
+    from ottla.cluster.coordinator import Coordinators
+    from ottla.wire.connection import Connection
+
+UNREACHABLE = (errors.ConnectionLost, errors.NoBrokersAvailable, errors.Timeout)
+"""What says that the coordinator could not be asked, not what it answered."""
+
+
+class GroupLink:
+    """One group's coordinator. Engine thread only."""
+
+    def __init__(self, cluster: Cluster, coordinators: Coordinators, group_id: str) -> None:
+        self.group_id = group_id
+        self._cluster = cluster
+        self._coordinators = coordinators
+
+    async def connection(self) -> Connection:
+        """The group connection to the coordinator, which is looked for where it is not known.
+
+        Raises:
+            KafkaError: The broker refuses to tell.
+            ConnectionLost, NoBrokersAvailable, Timeout: It could not be reached; `lost` makes the next call look anew.
+        """
+        node_id = await self._coordinators.find("group", self.group_id)
+        try:
+            return await self._cluster.connection(node_id, Role.GROUP)
+        except UNREACHABLE:
+            self.lost()
+            raise
+
+    def lost(self) -> None:
+        """It is no longer the coordinator, or cannot be reached."""
+        self._coordinators.invalidate("group", self.group_id)

@@ -1,0 +1,116 @@
+"""The consumer against a broker: positions, seeks, commits, groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ottla
+
+A_LONG_WAIT_S = 20
+
+
+async def fill(bootstrap: str, topic: str, count: int, partitions: int = 1) -> None:
+    async with ottla.AsyncProducer(bootstrap) as producer:
+        for number in range(count):
+            await producer.send(topic, b"%d" % number, partition=number % partitions)
+
+
+async def take(consumer: ottla.AsyncConsumer, count: int) -> list[ottla.Record]:
+    found: list[ottla.Record] = []
+    while len(found) < count:
+        records = await consumer.poll(timeout=A_LONG_WAIT_S)
+        assert records is not None, f"only {len(found)} of {count} records came"
+        found += list(records)
+    return found
+
+
+async def test_positions_seeks_and_offsets(bootstrap: str, topic: str) -> None:
+    await fill(bootstrap, topic, 100)
+    tp = ottla.TopicPartition(topic, 0)
+    async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        await consumer.assign([tp])
+        assert consumer.assignment() == {tp}
+        assert len(await take(consumer, 100)) == 100
+        assert await consumer.position(tp) == 100
+        await consumer.seek(tp, 40)
+        records = await take(consumer, 60)
+        assert records[0].offset == 40
+        await consumer.seek_to_beginning(tp)
+        assert (await take(consumer, 100))[0].offset == 0
+        await consumer.seek_to_end()
+        assert await consumer.position(tp) == 100
+        assert await consumer.poll(timeout=0.1) is None
+        assert await consumer.beginning_offsets(tp) == {tp: 0}
+        assert await consumer.end_offsets(tp) == {tp: 100}
+        assert await consumer.lag() == {tp: 0}
+        assert await consumer.partitions_for(topic) == [tp]
+
+
+async def test_iteration_hands_over_one_after_the_other(bootstrap: str, topic: str) -> None:
+    await fill(bootstrap, topic, 1_200)
+    tp = ottla.TopicPartition(topic, 0)
+    async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        await consumer.assign([tp])
+        expected = 0
+        async for record in consumer:
+            assert record.offset == expected
+            assert record.value == b"%d" % expected
+            expected += 1
+            if expected == 1_200:
+                break
+
+
+async def test_paused_partition_hands_over_nothing(bootstrap: str, make_topic: Callable[..., str]) -> None:
+    topic = make_topic(2)
+    await fill(bootstrap, topic, 40, partitions=2)
+    first, second = ottla.TopicPartition(topic, 0), ottla.TopicPartition(topic, 1)
+    async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        await consumer.assign([first, second])
+        consumer.pause(first)
+        assert {record.partition for record in await take(consumer, 20)} == {1}
+        assert await consumer.poll(timeout=0.1) is None
+        consumer.resume(first)
+        assert [record.offset for record in await take(consumer, 20)] == list(range(20))
+
+
+async def test_group_reads_on_where_it_committed(bootstrap: str, make_topic: Callable[..., str], unique_name: str) -> None:
+    topic = make_topic(3)
+    await fill(bootstrap, topic, 90, partitions=3)
+    options = {"group_id": f"g-{unique_name}", "auto_offset_reset": "earliest", "enable_auto_commit": False}
+    async with ottla.AsyncConsumer(bootstrap, **options) as consumer:
+        await consumer.subscribe([topic])
+        await take(consumer, 90)
+        await consumer.commit()
+        committed = await consumer.committed()
+        assert {tp.partition: at.offset for tp, at in committed.items() if at} == {0: 30, 1: 30, 2: 30}
+    await fill(bootstrap, topic, 9, partitions=3)
+    async with ottla.AsyncConsumer(bootstrap, **options) as consumer:
+        await consumer.subscribe([topic])
+        assert len(await take(consumer, 9)) == 9
+
+
+async def test_auto_commit_covers_what_is_finished(bootstrap: str, topic: str, unique_name: str) -> None:
+    await fill(bootstrap, topic, 10)
+    tp = ottla.TopicPartition(topic, 0)
+    group = f"g-{unique_name}"
+    async with ottla.AsyncConsumer(bootstrap, group_id=group, auto_offset_reset="earliest") as consumer:
+        await consumer.subscribe([topic])
+        async for record in consumer:
+            if record.offset == 6:
+                break
+    async with ottla.AsyncConsumer(bootstrap, group_id=group) as consumer:
+        committed = await consumer.committed(tp)
+    assert committed[tp] is not None
+    assert committed[tp].offset in (6, 7), "the record in hand is finished by the close, never one after it"
+
+
+async def test_commits_coalesce(bootstrap: str, topic: str, unique_name: str) -> None:
+    tp = ottla.TopicPartition(topic, 0)
+    async with ottla.AsyncConsumer(bootstrap, group_id=f"g-{unique_name}", enable_auto_commit=False) as consumer:
+        await consumer.assign([tp])
+        tickets = [consumer.commit_async({tp: offset}) for offset in range(1, 501)]
+        await consumer.commit({tp: 501})
+        assert all(ticket.done() for ticket in tickets)
+        committed = await consumer.committed(tp)
+        assert committed[tp] is not None
+        assert committed[tp].offset == 501

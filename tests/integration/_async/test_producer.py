@@ -1,0 +1,124 @@
+"""The producer against a broker: outcomes, order, keys, codecs, close."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import ottla
+from ottla.engine.twins import outcome_async
+
+CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
+
+
+async def read(bootstrap: str, topic: str, count: int, partitions: int = 1) -> list[ottla.Record]:
+    """The first `count` records of the topic."""
+    places = [ottla.TopicPartition(topic, number) for number in range(partitions)]
+    found: list[ottla.Record] = []
+    async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        await consumer.assign(places)
+        while len(found) < count:
+            records = await consumer.poll(timeout=15)
+            assert records is not None, f"only {len(found)} of {count} records came"
+            found += list(records)
+    return found
+
+
+@pytest.mark.parametrize("codec", CODECS)
+async def test_what_is_sent_is_read_back(bootstrap: str, topic: str, codec: str) -> None:
+    headers = [("h", b"1"), ("h", None), ("ö", b"")]
+    async with ottla.AsyncProducer(bootstrap, compression=codec) as producer:
+        for number in range(200):
+            await producer.send(
+                topic,
+                None if number % 10 == 0 else b"value %d" % number,
+                key=f"k{number}",
+                headers=headers,
+                timestamp_ms=1_700_000_000_000 + number,
+            )
+    records = await read(bootstrap, topic, 200)
+    assert [record.offset for record in records] == list(range(200))
+    for number, record in enumerate(records):
+        assert record.value == (None if number % 10 == 0 else b"value %d" % number)
+        assert record.key == b"k%d" % number
+        assert list(record.headers) == headers
+        assert record.timestamp_ms == 1_700_000_000_000 + number
+
+
+async def test_delivery_tells_where_the_message_is(bootstrap: str, topic: str) -> None:
+    async with ottla.AsyncProducer(bootstrap, linger_ms=0) as producer:
+        first = await producer.send_and_wait(topic, b"a")
+        delivery = await producer.send(topic, b"b", key=b"k", metadata={"n": 1})
+        second = await outcome_async(delivery)
+    assert (first.topic, first.partition, first.offset) == (topic, 0, 0)
+    assert second.offset == 1
+    assert delivery.done()
+    assert delivery.outcome == "written"
+    assert delivery.error is None
+    assert (delivery.key, delivery.value, delivery.metadata) == (b"k", b"b", {"n": 1})
+
+
+@pytest.mark.parametrize("acks", [0, 1, "all"])
+async def test_every_acks(bootstrap: str, topic: str, acks: int | str) -> None:
+    async with ottla.AsyncProducer(bootstrap, acks=acks) as producer:
+        deliveries = [await producer.send(topic, b"%d" % number) for number in range(100)]
+        await producer.flush(20)
+        assert all(delivery.done() for delivery in deliveries)
+        offsets = [delivery.offset for delivery in deliveries]
+    assert offsets == ([-1] * 100 if acks == 0 else list(range(100)))
+    assert len(await read(bootstrap, topic, 100)) == 100
+
+
+async def test_order_per_partition_is_call_order(bootstrap: str, make_topic: Callable[..., str]) -> None:
+    topic = make_topic(4)
+    async with ottla.AsyncProducer(bootstrap, batch_size=2_000) as producer:
+        for number in range(5_000):
+            await producer.send(topic, b"%d" % number, key=b"%d" % (number % 17))
+    records = await read(bootstrap, topic, 5_000, partitions=4)
+    for partition in range(4):
+        numbers = [int(r.value or b"") for r in records if r.partition == partition]
+        assert numbers == sorted(numbers)
+    assert len({r.partition for r in records}) == 4
+
+
+async def test_close_reports_and_is_final(bootstrap: str, topic: str) -> None:
+    producer = ottla.AsyncProducer(bootstrap)
+    for number in range(50):
+        await producer.send(topic, b"%d" % number)
+    report = await producer.close()
+    assert report == ottla.CloseReport(delivered=50, failed=0, unknown=0)
+    assert await producer.close() == report
+    with pytest.raises(ottla.Closed):
+        await producer.send(topic, b"late")
+
+
+async def test_unknown_topic_is_created_or_waited_for(bootstrap: str, unique_name: str) -> None:
+    async with ottla.AsyncProducer(bootstrap) as producer:
+        metadata = await producer.send_and_wait(f"new-{unique_name}", b"first")
+    assert metadata.offset == 0
+
+
+async def test_message_that_is_too_large_fails_alone(bootstrap: str, topic: str) -> None:
+    async with ottla.AsyncProducer(bootstrap, max_request_size=10_000, batch_size=10_000) as producer:
+        with pytest.raises(ottla.MessageTooLarge):
+            await producer.send_and_wait(topic, b"x" * 20_000)
+        assert (await producer.send_and_wait(topic, b"small")).offset == 0
+
+
+async def test_send_many_has_one_outcome_object(bootstrap: str, topic: str) -> None:
+    async with ottla.AsyncProducer(bootstrap) as producer:
+        many = await producer.send_many(topic, [b"%d" % number for number in range(1_000)])
+        await producer.flush(20)
+        assert len(many) == 1_000
+        assert many.failed == []
+        assert list(many.offsets) == list(range(1_000))
+
+
+async def test_no_broker_is_an_outcome_in_time() -> None:
+    producer = ottla.AsyncProducer("127.0.0.1:1", delivery_timeout_ms=600, request_timeout_ms=500, linger_ms=0)
+    delivery = await producer.send("t", b"x")
+    with pytest.raises(ottla.DeliveryTimeout) as caught:
+        await outcome_async(delivery)
+    assert caught.value.outcome == "not_written"
+    assert await producer.close(5) == ottla.CloseReport(delivered=0, failed=1, unknown=0)
