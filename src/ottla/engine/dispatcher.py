@@ -1,7 +1,8 @@
 """The dispatcher: the thread that runs the application's callbacks.
 
 Callbacks never run on the engine or I/O thread, so a slow one delays neither. Calls run one after another in the order
-in which they came; an exception in one is logged and loses nothing. The thread starts with the first call.
+in which they came; an exception in one is logged and loses nothing. The thread starts with the first call and ends
+when there has been none for a while.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 _log = logging.getLogger("ottla.dispatcher")
+
+IDLE_S = 1.0
+"""After so long without a call the thread ends."""
 
 _Call = tuple[Callable[..., object], tuple[Any, ...]]
 
@@ -29,10 +33,6 @@ class Dispatcher:
     def dispatch(self, function: Callable[..., object], *args: Any) -> None:
         """Queue `function(*args)` for the dispatcher thread. Threads: any."""
         self._queue.put((function, args))
-        if self._thread is None:
-            self._start()
-
-    def _start(self) -> None:
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -42,7 +42,12 @@ class Dispatcher:
 
     def _run(self) -> None:
         while True:
-            function, args = self._queue.get()
+            try:
+                function, args = self._queue.get(timeout=IDLE_S)
+            except queue.Empty:
+                if self._ended():
+                    return
+                continue
             try:
                 function(*args)
             except BaseException:
@@ -50,12 +55,20 @@ class Dispatcher:
             # Nothing of a call may live on while the thread waits for the next one.
             del function, args
 
+    def _ended(self) -> bool:
+        """Whether the thread may end. The lock closes the gap between a look at the queue and a call that comes then."""
+        with self._lock:
+            if not self._queue.empty():
+                return False
+            self._thread = None
+            return True
+
     def settle(self, timeout: float) -> bool:
         """Wait until every call queued so far has run; False when the time ran out. Threads: any but its own."""
-        if self._thread is None or not self._thread.is_alive():
+        if self._thread is None:
             return True
         reached = threading.Event()
-        self._queue.put((reached.set, ()))
+        self.dispatch(reached.set)
         return reached.wait(timeout)
 
 
