@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -237,6 +239,27 @@ class FakeIo:
     def shutdown(self, timeout: float) -> bool:
         self.is_shut_down = True
         return True
+
+
+class BellIo(FakeIo):
+    """A `FakeIo` with a real bell, for engines with a thread of their own."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeCluster())
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK)
+        self.ring = lambda: os.eventfd_write(self._bell, 1)
+
+    def fileno(self) -> int:
+        return self._bell
+
+    def drain(self) -> list[tuple[Any, ...]]:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._bell)
+        return super().drain()
+
+    def shutdown(self, timeout: float) -> bool:
+        os.close(self._bell)
+        return super().shutdown(timeout)
 
 
 class World:

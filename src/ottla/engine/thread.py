@@ -175,7 +175,8 @@ class Engine(Reactor):
         """The owner was closed: nothing of it can be left behind."""
         self._exit_counts.pop(owner, None)
 
-    def _end_with_interpreter(self) -> None:
+    def end_with_interpreter(self) -> None:
+        """Say what is left undelivered, and end the thread, bounded in time."""
         for owner, undelivered in list(self._exit_counts.items()):
             if count := undelivered():
                 _log.warning(
@@ -207,6 +208,9 @@ async def _settle(
         raise
     except BaseException as error:
         ticket.fail(error)
+    finally:
+        # The error's traceback holds this frame: without this it would hold the ticket, which holds the error.
+        del ticket
 
 
 def _start_io() -> Io:
@@ -242,7 +246,7 @@ def _at_exit() -> None:
     if not dispatcher.settle(EXIT_TIMEOUT_S):
         _log.warning("callbacks were still running when the interpreter ended")
     for engine in list(_alive):
-        engine._end_with_interpreter()
+        engine.end_with_interpreter()
 
 
 os.register_at_fork(

@@ -1,0 +1,322 @@
+"""The engine thread: started by the first client, ended by the last; tickets, forks and the end of the interpreter."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ottla.engine import thread
+from ottla.engine.thread import Engine
+from ottla.errors import Closed, ForkedClient, Timeout
+from tests.unit.doubles import BellIo
+
+
+@pytest.fixture(autouse=True)
+def _bell_io(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread, "_start_io", BellIo)
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    made = Engine.acquire()
+    yield made
+    made.release()
+    assert made.join(5)
+
+
+async def doubled(number: int) -> int:
+    return number * 2
+
+
+async def never() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def failing() -> None:
+    raise LookupError("no")
+
+
+def test_one_engine_for_all_clients_and_its_thread_ends_with_the_last() -> None:
+    first, second = Engine.acquire(), Engine.acquire()
+    assert first is second
+    assert first.call(doubled, 4).wait(5) == 8
+    first.release()
+    assert first.call(doubled, 5).wait(5) == 10
+    second.release()
+    assert first.join(5)
+    assert first.io.is_shut_down
+    with pytest.raises(Closed):
+        first.call(doubled, 1)
+    third = Engine.acquire()
+    assert third is not first
+    assert third.call(doubled, 6).wait(5) == 12
+    third.release()
+    assert third.join(5)
+
+
+def test_the_last_client_may_let_go_on_the_engine_thread() -> None:
+    engine = Engine.acquire()
+
+    async def let_go() -> bool:
+        engine.release()
+        return engine.on_engine_thread()
+
+    assert engine.call(let_go).wait(5)
+    assert engine.join(5)
+
+
+def test_a_ticket_raises_what_the_operation_raised_in_every_waiter(engine: Engine) -> None:
+    ticket = engine.call(failing)
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            ticket.wait(5)
+    assert isinstance(ticket.exception(), LookupError)
+    assert "failed" in repr(ticket)
+
+
+def test_a_wait_that_times_out_leaves_the_operation_running(engine: Engine) -> None:
+    released = threading.Event()
+
+    async def until_released() -> str:
+        while not released.is_set():
+            await asyncio.sleep(0)
+        return "done"
+
+    ticket = engine.call(until_released)
+    with pytest.raises(Timeout):
+        ticket.wait(0)
+    with pytest.raises(Timeout):
+        ticket.result()
+    released.set()
+    assert ticket.wait(5) == "done"
+    assert ticket.result() == "done"
+
+
+def test_many_threads_wait_on_one_ticket(engine: Engine) -> None:
+    released = threading.Event()
+
+    async def until_released() -> int:
+        while not released.is_set():
+            await asyncio.sleep(0)
+        return 7
+
+    ticket = engine.call(until_released)
+    results: list[int] = []
+    threads = [threading.Thread(target=lambda: results.append(ticket.wait(5))) for _ in range(8)]
+    for waiting in threads:
+        waiting.start()
+    released.set()
+    for waiting in threads:
+        waiting.join()
+    assert results == [7] * 8
+
+
+async def test_a_ticket_is_awaited_in_any_loop_and_cancelling_ends_the_wait_only(
+    engine: Engine,
+) -> None:
+    assert await engine.call(doubled, 3) == 6
+    released = threading.Event()
+
+    async def until_released() -> str:
+        while not released.is_set():
+            await asyncio.sleep(0)
+        return "done"
+
+    ticket = engine.call(until_released)
+    with pytest.raises(Timeout):
+        await ticket.wait_async(0.001)
+    waiting = asyncio.ensure_future(ticket.wait_async())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    released.set()
+    assert await ticket == "done"
+
+
+def test_a_cancelled_ticket_is_closed_for_its_waiters(engine: Engine) -> None:
+    ticket = engine.call(never)
+    ticket.cancel()
+    with pytest.raises(Closed, match="given up"):
+        ticket.wait(5)
+
+
+def test_open_tickets_end_with_the_engine() -> None:
+    engine = Engine.acquire()
+    ticket = engine.call(never)
+    engine.release()
+    with pytest.raises(Closed):
+        ticket.wait(5)
+    assert engine.join(5)
+
+
+def test_ctrl_c_ends_a_wait_at_once(engine: Engine) -> None:
+    ticket = engine.call(never)
+    main = threading.get_ident()
+
+    async def interrupt() -> None:
+        signal.pthread_kill(main, signal.SIGINT)
+
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        engine.call(interrupt)
+        ticket.wait(30)
+    assert time.monotonic() - begin < 5
+    ticket.cancel()
+
+
+def test_a_failure_that_nobody_looks_at_is_logged(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.call(failing)
+    # Each call is one more turn of the engine's loop, in which it lets go of the task that failed.
+    for _ in range(5):
+        engine.call(doubled, 1).wait(5)
+    assert "nobody looked" in caplog.text
+
+
+def test_a_failing_task_and_a_failing_drain_are_logged_and_stop_nothing(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    rung = threading.Event()
+
+    def broken() -> None:
+        raise RuntimeError("broken drain")
+
+    async def begin() -> None:
+        engine.spawn(failing(), "a task")
+        engine.add_drain(broken)
+        engine.add_drain(rung.set)
+
+    engine.call(begin).wait(5)
+    engine.io.ring()
+    assert rung.wait(5)
+    assert "a task failed" in caplog.text
+    assert "a drain failed" in caplog.text
+
+    async def end() -> None:
+        engine.remove_drain(broken)
+        engine.remove_drain(rung.set)
+
+    engine.call(end).wait(5)
+
+
+def in_child(check: Any) -> int:
+    """Run `check` in a forked child; its exit code."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(check())
+        except BaseException:
+            os._exit(99)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_is_told_and_the_parent_does_not_notice(engine: Engine) -> None:
+    ticket = engine.call(never)
+
+    def check() -> int:
+        try:
+            engine.call(doubled, 1)
+        except ForkedClient:
+            pass
+        else:
+            return 1
+        try:
+            ticket.wait(5)
+        except ForkedClient:
+            pass
+        else:
+            return 2
+        engine.release()
+        fresh = Engine.acquire()
+        if fresh is engine or fresh.call(doubled, 4).wait(5) != 8:
+            return 3
+        fresh.release()
+        return 0 if fresh.join(5) else 4
+
+    assert in_child(check) == 0
+    assert engine.call(doubled, 2).wait(5) == 4
+    ticket.cancel()
+
+
+EXIT = """
+    import logging
+    from ottla.engine import thread
+    from tests.unit.doubles import BellIo
+    thread._start_io = BellIo
+    engine = thread.Engine.acquire()
+    class Client:
+        def __repr__(self):
+            return "<Client>"
+    client = Client()
+    engine.watch_exit(client, lambda: {count})
+    async def never():
+        import asyncio
+        await asyncio.get_running_loop().create_future()
+    ticket = engine.call(never)
+"""
+
+
+def run_script(text: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        check=False,
+    )
+    return done, time.monotonic() - begin
+
+
+def test_the_interpreter_ends_without_close_and_says_what_was_left() -> None:
+    done, _ = run_script(EXIT.format(count=3))
+    assert done.returncode == 0
+    assert "<Client> was not closed" in done.stderr
+    assert "3 messages were not delivered" in done.stderr
+
+
+def test_the_interpreter_ends_silently_where_nothing_was_left() -> None:
+    done, _ = run_script(EXIT.format(count=0))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_child_that_exits_in_the_ordinary_way_says_nothing_for_the_parent() -> None:
+    done, _ = run_script(
+        textwrap.dedent(EXIT.format(count=3))
+        + textwrap.dedent("""
+        import os, sys
+        child = os.fork()
+        if child == 0:
+            sys.exit(5)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
+        engine.unwatch_exit(client)
+        """)
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_watch_that_was_taken_back_is_silent(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine.acquire()
+    owner = object()
+    engine.watch_exit(owner, lambda: 1)
+    engine.unwatch_exit(owner)
+    with caplog.at_level(logging.WARNING):
+        engine.end_with_interpreter()
+    assert caplog.text == ""
+    engine.release()
+    assert engine.join(5)
