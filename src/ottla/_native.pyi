@@ -6,7 +6,7 @@ Everything here is private; the public classes that inherit a hot method say so 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 _Buffer = bytes | bytearray | memoryview | str | None
@@ -305,8 +305,8 @@ class AsyncProducerBase:
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: object = None,
-    ) -> Any:
-        """Awaitable of a Delivery; done at once while the buffer has room."""
+    ) -> Awaitable[Delivery]:
+        """Done at once while the buffer has room."""
 
     def send_nowait(
         self,
@@ -320,11 +320,13 @@ class AsyncProducerBase:
     ) -> Delivery: ...
     def send_many(
         self, topic: str, values: Iterable[_Buffer], keys: Iterable[_Buffer] | None = None
-    ) -> Any: ...
-    def _flush(self, timeout: float | None) -> Any: ...
+    ) -> Awaitable[Deliveries]: ...
+    def _flush(self, timeout: float | None) -> Awaitable[bool]: ...
     def _stop_accepting(self) -> None: ...
     def _end_outcomes(self) -> None: ...
-    def _take_outcomes(self, failed: bool, limit: int, timeout: float | None) -> Any: ...
+    def _take_outcomes(
+        self, failed: bool, limit: int, timeout: float | None
+    ) -> Awaitable[list[Delivery] | None]: ...
     def _counts(self) -> tuple[int, int, int]: ...
 
 # ---- consuming -----------------------------------------------------------------------------------------------------
@@ -383,7 +385,9 @@ class FetchFlow:
     ) -> Records | None:
         """Wait for records, partitions in rotation; None when time ran out or `wakeup`/stop came."""
 
-    def take_async(self, limit: int, timeout: float | None, only: tuple[str, int] | None = None) -> Any:
+    def take_async(
+        self, limit: int, timeout: float | None, only: tuple[str, int] | None = None
+    ) -> Awaitable[Records | None]:
         """The same as an awaitable of the running loop."""
 
     def wakeup(self) -> None:

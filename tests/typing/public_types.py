@@ -1,0 +1,55 @@
+"""What type checkers see of the public interface; mypy and pyright read this file, nothing runs it."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+import ottla
+
+
+def producing() -> None:
+    with ottla.Producer("b", linger_ms=5) as producer:
+        delivery = producer.send("t", b"v", key="k", headers=[("h", b"v")], metadata=object())
+        assert_type(delivery, ottla.Delivery)
+        assert_type(delivery.offset, int | None)
+        assert_type(producer.send_and_wait("t", "v"), ottla.RecordMetadata)
+        assert_type(producer.close(), ottla.CloseReport)
+        for outcome in producer.successes():
+            assert_type(outcome, ottla.Delivery)
+
+
+async def producing_async() -> None:
+    async with ottla.AsyncProducer("b") as producer:
+        assert_type(await producer.send("t", b"v"), ottla.Delivery)
+        assert_type(await producer.send_and_wait("t", b"v"), ottla.RecordMetadata)
+        assert_type(await producer.close(), ottla.CloseReport)
+        async for outcome in producer.errors():
+            assert_type(outcome, ottla.Delivery)
+
+
+def consuming() -> None:
+    with ottla.Consumer("b", group_id="g") as consumer:
+        consumer.subscribe(["t"])
+        for record in consumer:
+            assert_type(record, ottla.Record)
+            assert_type(record.value, bytes | None)
+        assert_type(consumer.poll(timeout=1.0), ottla.Records | None)
+        assert_type(
+            consumer.committed(), dict[ottla.TopicPartition, ottla.OffsetAndMetadata | None]
+        )
+
+
+async def consuming_async() -> None:
+    async with ottla.AsyncConsumer("b", group_id="g") as consumer:
+        await consumer.subscribe(["t"])
+        async for record in consumer:
+            assert_type(record, ottla.Record)
+        assert_type(await consumer.poll(timeout=1.0), ottla.Records | None)
+
+
+class Handler(ottla.ConsumerGroupHandler):
+    def consume_claim(self, session: ottla.GroupSession, claim: ottla.Claim) -> None:
+        for record in claim:
+            assert_type(record, ottla.Record)
+            session.mark(record)
+        assert_type(session.claims, list[ottla.TopicPartition])
