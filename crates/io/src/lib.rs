@@ -1,5 +1,20 @@
 //! The I/O thread: owns every socket of the data plane and drives the flows of `ottla-core`; knows no Python.
+//!
+//! Station: connection. `Handle` is the way in from other threads, `Driver` the thread's loop, `Connection` what it keeps
+//! of one broker connection; `frame`, `write_queue` and `pool` move the bytes and do no I/O themselves.
 
+mod api_names;
+pub mod clock;
+mod connection;
+mod driver;
+mod frame;
+mod handle;
 mod notify;
+mod pool;
+mod shared;
+mod transport;
+mod write_queue;
 
+pub use handle::{ConnectOptions, Handle, Statistics};
 pub use notify::Notify;
+pub use shared::{BeatId, FlowId, IoEvent};

@@ -7,6 +7,7 @@ use pyo3::types::PyDict;
 mod bell;
 mod errors;
 mod fork;
+mod io;
 mod latch;
 mod wait;
 
@@ -25,6 +26,7 @@ fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(build_info, module)?)?;
     fork::register(module)?;
+    io::register(module)?;
     wait::register(module)?;
     latch::register(module)?;
     Ok(())

@@ -1,0 +1,519 @@
+//! One connection: its socket, what waits to be written, what is being read, and the requests that wait for an answer.
+//!
+//! Both owners of requests (Python's control requests and a flow) share one queue of outstanding requests, because a
+//! broker answers in the order in which it was asked. Any error here ends the connection; nothing is tried again.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_core::flow::{ConnId, Flow, LostCause, LostKind, Micros, OutRequest};
+
+use crate::api_names::api_name;
+use crate::frame::{self, BadLength, FrameReader};
+use crate::shared::{BeatId, FlowId, IoEvent, Shared, add};
+use crate::transport::{Dial, Transport};
+use crate::write_queue::WriteQueue;
+
+/// Bytes read and written for one connection before the others get their turn.
+const TURN_BYTES: usize = 1 << 20;
+
+/// A flow is asked for more only while fewer bytes than this wait to be written: what it keeps can still fill batches.
+const HIGH_WATER_BYTES: usize = 1 << 20;
+
+/// Requests of a flow started in one turn.
+const TURN_REQUESTS: usize = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Control(u64),
+    Flow(FlowId, u64),
+    Beat(BeatId, usize),
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    correlation_id: i32,
+    owner: Owner,
+    api_key: i16,
+    sent: Micros,
+    deadline: Micros,
+}
+
+/// A request that is never answered: its deadline is for leaving.
+#[derive(Debug)]
+struct Leaving {
+    position: u64,
+    api_key: i16,
+    sent: Micros,
+    deadline: Micros,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting { deadline: Micros, timeout: Micros },
+    Connected,
+}
+
+/// A flow and its id, as a connection is attached to it.
+pub(crate) struct Attached {
+    pub id: FlowId,
+    pub machine: Arc<dyn Flow>,
+}
+
+pub(crate) struct Connection {
+    id: ConnId,
+    dial: Dial,
+    pub transport: Transport,
+    phase: Phase,
+    pub readable: bool,
+    pub writable: bool,
+    reader: FrameReader,
+    queue: WriteQueue,
+    outstanding: VecDeque<Outstanding>,
+    leaving: VecDeque<Leaving>,
+    next_correlation_id: i32,
+    pub flow: Option<Attached>,
+    /// The flow may have more: it was not asked until it had none.
+    more_to_pump: bool,
+}
+
+/// What a step reports besides events: whether the flow of the connection was answered.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub answered_flow: bool,
+    /// Its share of the turn is used up; there may be more.
+    pub more: bool,
+}
+
+impl Connection {
+    pub fn dial(
+        id: ConnId,
+        dial: Dial,
+        deadline: Micros,
+        timeout: Micros,
+        frame_cap_bytes: usize,
+        shared: &Shared,
+    ) -> Result<Self, LostCause> {
+        let transport = Transport::dial(&dial)
+            .map_err(|error| lost(LostKind::Connect, format!("{}: {error}", dial.address)))?;
+        Ok(Self {
+            id,
+            dial,
+            transport,
+            phase: Phase::Connecting { deadline, timeout },
+            readable: false,
+            writable: false,
+            reader: FrameReader::new(shared.pool.clone(), frame_cap_bytes),
+            queue: WriteQueue::default(),
+            outstanding: VecDeque::new(),
+            leaving: VecDeque::new(),
+            next_correlation_id: 1,
+            flow: None,
+            more_to_pump: false,
+        })
+    }
+
+    /// The earliest time at which something here is late.
+    pub fn next_deadline(&self) -> Option<Micros> {
+        let connect = match self.phase {
+            Phase::Connecting { deadline, .. } => Some(deadline),
+            Phase::Connected => None,
+        };
+        let answers = self.outstanding.iter().map(|request| request.deadline);
+        let departures = self.leaving.iter().map(|request| request.deadline);
+        connect.into_iter().chain(answers).chain(departures).min()
+    }
+
+    /// The cause if something is late by `now`, with the beat whose answer it was.
+    pub fn expired(&self, now: Micros) -> Option<(LostCause, Option<BeatId>)> {
+        if let Phase::Connecting { deadline, timeout } = self.phase
+            && deadline <= now
+        {
+            let message = format!(
+                "{}: no connection within {} s",
+                self.dial.address,
+                seconds(timeout)
+            );
+            return Some((lost(LostKind::Connect, message), None));
+        }
+        if let Some(request) = self.leaving.iter().find(|request| request.deadline <= now) {
+            let message = format!(
+                "{}: {} request not taken by the network within {} s",
+                self.dial.address,
+                api_name(request.api_key),
+                seconds(now - request.sent)
+            );
+            return Some((lost(LostKind::RequestTimeout, message), None));
+        }
+        let request = self
+            .outstanding
+            .iter()
+            .find(|request| request.deadline <= now)?;
+        let beat = match request.owner {
+            Owner::Beat(beat, _) => Some(beat),
+            Owner::Control(_) | Owner::Flow(..) => None,
+        };
+        let message = format!(
+            "{}: {} request (correlation id {}) not answered within {} s",
+            self.dial.address,
+            api_name(request.api_key),
+            request.correlation_id,
+            seconds(now - request.sent)
+        );
+        Some((lost(LostKind::RequestTimeout, message), beat))
+    }
+
+    /// The tokens of the unanswered control requests, in order.
+    pub fn control_tokens(&self) -> Vec<u64> {
+        let token = |request: &Outstanding| match request.owner {
+            Owner::Control(token) => Some(token),
+            Owner::Flow(..) | Owner::Beat(..) => None,
+        };
+        self.outstanding.iter().filter_map(token).collect()
+    }
+
+    pub fn has_outstanding_beat(&self, beat: BeatId) -> bool {
+        let its = |request: &Outstanding| matches!(request.owner, Owner::Beat(id, _) if id == beat);
+        self.outstanding.iter().any(its)
+    }
+
+    /// Queues a request whose header is in `frame`; the correlation id is set here.
+    pub fn request(
+        &mut self,
+        mut frame: Vec<u8>,
+        owner: Owner,
+        now: Micros,
+        deadline: Micros,
+        expects_response: bool,
+    ) -> Result<(), LostCause> {
+        let correlation_id = self.next_correlation_id;
+        if let Some(place) = frame.get_mut(4..8) {
+            place.copy_from_slice(&correlation_id.to_be_bytes());
+        }
+        let request = OutRequest {
+            token: 0,
+            segments: vec![frame.into()],
+            deadline,
+            expects_response,
+        };
+        self.queue_request(request, owner, now)
+    }
+
+    fn queue_request(
+        &mut self,
+        request: OutRequest,
+        owner: Owner,
+        now: Micros,
+    ) -> Result<(), LostCause> {
+        let bytes: usize = request.segments.iter().map(Bytes::len).sum();
+        let api_key = api_key(&request.segments);
+        let size = i32::try_from(bytes).map_err(|_| {
+            let message = format!(
+                "{}: {} request of {bytes} bytes is too large for a frame",
+                self.dial.address,
+                api_name(api_key)
+            );
+            lost(LostKind::Protocol, message)
+        })?;
+        let correlation_id = self.next_correlation_id;
+        self.next_correlation_id = correlation_id.checked_add(1).unwrap_or(1);
+        let position = self.queue.push(size, request.segments);
+        let deadline = request.deadline;
+        if request.expects_response {
+            self.outstanding.push_back(Outstanding {
+                correlation_id,
+                owner,
+                api_key,
+                sent: now,
+                deadline,
+            });
+        } else {
+            self.leaving.push_back(Leaving {
+                position,
+                api_key,
+                sent: now,
+                deadline,
+            });
+        }
+        Ok(())
+    }
+
+    /// Ends the dialling once the socket says so. `Connected` is told before anything else of the connection.
+    pub fn connect(&mut self, shared: &Shared) -> Result<bool, LostCause> {
+        if self.phase == Phase::Connected {
+            return Ok(true);
+        }
+        if !self.writable && !self.readable {
+            return Ok(false);
+        }
+        match self.transport.is_connected() {
+            Ok(true) => {
+                self.phase = Phase::Connected;
+                shared.tell(IoEvent::Connected { conn: self.id });
+                Ok(true)
+            }
+            Ok(false) => {
+                self.writable = false;
+                self.readable = false;
+                Ok(false)
+            }
+            Err(error) => Err(lost(
+                LostKind::Connect,
+                format!("{}: {error}", self.dial.address),
+            )),
+        }
+    }
+
+    /// Reads what there is, at most its share, and hands over the answers.
+    pub fn read(
+        &mut self,
+        scratch: &mut [u8],
+        shared: &Shared,
+        now: Micros,
+    ) -> Result<Progress, LostCause> {
+        let mut progress = Progress::default();
+        let mut budget = TURN_BYTES;
+        let mut frames = Vec::new();
+        while self.readable && budget > 0 {
+            let transport = &mut self.transport;
+            let read = frame::read_frames(
+                &mut self.reader,
+                scratch,
+                |into| transport.read(into),
+                |frame| {
+                    frames.push(frame);
+                    Ok::<_, ReadError>(())
+                },
+            );
+            for frame in frames.drain(..) {
+                progress.answered_flow |= self.answer(frame, shared, now)?;
+            }
+            match read {
+                Ok(0) => return Err(self.end_of_stream()),
+                Ok(count) => {
+                    budget = budget.saturating_sub(count);
+                    add(&shared.counters.bytes_read, count as u64);
+                }
+                Err(ReadError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false
+                }
+                Err(ReadError::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
+                Err(ReadError::Io(error)) => {
+                    return Err(lost(
+                        LostKind::Io,
+                        format!("{}: read: {error}", self.dial.address),
+                    ));
+                }
+                Err(ReadError::Length(error)) => {
+                    return Err(lost(
+                        LostKind::Protocol,
+                        format!("{}: {error}", self.dial.address),
+                    ));
+                }
+            }
+        }
+        progress.more = self.readable;
+        Ok(progress)
+    }
+
+    fn end_of_stream(&self) -> LostCause {
+        let part = self
+            .reader
+            .partial()
+            .map_or_else(String::new, |(had, wanted)| {
+                format!(" in the middle of a frame ({had} of {wanted} bytes)")
+            });
+        let count = self.outstanding.len();
+        let message = format!(
+            "{}: closed by the broker{part}, {count} requests unanswered",
+            self.dial.address
+        );
+        lost(LostKind::Eof, message)
+    }
+
+    /// One answer to the oldest outstanding request; whether it was the flow's.
+    fn answer(&mut self, frame: Bytes, shared: &Shared, now: Micros) -> Result<bool, LostCause> {
+        let found = frame.first_chunk().map(|id| i32::from_be_bytes(*id));
+        let Some(request) = self.outstanding.pop_front() else {
+            return Err(self.not_asked(found));
+        };
+        if found != Some(request.correlation_id) {
+            let cause = format!(
+                "{}: answer with correlation id {} where {} was due ({} request)",
+                self.dial.address,
+                found.unwrap_or(-1),
+                request.correlation_id,
+                api_name(request.api_key)
+            );
+            // The one that should have been answered is as unanswered as the rest.
+            self.outstanding.push_front(request);
+            return Err(lost(LostKind::Protocol, cause));
+        }
+        add(&shared.counters.responses, 1);
+        match request.owner {
+            Owner::Control(token) => shared.tell(IoEvent::Response {
+                conn: self.id,
+                token,
+                frame,
+            }),
+            Owner::Beat(beat, offset) => {
+                if self.beat_error(&frame, offset)? != 0 {
+                    shared.tell(IoEvent::Beat { beat, frame });
+                }
+            }
+            Owner::Flow(id, token) => return self.answer_flow(id, token, frame, &request, now),
+        }
+        Ok(false)
+    }
+
+    fn answer_flow(
+        &mut self,
+        id: FlowId,
+        token: u64,
+        frame: Bytes,
+        request: &Outstanding,
+        now: Micros,
+    ) -> Result<bool, LostCause> {
+        // Answers to a flow that was unregistered meanwhile are nobody's.
+        let Some(flow) = self.flow.as_ref().filter(|flow| flow.id == id) else {
+            return Ok(false);
+        };
+        let frame = frame.slice(4..);
+        flow.machine
+            .on_response(self.id, token, frame, now)
+            .map_err(|bad| {
+                let name = api_name(request.api_key);
+                lost(
+                    LostKind::Protocol,
+                    format!("{}: {name} response: {bad}", self.dial.address),
+                )
+            })?;
+        Ok(true)
+    }
+
+    fn beat_error(&self, frame: &Bytes, offset: usize) -> Result<i16, LostCause> {
+        let code = frame.get(offset..).and_then(|rest| rest.first_chunk());
+        code.map(|code| i16::from_be_bytes(*code)).ok_or_else(|| {
+            let message = format!(
+                "{}: a beat's answer of {} bytes has no error code",
+                self.dial.address,
+                frame.len()
+            );
+            lost(LostKind::Protocol, message)
+        })
+    }
+
+    fn not_asked(&self, found: Option<i32>) -> LostCause {
+        let id = found.unwrap_or(-1);
+        let message = format!(
+            "{}: answer with correlation id {id} where nothing was asked",
+            self.dial.address
+        );
+        lost(LostKind::Protocol, message)
+    }
+
+    /// Asks the flow for requests, until it has none or enough bytes wait.
+    pub fn pump(&mut self, shared: &Shared, now: Micros) -> Result<(), LostCause> {
+        self.more_to_pump = false;
+        if self.phase != Phase::Connected {
+            return Ok(());
+        }
+        for started in 0.. {
+            let Some(flow) = &self.flow else {
+                return Ok(());
+            };
+            if started == TURN_REQUESTS || self.queue.len_bytes() >= HIGH_WATER_BYTES {
+                self.more_to_pump = true;
+                return Ok(());
+            }
+            let Some(request) = flow
+                .machine
+                .next_request(self.id, self.next_correlation_id, now)
+            else {
+                return Ok(());
+            };
+            let owner = Owner::Flow(flow.id, request.token);
+            add(&shared.counters.requests, 1);
+            self.queue_request(request, owner, now)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what waits, at most its share.
+    pub fn write(&mut self, shared: &Shared) -> Result<Progress, LostCause> {
+        let mut budget = TURN_BYTES;
+        while self.phase == Phase::Connected && self.writable && budget > 0 && self.has_to_write() {
+            let transport = &mut self.transport;
+            match self.queue.write(|slices| transport.write_vectored(slices)) {
+                Ok(count) => {
+                    budget = budget.saturating_sub(count);
+                    add(&shared.counters.bytes_written, count as u64);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(lost(
+                        LostKind::Io,
+                        format!("{}: write: {error}", self.dial.address),
+                    ));
+                }
+            }
+        }
+        let written = self.queue.written();
+        while self
+            .leaving
+            .front()
+            .is_some_and(|request| request.position <= written)
+        {
+            self.leaving.pop_front();
+        }
+        let unfinished = self.writable && self.has_to_write();
+        let room = self.more_to_pump && self.queue.len_bytes() < HIGH_WATER_BYTES;
+        Ok(Progress {
+            answered_flow: false,
+            more: self.phase == Phase::Connected && (unfinished || room),
+        })
+    }
+
+    /// Whether its last turn ended before the bytes that had come did.
+    pub fn wants_turn(&self) -> bool {
+        self.phase == Phase::Connected && self.readable
+    }
+
+    fn has_to_write(&self) -> bool {
+        !self.queue.is_empty() || self.transport.wants_write()
+    }
+}
+
+enum ReadError {
+    Io(std::io::Error),
+    Length(BadLength),
+}
+
+impl From<std::io::Error> for ReadError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<BadLength> for ReadError {
+    fn from(error: BadLength) -> Self {
+        Self::Length(error)
+    }
+}
+
+pub(crate) fn lost(kind: LostKind, message: String) -> LostCause {
+    LostCause { kind, message }
+}
+
+/// The API key opens every request.
+fn api_key(segments: &[Bytes]) -> i16 {
+    let opening = segments.first().and_then(|segment| segment.first_chunk());
+    opening.map_or(-1, |key| i16::from_be_bytes(*key))
+}
+
+fn seconds(micros: Micros) -> f64 {
+    (micros as f64 / 1000.0).round() / 1000.0
+}

@@ -1,0 +1,246 @@
+//! The way in from other threads: commands to the I/O thread, and its start and end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use mio::{Poll, Waker};
+use ottla_core::flow::{Bell, ConnId, Flow, LostCause, LostKind, WakeIo};
+
+use crate::clock;
+use crate::driver::{Driver, WAKE, refuse};
+use crate::notify::Notify;
+use crate::shared::{BeatId, Command, FlowId, FlowWaker, IoEvent, Shared};
+use crate::transport::Dial;
+
+/// The one I/O thread, from outside. Cheap to clone; every method may be called from any thread and none waits, except
+/// `shutdown`. After the end, connects and requests are answered with a `Lost` event of kind `Closed`.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// What a connection needs to be opened.
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    pub address: SocketAddr,
+    /// From now to a connection that stands.
+    pub timeout: Duration,
+    /// 0: what the system gives.
+    pub send_buffer_bytes: usize,
+    pub receive_buffer_bytes: usize,
+    /// The largest response that is accepted.
+    pub frame_cap_bytes: usize,
+}
+
+/// Counters since the start, and what the pool holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statistics {
+    pub turns: u64,
+    pub connections: u64,
+    pub lost: u64,
+    pub requests: u64,
+    pub responses: u64,
+    pub bytes_written: u64,
+    pub bytes_read: u64,
+    pub pooled_bytes: u64,
+}
+
+impl Handle {
+    /// Starts the thread, named `ottla-io`, with all signals blocked.
+    pub fn start() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        let shared = Arc::new(Shared::new(waker, Arc::new(Notify::new()?)));
+        let driver = Driver::new(poll, shared.clone());
+        spawn_without_signals(driver, shared.clone())?;
+        Ok(Self { shared })
+    }
+
+    /// Begins a connection; `Connected` or `Lost` follows.
+    pub fn connect(&self, options: &ConnectOptions) -> ConnId {
+        let conn = self.next_id();
+        let timeout = clock::micros(options.timeout);
+        self.submit(Command::Connect {
+            conn,
+            dial: Dial {
+                address: options.address,
+                send_buffer_bytes: options.send_buffer_bytes,
+                receive_buffer_bytes: options.receive_buffer_bytes,
+            },
+            deadline: clock::now() + timeout,
+            timeout,
+            frame_cap_bytes: options.frame_cap_bytes,
+        });
+        conn
+    }
+
+    /// Writes a request whose header v1 or v2 starts `frame` (without size; the correlation id is set on the way).
+    pub fn request(
+        &self,
+        conn: ConnId,
+        token: u64,
+        frame: Vec<u8>,
+        timeout: Duration,
+        expects_response: bool,
+    ) {
+        let deadline = clock::now() + clock::micros(timeout);
+        self.submit(Command::Request {
+            conn,
+            token,
+            frame,
+            deadline,
+            expects_response,
+        });
+    }
+
+    /// Repeats a request until `beat_stop` or the end of the connection, the first time an interval from now.
+    pub fn beat(
+        &self,
+        conn: ConnId,
+        frame: Vec<u8>,
+        interval: Duration,
+        timeout: Duration,
+        error_offset: usize,
+    ) -> BeatId {
+        let beat = self.next_id();
+        self.submit(Command::Beat {
+            beat,
+            conn,
+            frame,
+            interval: clock::micros(interval),
+            timeout: clock::micros(timeout),
+            error_offset,
+        });
+        beat
+    }
+
+    pub fn beat_stop(&self, beat: BeatId) {
+        self.submit(Command::BeatStop { beat });
+    }
+
+    pub fn close(&self, conn: ConnId) {
+        self.submit(Command::Close { conn });
+    }
+
+    /// Makes the thread drive a flow. `on_tick` is called after every `wake_io`, after every response and loss on its
+    /// connections, and at the time it asked for; then `next_request` for each attached connection.
+    pub fn register_flow(&self, machine: Arc<dyn Flow>) -> (FlowId, Arc<dyn WakeIo>) {
+        let flow = self.next_id();
+        let waker = Arc::new(FlowWaker::new(self.shared.clone()));
+        self.submit(Command::Register {
+            flow,
+            machine,
+            waker: waker.clone(),
+        });
+        (flow, waker)
+    }
+
+    /// Stops driving it. Its connections stay open; answers that still come for it are dropped.
+    pub fn unregister_flow(&self, flow: FlowId) {
+        self.submit(Command::Unregister { flow });
+    }
+
+    /// Lets the flow send on the connection. If that has gone already, `on_lost` follows at once.
+    pub fn attach(&self, flow: FlowId, conn: ConnId) {
+        self.submit(Command::Attach { flow, conn });
+    }
+
+    /// The connection events since the last call; silences the bell.
+    pub fn drain_events(&self) -> Vec<IoEvent> {
+        self.shared.drain()
+    }
+
+    /// The bell that the engine listens to. A flow rings it after queueing events of its own.
+    pub fn bell(&self) -> Arc<dyn Bell> {
+        self.shared.bell.clone()
+    }
+
+    /// Readable while the bell has been rung and not silenced.
+    pub fn bell_fd(&self) -> RawFd {
+        self.shared.bell.fd()
+    }
+
+    pub fn statistics(&self) -> Statistics {
+        let counters = &self.shared.counters;
+        let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        Statistics {
+            turns: get(&counters.turns),
+            connections: get(&counters.connections),
+            lost: get(&counters.lost),
+            requests: get(&counters.requests),
+            responses: get(&counters.responses),
+            bytes_written: get(&counters.bytes_written),
+            bytes_read: get(&counters.bytes_read),
+            pooled_bytes: self.shared.pool.retained_bytes() as u64,
+        }
+    }
+
+    /// Closes everything and ends the thread; false if it has not ended in time. A second call only waits.
+    pub fn shutdown(&self, timeout: Duration) -> bool {
+        self.submit(Command::Shutdown);
+        self.shared.wait_for_end(timeout)
+    }
+
+    fn next_id(&self) -> u64 {
+        self.shared.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn submit(&self, command: Command) {
+        if let Err(command) = self.shared.submit(command) {
+            refuse(command, &self.shared, &ended());
+        }
+    }
+}
+
+fn ended() -> LostCause {
+    LostCause {
+        kind: LostKind::Closed,
+        message: "the I/O thread has ended".into(),
+    }
+}
+
+/// The life of the thread. Whatever ends it, every waiter is told: a panic here is a bug, but not a hang.
+fn live(mut driver: Driver, shared: &Shared) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| driver.run()));
+    let cause = match outcome {
+        Ok(Ok(())) => ended(),
+        Ok(Err(error)) => internal(format!("the I/O thread cannot poll: {error}")),
+        Err(_) => internal("the I/O thread met a bug and ended".into()),
+    };
+    if catch_unwind(AssertUnwindSafe(|| driver.end(&cause))).is_err() {
+        shared.end();
+    }
+    drop(driver);
+    shared.announce_end();
+}
+
+fn internal(message: String) -> LostCause {
+    LostCause {
+        kind: LostKind::Io,
+        message,
+    }
+}
+
+/// A thread inherits the mask of the one that starts it: so there is no moment in which a signal could reach it.
+fn spawn_without_signals(driver: Driver, shared: Arc<Shared>) -> io::Result<()> {
+    // SAFETY: zeroed signal sets are valid values that sigfillset and pthread_sigmask overwrite.
+    let (mut all, mut before): (libc::sigset_t, libc::sigset_t) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: both sets are valid for the calls.
+    unsafe {
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+    }
+    let spawned = thread::Builder::new()
+        .name("ottla-io".into())
+        .spawn(move || live(driver, &shared));
+    // SAFETY: `before` was filled by the call above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
+    spawned.map(drop)
+}
