@@ -104,8 +104,12 @@ def schema_fields(
 
 def attribute(cls: type[Struct], entry: Json) -> str | None:
     """Return the attribute for a schema entry; None for a field that no supported version has."""
-    squeezed = {name.replace("_", ""): name for name in cls.__slots__}
-    return squeezed.get(entry["name"].lower())
+    return _squeezed(tuple(cls.__slots__)).get(entry["name"].lower())
+
+
+@cache
+def _squeezed(names: tuple[str, ...]) -> dict[str, str]:
+    return {name.replace("_", ""): name for name in names}
 
 
 def from_json(cls: type[Struct], schema: Json, value: Json, unknown_tags: bool) -> Any:

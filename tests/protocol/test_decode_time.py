@@ -1,4 +1,7 @@
-"""The bound that decided the form of the codecs (docs/adr/0003-codegen-form.md)."""
+"""The bound that the form of the codecs has to keep (docs/adr/0003-codegen-form.md).
+
+CPU time of this thread, so that a busy machine does not matter.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ def test_metadata_of_10_000_partitions_decodes_within_150_ms(version: int) -> No
     data = MetadataResponse(topics=topics).encode(version)
     took = []
     for _ in range(TRIES):
-        start = time.perf_counter()
+        start = time.thread_time()
         decoded = MetadataResponse.decode(data, version)
-        took.append(time.perf_counter() - start)
+        took.append(time.thread_time() - start)
     assert sum(len(topic.partitions) for topic in decoded.topics) == 10_000
-    assert min(took) < BOUND_S
+    assert min(took) < BOUND_S, took

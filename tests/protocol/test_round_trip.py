@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from ottla.protocol.base import Message, Struct
 
-EXAMPLES_PER_VERSION = 4
+EXAMPLES_PER_VERSION = 3
+SMALLEST_ELEMENTS = 50
 INTEGERS = {
     "int8": (-(2**7), 2**7 - 1),
     "int16": (-(2**15), 2**15 - 1),
@@ -96,3 +97,37 @@ def _check_round_trips(cls: type[Message], version: int) -> None:
         assert back.encode(version) == data
 
     round_trip()
+
+
+@pytest.mark.parametrize("name", sorted(all_classes()))
+def test_no_element_is_smaller_than_counts_are_checked_for(name: str) -> None:
+    cls = all_classes()[name]
+    for version in versions_of(cls):
+        for depth in range(_array_depth(cls)):
+            message = cls()
+            _fill_arrays(message, schemas()[name], schemas()[name]["fields"], version, depth)
+            assert cls.decode(message.encode(version), version) == message
+
+
+def _array_depth(cls: type[Struct]) -> int:
+    """Return how deep structs stand inside each other, at most."""
+    return max((1 + _array_depth(nested) for nested in struct_types(cls).values()), default=0)
+
+
+def _fill_arrays(made: Struct, schema: Json, entries: list[Json], version: int, depth: int) -> None:
+    """Put one element into each array above `depth` and many of the smallest into those at it."""
+    for entry, inner in schema_fields(schema, entries):
+        if not in_versions(entry.get("versions", entry.get("taggedVersions")), version):
+            continue
+        name = attribute(type(made), entry)
+        assert name is not None
+        nested = struct_types(type(made)).get(name)
+        if entry["type"] == "records":
+            setattr(made, name, b"")
+        elif not entry["type"].startswith("[]"):
+            if nested is not None and getattr(made, name) is not None:
+                _fill_arrays(getattr(made, name), schema, inner, version, depth)
+        elif nested is not None and depth >= 0:
+            element = nested()
+            _fill_arrays(element, schema, inner, version, depth - 1)
+            setattr(made, name, [element] * (1 if depth else SMALLEST_ELEMENTS))
