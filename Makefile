@@ -12,7 +12,7 @@ TESTS := $(filter-out tests/peers/,$(wildcard tests/unit/ tests/protocol/ tests/
 GENERATORS := $(wildcard $(addprefix codegen/,messages.py errors.py unasync.py config_docs.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build gen fmt lint lint-python lint-rust lint-gen test test-rust test-all test-kafka test-peers
+.PHONY: help setup build gen golden fmt lint lint-python lint-rust lint-gen test test-rust test-all test-kafka test-peers
 .PHONY: kafka demo bench bench-smoke docs ci
 
 help:  ## list the targets
@@ -27,6 +27,10 @@ build:  ## build the extension into .venv (PROFILE=release or quick)
 gen:  ## write every generated file again
 	@$(PREPARE) venv
 	@set -e; for generator in $(GENERATORS); do $(BIN)/python $$generator; done
+
+golden:  ## write the golden vectors of tests/protocol again, by Kafka's own classes (Java)
+	@$(PREPARE) venv
+	$(BIN)/python tools/golden/make.py $(ARGS)
 
 fmt:  ## format Python and Rust
 	@$(PREPARE) venv
