@@ -63,9 +63,23 @@ test:  ## unit, protocol and integration tests against the embedded broker (ARGS
 test-rust:  ## the tests of the crates
 	cargo test -q --workspace --target-dir target
 
+test-peers:  ## other clients and Ottla on each other's records (starts a real Kafka)
+	@$(PREPARE) build peers
+	$(BIN)/python -m pytest tests/peers $(ARGS)
+
+test-all: test test-rust test-kafka test-peers  ## every test there is
+
 test-kafka:  ## the integration tests against a real Kafka
 	@$(PREPARE) build
 	$(BIN)/python -m pytest tests/integration --broker kafka $(ARGS)
 
 kafka:  ## start a real Kafka on free ports and wait for Ctrl-C (ARGS="--nodes 3")
 	@$(PYTHON) tools/kafka/launch.py $(ARGS)
+
+bench:  ## Ottla beside the other clients on a real Kafka (ARGS="--only produce --rounds 3")
+	@$(PREPARE) build peers
+	$(BIN)/python -m bench.run $(ARGS)
+
+bench-smoke:  ## one short round of the benchmarks
+	@$(PREPARE) build peers
+	$(BIN)/python -m bench.run --smoke

@@ -1,0 +1,190 @@
+"""Ottla's driver."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import ottla
+from bench.drivers.shared import (
+    BATCH_BYTES,
+    LINGER_MS,
+    WARM_UP,
+    Job,
+    Meter,
+    beside_busy_python,
+    cycled,
+    main,
+    time_calls,
+    values,
+)
+from ottla import _native
+
+TIMEOUT_S = 120
+
+
+def producer_config(job: Job, linger_ms: float = LINGER_MS) -> dict[str, Any]:
+    return {"linger_ms": linger_ms, "batch_size": BATCH_BYTES, "compression": job.compression}
+
+
+def produce(job: Job) -> dict[str, Any]:
+    work = cycled(job, job.messages)
+    topic = job.topic
+    with ottla.Producer(job.bootstrap, **producer_config(job)) as producer:
+        for value in cycled(job, WARM_UP):
+            producer.send(topic, value)
+        producer.flush(TIMEOUT_S)
+        failed = 0
+        with Meter() as meter:
+            if job.keep:
+                deliveries = [producer.send(topic, value) for value in work]
+                producer.flush(TIMEOUT_S)
+                failed = sum(delivery.offset is None for delivery in deliveries)
+            else:
+                for value in work:
+                    producer.send(topic, value)
+                producer.flush(TIMEOUT_S)
+    return meter.result(job.messages, written=job.messages + WARM_UP, failed=failed)
+
+
+def send_many(job: Job) -> dict[str, Any]:
+    work = cycled(job, job.messages)
+    with ottla.Producer(job.bootstrap, **producer_config(job)) as producer:
+        producer.send_many(job.topic, cycled(job, WARM_UP)).result(TIMEOUT_S)
+        with Meter() as meter:
+            outcomes = [
+                producer.send_many(job.topic, work[start : start + 1000])
+                for start in range(0, len(work), 1000)
+            ]
+            producer.flush(TIMEOUT_S)
+            failed = sum(len(many.failed) for many in outcomes)
+    return meter.result(job.messages, written=job.messages + WARM_UP, failed=failed)
+
+
+def consume(job: Job) -> dict[str, Any]:
+    partitions = [ottla.TopicPartition(job.topic, number) for number in range(job.partitions)]
+    with ottla.Consumer(job.bootstrap, auto_offset_reset="earliest") as consumer:
+        consumer.assign(partitions)
+        first = consumer.poll(1, TIMEOUT_S)
+        seen, size = (0 if first is None else len(first)), 0
+        with Meter() as meter:
+            while seen < job.messages:
+                records = consumer.poll(10_000, TIMEOUT_S)
+                if records is None:
+                    break
+                for record in records:
+                    size += len(record.value)
+                seen += len(records)
+    return meter.result(seen - 1, seen=seen, bytes=size)
+
+
+def call(job: Job) -> dict[str, Any]:
+    flow = _native.ProduceFlow(
+        None,
+        client_id="bench",
+        acks=-1,
+        idempotent=True,
+        transactional_id=None,
+        codec=0,
+        level=None,
+        linger=60.0,
+        batch_bytes=BATCH_BYTES,
+        request_bytes=BATCH_BYTES,
+        buffer_bytes=64_000_000,
+        in_flight=5,
+        request_timeout=30.0,
+        delivery_timeout=120.0,
+        max_block=60.0,
+        return_successes=False,
+        return_errors=False,
+    )
+    flow.set_topic(job.topic, bytes(16), job.partitions, range(job.partitions))
+    producer = _native.ProducerBase()
+    producer._bind(flow)
+    send, topic = producer.send, job.topic
+
+    def empty() -> None:
+        flow.abort_all("closed", 0, "end of a slice")
+
+    plain = time_calls(lambda value: send(topic, value), job, empty)
+    bare = time_calls(lambda value: None, job, empty)
+    keyed = time_calls(lambda value: send(topic, value, b"some-key"), job, empty)
+    work = cycled(job, 20_000)
+    many = []
+    for _ in range(9):
+        before = time.perf_counter_ns()
+        producer.send_many(topic, work)
+        many.append((time.perf_counter_ns() - before) / len(work))
+        empty()
+    return {
+        "ns_per_call": plain - bare,
+        "ns_per_call_with_key": keyed - bare,
+        "ns_per_value_send_many": min(many),
+        "messages": 0,
+        "failed": 0,
+    }
+
+
+def latency(job: Job) -> dict[str, Any]:
+    taken = []
+    with ottla.Producer(job.bootstrap, **producer_config(job, 0)) as producer, Meter() as meter:
+        for value in cycled(job, job.messages):
+            before = time.perf_counter()
+            producer.send(job.topic, value).result(TIMEOUT_S)
+            taken.append((time.perf_counter() - before) * 1000)
+    return meter.result(job.messages, latencies_ms=taken[job.messages // 10 :])
+
+
+def latency_async(job: Job) -> dict[str, Any]:
+    async def run() -> list[float]:
+        taken = []
+        async with ottla.AsyncProducer(job.bootstrap, **producer_config(job, 0)) as producer:
+            for value in cycled(job, job.messages):
+                before = time.perf_counter()
+                await producer.send_and_wait(job.topic, value)
+                taken.append((time.perf_counter() - before) * 1000)
+        return taken
+
+    with Meter() as meter:
+        taken = asyncio.run(run())
+    return meter.result(job.messages, latencies_ms=taken[job.messages // 10 :])
+
+
+def busy(job: Job) -> dict[str, Any]:
+    with ottla.Producer(job.bootstrap, **producer_config(job, 0)) as producer, Meter() as meter:
+        producer.send_and_wait(job.topic, values(job)[0])
+        taken = beside_busy_python(job, lambda value: producer.send(job.topic, value).done)
+    return meter.result(job.messages, latencies_ms=taken)
+
+
+def tasks(job: Job) -> dict[str, Any]:
+    async def run() -> Meter:
+        async with ottla.AsyncProducer(job.bootstrap, **producer_config(job)) as producer:
+            one = values(job)[0]
+            await producer.send_and_wait(job.topic, one)
+            with Meter() as meter:
+                for _ in range(job.messages // job.tasks):
+                    waits = (producer.send_and_wait(job.topic, one) for _ in range(job.tasks))
+                    await asyncio.gather(*waits)
+        return meter
+
+    meter = asyncio.run(run())
+    sent = job.messages // job.tasks * job.tasks
+    return meter.result(sent, written=sent + 1)
+
+
+if __name__ == "__main__":
+    kinds = {
+        "produce": produce,
+        "send_many": send_many,
+        "consume": consume,
+        "call": call,
+        "latency": latency,
+        "latency_async": latency_async,
+        "busy": busy,
+        "tasks": tasks,
+    }
+    if (profile := _native.build_info()["profile"]) != "release":
+        raise SystemExit(f"the extension is a {profile} build; figures need `make build`")
+    main(kinds, f"ottla {ottla.__version__}")

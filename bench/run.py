@@ -1,0 +1,191 @@
+"""Run every client on the same work, in turn, on a real Kafka beside it: `python -m bench.run [--smoke]`.
+
+Each client is a process of its own per round; a round goes through all clients before the next one begins, and starts
+with another client each time, so that a busy minute of the machine hits all alike. What was written is counted on the
+broker and what was read is counted in bytes: a figure of a client that lost something is an error, not a figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.drivers.shared import Job
+from bench.report import summarise, table
+from bench.works import CLIENTS, WORKS, Client, Work
+from tools.kafka.launch import KAFKA_VERSION, ROOT, KafkaCluster
+from tools.kafka.raw_requests import count_records, create_topic, delete_topic
+
+PARTITIONS = 6
+TIMEOUT_S = 300
+RESULTS = ROOT / "bench" / "results"
+KEPT_ON_BROKER = {"log.segment.bytes": "268435456", "log.retention.check.interval.ms": "300000"}
+
+
+class BenchError(Exception):
+    """A client failed, or what it says and what the broker has differ."""
+
+
+class Bench:
+    """One run over one cluster."""
+
+    def __init__(self, bootstrap: str, *, smoke: bool) -> None:
+        self._bootstrap = bootstrap
+        self._smoke = smoke
+        self._loaded: dict[tuple[int, str], tuple[str, int]] = {}
+        self._topics = 0
+
+    def _new_topic(self) -> str:
+        self._topics += 1
+        name = f"bench-{self._topics}"
+        create_topic(self._bootstrap, name, PARTITIONS)
+        return name
+
+    def _job(self, work: Work, topic: str, messages: int) -> Job:
+        return Job(
+            kind=work.kind,
+            bootstrap=self._bootstrap,
+            topic=topic,
+            partitions=PARTITIONS,
+            messages=messages,
+            value_bytes=work.value_bytes,
+            compression=work.compression,
+            keep=work.keep,
+            tasks=work.tasks,
+        )
+
+    def run(self, work: Work, client: Client) -> dict[str, Any]:
+        """Let one client do one work once, and check it."""
+        messages = work.messages_for(client, smoke=self._smoke)
+        if work.kind == "consume":
+            return self._consume(work, client, messages)
+        topic = self._new_topic()
+        result = self._drive(client, self._job(work, topic, messages))
+        if result["failed"]:
+            raise BenchError(f"{client.name}, {work.name}: {result['failed']} messages failed")
+        if "written" in result:
+            found = count_records(self._bootstrap, topic, PARTITIONS)
+            if found != result["written"]:
+                raise BenchError(
+                    f"{client.name}, {work.name}: {found} records for {result['written']}"
+                )
+        delete_topic(self._bootstrap, topic)
+        return result
+
+    def _consume(self, work: Work, client: Client, messages: int) -> dict[str, Any]:
+        topic, loaded = self._load(work)
+        job = self._job(work, topic, min(messages, loaded))
+        result = self._drive(client, job)
+        if result["seen"] < job.messages:
+            raise BenchError(f"{client.name}, {work.name}: read only {result['seen']} records")
+        if result["bytes"] != result["messages"] * work.value_bytes:
+            raise BenchError(f"{client.name}, {work.name}: read {result['bytes']} bytes")
+        return result
+
+    def _load(self, work: Work) -> tuple[str, int]:
+        """A topic full of records of the wanted kind, written once by a neutral client."""
+        key = (work.value_bytes, work.compression)
+        if key not in self._loaded:
+            writer = next(client for client in CLIENTS if client.name == "confluent-kafka")
+            messages = work.smoke if self._smoke else work.messages
+            topic = self._new_topic()
+            filled = Work("load", "produce", messages, value_bytes=work.value_bytes)
+            self._drive(writer, self._job(filled, topic, messages))
+            self._loaded[key] = (topic, count_records(self._bootstrap, topic, PARTITIONS))
+        return self._loaded[key]
+
+    def _drive(self, client: Client, job: Job) -> dict[str, Any]:
+        done = subprocess.run(
+            [*client.command, json.dumps(asdict(job))],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+        if done.returncode != 0:
+            raise BenchError(f"{client.name}, {job.kind}: {done.stderr.strip()[-2000:]}")
+        result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        return result
+
+
+def _refuse_debug_build() -> None:
+    from ottla import _native
+
+    profile = _native.build_info()["profile"]
+    if profile != "release":
+        sys.exit(f"bench: the extension is a {profile} build; `make build` makes a release one")
+
+
+def _machine() -> dict[str, Any]:
+    processor = platform.processor()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            processor = line.partition(":")[2].strip()
+            break
+    return {
+        "processor": processor,
+        "cores": len(os.sched_getaffinity(0)),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "kafka": KAFKA_VERSION,
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="one short round of the main works")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="works whose name contains this")
+    parser.add_argument("--clients", nargs="*", default=[client.name for client in CLIENTS])
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = _arguments()
+    clients = [client for client in CLIENTS if client.name in arguments.clients]
+    works = [work for work in WORKS if arguments.only in work.name]
+    if arguments.smoke:
+        works = [work for work in works if work.smoke]
+    if any(client.name == "ottla" for client in clients):
+        _refuse_debug_build()
+    results: list[dict[str, Any]] = []
+    failures: list[str] = []
+    with KafkaCluster(1, KEPT_ON_BROKER) as cluster:
+        bench = Bench(cluster.bootstrap, smoke=arguments.smoke)
+        for work in works:
+            able = [client for client in clients if work.kind in client.kinds]
+            for turn in range(1 if arguments.smoke else arguments.rounds):
+                first = turn % max(1, len(able))
+                for client in (*able[first:], *able[:first]):
+                    print(f"{work.name}: {client.name}, round {turn + 1}", file=sys.stderr)
+                    try:
+                        result = bench.run(work, client)
+                    except (BenchError, subprocess.TimeoutExpired) as error:
+                        failures.append(str(error))
+                        continue
+                    results.append({"work": work.name, "name": client.name, **result})
+    rows = summarise(results)
+    machine = _machine()
+    print(" · ".join(f"{name} {value}" for name, value in machine.items()))
+    print(", ".join(sorted({result["client"] for result in results})) + "\n")
+    print(table(rows))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    named = RESULTS / time.strftime("%Y%m%d-%H%M%S")
+    named.with_suffix(".md").write_text(table(rows) + "\n")
+    written = {"machine": machine, "rows": rows, "results": results, "failures": failures}
+    named.with_suffix(".json").write_text(json.dumps(written, indent=1))
+    if failures:
+        sys.exit("bench: " + "\n".join(failures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What is measured, and by whom: tables that run.py goes through."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Client:
+    """A program that speaks the shape of drivers/shared.py.
+
+    share: the part of a work's messages it gets, so that slow clients take no longer than fast ones; rates and CPU
+    are per message anyway.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    kinds: frozenset[str]
+    share: float = 1.0
+
+
+def _python(name: str, module: str, kinds: str, share: float = 1.0) -> Client:
+    command = (sys.executable, "-m", f"bench.drivers.{module}")
+    return Client(name, command, frozenset(kinds.split()), share)
+
+
+CLIENTS = (
+    _python(
+        "ottla",
+        "ottla_driver",
+        "produce send_many consume call latency latency_async busy tasks",
+    ),
+    _python(
+        "confluent-kafka",
+        "confluent_driver",
+        "produce consume call latency busy tasks",
+        0.5,
+    ),
+    _python("aiokafka", "aiokafka_driver", "produce consume latency_async busy tasks", 0.1),
+    _python("kafka-python", "kafka_python_driver", "produce consume latency busy", 0.05),
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One row of the table; see drivers/shared.py for the fields of a job. smoke: messages in a smoke run, 0: left out."""
+
+    name: str
+    kind: str
+    messages: int
+    smoke: int = 0
+    value_bytes: int = 100
+    compression: str = "none"
+    keep: bool = True
+    tasks: int = 5000
+    fixed: bool = False
+
+    def messages_for(self, client: Client, *, smoke: bool) -> int:
+        if smoke:
+            return self.smoke
+        return self.messages if self.fixed else int(self.messages * client.share)
+
+
+WORKS = (
+    Work("bare call", "call", 0, smoke=1, fixed=True),
+    Work("produce 100 B", "produce", 2_000_000, smoke=20_000),
+    Work("produce 100 B, no outcome read", "produce", 2_000_000, keep=False),
+    Work("produce 100 B, send_many", "send_many", 2_000_000),
+    Work("produce 100 B, lz4", "produce", 2_000_000, compression="lz4"),
+    Work("produce 1 KiB", "produce", 400_000, value_bytes=1024),
+    Work("consume 100 B", "consume", 2_000_000, smoke=20_000),
+    Work("consume 1 KiB", "consume", 400_000, value_bytes=1024),
+    Work("one at a time", "latency", 3000, smoke=200, fixed=True),
+    Work("one at a time, asyncio", "latency_async", 3000, smoke=200, fixed=True),
+    Work("beside busy Python", "busy", 1500, smoke=100, fixed=True),
+    Work("asyncio, 5000 tasks", "tasks", 400_000, smoke=5000),
+)
