@@ -129,7 +129,9 @@ class FakeNode:
 
     def asked(self, key: ApiKey) -> list[Any]:
         """The requests of one API so far."""
-        return [request for _, request in self.seen if request is not None and request.API_KEY == key]
+        return [
+            request for _, request in self.seen if request is not None and request.API_KEY == key
+        ]
 
     def _api_versions(self, request: Any, version: int) -> ApiVersionsResponse:
         return ApiVersionsResponse(

@@ -34,7 +34,7 @@ from ottla.protocol.messages.metadata import MetadataRequest, MetadataRequestTop
 from ottla.wire.connection import Connection, LostCause, Role
 
 if TYPE_CHECKING:
-    from ottla.config import CommonConfig
+    from ottla.config import Address, CommonConfig
     from ottla.engine.reactor import Reactor
     from ottla.protocol.base import Message
 
@@ -78,6 +78,8 @@ class Cluster:
         self._wanted: set[str] = set()
         self._want_all = False
         self._bootstrap: Connection | None = None
+        """Open to an address of the bootstrap list, while it is not known to which node."""
+        self._bootstrap_address: Address | None = None
         self._finding: asyncio.Future[Connection] | None = None
         self._refreshing: asyncio.Task[None] | None = None
         self._pausing: asyncio.Task[None] | None = None
@@ -227,6 +229,8 @@ class Cluster:
 
     async def _refresh_while_requested(self) -> None:
         try:
+            # One turn of the loop, so that what is asked for in the same breath is in the first request.
+            await asyncio.sleep(0)
             while self._requested is not None:
                 await self._pause()
                 await self._refresh_once()

@@ -128,15 +128,19 @@ class Connection:
 
     async def _dial(self, ip: str, port: int, timeout: float) -> None:
         settings = self._settings
-        self.id = self._reactor.port.connect(
-            self,
-            ip,
-            port,
-            timeout=timeout,
-            send_buffer_bytes=settings.send_buffer_bytes,
-            receive_buffer_bytes=settings.receive_buffer_bytes,
-            frame_cap_bytes=settings.frame_cap_bytes,
-        )
+        try:
+            self.id = self._reactor.port.connect(
+                self,
+                ip,
+                port,
+                timeout=timeout,
+                send_buffer_bytes=settings.send_buffer_bytes,
+                receive_buffer_bytes=settings.receive_buffer_bytes,
+                frame_cap_bytes=settings.frame_cap_bytes,
+            )
+        except ValueError as error:
+            # An address that the resolver knows and the I/O thread does not, such as one with a scope.
+            raise LostCause("connect", str(error), self.address).error("not_written") from None
         await self._connected
 
     async def _negotiate(self) -> None:

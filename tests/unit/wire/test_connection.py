@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from ottla.engine.clock import settle
-from ottla.errors import ConnectionLost, DecodeError, NoBrokersAvailable, Timeout, UnsupportedVersion
+from ottla.errors import (
+    ConnectionLost,
+    DecodeError,
+    NoBrokersAvailable,
+    Timeout,
+    UnsupportedVersion,
+)
 from ottla.protocol.api_keys import ApiKey
 from ottla.protocol.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
 from ottla.protocol.messages.metadata import MetadataRequest
