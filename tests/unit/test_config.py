@@ -1,0 +1,232 @@
+"""The configuration: every problem at once, every spelling, Java's defaults, nothing secret shown."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+
+from ottla.config import (
+    CommonConfig,
+    ConsumerConfig,
+    Option,
+    ProducerConfig,
+    Secret,
+    address,
+    consumer_config,
+    options,
+    producer_config,
+)
+from ottla.errors import ConfigError
+
+
+def problems(make: Any, **config: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        make("h:1", config)
+    return list(caught.value.problems)
+
+
+def test_every_problem_is_reported_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        producer_config(None, {"lnger_ms": 3, "acks": "2", "batch_size": -3, "retries": 5})
+    found = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 5
+    assert "lnger_ms: there is no such option; did you mean linger_ms?" in found
+    assert "acks: expected" in found
+    assert "batch_size: expected 1 to" in found
+    assert "retries: there is no such option: a message is retried until" in found
+    assert "bootstrap_servers: missing" in found
+    assert "5 problems in the producer configuration:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "value", "name", "expected"),
+    [
+        ("linger_ms", 7, "linger_ms", 7),
+        ("linger.ms", "7.5", "linger_ms", 7.5),
+        ("queue.buffering.max.ms", 7, "linger_ms", 7),
+        ("compression.type", "LZ4", "compression", "lz4"),
+        ("compression_type", "zstd", "compression", "zstd"),
+        ("compression.codec", "gzip", "compression", "gzip"),
+        ("acks", "all", "acks", -1),
+        ("acks", "-1", "acks", -1),
+        ("acks", 1, "acks", 1),
+        ("request.required.acks", "0", "acks", 0),
+        ("enable.idempotence", "false", "enable_idempotence", False),
+        ("max.in.flight", "3", "max_in_flight_requests_per_connection", 3),
+        ("message.timeout.ms", 60_000, "delivery_timeout_ms", 60_000),
+        ("receive.message.max.bytes", 2_000_000, "frame_cap_bytes", 2_000_000),
+    ],
+)
+def test_spellings_and_values(spelling: str, value: Any, name: str, expected: Any) -> None:
+    config = producer_config("h:1", {spelling: value})
+    assert getattr(config, name) == expected
+    assert name in config.given
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"linger_ms": True}, "expected milliseconds, not True"),
+        ({"linger_ms": "soon"}, "expected milliseconds, not 'soon'"),
+        ({"batch_size": 1.5}, "expected a whole number"),
+        ({"enable_idempotence": "yes"}, "expected True or False"),
+        ({"acks": True}, "not True"),
+        ({"client_id": 5}, "expected a str"),
+        ({"compression": "brotli"}, "expected one of none, gzip"),
+        ({"security_protocol": "SSL"}, "expected one of PLAINTEXT"),
+        ({"linger_ms": 5, "linger.ms": 6}, "given twice"),
+        ({"retry_backoff_ms": 50, "retry_backoff_max_ms": 10}, "is over retry_backoff_max_ms"),
+        ({"delivery_timeout_ms": 1_000}, "less than linger_ms + request_timeout_ms"),
+        ({"enable_idempotence": True, "acks": 1}, "needs acks"),
+        ({"max_in_flight_requests_per_connection": 6}, "over 5"),
+        ({"bootstrap.servers": "x:1"}, "bootstrap_servers: given twice"),
+        ({"transactional_id": "t"}, "not in this release"),
+        ({"key.serializer": "x"}, "keys are bytes or str"),
+    ],
+)
+def test_what_a_producer_refuses(config: dict[str, Any], text: str) -> None:
+    (problem,) = problems(producer_config, **config)
+    assert text in problem
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"heartbeat_interval_ms": 50_000}, "not below session_timeout_ms"),
+        ({"group_id": ""}, "empty"),
+        ({"enable_auto_commit": True}, "needs group_id"),
+        ({"group_instance_id": "i"}, "needs group_id"),
+        ({"partition_assignment_strategy": "range,best"}, "expected one of range, roundrobin"),
+        ({"partition_assignment_strategy": []}, "expected one or more"),
+        ({"linger_ms": 5}, "there is no such option"),
+    ],
+)
+def test_what_a_consumer_refuses(config: dict[str, Any], text: str) -> None:
+    (problem,) = problems(consumer_config, **config)
+    assert text in problem
+
+
+def test_what_was_not_given_follows_what_was() -> None:
+    config = producer_config(
+        "h:1", {"acks": 1, "retry_backoff_ms": 5_000, "request_timeout_ms": 200_000}
+    )
+    assert not config.enable_idempotence
+    assert config.retry_backoff_max_ms == 5_000
+    assert config.delivery_timeout_ms == 200_005
+    assert producer_config("h:1", {"max_request_size": 1_000}).batch_size == 1_000
+    assert not consumer_config("h:1", {}).enable_auto_commit
+    assert consumer_config("h:1", {"group_id": "g"}).enable_auto_commit
+
+
+def test_client_ids_are_generated_as_java_does() -> None:
+    assert producer_config("h:1", {}).client_id.startswith("producer-")
+    assert consumer_config("h:1", {}).client_id.startswith("consumer-")
+    assert consumer_config("h:1", {"group_id": "g"}).client_id.startswith("consumer-g-")
+    assert producer_config("h:1", {}).client_id != producer_config("h:1", {}).client_id
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("kafka", ("kafka", 9092)),
+        ("kafka:1", ("kafka", 1)),
+        ("[::1]:5", ("::1", 5)),
+        ("[::1]", ("::1", 9092)),
+        ("PLAINTEXT://kafka:7", ("kafka", 7)),
+    ],
+)
+def test_addresses(text: str, expected: tuple[str, int]) -> None:
+    assert address(text) == expected
+
+
+@pytest.mark.parametrize("text", ["::1:5", "h:x", ":9", "h:0", "h:70000", "SSL://h:1", "[::1]5"])
+def test_addresses_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        address(text)
+
+
+def test_bootstrap_servers_as_text_or_list() -> None:
+    assert producer_config("a:1, b:2", {}).bootstrap_servers == (("a", 1), ("b", 2))
+    assert producer_config(["a:1", "b"], {}).bootstrap_servers == (("a", 1), ("b", 9092))
+    assert producer_config(None, {"metadata.broker.list": "a"}).bootstrap_servers == (("a", 9092),)
+    for wrong in ("", [], 5, [5], ","):
+        with pytest.raises(ConfigError, match="bootstrap_servers: expected"):
+            producer_config(wrong, {})
+
+
+@pytest.mark.parametrize(
+    ("config", "java"),
+    [
+        (
+            producer_config("h:1", {}),
+            {
+                "acks": -1, "enable_idempotence": True, "max_in_flight_requests_per_connection": 5,
+                "delivery_timeout_ms": 120_000, "linger_ms": 5, "buffer_memory": 33_554_432,
+                "max_block_ms": 60_000, "max_request_size": 1_048_576, "compression": "none",
+                "compression_gzip_level": -1, "compression_lz4_level": 9,
+                "compression_zstd_level": 3,
+            },
+        ),
+        (
+            consumer_config("h:1", {"group_id": "g"}),
+            {
+                "session_timeout_ms": 45_000, "heartbeat_interval_ms": 3_000,
+                "max_poll_interval_ms": 300_000, "max_poll_records": 500,
+                "enable_auto_commit": True, "auto_commit_interval_ms": 5_000,
+                "auto_offset_reset": "latest", "isolation_level": "read_uncommitted",
+                "fetch_min_bytes": 1, "fetch_max_bytes": 52_428_800,
+                "max_partition_fetch_bytes": 1_048_576, "fetch_max_wait_ms": 500,
+                "check_crcs": True, "client_rack": "", "allow_auto_create_topics": True,
+                "default_api_timeout_ms": 60_000, "group_protocol": "classic",
+            },
+        ),
+        (
+            consumer_config("h:1", {}),
+            {
+                "request_timeout_ms": 30_000, "retry_backoff_ms": 100,
+                "retry_backoff_max_ms": 1_000, "reconnect_backoff_ms": 50,
+                "reconnect_backoff_max_ms": 1_000, "socket_connection_setup_timeout_ms": 10_000,
+                "socket_connection_setup_timeout_max_ms": 30_000, "metadata_max_age_ms": 300_000,
+                "metadata_recovery_strategy": "rebootstrap",
+                "metadata_recovery_rebootstrap_trigger_ms": 300_000,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_defaults_are_javas(config: CommonConfig, java: dict[str, Any]) -> None:
+    assert {name: getattr(config, name) for name in java} == java
+
+
+@pytest.mark.parametrize("role", [ProducerConfig, ConsumerConfig])
+def test_the_table_is_whole(role: type[CommonConfig]) -> None:
+    rows = options(role)
+    spellings = [spelling for row in rows.values() for spelling in set(row.spellings())]
+    assert len(spellings) == len(set(spellings))
+    for name, row in rows.items():
+        assert isinstance(row, Option)
+        assert row.doc.endswith("."), name
+        if isinstance(row.default, (int, float)) and not isinstance(row.default, bool):
+            assert row.read(row.default) == row.default, name
+
+
+def test_a_configuration_is_frozen_and_shows_what_was_given() -> None:
+    config = producer_config("h:1", {"linger_ms": 7})
+    with pytest.raises(AttributeError, match="frozen"):
+        config.linger_ms = 8
+    assert repr(config) == "ProducerConfig(bootstrap_servers=(('h', 1),), linger_ms=7)"
+
+
+def test_a_secret_never_shows_itself() -> None:
+    secret = Secret("hunter2")
+    assert secret.reveal() == "hunter2"
+    for shown in (repr(secret), str(secret), f"{secret}", f"{secret:>40}", repr([secret])):
+        assert "hunter2" not in shown
+    for take in (pickle.dumps, copy.copy, copy.deepcopy, hash):
+        with pytest.raises(TypeError):
+            take(secret)
+    assert secret == Secret("hunter2")
+    assert secret != Secret("hunter3")
+    assert secret != "hunter2"
