@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ottla_core::flow::{ConnId, Flow, LostCause, LostKind, Micros, OutRequest};
 
 use crate::api_names::api_name;
-use crate::frame::{self, BadLength, FrameReader};
+use crate::frame::{self, BadLength, FrameReader, Read};
 use crate::shared::{BeatId, FlowId, IoEvent, Shared, add};
 use crate::transport::{Dial, Transport};
 use crate::write_queue::WriteQueue;
@@ -69,6 +69,8 @@ pub(crate) struct Connection {
     phase: Phase,
     pub readable: bool,
     pub writable: bool,
+    /// The peer has ended its side: what is left is read to the end.
+    pub read_closed: bool,
     reader: FrameReader,
     queue: WriteQueue,
     outstanding: VecDeque<Outstanding>,
@@ -105,6 +107,7 @@ impl Connection {
             phase: Phase::Connecting { deadline, timeout },
             readable: false,
             writable: false,
+            read_closed: false,
             reader: FrameReader::new(shared.pool.clone(), frame_cap_bytes),
             queue: WriteQueue::default(),
             outstanding: VecDeque::new(),
@@ -291,10 +294,13 @@ impl Connection {
                 progress.answered_flow |= self.answer(frame, shared, now)?;
             }
             match read {
-                Ok(0) => return Err(self.end_of_stream()),
-                Ok(count) => {
-                    budget = budget.saturating_sub(count);
-                    add(&shared.counters.bytes_read, count as u64);
+                Ok(Read { count: 0, .. }) => return Err(self.end_of_stream()),
+                Ok(read) => {
+                    budget = budget.saturating_sub(read.count);
+                    add(&shared.counters.bytes_read, read.count as u64);
+                    // Less than asked for: the socket is empty, and what comes next is a new event. Not so at the
+                    // end of the stream, whose event may have been this one.
+                    self.readable = read.full || self.read_closed;
                 }
                 Err(ReadError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                     self.readable = false

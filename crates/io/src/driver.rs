@@ -105,6 +105,7 @@ impl Driver {
             let Some(conn) = self.conns.get_mut(&id) else {
                 continue;
             };
+            conn.read_closed |= event.is_read_closed() || event.is_error();
             conn.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
             conn.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
             mark(&mut self.busy, id);

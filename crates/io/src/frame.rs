@@ -164,19 +164,27 @@ fn describe(size: [u8; 4], claimed: i32, cap_bytes: usize) -> String {
     format!("a frame claims {claimed} bytes, over the limit of {cap_bytes}{looks}")
 }
 
-/// Reads once from `read` and hands every frame that is complete to `each`. Returns the bytes read, 0 at the end.
+/// What one read brought: 0 bytes at the end of the stream; `full` when there was no room for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Read {
+    pub count: usize,
+    pub full: bool,
+}
+
+/// Reads once from `read` and hands every frame that is complete to `each`.
 pub fn read_frames<E: From<BadLength> + From<io::Error>>(
     reader: &mut FrameReader,
     scratch: &mut [u8],
     mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
     mut each: impl FnMut(Bytes) -> Result<(), E>,
-) -> Result<usize, E> {
+) -> Result<Read, E> {
     if let Some(space) = reader.direct() {
         let count = read(space)?;
+        let full = count == space.len();
         if let Some(frame) = reader.filled(count) {
             each(frame)?;
         }
-        return Ok(count);
+        return Ok(Read { count, full });
     }
     let count = read(scratch)?;
     let mut bytes = scratch.get(..count).unwrap_or_default();
@@ -185,7 +193,10 @@ pub fn read_frames<E: From<BadLength> + From<io::Error>>(
             each(frame)?;
         }
     }
-    Ok(count)
+    Ok(Read {
+        count,
+        full: count == scratch.len(),
+    })
 }
 
 #[cfg(test)]

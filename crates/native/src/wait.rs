@@ -17,6 +17,7 @@ use pyo3::PyVisit;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyWeakrefReference;
 
 use crate::fork;
 
@@ -241,7 +242,8 @@ pub fn bridge_for_running_loop(py: Python<'_>) -> PyResult<Bound<'_, LoopBridge>
 
 /// The bridge of this loop, made and registered on first use, in the loop's own thread.
 ///
-/// Kept in a map with weak keys: it ends with its loop.
+/// The loop keeps the bridge alive as one of its readers, until it is closed. The map is weak on both sides: a bridge
+/// holds futures that hold the loop, so a strong value would keep its own weak key alive.
 #[pyfunction]
 #[pyo3(signature = (r#loop))]
 fn bridge_for_loop<'py>(
@@ -257,10 +259,7 @@ fn bridge_for_loop<'py>(
             Ok::<_, PyErr>(made.unbind())
         })?
         .bind(py);
-    let known = bridges.call_method1("get", (&r#loop,))?;
-    if let Ok(bridge) = known.cast_into::<LoopBridge>()
-        && bridge.get().generation == fork::generation()
-    {
+    if let Some(bridge) = known_bridge(bridges, &r#loop)? {
         return Ok(bridge);
     }
     if r#loop.call_method0("is_closed")?.is_truthy()? {
@@ -271,8 +270,20 @@ fn bridge_for_loop<'py>(
         "add_reader",
         (bridge.get().fileno(), bridge.getattr("dispatch")?),
     )?;
-    bridges.set_item(&r#loop, &bridge)?;
+    bridges.set_item(&r#loop, PyWeakrefReference::new(bridge.as_any())?)?;
     Ok(bridge)
+}
+
+fn known_bridge<'py>(
+    bridges: &Bound<'py, PyAny>,
+    r#loop: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, LoopBridge>>> {
+    let reference = bridges.call_method1("get", (r#loop,))?;
+    if reference.is_none() {
+        return Ok(None);
+    }
+    let bridge = reference.call0()?.cast_into::<LoopBridge>().ok();
+    Ok(bridge.filter(|bridge| bridge.get().generation == fork::generation()))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

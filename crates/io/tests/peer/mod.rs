@@ -1,5 +1,7 @@
 //! What the tests of the I/O thread share: a peer in a thread of its own, and waiting for events with a bound.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
@@ -97,6 +99,18 @@ impl Bench {
                 self.events
             );
             self.events.extend(self.io.drain_events());
+        }
+    }
+
+    /// Waits until it holds, looking again whenever the bell rings.
+    pub fn until(&mut self, reached: impl Fn() -> bool) {
+        let limit = Instant::now() + PATIENCE;
+        loop {
+            self.events.extend(self.io.drain_events());
+            if reached() {
+                return;
+            }
+            assert!(wait_readable(self.io.bell_fd(), limit), "waited too long");
         }
     }
 
