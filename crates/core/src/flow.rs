@@ -61,7 +61,13 @@ pub trait Flow: Send + Sync {
 
     /// The answer to the request with `token`, without size and correlation id (the response header's tags, if
     /// any, are still in front). Answers of one connection come in the order of its requests.
-    fn on_response(&self, conn: ConnId, token: u64, frame: Bytes, now: Micros) -> Result<(), BadResponse>;
+    fn on_response(
+        &self,
+        conn: ConnId,
+        token: u64,
+        frame: Bytes,
+        now: Micros,
+    ) -> Result<(), BadResponse>;
 
     /// The connection is gone; nothing of it follows. Called once per attached connection.
     fn on_lost(&self, conn: ConnId, cause: &LostCause, now: Micros);
