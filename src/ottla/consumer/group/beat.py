@@ -5,6 +5,7 @@ References: Heartbeat (key 12), KIP-62; Java: HeartbeatThread.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from ottla.protocol.messages.heartbeat import HeartbeatRequest, HeartbeatRespons
 
 if TYPE_CHECKING:
     from ottla.engine.port import Port
-    from ottla.wire.connection import Connection
+    from ottla.wire.connection import Connection, LostCause
 
 
 class Beat:
@@ -35,6 +36,8 @@ class Beat:
         self._version = connection.version_for(HeartbeatRequest)
         self._on_error = on_error
         self._on_lost = on_lost
+        self._stopped = False
+        connection.lost.add_done_callback(self._connection_lost)
         self._id = port.beat(
             self,
             connection.id,
@@ -46,6 +49,7 @@ class Beat:
 
     def stop(self) -> None:
         """No more heartbeats; nothing more is told."""
+        self._stopped = True
         self._port.beat_stop(self._id)
 
     def on_beat(self, frame: bytes) -> None:
@@ -54,7 +58,12 @@ class Beat:
 
     def on_beat_missed(self, message: str) -> None:
         """The port's event: the heartbeats have ended."""
-        self._on_lost(message)
+        if not self._stopped:
+            self._stopped = True
+            self._on_lost(message)
+
+    def _connection_lost(self, lost: asyncio.Future[LostCause]) -> None:
+        self.on_beat_missed(lost.result().message)
 
 
 def error_offset(version: int) -> int:
