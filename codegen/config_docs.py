@@ -12,8 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from ottla.config import CommonConfig, ConsumerConfig, Option, ProducerConfig, options  # noqa: E402
 from output import write_or_check  # noqa: E402
+
+from ottla.config import CommonConfig, ConsumerConfig, Option, ProducerConfig, options  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference" / "configuration.md"
 

@@ -91,6 +91,14 @@ def integer(low: int, high: int = MAX_INT32) -> Reader:
     return read
 
 
+def gzip_level(value: Any) -> int:
+    """-1 or 1 to 9: level 0 would only store, and Java refuses it too."""
+    level: int = integer(-1, 9)(value)
+    if level == 0:
+        raise ValueError("expected -1 or 1 to 9, not 0")
+    return level
+
+
 def duration(low: float = 0) -> Reader:
     """Milliseconds, whole or not."""
 
@@ -151,7 +159,7 @@ def choices(*allowed: str) -> Reader:
 
 
 def acks_value(value: Any) -> int:
-    """all (-1), 1 or 0."""
+    """All (-1), 1 or 0."""
     known = {"all": -1, "-1": -1, "1": 1, "0": 0}
     name = str(value).strip().lower()
     if isinstance(value, bool) or name not in known:
@@ -385,7 +393,7 @@ class ProducerConfig(CommonConfig):
         values="none, gzip, snappy, lz4, zstd",
     )
     compression_gzip_level: int = option(
-        -1, integer(-1, 9), "-1: the codec's default (6).", values="-1, 1 to 9"
+        -1, gzip_level, "-1: the codec's default (6).", values="-1, 1 to 9"
     )
     compression_lz4_level: int = option(9, integer(1, 17), "Level of lz4.", values="1 to 17")
     compression_zstd_level: int = option(
@@ -600,9 +608,8 @@ def _checked(role: type[C], bootstrap_servers: Any, config: Mapping[str, Any], r
     problems: list[str] = []
     rows = options(role)
     values, given = _read(rows, bootstrap_servers, config, problems)
-    if "bootstrap_servers" not in values:
-        if not any(problem.startswith("bootstrap_servers:") for problem in problems):
-            problems.append("bootstrap_servers: missing")
+    if "bootstrap_servers" not in given:
+        problems.append("bootstrap_servers: missing")
     for name, row in rows.items():
         values.setdefault(name, row.default)
     if not problems:

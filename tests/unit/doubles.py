@@ -99,7 +99,7 @@ class FakeNode:
         self.port = port
         self.up = True
         self.advertised = True
-        self.versions = dict(SPOKEN)
+        self.versions: dict[int, tuple[int, int]] = dict(SPOKEN)
         self.seen: list[tuple[int, Any]] = []
         """(version, request) of everything it was asked."""
         self.answers: dict[int, Answer] = {
@@ -130,7 +130,7 @@ class FakeNode:
     def asked(self, key: ApiKey) -> list[Any]:
         """The requests of one API so far."""
         return [
-            request for _, request in self.seen if request is not None and request.API_KEY == key
+            request for _, request in self.seen if request is not None and key == request.API_KEY
         ]
 
     def _api_versions(self, request: Any, version: int) -> ApiVersionsResponse:
@@ -276,7 +276,7 @@ class World:
         self.names: dict[str, list[str] | OSError] = {}
         self.reactor.resolve = self._resolve
         loop = asyncio.get_running_loop()
-        self.io.ring = lambda: loop.call_soon(self.reactor.on_bell)  # type: ignore[assignment,return-value]
+        self.io.ring = lambda: loop.call_soon(self.reactor.on_bell)  # type: ignore[assignment]
         bootstrap = config.pop("bootstrap_servers", "10.0.0.1:9001")
         self.config: CommonConfig = producer_config(bootstrap, {"client_id": "test", **config})
 

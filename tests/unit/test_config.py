@@ -76,6 +76,7 @@ def test_spellings_and_values(spelling: str, value: Any, name: str, expected: An
         ({"acks": True}, "not True"),
         ({"client_id": 5}, "expected a str"),
         ({"compression": "brotli"}, "expected one of none, gzip"),
+        ({"compression_gzip_level": 0}, "expected -1 or 1 to 9"),
         ({"security_protocol": "SSL"}, "expected one of PLAINTEXT"),
         ({"linger_ms": 5, "linger.ms": 6}, "given twice"),
         ({"retry_backoff_ms": 50, "retry_backoff_max_ms": 10}, "is over retry_backoff_max_ms"),

@@ -92,5 +92,6 @@ class DialState:
 
     def lost(self, now: float) -> None:
         """A connection to it ended: the next dial waits the shortest pause, so that a broker that accepts and closes
-        again is not dialled in a circle."""
+        again is not dialled in a circle.
+        """
         self._not_before = max(self._not_before, now + self._backoff.delay(1))

@@ -9,14 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ottla.errors import Closed, ForkedClient, Timeout
-
-if TYPE_CHECKING:
-    from ottla._native import LoopBridge
 
 T = TypeVar("T")
 
@@ -193,27 +189,3 @@ def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *
     except RuntimeError:
         if not loop.is_closed():
             raise
-
-
-# ---- native waits in event loops ---------------------------------------------------------------------------------------
-
-_bridges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopBridge] = (
-    weakref.WeakKeyDictionary()
-)
-_bridges_lock = threading.Lock()
-
-
-def loop_bridge(loop: asyncio.AbstractEventLoop) -> LoopBridge:
-    """The bridge that wakes this loop's futures from native threads: one per loop, made at first use.
-
-    Threads: the loop's own.
-    """
-    with _bridges_lock:
-        bridge = _bridges.get(loop)
-        if bridge is None:
-            from ottla._native import LoopBridge
-
-            bridge = LoopBridge()
-            loop.add_reader(bridge.fileno(), bridge.dispatch)
-            _bridges[loop] = bridge
-        return bridge

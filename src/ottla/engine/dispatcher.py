@@ -16,7 +16,7 @@ from typing import Any
 
 _log = logging.getLogger("ottla.dispatcher")
 
-IDLE_S = 1.0
+IDLE_S = 0.25
 """After so long without a call the thread ends."""
 
 _Call = tuple[Callable[..., object], tuple[Any, ...]]

@@ -75,6 +75,7 @@ class Connection:
         self._connected: asyncio.Future[None] = loop.create_future()
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._next_token = 0
+        self._peer = ""
         self._muted_until = 0.0
 
     # ---- opening ---------------------------------------------------------------------------------------------------
@@ -128,6 +129,7 @@ class Connection:
 
     async def _dial(self, ip: str, port: int, timeout: float) -> None:
         settings = self._settings
+        self._peer = f"[{ip}]:{port}: " if ":" in ip else f"{ip}:{port}: "
         try:
             self.id = self._reactor.port.connect(
                 self,
@@ -263,8 +265,8 @@ class Connection:
             future.set_result(frame)
 
     def on_lost(self, kind: str, message: str, tokens: list[int]) -> None:
-        """The connection is gone."""
-        self._poison(LostCause(kind, message, self.address))
+        """The connection is gone. The I/O thread's text begins with the numeric address, which `address` has already."""
+        self._poison(LostCause(kind, message.removeprefix(self._peer), self.address))
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 

@@ -134,7 +134,7 @@ def test_a_partial_answer_keeps_the_others_and_a_whole_one_drops_what_it_does_no
     old, _ = merge(EMPTY, response(topic("a", [(1, 1)]), topic("b", [(1, 1)], ID_B)), 0, None)
     partial, changes = merge(old, response(topic("a", [(1, 1)])), 1, ["a"])
     assert set(partial.topics) == {"a", "b"}
-    assert not changes
+    assert changes == NO_CHANGES
     whole, changes = merge(old, response(topic("a", [(1, 1)])), 1, None)
     assert set(whole.topics) == {"a"}
     assert changes.vanished == {"b"}

@@ -86,11 +86,10 @@ def test_a_ticket_raises_what_the_operation_raised_in_every_waiter(engine: Engin
 
 
 def test_a_wait_that_times_out_leaves_the_operation_running(engine: Engine) -> None:
-    released = threading.Event()
+    released = asyncio.Event()
 
     async def until_released() -> str:
-        while not released.is_set():
-            await asyncio.sleep(0)
+        await released.wait()
         return "done"
 
     ticket = engine.call(until_released)
@@ -98,17 +97,16 @@ def test_a_wait_that_times_out_leaves_the_operation_running(engine: Engine) -> N
         ticket.wait(0)
     with pytest.raises(Timeout):
         ticket.result()
-    released.set()
+    engine.loop.call_soon_threadsafe(released.set)
     assert ticket.wait(5) == "done"
     assert ticket.result() == "done"
 
 
 def test_many_threads_wait_on_one_ticket(engine: Engine) -> None:
-    released = threading.Event()
+    released = asyncio.Event()
 
     async def until_released() -> int:
-        while not released.is_set():
-            await asyncio.sleep(0)
+        await released.wait()
         return 7
 
     ticket = engine.call(until_released)
@@ -116,7 +114,7 @@ def test_many_threads_wait_on_one_ticket(engine: Engine) -> None:
     threads = [threading.Thread(target=lambda: results.append(ticket.wait(5))) for _ in range(8)]
     for waiting in threads:
         waiting.start()
-    released.set()
+    engine.loop.call_soon_threadsafe(released.set)
     for waiting in threads:
         waiting.join()
     assert results == [7] * 8
@@ -126,11 +124,10 @@ async def test_a_ticket_is_awaited_in_any_loop_and_cancelling_ends_the_wait_only
     engine: Engine,
 ) -> None:
     assert await engine.call(doubled, 3) == 6
-    released = threading.Event()
+    released = asyncio.Event()
 
     async def until_released() -> str:
-        while not released.is_set():
-            await asyncio.sleep(0)
+        await released.wait()
         return "done"
 
     ticket = engine.call(until_released)
@@ -141,7 +138,7 @@ async def test_a_ticket_is_awaited_in_any_loop_and_cancelling_ends_the_wait_only
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    released.set()
+    engine.loop.call_soon_threadsafe(released.set)
     assert await ticket == "done"
 
 
@@ -169,9 +166,13 @@ def test_ctrl_c_ends_a_wait_at_once(engine: Engine) -> None:
         signal.pthread_kill(main, signal.SIGINT)
 
     begin = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
+
+    def wait_for_it() -> None:
         engine.call(interrupt)
         ticket.wait(30)
+
+    with pytest.raises(KeyboardInterrupt):
+        wait_for_it()
     assert time.monotonic() - begin < 5
     ticket.cancel()
 

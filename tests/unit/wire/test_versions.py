@@ -54,12 +54,13 @@ def test_a_broker_that_refuses_what_it_offers_is_not_asked_for_ever() -> None:
     negotiation = Negotiation()
     boast = frame(0, 35, [ApiVersion(api_key=18, min_version=0, max_version=99)])
     asked = [negotiation.version]
-    with pytest.raises(UnsupportedVersion):
-        for _ in range(10):
-            step = negotiation.step(boast)
-            assert isinstance(step, AskAgain)
-            asked.append(step.version)
+    for _ in range(4):
+        step = negotiation.step(boast)
+        assert isinstance(step, AskAgain)
+        asked.append(step.version)
     assert asked == [4, 3, 2, 1, 0]
+    with pytest.raises(UnsupportedVersion):
+        negotiation.step(boast)
 
 
 def test_an_answer_in_the_old_layout_without_an_error_is_read_too() -> None:

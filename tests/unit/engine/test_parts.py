@@ -1,0 +1,200 @@
+"""The engine's parts alone: clock, port, reactor, dispatcher, name look-up, the bridge of a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from ottla.engine import dispatcher
+from ottla.engine.clock import ManualClock, MonotonicClock, settle
+from ottla.engine.port import Port
+from ottla.engine.resolve import is_numeric, resolve
+from tests.unit.doubles import FakeCluster, FakeIo
+
+
+async def test_manual_time_wakes_sleepers_in_their_order() -> None:
+    clock = ManualClock(start=100)
+    woken: list[tuple[str, float]] = []
+
+    async def sleep(name: str, seconds: float) -> None:
+        await clock.sleep(seconds)
+        woken.append((name, clock.now()))
+
+    tasks = [
+        asyncio.ensure_future(sleep(*entry)) for entry in (("b", 2), ("a", 1), ("c", 5), ("now", 0))
+    ]
+    await settle()
+    assert woken == [("now", 100)]
+    assert clock.sleeping() == [1, 2, 5]
+    await clock.advance(3)
+    assert woken[1:] == [("a", 101), ("b", 102)]
+    assert clock.now() == 103
+    tasks[2].cancel()
+    await settle()
+    assert clock.sleeping() == []
+
+
+async def test_the_systems_time_goes_forward() -> None:
+    clock = MonotonicClock()
+    before = clock.now()
+    await clock.sleep(-1)
+    assert clock.now() >= before
+
+
+class Ears:
+    """Hears everything that the port may tell."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+
+    def on_connected(self) -> None:
+        self.heard.append(("connected",))
+
+    def on_response(self, token: int, frame: bytes) -> None:
+        if frame == b"bad":
+            raise ValueError(frame)
+        self.heard.append(("response", token, frame))
+
+    def on_lost(self, kind: str, message: str, tokens: list[int]) -> None:
+        self.heard.append(("lost", kind, tokens))
+
+    def on_beat(self, frame: bytes) -> None:
+        self.heard.append(("beat", frame))
+
+    def on_beat_missed(self, message: str) -> None:
+        self.heard.append(("missed", message))
+
+
+def connected(port: Port, ears: Ears) -> int:
+    return port.connect(
+        ears,
+        "10.0.0.1",
+        9001,
+        timeout=1,
+        send_buffer_bytes=-1,
+        receive_buffer_bytes=-1,
+        frame_cap_bytes=1,
+    )
+
+
+def test_the_port_gives_each_event_to_whom_it_belongs(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = FakeCluster()
+    cluster.add_node(1)
+    io = FakeIo(cluster)
+    port = Port(io)
+    first, second = Ears(), Ears()
+    one, two = connected(port, first), connected(port, second)
+    io.events += [
+        ("response", one, 4, b"frame"),
+        ("response", two, 5, b"bad"),
+        ("lost", two, "eof", "gone", [7]),
+        ("lost", two, "eof", "gone again", []),
+        ("response", two, 6, b"too late"),
+        ("something", one),
+    ]
+    port.dispatch()
+    assert first.heard == [("connected",), ("response", 4, b"frame")]
+    assert second.heard == [("connected",), ("lost", "eof", [7])]
+    assert caplog.text.count("could not be served") == 2
+
+
+def test_beats_are_heard_until_they_are_stopped_or_missed() -> None:
+    cluster = FakeCluster()
+    cluster.add_node(1)
+    io = FakeIo(cluster)
+    port = Port(io)
+    ears = Ears()
+    conn = connected(port, ears)
+    stopped = port.beat(ears, conn, b"", interval=1, timeout=1, error_offset=8)
+    missed = port.beat(ears, conn, b"", interval=1, timeout=1, error_offset=8)
+    port.dispatch()
+    port.beat_stop(stopped)
+    io.events += [
+        ("beat", stopped, b"x"),
+        ("beat", missed, b"y"),
+        ("beat_missed", missed, "late"),
+        ("beat", missed, b"z"),
+    ]
+    port.dispatch()
+    port.beat_stop(missed)
+    assert ears.heard[1:] == [("beat", b"y"), ("missed", "late")]
+    assert list(io.beats) == [missed]
+
+
+def test_callbacks_run_in_order_on_a_thread_of_their_own_and_an_exception_loses_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ran: list[tuple[int, str]] = []
+
+    def callback(number: int) -> None:
+        if number == 3:
+            raise ValueError("three")
+        ran.append((number, threading.current_thread().name))
+
+    for number in range(6):
+        dispatcher.dispatch(callback, number)
+    assert dispatcher.settle(5)
+    assert [number for number, _ in ran] == [0, 1, 2, 4, 5]
+    assert {name for _, name in ran} == {"ottla-dispatcher"}
+    assert "a callback raised" in caplog.text
+
+
+def test_waiting_for_callbacks_is_bounded() -> None:
+    release = threading.Event()
+    dispatcher.dispatch(release.wait, 5)
+    assert not dispatcher.settle(0)
+    release.set()
+    assert dispatcher.settle(5)
+
+
+@pytest.mark.parametrize(
+    ("host", "numeric"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", False), ("1.2.3", False)],
+)
+def test_numeric_addresses(host: str, numeric: bool) -> None:
+    assert is_numeric(host) is numeric
+
+
+async def test_names_are_looked_up_off_the_loop_each_address_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[str] = []
+
+    def getaddrinfo(host: str, *_args: Any, **_more: Any) -> list[Any]:
+        threads.append(threading.current_thread().name)
+        if host == "nowhere":
+            raise socket.gaierror(-2, "Name or service not known")
+        return [(0, 0, 0, "", (ip, 0)) for ip in ("10.0.0.2", "10.0.0.1", "10.0.0.2")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    assert await resolve("10.1.1.1") == ["10.1.1.1"]
+    assert await resolve("kafka") == ["10.0.0.2", "10.0.0.1"]
+    with pytest.raises(OSError, match="Name or service not known"):
+        await resolve("nowhere")
+    assert threads == ["ottla-resolve-kafka", "ottla-resolve-nowhere"]
+
+
+async def test_a_look_up_that_nobody_waits_for_any_more_harms_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    release = threading.Event()
+
+    def getaddrinfo(*_args: Any, **_more: Any) -> list[Any]:
+        release.wait(5)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    waiting = asyncio.ensure_future(resolve("slow"))
+    await settle()
+    waiting.cancel()
+    await settle()
+    release.set()
+    for thread in threading.enumerate():
+        if thread.name == "ottla-resolve-slow":
+            thread.join(5)
+    await settle()
+    assert waiting.cancelled()

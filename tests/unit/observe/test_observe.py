@@ -1,0 +1,67 @@
+"""Log, events and health."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ottla.observe.events import Events
+from ottla.observe.health import Health
+from ottla.observe.log import log_to_stderr, logger
+
+
+@pytest.fixture
+def _restored() -> Iterator[None]:
+    root = logging.getLogger("ottla")
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("_restored")
+def test_the_log_goes_to_stderr_once_however_often_it_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log_to_stderr("info")
+    log_to_stderr(logging.WARNING)
+    logger("outbox").info("not shown")
+    logger("outbox").warning("shown %d", 1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("WARNING ottla.outbox: shown 1")
+
+
+def test_listeners_hear_events_and_a_failing_one_disturbs_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    events = Events()
+    heard: list[tuple[str, dict[str, Any]]] = []
+
+    def broken(name: str, fields: dict[str, Any]) -> None:
+        raise ValueError(name)
+
+    def listen(name: str, fields: dict[str, Any]) -> None:
+        heard.append((name, fields))
+
+    events.listen(broken)
+    events.listen(listen)
+    events.tell("connection.lost", node=1)
+    events.unlisten(listen)
+    events.tell("connection.lost", node=2)
+    assert heard == [("connection.lost", {"node": 1})]
+    assert "a listener failed" in caplog.text
+
+
+def test_health_keeps_the_time_of_the_first_trouble() -> None:
+    health = Health()
+    assert health.report() == {}
+    health.trouble("cluster", "no broker", 5)
+    health.trouble("cluster", "still no broker", 9)
+    assert health.report() == {"cluster": ("still no broker", 5)}
+    assert health.degraded
+    health.recovered("cluster")
+    health.recovered("cluster")
+    assert health.report() == {}
