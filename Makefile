@@ -6,6 +6,7 @@ PYTHON ?= python3
 PROFILE ?= release
 ARGS ?=
 BIN := .venv/bin
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 PREPARE := $(PYTHON) tools/prepare.py --profile $(PROFILE)
 CHECKED_PYTHON := $(wildcard src tests codegen tools bench examples)
 TESTS := $(filter-out tests/peers/,$(wildcard tests/unit/ tests/protocol/ tests/integration/ tests/typing/ tests/docs/))
@@ -13,7 +14,7 @@ GENERATORS := $(wildcard $(addprefix codegen/,messages.py errors.py unasync.py c
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build gen golden fmt lint lint-python lint-rust lint-gen test test-rust test-all test-kafka test-peers
-.PHONY: kafka demo bench bench-smoke docs ci
+.PHONY: test-peers kafka demo bench bench-smoke docs ci ci-rest
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,9 @@ lint-python:
 	$(BIN)/ruff format -q --check $(CHECKED_PYTHON)
 	$(BIN)/ruff check -q $(CHECKED_PYTHON)
 	$(BIN)/mypy
+	$(BIN)/python tools/check_public_types.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" pyright tests/typing
+	$(BIN)/python -m mypy.stubtest ottla._native --allowlist tools/stubtest-allowlist.txt
 	$(BIN)/codespell
 	$(BIN)/lint-imports --no-logo
 
@@ -83,3 +87,16 @@ bench:  ## Ottla beside the other clients on a real Kafka (ARGS="--only produce 
 bench-smoke:  ## one short round of the benchmarks
 	@$(PREPARE) build peers
 	$(BIN)/python -m bench.run --smoke
+
+demo:  ## a producer and a consumer group on the embedded broker, end to end
+	@$(PREPARE) build
+	@$(BIN)/python examples/demo.py
+
+docs:  ## write the generated pages and run what the documents show
+	@$(PREPARE) build
+	$(BIN)/python codegen/config_docs.py
+	$(BIN)/python -m pytest tests/docs $(ARGS)
+
+ci: test ci-rest  ## everything that CI runs
+
+ci-rest: lint test-rust test-kafka test-peers demo docs bench-smoke
