@@ -36,7 +36,8 @@ class Io:
 
         `("connected", conn)` · `("response", conn, token, frame: bytes)` (frame starts at the correlation id) ·
         `("lost", conn, kind: str, message: str, tokens: list[int])` once per connection, tokens of its unanswered
-        control requests; kind is connect|eof|io|request_timeout|protocol|closed ·
+        control requests (and once more, with the same cause, for each request made when it had gone already); kind is
+        connect|eof|io|request_timeout|protocol|closed ·
         `("beat", beat, frame: bytes)` an answer whose error code is not 0 · `("beat_missed", beat, message)`.
         """
 
@@ -71,7 +72,9 @@ class Io:
     def close(self, conn: int) -> None:
         """Close the connection; `lost` with kind closed follows."""
 
-    def statistics(self) -> dict[str, int]: ...
+    def statistics(self) -> dict[str, int]:
+        """turns, connections, lost, requests, responses, bytes_written, bytes_read, pooled_bytes."""
+
     def shutdown(self, timeout: float) -> bool:
         """Close everything and end the thread; False if it did not end in time."""
 

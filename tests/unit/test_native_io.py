@@ -50,20 +50,14 @@ class Bench:
         )
 
 
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    bench = Bench()
-    yield bench
-    assert bench.io.shutdown(PATIENCE)
-
-
 def read_frame(stream: socket.socket) -> bytes:
     """One frame without its size; empty at the end of the stream."""
 
     def exactly(count: int) -> bytes:
         data = b""
-        while len(data) < count and (part := stream.recv(count - len(data))):
-            data += part
+        with contextlib.suppress(ConnectionResetError):
+            while len(data) < count and (part := stream.recv(count - len(data))):
+                data += part
         return data
 
     size = exactly(4)
@@ -74,6 +68,11 @@ def answer(stream: socket.socket, request: bytes, body: bytes) -> None:
     stream.sendall((len(body) + 4).to_bytes(4, "big") + request[4:8] + body)
 
 
+def never_answer(stream: socket.socket) -> None:
+    while read_frame(stream):
+        pass
+
+
 def echo(stream: socket.socket) -> None:
     while request := read_frame(stream):
         answer(stream, request, request[8:])
@@ -82,7 +81,6 @@ def echo(stream: socket.socket) -> None:
 @pytest.fixture
 def peer() -> Iterator[Callable[[Callable[[socket.socket], None]], tuple[str, int]]]:
     threads: list[threading.Thread] = []
-    streams: list[socket.socket] = []
 
     def start(serve: Callable[[socket.socket], None]) -> tuple[str, int]:
         listener = socket.create_server(("127.0.0.1", 0))
@@ -91,9 +89,9 @@ def peer() -> Iterator[Callable[[Callable[[socket.socket], None]], tuple[str, in
         def run() -> None:
             with listener:
                 stream, _ = listener.accept()
-            stream.settimeout(PATIENCE)
-            streams.append(stream)
-            serve(stream)
+            with stream:
+                stream.settimeout(PATIENCE)
+                serve(stream)
 
         threads.append(threading.Thread(target=run))
         threads[-1].start()
@@ -101,13 +99,16 @@ def peer() -> Iterator[Callable[[Callable[[socket.socket], None]], tuple[str, in
         return host, port
 
     yield start
-    for stream in streams:
-        with contextlib.suppress(OSError):  # The other side was first.
-            stream.shutdown(socket.SHUT_RDWR)
     for thread in threads:
         thread.join(PATIENCE)
-    for stream in streams:
-        stream.close()
+
+
+@pytest.fixture
+def bench(peer: Any) -> Iterator[Bench]:
+    """Ends before the peers, which then see the end of their streams."""
+    bench = Bench()
+    yield bench
+    assert bench.io.shutdown(PATIENCE)
 
 
 def test_answers_carry_token_and_correlation_id(bench: Bench, peer: Any) -> None:
@@ -124,7 +125,7 @@ def test_answers_carry_token_and_correlation_id(bench: Bench, peer: Any) -> None
 
 
 def test_deadline_tells_every_token_once(bench: Bench, peer: Any) -> None:
-    conn = bench.connect(peer(lambda stream: read_frame(stream) and read_frame(stream)))
+    conn = bench.connect(peer(never_answer))
     bench.io.request(conn, 1, REQUEST, timeout=PATIENCE)
     bench.io.request(conn, 2, REQUEST, timeout=0.02)
     _, _, kind, message, tokens = bench.wait("lost", conn)
@@ -147,12 +148,11 @@ def test_beat_goes_on_while_this_thread_holds_the_gil(bench: Bench, peer: Any) -
     def serve(stream: socket.socket) -> None:
         for code in (b"\x00\x00", b"\x00\x1b"):
             answer(stream, read_frame(stream), code)
-        read_frame(stream)
-        read_frame(stream)
+        never_answer(stream)
 
     conn = bench.connect(peer(serve))
     bench.wait("connected")
-    beat = bench.io.beat(conn, REQUEST, interval=0.005, timeout=0.05, error_offset=4)
+    beat = bench.io.beat(conn, REQUEST, interval=0.005, timeout=0.5, error_offset=4)
     assert bench.wait("beat", beat)[2][4:] == b"\x00\x1b"
     missed = bench.wait("beat_missed", beat)
     assert bench.wait("lost", conn)[2:4] == ("request_timeout", missed[2])

@@ -67,11 +67,10 @@ def test_waiting_releases_the_gil() -> None:
 
 
 CTRL_C = """
-import sys
 from ottla import _native
 latch = _native.Latch()
-print("waiting", flush=True)
 try:
+    print("waiting", flush=True)
     latch.wait(None)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
