@@ -30,7 +30,7 @@ from ottla.protocol.messages.metadata import (
 Answer = Callable[[Any, int], Message | bytes | None]
 """(request, version) -> the response, a whole frame behind the correlation id, or None: silence."""
 
-SPOKEN = {
+SPOKEN: dict[int, tuple[int, int]] = {
     ApiKey.METADATA: (0, 12),
     ApiKey.API_VERSIONS: (0, 4),
     ApiKey.FIND_COORDINATOR: (0, 4),

@@ -24,7 +24,9 @@ class ClaimTasks:
 
     def start(self, name: str, function: Callable[..., Any], *args: Any) -> None:
         """Run `function(*args)` as a task."""
-        self._tasks.append(asyncio.get_running_loop().create_task(self._run(function, args), name=name))
+        self._tasks.append(
+            asyncio.get_running_loop().create_task(self._run(function, args), name=name)
+        )
 
     async def _run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         try:

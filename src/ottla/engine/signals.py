@@ -29,7 +29,9 @@ def stop_signals_async(stop: Callable[[], None]) -> Iterator[None]:
 def stop_signals(stop: Callable[[], None]) -> Iterator[None]:
     """SIGINT and SIGTERM call `stop()`; only the main thread can have it so."""
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("run() handles signals, so it must be called on the main thread; elsewhere use consume(stop=…)")
+        raise RuntimeError(
+            "run() handles signals, so it must be called on the main thread; elsewhere use consume(stop=…)"
+        )
 
     def handle(_number: int, _frame: Any) -> None:
         stop()

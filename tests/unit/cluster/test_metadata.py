@@ -11,6 +11,7 @@ from ottla.cluster.metadata import (
     NO_CHANGES,
     BrokerNode,
     MetadataSnapshot,
+    TopicError,
     compare,
     merge,
     with_leader,
@@ -77,7 +78,7 @@ def test_the_same_answer_again_changes_nothing() -> None:
     old, _ = merge(EMPTY, response(topic("t", [(1, 3)])), 0, ["t"])
     _, changes = merge(old, response(topic("t", [(1, 3)])), 1, ["t"])
     assert changes == NO_CHANGES
-    assert not changes
+    assert bool(changes) is False
 
 
 def test_an_older_epoch_is_not_taken_and_a_newer_one_is() -> None:
@@ -124,7 +125,7 @@ def test_an_error_that_passes_leaves_what_is_known() -> None:
     old, _ = merge(EMPTY, response(topic("t", [(1, 9)])), 0, ["t"])
     new, changes = merge(old, response(topic("t", error=5)), 1, ["t"])
     assert leader_of(new, "t") == (1, 9)
-    assert new.errors["t"] == (5, 1)
+    assert new.errors["t"] == TopicError(5, 1)
     assert changes.refused == {"t"}
     well, _ = merge(new, response(topic("t", [(1, 9)])), 2, ["t"])
     assert well.topic_error("t") == 0
