@@ -34,7 +34,9 @@ def main() -> None:
     public = [symbol for symbol in symbols if symbol["name"].startswith(PUBLIC)]
     if not public:
         sys.exit("pyright found no public name at all")
-    unknown = [symbol for symbol in public if not symbol["isTypeKnown"]]
+    unknown = [
+        symbol for symbol in public if not (symbol["isTypeKnown"] or symbol["isTypeAmbiguous"])
+    ]
     for symbol in unknown:
         for diagnostic in symbol["diagnostics"]:
             print(f"{symbol['name']}: {diagnostic['message']}")

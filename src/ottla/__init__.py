@@ -5,11 +5,14 @@ Names are loaded when they are first used, so `import ottla` costs next to nothi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False
+"""Type checkers take the name for `typing.TYPE_CHECKING`; importing that would be most of what this import costs."""
+
 if TYPE_CHECKING:
+    from typing import Any
+
     from ottla._native import Delivery as Delivery
     from ottla._native import Record as Record
     from ottla._native import Records as Records

@@ -187,8 +187,8 @@ class ProduceFlow:
         `("throttled", conn, throttle_ms)`.
         """
 
-    def requeue_bound(self) -> int:
-        """Bytes accepted and not yet resolved."""
+    def undelivered(self) -> int:
+        """Messages accepted and not yet resolved."""
 
     def abort_all(self, kind: str, code: int, message: str) -> int:
         """Fail everything that is not resolved: not_written where it never left, else unknown. Returns the count."""

@@ -75,8 +75,8 @@ class ProducerClient:
     # ---- end -------------------------------------------------------------------------------------------------------
 
     def undelivered(self) -> int:
-        """Bytes accepted whose outcome is not known yet."""
-        return self.flow.requeue_bound()
+        """Messages accepted whose outcome is not known yet."""
+        return self.flow.undelivered()
 
     def shut_down(self, timeout: float) -> Ticket[None]:
         """Give up what is not resolved, close the connections and let the engine go. Every call gets the same ticket."""
