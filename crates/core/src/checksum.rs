@@ -34,7 +34,10 @@ mod tests {
             let tail = vec![0xa5u8; tail_len];
             let whole = |head: &[u8]| crc32c(&[head, &tail].concat());
             let (old, new) = (b"abcdef", b"ghijkl");
-            assert_eq!(crc32c_replace_head(whole(old), old, new, tail_len), whole(new));
+            assert_eq!(
+                crc32c_replace_head(whole(old), old, new, tail_len),
+                whole(new)
+            );
         }
     }
 }

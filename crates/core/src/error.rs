@@ -50,7 +50,13 @@ impl DecodeError {
         expected: impl Into<Cow<'static, str>>,
         got: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { kind, what, batch_offset: None, expected: expected.into(), got: got.into() }
+        Self {
+            kind,
+            what,
+            batch_offset: None,
+            expected: expected.into(),
+            got: got.into(),
+        }
     }
 
     #[cold]
@@ -94,7 +100,10 @@ impl DecodeError {
 #[derive(Debug, Error)]
 pub enum EncodeError {
     #[error("{codec} compression failed: {source}")]
-    Compress { codec: &'static str, source: std::io::Error },
+    Compress {
+        codec: &'static str,
+        source: std::io::Error,
+    },
     #[error("a batch of {bytes} bytes does not fit the format's 32-bit length")]
     TooLarge { bytes: usize },
 }

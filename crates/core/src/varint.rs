@@ -187,7 +187,11 @@ mod tests {
     #[test]
     fn varints_round_trip_at_every_length() {
         for shift in 0..32 {
-            for v in [1i32 << shift, -(1i32.wrapping_shl(shift)), (1i32 << shift).wrapping_sub(1)] {
+            for v in [
+                1i32 << shift,
+                (1i32 << shift).wrapping_neg(),
+                (1i32 << shift).wrapping_sub(1),
+            ] {
                 let mut buf = Vec::new();
                 write_varint(&mut buf, v);
                 assert_eq!(buf.len(), len_varint(v));
@@ -195,7 +199,11 @@ mod tests {
             }
         }
         for shift in 0..64 {
-            for v in [1i64 << shift, (1i64 << shift).wrapping_neg(), (1i64 << shift).wrapping_sub(1)] {
+            for v in [
+                1i64 << shift,
+                (1i64 << shift).wrapping_neg(),
+                (1i64 << shift).wrapping_sub(1),
+            ] {
                 let mut buf = Vec::new();
                 write_varlong(&mut buf, v);
                 assert_eq!(buf.len(), len_varlong(v));
@@ -208,7 +216,11 @@ mod tests {
     fn too_long_varints_are_refused() {
         assert!(Reader::new(&[0xff; 11]).varint().is_err());
         assert!(Reader::new(&[0xff; 11]).varlong().is_err());
-        assert!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x10]).uvarint().is_err());
+        assert!(
+            Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x10])
+                .uvarint()
+                .is_err()
+        );
         assert!(Reader::new(&[0xff]).uvarint().is_err());
     }
 

@@ -34,7 +34,12 @@ impl BatchBuilder {
     pub fn with_buffer(mut buf: Vec<u8>) -> Self {
         buf.clear();
         buf.resize(HEADER_LEN, 0);
-        Self { buf, count: 0, base_timestamp_ms: -1, max_timestamp_ms: -1 }
+        Self {
+            buf,
+            count: 0,
+            base_timestamp_ms: -1,
+            max_timestamp_ms: -1,
+        }
     }
 
     /// Appends a record and returns its index, which is its offset delta and its place in the sequence.
@@ -184,7 +189,10 @@ struct Prefix {
 impl Prefix {
     #[inline]
     fn new() -> Self {
-        Self { bytes: [0; PREFIX_LEN], len: 0 }
+        Self {
+            bytes: [0; PREFIX_LEN],
+            len: 0,
+        }
     }
 
     #[inline]
@@ -232,8 +240,12 @@ pub struct ProducerFields {
 }
 
 impl ProducerFields {
-    pub const NONE: Self =
-        Self { producer_id: -1, epoch: -1, base_sequence: -1, transactional: false };
+    pub const NONE: Self = Self {
+        producer_id: -1,
+        epoch: -1,
+        base_sequence: -1,
+        transactional: false,
+    };
 }
 
 /// A batch as it goes to the wire. Only `set_producer_fields` may still change it.
@@ -258,12 +270,21 @@ pub fn seal(
     level: Option<i32>,
     producer: ProducerFields,
 ) -> Result<SealedBatch, EncodeError> {
-    let BatchBuilder { buf, count, base_timestamp_ms, max_timestamp_ms } = builder;
+    let BatchBuilder {
+        buf,
+        count,
+        base_timestamp_ms,
+        max_timestamp_ms,
+    } = builder;
     let uncompressed_len = buf.len();
     let (mut bytes, spare, codec) = compress_records(buf, codec, level)?;
     let batch_length = i32::try_from(bytes.len() - LOG_OVERHEAD)
         .map_err(|_| EncodeError::TooLarge { bytes: bytes.len() })?;
-    let transactional = if producer.transactional { TRANSACTIONAL_BIT } else { 0 };
+    let transactional = if producer.transactional {
+        TRANSACTIONAL_BIT
+    } else {
+        0
+    };
     let header = BatchHeader {
         base_offset: 0,
         batch_length,
@@ -325,7 +346,11 @@ pub fn set_producer_fields(
     base_sequence: i32,
 ) -> Result<(), DecodeError> {
     if buf.len() < HEADER_LEN {
-        return Err(DecodeError::truncated("header of a record batch", HEADER_LEN, buf.len()));
+        return Err(DecodeError::truncated(
+            "header of a record batch",
+            HEADER_LEN,
+            buf.len(),
+        ));
     }
     let mut reader = crate::varint::Reader::new(&buf[CRC_AT..]);
     let old_crc = reader.u32()?;

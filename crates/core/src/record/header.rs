@@ -90,7 +90,11 @@ impl BatchHeader {
             ));
         }
         if self.records_count < 0 {
-            return Err(DecodeError::corrupt("count of records", "0 or more", self.records_count));
+            return Err(DecodeError::corrupt(
+                "count of records",
+                "0 or more",
+                self.records_count,
+            ));
         }
         if self.last_offset_delta < 0 || self.last_offset().is_none() {
             return Err(DecodeError::corrupt(
@@ -108,7 +112,9 @@ impl BatchHeader {
     }
 
     fn last_offset(&self) -> Option<i64> {
-        self.base_offset.checked_add(i64::from(self.last_offset_delta))?.checked_add(1)
+        self.base_offset
+            .checked_add(i64::from(self.last_offset_delta))?
+            .checked_add(1)
     }
 
     /// The position after this batch. Not "last record + 1": compaction may have taken the last records.

@@ -12,7 +12,5 @@ pub use decode::{
     DecodedBatch, HeaderScan, RawBatch, Record, RecordHeader, RecordPos, Span, iter_batches,
     scan_headers,
 };
-pub use encode::{
-    BatchBuilder, HeaderRef, ProducerFields, SealedBatch, seal, set_producer_fields,
-};
+pub use encode::{BatchBuilder, HeaderRef, ProducerFields, SealedBatch, seal, set_producer_fields};
 pub use header::{BatchHeader, HEADER_LEN, TimestampType};

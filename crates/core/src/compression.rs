@@ -1,0 +1,315 @@
+//! The codecs of record batches. Output never grows past the caller's cap, and memory grows with the bytes that come
+//! out, never by what a header claims.
+//!
+//! References: `CompressionType.java`; xerial's `SnappyOutputStream` framing; `Lz4BlockInputStream` refuses linked blocks.
+
+use std::io::{self, Read, Write};
+
+use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
+use crate::varint::Reader;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Codec {
+    #[default]
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+const XERIAL_HEADER_LEN: usize = 16;
+const XERIAL_BLOCK: usize = 32 * 1024;
+/// A zstd window is allocated before the first byte comes out: at most the cap, between these.
+const ZSTD_WINDOW_LOG: std::ops::RangeInclusive<u32> = 10..=27;
+
+impl Codec {
+    /// Bits 0-2 of a batch's attributes.
+    pub const fn id(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Gzip => 1,
+            Self::Snappy => 2,
+            Self::Lz4 => 3,
+            Self::Zstd => 4,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd]
+            .into_iter()
+            .find(|codec| codec.name() == name)
+    }
+
+    pub fn from_attributes(attributes: i16) -> Result<Self, DecodeError> {
+        match attributes & 7 {
+            0 => Ok(Self::None),
+            1 => Ok(Self::Gzip),
+            2 => Ok(Self::Snappy),
+            3 => Ok(Self::Lz4),
+            4 => Ok(Self::Zstd),
+            other => Err(DecodeError::new(
+                DecodeErrorKind::Unsupported,
+                "codec of a record batch",
+                "0 to 4",
+                other.to_string(),
+            )),
+        }
+    }
+}
+
+/// Appends `src` compressed to `dst`. Levels: gzip -1 and 1 to 9, zstd -131072 to 22, `None` the codec's default; snappy
+/// has none and lz4's encoder has one.
+pub fn compress(
+    codec: Codec,
+    level: Option<i32>,
+    src: &[u8],
+    dst: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let done = match codec {
+        Codec::None => {
+            dst.extend_from_slice(src);
+            Ok(())
+        }
+        Codec::Gzip => compress_gzip(level, src, dst),
+        Codec::Snappy => compress_snappy(src, dst),
+        Codec::Lz4 => compress_lz4(src, dst),
+        Codec::Zstd => compress_zstd(level, src, dst),
+    };
+    done.map_err(|source| EncodeError::Compress {
+        codec: codec.name(),
+        source,
+    })
+}
+
+fn compress_gzip(level: Option<i32>, src: &[u8], dst: &mut Vec<u8>) -> io::Result<()> {
+    let level = match level {
+        None | Some(-1) => flate2::Compression::default(),
+        Some(level @ 1..=9) => flate2::Compression::new(level as u32),
+        Some(level) => return Err(bad_level("-1 or 1 to 9", level)),
+    };
+    let mut encoder = flate2::write::GzEncoder::new(dst, level);
+    encoder.write_all(src)?;
+    encoder.finish().map(drop)
+}
+
+fn bad_level(allowed: &str, level: i32) -> io::Error {
+    let text = format!("compression level {level} is not {allowed}");
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+fn compress_snappy(src: &[u8], dst: &mut Vec<u8>) -> io::Result<()> {
+    dst.extend_from_slice(&XERIAL_MAGIC);
+    dst.extend_from_slice(&1i32.to_be_bytes());
+    dst.extend_from_slice(&1i32.to_be_bytes());
+    let mut encoder = snap::raw::Encoder::new();
+    let mut block = vec![0; snap::raw::max_compress_len(XERIAL_BLOCK.min(src.len()))];
+    for chunk in src.chunks(XERIAL_BLOCK) {
+        let n = encoder.compress(chunk, &mut block)?;
+        dst.extend_from_slice(&(n as u32).to_be_bytes());
+        dst.extend_from_slice(&block[..n]);
+    }
+    Ok(())
+}
+
+fn compress_lz4(src: &[u8], dst: &mut Vec<u8>) -> io::Result<()> {
+    use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+    let info = FrameInfo::new()
+        .block_mode(BlockMode::Independent)
+        .block_size(BlockSize::Max64KB);
+    let mut encoder = FrameEncoder::with_frame_info(info, dst);
+    encoder.write_all(src)?;
+    encoder.finish().map(drop).map_err(io::Error::other)
+}
+
+fn compress_zstd(level: Option<i32>, src: &[u8], dst: &mut Vec<u8>) -> io::Result<()> {
+    let level = level.unwrap_or(3);
+    if !(-131_072..=22).contains(&level) {
+        return Err(bad_level("-131072 to 22", level));
+    }
+    let mut encoder = zstd::stream::write::Encoder::new(dst, level)?;
+    encoder.set_pledged_src_size(Some(src.len() as u64))?;
+    encoder.write_all(src)?;
+    encoder.finish().map(drop)
+}
+
+/// All of `src` decompressed, which is refused when it is more than `max_bytes`.
+pub fn decompress(codec: Codec, src: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
+    match codec {
+        Codec::None if src.len() > max_bytes => Err(over_cap(max_bytes)),
+        Codec::None => Ok(src.to_vec()),
+        Codec::Gzip => read_capped(flate2::read::MultiGzDecoder::new(src), codec, max_bytes),
+        Codec::Snappy => decompress_snappy(src, max_bytes),
+        Codec::Lz4 => decompress_lz4(src, max_bytes),
+        Codec::Zstd => decompress_zstd(src, max_bytes),
+    }
+}
+
+#[cold]
+fn over_cap(max_bytes: usize) -> DecodeError {
+    DecodeError::too_large("decompressed records", max_bytes, "more")
+}
+
+#[cold]
+fn refused(codec: Codec, error: impl ToString) -> DecodeError {
+    let what = match codec {
+        Codec::None => "records",
+        Codec::Gzip => "gzip records",
+        Codec::Snappy => "snappy records",
+        Codec::Lz4 => "lz4 records",
+        Codec::Zstd => "zstd records",
+    };
+    DecodeError::new(
+        DecodeErrorKind::Decompress,
+        what,
+        "a valid stream",
+        error.to_string(),
+    )
+}
+
+/// Appends what `source` gives to `out` until its end; one byte more than the cap is read to see an excess.
+fn append_capped(
+    source: impl Read,
+    codec: Codec,
+    out: &mut Vec<u8>,
+    max_bytes: usize,
+) -> Result<(), DecodeError> {
+    let room = max_bytes.saturating_sub(out.len()) as u64;
+    source
+        .take(room.saturating_add(1))
+        .read_to_end(out)
+        .map_err(|error| refused(codec, error))?;
+    if out.len() > max_bytes {
+        Err(over_cap(max_bytes))
+    } else {
+        Ok(())
+    }
+}
+
+fn read_capped(source: impl Read, codec: Codec, max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
+    let mut out = Vec::new();
+    append_capped(source, codec, &mut out, max_bytes)?;
+    Ok(out)
+}
+
+fn decompress_snappy(src: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
+    let mut out = Vec::new();
+    if !src.starts_with(&XERIAL_MAGIC) {
+        append_snappy_block(src, &mut out, max_bytes)?;
+        return Ok(out);
+    }
+    let mut reader = Reader::new(src);
+    reader.bytes(XERIAL_HEADER_LEN)?;
+    while reader.remaining() > 0 {
+        let n = reader.u32()?;
+        append_snappy_block(reader.bytes(n as usize)?, &mut out, max_bytes)?;
+    }
+    Ok(out)
+}
+
+/// A snappy block says its size in front; one that claims more than its bytes can hold (a copy of 64 bytes takes three)
+/// is refused before anything is allocated.
+fn append_snappy_block(
+    block: &[u8],
+    out: &mut Vec<u8>,
+    max_bytes: usize,
+) -> Result<(), DecodeError> {
+    let len = snap::raw::decompress_len(block).map_err(|error| refused(Codec::Snappy, error))?;
+    if len > max_bytes.saturating_sub(out.len()) {
+        return Err(over_cap(max_bytes));
+    }
+    if len / 64 > block.len() {
+        return Err(refused(
+            Codec::Snappy,
+            "a claim of more bytes than the block can hold",
+        ));
+    }
+    let start = out.len();
+    out.resize(start + len, 0);
+    let n = snap::raw::Decoder::new()
+        .decompress(block, &mut out[start..])
+        .map_err(|error| refused(Codec::Snappy, error))?;
+    out.truncate(start + n);
+    Ok(())
+}
+
+fn decompress_lz4(src: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
+    let mut rest = src;
+    let mut out = Vec::new();
+    while !rest.is_empty() {
+        let before = rest.len();
+        append_capped(
+            lz4_flex::frame::FrameDecoder::new(&mut rest),
+            Codec::Lz4,
+            &mut out,
+            max_bytes,
+        )?;
+        if rest.len() == before {
+            return Err(refused(Codec::Lz4, "a frame without bytes"));
+        }
+    }
+    Ok(out)
+}
+
+fn decompress_zstd(src: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
+    let window_log = usize::BITS - max_bytes.leading_zeros();
+    let window_log = window_log.clamp(*ZSTD_WINDOW_LOG.start(), *ZSTD_WINDOW_LOG.end());
+    let open = || -> io::Result<_> {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(src)?;
+        decoder.window_log_max(window_log)?;
+        Ok(decoder)
+    };
+    let decoder = open().map_err(|error| refused(Codec::Zstd, error))?;
+    read_capped(decoder, Codec::Zstd, max_bytes)
+}
+
+/// Corrects the header checksum of an lz4 frame in a magic 0 message, which old clients computed over the wrong bytes.
+pub(crate) fn repair_lz4_header(src: &[u8]) -> Vec<u8> {
+    let mut frame = src.to_vec();
+    let Some(&flags) = frame.get(4) else {
+        return frame;
+    };
+    let content_size = if flags & 0x08 != 0 { 8 } else { 0 };
+    let dictionary = if flags & 0x01 != 0 { 4 } else { 0 };
+    let end = 6 + content_size + dictionary;
+    if let Some(descriptor) = frame.get(4..end) {
+        let checksum = (xxh32_short(descriptor) >> 8) as u8;
+        if let Some(byte) = frame.get_mut(end) {
+            *byte = checksum;
+        }
+    }
+    frame
+}
+
+/// xxHash32 with seed 0 of fewer than 16 bytes: all that a frame descriptor can be.
+fn xxh32_short(data: &[u8]) -> u32 {
+    const P1: u32 = 0x9e37_79b1;
+    const P2: u32 = 0x85eb_ca77;
+    const P3: u32 = 0xc2b2_ae3d;
+    const P4: u32 = 0x27d4_eb2f;
+    const P5: u32 = 0x1656_67b1;
+    let mut h = P5.wrapping_add(data.len() as u32);
+    let (words, tail) = data.as_chunks::<4>();
+    for word in words {
+        h = h.wrapping_add(u32::from_le_bytes(*word).wrapping_mul(P3));
+        h = h.rotate_left(17).wrapping_mul(P4);
+    }
+    for byte in tail {
+        h = h.wrapping_add(u32::from(*byte).wrapping_mul(P5));
+        h = h.rotate_left(11).wrapping_mul(P1);
+    }
+    h = (h ^ (h >> 15)).wrapping_mul(P2);
+    h = (h ^ (h >> 13)).wrapping_mul(P3);
+    h ^ (h >> 16)
+}
