@@ -1,0 +1,1 @@
+"""Other clients against our broker, and ours against theirs; they need bench/requirements.txt (`make test-peers`)."""
