@@ -107,20 +107,20 @@ def call(job: Job) -> dict[str, Any]:
     def empty() -> None:
         flow.abort_all("closed", 0, "end of a slice")
 
-    plain = time_calls(lambda value: send(topic, value), job, empty)
-    bare = time_calls(lambda value: None, job, empty)
-    keyed = time_calls(lambda value: send(topic, value, b"some-key"), job, empty)
-    work = cycled(job, 20_000)
-    many = []
-    for _ in range(9):
-        before = time.perf_counter_ns()
-        producer.send_many(topic, work)
-        many.append((time.perf_counter_ns() - before) / len(work))
-        empty()
+    def plain(batch: list[bytes]) -> None:
+        for value in batch:
+            send(topic, value)
+
+    def keyed(batch: list[bytes]) -> None:
+        for value in batch:
+            send(topic, value, b"some-key")
+
     return {
-        "ns_per_call": plain - bare,
-        "ns_per_call_with_key": keyed - bare,
-        "ns_per_value_send_many": min(many),
+        "ns_per_call": time_calls(plain, job, empty),
+        "ns_per_call_with_key": time_calls(keyed, job, empty),
+        "ns_per_value_send_many": time_calls(
+            lambda batch: producer.send_many(topic, batch), job, empty
+        ),
         "messages": 0,
         "failed": 0,
     }

@@ -88,16 +88,21 @@ class Meter:
         return {**measured, "messages": messages, "failed": 0, **more}
 
 
-def time_calls(call: Callable[[bytes], object], job: Job, between: Callable[[], object]) -> float:
-    """The smallest nanoseconds per call over some slices; `between` empties the client's queue after each."""
+def time_calls(
+    loop: Callable[[list[bytes]], object], job: Job, empty: Callable[[], object]
+) -> float:
+    """The smallest nanoseconds per value over some slices, the `for` of the loop included.
+
+    `loop` makes one call per value of a slice itself, so that nothing stands between the loop and the call; `empty`
+    throws away what the client has queued after each.
+    """
     batch = cycled(job, CALL_SLICE)
     best = float("inf")
     for _ in range(CALL_SLICES):
         before = time.perf_counter_ns()
-        for value in batch:
-            call(value)
+        loop(batch)
         best = min(best, (time.perf_counter_ns() - before) / CALL_SLICE)
-        between()
+        empty()
     return best
 
 
