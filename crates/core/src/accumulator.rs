@@ -1,0 +1,706 @@
+//! The accumulator: messages become records of open batches, one per partition, in wire format.
+//!
+//! Stations: message → partition → accumulator. Runs in the caller's thread under the producer's lock; no I/O, no clock.
+//! A message for a topic whose metadata is not known yet is kept in order and gets its partition when that comes.
+//! References: KIP-480, KIP-794; Java: `RecordAccumulator`, `BuiltInPartitioner`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::completion::{Completion, Failure, Outcome, Place};
+use crate::flow::{Micros, Wake};
+use crate::murmur2::partition_for_key;
+use crate::pool::Pool;
+use crate::produce_flow::{Batch, Content, Event, Hold, Partition, Route};
+use crate::record::encode::{BatchBuilder, HeaderRef, record_size_upper_bound};
+use crate::record::header::HEADER_LEN;
+
+/// The first buffer of a partition; it grows with what is in it.
+const FIRST_BUFFER: usize = 16 * 1024;
+
+/// What a producer is set to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub client_id: String,
+    pub acks: i16,
+    pub idempotent: bool,
+    pub transactional_id: Option<String>,
+    pub codec: crate::compression::Codec,
+    pub level: Option<i32>,
+    pub linger: Micros,
+    pub batch_bytes: usize,
+    pub request_bytes: usize,
+    pub buffer_bytes: usize,
+    pub in_flight: usize,
+    pub request_timeout: Micros,
+    pub delivery_timeout: Micros,
+    pub keep_written: bool,
+    pub keep_failed: bool,
+}
+
+/// One message as the caller gives it.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    pub partition: Option<i32>,
+    pub timestamp_ms: i64,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: &'a [HeaderRef<'a>],
+}
+
+/// Where an accepted message is.
+#[derive(Debug)]
+pub struct Appended {
+    pub completion: Arc<Completion>,
+    pub index: u32,
+    /// The I/O thread has to look: something is ready, or the first message of an idle producer begins to linger.
+    pub wake: bool,
+    /// The engine has to look: an event was queued.
+    pub ring: bool,
+}
+
+/// Why a message was not accepted; nothing was queued.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    Full,
+    TooLarge { bytes: usize, cap: usize },
+    NoSuchPartition { partitions: usize },
+    Closed,
+}
+
+/// A message that waits for its topic's metadata.
+struct Stored {
+    partition: Option<i32>,
+    timestamp_ms: i64,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    bytes: usize,
+}
+
+struct Waiting {
+    completion: Arc<Completion>,
+    messages: Vec<Stored>,
+    created: Micros,
+}
+
+pub(crate) struct Topic {
+    pub name: Arc<str>,
+    pub id: [u8; 16],
+    /// Indices of its partitions; empty while its metadata is not known.
+    pub parts: Vec<usize>,
+    available: Vec<usize>,
+    sticky: Option<usize>,
+    sticky_bytes: usize,
+    waiting: Option<Waiting>,
+}
+
+/// An open batch.
+pub(crate) struct Open {
+    builder: BatchBuilder,
+    completion: Arc<Completion>,
+    pub created: Micros,
+    accounted: usize,
+}
+
+/// How many messages came to which end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub accepted: u64,
+    pub delivered: u64,
+    pub failed: u64,
+    pub unknown: u64,
+    pub batches: u64,
+    pub requests: u64,
+    pub retries: u64,
+}
+
+struct RoomWaiter {
+    ticket: u64,
+    wake: Arc<dyn Wake>,
+    token: u64,
+}
+
+pub struct Accumulator {
+    pub settings: Settings,
+    pub(crate) topics: Vec<Topic>,
+    names: HashMap<Arc<str>, usize>,
+    pub(crate) parts: Vec<Partition>,
+    /// Bytes accepted and not resolved, or resolved and not read where they were asked for.
+    pub(crate) used: usize,
+    pub counts: Counts,
+    pub(crate) events: Vec<Event>,
+    pub(crate) resolved: Vec<Arc<Completion>>,
+    pub(crate) pool: Arc<Pool>,
+    room: VecDeque<RoomWaiter>,
+    next_ticket: u64,
+    next_batch: u64,
+    random: u64,
+    closed: bool,
+    /// The I/O thread has been woken and has not looked yet.
+    woken: bool,
+    /// Something happened that it has to look at.
+    attention: bool,
+    /// When it looks anyway.
+    next_look: Option<Micros>,
+}
+
+impl Accumulator {
+    pub fn new(settings: Settings, seed: u64) -> Self {
+        Self {
+            settings,
+            topics: Vec::new(),
+            names: HashMap::new(),
+            parts: Vec::new(),
+            used: 0,
+            counts: Counts::default(),
+            events: Vec::new(),
+            resolved: Vec::new(),
+            pool: Arc::new(Pool::default()),
+            room: VecDeque::new(),
+            next_ticket: 1,
+            next_batch: 1,
+            random: seed | 1,
+            closed: false,
+            woken: false,
+            attention: false,
+            next_look: None,
+        }
+    }
+
+    // ---- topics ----------------------------------------------------------------------------------------------------
+
+    /// The index of a topic, which stays the same; it may be used for `append` without another look-up.
+    pub fn topic(&mut self, name: &str) -> usize {
+        if let Some(index) = self.names.get(name) {
+            return *index;
+        }
+        let name: Arc<str> = Arc::from(name);
+        let index = self.topics.len();
+        self.topics.push(Topic {
+            name: name.clone(),
+            id: [0; 16],
+            parts: Vec::new(),
+            available: Vec::new(),
+            sticky: None,
+            sticky_bytes: 0,
+            waiting: None,
+        });
+        self.names.insert(name, index);
+        index
+    }
+
+    /// The topic's metadata came or changed; partitions never become fewer.
+    pub fn set_topic(
+        &mut self,
+        name: &str,
+        id: [u8; 16],
+        partitions: usize,
+        available: &[i32],
+        now: Micros,
+    ) {
+        let index = self.topic(name);
+        for number in self.topics[index].parts.len()..partitions {
+            let part = self.parts.len();
+            self.parts.push(Partition::new(index, number as i32));
+            self.topics[index].parts.push(part);
+        }
+        let topic = &mut self.topics[index];
+        topic.id = id;
+        topic.available = available
+            .iter()
+            .filter_map(|number| topic.parts.get(usize::try_from(*number).ok()?).copied())
+            .collect();
+        if let Some(waiting) = topic.waiting.take() {
+            self.place_waiting(index, waiting, now);
+        }
+    }
+
+    fn place_waiting(&mut self, topic: usize, waiting: Waiting, now: Micros) {
+        let mut places: Vec<Place> = Vec::with_capacity(waiting.messages.len());
+        for stored in &waiting.messages {
+            self.used -= stored.bytes;
+            let headers: Vec<HeaderRef<'_>> = stored
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_slice(), value.as_deref()))
+                .collect();
+            let message = Message {
+                partition: stored.partition,
+                timestamp_ms: stored.timestamp_ms,
+                key: stored.key.as_deref(),
+                value: stored.value.as_deref(),
+                headers: &headers,
+            };
+            let place = match self.choose(topic, &message) {
+                Ok(part) => self.append_to(part, &message, || now),
+                Err(_) => {
+                    let known = self.topics[topic].parts.len();
+                    let completion = Completion::new(self.topics[topic].name.clone(), -1);
+                    let message = format!(
+                        "partition {} does not exist: the topic has {known}",
+                        stored.partition.unwrap_or(-1)
+                    );
+                    self.fail(
+                        &completion,
+                        1,
+                        failure("topic", 3, &message, Outcome::NotWritten),
+                    );
+                    (completion, 0)
+                }
+            };
+            places.push(place);
+        }
+        waiting.completion.forward_to(places);
+    }
+
+    /// Fails what waits for the topic's metadata; returns how many messages.
+    pub fn fail_topic(&mut self, name: &str, failed: Failure) -> usize {
+        let index = self.topic(name);
+        let Some(waiting) = self.topics[index].waiting.take() else {
+            return 0;
+        };
+        self.used -= waiting
+            .messages
+            .iter()
+            .map(|stored| stored.bytes)
+            .sum::<usize>();
+        let count = waiting.messages.len();
+        self.fail(&waiting.completion, count as u64, failed);
+        count
+    }
+
+    /// Fails what has waited too long for metadata; returns when the next would be too late.
+    pub(crate) fn expire_waiting(&mut self, now: Micros) -> Option<Micros> {
+        let limit = self.settings.delivery_timeout;
+        let mut next = None;
+        for index in 0..self.topics.len() {
+            let Some(waiting) = &self.topics[index].waiting else {
+                continue;
+            };
+            let due = waiting.created.saturating_add(limit);
+            if due > now {
+                next = Some(next.map_or(due, |other: Micros| other.min(due)));
+                continue;
+            }
+            let name = self.topics[index].name.clone();
+            let message = "the topic's metadata did not come before delivery_timeout_ms";
+            let count = self.fail_topic(
+                &name,
+                failure("delivery_timeout", 0, message, Outcome::NotWritten),
+            );
+            self.tell_failed(
+                &name,
+                -1,
+                count as u64,
+                "delivery_timeout",
+                0,
+                message,
+                Outcome::NotWritten,
+            );
+        }
+        next
+    }
+
+    // ---- messages --------------------------------------------------------------------------------------------------
+
+    /// Accepts one message. `ticket`: as `wait_for_room` gave it, for who waits in line. `now` is asked only where a batch
+    /// is opened.
+    #[inline]
+    pub fn append(
+        &mut self,
+        topic: usize,
+        message: &Message<'_>,
+        ticket: Option<u64>,
+        now: impl Fn() -> Micros,
+    ) -> Result<Appended, Refused> {
+        if self.closed {
+            return Err(Refused::Closed);
+        }
+        let size = record_size_upper_bound(message.key, message.value, message.headers);
+        if size + HEADER_LEN > self.settings.request_bytes.min(self.settings.buffer_bytes) {
+            let cap = self.settings.request_bytes.min(self.settings.buffer_bytes);
+            return Err(Refused::TooLarge {
+                bytes: size + HEADER_LEN,
+                cap,
+            });
+        }
+        let first_in_line = self.room.front().map(|waiter| waiter.ticket) == ticket;
+        if self.used + size > self.settings.buffer_bytes || !first_in_line {
+            return Err(Refused::Full);
+        }
+        let events = self.events.len();
+        let (completion, index) = if self.topics[topic].parts.is_empty() {
+            self.store(topic, message, size, now())
+        } else {
+            let part = self.choose(topic, message)?;
+            self.append_to(part, message, now)
+        };
+        self.counts.accepted += 1;
+        if ticket.is_some() {
+            self.room.pop_front();
+            self.wake_room();
+        }
+        let wake = self.wants_io();
+        Ok(Appended {
+            completion,
+            index,
+            wake,
+            ring: self.events.len() > events,
+        })
+    }
+
+    /// Whether the I/O thread has to be woken now.
+    #[inline]
+    pub(crate) fn wants_io(&mut self) -> bool {
+        self.attention && !std::mem::replace(&mut self.woken, true)
+    }
+
+    /// The I/O thread looks at everything, and again at `next`.
+    pub(crate) fn looked(&mut self, next: Option<Micros>) {
+        self.woken = false;
+        self.attention = false;
+        self.next_look = next;
+    }
+
+    fn store(&mut self, topic: usize, message: &Message<'_>, bytes: usize, now: Micros) -> Place {
+        self.used += bytes;
+        let entry = &mut self.topics[topic];
+        if entry.waiting.is_none() {
+            self.events.push(Event::Topic(entry.name.clone()));
+        }
+        let waiting = entry.waiting.get_or_insert_with(|| Waiting {
+            completion: Completion::new(entry.name.clone(), -1),
+            messages: Vec::new(),
+            created: now,
+        });
+        let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
+        waiting.messages.push(Stored {
+            partition: message.partition,
+            timestamp_ms: message.timestamp_ms,
+            key: owned(message.key),
+            value: owned(message.value),
+            headers: message
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_vec(), owned(*value)))
+                .collect(),
+            bytes,
+        });
+        (
+            waiting.completion.clone(),
+            waiting.messages.len() as u32 - 1,
+        )
+    }
+
+    /// The partition: given, by the key's hash, or the topic's sticky one.
+    #[inline]
+    fn choose(&mut self, topic: usize, message: &Message<'_>) -> Result<usize, Refused> {
+        let entry = &self.topics[topic];
+        let count = entry.parts.len();
+        if let Some(number) = message.partition {
+            let part = usize::try_from(number)
+                .ok()
+                .and_then(|number| entry.parts.get(number));
+            return part
+                .copied()
+                .ok_or(Refused::NoSuchPartition { partitions: count });
+        }
+        if let Some(key) = message.key {
+            return Ok(entry.parts[partition_for_key(key, count as i32) as usize]);
+        }
+        Ok(self.sticky(topic))
+    }
+
+    /// Stays on one partition while its batch is open and below `batch_bytes`, then goes to another at random.
+    #[inline]
+    fn sticky(&mut self, topic: usize) -> usize {
+        let entry = &self.topics[topic];
+        if let Some(part) = entry.sticky
+            && entry.sticky_bytes < self.settings.batch_bytes
+            && self.parts[part].open.is_some()
+        {
+            return part;
+        }
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let entry = &mut self.topics[topic];
+        let choices = if entry.available.is_empty() {
+            &entry.parts
+        } else {
+            &entry.available
+        };
+        let part = choices[(self.random % choices.len() as u64) as usize];
+        entry.sticky = Some(part);
+        entry.sticky_bytes = 0;
+        part
+    }
+
+    #[inline]
+    fn append_to(&mut self, part: usize, message: &Message<'_>, now: impl Fn() -> Micros) -> Place {
+        let size = record_size_upper_bound(message.key, message.value, message.headers);
+        let batch_bytes = self.settings.batch_bytes;
+        if self.parts[part]
+            .open
+            .as_ref()
+            .is_some_and(|open| open.builder.len_bytes() + size > batch_bytes)
+        {
+            self.close_open(part);
+        }
+        if self.parts[part].open.is_none() {
+            self.open(part, size, now());
+        }
+        let Some(open) = self.parts[part].open.as_mut() else {
+            unreachable!("it was opened just now");
+        };
+        let before = open.builder.len_bytes();
+        let index = open.builder.append(
+            message.timestamp_ms,
+            message.key,
+            message.value,
+            message.headers,
+        );
+        let capacity = open.builder.capacity_bytes();
+        self.used += capacity - open.accounted;
+        open.accounted = capacity;
+        let grown = open.builder.len_bytes() - before;
+        let completion = open.completion.clone();
+        let full = open.builder.len_bytes() >= batch_bytes;
+        let topic = self.parts[part].topic;
+        if self.topics[topic].sticky == Some(part) {
+            self.topics[topic].sticky_bytes += grown;
+        }
+        if full {
+            self.close_open(part);
+        }
+        (completion, index)
+    }
+
+    fn open(&mut self, part: usize, size: usize, now: Micros) {
+        let entry = &self.parts[part];
+        let hint = entry
+            .last_bytes
+            .clamp(FIRST_BUFFER, self.settings.batch_bytes.max(FIRST_BUFFER));
+        let builder = BatchBuilder::with_buffer(self.pool.take(hint.max(size + HEADER_LEN)));
+        let completion = Completion::new(self.topics[entry.topic].name.clone(), entry.number);
+        let accounted = builder.capacity_bytes();
+        self.used += accounted;
+        self.parts[part].open = Some(Open {
+            builder,
+            completion,
+            created: now,
+            accounted,
+        });
+        let due = now.saturating_add(self.settings.linger);
+        self.attention |= self.next_look.is_none_or(|look| due < look);
+        self.want_route(part);
+    }
+
+    /// Tells once that batches wait for a route.
+    pub(crate) fn want_route(&mut self, part: usize) {
+        let entry = &mut self.parts[part];
+        if matches!(entry.route, Route::None) && entry.hold == Hold::No && !entry.wanted {
+            entry.wanted = true;
+            let topic = self.topics[entry.topic].name.clone();
+            self.events.push(Event::Wanted(topic, entry.number));
+        }
+    }
+
+    /// As `close_open`, by the I/O thread itself, which needs no wake for what it is sending right now.
+    pub(crate) fn close_to_send(&mut self, part: usize) {
+        let attention = self.attention;
+        self.close_open(part);
+        self.attention = attention;
+    }
+
+    /// The open batch takes no more: it is ready to be sent.
+    pub(crate) fn close_open(&mut self, part: usize) {
+        let Some(open) = self.parts[part].open.take() else {
+            return;
+        };
+        let id = self.next_batch;
+        self.next_batch += 1;
+        self.attention = true;
+        let entry = &mut self.parts[part];
+        entry.last_bytes = open.builder.len_bytes();
+        entry.queue.push_back(Batch {
+            id,
+            count: open.builder.count(),
+            content: Content::Open(open.builder),
+            completion: open.completion,
+            created: open.created,
+            accounted: open.accounted,
+            sequence: None,
+            attempts: 0,
+            sent: false,
+            unanswered: false,
+            expired: false,
+            answered: false,
+            answer: None,
+        });
+    }
+
+    /// A number for a batch that is made from another.
+    pub(crate) fn batch_id(&mut self) -> u64 {
+        self.next_batch += 1;
+        self.next_batch - 1
+    }
+
+    // ---- room ------------------------------------------------------------------------------------------------------
+
+    /// Stands in line for room: `wake` is woken when it is this waiter's turn and there may be room.
+    pub fn wait_for_room(&mut self, wake: Arc<dyn Wake>, token: u64) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.room.push_back(RoomWaiter {
+            ticket,
+            wake,
+            token,
+        });
+        // What is open has to go, or no room ever comes.
+        for part in 0..self.parts.len() {
+            self.close_open(part);
+        }
+        ticket
+    }
+
+    /// Another wake for a waiter that keeps its place in line.
+    pub fn wait_again(&mut self, ticket: u64, wake: Arc<dyn Wake>, token: u64) {
+        if let Some(waiter) = self.room.iter_mut().find(|waiter| waiter.ticket == ticket) {
+            waiter.wake = wake;
+            waiter.token = token;
+        }
+    }
+
+    /// Gives up a place in line.
+    pub fn leave_line(&mut self, ticket: u64) {
+        self.room.retain(|waiter| waiter.ticket != ticket);
+        self.wake_room();
+    }
+
+    /// Whether the waiter with this ticket may try now.
+    pub fn has_turn(&self, ticket: u64, bytes: usize) -> bool {
+        self.closed
+            || (self
+                .room
+                .front()
+                .is_some_and(|waiter| waiter.ticket == ticket)
+                && self.used + bytes <= self.settings.buffer_bytes)
+    }
+
+    fn wake_room(&self) {
+        if let Some(waiter) = self.room.front()
+            && (self.used < self.settings.buffer_bytes || self.closed)
+        {
+            waiter.wake.wake(waiter.token);
+        }
+    }
+
+    pub(crate) fn free(&mut self, bytes: usize) {
+        self.used -= bytes;
+        self.wake_room();
+    }
+
+    /// Resolved outcomes of this weight were read.
+    pub fn outcomes_read(&mut self, weight: usize) {
+        self.free(weight);
+    }
+
+    // ---- ends ------------------------------------------------------------------------------------------------------
+
+    pub fn stop_accepting(&mut self) {
+        self.closed = true;
+        for waiter in &self.room {
+            waiter.wake.wake(waiter.token);
+        }
+    }
+
+    /// Makes everything ready to be sent, and returns the completions of all that is not resolved.
+    pub fn flush(&mut self) -> Vec<Arc<Completion>> {
+        for part in 0..self.parts.len() {
+            self.close_open(part);
+        }
+        let mut unresolved: Vec<Arc<Completion>> = self
+            .topics
+            .iter()
+            .filter_map(|topic| Some(topic.waiting.as_ref()?.completion.clone()))
+            .collect();
+        for part in &self.parts {
+            unresolved.extend(
+                part.flight
+                    .iter()
+                    .chain(&part.queue)
+                    .map(|batch| batch.completion.clone()),
+            );
+        }
+        unresolved.retain(|completion| completion.is_pending());
+        unresolved
+    }
+
+    /// Messages accepted and not resolved.
+    pub fn undelivered(&self) -> u64 {
+        self.counts.accepted - self.counts.delivered - self.counts.failed - self.counts.unknown
+    }
+
+    pub(crate) fn written(
+        &mut self,
+        completion: &Arc<Completion>,
+        count: u64,
+        base_offset: i64,
+        append_time: i64,
+    ) {
+        if completion.resolve_written(base_offset, append_time) {
+            self.counts.delivered += count;
+            self.resolved.push(completion.clone());
+        }
+    }
+
+    pub(crate) fn fail(&mut self, completion: &Arc<Completion>, count: u64, failed: Failure) {
+        let outcome = failed.outcome;
+        if completion.resolve_failed(failed) {
+            match outcome {
+                Outcome::NotWritten => self.counts.failed += count,
+                Outcome::Unknown | Outcome::Written => self.counts.unknown += count,
+            }
+            self.resolved.push(completion.clone());
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an event's fields")]
+    pub(crate) fn tell_failed(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        records: u64,
+        kind: &str,
+        code: i16,
+        message: &str,
+        outcome: Outcome,
+    ) {
+        self.events.push(Event::Failed {
+            topic: topic.clone(),
+            partition,
+            records,
+            failure: failure(kind, code, message, outcome),
+        });
+    }
+
+    /// The topics that wait for metadata.
+    pub(crate) fn waiting_topics(&self) -> Vec<Arc<str>> {
+        self.topics
+            .iter()
+            .filter(|topic| topic.waiting.is_some())
+            .map(|topic| topic.name.clone())
+            .collect()
+    }
+}
+
+pub fn failure(kind: &str, code: i16, message: &str, outcome: Outcome) -> Failure {
+    Failure {
+        kind: kind.into(),
+        code,
+        message: message.into(),
+        outcome,
+    }
+}

@@ -1,0 +1,250 @@
+//! What became of a batch: one completion for all its messages, read by any number of deliveries without a lock.
+//!
+//! Station: delivery. It is resolved once, by the I/O thread or by the engine, and never changes afterwards. Messages that
+//! leave their batch (they got their partition, the batch was split, only some records failed) are forwarded: their place
+//! is then another completion and index.
+
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use crate::flow::Wake;
+
+const PENDING: u8 = 0;
+const WRITTEN: u8 = 1;
+const FAILED: u8 = 2;
+const FORWARDED: u8 = 3;
+
+/// Whether messages may be in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Written,
+    NotWritten,
+    Unknown,
+}
+
+impl Outcome {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::NotWritten => "not_written",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The other way round; anything that is not known to be absent may be there.
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "written" => Self::Written,
+            "not_written" => Self::NotWritten,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Why messages failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// As `ottla.errors.from_native` takes it.
+    pub kind: String,
+    pub code: i16,
+    pub message: String,
+    pub outcome: Outcome,
+}
+
+/// One message's place.
+pub type Place = (Arc<Completion>, u32);
+
+/// A message's state as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    Pending,
+    /// base offset of the batch (-1: not told), append time (-1: the message's own timestamp holds).
+    Written {
+        base_offset: i64,
+        log_append_time: i64,
+    },
+    Failed(Failure),
+}
+
+pub struct Completion {
+    pub topic: Arc<str>,
+    partition: AtomicI32,
+    state: AtomicU8,
+    base_offset: AtomicI64,
+    log_append_time: AtomicI64,
+    failure: OnceLock<Failure>,
+    forward: OnceLock<Vec<Place>>,
+    waiters: Mutex<Vec<(Arc<dyn Wake>, u64)>>,
+    /// What the owner of the messages keeps for each, in order; opaque here.
+    attached: Mutex<Vec<usize>>,
+    /// Bytes that stay on the producer's books until what is attached was read.
+    weight: AtomicUsize,
+}
+
+impl std::fmt::Debug for Completion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.state.load(Ordering::Relaxed);
+        write!(
+            f,
+            "Completion({}-{:?} state={state})",
+            self.topic, self.partition
+        )
+    }
+}
+
+impl Completion {
+    pub fn new(topic: Arc<str>, partition: i32) -> Arc<Self> {
+        Arc::new(Self {
+            topic,
+            partition: AtomicI32::new(partition),
+            state: AtomicU8::new(PENDING),
+            base_offset: AtomicI64::new(-1),
+            log_append_time: AtomicI64::new(-1),
+            failure: OnceLock::new(),
+            forward: OnceLock::new(),
+            waiters: Mutex::new(Vec::new()),
+            attached: Mutex::new(Vec::new()),
+            weight: AtomicUsize::new(0),
+        })
+    }
+
+    /// -1 until it is chosen.
+    pub fn partition(&self) -> i32 {
+        self.partition.load(Ordering::Relaxed)
+    }
+
+    pub fn is_pending(&self) -> bool {
+        self.state.load(Ordering::Acquire) == PENDING
+    }
+
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            WRITTEN => State::Written {
+                base_offset: self.base_offset.load(Ordering::Relaxed),
+                log_append_time: self.log_append_time.load(Ordering::Relaxed),
+            },
+            FAILED => self
+                .failure
+                .get()
+                .cloned()
+                .map_or(State::Pending, State::Failed),
+            _ => State::Pending,
+        }
+    }
+
+    /// Where a message of this completion stands in the end.
+    pub fn place(self: &Arc<Self>, index: u32) -> Place {
+        let mut place = (self.clone(), index);
+        while let Some(next) = place.0.forwarded(place.1) {
+            place = next;
+        }
+        place
+    }
+
+    fn forwarded(&self, index: u32) -> Option<Place> {
+        if self.state.load(Ordering::Acquire) != FORWARDED {
+            return None;
+        }
+        self.forward.get()?.get(index as usize).cloned()
+    }
+
+    /// Whether every message of it has its outcome.
+    pub fn is_settled(&self) -> bool {
+        match self.state.load(Ordering::Acquire) {
+            PENDING => false,
+            FORWARDED => self.targets().iter().all(|target| target.is_settled()),
+            _ => true,
+        }
+    }
+
+    /// The completions that its messages were forwarded to, each once.
+    pub fn targets(&self) -> Vec<Arc<Completion>> {
+        let mut targets: Vec<Arc<Completion>> = Vec::new();
+        for (target, _) in self.forward.get().into_iter().flatten() {
+            if !targets.iter().any(|known| Arc::ptr_eq(known, target)) {
+                targets.push(target.clone());
+            }
+        }
+        targets
+    }
+
+    /// Wakes when it resolves or is forwarded; false where it is not pending any more.
+    pub fn add_waiter(&self, wake: Arc<dyn Wake>, token: u64) -> bool {
+        let mut waiters = self.waiters.lock();
+        if !self.is_pending() {
+            return false;
+        }
+        waiters.push((wake, token));
+        true
+    }
+
+    pub fn attach(&self, handle: usize) {
+        self.attached.lock().push(handle);
+    }
+
+    /// Keeps a resolved batch's bytes on the books while its outcomes wait to be read; false where nobody reads them.
+    pub fn weigh(&self, bytes: usize) -> bool {
+        let attached = self.attached.lock();
+        if attached.is_empty() {
+            return false;
+        }
+        self.weight.store(bytes, Ordering::Relaxed);
+        true
+    }
+
+    /// What its reader gives back, once.
+    pub fn take_weight(&self) -> usize {
+        self.weight.swap(0, Ordering::Relaxed)
+    }
+
+    pub fn take_attached(&self) -> Vec<usize> {
+        std::mem::take(&mut *self.attached.lock())
+    }
+
+    pub fn resolve_written(&self, base_offset: i64, log_append_time: i64) -> bool {
+        self.base_offset.store(base_offset, Ordering::Relaxed);
+        self.log_append_time
+            .store(log_append_time, Ordering::Relaxed);
+        self.settle(WRITTEN)
+    }
+
+    pub fn resolve_failed(&self, failure: Failure) -> bool {
+        if !self.is_pending() {
+            return false;
+        }
+        // Only one resolver at a time ever gets here: all resolve under the producer's lock.
+        let _ = self.failure.set(failure);
+        self.settle(FAILED)
+    }
+
+    /// Message by message to other places; what is attached goes along.
+    pub fn forward_to(&self, places: Vec<Place>) -> bool {
+        if !self.is_pending() {
+            return false;
+        }
+        for (handle, (target, _)) in self.take_attached().into_iter().zip(&places) {
+            target.attach(handle);
+        }
+        let _ = self.forward.set(places);
+        self.settle(FORWARDED)
+    }
+
+    fn settle(&self, state: u8) -> bool {
+        let waiters = {
+            let mut waiters = self.waiters.lock();
+            let won =
+                self.state
+                    .compare_exchange(PENDING, state, Ordering::AcqRel, Ordering::Acquire);
+            if won.is_err() {
+                return false;
+            }
+            std::mem::take(&mut *waiters)
+        };
+        for (wake, token) in waiters {
+            wake.wake(token);
+        }
+        true
+    }
+}

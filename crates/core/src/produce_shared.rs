@@ -1,0 +1,176 @@
+//! One producer's produce flow behind its lock: what callers, the engine and the I/O thread share.
+//!
+//! The lock is held for an append or a decision, never for sealing, compression or waking user code. What resolves is told
+//! after the lock is let go, so that whoever hears of it may call back in.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::accumulator::{Appended, Message, Refused, Settings};
+use crate::completion::{Completion, Failure};
+use crate::flow::{BadResponse, Bell, ConnId, Flow, LostCause, Micros, OutRequest, WakeIo};
+use crate::pool::Pool;
+use crate::produce_flow::{Decision, Event, ProduceFlow};
+
+/// Hears of completions that were resolved, right after it happened, on the thread that did it.
+pub trait Listener: Send + Sync {
+    fn resolved(&self, completions: Vec<Arc<Completion>>);
+}
+
+pub struct ProduceShared {
+    flow: Mutex<ProduceFlow>,
+    pub settings: Settings,
+    pool: Arc<Pool>,
+    bell: Arc<dyn Bell>,
+    waker: std::sync::OnceLock<Arc<dyn WakeIo>>,
+    listener: std::sync::OnceLock<Arc<dyn Listener>>,
+}
+
+impl ProduceShared {
+    pub fn new(settings: Settings, seed: u64, bell: Arc<dyn Bell>) -> Self {
+        let flow = ProduceFlow::new(settings.clone(), seed);
+        Self {
+            pool: flow.acc.pool.clone(),
+            flow: Mutex::new(flow),
+            settings,
+            bell,
+            waker: std::sync::OnceLock::new(),
+            listener: std::sync::OnceLock::new(),
+        }
+    }
+
+    /// Who wakes the I/O thread; set once, right after the flow was registered with it.
+    pub fn set_waker(&self, waker: Arc<dyn WakeIo>) {
+        let _ = self.waker.set(waker);
+    }
+
+    pub fn set_listener(&self, listener: Arc<dyn Listener>) {
+        let _ = self.listener.set(listener);
+    }
+
+    fn wake_io(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_io();
+        }
+    }
+
+    /// Works on the flow under the lock; afterwards tells whoever has to know: engine, I/O thread, readers of outcomes.
+    pub fn with<R>(&self, work: impl FnOnce(&mut ProduceFlow) -> R) -> R {
+        let (result, ring, wake, resolved) = {
+            let mut flow = self.flow.lock();
+            let events = flow.acc.events.len();
+            let result = work(&mut flow);
+            let ring = flow.acc.events.len() > events;
+            let wake = flow.acc.wants_io();
+            (result, ring, wake, std::mem::take(&mut flow.acc.resolved))
+        };
+        if ring {
+            self.bell.ring();
+        }
+        if wake {
+            self.wake_io();
+        }
+        self.tell(resolved);
+        result
+    }
+
+    fn tell(&self, resolved: Vec<Arc<Completion>>) {
+        if !resolved.is_empty()
+            && let Some(listener) = self.listener.get()
+        {
+            listener.resolved(resolved);
+        }
+    }
+
+    /// The hot path of `send`.
+    #[inline]
+    pub fn append(
+        &self,
+        topic: usize,
+        message: &Message<'_>,
+        ticket: Option<u64>,
+        now: impl Fn() -> Micros,
+        accepted: impl FnOnce(&Arc<Completion>, u32),
+    ) -> Result<(Arc<Completion>, u32), Refused> {
+        let Appended {
+            completion,
+            index,
+            wake,
+            ring,
+        } = {
+            let mut flow = self.flow.lock();
+            let appended = flow.acc.append(topic, message, ticket, now)?;
+            // Attached under the lock: once it is let go, the batch may resolve at any moment.
+            accepted(&appended.completion, appended.index);
+            appended
+        };
+        if wake {
+            self.wake_io();
+        }
+        if ring {
+            self.bell.ring();
+        }
+        Ok((completion, index))
+    }
+
+    pub fn release(
+        &self,
+        topic: &str,
+        partition: i32,
+        decisions: Vec<Decision>,
+        conn: Option<ConnId>,
+        identity: Option<(i64, i16, i32)>,
+    ) {
+        self.with(|flow| flow.release(topic, partition, decisions, conn, identity));
+        self.wake_io();
+    }
+
+    /// Tables changed: the I/O thread has to look at what may be sent now.
+    pub fn change(&self, work: impl FnOnce(&mut ProduceFlow)) {
+        self.with(work);
+        self.wake_io();
+    }
+
+    pub fn fail_topic(&self, topic: &str, failed: Failure) -> usize {
+        self.with(|flow| flow.acc.fail_topic(topic, failed))
+    }
+
+    pub fn take_events(&self) -> Vec<Event> {
+        self.flow.lock().take_events()
+    }
+}
+
+impl Flow for ProduceShared {
+    fn next_request(&self, conn: ConnId, correlation_id: i32, now: Micros) -> Option<OutRequest> {
+        let mut plan = self.with(|flow| flow.plan(conn, now))?;
+        plan.seal(&self.settings, &self.pool);
+        Some(self.with(|flow| flow.finish(plan, correlation_id, now)))
+    }
+
+    fn on_response(
+        &self,
+        conn: ConnId,
+        token: u64,
+        frame: Bytes,
+        now: Micros,
+    ) -> Result<(), BadResponse> {
+        self.with(|flow| flow.on_response(conn, token, &frame, now))
+    }
+
+    fn on_lost(&self, conn: ConnId, cause: &LostCause, now: Micros) {
+        self.with(|flow| flow.on_lost(conn, cause, now));
+    }
+
+    fn on_tick(&self, now: Micros) -> Option<Micros> {
+        self.with(|flow| flow.on_tick(now))
+    }
+}
+
+impl Drop for ProduceShared {
+    /// A message cannot be forgotten: whatever has no outcome yet is unknown, or was never sent.
+    fn drop(&mut self) {
+        self.with(|flow| flow.abort_all("closed", 0, "the producer is gone"));
+    }
+}
