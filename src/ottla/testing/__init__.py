@@ -1,0 +1,22 @@
+"""For tests and development: a Kafka broker inside this process, and a second opinion on the bytes.
+
+`Broker` is loaded when it is first asked for, so that `ottla.testing.plain_records` costs nothing more. This
+package knows the protocol only, never the client, so that it can judge the client.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ottla.testing.broker import Broker
+
+__all__ = ["Broker"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Broker":
+        from ottla.testing.broker import Broker
+
+        return Broker
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,116 @@
+"""Produce: append one batch per partition, answered with base offsets.
+
+acks 0 gets no answer at all; 1 and -1 are the same here, as there are no followers; anything else is
+INVALID_REQUIRED_ACKS. A repeated idempotent batch is answered with its old offset, a gap in the sequences with
+OUT_OF_ORDER_SEQUENCE_NUMBER (45). The answer's timestamp is -1: topics keep the producer's time. Versions: 10+ name the
+leader when the node is not it (KIP-951), 13+ topics by id. Transactional batches are refused: there is no transaction
+coordinator, so nothing could ever end them.
+"""
+
+from __future__ import annotations
+
+from ottla.protocol.error_codes import ErrorCode
+from ottla.protocol.messages.produce import (
+    LeaderIdAndEpoch,
+    NodeEndpoint,
+    PartitionProduceData,
+    PartitionProduceResponse,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceData,
+    TopicProduceResponse,
+)
+from ottla.testing.broker.call import Call
+
+LEADER_HINT_FROM = 10
+TOPIC_IDS_FROM = 13
+_ACKS = (-1, 0, 1)
+
+
+async def handle(request: ProduceRequest, call: Call) -> ProduceResponse | None:
+    if request.transactional_id is not None:
+        response = refuse(request, call, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    elif request.acks not in _ACKS:
+        response = refuse(request, call, ErrorCode.INVALID_REQUIRED_ACKS)
+    else:
+        response = ProduceResponse(
+            responses=[
+                _answer(topic, [_append(topic, part, call) for part in topic.partition_data])
+                for topic in request.topic_data
+            ]
+        )
+        _hint(response, call)
+    return None if request.acks == 0 else response
+
+
+def refuse(request: ProduceRequest, call: Call, error: ErrorCode) -> ProduceResponse:
+    responses = [
+        _answer(topic, [_refused(part, error) for part in topic.partition_data])
+        for topic in request.topic_data
+    ]
+    return ProduceResponse(responses=responses)
+
+
+def _answer(
+    topic: TopicProduceData, partitions: list[PartitionProduceResponse]
+) -> TopicProduceResponse:
+    return TopicProduceResponse(
+        name=topic.name, topic_id=topic.topic_id, partition_responses=partitions
+    )
+
+
+def _refused(
+    part: PartitionProduceData, error: ErrorCode, message: str | None = None
+) -> PartitionProduceResponse:
+    return PartitionProduceResponse(
+        index=part.index, error_code=error, base_offset=-1, error_message=message
+    )
+
+
+def _append(
+    topic: TopicProduceData, part: PartitionProduceData, call: Call
+) -> PartitionProduceResponse:
+    name = topic.name
+    if call.version >= TOPIC_IDS_FROM:
+        known = call.cluster.topics.by_id.get(topic.topic_id)
+        if known is None:
+            return _refused(part, ErrorCode.UNKNOWN_TOPIC_ID)
+        name = known.name
+    partition = call.cluster.led_partition(call.node, name, part.index)
+    if isinstance(partition, ErrorCode):
+        answer = _refused(part, partition)
+        hinted = call.cluster.topics.partition(name, part.index)
+        if partition == ErrorCode.NOT_LEADER_OR_FOLLOWER and hinted is not None:
+            answer.current_leader = LeaderIdAndEpoch(
+                leader_id=hinted.leader, leader_epoch=hinted.leader_epoch
+            )
+        return answer
+    options = call.cluster.options
+    configured = call.cluster.topics.by_name[name].config.get("max.message.bytes")
+    max_bytes = options.message_max_bytes if configured is None else int(configured)
+    appended = partition.log.append(
+        part.records or b"", partition.leader_epoch, max_bytes, options.validate_crc
+    )
+    if appended.error:
+        return _refused(part, appended.error, appended.message)
+    partition.wake()
+    return PartitionProduceResponse(
+        index=part.index,
+        base_offset=appended.base_offset,
+        log_start_offset=partition.log.start_offset,
+    )
+
+
+def _hint(response: ProduceResponse, call: Call) -> None:
+    """Add the addresses of the leaders named in the answer; drop the names where the version has none."""
+    hinted: set[int] = set()
+    for topic in response.responses:
+        for part in topic.partition_responses:
+            if call.version < LEADER_HINT_FROM:
+                part.current_leader = LeaderIdAndEpoch()
+            elif part.current_leader.leader_id >= 0:
+                hinted.add(part.current_leader.leader_id)
+    nodes = [call.cluster.nodes[id_] for id_ in sorted(hinted)]
+    response.node_endpoints = [
+        NodeEndpoint(node_id=node.id, host=node.host, port=node.port) for node in nodes
+    ]

@@ -1,0 +1,21 @@
+"""One request on its way through the broker: who asked whom, in which version."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ottla.testing.broker.cluster import Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a handler gets beside the request."""
+
+    cluster: Cluster
+    node: int
+    version: int
+    client_id: str | None
+    client_host: str
+    apis: Collection[int]
+    """Keys of the APIs that are served."""

@@ -1,0 +1,105 @@
+"""The cluster behind all nodes: who is alive, topics, groups, offsets, producer ids, options.
+
+The nodes share one state; a node is an address, and what it may answer follows from it (leader of a partition,
+coordinator of a group). Owned by the broker's thread.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from itertools import count
+
+from ottla.protocol.error_codes import ErrorCode
+from ottla.testing.broker.state.fetch_sessions import FetchSessions
+from ottla.testing.broker.state.topics import Partition, Topic, Topics, is_legal_name
+
+CLUSTER_ID = "ottla-embedded-cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `Broker` is told; Kafka's names where Kafka has the setting."""
+
+    auto_create_topics: bool = True
+    num_partitions: int = 1
+    message_max_bytes: int = 1048588
+    group_initial_rebalance_delay: float = 0.0
+    group_min_session_timeout_ms: int = 1
+    group_max_session_timeout_ms: int = 1_800_000
+    validate_crc: bool = True
+
+
+@dataclass(slots=True)
+class Node:
+    """One node's address and whether it is up."""
+
+    id: int
+    host: str
+    port: int
+    alive: bool = False
+
+
+class Cluster:
+    """State shared by all nodes."""
+
+    def __init__(self, nodes: list[Node], options: Options) -> None:
+        self.nodes = {node.id: node for node in nodes}
+        self.options = options
+        self.topics = Topics(list(self.nodes))
+        self.fetch_sessions = {node.id: FetchSessions() for node in nodes}
+        self._producer_ids = count(1000)
+
+    @property
+    def alive(self) -> list[int]:
+        """Ids of the nodes that are up."""
+        return [node.id for node in self.nodes.values() if node.alive]
+
+    @property
+    def controller(self) -> int:
+        """The node that says it is the controller; any node carries out what it is asked, as in KRaft."""
+        return next(iter(self.alive), -1)
+
+    def coordinator(self, key: str) -> int:
+        """Return the node that coordinates a group: by its name, the next living one."""
+        ids = list(self.nodes)
+        first = zlib.crc32(key.encode()) % len(ids)
+        return next((id_ for id_ in ids[first:] + ids[:first] if self.nodes[id_].alive), -1)
+
+    def new_producer_id(self) -> int:
+        """Return a producer id that nobody has."""
+        return next(self._producer_ids)
+
+    def set_alive(self, node: int, alive: bool) -> None:
+        """Note that a node came or went, and move leaders."""
+        self.nodes[node].alive = alive
+        self.fetch_sessions[node] = FetchSessions()
+        self.topics.elect(self.alive)
+
+    def auto_create(self, name: str) -> Topic | ErrorCode:
+        """Create a topic that a client named, if the options and the name allow it."""
+        if not is_legal_name(name):
+            return ErrorCode.INVALID_TOPIC_EXCEPTION
+        return self.topics.create(name, self.options.num_partitions, {}, self.alive)
+
+    def led_partition(
+        self, node: int, topic: str, index: int, epoch: int = -1
+    ) -> Partition | ErrorCode:
+        """Return a partition that `node` leads, or why it cannot serve it.
+
+        Args:
+            node: The node that was asked.
+            topic: Name of the topic.
+            index: Number of the partition.
+            epoch: The leader epoch that the client knows, -1 if it does not say.
+        """
+        partition = self.topics.partition(topic, index)
+        if partition is None:
+            return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        if partition.leader != node:
+            return ErrorCode.NOT_LEADER_OR_FOLLOWER
+        if epoch >= 0 and epoch < partition.leader_epoch:
+            return ErrorCode.FENCED_LEADER_EPOCH
+        if epoch > partition.leader_epoch:
+            return ErrorCode.UNKNOWN_LEADER_EPOCH
+        return partition

@@ -1,0 +1,214 @@
+"""One partition's log: stored batches, and what is known of the producers that wrote them.
+
+Batches are stored as they came, with base offset and leader epoch set in place (neither is under the CRC). The
+high watermark is the end offset: there are no followers to wait for. References: KIP-98 (sequences), KIP-101 (leader
+epochs); Java: `UnifiedLog`, `ProducerStateManager`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass, field
+from struct import Struct
+
+from ottla.errors import DecodeError
+from ottla.protocol.error_codes import ErrorCode
+from ottla.testing.plain_records import BatchHeader, Record, check_crc, decode_batch, read_header
+
+KEPT_BATCHES = 5
+"""Kafka recognizes a repeat of any of the last five batches of a producer."""
+_OFFSET, _EPOCH = Struct(">q"), Struct(">i")
+_SEQUENCES = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One stored batch."""
+
+    base_offset: int
+    last_offset: int
+    leader_epoch: int
+    max_timestamp: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The answer to one append; on an error nothing was written."""
+
+    error: ErrorCode
+    base_offset: int = -1
+    message: str | None = None
+
+
+@dataclass(slots=True)
+class _Producer:
+    """The last batches of one producer: first and last sequence, base offset."""
+
+    epoch: int
+    batches: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=KEPT_BATCHES))
+
+
+class PartitionLog:
+    """The batches of one partition."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.start_offset = 0
+        self.end_offset = 0
+        self._ends: list[int] = []
+        """Last offset of each batch, for the search."""
+        self._producers: dict[int, _Producer] = {}
+
+    # ---- appending -----------------------------------------------------------------------------------------------
+
+    def append(
+        self, data: bytes | memoryview, leader_epoch: int, max_bytes: int, validate_crc: bool
+    ) -> Appended:
+        """Validate the records of one Produce for this partition and store them."""
+        try:
+            header = self._validated(data, validate_crc)
+        except DecodeError as cause:
+            return Appended(ErrorCode.CORRUPT_MESSAGE, message=str(cause))
+        if header.size > max_bytes:
+            text = f"batch of {header.size} bytes, {max_bytes} are allowed"
+            return Appended(ErrorCode.MESSAGE_TOO_LARGE, message=text)
+        if header.is_control:
+            return Appended(ErrorCode.INVALID_RECORD, message="clients write no control batches")
+        if header.producer_id >= 0:
+            refused = self._check_sequence(header)
+            if refused is not None:
+                return refused
+        return Appended(ErrorCode.NONE, self._store(header, data, leader_epoch))
+
+    @staticmethod
+    def _validated(data: bytes | memoryview, validate_crc: bool) -> BatchHeader:
+        header = read_header(data)
+        if header.size != len(data):
+            raise DecodeError("a Produce holds exactly one batch per partition")
+        if header.record_count == 0 or header.record_count != header.last_offset_delta + 1:
+            raise DecodeError(
+                f"{header.record_count} records with last offset delta {header.last_offset_delta}"
+            )
+        if validate_crc:
+            check_crc(data, header)
+        return header
+
+    def _check_sequence(self, header: BatchHeader) -> Appended | None:
+        """Return why the batch is not stored (a repeat with its old offset), or None and note it."""
+        known = self._producers.get(header.producer_id)
+        first = header.base_sequence
+        last = (first + header.record_count - 1) % _SEQUENCES
+        if known is not None and header.producer_epoch < known.epoch:
+            text = f"epoch {header.producer_epoch}, the producer has {known.epoch}"
+            return Appended(ErrorCode.INVALID_PRODUCER_EPOCH, message=text)
+        if known is None or header.producer_epoch > known.epoch:
+            # A new producer may start anywhere, as its older batches may be gone; a new epoch starts at 0.
+            if known is not None and first != 0:
+                text = f"sequence {first} first in epoch {header.producer_epoch}"
+                return Appended(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, message=text)
+            known = self._producers[header.producer_id] = _Producer(header.producer_epoch)
+        else:
+            for kept_first, kept_last, base_offset in known.batches:
+                if (kept_first, kept_last) == (first, last):
+                    return Appended(ErrorCode.NONE, base_offset)
+            expected = (known.batches[-1][1] + 1) % _SEQUENCES
+            if first != expected:
+                text = f"sequence {first} where {expected} comes next"
+                return Appended(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, message=text)
+        known.batches.append((first, last, self.end_offset))
+        return None
+
+    def _store(self, header: BatchHeader, data: bytes | memoryview, leader_epoch: int) -> int:
+        stored = bytearray(data)
+        base_offset = self.end_offset
+        _OFFSET.pack_into(stored, 0, base_offset)
+        _EPOCH.pack_into(stored, 12, leader_epoch)
+        last_offset = base_offset + header.last_offset_delta
+        self.batches.append(
+            Batch(base_offset, last_offset, leader_epoch, header.max_timestamp, bytes(stored))
+        )
+        self._ends.append(last_offset)
+        self.end_offset = last_offset + 1
+        return base_offset
+
+    # ---- reading -------------------------------------------------------------------------------------------------
+
+    def read(self, offset: int, max_bytes: int, at_least_one: bool) -> bytes:
+        """Return whole batches from the one that holds `offset` on.
+
+        Args:
+            offset: Between start and end offset.
+            max_bytes: Where to stop.
+            at_least_one: Return the first batch even if it is larger.
+        """
+        found: list[bytes] = []
+        for index in range(bisect_right(self._ends, offset - 1), len(self.batches)):
+            data = self.batches[index].data
+            max_bytes -= len(data)
+            if max_bytes < 0 and (found or not at_least_one):
+                break
+            found.append(data)
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    def available(self, offset: int, enough: int) -> int:
+        """Return the bytes from `offset` on; counting stops once they are `enough`."""
+        total = 0
+        for index in range(bisect_right(self._ends, offset - 1), len(self.batches)):
+            total += len(self.batches[index].data)
+            if total >= enough:
+                break
+        return total
+
+    def offset_at(self, timestamp: int) -> tuple[int, int, int] | None:
+        """Return offset, timestamp and leader epoch of the first record not older than `timestamp`.
+
+        A batch whose records cannot be read here (its codec) answers with its first offset.
+        """
+        for batch in self.batches:
+            if batch.max_timestamp < timestamp or batch.last_offset < self.start_offset:
+                continue
+            for record in self._records_of(batch):
+                if record.timestamp >= timestamp and record.offset >= self.start_offset:
+                    return record.offset, record.timestamp, batch.leader_epoch
+            return (
+                max(batch.base_offset, self.start_offset),
+                batch.max_timestamp,
+                batch.leader_epoch,
+            )
+        return None
+
+    def offset_of_max_timestamp(self) -> tuple[int, int, int] | None:
+        """Return offset, timestamp and leader epoch of the first record with the highest timestamp."""
+        if not self.batches:
+            return None
+        return self.offset_at(max(batch.max_timestamp for batch in self.batches))
+
+    def end_of_epoch(self, epoch: int) -> tuple[int, int]:
+        """Return the largest stored epoch up to `epoch`, and where it ends; (-1, -1) if none."""
+        ended = [batch for batch in self.batches if batch.leader_epoch <= epoch]
+        if not ended:
+            return -1, -1
+        return ended[-1].leader_epoch, ended[-1].last_offset + 1
+
+    def records(self) -> list[Record]:
+        """Return the records that are readable: from the start offset on."""
+        return [
+            record
+            for batch in self.batches
+            for record in decode_batch(batch.data)
+            if record.offset >= self.start_offset
+        ]
+
+    def delete_before(self, offset: int) -> None:
+        """Move the start offset up to `offset`; whole batches before it are dropped."""
+        self.start_offset = max(self.start_offset, offset)
+        dropped = bisect_right(self._ends, self.start_offset - 1)
+        del self.batches[:dropped]
+        del self._ends[:dropped]
+
+    @staticmethod
+    def _records_of(batch: Batch) -> list[Record]:
+        header = read_header(batch.data)
+        return decode_batch(batch.data) if header.codec in ("none", "gzip") else []
