@@ -7,11 +7,13 @@ coordinator of a group). Owned by the broker's thread.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
 from ottla.protocol.error_codes import ErrorCode
 from ottla.testing.broker.state.fetch_sessions import FetchSessions
+from ottla.testing.broker.state.groups import Groups
 from ottla.testing.broker.state.topics import Partition, Topic, Topics, is_legal_name
 
 CLUSTER_ID = "ottla-embedded-cluster"
@@ -48,6 +50,9 @@ class Cluster:
         self.options = options
         self.topics = Topics(list(self.nodes))
         self.fetch_sessions = {node.id: FetchSessions() for node in nodes}
+        self.groups = Groups(options.group_initial_rebalance_delay)
+        self.groups_changed: Callable[[], None] = lambda: None
+        """Called after each change of a group, so that its deadlines are watched."""
         self._producer_ids = count(1000)
 
     @property
@@ -66,6 +71,12 @@ class Cluster:
         first = zlib.crc32(key.encode()) % len(ids)
         return next((id_ for id_ in ids[first:] + ids[:first] if self.nodes[id_].alive), -1)
 
+    def group_error(self, node: int, group: str) -> ErrorCode:
+        """Return why `node` does not serve a group, NONE if it does."""
+        if not group:
+            return ErrorCode.INVALID_GROUP_ID
+        return ErrorCode.NONE if self.coordinator(group) == node else ErrorCode.NOT_COORDINATOR
+
     def new_producer_id(self) -> int:
         """Return a producer id that nobody has."""
         return next(self._producer_ids)
@@ -81,6 +92,11 @@ class Cluster:
         if not is_legal_name(name):
             return ErrorCode.INVALID_TOPIC_EXCEPTION
         return self.topics.create(name, self.options.num_partitions, {}, self.alive)
+
+    def delete_topic(self, topic: Topic) -> None:
+        """Delete a topic with its records and the offsets that groups committed for it."""
+        self.topics.delete(topic)
+        self.groups.forget_topic(topic.name)
 
     def led_partition(
         self, node: int, topic: str, index: int, epoch: int = -1

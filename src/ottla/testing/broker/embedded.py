@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 from ottla.protocol.error_codes import ErrorCode
 from ottla.testing.broker.cluster import Cluster, Node, Options
 from ottla.testing.broker.controls import Answer, Controls, Rule, Seen, api_key
+from ottla.testing.broker.group_watch import GroupWatch
 from ottla.testing.broker.server import NodeServer
 from ottla.testing.broker.state.topics import Partition
 from ottla.testing.plain_records import Record
@@ -149,6 +150,8 @@ class Broker:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        watch = GroupWatch(self._cluster, self._loop)
+        self._cluster.groups_changed = watch.set
         try:
             for node, listener in listeners.items():
                 await self._servers[node].start(listener)
@@ -158,6 +161,7 @@ class Broker:
             raise
         started.set_result(None)
         await self._stop.wait()
+        watch.cancel()
         for server in self._servers.values():
             await server.stop()
 
@@ -219,6 +223,25 @@ class Broker:
         """
         return self._on_thread(lambda: self._partition(topic, partition).leader)
 
+    def committed(self, group: str) -> dict[tuple[str, int], int]:
+        """Return the offsets a group committed, by topic and partition; none for a group nobody knows."""
+
+        def committed() -> dict[tuple[str, int], int]:
+            known = self._cluster.groups.by_name.get(group)
+            found = known.offsets.by_partition if known is not None else {}
+            return {place: entry.offset for place, entry in found.items()}
+
+        return self._on_thread(committed)
+
+    def members(self, group: str) -> list[str]:
+        """Return the ids of a group's members, in the order they came."""
+
+        def members() -> list[str]:
+            known = self._cluster.groups.by_name.get(group)
+            return list(known.members) if known is not None else []
+
+        return self._on_thread(members)
+
     def _partition(self, topic: str, partition: int) -> Partition:
         found = self._cluster.topics.partition(topic, partition)
         if found is None:
@@ -250,6 +273,19 @@ class Broker:
     def move_leader(self, topic: str, partition: int, node: int) -> None:
         """Make a node the leader of a partition; the leader epoch rises."""
         self._on_thread(lambda: self._partition(topic, partition).lead(node))
+
+    def expire_member(self, group: str, member_id: str) -> None:
+        """Remove a member, as when its session ends.
+
+        Raises:
+            KeyError: There is no such group or member.
+        """
+
+        def expire() -> None:
+            self._cluster.groups.by_name[group].remove(member_id, self._loop.time())
+            self._cluster.groups_changed()
+
+        self._on_thread(expire)
 
     def kill(self, node: int) -> None:
         """Close a node's listener and connections; its partitions and groups move to other nodes."""

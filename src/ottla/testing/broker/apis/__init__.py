@@ -15,13 +15,22 @@ from ottla.protocol.error_codes import ErrorCode
 from ottla.testing.broker.apis import (
     api_versions,
     create_topics,
+    delete_groups,
     delete_topics,
+    describe_groups,
     fetch,
     find_coordinator,
+    heartbeat,
     init_producer_id,
+    join_group,
+    leave_group,
+    list_groups,
     list_offsets,
     metadata,
+    offset_commit,
+    offset_fetch,
     produce,
+    sync_group,
 )
 from ottla.testing.broker.call import Call
 
@@ -43,4 +52,13 @@ HANDLERS: dict[int, Handler] = {
     ApiKey.CREATE_TOPICS: Handler(create_topics.handle, create_topics.refuse),
     ApiKey.DELETE_TOPICS: Handler(delete_topics.handle, delete_topics.refuse),
     ApiKey.INIT_PRODUCER_ID: Handler(init_producer_id.handle, init_producer_id.refuse),
+    ApiKey.OFFSET_COMMIT: Handler(offset_commit.handle, offset_commit.refuse),
+    ApiKey.OFFSET_FETCH: Handler(offset_fetch.handle, offset_fetch.refuse),
+    ApiKey.JOIN_GROUP: Handler(join_group.handle, join_group.refuse),
+    ApiKey.HEARTBEAT: Handler(heartbeat.handle, heartbeat.refuse),
+    ApiKey.LEAVE_GROUP: Handler(leave_group.handle, leave_group.refuse),
+    ApiKey.SYNC_GROUP: Handler(sync_group.handle, sync_group.refuse),
+    ApiKey.DESCRIBE_GROUPS: Handler(describe_groups.handle, describe_groups.refuse),
+    ApiKey.LIST_GROUPS: Handler(list_groups.handle, list_groups.refuse),
+    ApiKey.DELETE_GROUPS: Handler(delete_groups.handle, delete_groups.refuse),
 }

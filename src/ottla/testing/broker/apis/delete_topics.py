@@ -1,4 +1,4 @@
-"""DeleteTopics: gone at once, with their records; the same name later has a new topic id.
+"""DeleteTopics: gone at once, with their records and committed offsets; the same name later has a new topic id.
 
 Versions: 1-5 by name, 6+ by name or id.
 """
@@ -44,5 +44,5 @@ def _delete(asked: DeleteTopicState, call: Call) -> DeletableTopicResult:
         topic, missing = topics.by_name.get(asked.name), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     if topic is None:
         return DeletableTopicResult(name=asked.name, topic_id=asked.topic_id, error_code=missing)
-    topics.delete(topic)
+    call.cluster.delete_topic(topic)
     return DeletableTopicResult(name=topic.name, topic_id=topic.id)
