@@ -4,6 +4,7 @@
 //! A message for a topic whose metadata is not known yet is kept in order and gets its partition when that comes.
 //! References: KIP-480, KIP-794; Java: `RecordAccumulator`, `BuiltInPartitioner`.
 
+use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -132,6 +133,8 @@ pub struct Accumulator {
     pub(crate) events: Vec<Event>,
     pub(crate) resolved: Vec<Arc<Completion>>,
     pub(crate) pool: Arc<Pool>,
+    /// Given to every completion.
+    owner: Option<Arc<dyn Any + Send + Sync>>,
     room: VecDeque<RoomWaiter>,
     next_ticket: u64,
     next_batch: u64,
@@ -157,6 +160,7 @@ impl Accumulator {
             events: Vec::new(),
             resolved: Vec::new(),
             pool: Arc::new(Pool::default()),
+            owner: None,
             room: VecDeque::new(),
             next_ticket: 1,
             next_batch: 1,
@@ -166,6 +170,19 @@ impl Accumulator {
             attention: false,
             next_look: None,
         }
+    }
+
+    pub fn set_owner(&mut self, owner: Arc<dyn Any + Send + Sync>) {
+        self.owner = Some(owner);
+    }
+
+    /// A completion that knows whose it is.
+    pub(crate) fn completion(&self, topic: Arc<str>, partition: i32) -> Arc<Completion> {
+        let completion = Completion::new(topic, partition);
+        if let Some(owner) = &self.owner {
+            completion.set_owner(owner.clone());
+        }
+        completion
     }
 
     // ---- topics ----------------------------------------------------------------------------------------------------
@@ -236,7 +253,7 @@ impl Accumulator {
                 Ok(part) => self.append_to(part, &message, || now),
                 Err(_) => {
                     let known = self.topics[topic].parts.len();
-                    let completion = Completion::new(self.topics[topic].name.clone(), -1);
+                    let completion = self.completion(self.topics[topic].name.clone(), -1);
                     let message = format!(
                         "partition {} does not exist: the topic has {known}",
                         stored.partition.unwrap_or(-1)
@@ -365,15 +382,19 @@ impl Accumulator {
 
     fn store(&mut self, topic: usize, message: &Message<'_>, bytes: usize, now: Micros) -> Place {
         self.used += bytes;
-        let entry = &mut self.topics[topic];
-        if entry.waiting.is_none() {
-            self.events.push(Event::Topic(entry.name.clone()));
+        let name = self.topics[topic].name.clone();
+        if self.topics[topic].waiting.is_none() {
+            let completion = self.completion(name.clone(), -1);
+            self.events.push(Event::Topic(name.clone()));
+            self.topics[topic].waiting = Some(Waiting {
+                completion,
+                messages: Vec::new(),
+                created: now,
+            });
         }
-        let waiting = entry.waiting.get_or_insert_with(|| Waiting {
-            completion: Completion::new(entry.name.clone(), -1),
-            messages: Vec::new(),
-            created: now,
-        });
+        let Some(waiting) = self.topics[topic].waiting.as_mut() else {
+            unreachable!("it was made just now");
+        };
         let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
         waiting.messages.push(Stored {
             partition: message.partition,
@@ -483,7 +504,7 @@ impl Accumulator {
             .last_bytes
             .clamp(FIRST_BUFFER, self.settings.batch_bytes.max(FIRST_BUFFER));
         let builder = BatchBuilder::with_buffer(self.pool.take(hint.max(size + HEADER_LEN)));
-        let completion = Completion::new(self.topics[entry.topic].name.clone(), entry.number);
+        let completion = self.completion(self.topics[entry.topic].name.clone(), entry.number);
         let accounted = builder.capacity_bytes();
         self.used += accounted;
         self.parts[part].open = Some(Open {

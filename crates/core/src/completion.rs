@@ -4,6 +4,7 @@
 //! leave their batch (they got their partition, the batch was split, only some records failed) are forwarded: their place
 //! is then another completion and index.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -79,6 +80,8 @@ pub struct Completion {
     waiters: Mutex<Vec<(Arc<dyn Wake>, u64)>>,
     /// What the owner of the messages keeps for each, in order; opaque here.
     attached: Mutex<Vec<usize>>,
+    /// Whoever made the producer, opaque here: how a delivery finds its way back.
+    owner: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// Bytes that stay on the producer's books until what is attached was read.
     weight: AtomicUsize,
 }
@@ -106,8 +109,17 @@ impl Completion {
             forward: OnceLock::new(),
             waiters: Mutex::new(Vec::new()),
             attached: Mutex::new(Vec::new()),
+            owner: OnceLock::new(),
             weight: AtomicUsize::new(0),
         })
+    }
+
+    pub fn set_owner(&self, owner: Arc<dyn Any + Send + Sync>) {
+        let _ = self.owner.set(owner);
+    }
+
+    pub fn owner(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+        self.owner.get()
     }
 
     /// -1 until it is chosen.

@@ -13,4 +13,5 @@ pub mod produce_flow;
 pub mod produce_shared;
 pub mod produce_wire;
 pub mod record;
+pub mod run;
 pub mod varint;

@@ -729,7 +729,7 @@ impl ProduceFlow {
         let mut made: Vec<(BatchBuilder, Arc<Completion>)> = Vec::new();
         for index in 0..decoded.len() {
             if let Some(message) = failed.get(&(index as u32)) {
-                let completion = Completion::new(topic.clone(), number);
+                let completion = self.acc.completion(topic.clone(), number);
                 let outcome = if batch.unanswered {
                     Outcome::Unknown
                 } else {
@@ -750,7 +750,7 @@ impl ProduceFlow {
                 let buffer = self.acc.pool.take(bytes.len().max(HEADER_LEN));
                 (
                     BatchBuilder::with_buffer(buffer),
-                    Completion::new(topic.clone(), number),
+                    self.acc.completion(topic.clone(), number),
                 )
             });
             let Some(record) = decoded.record(index) else {
