@@ -184,7 +184,8 @@ class ProduceFlow:
         no answer), base_offset, log_start_offset, error_message, record_errors: list[(index, message)],
         leader: (id, epoch)|None, node: (host, port)|None, age: float} ·
         `("failed", topic, partition, records, kind, code, message, outcome)` for the log ·
-        `("throttled", conn, throttle_ms)`.
+        `("throttled", conn, throttle_ms)` · `("callbacks", [(callback, delivery), …])` to be called on the dispatcher
+        thread.
         """
 
     def undelivered(self) -> int:
@@ -193,7 +194,20 @@ class ProduceFlow:
     def abort_all(self, kind: str, code: int, message: str) -> int:
         """Fail everything that is not resolved: not_written where it never left, else unknown. Returns the count."""
 
+    def detach(self) -> None:
+        """Let the I/O thread forget the flow; its connections stay the engine's."""
+
     def statistics(self) -> dict[str, Any]: ...
+
+    # for tests that are the broker themselves: `io=None`, and time is passed in
+    def next_frame(self, conn: int, correlation_id: int, now_us: int) -> tuple[int, bytes] | None:
+        """The next request of a connection: its token, and the frame without its size."""
+
+    def answer(self, conn: int, token: int, frame: bytes, now_us: int) -> None:
+        """The answer to a request, from behind the correlation id on."""
+
+    def tick(self, now_us: int) -> int | None:
+        """Time passes; returns when to look again."""
 
 class Delivery:
     """What became of one message. Made by `send` only. Not tracked by the collector, 64 bytes at most."""

@@ -659,6 +659,11 @@ impl Accumulator {
         unresolved
     }
 
+    /// What counts against `buffer_bytes` now.
+    pub fn used_bytes(&self) -> usize {
+        self.used
+    }
+
     /// Messages accepted and not resolved.
     pub fn undelivered(&self) -> u64 {
         self.counts.accepted - self.counts.delivered - self.counts.failed - self.counts.unknown

@@ -1,10 +1,11 @@
-//! Bells and wakers for a flow that no thread drives: tests and the bare-call benchmark pump it by hand.
+//! Bells and wakers that wake nobody.
 //!
-//! A driven flow gets its bell from `Handle::bell` and its waker from `Handle::register_flow`.
+//! For a flow that no thread drives: tests and the bare-call benchmark pump it by hand. A driven flow gets its bell from
+//! `Handle::bell` and its waker from `Handle::register_flow`.
 
-use ottla_core::flow::{Bell, WakeIo};
+use ottla_core::flow::{Bell, Wake};
 
-/// Wakes nobody.
+/// The bell of a flow that no engine listens to.
 #[derive(Debug, Default)]
 pub struct Silent;
 
@@ -12,6 +13,10 @@ impl Bell for Silent {
     fn ring(&self) {}
 }
 
-impl WakeIo for Silent {
-    fn wake_io(&self) {}
+/// A sleeper before it sleeps.
+#[derive(Debug, Default)]
+pub struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(&self, _token: u64) {}
 }

@@ -5,11 +5,25 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 mod bell;
+mod deliveries;
+mod delivery;
 mod errors;
+mod field;
+mod flush;
 mod fork;
 mod io;
 mod latch;
+mod outcome_take;
+mod outcomes;
+mod produce_flow;
+mod producer;
+mod raw;
+mod ready;
+mod send_many;
+mod send_wait;
+mod sender;
 mod wait;
+mod waiting;
 
 /// How this module was built; a benchmark refuses anything but a release build.
 #[pyfunction]
@@ -29,5 +43,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     io::register(module)?;
     wait::register(module)?;
     latch::register(module)?;
+    delivery::register(module)?;
+    deliveries::register(module)?;
+    ready::register(module)?;
+    produce_flow::register(module)?;
+    producer::register(module)?;
     Ok(())
 }

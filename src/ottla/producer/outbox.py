@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
+from ottla.engine.dispatcher import dispatch
 from ottla.observe.log import logger
 from ottla.producer.identity import Identities
 from ottla.producer.verdict import Held, Verdict, judge
@@ -71,8 +72,10 @@ class Outbox:
         self._engine.add_drain(self.drain)
 
     def stop(self) -> None:
-        """No event is served from here."""
+        """Serve what is still there; no event is served from here."""
         self._closed = True
+        self.drain()
+        self._flow.detach()
         self._engine.remove_drain(self.drain)
         self._cluster.unlisten(self._metadata_changed)
 
@@ -88,6 +91,9 @@ class Outbox:
                 self._held(Held(*event[1:]))
             elif kind == "failed":
                 self._report_failure(*event[1:])
+            elif kind == "callbacks":
+                for callback, delivery in event[1]:
+                    dispatch(callback, delivery)
             elif kind == "throttled":
                 _log.info("connection %d is throttled by the broker for %d ms", event[1], event[2])
 

@@ -1,0 +1,237 @@
+//! `Deliveries`: the outcomes of one `send_many`, one object for all. The values are not kept: the caller has them.
+//!
+//! Station: delivery. Threads: any.
+
+use std::sync::Arc;
+
+use ottla_core::completion::{Completion, Place, State};
+use pyo3::exceptions::PyIndexError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::delivery::{self, Parts};
+use crate::errors;
+use crate::flush::{AwaitedPending, Pending};
+use crate::wait::duration;
+use crate::waiting::Waiting;
+
+/// Neighbours in one batch.
+#[derive(Clone)]
+struct Stretch {
+    completion: Arc<Completion>,
+    /// Index of its first message in the batch.
+    index: u32,
+    /// How many messages came before it.
+    before: usize,
+    count: usize,
+}
+
+#[pyclass(frozen, module = "ottla._native")]
+pub struct Deliveries {
+    stretches: Vec<Stretch>,
+    timestamp_ms: i64,
+    len: usize,
+}
+
+/// Collects places while messages are accepted.
+#[derive(Default)]
+pub struct Collected {
+    stretches: Vec<Stretch>,
+    len: usize,
+}
+
+impl Collected {
+    #[inline]
+    pub fn add(&mut self, (completion, index): Place) {
+        self.len += 1;
+        if let Some(last) = self.stretches.last_mut()
+            && Arc::ptr_eq(&last.completion, &completion)
+            && last.index + last.count as u32 == index
+        {
+            last.count += 1;
+            return;
+        }
+        self.stretches.push(Stretch {
+            completion,
+            index,
+            before: self.len - 1,
+            count: 1,
+        });
+    }
+
+    pub fn finish(&mut self, timestamp_ms: i64) -> Deliveries {
+        let collected = std::mem::take(self);
+        Deliveries {
+            stretches: collected.stretches,
+            timestamp_ms,
+            len: collected.len,
+        }
+    }
+}
+
+impl Deliveries {
+    fn pending(&self) -> Pending {
+        // The last one is looked at first; the order does not matter where all are waited for.
+        Pending::of(
+            self.stretches
+                .iter()
+                .map(|stretch| stretch.completion.clone())
+                .collect(),
+        )
+    }
+
+    fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        self.stretches.iter().flat_map(|stretch| {
+            (0..stretch.count).map(|step| stretch.completion.place(stretch.index + step as u32))
+        })
+    }
+
+    fn first_failure(&self, py: Python<'_>) -> Option<PyErr> {
+        // Whole batches that were written are passed over without a look at each message.
+        self.stretches
+            .iter()
+            .filter(|stretch| !matches!(stretch.completion.state(), State::Written { .. }))
+            .flat_map(|stretch| {
+                (0..stretch.count).map(|step| stretch.completion.place(stretch.index + step as u32))
+            })
+            .find_map(|(completion, _)| failure_of(py, &completion))
+    }
+
+    fn delivery(&self, py: Python<'_>, (completion, index): Place) -> PyResult<Py<PyAny>> {
+        let null = std::ptr::null_mut();
+        let parts = Parts {
+            timestamp_ms: self.timestamp_ms,
+            key: null,
+            value: null,
+            headers: null,
+            metadata: null,
+        };
+        // SAFETY: the GIL is held; the new object gets its place before anybody sees it.
+        unsafe {
+            let made = delivery::new_delivery(py, &parts)?;
+            delivery::place(made, completion, index);
+            Ok(Bound::from_owned_ptr(py, made.cast::<ffi::PyObject>()).unbind())
+        }
+    }
+}
+
+fn failure_of(py: Python<'_>, completion: &Arc<Completion>) -> Option<PyErr> {
+    let State::Failed(failure) = completion.state() else {
+        return None;
+    };
+    Some(errors::raise(
+        py,
+        &failure.kind,
+        failure.code,
+        &failure.message,
+        Some(&completion.topic),
+        Some(completion.partition()),
+        Some(failure.outcome.name()),
+    ))
+}
+
+fn timed_out(py: Python<'_>) -> PyErr {
+    errors::raise(
+        py,
+        "timeout",
+        0,
+        "not every outcome is known yet",
+        None,
+        None,
+        None,
+    )
+}
+
+#[pymethods]
+impl Deliveries {
+    fn __len__(&self) -> usize {
+        self.len
+    }
+
+    fn done(&self) -> bool {
+        self.stretches
+            .iter()
+            .all(|stretch| stretch.completion.is_settled())
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn result<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, Self>> {
+        let py = slf.py();
+        if !slf.get().pending().wait(py, duration(timeout)?)? {
+            return Err(timed_out(py));
+        }
+        match slf.get().first_failure(py) {
+            Some(error) => Err(error),
+            None => Ok(slf.clone()),
+        }
+    }
+
+    fn __await__(slf: &Bound<'_, Self>) -> Waiting {
+        let many = slf.clone().unbind();
+        let awaited = AwaitedPending {
+            pending: slf.get().pending(),
+            result: Box::new(move |py| match many.get().first_failure(py) {
+                Some(error) => Err(error),
+                None => Ok(many.clone_ref(py).into_any()),
+            }),
+            late: Box::new(|py| Err(timed_out(py))),
+        };
+        Waiting::new(Box::new(awaited), None)
+    }
+
+    #[getter]
+    fn offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let offsets = self
+            .places()
+            .map(|(completion, index)| delivery::offset_at(&completion, index));
+        PyList::new(py, offsets.collect::<Vec<_>>())
+    }
+
+    #[getter]
+    fn failed(&self, py: Python<'_>) -> Vec<(usize, Py<PyAny>)> {
+        let mut failed = Vec::new();
+        for stretch in &self.stretches {
+            if matches!(stretch.completion.state(), State::Written { .. }) {
+                continue;
+            }
+            for step in 0..stretch.count {
+                let (completion, _) = stretch.completion.place(stretch.index + step as u32);
+                if let Some(error) = failure_of(py, &completion) {
+                    failed.push((stretch.before + step, error.into_value(py).into_any()));
+                }
+            }
+        }
+        failed
+    }
+
+    fn __getitem__(&self, py: Python<'_>, index: isize) -> PyResult<Py<PyAny>> {
+        let at = if index < 0 {
+            index + self.len as isize
+        } else {
+            index
+        };
+        let found = usize::try_from(at).ok().filter(|at| *at < self.len);
+        let Some(at) = found else {
+            return Err(PyIndexError::new_err(format!(
+                "index {index} of {} deliveries",
+                self.len
+            )));
+        };
+        let stretch = &self.stretches[self
+            .stretches
+            .partition_point(|stretch| stretch.before <= at)
+            - 1];
+        let index = stretch.index + (at - stretch.before) as u32;
+        self.delivery(py, (stretch.completion.clone(), index))
+    }
+
+    fn __repr__(&self) -> String {
+        let state = if self.done() { "done" } else { "pending" };
+        format!("<Deliveries of {} messages, {state}>", self.len)
+    }
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Deliveries>()
+}

@@ -1,0 +1,115 @@
+//! Waiting for the outcome of everything accepted so far, from a thread or an event loop.
+//!
+//! One batch is looked at after another, so that a flush costs one wake-up for each that was still pending when its turn
+//! came. Station: delivery.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_core::completion::Completion;
+use ottla_core::flow::Wake;
+use ottla_core::produce_shared::ProduceShared;
+use pyo3::prelude::*;
+
+use crate::wait::park;
+use crate::waiting::Awaited;
+
+/// What is still to be waited for.
+pub struct Pending {
+    shared: Option<Arc<ProduceShared>>,
+    completions: Vec<Arc<Completion>>,
+}
+
+impl Pending {
+    /// Everything accepted so far, which is made ready to be sent.
+    pub fn flush(shared: &Arc<ProduceShared>) -> Self {
+        Self {
+            shared: Some(shared.clone()),
+            completions: flushed(shared),
+        }
+    }
+
+    /// These, without hurrying them.
+    pub fn of(completions: Vec<Arc<Completion>>) -> Self {
+        Self {
+            shared: None,
+            completions,
+        }
+    }
+
+    /// The next one that is pending; None when all have their outcome.
+    fn next(&mut self) -> Option<Arc<Completion>> {
+        while let Some(completion) = self.completions.last() {
+            if completion.is_pending() {
+                return Some(completion.clone());
+            }
+            let targets = completion.targets();
+            self.completions.pop();
+            if targets.is_empty() {
+                continue;
+            }
+            // Its messages went to other batches, which may be lingering.
+            if let Some(shared) = &self.shared {
+                flushed(shared);
+            }
+            self.completions.extend(targets);
+        }
+        None
+    }
+
+    /// Waits without the GIL; false where the time ran out.
+    pub fn wait(&mut self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<bool> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        while let Some(completion) = self.next() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let settled = park(
+                py,
+                left,
+                || !completion.is_pending(),
+                |wake, token| {
+                    // Refused where it is settled by now, which `ready` sees.
+                    completion.add_waiter(wake, token);
+                },
+            )?;
+            if !settled {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn flushed(shared: &Arc<ProduceShared>) -> Vec<Arc<Completion>> {
+    shared.with(|flow| flow.acc.flush())
+}
+
+/// What an await gives or raises.
+type Answer = Box<dyn Fn(Python<'_>) -> PyResult<Py<PyAny>> + Send + Sync>;
+
+/// The same for an event loop; `result` is given once all have their outcome, `late` when the time is up before.
+pub struct AwaitedPending {
+    pub pending: Pending,
+    pub result: Answer,
+    pub late: Answer,
+}
+
+impl Awaited for AwaitedPending {
+    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        match self.pending.next() {
+            Some(_) => Ok(None),
+            None => (self.result)(py).map(Some),
+        }
+    }
+
+    fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
+        while let Some(completion) = self.pending.next() {
+            if completion.add_waiter(wake.clone(), token) {
+                return;
+            }
+        }
+    }
+
+    fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        (self.late)(py)
+    }
+}

@@ -1,0 +1,94 @@
+//! Readers of outcomes: what `successes()`, `errors()` and `outcomes()` wait for.
+//!
+//! Station: delivery. What was read leaves the producer's books.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_core::flow::Wake;
+use pyo3::prelude::*;
+
+use crate::sender::Sender;
+use crate::wait::park;
+use crate::waiting::Awaited;
+
+/// Takes up to `limit` outcomes, whole batches at a time; None where there is none now, an empty list at the end.
+fn take(
+    py: Python<'_>,
+    sender: &Sender,
+    failed: Option<bool>,
+    limit: usize,
+) -> Option<Vec<Py<PyAny>>> {
+    let (taken, weight) = sender.outcomes.take(py, failed, limit)?;
+    if weight > 0 {
+        sender.shared.with(|flow| flow.acc.outcomes_read(weight));
+    }
+    Some(taken)
+}
+
+/// As `take`, and waits for the next; None where the time ran out.
+pub fn take_waiting(
+    py: Python<'_>,
+    sender: &Arc<Sender>,
+    failed: Option<bool>,
+    limit: usize,
+    timeout: Option<Duration>,
+) -> PyResult<Option<Vec<Py<PyAny>>>> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let outcomes = &sender.outcomes;
+    loop {
+        if let Some(taken) = take(py, sender, failed, limit) {
+            return Ok(Some(taken));
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // Whoever is woken leaves the list, and another reader may be faster: then it goes back into it.
+        let sleeper: RefCell<Option<(Arc<dyn Wake>, u64)>> = RefCell::new(None);
+        let ready = || {
+            if let Some((wake, token)) = &*sleeper.borrow() {
+                outcomes.add_sleeper(wake.clone(), *token);
+            }
+            outcomes.is_ready(failed)
+        };
+        let moved = park(py, left, ready, |wake, token| {
+            *sleeper.borrow_mut() = Some((wake, token));
+        })?;
+        if !moved {
+            return Ok(None);
+        }
+    }
+}
+
+/// The same for an event loop.
+pub struct AwaitedOutcomes {
+    sender: Arc<Sender>,
+    failed: Option<bool>,
+    limit: usize,
+}
+
+impl AwaitedOutcomes {
+    pub fn new(sender: Arc<Sender>, failed: Option<bool>, limit: usize) -> Self {
+        Self {
+            sender,
+            failed,
+            limit,
+        }
+    }
+}
+
+impl Awaited for AwaitedOutcomes {
+    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        match take(py, &self.sender, self.failed, self.limit) {
+            Some(taken) => Ok(Some(taken.into_pyobject(py)?.unbind())),
+            None => Ok(None),
+        }
+    }
+
+    fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
+        self.sender.outcomes.add_sleeper(wake, token);
+    }
+
+    fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(py.None())
+    }
+}

@@ -1,0 +1,321 @@
+//! `ProduceFlow`: what the engine and the outbox talk to. Tables in, events out; see `_native.pyi`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_core::accumulator::{Settings, failure};
+use ottla_core::completion::{Failure, Outcome};
+use ottla_core::compression::Codec;
+use ottla_core::flow::{Bell, Flow, Micros};
+use ottla_core::produce_flow::{Decision, Event, HeldBatch};
+use ottla_core::produce_shared::ProduceShared;
+use ottla_io::clock;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+use crate::bell::Silent;
+use crate::fork;
+use crate::io::Io;
+use crate::outcomes::Outcomes;
+
+#[pyclass(frozen, module = "ottla._native")]
+pub struct ProduceFlow {
+    pub shared: Arc<ProduceShared>,
+    pub outcomes: Arc<Outcomes>,
+    pub max_block: f64,
+    pub generation: u32,
+    io: Option<(ottla_io::Handle, ottla_io::FlowId)>,
+}
+
+fn micros(seconds: f64, name: &str) -> PyResult<Micros> {
+    if !seconds.is_finite() || seconds < 0.0 {
+        return Err(PyOverflowError::new_err(format!(
+            "{name} is {seconds} seconds, which cannot be"
+        )));
+    }
+    Ok((seconds * 1e6) as Micros)
+}
+
+fn codec(number: i16) -> PyResult<Codec> {
+    Codec::from_attributes(number).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+#[pymethods]
+impl ProduceFlow {
+    #[new]
+    #[pyo3(signature = (io, *, client_id, acks, idempotent, transactional_id, codec, level, linger, batch_bytes,
+        request_bytes, buffer_bytes, in_flight, request_timeout, delivery_timeout, max_block, return_successes,
+        return_errors))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a table of settings, by keyword only"
+    )]
+    fn new(
+        py: Python<'_>,
+        io: Option<Py<Io>>,
+        client_id: String,
+        acks: i16,
+        idempotent: bool,
+        transactional_id: Option<String>,
+        codec: i16,
+        level: Option<i32>,
+        linger: f64,
+        batch_bytes: usize,
+        request_bytes: usize,
+        buffer_bytes: usize,
+        in_flight: usize,
+        request_timeout: f64,
+        delivery_timeout: f64,
+        max_block: f64,
+        return_successes: bool,
+        return_errors: bool,
+    ) -> PyResult<Self> {
+        let settings = Settings {
+            client_id,
+            acks,
+            idempotent,
+            transactional_id,
+            codec: self::codec(codec)?,
+            level,
+            linger: micros(linger, "linger")?,
+            batch_bytes,
+            request_bytes,
+            buffer_bytes,
+            in_flight,
+            request_timeout: micros(request_timeout, "request_timeout")?,
+            delivery_timeout: micros(delivery_timeout, "delivery_timeout")?,
+            keep_written: return_successes,
+            keep_failed: return_errors,
+        };
+        let handle = io
+            .as_ref()
+            .map(|io| io.get().handle(py).cloned())
+            .transpose()?;
+        let bell: Arc<dyn Bell> = match &handle {
+            Some(handle) => handle.bell(),
+            None => Arc::new(Silent),
+        };
+        let outcomes = Outcomes::new(return_successes, return_errors, bell.clone());
+        let seed = clock::now().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let shared = Arc::new(ProduceShared::new(settings, seed, bell));
+        shared.set_listener(outcomes.clone());
+        shared.with(|flow| flow.acc.set_owner(outcomes.clone()));
+        let io = handle.map(|handle| {
+            let (id, waker) = handle.register_flow(shared.clone());
+            shared.set_waker(waker);
+            (handle, id)
+        });
+        Ok(Self {
+            shared,
+            outcomes,
+            max_block,
+            generation: fork::generation(),
+            io,
+        })
+    }
+
+    fn set_topic(&self, topic: &str, topic_id: [u8; 16], partitions: usize, available: Vec<i32>) {
+        self.shared.change(|flow| {
+            flow.acc
+                .set_topic(topic, topic_id, partitions, &available, clock::now())
+        });
+    }
+
+    fn fail_topic(&self, topic: &str, kind: &str, code: i16, message: &str) -> usize {
+        self.shared
+            .fail_topic(topic, failure(kind, code, message, Outcome::NotWritten))
+    }
+
+    fn set_identity(&self, producer_id: i64, epoch: i16) {
+        self.shared
+            .change(|flow| flow.set_identity(producer_id, epoch));
+    }
+
+    fn attach(&self, conn: u64, api_version: i16) {
+        self.shared.change(|flow| flow.attach(conn, api_version));
+        if let Some((handle, id)) = &self.io {
+            handle.attach(*id, conn);
+        }
+    }
+
+    fn route(&self, topic: &str, partition: i32, conn: u64) {
+        self.shared
+            .change(|flow| flow.route(topic, partition, conn));
+    }
+
+    fn hold(&self, topic: &str, partition: i32) {
+        self.shared
+            .change(|flow| flow.hold(topic, partition, clock::now()));
+    }
+
+    #[pyo3(signature = (topic, partition, decisions, conn, identity=None))]
+    fn release(
+        &self,
+        topic: &str,
+        partition: i32,
+        decisions: Vec<Bound<'_, PyTuple>>,
+        conn: Option<u64>,
+        identity: Option<(i64, i16, i32)>,
+    ) -> PyResult<()> {
+        let decisions = decisions
+            .iter()
+            .map(decision)
+            .collect::<PyResult<Vec<_>>>()?;
+        self.shared
+            .release(topic, partition, decisions, conn, identity);
+        Ok(())
+    }
+
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.outcomes.discard(py);
+        let events = PyList::empty(py);
+        for event in self.shared.take_events() {
+            events.append(event_tuple(py, event)?)?;
+        }
+        let callbacks = self.outcomes.take_callbacks();
+        if !callbacks.is_empty() {
+            events.append(("callbacks", callbacks))?;
+        }
+        Ok(events)
+    }
+
+    fn undelivered(&self) -> u64 {
+        self.shared.with(|flow| flow.acc.undelivered())
+    }
+
+    fn abort_all(&self, kind: &str, code: i16, message: &str) -> u64 {
+        self.shared.with(|flow| flow.abort_all(kind, code, message))
+    }
+
+    /// Lets the I/O thread forget the flow. Its connections stay the engine's.
+    fn detach(&self) {
+        if let Some((handle, id)) = &self.io {
+            handle.unregister_flow(*id);
+        }
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (counts, used) = self
+            .shared
+            .with(|flow| (flow.acc.counts, flow.acc.used_bytes()));
+        let statistics = PyDict::new(py);
+        statistics.set_item("accepted", counts.accepted)?;
+        statistics.set_item("delivered", counts.delivered)?;
+        statistics.set_item("failed", counts.failed)?;
+        statistics.set_item("unknown", counts.unknown)?;
+        statistics.set_item("batches", counts.batches)?;
+        statistics.set_item("requests", counts.requests)?;
+        statistics.set_item("retries", counts.retries)?;
+        statistics.set_item("buffered_bytes", used)?;
+        Ok(statistics)
+    }
+
+    /// Without an I/O thread: the next request's frame, for tests that are the broker themselves.
+    fn next_frame(&self, conn: u64, correlation_id: i32, now_us: u64) -> Option<(u64, Vec<u8>)> {
+        let request = self.shared.next_request(conn, correlation_id, now_us)?;
+        Some((request.token, request.segments.concat()))
+    }
+
+    /// Without an I/O thread: the answer to such a request, from behind the correlation id on.
+    fn answer(&self, conn: u64, token: u64, frame: Vec<u8>, now_us: u64) -> PyResult<()> {
+        self.shared
+            .on_response(conn, token, frame.into(), now_us)
+            .map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// Without an I/O thread: time passes. Returns when to look again.
+    fn tick(&self, now_us: u64) -> Option<u64> {
+        self.shared.on_tick(now_us)
+    }
+}
+
+fn decision(given: &Bound<'_, PyTuple>) -> PyResult<Decision> {
+    let kind: String = given.get_item(0)?.extract()?;
+    Ok(match kind.as_str() {
+        "retry" => Decision::Retry,
+        "split" => Decision::Split,
+        "written" => Decision::Written(given.get_item(1)?.extract()?),
+        "fail" => {
+            let (_, kind, code, message, outcome): (String, String, i16, String, String) =
+                given.extract()?;
+            Decision::Fail(Failure {
+                kind,
+                code,
+                message,
+                outcome: Outcome::from_name(&outcome),
+            })
+        }
+        "fail_records" => {
+            let (_, failed, code): (String, BTreeMap<u32, String>, i16) = given.extract()?;
+            Decision::FailRecords(failed, code)
+        }
+        other => {
+            return Err(PyValueError::new_err(format!(
+                "no such decision: {other:?}"
+            )));
+        }
+    })
+}
+
+fn event_tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTuple>> {
+    match event {
+        Event::Topic(name) => ("topic", &*name).into_pyobject(py),
+        Event::Wanted(topic, partition) => ("wanted", &*topic, partition).into_pyobject(py),
+        Event::Held {
+            topic,
+            partition,
+            cause,
+            batches,
+        } => {
+            let told = PyList::empty(py);
+            for batch in batches {
+                told.append(held_batch(py, batch)?)?;
+            }
+            ("held", &*topic, partition, cause, told).into_pyobject(py)
+        }
+        Event::Failed {
+            topic,
+            partition,
+            records,
+            failure,
+        } => (
+            "failed",
+            &*topic,
+            partition,
+            records,
+            failure.kind,
+            failure.code,
+            failure.message,
+            failure.outcome.name(),
+        )
+            .into_pyobject(py),
+        Event::Throttled(conn, ms) => ("throttled", conn, ms).into_pyobject(py),
+    }
+}
+
+fn held_batch<'py>(py: Python<'py>, batch: HeldBatch) -> PyResult<Bound<'py, PyDict>> {
+    let told = PyDict::new(py);
+    told.set_item("base_sequence", batch.base_sequence)?;
+    told.set_item("records", batch.records)?;
+    told.set_item("bytes", batch.bytes)?;
+    told.set_item("attempts", batch.attempts)?;
+    told.set_item("sent", batch.sent)?;
+    told.set_item("expired", batch.expired)?;
+    told.set_item("unanswered", batch.unanswered)?;
+    told.set_item("age", batch.age as f64 / 1e6)?;
+    let code = batch.answer.as_ref().map(|answer| answer.code);
+    let answer = batch.answer.unwrap_or_default();
+    told.set_item("code", code)?;
+    told.set_item("base_offset", answer.base_offset)?;
+    told.set_item("log_start_offset", answer.log_start_offset)?;
+    told.set_item("error_message", answer.error_message)?;
+    told.set_item("record_errors", answer.record_errors)?;
+    told.set_item("leader", answer.leader)?;
+    told.set_item("node", answer.node)?;
+    Ok(told)
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<ProduceFlow>()
+}

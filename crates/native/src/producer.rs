@@ -1,0 +1,383 @@
+//! `ProducerBase` and `AsyncProducerBase`: the hot methods that the public producers inherit.
+//!
+//! `send` and `send_nowait` are hand-made, so that no Python frame and no argument machinery stands in front of an append.
+//! Threads: any; each method holds the GIL except while it waits.
+
+use std::sync::{Arc, OnceLock};
+
+use ottla_core::accumulator::Refused;
+use pyo3::PyClass;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
+
+use crate::deliveries::Deliveries;
+use crate::delivery::{self, DeliveryObject};
+use crate::flush::{AwaitedPending, Pending};
+use crate::outcome_take::{AwaitedOutcomes, take_waiting};
+use crate::produce_flow::ProduceFlow;
+use crate::raw::{add_method, fast_method, guard};
+use crate::ready::ready;
+use crate::send_many::Many;
+use crate::send_wait::{AwaitedSend, Kept, Waiter, owned};
+use crate::sender::{Given, Prepared, Sender, given};
+use crate::wait::duration;
+use crate::waiting::Waiting;
+
+/// Where a producer keeps its sender: empty until its `__init__` has bound it.
+type Slot = OnceLock<Arc<Sender>>;
+
+#[pyclass(subclass, frozen, module = "ottla._native")]
+pub struct ProducerBase {
+    sender: Slot,
+}
+
+#[pyclass(subclass, frozen, module = "ottla._native")]
+pub struct AsyncProducerBase {
+    sender: Slot,
+}
+
+/// A class whose instances send.
+trait Base: PyClass<Frozen = True> + Sync {
+    fn slot(&self) -> &Slot;
+
+    fn sender(&self) -> PyResult<&Arc<Sender>> {
+        self.slot().get().ok_or_else(|| {
+            PyRuntimeError::new_err("the producer was not set up: its __init__ has not run")
+        })
+    }
+
+    fn bind(&self, flow: &ProduceFlow) {
+        self.slot().get_or_init(|| Arc::new(Sender::new(flow)));
+    }
+}
+
+impl Base for ProducerBase {
+    fn slot(&self) -> &Slot {
+        &self.sender
+    }
+}
+
+impl Base for AsyncProducerBase {
+    fn slot(&self) -> &Slot {
+        &self.sender
+    }
+}
+
+// ---- the hot methods --------------------------------------------------------------------------------------------------
+
+/// The arguments as Python hands them to a METH_FASTCALL | METH_KEYWORDS method.
+type Call = (
+    *const *mut ffi::PyObject,
+    ffi::Py_ssize_t,
+    *mut ffi::PyObject,
+);
+
+/// What every send begins with: the arguments read, and a delivery without a place.
+struct Begun<'a> {
+    sender: &'a Arc<Sender>,
+    given: Given,
+    prepared: Prepared,
+    delivery: *mut DeliveryObject,
+}
+
+/// # Safety
+/// As Python calls; `slf` is an instance of T.
+#[inline]
+unsafe fn begin<'a, T: Base>(
+    py: Python<'a>,
+    function: &str,
+    slf: *mut ffi::PyObject,
+    (args, count, keywords): Call,
+) -> PyResult<Begun<'a>> {
+    // SAFETY: by contract; the object and the arguments outlive the call.
+    unsafe {
+        let base: &'a T = Borrowed::from_ptr(py, slf).cast_unchecked::<T>().get();
+        let sender = base.sender()?;
+        sender.check(py)?;
+        let given = given(py, function, args, count, keywords)?;
+        let prepared = sender.prepare(py, &given)?;
+        let delivery = sender.delivery(py, &given, &prepared)?;
+        Ok(Begun {
+            sender,
+            given,
+            prepared,
+            delivery,
+        })
+    }
+}
+
+impl Begun<'_> {
+    /// Appends if there is room; the delivery has its place then.
+    #[inline]
+    fn append(&self) -> Result<(), Refused> {
+        let (completion, index) = self
+            .sender
+            .append(&self.prepared, None, Some(self.delivery))?;
+        // SAFETY: made by `new_delivery`, and it has no place yet.
+        unsafe { delivery::place(self.delivery, completion, index) };
+        Ok(())
+    }
+
+    /// Nothing was accepted: the delivery goes.
+    #[cold]
+    fn refuse(&self, py: Python<'_>, refused: &Refused) -> PyErr {
+        drop(owned(py, self.delivery));
+        self.sender.refusal(py, refused)
+    }
+}
+
+unsafe extern "C" fn send_nowait<T: Base>(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: as Python calls a method of T.
+        let begun = unsafe { begin::<T>(py, "send_nowait", slf, (args, count, keywords))? };
+        match begun.append() {
+            Ok(()) => Ok(begun.delivery.cast()),
+            Err(refused) => Err(begun.refuse(py, &refused)),
+        }
+    })
+}
+
+unsafe extern "C" fn send(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: as Python calls a method of ProducerBase.
+        let begun = unsafe { begin::<ProducerBase>(py, "send", slf, (args, count, keywords))? };
+        match begun.append() {
+            Ok(()) => Ok(begun.delivery.cast()),
+            Err(Refused::Full) => send_in_line(py, &begun),
+            Err(refused) => Err(begun.refuse(py, &refused)),
+        }
+    })
+}
+
+#[cold]
+fn send_in_line(py: Python<'_>, begun: &Begun<'_>) -> PyResult<*mut ffi::PyObject> {
+    let accepted = begun
+        .sender
+        .append_waiting(py, &begun.prepared, Some(begun.delivery));
+    match accepted {
+        Ok((completion, index)) => {
+            // SAFETY: made by `new_delivery`, and it has no place yet.
+            unsafe { delivery::place(begun.delivery, completion, index) };
+            Ok(begun.delivery.cast())
+        }
+        Err(error) => {
+            drop(owned(py, begun.delivery));
+            Err(error)
+        }
+    }
+}
+
+unsafe extern "C" fn send_async(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: as Python calls a method of AsyncProducerBase.
+        let begun =
+            unsafe { begin::<AsyncProducerBase>(py, "send", slf, (args, count, keywords))? };
+        match begun.append() {
+            // SAFETY: the delivery is an owned reference that is given away.
+            Ok(()) => unsafe { ready(py, begun.delivery.cast()) },
+            Err(Refused::Full) => {
+                // SAFETY: the objects of the call; a message was prepared, so there is a topic.
+                let kept = unsafe { Kept::new(py, &begun.given, &begun.prepared) };
+                let waiter = Waiter::join(begun.sender, kept, begun.prepared.size());
+                let delivery = owned(py, begun.delivery);
+                let awaited = AwaitedSend::new(begun.sender.clone(), waiter, delivery);
+                let waiting = Waiting::new(Box::new(awaited), Some(begun.sender.max_block));
+                Ok(Py::new(py, waiting)?.into_ptr())
+            }
+            Err(refused) => Err(begun.refuse(py, &refused)),
+        }
+    })
+}
+
+// ---- the others -------------------------------------------------------------------------------------------------------
+
+#[pymethods]
+impl ProducerBase {
+    #[new]
+    #[pyo3(signature = (*_args, **_config))]
+    fn new(_args: &Bound<'_, PyAny>, _config: Option<&Bound<'_, PyAny>>) -> Self {
+        Self {
+            sender: OnceLock::new(),
+        }
+    }
+
+    fn _bind(&self, flow: &ProduceFlow) {
+        self.bind(flow);
+    }
+
+    #[pyo3(signature = (topic, values, keys=None))]
+    fn send_many(
+        &self,
+        py: Python<'_>,
+        topic: Bound<'_, PyAny>,
+        values: &Bound<'_, PyAny>,
+        keys: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Deliveries> {
+        let sender = self.sender()?;
+        sender.check(py)?;
+        Many::new(sender.clone(), topic, values, keys)?.send_all(py)
+    }
+
+    #[pyo3(signature = (timeout))]
+    fn _flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let sender = self.sender()?;
+        sender.check(py)?;
+        Pending::flush(&sender.shared).wait(py, duration(timeout)?)
+    }
+
+    fn _stop_accepting(&self) -> PyResult<()> {
+        self.sender()?.shared.with(|flow| flow.acc.stop_accepting());
+        Ok(())
+    }
+
+    fn _end_outcomes(&self) -> PyResult<()> {
+        self.sender()?.outcomes.end();
+        Ok(())
+    }
+
+    #[pyo3(signature = (failed, limit, timeout))]
+    fn _take_outcomes(
+        &self,
+        py: Python<'_>,
+        failed: Option<bool>,
+        limit: usize,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<Vec<Py<PyAny>>>> {
+        let sender = self.sender()?;
+        sender.check(py)?;
+        take_waiting(py, sender, failed, limit, duration(timeout)?)
+    }
+
+    fn _counts(&self) -> PyResult<(u64, u64, u64)> {
+        Ok(counts(self.sender()?))
+    }
+}
+
+#[pymethods]
+impl AsyncProducerBase {
+    #[new]
+    #[pyo3(signature = (*_args, **_config))]
+    fn new(_args: &Bound<'_, PyAny>, _config: Option<&Bound<'_, PyAny>>) -> Self {
+        Self {
+            sender: OnceLock::new(),
+        }
+    }
+
+    fn _bind(&self, flow: &ProduceFlow) {
+        self.bind(flow);
+    }
+
+    #[pyo3(signature = (topic, values, keys=None))]
+    fn send_many(
+        &self,
+        py: Python<'_>,
+        topic: Bound<'_, PyAny>,
+        values: &Bound<'_, PyAny>,
+        keys: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Waiting> {
+        let sender = self.sender()?;
+        sender.check(py)?;
+        let many = Many::new(sender.clone(), topic, values, keys)?;
+        Ok(Waiting::new(Box::new(many), None))
+    }
+
+    #[pyo3(signature = (timeout))]
+    fn _flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Waiting> {
+        let sender = self.sender()?;
+        sender.check(py)?;
+        let awaited = AwaitedPending {
+            pending: Pending::flush(&sender.shared),
+            result: Box::new(|py| to_object(py, true)),
+            late: Box::new(|py| to_object(py, false)),
+        };
+        Ok(Waiting::new(Box::new(awaited), duration(timeout)?))
+    }
+
+    fn _stop_accepting(&self) -> PyResult<()> {
+        self.sender()?.shared.with(|flow| flow.acc.stop_accepting());
+        Ok(())
+    }
+
+    fn _end_outcomes(&self) -> PyResult<()> {
+        self.sender()?.outcomes.end();
+        Ok(())
+    }
+
+    #[pyo3(signature = (failed, limit, timeout))]
+    fn _take_outcomes(
+        &self,
+        py: Python<'_>,
+        failed: Option<bool>,
+        limit: usize,
+        timeout: Option<f64>,
+    ) -> PyResult<Waiting> {
+        let sender = self.sender()?;
+        sender.check(py)?;
+        let awaited = AwaitedOutcomes::new(sender.clone(), failed, limit);
+        Ok(Waiting::new(Box::new(awaited), duration(timeout)?))
+    }
+
+    fn _counts(&self) -> PyResult<(u64, u64, u64)> {
+        Ok(counts(self.sender()?))
+    }
+}
+
+fn counts(sender: &Sender) -> (u64, u64, u64) {
+    let counts = sender.shared.with(|flow| flow.acc.counts);
+    (counts.delivered, counts.failed, counts.unknown)
+}
+
+fn to_object(py: Python<'_>, value: bool) -> PyResult<Py<PyAny>> {
+    Ok(value.into_pyobject(py)?.to_owned().into_any().unbind())
+}
+
+static mut SYNC_METHODS: [ffi::PyMethodDef; 2] = [
+    fast_method(c"send", send),
+    fast_method(c"send_nowait", send_nowait::<ProducerBase>),
+];
+
+static mut ASYNC_METHODS: [ffi::PyMethodDef; 2] = [
+    fast_method(c"send", send_async),
+    fast_method(c"send_nowait", send_nowait::<AsyncProducerBase>),
+];
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<ProducerBase>()?;
+    module.add_class::<AsyncProducerBase>()?;
+    let py = module.py();
+    let pairs = [
+        (
+            py.get_type::<ProducerBase>(),
+            (&raw mut SYNC_METHODS).cast(),
+        ),
+        (
+            py.get_type::<AsyncProducerBase>(),
+            (&raw mut ASYNC_METHODS).cast(),
+        ),
+    ];
+    for (class, methods) in pairs {
+        for index in 0..2 {
+            let methods: *mut ffi::PyMethodDef = methods;
+            // SAFETY: two static definitions each, of functions that take instances of their class.
+            unsafe { add_method(&class, methods.add(index))? };
+        }
+    }
+    Ok(())
+}

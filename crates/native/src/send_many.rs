@@ -1,0 +1,215 @@
+//! `send_many`: every value of an iterable is one message; one object has all outcomes.
+//!
+//! Where it ends early (a wrong type, no room, a raising iterable) the exception's `accepted` has the outcomes of what was
+//! accepted before. Stations: message → partition → accumulator. Threads: the caller's.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ottla_core::accumulator::Refused;
+use ottla_core::completion::Place;
+use ottla_core::flow::Wake;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyIterator;
+
+use crate::deliveries::{Collected, Deliveries};
+use crate::delivery;
+use crate::send_wait::{Kept, Waiter, owned};
+use crate::sender::{Given, Sender, deadline, now_ms};
+use crate::waiting::Awaited;
+
+pub struct Many {
+    sender: Arc<Sender>,
+    topic: Py<PyAny>,
+    values: Py<PyIterator>,
+    keys: Option<Py<PyIterator>>,
+    collected: Collected,
+    timestamp_ms: i64,
+    /// The message that waits for room, with its delivery where outcomes are kept.
+    in_line: Option<(Waiter, Option<Py<PyAny>>)>,
+    /// When the message in line has waited too long.
+    until: Option<Instant>,
+}
+
+/// One message's own objects.
+struct Next<'py> {
+    value: Bound<'py, PyAny>,
+    key: Option<Bound<'py, PyAny>>,
+}
+
+impl Many {
+    pub fn new(
+        sender: Arc<Sender>,
+        topic: Bound<'_, PyAny>,
+        values: &Bound<'_, PyAny>,
+        keys: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            sender,
+            topic: topic.unbind(),
+            values: values.try_iter()?.unbind(),
+            keys: keys
+                .map(|keys| Ok::<_, PyErr>(keys.try_iter()?.unbind()))
+                .transpose()?,
+            collected: Collected::default(),
+            timestamp_ms: now_ms(),
+            in_line: None,
+            until: None,
+        })
+    }
+
+    /// All of them, waiting for room at most `max_block` for each.
+    pub fn send_all(mut self, py: Python<'_>) -> PyResult<Deliveries> {
+        loop {
+            let next = match self.next(py) {
+                Ok(Some(next)) => next,
+                Ok(None) => return Ok(self.collected.finish(self.timestamp_ms)),
+                Err(error) => return Err(self.ended_early(py, error)),
+            };
+            if let Err(error) = self.send_one(py, &next) {
+                return Err(self.ended_early(py, error));
+            }
+        }
+    }
+
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Next<'py>>> {
+        let value = self.values.bind(py).clone().next().transpose()?;
+        let key = match &self.keys {
+            Some(keys) => keys.bind(py).clone().next().transpose()?,
+            None => None,
+        };
+        match (value, key) {
+            (None, Some(_)) => Err(PyValueError::new_err("there are more keys than values")),
+            (Some(_), None) if self.keys.is_some() => {
+                Err(PyValueError::new_err("there are more values than keys"))
+            }
+            (None, None) => Ok(None),
+            (Some(value), key) => Ok(Some(Next { value, key })),
+        }
+    }
+
+    fn given(&self, next: &Next<'_>) -> Given {
+        let null = std::ptr::null_mut();
+        Given {
+            topic: self.topic.as_ptr(),
+            value: next.value.as_ptr(),
+            key: next.key.as_ref().map_or(null, Bound::as_ptr),
+            headers: null,
+            partition: null,
+            timestamp_ms: null,
+            metadata: null,
+        }
+    }
+
+    fn send_one(&mut self, py: Python<'_>, next: &Next<'_>) -> PyResult<()> {
+        let given = self.given(next);
+        // SAFETY: the objects outlive the call.
+        let prepared = unsafe { self.sender.prepare(py, &given)? };
+        let delivery = self.delivery(py, &given, &prepared)?;
+        let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
+        let place = self.sender.append_waiting(py, &prepared, pointer)?;
+        self.accepted(place, delivery);
+        Ok(())
+    }
+
+    /// A delivery only where somebody reads outcomes one by one.
+    fn delivery(
+        &self,
+        py: Python<'_>,
+        given: &Given,
+        prepared: &crate::sender::Prepared,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        if !self.sender.outcomes.keeps() {
+            return Ok(None);
+        }
+        // SAFETY: the objects of `given` are valid.
+        let made = unsafe { self.sender.delivery(py, given, prepared)? };
+        Ok(Some(owned(py, made)))
+    }
+
+    fn accepted(&mut self, place: Place, delivery: Option<Py<PyAny>>) {
+        if let Some(made) = delivery {
+            // SAFETY: made by `new_delivery`, and it has no place yet.
+            unsafe { delivery::place(made.as_ptr().cast(), place.0.clone(), place.1) };
+        }
+        self.collected.add(place);
+    }
+
+    /// The exception knows what was accepted before it.
+    fn ended_early(&mut self, py: Python<'_>, error: PyErr) -> PyErr {
+        let accepted = self.collected.finish(self.timestamp_ms);
+        let told = Py::new(py, accepted)
+            .and_then(|accepted| error.value(py).setattr("accepted", accepted));
+        told.err().unwrap_or(error)
+    }
+
+    /// Sends until one finds no room; true where all are accepted.
+    fn advance(&mut self, py: Python<'_>) -> PyResult<bool> {
+        loop {
+            if let Some((mut waiter, delivery)) = self.in_line.take() {
+                let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
+                match waiter.try_append(py, &self.sender, pointer)? {
+                    Some(place) => self.accepted(place, delivery),
+                    None => {
+                        self.in_line = Some((waiter, delivery));
+                        return Ok(false);
+                    }
+                }
+            }
+            let Some(next) = self.next(py)? else {
+                return Ok(true);
+            };
+            self.offer(py, &next)?;
+        }
+    }
+
+    /// Appends, or puts the message in line.
+    fn offer(&mut self, py: Python<'_>, next: &Next<'_>) -> PyResult<()> {
+        let given = self.given(next);
+        // SAFETY: the objects outlive the call.
+        let prepared = unsafe { self.sender.prepare(py, &given)? };
+        let delivery = self.delivery(py, &given, &prepared)?;
+        let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
+        match self.sender.append(&prepared, None, pointer) {
+            Ok(place) => self.accepted(place, delivery),
+            Err(Refused::Full) => {
+                // SAFETY: as above; the topic is there.
+                let kept = unsafe { Kept::new(py, &given, &prepared) };
+                let waiter = Waiter::join(&self.sender, kept, prepared.size());
+                self.in_line = Some((waiter, delivery));
+                self.until = Some(deadline(self.sender.max_block));
+            }
+            Err(refused) => return Err(self.sender.refusal(py, &refused)),
+        }
+        Ok(())
+    }
+}
+
+impl Awaited for Many {
+    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        match self.advance(py) {
+            Ok(false) => Ok(None),
+            Ok(true) => {
+                let deliveries = self.collected.finish(self.timestamp_ms);
+                Ok(Some(Py::new(py, deliveries)?.into_any()))
+            }
+            Err(error) => Err(self.ended_early(py, error)),
+        }
+    }
+
+    fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
+        if let Some((waiter, _)) = &self.in_line {
+            waiter.sleep(wake, token);
+        }
+    }
+
+    fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let error = self.sender.refusal(py, &Refused::Full);
+        Err(self.ended_early(py, error))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.until
+    }
+}

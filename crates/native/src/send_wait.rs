@@ -1,0 +1,166 @@
+//! Sends of an event loop that found no room: they stand in line and are accepted when it is their turn.
+//!
+//! The place in line is taken when `send` is called, so that messages are accepted in call order; a cancelled send gives it
+//! up and was never accepted. Station: accumulator. Owner: the event loop in which it is awaited.
+
+use std::sync::Arc;
+
+use ottla_core::accumulator::Refused;
+use ottla_core::completion::Place;
+use ottla_core::flow::Wake;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::bell::Nobody;
+use crate::delivery::{self, DeliveryObject};
+use crate::sender::{Given, Line, Prepared, Sender};
+use crate::waiting::Awaited;
+
+/// The objects of one send, kept beyond the call.
+pub struct Kept {
+    topic: Py<PyAny>,
+    value: Option<Py<PyAny>>,
+    key: Option<Py<PyAny>>,
+    headers: Option<Py<PyAny>>,
+    partition: Option<i32>,
+    timestamp_ms: i64,
+}
+
+impl Kept {
+    /// # Safety
+    /// The GIL is held; the objects are valid or null, the topic is not null.
+    pub unsafe fn new(py: Python<'_>, given: &Given, prepared: &Prepared) -> Self {
+        // SAFETY: by contract.
+        let keep =
+            |object| unsafe { Bound::from_borrowed_ptr_or_opt(py, object) }.map(Bound::unbind);
+        Self {
+            // SAFETY: by contract.
+            topic: unsafe { Bound::from_borrowed_ptr(py, given.topic).unbind() },
+            value: keep(given.value),
+            key: keep(given.key),
+            headers: keep(given.headers),
+            partition: prepared.partition,
+            timestamp_ms: prepared.timestamp_ms,
+        }
+    }
+
+    fn append(
+        &self,
+        py: Python<'_>,
+        sender: &Sender,
+        line: &Line,
+        delivery: Option<*mut DeliveryObject>,
+    ) -> PyResult<Result<Place, Refused>> {
+        let pointer =
+            |object: &Option<Py<PyAny>>| object.as_ref().map_or(std::ptr::null_mut(), Py::as_ptr);
+        let null = std::ptr::null_mut();
+        let given = Given {
+            topic: self.topic.as_ptr(),
+            value: pointer(&self.value),
+            key: pointer(&self.key),
+            headers: pointer(&self.headers),
+            partition: null,
+            timestamp_ms: null,
+            metadata: null,
+        };
+        // SAFETY: the objects are kept by `self`.
+        let mut prepared = unsafe { sender.prepare(py, &given)? };
+        prepared.partition = self.partition;
+        prepared.timestamp_ms = self.timestamp_ms;
+        Ok(sender.append(&prepared, Some(line.ticket), delivery))
+    }
+}
+
+/// One message in line.
+pub struct Waiter {
+    kept: Kept,
+    line: Option<Line>,
+}
+
+impl Waiter {
+    pub fn join(sender: &Sender, kept: Kept, bytes: usize) -> Self {
+        // Nobody sleeps yet: whoever awaits it looks first.
+        let line = Line::join(&sender.shared, bytes, Arc::new(Nobody), 0);
+        Self {
+            kept,
+            line: Some(line),
+        }
+    }
+
+    /// Appends if it is its turn and there is room.
+    pub fn try_append(
+        &mut self,
+        py: Python<'_>,
+        sender: &Sender,
+        delivery: Option<*mut DeliveryObject>,
+    ) -> PyResult<Option<Place>> {
+        sender.check(py)?;
+        let Some(line) = self.line.take_if(|line| line.has_turn()) else {
+            return Ok(None);
+        };
+        match self.kept.append(py, sender, &line, delivery)? {
+            Ok(place) => Ok(Some(place)),
+            Err(Refused::Full) => {
+                self.line = Some(line);
+                Ok(None)
+            }
+            Err(refused) => Err(sender.refusal(py, &refused)),
+        }
+    }
+
+    pub fn sleep(&self, wake: Arc<dyn Wake>, token: u64) {
+        if let Some(line) = &self.line {
+            line.wait_again(wake, token);
+        }
+    }
+}
+
+/// An asynchronous `send` that waits.
+pub struct AwaitedSend {
+    sender: Arc<Sender>,
+    waiter: Waiter,
+    /// Made when the message came, without a place.
+    delivery: Option<Py<PyAny>>,
+}
+
+impl AwaitedSend {
+    pub fn new(sender: Arc<Sender>, waiter: Waiter, delivery: Py<PyAny>) -> Self {
+        Self {
+            sender,
+            waiter,
+            delivery: Some(delivery),
+        }
+    }
+}
+
+impl Awaited for AwaitedSend {
+    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let made = self
+            .delivery
+            .as_ref()
+            .map(|made| made.as_ptr().cast::<DeliveryObject>());
+        let Some((completion, index)) = self.waiter.try_append(py, &self.sender, made)? else {
+            return Ok(None);
+        };
+        let delivery = self.delivery.take();
+        if let Some(made) = &delivery {
+            // SAFETY: made by `new_delivery`, and it has no place yet.
+            unsafe { delivery::place(made.as_ptr().cast(), completion, index) };
+        }
+        Ok(delivery)
+    }
+
+    fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
+        self.waiter.sleep(wake, token);
+    }
+
+    fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Err(self.sender.refusal(py, &Refused::Full))
+    }
+}
+
+/// Owned pointer to a Python object of ours.
+pub fn owned(py: Python<'_>, delivery: *mut DeliveryObject) -> Py<PyAny> {
+    // SAFETY: an owned reference that the caller gives away.
+    unsafe { Bound::from_owned_ptr(py, delivery.cast::<ffi::PyObject>()).unbind() }
+}

@@ -1,0 +1,416 @@
+//! What both producers' `send` do: read the arguments, choose the topic, append, and wait in line where there is no room.
+//!
+//! Stations: message → partition → accumulator. Threads: any; the GIL is held except while waiting.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ottla_core::accumulator::{Message, Refused};
+use ottla_core::completion::Completion;
+use ottla_core::flow::Wake;
+use ottla_core::produce_shared::ProduceShared;
+use ottla_core::record::encode::{HeaderRef, record_size_upper_bound};
+use ottla_io::clock;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::delivery::{self, DeliveryObject, Parts};
+use crate::errors;
+use crate::field::{Field, Headers, null_for_none, optional_int};
+use crate::fork;
+use crate::outcomes::Outcomes;
+use crate::produce_flow::ProduceFlow;
+use crate::raw::Arguments;
+use crate::wait::park;
+
+/// Topics whose index is found again by the identity of the name's object: programs send with the same few literals.
+const CACHED: usize = 8;
+
+pub struct Sender {
+    pub shared: Arc<ProduceShared>,
+    pub outcomes: Arc<Outcomes>,
+    pub max_block: Duration,
+    generation: u32,
+    /// Names (each a reference of ours) and their indices. Touched with the GIL only, which makes the pair one.
+    names: [AtomicPtr<ffi::PyObject>; CACHED],
+    indices: [AtomicUsize; CACHED],
+}
+
+/// The arguments of a send, sorted; null where absent.
+pub struct Given {
+    pub topic: *mut ffi::PyObject,
+    pub value: *mut ffi::PyObject,
+    pub key: *mut ffi::PyObject,
+    pub headers: *mut ffi::PyObject,
+    pub partition: *mut ffi::PyObject,
+    pub timestamp_ms: *mut ffi::PyObject,
+    pub metadata: *mut ffi::PyObject,
+}
+
+/// A message as it is appended; borrows from the objects of the call.
+pub struct Prepared {
+    pub topic: usize,
+    pub partition: Option<i32>,
+    pub timestamp_ms: i64,
+    pub value: Field,
+    pub key: Field,
+    pub headers: Headers,
+}
+
+impl Prepared {
+    /// What it takes of the budget at most.
+    pub fn size(&self) -> usize {
+        record_size_upper_bound(self.key.bytes(), self.value.bytes(), &self.headers.refs())
+    }
+}
+
+/// A place in line for room. Dropping it gives the place up.
+pub struct Line {
+    shared: Arc<ProduceShared>,
+    pub ticket: u64,
+    /// What is to be appended needs this much.
+    pub bytes: usize,
+}
+
+impl Line {
+    pub fn join(
+        shared: &Arc<ProduceShared>,
+        bytes: usize,
+        wake: Arc<dyn Wake>,
+        token: u64,
+    ) -> Self {
+        let ticket = shared.with(|flow| flow.acc.wait_for_room(wake, token));
+        Self {
+            shared: shared.clone(),
+            ticket,
+            bytes,
+        }
+    }
+
+    pub fn has_turn(&self) -> bool {
+        self.shared
+            .with(|flow| flow.acc.has_turn(self.ticket, self.bytes))
+    }
+
+    /// Another sleeper in the same place.
+    pub fn wait_again(&self, wake: Arc<dyn Wake>, token: u64) {
+        self.shared
+            .with(|flow| flow.acc.wait_again(self.ticket, wake, token));
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.shared.with(|flow| flow.acc.leave_line(self.ticket));
+    }
+}
+
+impl Sender {
+    pub fn new(flow: &ProduceFlow) -> Self {
+        Self {
+            shared: flow.shared.clone(),
+            outcomes: flow.outcomes.clone(),
+            // What the clock cannot hold is no limit.
+            max_block: Duration::try_from_secs_f64(flow.max_block.max(0.0))
+                .unwrap_or(Duration::MAX),
+            generation: flow.generation,
+            names: Default::default(),
+            indices: Default::default(),
+        }
+    }
+
+    pub fn check(&self, py: Python<'_>) -> PyResult<()> {
+        fork::check(py, self.generation)
+    }
+
+    // ---- arguments -------------------------------------------------------------------------------------------------
+
+    #[inline]
+    fn topic(&self, py: Python<'_>, name: *mut ffi::PyObject) -> PyResult<usize> {
+        let slot = (name as usize >> 5) % CACHED;
+        if !name.is_null() && self.names[slot].load(Ordering::Relaxed) == name {
+            return Ok(self.indices[slot].load(Ordering::Relaxed));
+        }
+        self.look_up(py, name, slot)
+    }
+
+    #[cold]
+    fn look_up(&self, py: Python<'_>, name: *mut ffi::PyObject, slot: usize) -> PyResult<usize> {
+        // SAFETY: a borrowed argument or null.
+        let Some(topic) = (unsafe { Bound::from_borrowed_ptr_or_opt(py, name) }) else {
+            return Err(PyTypeError::new_err("send() needs a topic"));
+        };
+        let Ok(text) = topic.cast::<pyo3::types::PyString>() else {
+            let kind = topic.get_type().name()?.to_string();
+            return Err(PyTypeError::new_err(format!(
+                "topic must be str, not {kind}"
+            )));
+        };
+        let text = text.to_cow()?;
+        if text.is_empty() {
+            return Err(PyValueError::new_err("topic is an empty string"));
+        }
+        let index = self.shared.with(|flow| flow.acc.topic(&text));
+        // Only the exact type: a subclass may hold references that make a cycle through here.
+        // SAFETY: a living object.
+        if unsafe { ffi::PyUnicode_CheckExact(name) } != 0 {
+            self.indices[slot].store(index, Ordering::Relaxed);
+            let old = self.names[slot].swap(topic.unbind().into_ptr(), Ordering::Relaxed);
+            // SAFETY: a reference of ours, or null.
+            drop(unsafe { Bound::from_owned_ptr_or_opt(py, old) });
+        }
+        Ok(index)
+    }
+
+    /// # Safety
+    /// The GIL is held; the objects are valid or null and outlive the result.
+    #[inline]
+    pub unsafe fn prepare(&self, py: Python<'_>, given: &Given) -> PyResult<Prepared> {
+        // SAFETY: by contract.
+        unsafe {
+            let headers = match null_for_none(given.headers) {
+                headers if headers.is_null() => Headers::none(),
+                headers => Headers::of(&Bound::from_borrowed_ptr(py, headers))?,
+            };
+            let partition: Option<i32> = optional_int(py, given.partition)?;
+            if let Some(partition @ ..0) = partition {
+                return Err(PyValueError::new_err(format!(
+                    "partition must be 0 or more, not {partition}"
+                )));
+            }
+            let timestamp_ms = match optional_int::<i64>(py, given.timestamp_ms)? {
+                None => now_ms(),
+                Some(given @ 0..) => given,
+                Some(given) => {
+                    return Err(PyValueError::new_err(format!(
+                        "timestamp_ms must be 0 or more, not {given}"
+                    )));
+                }
+            };
+            Ok(Prepared {
+                topic: self.topic(py, given.topic)?,
+                partition,
+                timestamp_ms,
+                value: Field::of(py, given.value, "value")?,
+                key: Field::of(py, given.key, "key")?,
+                headers,
+            })
+        }
+    }
+
+    /// A delivery for the message, which refers to the caller's own objects.
+    ///
+    /// # Safety
+    /// As `prepare`.
+    #[inline]
+    pub unsafe fn delivery(
+        &self,
+        py: Python<'_>,
+        given: &Given,
+        prepared: &Prepared,
+    ) -> PyResult<*mut DeliveryObject> {
+        let parts = Parts {
+            timestamp_ms: prepared.timestamp_ms,
+            key: null_for_none(given.key),
+            value: null_for_none(given.value),
+            headers: null_for_none(given.headers),
+            metadata: null_for_none(given.metadata),
+        };
+        // SAFETY: by contract.
+        unsafe { delivery::new_delivery(py, &parts) }
+    }
+
+    // ---- appending -------------------------------------------------------------------------------------------------
+
+    /// Appends, or says why not. With a delivery, that gets its place, and is kept for readers of outcomes.
+    #[inline]
+    pub fn append(
+        &self,
+        prepared: &Prepared,
+        ticket: Option<u64>,
+        delivery: Option<*mut DeliveryObject>,
+    ) -> Result<(Arc<Completion>, u32), Refused> {
+        let kept = delivery.filter(|_| self.outcomes.keeps());
+        let headers: Vec<HeaderRef<'_>> = prepared.headers.refs();
+        let message = Message {
+            partition: prepared.partition,
+            timestamp_ms: prepared.timestamp_ms,
+            key: prepared.key.bytes(),
+            value: prepared.value.bytes(),
+            headers: &headers,
+        };
+        self.shared.append(
+            prepared.topic,
+            &message,
+            ticket,
+            clock::now,
+            |completion, _| {
+                if let Some(delivery) = kept {
+                    // SAFETY: a living object; the reference is the completion's from here.
+                    unsafe { ffi::Py_INCREF(delivery.cast()) };
+                    completion.attach(delivery as usize);
+                }
+            },
+        )
+    }
+
+    /// Waits in line until there is room, without the GIL; false where the time ran out. Signals end the wait.
+    pub fn wait_for_room(
+        &self,
+        py: Python<'_>,
+        line: &Cell<Option<Line>>,
+        bytes: usize,
+        until: Instant,
+    ) -> PyResult<bool> {
+        let left = until.saturating_duration_since(Instant::now());
+        let has_turn = || {
+            let place = line.take();
+            let turn = place.as_ref().is_some_and(Line::has_turn);
+            line.set(place);
+            turn
+        };
+        park(py, Some(left), has_turn, |wake, token| {
+            let place = line
+                .take()
+                .inspect(|place| place.wait_again(wake.clone(), token));
+            let place = place.unwrap_or_else(|| Line::join(&self.shared, bytes, wake, token));
+            line.set(Some(place));
+        })
+    }
+
+    /// `send` of the synchronous producer: append, and wait for room at most `max_block`.
+    pub fn append_waiting(
+        &self,
+        py: Python<'_>,
+        prepared: &Prepared,
+        delivery: Option<*mut DeliveryObject>,
+    ) -> PyResult<(Arc<Completion>, u32)> {
+        match self.append(prepared, None, delivery) {
+            Err(Refused::Full) => {}
+            Err(refused) => return Err(self.refusal(py, &refused)),
+            Ok(place) => return Ok(place),
+        }
+        let until = deadline(self.max_block);
+        let line = Cell::new(None);
+        loop {
+            if !self.wait_for_room(py, &line, prepared.size(), until)? {
+                return Err(self.refusal(py, &Refused::Full));
+            }
+            self.check(py)?;
+            let place = line.take();
+            let ticket = place.as_ref().map(|line| line.ticket);
+            match self.append(prepared, ticket, delivery) {
+                Err(Refused::Full) => line.set(place),
+                Err(refused) => return Err(self.refusal(py, &refused)),
+                Ok(accepted) => return Ok(accepted),
+            }
+        }
+    }
+
+    /// The exception for a message that was not accepted.
+    #[cold]
+    pub fn refusal(&self, py: Python<'_>, refused: &Refused) -> PyErr {
+        let (kind, code, message) = match refused {
+            Refused::Full => {
+                let cap = self.shared.settings.buffer_bytes;
+                let waiting = self.shared.with(|flow| flow.acc.undelivered());
+                let message = format!(
+                    "buffer_memory ({cap} bytes) is full: {waiting} messages are on their way and their outcomes have \
+                     not come"
+                );
+                ("buffer_full", 0, message)
+            }
+            Refused::TooLarge { bytes, cap } => {
+                let message = format!(
+                    "the message takes {bytes} bytes, and max_request_size and buffer_memory leave room for {cap}"
+                );
+                ("message_too_large", 0, message)
+            }
+            Refused::NoSuchPartition { partitions } => (
+                "topic",
+                3,
+                format!("no such partition: the topic has {partitions}"),
+            ),
+            Refused::Closed => ("closed", 0, "the producer is closed".to_owned()),
+        };
+        errors::raise(py, kind, code, &message, None, None, Some("not_written"))
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        // Outcomes that nobody will read refer to their batch, and the batch to them.
+        Python::attach(|py| {
+            self.outcomes.abandon(py);
+            for name in &self.names {
+                let name = name.swap(std::ptr::null_mut(), Ordering::Relaxed);
+                // SAFETY: a reference of ours, or null.
+                drop(unsafe { Bound::from_owned_ptr_or_opt(py, name) });
+            }
+        });
+    }
+}
+
+/// Milliseconds since the epoch.
+pub fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_millis() as i64)
+}
+
+/// When a wait of this length ends; what the clock cannot hold ends in a year, which is no limit either.
+pub fn deadline(wait: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(wait)
+        .unwrap_or_else(|| now + Duration::from_secs(365 * 24 * 3600))
+}
+
+/// Sorts the arguments of `send`.
+///
+/// # Safety
+/// As Python calls a METH_FASTCALL | METH_KEYWORDS function.
+#[inline]
+pub unsafe fn given(
+    py: Python<'_>,
+    function: &str,
+    positional: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> PyResult<Given> {
+    let arguments = Arguments {
+        positional,
+        count: count as usize,
+        keywords,
+    };
+    let names = [
+        pyo3::intern!(py, "topic").as_ptr(),
+        pyo3::intern!(py, "value").as_ptr(),
+        pyo3::intern!(py, "key").as_ptr(),
+        pyo3::intern!(py, "headers").as_ptr(),
+        pyo3::intern!(py, "partition").as_ptr(),
+        pyo3::intern!(py, "timestamp_ms").as_ptr(),
+        pyo3::intern!(py, "metadata").as_ptr(),
+    ];
+    // SAFETY: by contract.
+    let [
+        topic,
+        value,
+        key,
+        headers,
+        partition,
+        timestamp_ms,
+        metadata,
+    ] = unsafe { arguments.sort(function, &names)? };
+    Ok(Given {
+        topic,
+        value,
+        key,
+        headers,
+        partition,
+        timestamp_ms,
+        metadata,
+    })
+}

@@ -1,0 +1,174 @@
+//! An awaitable over something native: looks, sleeps on a future of the running loop, and looks again.
+//!
+//! What is ready at the first look costs no future. It has the methods of a coroutine, so that `asyncio.create_task` takes
+//! it. Owner: the event loop in which it is awaited.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_core::flow::Wake;
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::prelude::*;
+
+use crate::wait::{LoopBridge, bridge_for_running_loop, running_loop};
+
+/// What is waited for.
+pub trait Awaited: Send + Sync {
+    /// The result, or None where it is not there yet. Runs with the GIL and must not wait.
+    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>>;
+    /// Asks to be woken when a look may give more. A wake too many does no harm.
+    fn register(&mut self, wake: Arc<dyn Wake>, token: u64);
+    /// The result when the time is up.
+    fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>>;
+    /// When the time is up, where that moves while it is waited for.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+}
+
+#[pyclass(module = "ottla._native")]
+pub struct Waiting {
+    /// None once it has ended.
+    awaited: Option<Box<dyn Awaited>>,
+    deadline: Option<Instant>,
+    sleeping: Option<(Py<LoopBridge>, u64)>,
+    timer: Option<Py<PyAny>>,
+}
+
+impl Waiting {
+    pub fn new(awaited: Box<dyn Awaited>, timeout: Option<Duration>) -> Self {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Self {
+            awaited: Some(awaited),
+            deadline,
+            sleeping: None,
+            timer: None,
+        }
+    }
+
+    /// One step: a future to sleep on, or the end.
+    fn step<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.rest(py);
+        let Some(mut awaited) = self.awaited.take() else {
+            return Err(PyRuntimeError::new_err(
+                "cannot reuse what was already awaited",
+            ));
+        };
+        if let Some(result) = awaited.look(py)? {
+            return done(result);
+        }
+        let deadline = awaited.deadline().or(self.deadline);
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return done(awaited.time_is_up(py)?);
+        }
+        let future = self.sleep(py, awaited.as_mut(), deadline)?;
+        // It may have become ready between the look and the registration.
+        if let Some(result) = awaited.look(py)? {
+            self.rest(py);
+            return done(result);
+        }
+        self.awaited = Some(awaited);
+        Ok(future)
+    }
+
+    fn sleep<'py>(
+        &mut self,
+        py: Python<'py>,
+        awaited: &mut dyn Awaited,
+        deadline: Option<Instant>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let bridge = bridge_for_running_loop(py)?;
+        let (future, wake, token) = bridge.get().future(py)?;
+        self.sleeping = Some((bridge.clone().unbind(), token));
+        awaited.register(wake.clone(), token);
+        if let Some(deadline) = deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timer = Py::new(py, Timer { wake, token })?;
+            let handle =
+                running_loop(py)?.call_method1("call_later", (left.as_secs_f64(), timer))?;
+            self.timer = Some(handle.unbind());
+        }
+        future.setattr("_asyncio_future_blocking", true)?;
+        Ok(future)
+    }
+
+    /// Sleeps no more.
+    fn rest(&mut self, py: Python<'_>) {
+        if let Some((bridge, token)) = self.sleeping.take() {
+            bridge.get().forget(token);
+            drop(bridge.into_bound(py));
+        }
+        if let Some(timer) = self.timer.take() {
+            // A timer that has fired already cancels to nothing, and there is nobody to tell of anything else.
+            let _ = timer.call_method0(py, "cancel");
+        }
+    }
+}
+
+fn done<T>(result: Py<PyAny>) -> PyResult<T> {
+    // In a tuple: raising with a bare tuple would unpack it into the exception's arguments.
+    Err(PyStopIteration::new_err((result,)))
+}
+
+#[pymethods]
+impl Waiting {
+    fn __await__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.step(py)
+    }
+
+    fn send<'py>(
+        &mut self,
+        py: Python<'py>,
+        _value: Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.step(py)
+    }
+
+    /// A cancelled wait: what was waited for is given up.
+    #[pyo3(signature = (kind, value=None, trace=None))]
+    fn throw(
+        &mut self,
+        py: Python<'_>,
+        kind: Bound<'_, PyAny>,
+        value: Option<Bound<'_, PyAny>>,
+        trace: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        // The trace is part of the exception wherever anybody still gives three arguments.
+        drop(trace);
+        self.close(py);
+        Err(PyErr::from_value(value.unwrap_or(kind)))
+    }
+
+    fn close(&mut self, py: Python<'_>) {
+        self.rest(py);
+        self.awaited = None;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        Python::attach(|py| self.rest(py));
+    }
+}
+
+/// Wakes a sleeper when its time is up.
+#[pyclass(frozen, module = "ottla._native")]
+struct Timer {
+    wake: Arc<dyn Wake>,
+    token: u64,
+}
+
+#[pymethods]
+impl Timer {
+    fn __call__(&self) {
+        self.wake.wake(self.token);
+    }
+}
