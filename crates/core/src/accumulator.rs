@@ -391,6 +391,8 @@ impl Accumulator {
                 messages: Vec::new(),
                 created: now,
             });
+            let due = now.saturating_add(self.settings.delivery_timeout);
+            self.attention |= self.next_look.is_none_or(|look| due < look);
         }
         let Some(waiting) = self.topics[topic].waiting.as_mut() else {
             unreachable!("it was made just now");

@@ -26,5 +26,5 @@ async def start_cluster(cluster: Cluster, config: CommonConfig) -> None:
             return
         except errors.Error as error:
             attempts += 1
-            _log.warning("the cluster cannot be reached (attempt %d): %s", attempts, error)
+            _log.debug("the cluster cannot be reached (attempt %d): %s", attempts, error)
             await asyncio.sleep(backoff.delay(attempts))

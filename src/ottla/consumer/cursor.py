@@ -147,7 +147,7 @@ class Cursors:
             try:
                 await self._cluster.refresh("assigned partitions are not known yet")
             except errors.Error as error:
-                _log.warning("metadata could not be had: %s", error)
+                _log.debug("metadata could not be had: %s", error)
 
     async def _starting_points(self, cursors: list[Cursor]) -> dict[TopicPartition, OffsetAndMetadata]:
         """Committed offsets, and for partitions without one what the reset policy says."""
@@ -266,7 +266,7 @@ class Cursors:
                 try:
                     await self._cluster.refresh(f"{cursor.tp.topic}-{cursor.tp.partition} has no leader to fetch from")
                 except errors.Error as error:
-                    _log.warning("metadata could not be had: %s", error)
+                    _log.debug("metadata could not be had: %s", error)
         finally:
             cursor.routing = False
 

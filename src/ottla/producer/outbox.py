@@ -117,7 +117,7 @@ class Outbox:
             try:
                 await self._cluster.refresh(f"topic {topic} is not known yet")
             except errors.Error as error:
-                _log.warning("metadata of topic %s could not be had: %s", topic, error)
+                _log.debug("metadata of topic %s could not be had: %s", topic, error)
             if self._tell_topic(self._cluster.snapshot, topic):
                 return
             attempts += 1
@@ -185,7 +185,7 @@ class Outbox:
             try:
                 await self._cluster.refresh(f"{topic}-{partition} has no leader that can be reached")
             except errors.Error as error:
-                _log.warning("metadata could not be had: %s", error)
+                _log.debug("metadata could not be had: %s", error)
             attempts += 1
             await asyncio.sleep(self._backoff.delay(attempts))
 
