@@ -1,0 +1,131 @@
+//! What comes back: answers, and connections that are lost with requests in flight.
+//!
+//! Stations: response → delivery. I/O thread. Java: `Sender.handleProduceResponse`.
+
+use super::{Event, Hold, ProduceFlow, Route};
+use crate::flow::{BadResponse, ConnId, LostCause, LostKind, Micros};
+use crate::produce_wire::{self, Answer};
+
+/// The broker has the batch already: an earlier attempt was appended and its answer lost.
+const DUPLICATE_SEQUENCE_NUMBER: i16 = 46;
+
+impl ProduceFlow {
+    pub fn on_response(
+        &mut self,
+        conn: ConnId,
+        token: u64,
+        frame: &[u8],
+        now: Micros,
+    ) -> Result<(), BadResponse> {
+        let Some(version) = self.conns.get(&conn).map(|conn| conn.version) else {
+            return Ok(());
+        };
+        let response = produce_wire::decode_response(version, frame).map_err(|error| {
+            BadResponse(format!("the Produce response cannot be read: {error}"))
+        })?;
+        let Some(request) = self.take_request(conn, token) else {
+            return Err(BadResponse(
+                "a Produce response that was not asked for".into(),
+            ));
+        };
+        if response.throttle_time_ms > 0 {
+            self.acc
+                .events
+                .push(Event::Throttled(conn, response.throttle_time_ms));
+            if version >= 6
+                && let Some(known) = self.conns.get_mut(&conn)
+            {
+                known.muted_until = now + response.throttle_time_ms as Micros * 1000;
+            }
+        }
+        let mut answers = response.partitions;
+        for (part, id) in request.entries {
+            let entry = &self.acc.parts[part];
+            let topic = &self.acc.topics[entry.topic];
+            let position = answers.iter().position(|answer| {
+                answer.partition == entry.number
+                    && (*answer.name == *topic.name
+                        || (answer.name.is_empty() && answer.id == topic.id))
+            });
+            match position {
+                Some(position) => {
+                    let answer = answers.swap_remove(position).answer;
+                    self.apply(part, id, answer);
+                }
+                None => {
+                    return Err(BadResponse(format!(
+                        "the Produce response leaves out {}-{}",
+                        topic.name, entry.number
+                    )));
+                }
+            }
+            self.tell_if_at_rest(part, now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn apply(&mut self, part: usize, id: u64, answer: Answer) {
+        let entry = &mut self.acc.parts[part];
+        let Some(position) = entry.flight.iter().position(|batch| batch.id == id) else {
+            return;
+        };
+        if answer.code == 0 || answer.code == DUPLICATE_SEQUENCE_NUMBER {
+            if let Some(batch) = entry.flight.remove(position) {
+                let base_offset = if answer.code == 0 {
+                    answer.base_offset
+                } else {
+                    -1
+                };
+                self.acc.written(
+                    &batch.completion,
+                    u64::from(batch.count),
+                    base_offset,
+                    answer.log_append_time,
+                );
+                self.let_go(batch);
+            }
+            return;
+        }
+        let batch = &mut entry.flight[position];
+        batch.answered = true;
+        batch.answer = Some(answer);
+        if entry.hold == Hold::No {
+            entry.hold = Hold::Ending("answer".into());
+        }
+    }
+    pub fn on_lost(&mut self, conn: ConnId, cause: &LostCause, now: Micros) {
+        let Some(lost) = self.conns.remove(&conn) else {
+            return;
+        };
+        let told = format!("lost:{}:{}", kind_name(cause), cause.message);
+        for part in lost.parts {
+            let entry = &mut self.acc.parts[part];
+            entry.route = Route::None;
+            for batch in entry.flight.iter_mut().filter(|batch| !batch.answered) {
+                batch.answered = true;
+                batch.unanswered = true;
+            }
+            if entry.flight.is_empty() && entry.hold == Hold::No {
+                if entry.has_work() {
+                    self.acc.want_route(part);
+                }
+                continue;
+            }
+            if entry.hold == Hold::No {
+                entry.hold = Hold::Ending(told.clone());
+            }
+            self.tell_if_at_rest(part, now);
+        }
+    }
+}
+
+fn kind_name(cause: &LostCause) -> &'static str {
+    match cause.kind {
+        LostKind::Connect => "connect",
+        LostKind::Eof => "eof",
+        LostKind::Io => "io",
+        LostKind::RequestTimeout => "request_timeout",
+        LostKind::Protocol => "protocol",
+        LostKind::Closed => "closed",
+    }
+}

@@ -1,0 +1,150 @@
+//! What time asks for: linger and `delivery_timeout_ms`; and the end of everything.
+//!
+//! Stations: accumulator, outbox. I/O thread, `abort_all` any. Reference: KIP-91.
+
+use super::{Batch, Hold, ProduceFlow, Route};
+use crate::accumulator::failure;
+use crate::completion::Outcome;
+use crate::flow::Micros;
+
+impl ProduceFlow {
+    /// Expires what is too old; returns when to look again.
+    pub fn on_tick(&mut self, now: Micros) -> Option<Micros> {
+        let mut next = self.acc.expire_waiting(now);
+        let settings = (self.acc.settings.linger, self.acc.settings.delivery_timeout);
+        for part in 0..self.acc.parts.len() {
+            self.expire(part, now, settings.1);
+            let entry = &self.acc.parts[part];
+            let dues = entry
+                .queue
+                .iter()
+                .chain(&entry.flight)
+                .filter(|batch| !batch.expired);
+            let mut due = dues
+                .map(|batch| batch.created.saturating_add(settings.1))
+                .min();
+            if let Some(open) = &entry.open {
+                let lingers = matches!(entry.route, Route::To(_)) && entry.hold == Hold::No;
+                let wait = if lingers { settings.0 } else { settings.1 };
+                let at = open.created.saturating_add(wait);
+                // A lingered batch that cannot go yet goes with the next answer, which ticks by itself.
+                let at = if at <= now {
+                    open.created.saturating_add(settings.1)
+                } else {
+                    at
+                };
+                due = Some(due.map_or(at, |due| due.min(at)));
+            }
+            next = match (next, due) {
+                (Some(next), Some(due)) => Some(next.min(due)),
+                (next, due) => next.or(due),
+            };
+        }
+        for conn in self.conns.values().filter(|conn| conn.muted_until > now) {
+            next = Some(next.map_or(conn.muted_until, |next| next.min(conn.muted_until)));
+        }
+        self.acc.looked(next);
+        next
+    }
+
+    pub(super) fn expire(&mut self, part: usize, now: Micros, limit: Micros) {
+        let late = |created: Micros| created.saturating_add(limit) <= now;
+        if self.acc.parts[part]
+            .open
+            .as_ref()
+            .is_some_and(|open| late(open.created))
+        {
+            self.acc.close_open(part);
+        }
+        while self.acc.parts[part]
+            .queue
+            .front()
+            .is_some_and(|batch| late(batch.created))
+        {
+            let Some(batch) = self.acc.parts[part].queue.pop_front() else {
+                return;
+            };
+            self.expire_batch(part, &batch);
+            self.let_go(batch);
+        }
+        let mut flight = std::mem::take(&mut self.acc.parts[part].flight);
+        let mut stopped = false;
+        for batch in flight
+            .iter_mut()
+            .filter(|batch| !batch.expired && late(batch.created))
+        {
+            batch.expired = true;
+            stopped = true;
+            self.expire_batch(part, batch);
+        }
+        let entry = &mut self.acc.parts[part];
+        entry.flight = flight;
+        if stopped && entry.hold == Hold::No {
+            self.begin_hold(part, "expired", now);
+        }
+    }
+
+    pub(super) fn expire_batch(&mut self, part: usize, batch: &Batch) {
+        let (topic, number) = self.place_of(part);
+        let (outcome, message) = if batch.sent {
+            (
+                Outcome::Unknown,
+                "no answer came before delivery_timeout_ms",
+            )
+        } else {
+            (
+                Outcome::NotWritten,
+                "it could not be sent before delivery_timeout_ms",
+            )
+        };
+        let count = u64::from(batch.count);
+        self.acc.tell_failed(
+            &topic,
+            number,
+            count,
+            "delivery_timeout",
+            0,
+            message,
+            outcome,
+        );
+        self.acc.fail(
+            &batch.completion,
+            count,
+            failure("delivery_timeout", 0, message, outcome),
+        );
+    }
+
+    /// Fails everything that is not resolved: not_written where it never left, else unknown. Returns how many messages.
+    pub fn abort_all(&mut self, kind: &str, code: i16, message: &str) -> u64 {
+        let before = self.acc.undelivered();
+        for topic in self.acc.waiting_topics() {
+            self.acc
+                .fail_topic(&topic, failure(kind, code, message, Outcome::NotWritten));
+        }
+        for part in 0..self.acc.parts.len() {
+            self.acc.close_open(part);
+            let queue = std::mem::take(&mut self.acc.parts[part].queue);
+            for batch in queue {
+                let outcome = if batch.sent {
+                    Outcome::Unknown
+                } else {
+                    Outcome::NotWritten
+                };
+                self.acc.fail(
+                    &batch.completion,
+                    u64::from(batch.count),
+                    failure(kind, code, message, outcome),
+                );
+                self.let_go(batch);
+            }
+            let flight = std::mem::take(&mut self.acc.parts[part].flight);
+            for batch in &flight {
+                let failed = failure(kind, code, message, Outcome::Unknown);
+                self.acc
+                    .fail(&batch.completion, u64::from(batch.count), failed);
+            }
+            self.acc.parts[part].flight = flight;
+        }
+        before - self.acc.undelivered()
+    }
+}

@@ -1,0 +1,256 @@
+//! The produce flow: batches of routed partitions to the broker and back, and holds for everything else.
+//!
+//! Stations: batch → outbox → request → response → delivery. A state machine without I/O: time is passed in, requests come
+//! out. While a partition flows nobody is asked. An error code, a lost connection, an expiry or a wish to hold stops it:
+//! what is in flight ends first, then one `Held` event tells the whole story, and `release` says how to go on.
+//! References: KIP-98, KIP-126, KIP-360, KIP-467; Java: `Sender`, `RecordAccumulator.drain`.
+
+mod answers;
+mod expiry;
+mod holds;
+mod rebuild;
+mod requests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::accumulator::{Accumulator, Open, Settings};
+use crate::completion::{Completion, Failure};
+use crate::flow::{ConnId, Micros};
+use crate::produce_wire::Answer;
+use crate::record::encode::BatchBuilder;
+
+pub use requests::{Pick, Plan};
+
+/// Kafka's sequences go round after this one.
+const LAST_SEQUENCE: i64 = i32::MAX as i64;
+
+pub(crate) enum Content {
+    /// Not sealed yet: sealing happens outside the lock, when the batch is first sent.
+    Open(BatchBuilder),
+    Sealed(Bytes),
+    /// Being sealed by the I/O thread.
+    Away,
+}
+
+pub(crate) struct Batch {
+    pub id: u64,
+    pub content: Content,
+    pub completion: Arc<Completion>,
+    pub count: u32,
+    pub created: Micros,
+    pub accounted: usize,
+    /// Producer id, epoch and first sequence, from the first time that it was sent.
+    pub sequence: Option<(i64, i16, i32)>,
+    pub attempts: u32,
+    pub sent: bool,
+    /// An attempt ended without an answer.
+    pub unanswered: bool,
+    /// Its time is up and its messages have their outcome; it stays in line until its answer or the connection's end.
+    pub expired: bool,
+    /// Its attempt has ended, one way or the other.
+    pub answered: bool,
+    pub answer: Option<Answer>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    None,
+    To(ConnId),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Hold {
+    No,
+    /// Nothing more is sent; what is in flight ends.
+    Ending(String),
+    /// The engine has been told and has not answered.
+    Told,
+}
+
+pub(crate) struct Partition {
+    pub topic: usize,
+    pub number: i32,
+    pub open: Option<Open>,
+    /// Ready and not in flight, in order.
+    pub queue: VecDeque<Batch>,
+    /// In flight, in order; after a hold, waiting for the engine's decisions.
+    pub flight: VecDeque<Batch>,
+    pub route: Route,
+    pub hold: Hold,
+    pub wanted: bool,
+    identity: Option<(i64, i16)>,
+    next_sequence: i32,
+    /// Size of the last batch: how large the next one's first buffer is.
+    pub last_bytes: usize,
+}
+
+impl Partition {
+    pub fn new(topic: usize, number: i32) -> Self {
+        Self {
+            topic,
+            number,
+            open: None,
+            queue: VecDeque::new(),
+            flight: VecDeque::new(),
+            route: Route::None,
+            hold: Hold::No,
+            wanted: false,
+            identity: None,
+            next_sequence: 0,
+            last_bytes: 0,
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.open.is_some() || !self.queue.is_empty()
+    }
+}
+
+struct Request {
+    token: u64,
+    entries: Vec<(usize, u64)>,
+}
+
+struct Conn {
+    version: i16,
+    parts: Vec<usize>,
+    /// Where the next request begins to collect, so that no partition starves.
+    start: usize,
+    requests: VecDeque<Request>,
+    muted_until: Micros,
+}
+
+/// A batch of a held partition as the engine is told.
+#[derive(Debug, Clone)]
+pub struct HeldBatch {
+    pub base_sequence: i32,
+    pub records: u32,
+    pub bytes: usize,
+    pub attempts: u32,
+    pub sent: bool,
+    pub expired: bool,
+    pub unanswered: bool,
+    pub answer: Option<Answer>,
+    pub age: Micros,
+}
+
+/// What the engine is told.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Messages wait for a topic's metadata.
+    Topic(Arc<str>),
+    /// Batches wait and there is no route.
+    Wanted(Arc<str>, i32),
+    Held {
+        topic: Arc<str>,
+        partition: i32,
+        cause: String,
+        batches: Vec<HeldBatch>,
+    },
+    Failed {
+        topic: Arc<str>,
+        partition: i32,
+        records: u64,
+        failure: Failure,
+    },
+    Throttled(ConnId, i32),
+}
+
+/// What is to become of a held batch.
+#[derive(Debug, Clone)]
+pub enum Decision {
+    /// Again, the same bytes and sequence.
+    Retry,
+    Fail(Failure),
+    /// Only these records fail; the rest is a new batch.
+    FailRecords(BTreeMap<u32, String>, i16),
+    /// Two batches of half the records each.
+    Split,
+    Written(i64),
+}
+
+pub struct ProduceFlow {
+    pub acc: Accumulator,
+    conns: HashMap<ConnId, Conn>,
+    identity: Option<(i64, i16)>,
+    next_token: u64,
+}
+
+impl ProduceFlow {
+    pub fn new(settings: Settings, seed: u64) -> Self {
+        Self {
+            acc: Accumulator::new(settings, seed),
+            conns: HashMap::new(),
+            identity: None,
+            next_token: 1,
+        }
+    }
+
+    /// The identity of partitions that have not sent anything yet.
+    pub fn set_identity(&mut self, producer_id: i64, epoch: i16) {
+        self.identity = Some((producer_id, epoch));
+    }
+
+    pub fn attach(&mut self, conn: ConnId, version: i16) {
+        let made = Conn {
+            version,
+            parts: Vec::new(),
+            start: 0,
+            requests: VecDeque::new(),
+            muted_until: 0,
+        };
+        self.conns.insert(conn, made);
+    }
+
+    fn find(&mut self, topic: &str, number: i32) -> Option<usize> {
+        let index = self.acc.topic(topic);
+        self.acc.topics[index]
+            .parts
+            .get(usize::try_from(number).ok()?)
+            .copied()
+    }
+
+    pub fn route(&mut self, topic: &str, number: i32, conn: ConnId) {
+        let Some(part) = self.find(topic, number) else {
+            return;
+        };
+        let entry = &mut self.acc.parts[part];
+        if entry.route != Route::None || entry.hold != Hold::No {
+            return;
+        }
+        entry.wanted = false;
+        let Some(known) = self.conns.get_mut(&conn) else {
+            // The connection was lost before the route came: ask for another one.
+            if self.acc.parts[part].has_work() {
+                self.acc.want_route(part);
+            }
+            return;
+        };
+        entry.route = Route::To(conn);
+        known.parts.push(part);
+    }
+
+    /// Gives back what a resolved batch took, or keeps it on the books until its outcomes are read.
+    pub(super) fn let_go(&mut self, batch: Batch) {
+        if batch.completion.weigh(batch.accounted) {
+            return;
+        }
+        self.acc.free(batch.accounted);
+    }
+
+    pub(super) fn place_of(&self, part: usize) -> (Arc<str>, i32) {
+        let entry = &self.acc.parts[part];
+        (self.acc.topics[entry.topic].name.clone(), entry.number)
+    }
+
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.acc.events)
+    }
+}
+
+fn sequence_after(first: i32, count: u32) -> i32 {
+    ((i64::from(first) + i64::from(count)) % (LAST_SEQUENCE + 1)) as i32
+}

@@ -1,0 +1,264 @@
+//! Choosing batches and making requests of them.
+//!
+//! Stations: batch → outbox → request. I/O thread. Batches are chosen and put into requests under the producer's lock; they are
+//! sealed between the two without it. References: KIP-98; Java: `RecordAccumulator.drain`, `Sender.sendProduceRequests`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Content, Hold, ProduceFlow, Request, sequence_after};
+use crate::accumulator::Settings;
+use crate::flow::{ConnId, Micros, OutRequest};
+use crate::pool::{Pool, Pooled};
+use crate::produce_wire::{self, Answer, Head, TopicBatches};
+use crate::record::encode::{BatchBuilder, ProducerFields, seal, set_producer_fields};
+
+/// A batch on its way into a request: what is not sealed is sealed without the lock.
+pub struct Pick {
+    part: usize,
+    id: u64,
+    topic: Arc<str>,
+    topic_id: [u8; 16],
+    number: i32,
+    content: Content,
+    producer: ProducerFields,
+    restamp: bool,
+}
+
+/// A request whose batches are chosen.
+pub struct Plan {
+    conn: ConnId,
+    version: i16,
+    token: u64,
+    picks: Vec<Pick>,
+}
+
+impl ProduceFlow {
+    /// Chooses the batches of the next request on a connection.
+    pub fn plan(&mut self, conn: ConnId, now: Micros) -> Option<Plan> {
+        let known = self.conns.get(&conn)?;
+        if known.requests.len() >= self.acc.settings.in_flight || known.muted_until > now {
+            return None;
+        }
+        let (count, start, version) = (known.parts.len(), known.start, known.version);
+        let mut picks = Vec::new();
+        let mut bytes = 0;
+        for step in 0..count {
+            let part = self.conns.get(&conn)?.parts[(start + step) % count];
+            if let Some(size) = self.ready(part, now) {
+                if !picks.is_empty() && bytes + size > self.acc.settings.request_bytes {
+                    continue;
+                }
+                bytes += size;
+                picks.extend(self.pick(part));
+            }
+        }
+        if picks.is_empty() {
+            return None;
+        }
+        let token = self.next_token;
+        self.next_token += 1;
+        self.acc.counts.requests += 1;
+        let known = self.conns.get_mut(&conn)?;
+        known.start = (start + 1) % count.max(1);
+        let entries = picks.iter().map(|pick| (pick.part, pick.id)).collect();
+        known.requests.push_back(Request { token, entries });
+        Some(Plan {
+            conn,
+            version,
+            token,
+            picks,
+        })
+    }
+
+    /// The size of the partition's next batch, if it may be sent now.
+    pub(super) fn ready(&mut self, part: usize, now: Micros) -> Option<usize> {
+        let settings = &self.acc.settings;
+        let entry = &self.acc.parts[part];
+        if entry.hold != Hold::No || entry.flight.len() >= settings.in_flight {
+            return None;
+        }
+        if settings.idempotent && entry.identity.is_none() && self.identity.is_none() {
+            return None;
+        }
+        if entry.queue.is_empty() {
+            let open = entry.open.as_ref()?;
+            if open.created.saturating_add(settings.linger) > now {
+                return None;
+            }
+            self.acc.close_to_send(part);
+        }
+        Some(self.acc.parts[part].queue.front()?.accounted)
+    }
+
+    pub(super) fn pick(&mut self, part: usize) -> Option<Pick> {
+        let idempotent = self.acc.settings.idempotent;
+        let transactional = self.acc.settings.transactional_id.is_some();
+        let base = self.identity;
+        let entry = &mut self.acc.parts[part];
+        let mut batch = entry.queue.pop_front()?;
+        let mut restamp = false;
+        if idempotent && batch.sequence.is_none() {
+            let (producer_id, epoch) = *entry.identity.get_or_insert(base?);
+            batch.sequence = Some((producer_id, epoch, entry.next_sequence));
+            entry.next_sequence = sequence_after(entry.next_sequence, batch.count);
+            restamp = true;
+        }
+        let (producer_id, epoch, base_sequence) = batch.sequence.unwrap_or((-1, -1, -1));
+        if batch.attempts > 0 {
+            self.acc.counts.retries += 1;
+        } else {
+            self.acc.counts.batches += 1;
+        }
+        batch.attempts += 1;
+        batch.sent = true;
+        batch.answered = false;
+        batch.answer = None;
+        let content = match &mut batch.content {
+            Content::Sealed(bytes) => Content::Sealed(bytes.clone()),
+            other => std::mem::replace(other, Content::Away),
+        };
+        let topic = &self.acc.topics[entry.topic];
+        let pick = Pick {
+            part,
+            id: batch.id,
+            topic: topic.name.clone(),
+            topic_id: topic.id,
+            number: entry.number,
+            content,
+            producer: ProducerFields {
+                producer_id,
+                epoch,
+                base_sequence,
+                transactional,
+            },
+            restamp,
+        };
+        entry.flight.push_back(batch);
+        Some(pick)
+    }
+
+    /// Takes the sealed bytes back and makes the request; called right after `Plan::seal`, by the same thread.
+    pub fn finish(&mut self, plan: Plan, correlation_id: i32, now: Micros) -> OutRequest {
+        let settings = self.acc.settings.clone();
+        let mut topics: Vec<TopicBatches<'_>> = Vec::new();
+        let mut accounting = 0isize;
+        for pick in &plan.picks {
+            let Content::Sealed(bytes) = &pick.content else {
+                continue;
+            };
+            let flight = &mut self.acc.parts[pick.part].flight;
+            if let Some(batch) = flight.iter_mut().find(|batch| batch.id == pick.id) {
+                batch.content = Content::Sealed(bytes.clone());
+                accounting += bytes.len() as isize - batch.accounted as isize;
+                batch.accounted = bytes.len();
+            }
+            match topics.iter_mut().find(|topic| *topic.name == *pick.topic) {
+                Some(topic) => topic.batches.push((pick.number, bytes.clone())),
+                None => topics.push(TopicBatches {
+                    name: &pick.topic,
+                    id: pick.topic_id,
+                    batches: vec![(pick.number, bytes.clone())],
+                }),
+            }
+        }
+        self.acc.used = self.acc.used.saturating_add_signed(accounting);
+        let head = Head {
+            version: plan.version,
+            correlation_id,
+            client_id: &settings.client_id,
+            transactional_id: settings.transactional_id.as_deref(),
+            acks: settings.acks,
+            timeout_ms: (settings.request_timeout / 1000) as i32,
+        };
+        let segments = produce_wire::encode_request(head, &topics);
+        let out = OutRequest {
+            token: plan.token,
+            segments,
+            deadline: now.saturating_add(settings.request_timeout),
+            expects_response: settings.acks != 0,
+        };
+        if settings.acks == 0 {
+            self.hand_over(plan.conn, plan.token);
+        }
+        out
+    }
+
+    /// With acks=0 the socket's taking is all that is ever known.
+    pub(super) fn hand_over(&mut self, conn: ConnId, token: u64) {
+        let Some(request) = self.take_request(conn, token) else {
+            return;
+        };
+        for (part, id) in request.entries {
+            let answer = Answer {
+                base_offset: -1,
+                log_append_time: -1,
+                ..Answer::default()
+            };
+            self.apply(part, id, answer);
+        }
+    }
+
+    pub(super) fn take_request(&mut self, conn: ConnId, token: u64) -> Option<Request> {
+        let requests = &mut self.conns.get_mut(&conn)?.requests;
+        let position = requests.iter().position(|request| request.token == token)?;
+        requests.remove(position)
+    }
+}
+
+impl Plan {
+    /// Seals what is not sealed yet: compression and checksums, without any lock.
+    pub fn seal(&mut self, settings: &Settings, pool: &Arc<Pool>) {
+        for pick in &mut self.picks {
+            pick.content = match std::mem::replace(&mut pick.content, Content::Away) {
+                Content::Open(builder) => {
+                    Content::Sealed(sealed(builder, settings, pick.producer, pool))
+                }
+                Content::Sealed(bytes) if pick.restamp => {
+                    Content::Sealed(restamped(&bytes, pick.producer, pool))
+                }
+                other => other,
+            };
+        }
+    }
+}
+
+fn sealed(
+    builder: BatchBuilder,
+    settings: &Settings,
+    producer: ProducerFields,
+    pool: &Arc<Pool>,
+) -> Bytes {
+    match seal(builder, settings.codec, settings.level, producer) {
+        Ok(batch) => {
+            if let Some(spare) = batch.spare {
+                pool.give(spare);
+            }
+            Bytes::from_owner(Pooled {
+                buffer: batch.bytes,
+                pool: pool.clone(),
+            })
+        }
+        // A batch that cannot be sealed goes out empty and the broker refuses it: no message is lost silently.
+        Err(_) => Bytes::new(),
+    }
+}
+
+fn restamped(bytes: &Bytes, producer: ProducerFields, pool: &Arc<Pool>) -> Bytes {
+    let mut buffer = pool.take(bytes.len());
+    buffer.clear();
+    buffer.extend_from_slice(bytes);
+    match set_producer_fields(
+        &mut buffer,
+        producer.producer_id,
+        producer.epoch,
+        producer.base_sequence,
+    ) {
+        Ok(()) => Bytes::from_owner(Pooled {
+            buffer,
+            pool: pool.clone(),
+        }),
+        Err(_) => bytes.clone(),
+    }
+}
