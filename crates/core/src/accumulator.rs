@@ -250,7 +250,10 @@ impl Accumulator {
                 headers: &headers,
             };
             let place = match self.choose(topic, &message) {
-                Ok(part) => self.append_to(part, &message, || now),
+                Ok(part) => {
+                    let size = record_size_upper_bound(message.key, message.value, message.headers);
+                    self.append_to(part, &message, size, || now)
+                }
                 Err(_) => {
                     let known = self.topics[topic].parts.len();
                     let completion = self.completion(self.topics[topic].name.clone(), -1);
@@ -351,7 +354,7 @@ impl Accumulator {
             self.store(topic, message, size, now())
         } else {
             let part = self.choose(topic, message)?;
-            self.append_to(part, message, now)
+            self.append_to(part, message, size, now)
         };
         self.counts.accepted += 1;
         if ticket.is_some() {
@@ -461,8 +464,13 @@ impl Accumulator {
     }
 
     #[inline]
-    fn append_to(&mut self, part: usize, message: &Message<'_>, now: impl Fn() -> Micros) -> Place {
-        let size = record_size_upper_bound(message.key, message.value, message.headers);
+    fn append_to(
+        &mut self,
+        part: usize,
+        message: &Message<'_>,
+        size: usize,
+        now: impl Fn() -> Micros,
+    ) -> Place {
         let batch_bytes = self.settings.batch_bytes;
         if self.parts[part]
             .open

@@ -234,14 +234,14 @@ unsafe fn timeout_argument(
 ) -> PyResult<Option<f64>> {
     // SAFETY: the GIL is held in methods.
     let py = unsafe { Python::assume_attached() };
-    let name = pyo3::intern!(py, "timeout").as_ptr();
     let arguments = Arguments {
         positional: args,
         count: count as usize,
         keywords,
     };
     // SAFETY: as Python calls.
-    let [timeout] = unsafe { arguments.sort(function, &[name])? };
+    let [timeout] =
+        unsafe { arguments.sort(function, || [pyo3::intern!(py, "timeout").as_ptr()])? };
     if timeout.is_null() {
         return Ok(None);
     }
@@ -307,14 +307,17 @@ unsafe extern "C" fn add_done_callback(
     keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     guard(|py| {
-        let name = pyo3::intern!(py, "callback").as_ptr();
         let arguments = Arguments {
             positional: args,
             count: count as usize,
             keywords,
         };
         // SAFETY: as Python calls.
-        let [callback] = unsafe { arguments.sort("add_done_callback", &[name])? };
+        let [callback] = unsafe {
+            arguments.sort("add_done_callback", || {
+                [pyo3::intern!(py, "callback").as_ptr()]
+            })?
+        };
         if callback.is_null() {
             return Err(pyo3::exceptions::PyTypeError::new_err(
                 "add_done_callback() needs a callback",

@@ -96,13 +96,6 @@ pub struct Headers {
 }
 
 impl Headers {
-    pub fn none() -> Self {
-        Self {
-            fields: Vec::new(),
-            _items: Vec::new(),
-        }
-    }
-
     pub fn of(headers: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = headers.py();
         let pairs = match headers.cast::<pyo3::types::PyMapping>() {

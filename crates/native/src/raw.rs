@@ -133,10 +133,11 @@ impl Arguments {
     ///
     /// # Safety
     /// As Python calls a METH_FASTCALL | METH_KEYWORDS function; `names` are interned str objects.
+    #[inline]
     pub unsafe fn sort<const N: usize>(
         &self,
         function: &str,
-        names: &[*mut ffi::PyObject; N],
+        names: impl FnOnce() -> [*mut ffi::PyObject; N],
     ) -> PyResult<[*mut ffi::PyObject; N]> {
         let mut sorted = [ptr::null_mut(); N];
         if self.count > N {
@@ -149,9 +150,19 @@ impl Arguments {
             // SAFETY: `positional` has `count` arguments.
             *place = unsafe { *self.positional.add(index) };
         }
-        if self.keywords.is_null() {
-            return Ok(sorted);
+        if !self.keywords.is_null() {
+            // SAFETY: by contract.
+            unsafe { self.sort_keywords(function, &names(), &mut sorted)? };
         }
+        Ok(sorted)
+    }
+
+    unsafe fn sort_keywords(
+        &self,
+        function: &str,
+        names: &[*mut ffi::PyObject],
+        sorted: &mut [*mut ffi::PyObject],
+    ) -> PyResult<()> {
         // SAFETY: `keywords` is a tuple of str, whose values stand behind the positional arguments.
         let keywords = unsafe { ffi::PyTuple_Size(self.keywords) } as usize;
         for keyword in 0..keywords {
@@ -185,7 +196,7 @@ impl Arguments {
                 }
             }
         }
-        Ok(sorted)
+        Ok(())
     }
 }
 

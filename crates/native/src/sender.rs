@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use ottla_core::accumulator::{Message, Refused};
 use ottla_core::completion::Completion;
@@ -57,13 +57,15 @@ pub struct Prepared {
     pub timestamp_ms: i64,
     pub value: Field,
     pub key: Field,
-    pub headers: Headers,
+    pub headers: Option<Box<Headers>>,
 }
 
 impl Prepared {
     /// What it takes of the budget at most.
     pub fn size(&self) -> usize {
-        record_size_upper_bound(self.key.bytes(), self.value.bytes(), &self.headers.refs())
+        let headers = self.headers.as_ref().map(|headers| headers.refs());
+        let headers = headers.unwrap_or_default();
+        record_size_upper_bound(self.key.bytes(), self.value.bytes(), &headers)
     }
 }
 
@@ -172,8 +174,11 @@ impl Sender {
         // SAFETY: by contract.
         unsafe {
             let headers = match null_for_none(given.headers) {
-                headers if headers.is_null() => Headers::none(),
-                headers => Headers::of(&Bound::from_borrowed_ptr(py, headers))?,
+                headers if headers.is_null() => None,
+                headers => {
+                    let headers = Bound::from_borrowed_ptr(py, headers);
+                    Some(Box::new(Headers::of(&headers)?))
+                }
             };
             let partition: Option<i32> = optional_int(py, given.partition)?;
             if let Some(partition @ ..0) = partition {
@@ -234,7 +239,10 @@ impl Sender {
         delivery: Option<*mut DeliveryObject>,
     ) -> Result<(Arc<Completion>, u32), Refused> {
         let kept = delivery.filter(|_| self.outcomes.keeps());
-        let headers: Vec<HeaderRef<'_>> = prepared.headers.refs();
+        let headers: Vec<HeaderRef<'_>> = match &prepared.headers {
+            None => Vec::new(),
+            Some(headers) => headers.refs(),
+        };
         let message = Message {
             partition: prepared.partition,
             timestamp_ms: prepared.timestamp_ms,
@@ -354,11 +362,16 @@ impl Drop for Sender {
     }
 }
 
-/// Milliseconds since the epoch.
+/// Milliseconds since the epoch; what `SystemTime` does, without its arithmetic on nanoseconds.
+#[inline]
 pub fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_millis() as i64)
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a valid place for the result; this clock is always there.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut now) };
+    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
 }
 
 /// When a wait of this length ends; what the clock cannot hold ends in a year, which is no limit either.
@@ -385,15 +398,17 @@ pub unsafe fn given(
         count: count as usize,
         keywords,
     };
-    let names = [
-        pyo3::intern!(py, "topic").as_ptr(),
-        pyo3::intern!(py, "value").as_ptr(),
-        pyo3::intern!(py, "key").as_ptr(),
-        pyo3::intern!(py, "headers").as_ptr(),
-        pyo3::intern!(py, "partition").as_ptr(),
-        pyo3::intern!(py, "timestamp_ms").as_ptr(),
-        pyo3::intern!(py, "metadata").as_ptr(),
-    ];
+    let names = || {
+        [
+            pyo3::intern!(py, "topic").as_ptr(),
+            pyo3::intern!(py, "value").as_ptr(),
+            pyo3::intern!(py, "key").as_ptr(),
+            pyo3::intern!(py, "headers").as_ptr(),
+            pyo3::intern!(py, "partition").as_ptr(),
+            pyo3::intern!(py, "timestamp_ms").as_ptr(),
+            pyo3::intern!(py, "metadata").as_ptr(),
+        ]
+    };
     // SAFETY: by contract.
     let [
         topic,
@@ -403,7 +418,7 @@ pub unsafe fn given(
         partition,
         timestamp_ms,
         metadata,
-    ] = unsafe { arguments.sort(function, &names)? };
+    ] = unsafe { arguments.sort(function, names)? };
     Ok(Given {
         topic,
         value,

@@ -235,10 +235,12 @@ impl ProduceFlow {
 
     /// Gives back what a resolved batch took, or keeps it on the books until its outcomes are read.
     pub(super) fn let_go(&mut self, batch: Batch) {
-        if batch.completion.weigh(batch.accounted) {
-            return;
+        if !batch.completion.weigh(batch.accounted) {
+            self.acc.free(batch.accounted);
         }
-        self.acc.free(batch.accounted);
+        if let Content::Open(builder) = batch.content {
+            self.acc.pool.give(builder.into_buffer());
+        }
     }
 
     pub(super) fn place_of(&self, part: usize) -> (Arc<str>, i32) {

@@ -133,6 +133,7 @@ impl BatchBuilder {
 }
 
 /// Bytes that a record can take at most, whatever its place in a batch.
+#[inline]
 pub fn record_size_upper_bound(
     key: Option<&[u8]>,
     value: Option<&[u8]>,
