@@ -303,8 +303,11 @@ class ProducerBase:
     def _end_outcomes(self) -> None:
         """`_take_outcomes` returns [] once drained."""
 
-    def _take_outcomes(self, failed: bool, limit: int, timeout: float | None) -> list[Delivery] | None:
-        """Resolved deliveries for `successes()` / `errors()`; None: time ran out; []: ended."""
+    def _take_outcomes(self, failed: bool | None, limit: int, timeout: float | None) -> list[Delivery] | None:
+        """Resolved deliveries for `successes()` (False), `errors()` (True), `outcomes()` (None).
+
+        None: the time ran out; []: ended.
+        """
 
     def _counts(self) -> tuple[int, int, int]:
         """(delivered, failed as not written, unknown) messages so far."""
@@ -342,7 +345,7 @@ class AsyncProducerBase:
     def _stop_accepting(self) -> None: ...
     def _end_outcomes(self) -> None: ...
     def _take_outcomes(
-        self, failed: bool, limit: int, timeout: float | None
+        self, failed: bool | None, limit: int, timeout: float | None
     ) -> Awaitable[list[Delivery] | None]: ...
     def _counts(self) -> tuple[int, int, int]: ...
 

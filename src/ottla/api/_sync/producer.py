@@ -56,6 +56,7 @@ class Producer(ProducerBase):
         self._report: CloseReport | None = None
         self._written: deque[Delivery] = deque()
         self._failed: deque[Delivery] = deque()
+        self._resolved: deque[Delivery] = deque()
 
     def send_and_wait(
         self, topic: str, value: bytes | str | None = None, *args: Any, **kwargs: Any
@@ -167,7 +168,24 @@ class Producer(ProducerBase):
         while (delivery := self._next_outcome(self._failed, True)) is not None:
             yield delivery
 
-    def _next_outcome(self, ready: deque[Delivery], failed: bool) -> Delivery | None:
+    def outcomes(self) -> Iterator[Delivery]:
+        """Every outcome that is kept, written (`.error` is None) or failed, each exactly once; ends after `close`.
+
+        What is kept: `return_successes` and `return_errors` say so. Each outcome goes to one reader only, whichever of
+        `outcomes()`, `successes()` and `errors()` takes it first; else as `successes`.
+
+        Raises:
+            ConfigError: Neither `return_successes` nor `return_errors` is set.
+
+        Cancellation: Nothing is lost: what was not yielded is read by the next reader.
+        Threads: Any.
+        """
+        if not (self._config.return_successes or self._config.return_errors):
+            raise ConfigError("outcomes() needs return_successes=True or return_errors=True")
+        while (delivery := self._next_outcome(self._resolved, None)) is not None:
+            yield delivery
+
+    def _next_outcome(self, ready: deque[Delivery], failed: bool | None) -> Delivery | None:
         """The next outcome for a reader, None at the end. `ready` is shared by all readers, so what one took is not lost."""
         while True:
             try:
