@@ -254,7 +254,8 @@ class Cursors:
                     try:
                         connection = await self._cluster.connection(known.leader, Role.FETCH)
                     except errors.Error as error:
-                        _log.warning("no connection to the leader of %s-%d: %s", *cursor.tp, error)
+                        tell = _log.debug if attempts else _log.warning
+                        tell("no connection to the leader of %s-%d: %s", *cursor.tp, error)
                     else:
                         if self._current(cursor):
                             self._attach(known.leader, connection)

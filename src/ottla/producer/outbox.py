@@ -181,7 +181,8 @@ class Outbox:
                     self._attach(known.leader, connection)
                     return connection, known.leader, known.leader_epoch
                 except errors.Error as error:
-                    _log.warning("no connection to the leader of %s-%d (node %d): %s", topic, partition, known.leader, error)
+                    tell = _log.debug if attempts else _log.warning
+                    tell("no connection to the leader of %s-%d (node %d): %s", topic, partition, known.leader, error)
             try:
                 await self._cluster.refresh(f"{topic}-{partition} has no leader that can be reached")
             except errors.Error as error:
