@@ -1,4 +1,5 @@
-//! CRC-32C (batches of magic 2, in hardware where the processor has it) and CRC-32 (message sets of magic 0 and 1).
+//! CRC-32C (batches of magic 2, in hardware where the processor has it), CRC-32 (message sets of magic 0 and 1) and
+//! xxHash32 (lz4 frames).
 
 pub fn crc32c(data: &[u8]) -> u32 {
     crc32c::crc32c(data)
@@ -18,6 +19,59 @@ pub fn crc32c_replace_head(old: u32, old_head: &[u8], new_head: &[u8], tail_len:
     old ^ crc32c::crc32c_combine(difference, 0, tail_len)
 }
 
+const XXH: [u32; 5] = [
+    0x9e37_79b1,
+    0x85eb_ca77,
+    0xc2b2_ae3d,
+    0x27d4_eb2f,
+    0x1656_67b1,
+];
+
+/// xxHash32 with seed 0.
+pub(crate) fn xxh32(data: &[u8]) -> u32 {
+    let (stripes, tail) = data.as_chunks::<16>();
+    let mut hash = if stripes.is_empty() {
+        XXH[4]
+    } else {
+        xxh32_stripes(stripes)
+    };
+    hash = hash.wrapping_add(data.len() as u32);
+    let (words, bytes) = tail.as_chunks::<4>();
+    for word in words {
+        hash = hash.wrapping_add(u32::from_le_bytes(*word).wrapping_mul(XXH[2]));
+        hash = hash.rotate_left(17).wrapping_mul(XXH[3]);
+    }
+    for byte in bytes {
+        hash = hash.wrapping_add(u32::from(*byte).wrapping_mul(XXH[4]));
+        hash = hash.rotate_left(11).wrapping_mul(XXH[0]);
+    }
+    hash = (hash ^ (hash >> 15)).wrapping_mul(XXH[1]);
+    hash = (hash ^ (hash >> 13)).wrapping_mul(XXH[2]);
+    hash ^ (hash >> 16)
+}
+
+fn xxh32_stripes(stripes: &[[u8; 16]]) -> u32 {
+    let mut lanes = [
+        XXH[0].wrapping_add(XXH[1]),
+        XXH[1],
+        0,
+        XXH[0].wrapping_neg(),
+    ];
+    for stripe in stripes {
+        let (words, _) = stripe.as_chunks::<4>();
+        for (lane, word) in lanes.iter_mut().zip(words) {
+            *lane = lane.wrapping_add(u32::from_le_bytes(*word).wrapping_mul(XXH[1]));
+            *lane = lane.rotate_left(13).wrapping_mul(XXH[0]);
+        }
+    }
+    lanes
+        .iter()
+        .zip([1, 7, 12, 18])
+        .fold(0u32, |sum, (lane, turn)| {
+            sum.wrapping_add(lane.rotate_left(turn))
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,6 +80,18 @@ mod tests {
     fn check_values_of_both_polynomials() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    /// From the reference implementation (`xxhsum -H0`).
+    #[test]
+    fn xxh32_is_that_of_the_reference() {
+        assert_eq!(xxh32(b""), 0x02cc_5d05);
+        assert_eq!(xxh32(b"a"), 0x550d_7456);
+        assert_eq!(xxh32(b"123456789"), 0x937b_ad67);
+        assert_eq!(
+            xxh32(b"Nobody inspects the spammish repetition"),
+            0xe229_3b2f
+        );
     }
 
     #[test]

@@ -8,6 +8,10 @@ use std::io::{self, Read, Write};
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
 use crate::varint::Reader;
 
+pub(crate) mod lz4;
+
+use lz4::HeaderChecksum;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Codec {
     #[default]
@@ -19,10 +23,15 @@ pub enum Codec {
 }
 
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+/// Where a block's size is expected, this says that another stream begins: no block is that large.
+const XERIAL_MAGIC_HEAD: u32 = 0x8253_4e41;
 const XERIAL_HEADER_LEN: usize = 16;
 const XERIAL_BLOCK: usize = 32 * 1024;
-/// A zstd window is allocated before the first byte comes out: at most the cap, between these.
-const ZSTD_WINDOW_LOG: std::ops::RangeInclusive<u32> = 10..=27;
+/// A copy of 64 bytes takes three.
+const SNAPPY_MOST_OUT_PER_BYTE: usize = 22;
+/// A zstd window is allocated before the first byte comes out: at most the cap, between these. 8 MiB is what every
+/// decoder should accept (RFC 8878) and level 19 uses, also for small batches of unknown size; 128 MiB is level 22.
+const ZSTD_WINDOW_LOG: std::ops::RangeInclusive<u32> = 23..=27;
 
 impl Codec {
     /// Bits 0-2 of a batch's attributes.
@@ -151,7 +160,7 @@ pub fn decompress(codec: Codec, src: &[u8], max_bytes: usize) -> Result<Vec<u8>,
         Codec::None => Ok(src.to_vec()),
         Codec::Gzip => read_capped(flate2::read::MultiGzDecoder::new(src), codec, max_bytes),
         Codec::Snappy => decompress_snappy(src, max_bytes),
-        Codec::Lz4 => decompress_lz4(src, max_bytes),
+        Codec::Lz4 => lz4::decompress(src, max_bytes, HeaderChecksum::Verify),
         Codec::Zstd => decompress_zstd(src, max_bytes),
     }
 }
@@ -178,28 +187,16 @@ fn refused(codec: Codec, error: impl ToString) -> DecodeError {
     )
 }
 
-/// Appends what `source` gives to `out` until its end; one byte more than the cap is read to see an excess.
-fn append_capped(
-    source: impl Read,
-    codec: Codec,
-    out: &mut Vec<u8>,
-    max_bytes: usize,
-) -> Result<(), DecodeError> {
-    let room = max_bytes.saturating_sub(out.len()) as u64;
-    source
-        .take(room.saturating_add(1))
-        .read_to_end(out)
-        .map_err(|error| refused(codec, error))?;
-    if out.len() > max_bytes {
-        Err(over_cap(max_bytes))
-    } else {
-        Ok(())
-    }
-}
-
+/// What `source` gives until its end; one byte more than the cap is read to see an excess.
 fn read_capped(source: impl Read, codec: Codec, max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
     let mut out = Vec::new();
-    append_capped(source, codec, &mut out, max_bytes)?;
+    source
+        .take((max_bytes as u64).saturating_add(1))
+        .read_to_end(&mut out)
+        .map_err(|error| refused(codec, error))?;
+    if out.len() > max_bytes {
+        return Err(over_cap(max_bytes));
+    }
     Ok(out)
 }
 
@@ -213,13 +210,17 @@ fn decompress_snappy(src: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeErro
     reader.bytes(XERIAL_HEADER_LEN)?;
     while reader.remaining() > 0 {
         let n = reader.u32()?;
+        if n == XERIAL_MAGIC_HEAD {
+            reader.bytes(XERIAL_HEADER_LEN - 4)?;
+            continue;
+        }
         append_snappy_block(reader.bytes(n as usize)?, &mut out, max_bytes)?;
     }
     Ok(out)
 }
 
-/// A snappy block says its size in front; one that claims more than its bytes can hold (a copy of 64 bytes takes three)
-/// is refused before anything is allocated.
+/// A snappy block says its size in front; one that claims more than its bytes can hold is refused before anything is
+/// allocated.
 fn append_snappy_block(
     block: &[u8],
     out: &mut Vec<u8>,
@@ -229,7 +230,7 @@ fn append_snappy_block(
     if len > max_bytes.saturating_sub(out.len()) {
         return Err(over_cap(max_bytes));
     }
-    if len / 64 > block.len() {
+    if len / SNAPPY_MOST_OUT_PER_BYTE > block.len() {
         return Err(refused(
             Codec::Snappy,
             "a claim of more bytes than the block can hold",
@@ -244,24 +245,6 @@ fn append_snappy_block(
     Ok(())
 }
 
-fn decompress_lz4(src: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
-    let mut rest = src;
-    let mut out = Vec::new();
-    while !rest.is_empty() {
-        let before = rest.len();
-        append_capped(
-            lz4_flex::frame::FrameDecoder::new(&mut rest),
-            Codec::Lz4,
-            &mut out,
-            max_bytes,
-        )?;
-        if rest.len() == before {
-            return Err(refused(Codec::Lz4, "a frame without bytes"));
-        }
-    }
-    Ok(out)
-}
-
 fn decompress_zstd(src: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
     let window_log = usize::BITS - max_bytes.leading_zeros();
     let window_log = window_log.clamp(*ZSTD_WINDOW_LOG.start(), *ZSTD_WINDOW_LOG.end());
@@ -272,44 +255,4 @@ fn decompress_zstd(src: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError>
     };
     let decoder = open().map_err(|error| refused(Codec::Zstd, error))?;
     read_capped(decoder, Codec::Zstd, max_bytes)
-}
-
-/// Corrects the header checksum of an lz4 frame in a magic 0 message, which old clients computed over the wrong bytes.
-pub(crate) fn repair_lz4_header(src: &[u8]) -> Vec<u8> {
-    let mut frame = src.to_vec();
-    let Some(&flags) = frame.get(4) else {
-        return frame;
-    };
-    let content_size = if flags & 0x08 != 0 { 8 } else { 0 };
-    let dictionary = if flags & 0x01 != 0 { 4 } else { 0 };
-    let end = 6 + content_size + dictionary;
-    if let Some(descriptor) = frame.get(4..end) {
-        let checksum = (xxh32_short(descriptor) >> 8) as u8;
-        if let Some(byte) = frame.get_mut(end) {
-            *byte = checksum;
-        }
-    }
-    frame
-}
-
-/// xxHash32 with seed 0 of fewer than 16 bytes: all that a frame descriptor can be.
-fn xxh32_short(data: &[u8]) -> u32 {
-    const P1: u32 = 0x9e37_79b1;
-    const P2: u32 = 0x85eb_ca77;
-    const P3: u32 = 0xc2b2_ae3d;
-    const P4: u32 = 0x27d4_eb2f;
-    const P5: u32 = 0x1656_67b1;
-    let mut h = P5.wrapping_add(data.len() as u32);
-    let (words, tail) = data.as_chunks::<4>();
-    for word in words {
-        h = h.wrapping_add(u32::from_le_bytes(*word).wrapping_mul(P3));
-        h = h.rotate_left(17).wrapping_mul(P4);
-    }
-    for byte in tail {
-        h = h.wrapping_add(u32::from(*byte).wrapping_mul(P5));
-        h = h.rotate_left(11).wrapping_mul(P1);
-    }
-    h = (h ^ (h >> 15)).wrapping_mul(P2);
-    h = (h ^ (h >> 13)).wrapping_mul(P3);
-    h ^ (h >> 16)
 }

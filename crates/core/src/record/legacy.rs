@@ -5,10 +5,13 @@
 use bytes::Bytes;
 
 use crate::checksum::crc32;
+use crate::compression::lz4::HeaderChecksum;
 use crate::compression::{self, Codec};
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::record::decode::{RecordPos, Span, span_of};
-use crate::record::header::{BatchHeader, LOG_OVERHEAD, TimestampType};
+use crate::record::header::{
+    BatchHeader, CODEC_MASK, LOG_OVERHEAD, TIMESTAMP_TYPE_BIT, TimestampType,
+};
 use crate::varint::Reader;
 
 const CRC_END: usize = 16;
@@ -21,6 +24,18 @@ struct Message {
     timestamp_ms: i64,
     key: Span,
     value: Span,
+}
+
+impl Message {
+    /// Codec and, from magic 1 on, the type of the timestamp.
+    fn known_attributes(&self) -> i16 {
+        let mask = if self.magic == 0 {
+            CODEC_MASK
+        } else {
+            CODEC_MASK | TIMESTAMP_TYPE_BIT
+        };
+        i16::from(self.attributes) & mask
+    }
 }
 
 /// Reads one message; spans are relative to the reader's whole slice. `size` was checked to lie inside it by no one yet.
@@ -81,7 +96,7 @@ pub(super) fn message_header(data: &[u8]) -> Result<BatchHeader, DecodeError> {
         partition_leader_epoch: -1,
         magic: message.magic,
         crc: message.crc,
-        attributes: i16::from(message.attributes) & 0x0f,
+        attributes: message.known_attributes(),
         last_offset_delta: 0,
         base_timestamp: message.timestamp_ms,
         max_timestamp: message.timestamp_ms,
@@ -135,10 +150,7 @@ pub(super) fn decode(
                 "4",
             ));
         }
-        (Codec::Lz4, 0) => {
-            let repaired = compression::repair_lz4_header(&compressed);
-            compression::decompress(codec, &repaired, cap)?
-        }
+        (Codec::Lz4, 0) => compression::lz4::decompress(&compressed, cap, HeaderChecksum::Ignore)?,
         _ => compression::decompress(codec, &compressed, cap)?,
     };
     let records = inner_records(header, &outer, &inner)?;
@@ -169,21 +181,35 @@ fn inner_records(
         };
         records.push(position(&message, message.offset, timestamp_ms));
     }
-    if outer.magic == 1 {
-        make_absolute(&mut records, outer.offset);
-    }
+    place(&mut records, outer)?;
     Ok(records)
 }
 
-/// Inner offsets of magic 1 are relative; the wrapper carries the absolute offset of the last.
-fn make_absolute(records: &mut [RecordPos], wrapper_offset: i64) {
+/// Checks that the inner offsets rise up to the wrapper's, which is that of the last; those of magic 1 are relative and
+/// become absolute.
+fn place(records: &mut [RecordPos], outer: &Message) -> Result<(), DecodeError> {
     let Some(last) = records.last().map(|record| record.offset) else {
-        return;
+        return Err(DecodeError::corrupt(
+            "compressed message",
+            "messages",
+            "none",
+        ));
     };
-    let base = wrapper_offset.wrapping_sub(last);
-    for record in records {
-        record.offset = record.offset.wrapping_add(base);
+    let rising = records.is_sorted_by(|a, b| a.offset < b.offset);
+    if !rising || records[0].offset < 0 || last > outer.offset {
+        return Err(DecodeError::corrupt(
+            "offsets inside a compressed message",
+            format!("rising up to {}", outer.offset),
+            format!("{} to {last}", records[0].offset),
+        ));
     }
+    if outer.magic == 1 {
+        let base = outer.offset - last;
+        for record in records {
+            record.offset += base;
+        }
+    }
+    Ok(())
 }
 
 fn position(message: &Message, offset: i64, timestamp_ms: i64) -> RecordPos {
