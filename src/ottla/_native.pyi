@@ -18,6 +18,37 @@ def build_info() -> dict[str, str]:
 def mark_forked() -> None:
     """For `os.register_at_fork(after_in_child=…)`: whatever was made before raises `ottla.errors.ForkedClient` here."""
 
+# ---- the record codec by itself: for tests only ------------------------------------------------------------------
+
+def encode_batch(
+    records: Sequence[tuple[int, bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]]],
+    *,
+    codec: str = "none",
+    level: int | None = None,
+    base_offset: int = 0,
+    leader_epoch: int = -1,
+    producer_id: int = -1,
+    producer_epoch: int = -1,
+    base_sequence: int = -1,
+    transactional: bool = False,
+    control: bool = False,
+    log_append_ms: int | None = None,
+) -> bytes:
+    """One batch of magic 2. records: (timestamp_ms, key, value, headers). ValueError: unknown codec or level."""
+
+def decode_batches(
+    data: bytes, cap: int
+) -> list[
+    tuple[
+        dict[str, int],
+        list[tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]],
+    ]
+]:
+    """The whole batches of any magic: (header, [(offset, timestamp_ms, key, value, headers)]).
+
+    cap: bytes that one batch may have decompressed. Raises `ottla.errors.DecodeError`.
+    """
+
 # ---- the I/O thread ------------------------------------------------------------------------------------------------
 
 @final
@@ -53,7 +84,9 @@ class Io:
     ) -> int:
         """Begin a TCP connection to a numeric address; returns its id at once."""
 
-    def request(self, conn: int, token: int, frame: bytes, *, timeout: float, expects_response: bool = True) -> None:
+    def request(
+        self, conn: int, token: int, frame: bytes, *, timeout: float, expects_response: bool = True
+    ) -> None:
         """Write a control request. `frame` as `protocol.headers.encode_request` makes it; the correlation id is set here.
 
         Its deadline passing poisons the connection. On a connection that is gone: nothing is written, and the token
@@ -140,7 +173,9 @@ class ProduceFlow:
         """`io=None`: no thread drives it (tests and the bare-call benchmark drive it by hand)."""
 
     # tables that Python gives
-    def set_topic(self, topic: str, topic_id: bytes, partitions: int, available: Sequence[int]) -> None:
+    def set_topic(
+        self, topic: str, topic_id: bytes, partitions: int, available: Sequence[int]
+    ) -> None:
         """Metadata of a topic came or changed. Messages that waited for it are partitioned now, in order."""
 
     def fail_topic(self, topic: str, kind: str, code: int, message: str) -> int:
@@ -303,7 +338,9 @@ class ProducerBase:
     def _end_outcomes(self) -> None:
         """`_take_outcomes` returns [] once drained."""
 
-    def _take_outcomes(self, failed: bool | None, limit: int, timeout: float | None) -> list[Delivery] | None:
+    def _take_outcomes(
+        self, failed: bool | None, limit: int, timeout: float | None
+    ) -> list[Delivery] | None:
         """Resolved deliveries for `successes()` (False), `errors()` (True), `outcomes()` (None).
 
         None: the time ran out; []: ended.

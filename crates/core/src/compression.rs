@@ -246,6 +246,11 @@ fn append_snappy_block(
 }
 
 fn decompress_zstd(src: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
+    if let Ok(Some(claimed)) = zstd::zstd_safe::get_frame_content_size(src)
+        && claimed > max_bytes as u64
+    {
+        return Err(over_cap(max_bytes));
+    }
     let window_log = usize::BITS - max_bytes.leading_zeros();
     let window_log = window_log.clamp(*ZSTD_WINDOW_LOG.start(), *ZSTD_WINDOW_LOG.end());
     let open = || -> io::Result<_> {

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 mod bell;
+mod codec_debug;
 mod deliveries;
 mod delivery;
 mod errors;
@@ -40,6 +41,7 @@ fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(build_info, module)?)?;
     fork::register(module)?;
+    codec_debug::register(module)?;
     io::register(module)?;
     wait::register(module)?;
     latch::register(module)?;

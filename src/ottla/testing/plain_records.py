@@ -2,18 +2,18 @@
 
 A batch is a header of 61 bytes and its records. The CRC-32C covers everything behind the CRC field, from
 `attributes` on, so a broker may set base offset and leader epoch without touching it. Records hold differences: offset
-against the base offset, timestamp against the base timestamp, as zigzag varints. Reads batches without compression
-and gzip; the broker stores the others unread. References: KIP-98; Java: `DefaultRecordBatch`, `DefaultRecord`.
+against the base offset, timestamp against the base timestamp, as zigzag varints. What the codecs do is in
+`ottla.testing.compression`. References: KIP-98; Java: `DefaultRecordBatch`, `DefaultRecord`.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from struct import Struct
 
 from ottla.errors import DecodeError
+from ottla.testing.compression import CODECS, compress, decompress
 from ottla.testing.crc32c import crc32c
 
 Header = tuple[str, bytes | None]
@@ -23,7 +23,6 @@ LENGTH_AT = 12
 """Bytes in front of what `batch_length` counts: base offset and the length itself."""
 CRC_FROM = 21
 """First byte under the CRC."""
-CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 _HEADER = Struct(">qiibIhiqqqhii")
 _CODEC_BITS, _TIMESTAMP_BIT, _TRANSACTIONAL_BIT, _CONTROL_BIT = 0x07, 0x08, 0x10, 0x20
@@ -143,13 +142,11 @@ def decode_batch(batch: bytes | memoryview) -> list[Record]:
     header = read_header(batch)
     check_crc(batch, header)
     payload = bytes(batch[HEADER_BYTES : header.size])
-    if header.codec == "gzip":
+    if header.record_count or payload:
         try:
-            payload = zlib.decompress(payload, wbits=31)
-        except zlib.error as cause:
-            raise DecodeError(f"gzip: {cause}", offset=header.base_offset) from cause
-    elif header.codec != "none":
-        raise DecodeError(f"codec {header.codec} is not read here", offset=header.base_offset)
+            payload = decompress(header.codec, payload)
+        except ValueError as cause:
+            raise DecodeError(str(cause), offset=header.base_offset) from cause
     records, pos = [], 0
     try:
         for _ in range(header.record_count):
@@ -218,30 +215,28 @@ def encode_batch(
     base_sequence: int = -1,
     partition_leader_epoch: int = -1,
     attributes: int = 0,
+    max_timestamp: int | None = None,
 ) -> bytes:
     """Return one batch of the records, whose offsets rise.
 
     Args:
         records: At least one.
-        codec: "none" or "gzip".
+        codec: A name of `CODECS`; snappy, lz4 and zstd get their framing and do not become smaller.
         producer_id: With epoch and base sequence, of an idempotent producer.
         producer_epoch: -1 without one.
         base_sequence: Sequence of the first record.
         partition_leader_epoch: -1 until a broker sets it.
         attributes: Bits beside the codec.
+        max_timestamp: The broker's time where the attributes say so; None is that of the records.
 
     Raises:
-        ValueError: No records, or a codec that is not written here.
+        ValueError: No records, or no such codec.
     """
     if not records:
         raise ValueError("a batch has at least one record")
-    if codec not in ("none", "gzip"):
-        raise ValueError(f"codec {codec!r} is not written here")
     base_offset, base_timestamp = records[0].offset, records[0].timestamp
-    payload = b"".join(_record(record, base_offset, base_timestamp) for record in records)
-    if codec == "gzip":
-        compressor = zlib.compressobj(wbits=31)
-        payload = compressor.compress(payload) + compressor.flush()
+    plain = b"".join(_record(record, base_offset, base_timestamp) for record in records)
+    payload = compress(codec, plain)
     header = BatchHeader(
         base_offset=base_offset,
         batch_length=HEADER_BYTES - LENGTH_AT + len(payload),
@@ -251,7 +246,9 @@ def encode_batch(
         attributes=attributes | CODECS.index(codec),
         last_offset_delta=records[-1].offset - base_offset,
         base_timestamp=base_timestamp,
-        max_timestamp=max(record.timestamp for record in records),
+        max_timestamp=(
+            max(record.timestamp for record in records) if max_timestamp is None else max_timestamp
+        ),
         producer_id=producer_id,
         producer_epoch=producer_epoch,
         base_sequence=base_sequence,
