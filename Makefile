@@ -29,9 +29,10 @@ gen:  ## write every generated file again
 	@$(PREPARE) venv
 	@set -e; for generator in $(GENERATORS); do $(BIN)/python $$generator; done
 
-golden:  ## write the golden vectors of tests/protocol again, by Kafka's own classes (Java)
+golden:  ## write the golden messages and record batches of the tests again, by Kafka's own classes (Java)
 	@$(PREPARE) venv
 	$(BIN)/python tools/golden/make.py $(ARGS)
+	$(BIN)/python tools/golden_records/make.py $(ARGS)
 
 fmt:  ## format Python and Rust
 	@$(PREPARE) venv
