@@ -9,7 +9,7 @@ against the base offset, timestamp against the base timestamp, as zigzag varints
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import Struct
 
 from ottla.errors import DecodeError
@@ -118,6 +118,21 @@ def check_crc(data: bytes | memoryview, header: BatchHeader, pos: int = 0) -> No
     found = crc32c(memoryview(data)[pos + CRC_FROM : pos + header.size])
     if found != header.crc:
         raise DecodeError(f"CRC {header.crc:#010x} in the header, {found:#010x} of the bytes")
+
+
+def stamp(
+    header: BatchHeader, batch: bytes | memoryview, append_time_ms: int
+) -> tuple[BatchHeader, bytes]:
+    """Return header and batch with the broker's time, which from then on stands for every record's."""
+    stamped = replace(
+        header, attributes=header.attributes | _TIMESTAMP_BIT, max_timestamp=append_time_ms
+    )
+    data = bytearray(write_header(stamped))
+    data += batch[HEADER_BYTES:]
+    crc = crc32c(memoryview(data)[CRC_FROM:])
+    stamped = replace(stamped, crc=crc)
+    data[:HEADER_BYTES] = write_header(stamped)
+    return stamped, bytes(data)
 
 
 def split_batches(data: bytes | memoryview) -> Iterator[tuple[BatchHeader, bytes]]:

@@ -1,4 +1,4 @@
-"""One request on its way through the broker: who asked whom, in which version."""
+"""One request on its way through the broker: who asked whom, in which version; and the answer that is none."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ottla.testing.broker.cluster import Cluster
+
+
+class Disconnect(Exception):
+    """The connection is to be closed instead of answered."""
 
 
 @dataclass(frozen=True, slots=True)

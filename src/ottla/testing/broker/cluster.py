@@ -6,17 +6,27 @@ coordinator of a group). Owned by the broker's thread.
 
 from __future__ import annotations
 
+import base64
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from uuid import uuid4
 
 from ottla.protocol.error_codes import ErrorCode
+from ottla.testing.broker.clock import Clock
 from ottla.testing.broker.state.fetch_sessions import FetchSessions
 from ottla.testing.broker.state.groups import Groups
-from ottla.testing.broker.state.topics import Partition, Topic, Topics, is_legal_name
-
-CLUSTER_ID = "ottla-embedded-cluster"
+from ottla.testing.broker.state.log import Appended
+from ottla.testing.broker.state.topics import (
+    LOG_APPEND_TIME,
+    MAX_MESSAGE_BYTES,
+    TIMESTAMP_TYPE,
+    Partition,
+    Topic,
+    Topics,
+    is_legal_name,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +55,9 @@ class Node:
 class Cluster:
     """State shared by all nodes."""
 
-    def __init__(self, nodes: list[Node], options: Options) -> None:
+    def __init__(self, nodes: list[Node], options: Options, clock: Clock) -> None:
+        self.id = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
+        self.clock = clock
         self.nodes = {node.id: node for node in nodes}
         self.options = options
         self.topics = Topics(list(self.nodes))
@@ -97,6 +109,28 @@ class Cluster:
         """Delete a topic with its records and the offsets that groups committed for it."""
         self.topics.delete(topic)
         self.groups.forget_topic(topic.name)
+
+    def append(self, partition: Partition, batch: bytes | memoryview) -> Appended:
+        """Append a batch to a partition under its topic's configuration, and wake who waits for it."""
+        config = self.topics.by_name[partition.topic].config
+        max_bytes = config.get(MAX_MESSAGE_BYTES)
+        appended = partition.log.append(
+            batch,
+            partition.leader_epoch,
+            max_bytes=self.options.message_max_bytes if max_bytes is None else int(max_bytes),
+            validate_crc=self.options.validate_crc,
+            append_time_ms=self.clock.wall_ms()
+            if config.get(TIMESTAMP_TYPE) == LOG_APPEND_TIME
+            else None,
+        )
+        if not appended.error:
+            partition.wake()
+        return appended
+
+    def delete_records(self, partition: Partition, before: int) -> None:
+        """Delete the records of a partition before an offset, and wake who waits for it."""
+        partition.log.delete_before(before)
+        partition.wake()
 
     def led_partition(
         self, node: int, topic: str, index: int, epoch: int = -1

@@ -51,13 +51,14 @@ class Controls:
     requests: deque[Seen] = field(default_factory=lambda: deque(maxlen=KEPT_REQUESTS))
     counts: Counter[str] = field(default_factory=Counter)
     _rules: list[Rule] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Condition = field(default_factory=threading.Condition)
 
     def see(self, seen: Seen) -> None:
         """Note a request."""
         with self._lock:
             self.requests.append(seen)
             self.counts[seen.api] += 1
+            self._lock.notify_all()
 
     def seen(self) -> list[Seen]:
         """Return what was seen, oldest first, at most the last `KEPT_REQUESTS`."""
@@ -68,6 +69,17 @@ class Controls:
         """Return how many requests of an API arrived."""
         with self._lock:
             return self.counts[APIS[api_key(api)].name]
+
+    def wait_for(self, api: str, times: int, timeout: float) -> None:
+        """Wait until so many requests of an API arrived.
+
+        Raises:
+            TimeoutError: They did not within `timeout` seconds.
+        """
+        name = APIS[api_key(api)].name
+        with self._lock:
+            if not self._lock.wait_for(lambda: self.counts[name] >= times, timeout):
+                raise TimeoutError(f"{self.counts[name]} of {times} {name} requests arrived")
 
     def add(self, rule: Rule) -> None:
         """Add a rule."""

@@ -1,35 +1,35 @@
-"""`Broker`: starts and stops the cluster's thread, and the controls a test uses.
+"""`Broker`: what a test holds: the life of a cluster, a look into it, and the controls.
 
-Every method may be called from any thread: it is carried out on the broker's thread, which alone touches the state.
+Every method may be called from any thread. What touches the cluster is carried out on the broker's thread, which alone
+owns the state; rules about requests and what was seen of them lie under a lock of their own (`controls`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-import socket
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ottla.protocol.error_codes import ErrorCode
+from ottla.testing.broker.clock import Clock, advance
 from ottla.testing.broker.cluster import Cluster, Node, Options
 from ottla.testing.broker.controls import Answer, Controls, Rule, Seen, api_key
-from ottla.testing.broker.group_watch import GroupWatch
-from ottla.testing.broker.server import NodeServer
-from ottla.testing.broker.state.topics import Partition
-from ottla.testing.plain_records import Record
+from ottla.testing.broker.state.topics import Partition, config_error, is_legal_name
+from ottla.testing.broker.thread import HOST, BrokerThread, reserve_ports
+from ottla.testing.plain_records import Header, Record, encode_batch
 
-HOST = "127.0.0.1"
-STOP_S = 10.0
 R = TypeVar("R")
 
 
 class Broker:
     """A Kafka cluster in this process, on ports of its own, for any Kafka client.
 
-    Use it with `with` or `async with`: leaving closes it. It keeps everything in memory. Nodes are numbered from 1.
+    Leaving the `with` or `async with` block closes it. It keeps everything in memory. Nodes are numbered from 1.
+
+        with Broker() as broker:
+            broker.append("orders", "first")
+            # give broker.bootstrap to the program under test
+            assert broker.end_offset("orders") == 1
 
     Args:
         nodes: How many nodes.
@@ -41,6 +41,7 @@ class Broker:
         group_max_session_timeout_ms: Longer ones too.
         validate_crc: Whether a wrong CRC-32C of a batch is CORRUPT_MESSAGE. The check runs at about 150 MB/s in plain
             Python; a benchmark may do without.
+        virtual_time: Whether the broker's time stands still until `advance` moves it.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class Broker:
         group_min_session_timeout_ms: int = 1,
         group_max_session_timeout_ms: int = 1_800_000,
         validate_crc: bool = True,
+        virtual_time: bool = False,
     ) -> None:
         if nodes < 1:
             raise ValueError("a cluster has at least one node")
         self._node_ids = range(1, nodes + 1)
+        self._virtual_time = virtual_time
         self._options = Options(
             auto_create_topics=auto_create_topics,
             num_partitions=num_partitions,
@@ -68,17 +71,15 @@ class Broker:
             validate_crc=validate_crc,
         )
         self._controls = Controls()
-        self._errors: list[Exception] = []
         self._cluster: Cluster
-        self._servers: dict[int, NodeServer]
-        self._loop: asyncio.AbstractEventLoop
-        self._stop: asyncio.Event
-        self._thread: threading.Thread | None = None
+        self._thread: BrokerThread | None = None
 
     # ---- life ----------------------------------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Start all nodes; they accept connections when this returns.
+        """Start all nodes; they accept connections when this returns, some milliseconds later.
+
+        A broker that was closed starts empty, on other ports, with the same rules.
 
         Raises:
             RuntimeError: It runs already.
@@ -86,37 +87,25 @@ class Broker:
         """
         if self._thread is not None:
             raise RuntimeError("the broker runs already")
-        listeners = {node: _listen(0) for node in self._node_ids}
-        nodes = [Node(id_, HOST, sock.getsockname()[1]) for id_, sock in listeners.items()]
-        self._cluster = Cluster(nodes, self._options)
-        self._servers = {
-            node: NodeServer(node, self._cluster, self._controls, self._errors.append)
-            for node in self._node_ids
-        }
-        started: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self._thread = threading.Thread(
-            target=self._run, args=(listeners, started), name="ottla-broker"
-        )
-        self._thread.start()
-        started.result()
+        reserved = reserve_ports(self._node_ids)
+        nodes = [Node(id_, HOST, sock.getsockname()[1]) for id_, sock in reserved.items()]
+        self._cluster = Cluster(nodes, self._options, Clock(stands_still=self._virtual_time))
+        self._thread = BrokerThread(self._cluster, self._controls, reserved)
         return self
 
     def close(self) -> None:
         """Stop all nodes, drop all connections and join the thread; a closed broker may be closed again.
 
         Raises:
-            ExceptionGroup: Handlers failed while the broker ran: bugs of the broker.
+            ExceptionGroup: Handlers failed while the broker ran: bugs of the broker, or of functions given to `answer`.
             TimeoutError: The thread did not end.
         """
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        self._loop.call_soon_threadsafe(self._stop.set)
-        thread.join(STOP_S)
-        if thread.is_alive():
-            raise TimeoutError("the broker's thread did not end")
-        if self._errors:
-            raise ExceptionGroup("the broker failed", self._errors)
+        thread.close()
+        if thread.errors:
+            raise ExceptionGroup("the broker failed", thread.errors)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -140,47 +129,22 @@ class Broker:
     ) -> None:
         self.close()
 
-    def _run(
-        self, listeners: Mapping[int, socket.socket], started: concurrent.futures.Future[None]
-    ) -> None:
-        asyncio.run(self._serve(listeners, started))
-
-    async def _serve(
-        self, listeners: Mapping[int, socket.socket], started: concurrent.futures.Future[None]
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        watch = GroupWatch(self._cluster, self._loop)
-        self._cluster.groups_changed = watch.set
-        try:
-            for node, listener in listeners.items():
-                await self._servers[node].start(listener)
-                self._cluster.set_alive(node, True)
-        except Exception as error:
-            started.set_exception(error)
-            raise
-        started.set_result(None)
-        await self._stop.wait()
-        watch.cancel()
-        for server in self._servers.values():
-            await server.stop()
-
-    def _on_thread(self, function: Callable[[], R]) -> R:
-        """Carry out a function on the broker's thread, also when called from there (an answering rule)."""
+    def _running(self) -> BrokerThread:
         if self._thread is None:
             raise RuntimeError("the broker does not run")
-        if threading.current_thread() is self._thread:
-            return function()
-        done: concurrent.futures.Future[R] = concurrent.futures.Future()
+        return self._thread
 
-        def carry_out() -> None:
-            try:
-                done.set_result(function())
-            except Exception as error:
-                done.set_exception(error)
+    def _on_thread(self, function: Callable[[], R]) -> R:
+        return self._running().call(function)
 
-        self._loop.call_soon_threadsafe(carry_out)
-        return done.result(STOP_S)
+    def advance(self, seconds: float) -> None:
+        """Let time jump ahead, and return when what was due has happened: sessions, long polls, delays.
+
+        with Broker(virtual_time=True) as broker:
+            ...                 # a member joins with a session timeout of 45 seconds, and hangs
+            broker.advance(45)  # now it is no member any more
+        """
+        self._running().run(lambda: advance(self._cluster.clock, seconds))
 
     # ---- looking -------------------------------------------------------------------------------------------------
 
@@ -190,6 +154,11 @@ class Broker:
         return ",".join(f"{node.host}:{node.port}" for node in self._cluster.nodes.values())
 
     @property
+    def cluster_id(self) -> str:
+        """The id in every Metadata response; each start has its own."""
+        return self._cluster.id
+
+    @property
     def requests(self) -> list[Seen]:
         """The requests that arrived, oldest first: node, name of the API, version, client id."""
         return self._controls.seen()
@@ -197,6 +166,16 @@ class Broker:
     def count(self, api: str) -> int:
         """Return how many requests of an API, such as "Produce", arrived."""
         return self._controls.count(api)
+
+    def wait_for(self, api: str, times: int = 1, timeout: float = 10.0) -> None:
+        """Wait until so many requests of an API have arrived since the broker was made.
+
+        It is what a test does instead of sleeping; the request may still be under way when this returns.
+
+        Raises:
+            TimeoutError: They did not arrive within `timeout` seconds.
+        """
+        self._controls.wait_for(api, times, timeout)
 
     def records(self, topic: str, partition: int = 0) -> list[Record]:
         """Return the records of a partition.
@@ -242,6 +221,16 @@ class Broker:
 
         return self._on_thread(members)
 
+    def assignments(self, group: str) -> dict[str, bytes]:
+        """Return what each member was assigned in a stable group, as the client's assignor encoded it."""
+
+        def assignments() -> dict[str, bytes]:
+            known = self._cluster.groups.by_name.get(group)
+            members = known.members.values() if known is not None else ()
+            return {member.id: member.assignment for member in members}
+
+        return self._on_thread(assignments)
+
     def _partition(self, topic: str, partition: int) -> Partition:
         found = self._cluster.topics.partition(topic, partition)
         if found is None:
@@ -255,75 +244,152 @@ class Broker:
     ) -> None:
         """Create a topic.
 
+        Of its configuration the broker follows `max.message.bytes` and `message.timestamp.type`, and keeps the rest.
+
         Raises:
-            ValueError: It exists.
+            ValueError: It exists, or its name, its number of partitions or its configuration is not legal.
         """
 
         def create() -> None:
             if name in self._cluster.topics.by_name:
                 raise ValueError(f"topic {name!r} exists")
+            if not is_legal_name(name):
+                raise ValueError(f"{name!r} is no legal topic name")
+            if partitions < 1:
+                raise ValueError("a topic has at least one partition")
+            if wrong := config_error(config or {}):
+                raise ValueError(wrong)
             self._cluster.topics.create(name, partitions, config or {}, self._cluster.alive)
 
         self._on_thread(create)
 
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic with its records and the offsets committed for it.
+
+        Raises:
+            KeyError: There is no such topic.
+        """
+        self._on_thread(lambda: self._cluster.delete_topic(self._cluster.topics.by_name[name]))
+
+    def append(
+        self,
+        topic: str,
+        value: str | bytes | None,
+        key: str | bytes | None = None,
+        headers: Iterable[Header] = (),
+        *,
+        partition: int = 0,
+        timestamp_ms: int | None = None,
+    ) -> int:
+        """Append one record, as a producer would, and return its offset; for tests of consumers.
+
+        Args:
+            topic: Created with the broker's number of partitions if it does not exist.
+            value: Text is encoded as UTF-8; None is a tombstone.
+            key: As the value.
+            headers: Pairs of name and bytes or None.
+            partition: Its number.
+            timestamp_ms: Milliseconds since 1970; None for now.
+
+        Raises:
+            KeyError: There is no such partition.
+            ValueError: The name of a new topic is not legal, or the record is larger than the broker allows.
+        """
+
+        def append() -> int:
+            if topic not in self._cluster.topics.by_name:
+                made = self._cluster.auto_create(topic)
+                if isinstance(made, ErrorCode):
+                    raise ValueError(f"{topic!r} is no legal topic name")
+            place = self._partition(topic, partition)
+            now = self._cluster.clock.wall_ms()
+            stamp = now if timestamp_ms is None else timestamp_ms
+            record = Record(0, stamp, _encoded(key), _encoded(value), tuple(headers))
+            appended = self._cluster.append(place, encode_batch([record]))
+            if appended.error:
+                raise ValueError(f"{appended.error.name}: {appended.message}")
+            return appended.base_offset
+
+        return self._on_thread(append)
+
     def delete_records(self, topic: str, partition: int, before: int) -> None:
-        """Delete the records before an offset, which becomes the first."""
-        self._on_thread(lambda: self._partition(topic, partition).log.delete_before(before))
+        """Delete the records before an offset, which becomes the first, as retention does.
+
+        Raises:
+            KeyError: There is no such partition.
+        """
+        self._on_thread(
+            lambda: self._cluster.delete_records(self._partition(topic, partition), before)
+        )
 
     def move_leader(self, topic: str, partition: int, node: int) -> None:
-        """Make a node the leader of a partition; the leader epoch rises."""
-        self._on_thread(lambda: self._partition(topic, partition).lead(node))
+        """Make a node the leader of a partition; the leader epoch rises.
+
+        Clients that ask the old leader get NOT_LEADER_OR_FOLLOWER, with the new one's address where the version has
+        room for it.
+
+        Raises:
+            KeyError: There is no such partition.
+            ValueError: There is no such node, or it is dead.
+        """
+
+        def move() -> None:
+            if node not in self._cluster.alive:
+                raise ValueError(f"node {node} is not alive")
+            self._partition(topic, partition).lead(node)
+
+        self._on_thread(move)
 
     def expire_member(self, group: str, member_id: str) -> None:
-        """Remove a member, as when its session ends.
+        """Remove a member, as when its session ends; the others rebalance.
 
         Raises:
             KeyError: There is no such group or member.
         """
 
         def expire() -> None:
-            self._cluster.groups.by_name[group].remove(member_id, self._loop.time())
+            now = self._cluster.clock.time()
+            self._cluster.groups.by_name[group].remove(member_id, now)
             self._cluster.groups_changed()
 
         self._on_thread(expire)
 
     def kill(self, node: int) -> None:
-        """Close a node's listener and connections; its partitions and groups move to other nodes."""
+        """Close a node's listener and connections; its partitions and groups move to other nodes, if there are any.
 
-        async def kill() -> None:
-            self._cluster.set_alive(node, False)
-            await self._servers[node].stop()
-
-        self._run_on_thread(kill)
-
-    def restart(self, node: int) -> None:
-        """Start a killed node again, on the same port.
+        The log of a partition is the cluster's: nothing is lost, and with one node everything is there again after
+        `restart`.
 
         Raises:
-            OSError: The port is in use by somebody else.
+            KeyError: There is no such node.
         """
+        thread = self._running()
+        thread.run(lambda: thread.stop_node(node))
 
-        async def restart() -> None:
-            await self._servers[node].start(_listen(self._cluster.nodes[node].port))
-            self._cluster.set_alive(node, True)
+    def restart(self, node: int) -> None:
+        """Start a killed node again, on the same port; a node that lives is left alone.
 
-        self._run_on_thread(restart)
-
-    def _run_on_thread(self, function: Callable[[], Any]) -> None:
-        if self._thread is None:
-            raise RuntimeError("the broker does not run")
-        asyncio.run_coroutine_threadsafe(function(), self._loop).result(STOP_S)
+        Raises:
+            KeyError: There is no such node.
+        """
+        thread = self._running()
+        thread.run(lambda: thread.start_node(node))
 
     # ---- doing something to requests -----------------------------------------------------------------------------
 
     def fail(self, api: str, error: int, times: int | None = 1, **match: Any) -> None:
         """Answer requests with an error and do nothing else.
 
+            broker.fail("Produce", ErrorCode.NOT_ENOUGH_REPLICAS, times=2, topic="orders")
+
         Args:
             api: Kafka's name, such as "Produce".
             error: An error code.
             times: How many requests; None for all.
             match: Only requests with node=, version=, client_id=, topic=, group= or a field of the request.
+
+        Raises:
+            ValueError: There is no such API or error.
         """
         self._add(Rule(api_key(api), "fail", times, match, error=ErrorCode(error)))
 
@@ -332,7 +398,12 @@ class Broker:
         self._add(Rule(api_key(api), "delay", times, match, seconds=seconds))
 
     def answer(self, api: str, function: Answer, times: int | None = 1, **match: Any) -> None:
-        """Let a function answer: it gets request and call, on the broker's thread; None means as usual."""
+        """Let a function answer: it gets request and call, on the broker's thread; None means as usual.
+
+        A function that returns None sees the requests without changing anything:
+
+            broker.answer("Fetch", lambda request, call: seen.append(request), times=None)
+        """
         self._add(Rule(api_key(api), "answer", times, match, function=function))
 
     def disconnect(self, api: str, times: int | None = 1, **match: Any) -> None:
@@ -351,13 +422,5 @@ class Broker:
         self._controls.add(rule)
 
 
-def _listen(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
-        listener.listen(128)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+def _encoded(content: str | bytes | None) -> bytes | None:
+    return content.encode() if isinstance(content, str) else content

@@ -22,7 +22,7 @@ from ottla.protocol.headers import decode_request, encode_response, peek_request
 from ottla.protocol.messages.header import RequestHeader
 from ottla.testing.broker.apis import HANDLERS
 from ottla.testing.broker.apis.api_versions import announce, supported_range
-from ottla.testing.broker.call import Call
+from ottla.testing.broker.call import Call, Disconnect
 from ottla.testing.broker.cluster import Cluster
 from ottla.testing.broker.controls import Controls, Seen
 
@@ -47,6 +47,11 @@ class NodeServer:
         self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
+    @property
+    def is_up(self) -> bool:
+        """Whether connections are accepted."""
+        return self._server is not None
+
     async def start(self, listener: socket.socket) -> None:
         """Accept connections on a bound socket, which is owned from now on."""
         loop = asyncio.get_running_loop()
@@ -68,7 +73,7 @@ class NodeServer:
         Raises:
             DecodeError: It is no request.
             UnsupportedVersion: This API or version is not served.
-            Disconnect: A rule of the test says so.
+            Disconnect: A rule of the test says so, or the protocol does.
         """
         header = peek_request_header(frame)
         key, version = header.request_api_key, header.request_api_version
@@ -114,10 +119,6 @@ class NodeServer:
                 raise Disconnect
 
 
-class Disconnect(Exception):
-    """The connection is to be closed instead of answered."""
-
-
 class Connection(asyncio.Protocol):
     """One client's connection; one task answers its requests, in order."""
 
@@ -139,6 +140,8 @@ class Connection(asyncio.Protocol):
         self._server.connections.add(self)
         peer = transport.get_extra_info("peername")
         self._task = asyncio.get_running_loop().create_task(self._serve(f"/{peer[0]}"))
+        if not self._server.is_up:
+            self.close()  # it was accepted just before the node stopped
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)

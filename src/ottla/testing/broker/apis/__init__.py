@@ -29,6 +29,7 @@ from ottla.testing.broker.apis import (
     metadata,
     offset_commit,
     offset_fetch,
+    offset_for_leader_epoch,
     produce,
     sync_group,
 )
@@ -54,6 +55,9 @@ HANDLERS: dict[int, Handler] = {
     ApiKey.INIT_PRODUCER_ID: Handler(init_producer_id.handle, init_producer_id.refuse),
     ApiKey.OFFSET_COMMIT: Handler(offset_commit.handle, offset_commit.refuse),
     ApiKey.OFFSET_FETCH: Handler(offset_fetch.handle, offset_fetch.refuse),
+    ApiKey.OFFSET_FOR_LEADER_EPOCH: Handler(
+        offset_for_leader_epoch.handle, offset_for_leader_epoch.refuse
+    ),
     ApiKey.JOIN_GROUP: Handler(join_group.handle, join_group.refuse),
     ApiKey.HEARTBEAT: Handler(heartbeat.handle, heartbeat.refuse),
     ApiKey.LEAVE_GROUP: Handler(leave_group.handle, leave_group.refuse),

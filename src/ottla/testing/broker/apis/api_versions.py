@@ -18,7 +18,6 @@ from ottla.protocol.messages.api_versions import (
     ApiVersionsResponse,
 )
 from ottla.testing.broker.call import Call
-from ottla.testing.broker.cluster import CLUSTER_ID
 
 
 def supported_range(key: int) -> tuple[int, int]:
@@ -38,7 +37,7 @@ def announce(keys: Iterable[int], error: ErrorCode = ErrorCode.NONE) -> ApiVersi
 
 
 async def handle(request: ApiVersionsRequest, call: Call) -> ApiVersionsResponse:
-    wrong_cluster = request.cluster_id not in (None, CLUSTER_ID)
+    wrong_cluster = request.cluster_id not in (None, call.cluster.id)
     wrong_node = request.node_id not in (-1, call.node)
     if call.version >= 5 and (wrong_cluster or wrong_node):
         return announce(call.apis, ErrorCode.REBOOTSTRAP_REQUIRED)

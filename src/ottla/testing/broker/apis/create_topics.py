@@ -16,7 +16,7 @@ from ottla.protocol.messages.create_topics import (
     CreateTopicsResponse,
 )
 from ottla.testing.broker.call import Call
-from ottla.testing.broker.state.topics import is_legal_name
+from ottla.testing.broker.state.topics import config_error, is_legal_name
 
 DYNAMIC_TOPIC_CONFIG = 1
 
@@ -62,6 +62,8 @@ def _create(topic: CreatableTopic, validate_only: bool, call: Call) -> Creatable
         text = f"{replicas} replicas on {len(cluster.nodes)} nodes"
         return _refused(topic.name, ErrorCode.INVALID_REPLICATION_FACTOR, text)
     config = {entry.name: entry.value for entry in topic.configs}
+    if wrong := config_error(config):
+        return _refused(topic.name, ErrorCode.INVALID_CONFIG, wrong)
     result = CreatableTopicResult(
         name=topic.name,
         num_partitions=partitions,

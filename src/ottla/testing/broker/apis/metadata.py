@@ -20,7 +20,6 @@ from ottla.protocol.messages.metadata import (
 )
 from ottla.protocol.primitives import ZERO_UUID
 from ottla.testing.broker.call import Call
-from ottla.testing.broker.cluster import CLUSTER_ID
 from ottla.testing.broker.state.topics import NO_LEADER, Topic
 
 
@@ -46,7 +45,7 @@ def _response(call: Call, topics: list[MetadataResponseTopic]) -> MetadataRespon
     ]
     return MetadataResponse(
         brokers=brokers,
-        cluster_id=CLUSTER_ID,
+        cluster_id=call.cluster.id,
         controller_id=call.cluster.controller,
         topics=topics,
     )

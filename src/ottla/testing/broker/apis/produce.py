@@ -1,8 +1,10 @@
 """Produce: append one batch per partition, answered with base offsets.
 
-acks 0 gets no answer at all; 1 and -1 are the same here, as there are no followers; anything else is
+acks 0 gets no answer at all, and where it would be an error the connection is closed, so that the client learns that
+something is wrong and asks for metadata; 1 and -1 are the same here, as there are no followers; anything else is
 INVALID_REQUIRED_ACKS. A repeated idempotent batch is answered with its old offset, a gap in the sequences with
-OUT_OF_ORDER_SEQUENCE_NUMBER (45). The answer's timestamp is -1: topics keep the producer's time. Versions: 10+ name the
+OUT_OF_ORDER_SEQUENCE_NUMBER (45). Topics keep the producer's time, which makes the answer's timestamp -1, or with `message.timestamp.type=LogAppendTime`
+have the broker's. Versions: 10+ name the
 leader when the node is not it (KIP-951), 13+ topics by id. Transactional batches are refused: there is no transaction
 coordinator, so nothing could ever end them.
 """
@@ -20,7 +22,7 @@ from ottla.protocol.messages.produce import (
     TopicProduceData,
     TopicProduceResponse,
 )
-from ottla.testing.broker.call import Call
+from ottla.testing.broker.call import Call, Disconnect
 
 LEADER_HINT_FROM = 10
 TOPIC_IDS_FROM = 13
@@ -29,9 +31,9 @@ _ACKS = (-1, 0, 1)
 
 async def handle(request: ProduceRequest, call: Call) -> ProduceResponse | None:
     if request.transactional_id is not None:
-        response = refuse(request, call, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+        response = _refuse_all(request, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
     elif request.acks not in _ACKS:
-        response = refuse(request, call, ErrorCode.INVALID_REQUIRED_ACKS)
+        response = _refuse_all(request, ErrorCode.INVALID_REQUIRED_ACKS)
     else:
         response = ProduceResponse(
             responses=[
@@ -40,10 +42,20 @@ async def handle(request: ProduceRequest, call: Call) -> ProduceResponse | None:
             ]
         )
         _hint(response, call)
-    return None if request.acks == 0 else response
+    if request.acks != 0:
+        return response
+    if any(part.error_code for topic in response.responses for part in topic.partition_responses):
+        raise Disconnect
+    return None
 
 
 def refuse(request: ProduceRequest, call: Call, error: ErrorCode) -> ProduceResponse:
+    if request.acks == 0:
+        raise Disconnect
+    return _refuse_all(request, error)
+
+
+def _refuse_all(request: ProduceRequest, error: ErrorCode) -> ProduceResponse:
     responses = [
         _answer(topic, [_refused(part, error) for part in topic.partition_data])
         for topic in request.topic_data
@@ -85,18 +97,13 @@ def _append(
                 leader_id=hinted.leader, leader_epoch=hinted.leader_epoch
             )
         return answer
-    options = call.cluster.options
-    configured = call.cluster.topics.by_name[name].config.get("max.message.bytes")
-    max_bytes = options.message_max_bytes if configured is None else int(configured)
-    appended = partition.log.append(
-        part.records or b"", partition.leader_epoch, max_bytes, options.validate_crc
-    )
+    appended = call.cluster.append(partition, part.records or b"")
     if appended.error:
         return _refused(part, appended.error, appended.message)
-    partition.wake()
     return PartitionProduceResponse(
         index=part.index,
         base_offset=appended.base_offset,
+        log_append_time_ms=appended.append_time_ms,
         log_start_offset=partition.log.start_offset,
     )
 

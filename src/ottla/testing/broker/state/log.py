@@ -14,7 +14,14 @@ from struct import Struct
 
 from ottla.errors import DecodeError
 from ottla.protocol.error_codes import ErrorCode
-from ottla.testing.plain_records import BatchHeader, Record, check_crc, decode_batch, read_header
+from ottla.testing.plain_records import (
+    BatchHeader,
+    Record,
+    check_crc,
+    decode_batch,
+    read_header,
+    stamp,
+)
 
 KEPT_BATCHES = 5
 """Kafka recognizes a repeat of any of the last five batches of a producer."""
@@ -40,6 +47,8 @@ class Appended:
     error: ErrorCode
     base_offset: int = -1
     message: str | None = None
+    append_time_ms: int = -1
+    """The broker's time where it took the place of the producer's."""
 
 
 @dataclass(slots=True)
@@ -64,9 +73,23 @@ class PartitionLog:
     # ---- appending -----------------------------------------------------------------------------------------------
 
     def append(
-        self, data: bytes | memoryview, leader_epoch: int, max_bytes: int, validate_crc: bool
+        self,
+        data: bytes | memoryview,
+        leader_epoch: int,
+        *,
+        max_bytes: int,
+        validate_crc: bool = True,
+        append_time_ms: int | None = None,
     ) -> Appended:
-        """Validate the records of one Produce for this partition and store them."""
+        """Validate the records of one Produce for this partition and store them.
+
+        Args:
+            data: One batch.
+            leader_epoch: Stored with it.
+            max_bytes: Larger batches are refused.
+            validate_crc: Whether to check the CRC.
+            append_time_ms: Takes the place of the producer's timestamps.
+        """
         try:
             header = self._validated(data, validate_crc)
         except DecodeError as cause:
@@ -80,7 +103,11 @@ class PartitionLog:
             refused = self._check_sequence(header)
             if refused is not None:
                 return refused
-        return Appended(ErrorCode.NONE, self._store(header, data, leader_epoch))
+        if append_time_ms is not None:
+            header, data = stamp(header, data, append_time_ms)
+        base_offset = self._store(header, data, leader_epoch)
+        stamped = -1 if append_time_ms is None else append_time_ms
+        return Appended(ErrorCode.NONE, base_offset, append_time_ms=stamped)
 
     @staticmethod
     def _validated(data: bytes | memoryview, validate_crc: bool) -> BatchHeader:
@@ -121,13 +148,14 @@ class PartitionLog:
         return None
 
     def _store(self, header: BatchHeader, data: bytes | memoryview, leader_epoch: int) -> int:
-        stored = bytearray(data)
         base_offset = self.end_offset
-        _OFFSET.pack_into(stored, 0, base_offset)
-        _EPOCH.pack_into(stored, 12, leader_epoch)
         last_offset = base_offset + header.last_offset_delta
+        view = memoryview(data)
+        stored = b"".join(
+            (_OFFSET.pack(base_offset), view[8:12], _EPOCH.pack(leader_epoch), view[16:])
+        )
         self.batches.append(
-            Batch(base_offset, last_offset, leader_epoch, header.max_timestamp, bytes(stored))
+            Batch(base_offset, last_offset, leader_epoch, header.max_timestamp, stored)
         )
         self._ends.append(last_offset)
         self.end_offset = last_offset + 1

@@ -16,6 +16,8 @@ from ottla.testing.broker.state.log import PartitionLog
 NO_LEADER = -1
 MAX_REPLICAS = 3
 MAX_NAME = 249
+MAX_MESSAGE_BYTES, TIMESTAMP_TYPE = "max.message.bytes", "message.timestamp.type"
+CREATE_TIME, LOG_APPEND_TIME = "CreateTime", "LogAppendTime"
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
 
@@ -62,6 +64,17 @@ def is_legal_name(name: str) -> bool:
         and name not in (".", "..")
         and _LEGAL_NAME.fullmatch(name) is not None
     )
+
+
+def config_error(config: Mapping[str, str | None]) -> str | None:
+    """Return what is wrong with a topic's configuration, of what the broker follows."""
+    size = config.get(MAX_MESSAGE_BYTES)
+    if size is not None and not size.isdecimal():
+        return f"{MAX_MESSAGE_BYTES} is a number of bytes, not {size!r}"
+    kind = config.get(TIMESTAMP_TYPE)
+    if kind not in (None, CREATE_TIME, LOG_APPEND_TIME):
+        return f"{TIMESTAMP_TYPE} is {CREATE_TIME} or {LOG_APPEND_TIME}, not {kind!r}"
+    return None
 
 
 class Topics:

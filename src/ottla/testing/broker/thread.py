@@ -1,0 +1,154 @@
+"""The broker's thread: starts the nodes, keeps their ports, carries out what other threads ask, and ends.
+
+All state belongs to this thread; `call` and `run` are how others reach it. A node's port is reserved for as long as the
+broker lives, by a second socket that is bound and does not listen: while the node is dead nobody else gets the port,
+and no client's own socket happens to be given it, which would make it connect to itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from ottla.testing.broker.clock import ClockLoop
+from ottla.testing.broker.cluster import Cluster
+from ottla.testing.broker.controls import Controls
+from ottla.testing.broker.group_watch import GroupWatch
+from ottla.testing.broker.server import NodeServer
+
+HOST = "127.0.0.1"
+WAIT_S = 10.0
+R = TypeVar("R")
+
+
+def reserve_ports(nodes: Iterable[int]) -> dict[int, socket.socket]:
+    """Return a socket for each node, bound to a free port on which another socket may listen.
+
+    Raises:
+        OSError: No port is free.
+    """
+    reserved: dict[int, socket.socket] = {}
+    try:
+        for node in nodes:
+            reserved[node] = _bound(0)
+    except OSError:
+        for sock in reserved.values():
+            sock.close()
+        raise
+    return reserved
+
+
+def _bound(port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((HOST, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+class BrokerThread:
+    """One running cluster; made running, and closed once."""
+
+    def __init__(
+        self, cluster: Cluster, controls: Controls, reserved: dict[int, socket.socket]
+    ) -> None:
+        self.cluster = cluster
+        self.errors: list[Exception] = []
+        """What handlers raised: bugs of the broker."""
+        self._reserved = reserved
+        self._servers = {
+            node: NodeServer(node, cluster, controls, self.errors.append) for node in cluster.nodes
+        }
+        self._loop = ClockLoop(cluster.clock)
+        self._stop = asyncio.Event()
+        started: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="ottla-broker")
+        self._thread.start()
+        try:
+            started.result()
+        except BaseException:
+            self._thread.join(WAIT_S)
+            raise
+
+    def close(self) -> None:
+        """Stop all nodes, drop all connections and join the thread.
+
+        Raises:
+            TimeoutError: The thread did not end.
+        """
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(WAIT_S)
+        if self._thread.is_alive():
+            raise TimeoutError("the broker's thread did not end")
+
+    def _run(self, started: concurrent.futures.Future[None]) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve(started))
+        except Exception as error:
+            if started.done():
+                self.errors.append(error)
+            else:
+                started.set_exception(error)
+        finally:
+            for reserved in self._reserved.values():
+                reserved.close()
+
+    async def _serve(self, started: concurrent.futures.Future[None]) -> None:
+        watch = GroupWatch(self.cluster, self._loop)
+        self.cluster.groups_changed = watch.set
+        try:
+            for node in self._servers:
+                await self.start_node(node)
+            started.set_result(None)
+            await self._stop.wait()
+        finally:
+            watch.cancel()
+            for server in self._servers.values():
+                await server.stop()
+
+    async def start_node(self, node: int) -> None:
+        """Listen on a node's port; nothing happens to a node that does so already."""
+        if self.cluster.nodes[node].alive:
+            return
+        listener = _bound(self.cluster.nodes[node].port)
+        listener.listen(128)
+        await self._servers[node].start(listener)
+        self.cluster.set_alive(node, True)
+
+    async def stop_node(self, node: int) -> None:
+        """Close a node's listener and connections; others lead and coordinate in its place."""
+        self.cluster.set_alive(node, False)
+        await self._servers[node].stop()
+
+    def call(self, function: Callable[[], R]) -> R:
+        """Carry out a function on this thread, also when called from there (by a rule that answers)."""
+        if threading.current_thread() is self._thread:
+            return function()
+        done: concurrent.futures.Future[R] = concurrent.futures.Future()
+
+        def carry_out() -> None:
+            try:
+                done.set_result(function())
+            except Exception as error:
+                done.set_exception(error)
+
+        self._loop.call_soon_threadsafe(carry_out)
+        return done.result(WAIT_S)
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Carry out a coroutine on this thread and wait for it.
+
+        Raises:
+            RuntimeError: Called from this thread, which cannot wait for itself.
+        """
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a rule that answers cannot do this: it runs on the broker's thread")
+        asyncio.run_coroutine_threadsafe(work(), self._loop).result(WAIT_S)
