@@ -21,6 +21,7 @@ Header = tuple[str, bytes | None]
 HEADER_BYTES = 61
 LENGTH_AT = 12
 """Bytes in front of what `batch_length` counts: base offset and the length itself."""
+MAGIC, MAGIC_AT = 2, 16
 CRC_FROM = 21
 """First byte under the CRC."""
 
@@ -98,7 +99,7 @@ def read_header(data: bytes | memoryview, pos: int = 0) -> BatchHeader:
     if len(data) - pos < HEADER_BYTES:
         raise DecodeError(f"a batch header has {HEADER_BYTES} bytes, not {len(data) - pos}")
     header = BatchHeader(*_HEADER.unpack_from(data, pos))
-    if header.magic != 2:
+    if header.magic != MAGIC:
         raise DecodeError(f"record batch of magic {header.magic}, not 2")
     if not HEADER_BYTES <= header.size <= len(data) - pos:
         raise DecodeError(f"batch of {header.size} bytes where {len(data) - pos} are left")

@@ -15,6 +15,10 @@ from struct import Struct
 from ottla.errors import DecodeError
 from ottla.protocol.error_codes import ErrorCode
 from ottla.testing.plain_records import (
+    HEADER_BYTES,
+    LENGTH_AT,
+    MAGIC,
+    MAGIC_AT,
     BatchHeader,
     Record,
     check_crc,
@@ -59,6 +63,18 @@ class _Producer:
     batches: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=KEPT_BATCHES))
 
 
+def _not_one_batch(data: bytes | memoryview) -> str | None:
+    """Return why these bytes cannot be one batch of magic 2, which is all that Produce 3+ may hold."""
+    if len(data) <= MAGIC_AT:
+        return "no whole batch"
+    if data[MAGIC_AT] < MAGIC:
+        return f"a batch of magic {data[MAGIC_AT]}"
+    size = LENGTH_AT + int.from_bytes(data[LENGTH_AT - 4 : LENGTH_AT], "big", signed=True)
+    if size > len(data):
+        return "no whole batch"
+    return "more than one batch" if HEADER_BYTES <= size < len(data) else None
+
+
 class PartitionLog:
     """The batches of one partition."""
 
@@ -90,10 +106,17 @@ class PartitionLog:
             validate_crc: Whether to check the CRC.
             append_time_ms: Takes the place of the producer's timestamps.
         """
+        if wrong := _not_one_batch(data):
+            return Appended(ErrorCode.INVALID_RECORD, message=wrong)
         try:
-            header = self._validated(data, validate_crc)
+            header = read_header(data)
+            if validate_crc:
+                check_crc(data, header)
         except DecodeError as cause:
             return Appended(ErrorCode.CORRUPT_MESSAGE, message=str(cause))
+        if header.record_count == 0 or header.record_count != header.last_offset_delta + 1:
+            text = f"{header.record_count} records, last offset delta {header.last_offset_delta}"
+            return Appended(ErrorCode.INVALID_RECORD, message=text)
         if header.size > max_bytes:
             text = f"batch of {header.size} bytes, {max_bytes} are allowed"
             return Appended(ErrorCode.MESSAGE_TOO_LARGE, message=text)
@@ -108,19 +131,6 @@ class PartitionLog:
         base_offset = self._store(header, data, leader_epoch)
         stamped = -1 if append_time_ms is None else append_time_ms
         return Appended(ErrorCode.NONE, base_offset, append_time_ms=stamped)
-
-    @staticmethod
-    def _validated(data: bytes | memoryview, validate_crc: bool) -> BatchHeader:
-        header = read_header(data)
-        if header.size != len(data):
-            raise DecodeError("a Produce holds exactly one batch per partition")
-        if header.record_count == 0 or header.record_count != header.last_offset_delta + 1:
-            raise DecodeError(
-                f"{header.record_count} records with last offset delta {header.last_offset_delta}"
-            )
-        if validate_crc:
-            check_crc(data, header)
-        return header
 
     def _check_sequence(self, header: BatchHeader) -> Appended | None:
         """Return why the batch is not stored (a repeat with its old offset), or None and note it."""
@@ -231,7 +241,7 @@ class PartitionLog:
 
     def delete_before(self, offset: int) -> None:
         """Move the start offset up to `offset`; whole batches before it are dropped."""
-        self.start_offset = max(self.start_offset, offset)
+        self.start_offset = max(self.start_offset, min(offset, self.end_offset))
         dropped = bisect_right(self._ends, self.start_offset - 1)
         del self.batches[:dropped]
         del self._ends[:dropped]
