@@ -55,6 +55,8 @@ class Group:
         self._initial_delay = initial_delay
         self._barrier_from = 0.0
         """The join barrier stays shut until then, so that a new group gathers members."""
+        self._is_first_barrier = False
+        """The barrier of a group that was empty waits for time alone, not for ids that were handed out."""
         self._rebalance_deadline = math.inf
         """When the barrier, or the wait for assignments, goes on without those who are missing."""
         self._static: dict[str, str] = {}
@@ -177,7 +179,8 @@ class Group:
             member.answer_sync(Synced(ErrorCode.REBALANCE_IN_PROGRESS))
             if self.state is State.COMPLETING:
                 member.assignment = b""
-        self._barrier_from = now + self._initial_delay if self.state is State.EMPTY else now
+        self._is_first_barrier = self.state is State.EMPTY
+        self._barrier_from = now + self._initial_delay if self._is_first_barrier else now
         self.state = State.PREPARING
         self._rebalance_deadline = self._longest_rebalance(now)
         self._try_open_barrier(now)
@@ -189,17 +192,16 @@ class Group:
     def _try_open_barrier(self, now: float) -> None:
         if self.state is not State.PREPARING or now < self._barrier_from:
             return
-        missing = [member for member in self.members.values() if member.join_reply is None]
         if now >= self._rebalance_deadline:
             # A static member that is away keeps its place until its session ends.
-            for member in missing:
-                if member.instance_id is None:
+            for member in list(self.members.values()):
+                if member.join_reply is None and member.instance_id is None:
                     self._forget(member)
             if any(member.join_reply for member in self.members.values()) or not self.members:
                 self._open_barrier(now)
             else:
                 self._rebalance_deadline = self._longest_rebalance(now)
-        elif not missing and not self._pending:
+        elif self._is_complete():
             self._open_barrier(now)
 
     def _open_barrier(self, now: float) -> None:
@@ -377,7 +379,8 @@ class Group:
         return min(deadlines, default=math.inf)
 
     def _is_complete(self) -> bool:
-        return not self._pending and all(member.join_reply for member in self.members.values())
+        nobody_comes = self._is_first_barrier or not self._pending
+        return nobody_comes and all(member.join_reply for member in self.members.values())
 
     def expire(self, now: float) -> None:
         """Drop whoever is overdue, and go on without them."""
