@@ -49,6 +49,20 @@ pub enum LostKind {
     Closed,
 }
 
+impl LostKind {
+    /// The name that Python knows it by, in every event.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Eof => "eof",
+            Self::Io => "io",
+            Self::RequestTimeout => "request_timeout",
+            Self::Protocol => "protocol",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// A response that cannot be what the broker meant: the connection is poisoned with this as its cause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

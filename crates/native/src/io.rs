@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ottla_core::flow::{LostCause, LostKind};
+use ottla_core::flow::LostCause;
 use ottla_io::{ConnectOptions, Handle, IoEvent};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -167,7 +167,7 @@ fn event_tuple(py: Python<'_>, event: IoEvent) -> PyResult<Bound<'_, PyAny>> {
             tokens,
         } => {
             let LostCause { kind, message } = cause;
-            ("lost", conn, kind_name(kind), message, tokens).into_pyobject(py)?
+            ("lost", conn, kind.name(), message, tokens).into_pyobject(py)?
         }
         IoEvent::Beat { beat, frame } => {
             ("beat", beat, PyBytes::new(py, &frame)).into_pyobject(py)?
@@ -177,18 +177,6 @@ fn event_tuple(py: Python<'_>, event: IoEvent) -> PyResult<Bound<'_, PyAny>> {
         }
     };
     Ok(tuple.into_any())
-}
-
-/// The name that Python knows a kind of loss by; the same in the events of flows.
-pub fn kind_name(kind: LostKind) -> &'static str {
-    match kind {
-        LostKind::Connect => "connect",
-        LostKind::Eof => "eof",
-        LostKind::Io => "io",
-        LostKind::RequestTimeout => "request_timeout",
-        LostKind::Protocol => "protocol",
-        LostKind::Closed => "closed",
-    }
 }
 
 fn request_frame(frame: &[u8]) -> PyResult<Vec<u8>> {

@@ -3,7 +3,7 @@
 //! Stations: response → delivery. I/O thread. Java: `Sender.handleProduceResponse`.
 
 use super::{Event, Hold, ProduceFlow, Route};
-use crate::flow::{BadResponse, ConnId, LostCause, LostKind, Micros};
+use crate::flow::{BadResponse, ConnId, LostCause, Micros};
 use crate::produce_wire::{self, Answer};
 
 /// The broker has the batch already: an earlier attempt was appended and its answer lost.
@@ -97,7 +97,7 @@ impl ProduceFlow {
         let Some(lost) = self.conns.remove(&conn) else {
             return;
         };
-        let told = format!("lost:{}:{}", kind_name(cause), cause.message);
+        let told = format!("lost:{}:{}", cause.kind.name(), cause.message);
         for part in lost.parts {
             let entry = &mut self.acc.parts[part];
             entry.route = Route::None;
@@ -116,16 +116,5 @@ impl ProduceFlow {
             }
             self.tell_if_at_rest(part, now);
         }
-    }
-}
-
-fn kind_name(cause: &LostCause) -> &'static str {
-    match cause.kind {
-        LostKind::Connect => "connect",
-        LostKind::Eof => "eof",
-        LostKind::Io => "io",
-        LostKind::RequestTimeout => "request_timeout",
-        LostKind::Protocol => "protocol",
-        LostKind::Closed => "closed",
     }
 }

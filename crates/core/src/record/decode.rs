@@ -185,12 +185,23 @@ impl RawBatch {
 
     /// Checks, decompresses to at most `max_bytes`, and finds the records.
     pub fn decode(&self, max_bytes: usize) -> Result<DecodedBatch, DecodeError> {
-        self.decode_inner(max_bytes)
+        self.decode_with(max_bytes, true)
+    }
+
+    /// The same, the checksum only if wanted.
+    pub fn decode_with(
+        &self,
+        max_bytes: usize,
+        check_crc: bool,
+    ) -> Result<DecodedBatch, DecodeError> {
+        self.decode_inner(max_bytes, check_crc)
             .map_err(|e| e.at_batch(self.header.base_offset))
     }
 
-    fn decode_inner(&self, max_bytes: usize) -> Result<DecodedBatch, DecodeError> {
-        self.check_crc()?;
+    fn decode_inner(&self, max_bytes: usize, check_crc: bool) -> Result<DecodedBatch, DecodeError> {
+        if check_crc {
+            self.check_crc()?;
+        }
         if self.header.magic < 2 {
             let (data, records) = legacy::decode(&self.header, &self.data, max_bytes)?;
             return Ok(DecodedBatch {
