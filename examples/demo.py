@@ -36,7 +36,9 @@ def bar(label: str, done: int, total: int, since: float) -> str:
 
 def main(messages: int = 100_000) -> int:
     with Broker(nodes=1, num_partitions=PARTITIONS) as broker:
-        print(f"embedded broker on {broker.bootstrap}: {messages} messages to {PARTITIONS} partitions")
+        print(
+            f"embedded broker on {broker.bootstrap}: {messages} messages to {PARTITIONS} partitions"
+        )
         broker.create_topic(TOPIC, PARTITIONS)
         handler, stop = Handler(), threading.Event()
         group = ottla.ConsumerGroup(
@@ -56,7 +58,9 @@ def main(messages: int = 100_000) -> int:
         group.close()
         places = [ottla.TopicPartition(TOPIC, number) for number in range(PARTITIONS)]
         with ottla.Consumer(broker.bootstrap, group_id=GROUP) as consumer:
-            committed = {tp.partition: at.offset for tp, at in consumer.committed(*places).items() if at}
+            committed = {
+                tp.partition: at.offset for tp, at in consumer.committed(*places).items() if at
+            }
     return summary(messages, report, sent_s, elapsed, handler, committed)
 
 
@@ -93,7 +97,10 @@ def summary(
     consumed = sum(handler.seen)
     rows = [
         ("messages sent", f"{messages:,}"),
-        ("delivered / failed / unknown", f"{report.delivered:,} / {report.failed} / {report.unknown}"),
+        (
+            "delivered / failed / unknown",
+            f"{report.delivered:,} / {report.failed} / {report.unknown}",
+        ),
         ("produced per second", f"{messages / sent_s:,.0f}"),
         ("consumed", f"{consumed:,}"),
         ("consumed per second", f"{consumed / elapsed:,.0f}"),

@@ -17,8 +17,7 @@ def main(bootstrap: str = "localhost:9092") -> tuple[list[int], list[int]]:
     failed: list[int] = []
 
     def read_successes() -> None:
-        for delivery in producer.successes():
-            written.append(delivery.metadata)
+        written.extend(delivery.metadata for delivery in producer.successes())
 
     def read_errors() -> None:
         for delivery in producer.errors():

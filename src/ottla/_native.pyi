@@ -6,7 +6,7 @@ Everything here is private; the public classes that inherit a hot method say so 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 _Buffer = bytes | bytearray | memoryview | str | None
@@ -362,7 +362,7 @@ class AsyncProducerBase:
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: object = None,
-    ) -> Awaitable[Delivery]:
+    ) -> Coroutine[Any, Any, Delivery]:
         """Done at once while the buffer has room."""
 
     def send_nowait(
@@ -377,7 +377,7 @@ class AsyncProducerBase:
     ) -> Delivery: ...
     def send_many(
         self, topic: str, values: Iterable[_Buffer], keys: Iterable[_Buffer] | None = None
-    ) -> Awaitable[Deliveries]: ...
+    ) -> Coroutine[Any, Any, Deliveries]: ...
     def _flush(self, timeout: float | None) -> Awaitable[bool]: ...
     def _stop_accepting(self) -> None: ...
     def _end_outcomes(self) -> None: ...

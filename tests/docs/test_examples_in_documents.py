@@ -10,7 +10,9 @@ import pytest
 from ottla.testing import Broker
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/intro/*.md"), *ROOT.glob("docs/howto/*.md")])
+DOCUMENTS = sorted(
+    [ROOT / "README.md", *ROOT.glob("docs/intro/*.md"), *ROOT.glob("docs/howto/*.md")]
+)
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

@@ -52,7 +52,14 @@ class Counting(ottla.ConsumerGroupHandler):
 class Member:
     """A group member in a thread of its own."""
 
-    def __init__(self, bootstrap: str, group: str, topic: str, handler: ottla.ConsumerGroupHandler, **config: object) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        group: str,
+        topic: str,
+        handler: ottla.ConsumerGroupHandler,
+        **config: object,
+    ) -> None:
         self.handler = handler
         self.error: BaseException | None = None
         self._stop = threading.Event()
@@ -86,9 +93,14 @@ def test_two_members_share_the_partitions_and_nothing_is_lost(
     try:
         wait_for(lambda: sum(first.seen.values()) == 600, "the first member reads everything")
         second = Counting()
-        two = Member(bootstrap, group, topic, second, heartbeat_interval_ms=200, session_timeout_ms=6000)
+        two = Member(
+            bootstrap, group, topic, second, heartbeat_interval_ms=200, session_timeout_ms=6000
+        )
         try:
-            wait_for(lambda: len(first.claims) == len(second.claims) == 3, "each has half of the partitions")
+            wait_for(
+                lambda: len(first.claims) == len(second.claims) == 3,
+                "each has half of the partitions",
+            )
             assert sorted(first.claims + second.claims) == list(range(PARTITIONS))
             fill(bootstrap, topic, 1200)
             wait_for(lambda: sum((first.seen + second.seen).values()) >= 1800, "both read on")
@@ -98,7 +110,9 @@ def test_two_members_share_the_partitions_and_nothing_is_lost(
     finally:
         one.stop()
     total = first.seen + second.seen
-    assert sum(total.values()) == 1800, "nothing was read twice: marks are committed before partitions move"
+    assert sum(total.values()) == 1800, (
+        "nothing was read twice: marks are committed before partitions move"
+    )
     assert first.order.count("setup") == first.order.count("cleanup") == 3
     assert second.order == ["setup", "cleanup"]
 
@@ -134,7 +148,10 @@ def test_poll_style_members_hear_of_every_rebalance(
     topic, group = make_topic(PARTITIONS), f"g-{unique_name}"
     told: list[tuple[str, int]] = []
     options = {"group_id": group, "auto_offset_reset": "earliest", "heartbeat_interval_ms": 200}
-    with ottla.Consumer(bootstrap, **options) as first, ottla.Consumer(bootstrap, **options) as second:
+    with (
+        ottla.Consumer(bootstrap, **options) as first,
+        ottla.Consumer(bootstrap, **options) as second,
+    ):
         first.subscribe(
             [topic],
             on_assigned=lambda tps: told.append(("assigned", len(tps))),

@@ -87,7 +87,9 @@ class ConsumerClient:
         if self._link is None:
             raise errors.ConfigError("subscribe() needs a group_id; without a group use assign()")
         if self._membership is None:
-            self._membership = ClassicMembership(self._engine, self._cluster, self._link, self.config, self)
+            self._membership = ClassicMembership(
+                self._engine, self._cluster, self._link, self.config, self
+            )
             self._start_auto_commit()
         self._pattern = None if pattern is None else re.compile(pattern)
         if self._pattern is None:
@@ -192,7 +194,9 @@ class ConsumerClient:
         """Commit these offsets; raises CommitFailed with every partition that failed."""
         if self.offsets is None:
             raise errors.ConfigError("committing needs a group_id")
-        not_owned = [tp for tp in offsets if self._membership is not None and tp not in self.cursors.assigned]
+        not_owned = [
+            tp for tp in offsets if self._membership is not None and tp not in self.cursors.assigned
+        ]
         if not_owned:
             raise commit_failed(
                 {tp: errors.Error("the partition is not assigned to this member", topic=tp[0], partition=tp[1])
@@ -206,7 +210,9 @@ class ConsumerClient:
             return
         only = self.cursors.assigned if partitions is None else set(partitions)
         offsets = {
-            tp: offset for tp, offset in self.finished().items() if tp in only and self._last_auto.get(tp) != offset
+            tp: offset
+            for tp, offset in self.finished().items()
+            if tp in only and self._last_auto.get(tp) != offset
         }
         if not offsets:
             return

@@ -64,7 +64,9 @@ class ProducerClient:
                     return response.producer_id, response.producer_epoch
                 refusal = errors.for_code(response.error_code)
                 if not refusal.retriable:
-                    self.flow.abort_all("broker", response.error_code, "the broker gives no producer id")
+                    self.flow.abort_all(
+                        "broker", response.error_code, "the broker gives no producer id"
+                    )
                 reason = str(refusal)
             except errors.Error as error:
                 reason = str(error)
@@ -86,7 +88,9 @@ class ProducerClient:
 
     async def _shut_down(self, timeout: float) -> None:
         started = time.monotonic()
-        given_up = self.flow.abort_all("closed", 0, "the producer was closed before the broker answered")
+        given_up = self.flow.abort_all(
+            "closed", 0, "the producer was closed before the broker answered"
+        )
         if given_up:
             _log.error("closed with %d messages not resolved", given_up)
         self._outbox.stop()

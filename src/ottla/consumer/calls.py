@@ -25,7 +25,9 @@ class Call:
 
     __slots__ = ("_future", "_loop", "generation", "kind", "partitions")
 
-    def __init__(self, kind: str, partitions: Sequence[TopicPartition], generation: int = -1) -> None:
+    def __init__(
+        self, kind: str, partitions: Sequence[TopicPartition], generation: int = -1
+    ) -> None:
         self.kind = kind
         self.partitions = list(partitions)
         self.generation = generation
@@ -96,7 +98,9 @@ class Calls:
         rung = asyncio.Event()
 
         def ring() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits in it any more
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the loop is closed: nobody waits in it any more
                 loop.call_soon_threadsafe(rung.set)
 
         self._listeners.append(ring)

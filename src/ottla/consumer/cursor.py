@@ -110,7 +110,9 @@ class Cursors:
         for tp in added:
             self._cursors[tp] = Cursor(tp, next(self._numbers))
         self._cluster.want_topics({tp.topic for tp in added})
-        self._engine.spawn(self._begin([self._cursors[tp] for tp in added]), "start of assigned partitions")
+        self._engine.spawn(
+            self._begin([self._cursors[tp] for tp in added]), "start of assigned partitions"
+        )
 
     def unassign(self, partitions: Iterable[TopicPartition]) -> None:
         """Give these partitions up: nothing of them is handed over from here."""
@@ -149,7 +151,9 @@ class Cursors:
             except errors.Error as error:
                 _log.debug("metadata could not be had: %s", error)
 
-    async def _starting_points(self, cursors: list[Cursor]) -> dict[TopicPartition, OffsetAndMetadata]:
+    async def _starting_points(
+        self, cursors: list[Cursor]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
         """Committed offsets, and for partitions without one what the reset policy says."""
         wanted = [cursor.tp for cursor in cursors]
         committed: Mapping[TopicPartition, OffsetAndMetadata | None] = dict.fromkeys(wanted)
@@ -167,7 +171,9 @@ class Cursors:
             starts.update({tp: OffsetAndMetadata(offset, -1) for tp, offset in found.items()})
         return starts
 
-    async def _find(self, partitions: list[TopicPartition], time_ms: int) -> dict[TopicPartition, int]:
+    async def _find(
+        self, partitions: list[TopicPartition], time_ms: int
+    ) -> dict[TopicPartition, int]:
         """Offsets for a time; where no record is that young, the end."""
         found = await self._finder.find(dict.fromkeys(partitions, time_ms))
         none_yet = [tp for tp, answer in found.items() if answer.offset < 0]
@@ -203,7 +209,9 @@ class Cursors:
 
     async def wait_positioned(self, partitions: Iterable[TopicPartition]) -> None:
         """Until each of them has a position or is no longer assigned."""
-        missing = {tp for tp in partitions if (c := self._cursors.get(tp)) is not None and not c.positioned}
+        missing = {
+            tp for tp in partitions if (c := self._cursors.get(tp)) is not None and not c.positioned
+        }
         if missing:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._positioned.append((missing, future))
@@ -212,7 +220,11 @@ class Cursors:
     def _wake_positioned(self) -> None:
         still: list[tuple[set[TopicPartition], asyncio.Future[None]]] = []
         for missing, future in self._positioned:
-            left = {tp for tp in missing if (c := self._cursors.get(tp)) is not None and not c.positioned}
+            left = {
+                tp
+                for tp in missing
+                if (c := self._cursors.get(tp)) is not None and not c.positioned
+            }
             if left and not future.done():
                 still.append((left, future))
             elif not future.done():
@@ -240,7 +252,9 @@ class Cursors:
     def _route_soon(self, cursor: Cursor, delay: float = 0.0) -> None:
         if not cursor.routing and cursor.route is None:
             cursor.routing = True
-            self._engine.spawn(self._route(cursor, delay), f"route of {cursor.tp.topic}-{cursor.tp.partition}")
+            self._engine.spawn(
+                self._route(cursor, delay), f"route of {cursor.tp.topic}-{cursor.tp.partition}"
+            )
 
     async def _route(self, cursor: Cursor, delay: float) -> None:
         """Find the leader, connect, and let the partition flow; repeated until it does or is given up."""
@@ -265,7 +279,9 @@ class Cursors:
                 attempts += 1
                 delay = self._backoff.delay(attempts)
                 try:
-                    await self._cluster.refresh(f"{cursor.tp.topic}-{cursor.tp.partition} has no leader to fetch from")
+                    await self._cluster.refresh(
+                        f"{cursor.tp.topic}-{cursor.tp.partition} has no leader to fetch from"
+                    )
                 except errors.Error as error:
                     _log.debug("metadata could not be had: %s", error)
         finally:
@@ -276,7 +292,9 @@ class Cursors:
             self._attached[node_id] = connection.id
             self._flow.attach(connection.id, connection.version_for(FetchRequest))
 
-    def _metadata_changed(self, _old: MetadataSnapshot, new: MetadataSnapshot, _changes: object) -> None:
+    def _metadata_changed(
+        self, _old: MetadataSnapshot, new: MetadataSnapshot, _changes: object
+    ) -> None:
         for cursor in self._cursors.values():
             known = new.partition(*cursor.tp)
             if cursor.route is None or known is None or known.leader < 0:
@@ -308,7 +326,9 @@ class Cursors:
             return
         cursor.route = None
         if code == ErrorCode.OFFSET_OUT_OF_RANGE:
-            self._engine.spawn(self._out_of_range(cursor, fetch_offset), f"reset of {topic}-{partition}")
+            self._engine.spawn(
+                self._out_of_range(cursor, fetch_offset), f"reset of {topic}-{partition}"
+            )
             return
         if leader is not None and leader[0] >= 0:
             self._cluster.apply_leader_hint(topic, partition, leader[0], leader[1], node)
@@ -341,7 +361,9 @@ class Cursors:
         if not self._current(cursor):
             return
         offset = found[cursor.tp]
-        _log.warning("%s: reset to %d (auto_offset_reset=%s)", reason, offset, self._reset_policy.name)
+        _log.warning(
+            "%s: reset to %d (auto_offset_reset=%s)", reason, offset, self._reset_policy.name
+        )
         if self.on_reset is not None:
             self.on_reset(cursor.tp, offset, reason)
         self._set_position(cursor, OffsetAndMetadata(offset, -1))

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from ottla import errors
 from ottla.cluster.backoff import Backoff
 from ottla.message import TopicPartition
-from ottla.protocol.messages.list_offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
+from ottla.protocol.messages.list_offsets import (
+    ListOffsetsPartition,
+    ListOffsetsRequest,
+    ListOffsetsTopic,
+)
 from ottla.wire.connection import Role
 
 if TYPE_CHECKING:
@@ -75,7 +79,9 @@ class OffsetFinder:
             delay = self._backoff.delay(attempts)
             if loop.time() + delay > deadline:
                 topic, partition = next(iter(left))
-                raise errors.Timeout(f"offsets of {topic}-{partition} could not be had in time: {problem}")
+                raise errors.Timeout(
+                    f"offsets of {topic}-{partition} could not be had in time: {problem}"
+                )
             await asyncio.sleep(delay)
             try:
                 await self._cluster.refresh("offsets of partitions are asked for")
@@ -84,17 +90,24 @@ class OffsetFinder:
         return found
 
     async def _ask(
-        self, node_id: int, asked: Mapping[TopicPartition, int], found: dict[TopicPartition, FoundOffset]
+        self,
+        node_id: int,
+        asked: Mapping[TopicPartition, int],
+        found: dict[TopicPartition, FoundOffset],
     ) -> str | None:
         """Ask one leader; what it answers goes into `found`, what it cannot answer yet is named."""
         connection = await self._cluster.connection(node_id, Role.CONTROL)
         topics: dict[str, list[ListOffsetsPartition]] = {}
         for (topic, partition), time_ms in asked.items():
-            topics.setdefault(topic, []).append(ListOffsetsPartition(partition_index=partition, timestamp=time_ms))
+            topics.setdefault(topic, []).append(
+                ListOffsetsPartition(partition_index=partition, timestamp=time_ms)
+            )
         request = ListOffsetsRequest(
             replica_id=-1,
             isolation_level=self._isolation,
-            topics=[ListOffsetsTopic(name=name, partitions=parts) for name, parts in topics.items()],
+            topics=[
+                ListOffsetsTopic(name=name, partitions=parts) for name, parts in topics.items()
+            ],
         )
         response = await connection.request(request)
         problem = None

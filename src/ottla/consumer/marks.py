@@ -53,4 +53,6 @@ class Marks:
 
 def _not_owned(place: tuple[str, int]) -> errors.Error:
     topic, partition = place
-    return errors.Error("not claimed in this session: the mark is refused", topic=topic, partition=partition)
+    return errors.Error(
+        "not claimed in this session: the mark is refused", topic=topic, partition=partition
+    )

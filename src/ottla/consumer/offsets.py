@@ -150,7 +150,9 @@ class GroupOffsets:
                 return failures
             await asyncio.sleep(delay)
 
-    async def _commit_once(self, connection: Connection, offsets: Offsets) -> dict[TopicPartition, int]:
+    async def _commit_once(
+        self, connection: Connection, offsets: Offsets
+    ) -> dict[TopicPartition, int]:
         membership = self._membership()
         topics: dict[str, list[OffsetCommitRequestPartition]] = {}
         for (topic, partition), (offset, leader_epoch, metadata) in offsets.items():
@@ -168,7 +170,10 @@ class GroupOffsets:
             generation_id_or_member_epoch=membership.generation,
             member_id=membership.member_id,
             group_instance_id=membership.instance_id if version >= 7 else None,
-            topics=[OffsetCommitRequestTopic(name=name, partitions=parts) for name, parts in topics.items()],
+            topics=[
+                OffsetCommitRequestTopic(name=name, partitions=parts)
+                for name, parts in topics.items()
+            ],
         )
         self.requests += 1
         response = await connection.request(request, version=version)
@@ -180,7 +185,9 @@ class GroupOffsets:
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
-    async def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata | None]:
+    async def committed(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
         """What the group has committed; None where nothing is."""
         wanted = list(partitions)
         if not wanted:
@@ -221,7 +228,8 @@ class GroupOffsets:
                     OffsetFetchRequestGroup(
                         group_id=self._group_id,
                         topics=[
-                            OffsetFetchRequestTopics(name=name, partition_indexes=parts) for name, parts in topics.items()
+                            OffsetFetchRequestTopics(name=name, partition_indexes=parts)
+                            for name, parts in topics.items()
                         ],
                     )
                 ],
@@ -230,7 +238,10 @@ class GroupOffsets:
         else:
             request = OffsetFetchRequest(
                 group_id=self._group_id,
-                topics=[OffsetFetchRequestTopic(name=name, partition_indexes=parts) for name, parts in topics.items()],
+                topics=[
+                    OffsetFetchRequestTopic(name=name, partition_indexes=parts)
+                    for name, parts in topics.items()
+                ],
                 require_stable=version >= 7,
             )
         return _read_offsets(await connection.request(request, version=version), version, wanted)
@@ -238,8 +249,13 @@ class GroupOffsets:
 
 def commit_failed(failures: Failures) -> errors.CommitFailed:
     """The error of a commit of which these partitions failed."""
-    what = ", ".join(f"{topic}-{partition}: {error}" for (topic, partition), error in sorted(failures.items()))
-    return errors.CommitFailed(f"offsets were not committed for {what}", partitions={tp: error for tp, error in failures.items()})
+    what = ", ".join(
+        f"{topic}-{partition}: {error}" for (topic, partition), error in sorted(failures.items())
+    )
+    return errors.CommitFailed(
+        f"offsets were not committed for {what}",
+        partitions=dict(failures),
+    )
 
 
 def _read_offsets(

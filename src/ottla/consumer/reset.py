@@ -46,5 +46,7 @@ class ResetPolicy(NamedTuple):
                 f"auto_offset_reset is {text!r}; it takes earliest, latest, none or by_duration:PnDTnHnMnS"
             )
         parts = {name: float(value or 0) for name, value in match.groupdict().items()}
-        seconds = parts["days"] * 86400 + parts["hours"] * 3600 + parts["minutes"] * 60 + parts["seconds"]
+        seconds = (
+            parts["days"] * 86400 + parts["hours"] * 3600 + parts["minutes"] * 60 + parts["seconds"]
+        )
         return cls(text, seconds)

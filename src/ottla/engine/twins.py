@@ -108,7 +108,9 @@ def next_ring(calls: Bell) -> None:
     calls.wait()
 
 
-async def watch_event_async(event: asyncio.Event, fire: Callable[[], None], over: Callable[[], bool]) -> None:
+async def watch_event_async(
+    event: asyncio.Event, fire: Callable[[], None], over: Callable[[], bool]
+) -> None:
     """Call `fire()` once the event is set, unless `over()` by then."""
     await event.wait()
     if not over():

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 _log = logger("outbox")
 
-_HOPELESS_TOPIC = frozenset({ErrorCode.INVALID_TOPIC_EXCEPTION, ErrorCode.TOPIC_AUTHORIZATION_FAILED})
+_HOPELESS_TOPIC = frozenset(
+    {ErrorCode.INVALID_TOPIC_EXCEPTION, ErrorCode.TOPIC_AUTHORIZATION_FAILED}
+)
 """Answers about a topic that no waiting mends: what waits for it fails at once."""
 
 
@@ -138,7 +140,9 @@ class Outbox:
             return True
         return False
 
-    def _metadata_changed(self, old: MetadataSnapshot, new: MetadataSnapshot, _changes: object) -> None:
+    def _metadata_changed(
+        self, old: MetadataSnapshot, new: MetadataSnapshot, _changes: object
+    ) -> None:
         """Follow leaders: a partition that flows to a node that no longer leads it is held, and released to the new one."""
         for topic in self._wanted_topics:
             if new.topic(topic) is not None:
@@ -182,9 +186,17 @@ class Outbox:
                     return connection, known.leader, known.leader_epoch
                 except errors.Error as error:
                     tell = _log.debug if attempts else _log.warning
-                    tell("no connection to the leader of %s-%d (node %d): %s", topic, partition, known.leader, error)
+                    tell(
+                        "no connection to the leader of %s-%d (node %d): %s",
+                        topic,
+                        partition,
+                        known.leader,
+                        error,
+                    )
             try:
-                await self._cluster.refresh(f"{topic}-{partition} has no leader that can be reached")
+                await self._cluster.refresh(
+                    f"{topic}-{partition} has no leader that can be reached"
+                )
             except errors.Error as error:
                 _log.debug("metadata could not be had: %s", error)
             attempts += 1
@@ -244,11 +256,20 @@ class Outbox:
     # ---- the rest --------------------------------------------------------------------------------------------------
 
     def _report_failure(
-        self, topic: str, partition: int, records: int, kind: str, code: int, message: str, outcome: str
+        self,
+        topic: str,
+        partition: int,
+        records: int,
+        kind: str,
+        code: int,
+        message: str,
+        outcome: str,
     ) -> None:
         """A failure that nobody may be looking at is at least in the log."""
         error = errors.from_native(kind, code, message, topic, partition, outcome)
-        _log.error("%d messages to %s-%d failed (%s): %s", records, topic, partition, outcome, error)
+        _log.error(
+            "%d messages to %s-%d failed (%s): %s", records, topic, partition, outcome, error
+        )
 
     def _spawn(self, coroutine: Any, name: str) -> None:
         self._engine.spawn(coroutine, name)

@@ -136,7 +136,9 @@ def judge(held: Held, *, idempotent: bool) -> Verdict:
                     f"{batch['base_sequence']}): its {batch['records']} messages go again under a new producer epoch"
                 )
         elif kind == "split":
-            notes.append(f"{batch['records']} messages ({batch['bytes']} bytes) are too large for one batch: split")
+            notes.append(
+                f"{batch['records']} messages ({batch['bytes']} bytes) are too large for one batch: split"
+            )
         else:
             bump = bump or (idempotent and bool(batch["sent"]))
             notes.append(f"{batch['records']} messages failed: {_name(code)}")
@@ -154,7 +156,9 @@ def _decide(batch: Mapping[str, Any], code: int, *, head: bool, idempotent: bool
         return ("split",)
     errors = batch["record_errors"]
     if errors and code in (ErrorCode.INVALID_RECORD, ErrorCode.INVALID_TIMESTAMP):
-        named = {index: message or batch["error_message"] or _name(code) for index, message in errors}
+        named = {
+            index: message or batch["error_message"] or _name(code) for index, message in errors
+        }
         if len(named) < batch["records"]:
             return ("fail_records", named, code)
     outcome = outcome_of(code, batch["unanswered"])

@@ -70,7 +70,9 @@ async def test_every_acks(bootstrap: str, topic: str, acks: int | str) -> None:
     assert len(await read(bootstrap, topic, 100)) == 100
 
 
-async def test_order_per_partition_is_call_order(bootstrap: str, make_topic: Callable[..., str]) -> None:
+async def test_order_per_partition_is_call_order(
+    bootstrap: str, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic(4)
     async with ottla.AsyncProducer(bootstrap, batch_size=2_000) as producer:
         for number in range(5_000):
@@ -100,7 +102,9 @@ async def test_unknown_topic_is_created_or_waited_for(bootstrap: str, unique_nam
 
 
 async def test_message_that_is_too_large_fails_alone(bootstrap: str, topic: str) -> None:
-    async with ottla.AsyncProducer(bootstrap, max_request_size=10_000, batch_size=10_000) as producer:
+    async with ottla.AsyncProducer(
+        bootstrap, max_request_size=10_000, batch_size=10_000
+    ) as producer:
         with pytest.raises(ottla.MessageTooLarge):
             await producer.send_and_wait(topic, b"x" * 20_000)
         assert (await producer.send_and_wait(topic, b"small")).offset == 0
@@ -116,7 +120,9 @@ async def test_send_many_has_one_outcome_object(bootstrap: str, topic: str) -> N
 
 
 async def test_no_broker_is_an_outcome_in_time() -> None:
-    producer = ottla.AsyncProducer("127.0.0.1:1", delivery_timeout_ms=600, request_timeout_ms=500, linger_ms=0)
+    producer = ottla.AsyncProducer(
+        "127.0.0.1:1", delivery_timeout_ms=600, request_timeout_ms=500, linger_ms=0
+    )
     delivery = await producer.send("t", b"x")
     with pytest.raises(ottla.DeliveryTimeout) as caught:
         await outcome_async(delivery)

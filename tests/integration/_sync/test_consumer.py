@@ -52,13 +52,12 @@ def test_iteration_hands_over_one_after_the_other(bootstrap: str, topic: str) ->
     tp = ottla.TopicPartition(topic, 0)
     with ottla.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:
         consumer.assign([tp])
-        expected = 0
+        seen = []
         for record in consumer:
-            assert record.offset == expected
-            assert record.value == b"%d" % expected
-            expected += 1
-            if expected == 1_200:
+            seen.append((record.offset, record.value))
+            if len(seen) == 1_200:
                 break
+        assert seen == [(offset, b"%d" % offset) for offset in range(1_200)]
 
 
 def test_paused_partition_hands_over_nothing(
@@ -113,10 +112,9 @@ def test_auto_commit_covers_what_is_finished(bootstrap: str, topic: str, unique_
                 break
     with ottla.Consumer(bootstrap, group_id=group) as consumer:
         committed = consumer.committed(tp)
-    assert committed[tp] is not None
-    assert committed[tp].offset in (6, 7), (
-        "the record in hand is finished by the close, never one after it"
-    )
+    place = committed[tp]
+    assert place is not None
+    assert place.offset in (6, 7), "the record in hand is finished by the close, never one after it"
 
 
 def test_commits_coalesce(bootstrap: str, topic: str, unique_name: str) -> None:
@@ -129,5 +127,6 @@ def test_commits_coalesce(bootstrap: str, topic: str, unique_name: str) -> None:
         consumer.commit({tp: 501})
         assert all(ticket.done() for ticket in tickets)
         committed = consumer.committed(tp)
-        assert committed[tp] is not None
-        assert committed[tp].offset == 501
+        place = committed[tp]
+        assert place is not None
+        assert place.offset == 501

@@ -34,13 +34,17 @@ def test_roundrobin_deals_over_topics_and_passes_over_who_does_not_subscribe() -
 
 @given(
     st.sampled_from(sorted(ASSIGNORS)),
-    st.dictionaries(st.sampled_from("abcdef"), st.sets(st.sampled_from(["t", "u", "v"])), min_size=1),
+    st.dictionaries(
+        st.sampled_from("abcdef"), st.sets(st.sampled_from(["t", "u", "v"])), min_size=1
+    ),
     st.dictionaries(st.sampled_from(["t", "u", "v"]), st.integers(0, 9)),
 )
 def test_every_partition_of_a_subscribed_topic_has_one_owner(
     name: str, subscriptions: dict[str, set[str]], partitions: dict[str, int]
 ) -> None:
-    members = [Member(member_id, None, sorted(topics)) for member_id, topics in subscriptions.items()]
+    members = [
+        Member(member_id, None, sorted(topics)) for member_id, topics in subscriptions.items()
+    ]
     result = ASSIGNORS[name](members, partitions)
     assert set(result) == set(subscriptions)
     dealt = [tp for tps in result.values() for tp in tps]

@@ -11,7 +11,9 @@ from ottla.protocol.headers import encode_response
 from ottla.protocol.messages.heartbeat import HeartbeatResponse
 
 
-@pytest.mark.parametrize("version", range(HeartbeatResponse.MIN_VERSION, HeartbeatResponse.MAX_VERSION + 1))
+@pytest.mark.parametrize(
+    "version", range(HeartbeatResponse.MIN_VERSION, HeartbeatResponse.MAX_VERSION + 1)
+)
 def test_error_offset_is_where_the_code_is(version: int) -> None:
     frame = encode_response(HeartbeatResponse(error_code=27), version, 77)
     assert struct.unpack_from(">h", frame, error_offset(version)) == (27,)

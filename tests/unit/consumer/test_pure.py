@@ -70,7 +70,9 @@ def test_reset_policies() -> None:
     assert ResetPolicy.parse("by_duration:PT1S").time_ms(0.0) == 0
 
 
-@pytest.mark.parametrize("text", ["", "oldest", "by_duration:", "by_duration:P", "by_duration:5s", "by_duration:PT"])
+@pytest.mark.parametrize(
+    "text", ["", "oldest", "by_duration:", "by_duration:P", "by_duration:5s", "by_duration:PT"]
+)
 def test_reset_policy_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(errors.ConfigError):
         ResetPolicy.parse(text)
@@ -111,7 +113,9 @@ def test_record_in_hand_is_handed_and_not_finished() -> None:
     progress = Progress(flow, lambda: hand[0])
     flow.at = {A: (10, 3), B: (20, 3)}
     progress.before_take()
-    chunk = FakeRecords([FakeRecord(A, 10), FakeRecord(A, 11), FakeRecord(B, 20), FakeRecord(B, 21)])
+    chunk = FakeRecords(
+        [FakeRecord(A, 10), FakeRecord(A, 11), FakeRecord(B, 20), FakeRecord(B, 21)]
+    )
     flow.at = {A: (12, 3), B: (22, 3)}
     assert progress.finished() == {A: OffsetAndMetadata(10, 3), B: OffsetAndMetadata(20, 3)}
     progress.iterating(chunk)  # type: ignore[arg-type]

@@ -21,6 +21,8 @@ def test_last_epoch_asks_for_a_new_producer_id() -> None:
     assert identities.current("t", 0) == ProducerIdentity(7, MAX_EPOCH)
     assert identities.bump("t", 0) is None
     identities.given(8, 0)
-    assert identities.current("t", 0) == ProducerIdentity(7, MAX_EPOCH), "it writes under its old one until bumped"
+    assert identities.current("t", 0) == ProducerIdentity(7, MAX_EPOCH), (
+        "it writes under its old one until bumped"
+    )
     assert identities.bump("t", 0) == ProducerIdentity(8, 0)
     assert identities.bump("t", 0) == ProducerIdentity(8, 1)

@@ -79,22 +79,32 @@ def test_batch_fails_and_those_behind_start_a_new_epoch(code: ErrorCode, outcome
 
 def test_failure_after_an_unanswered_attempt_is_unknown() -> None:
     assert outcome_of(ErrorCode.INVALID_RECORD, ever_unanswered=True) == UNKNOWN
-    verdict = judge(held(batch(ErrorCode.POLICY_VIOLATION, attempts=2, unanswered=True)), idempotent=True)
+    verdict = judge(
+        held(batch(ErrorCode.POLICY_VIOLATION, attempts=2, unanswered=True)), idempotent=True
+    )
     assert verdict.decisions[0][-1] == UNKNOWN
 
 
 @pytest.mark.parametrize(
     "code",
-    [ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode.UNKNOWN_PRODUCER_ID, ErrorCode.INVALID_PRODUCER_EPOCH],
+    [
+        ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+        ErrorCode.UNKNOWN_PRODUCER_ID,
+        ErrorCode.INVALID_PRODUCER_EPOCH,
+    ],
 )
 def test_lost_identity_at_the_head_of_the_line_starts_a_new_epoch(code: ErrorCode) -> None:
-    verdict = judge(held(batch(code), batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)), idempotent=True)
+    verdict = judge(
+        held(batch(code), batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)), idempotent=True
+    )
     assert verdict.decisions == [("retry",), ("retry",)]
     assert verdict.bump
 
 
 def test_sequence_gap_behind_an_unanswered_batch_keeps_the_epoch() -> None:
-    verdict = judge(held(batch(None), batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)), idempotent=True)
+    verdict = judge(
+        held(batch(None), batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)), idempotent=True
+    )
     assert verdict.decisions == [("retry",), ("retry",)]
     assert not verdict.bump
 
@@ -111,15 +121,20 @@ def test_large_batch_is_split_and_a_single_large_message_fails() -> None:
     assert verdict.decisions == [("split",)]
     assert not verdict.bump
     verdict = judge(held(batch(ErrorCode.MESSAGE_TOO_LARGE, records=1)), idempotent=True)
-    assert verdict.decisions == [("fail", "broker", int(ErrorCode.MESSAGE_TOO_LARGE), "", NOT_WRITTEN)]
+    assert verdict.decisions == [
+        ("fail", "broker", int(ErrorCode.MESSAGE_TOO_LARGE), "", NOT_WRITTEN)
+    ]
 
 
 def test_only_the_named_records_fail() -> None:
     errors = [(1, "no key"), (2, None)]
     verdict = judge(
-        held(batch(ErrorCode.INVALID_RECORD, records=5, record_errors=errors, error_message="bad")), idempotent=True
+        held(batch(ErrorCode.INVALID_RECORD, records=5, record_errors=errors, error_message="bad")),
+        idempotent=True,
     )
-    assert verdict.decisions == [("fail_records", {1: "no key", 2: "bad"}, int(ErrorCode.INVALID_RECORD))]
+    assert verdict.decisions == [
+        ("fail_records", {1: "no key", 2: "bad"}, int(ErrorCode.INVALID_RECORD))
+    ]
     assert verdict.bump
 
 

@@ -140,7 +140,9 @@ class AsyncConsumer(AsyncConsumerBase):
 
     # ---- reading -------------------------------------------------------------------------------------------------------
 
-    async def poll(self, max_records: int | None = None, timeout: float | None = None) -> Records | None:
+    async def poll(
+        self, max_records: int | None = None, timeout: float | None = None
+    ) -> Records | None:
         """Records, as soon as there are any.
 
         Asking is the sign of life that `max_poll_interval_ms` watches, and it finishes what earlier polls returned.
@@ -356,8 +358,10 @@ class AsyncConsumer(AsyncConsumerBase):
     async def end_offsets(
         self, *partitions: TopicPartition, timeout: float | None = None
     ) -> dict[TopicPartition, int]:
-        """Offset that the next record will get; with read_committed, that of the first open transaction. Errors as
-        `offsets_for_times`."""
+        """Offset that the next record will get; with read_committed, that of the first open transaction.
+
+        Errors as `offsets_for_times`.
+        """
         return await self._offsets_at(partitions, LATEST, timeout)
 
     async def _offsets_at(
@@ -386,11 +390,15 @@ class AsyncConsumer(AsyncConsumerBase):
         wanted = {TopicPartition(*tp): time_ms for tp, time_ms in times_ms.items()}
         found = await wait_async(self._client.call(self._client.finder.find, wanted, timeout))
         return {
-            tp: None if answer.offset < 0 else OffsetAndTimestamp(answer.offset, answer.timestamp_ms, answer.leader_epoch)
+            tp: None
+            if answer.offset < 0
+            else OffsetAndTimestamp(answer.offset, answer.timestamp_ms, answer.leader_epoch)
             for tp, answer in found.items()
         }
 
-    async def partitions_for(self, topic: str, timeout: float | None = None) -> list[TopicPartition]:
+    async def partitions_for(
+        self, topic: str, timeout: float | None = None
+    ) -> list[TopicPartition]:
         """The partitions of a topic.
 
         Raises:

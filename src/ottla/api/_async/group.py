@@ -98,7 +98,8 @@ class AsyncGroupSession:
             Error: Its partition is not claimed in this session; nothing was marked.
         """
         self._commits.marks.forward(
-            (record.topic, record.partition), OffsetAndMetadata(record.offset + 1, record.leader_epoch, metadata)
+            (record.topic, record.partition),
+            OffsetAndMetadata(record.offset + 1, record.leader_epoch, metadata),
         )
 
     def mark_offset(self, topic: str, partition: int, offset: int, metadata: str = "") -> None:
@@ -113,7 +114,9 @@ class AsyncGroupSession:
         """
         target = OffsetAndMetadata(offset, -1, metadata)
         self._commits.marks.back((topic, partition), target)
-        await wait_async(self._client.call(self._client.cursors.seek, TopicPartition(topic, partition), target))
+        await wait_async(
+            self._client.call(self._client.cursors.seek, TopicPartition(topic, partition), target)
+        )
 
     async def commit(self, timeout: float | None = None) -> None:
         """Commit everything that is marked and wait until the coordinator has it.
@@ -174,7 +177,9 @@ class AsyncConsumerGroup:
     Threads: One call of `run` or `consume` at a time; `stop` from any thread and from signal handlers.
     """
 
-    def __init__(self, bootstrap_servers: str | list[str] | None, group_id: str, **config: Any) -> None:
+    def __init__(
+        self, bootstrap_servers: str | list[str] | None, group_id: str, **config: Any
+    ) -> None:
         parsed = consumer_config(bootstrap_servers, {**config, "group_id": group_id})
         self._config = parsed
         self._client = ConsumerClient(parsed)
@@ -185,7 +190,9 @@ class AsyncConsumerGroup:
         self._stop = False
         self._closed = False
 
-    async def run(self, topics: Iterable[str], handler: AsyncConsumerGroupHandler, timeout: float = 30.0) -> None:
+    async def run(
+        self, topics: Iterable[str], handler: AsyncConsumerGroupHandler, timeout: float = 30.0
+    ) -> None:
         """Consume through all rebalances until `stop()`, SIGINT or SIGTERM; then commit, leave and close.
 
         Args:
@@ -256,7 +263,9 @@ class AsyncConsumerGroup:
             await next_ring_async(self._client.calls)
         return None
 
-    async def _run_session(self, handler: AsyncConsumerGroupHandler, assigned: Call, timeout: float) -> None:
+    async def _run_session(
+        self, handler: AsyncConsumerGroupHandler, assigned: Call, timeout: float
+    ) -> None:
         """One session, from setup to the final commit; raises what the handler raised."""
         session = AsyncGroupSession(self._client, assigned)
         assigned.served()
@@ -267,7 +276,9 @@ class AsyncConsumerGroup:
             await notify_async(handler.setup, session)
             self._claims = [AsyncClaim(self._client.flow, tp) for tp in session.claims]
             for claim in self._claims:
-                tasks.start(f"claim {claim.topic}-{claim.partition}", handler.consume_claim, session, claim)
+                tasks.start(
+                    f"claim {claim.topic}-{claim.partition}", handler.consume_claim, session, claim
+                )
             ending = await self._until_end(tasks)
         finally:
             await self._end_session(handler, session, tasks, ending, timeout)
@@ -307,7 +318,9 @@ class AsyncConsumerGroup:
             if ending is None or ending.kind != LOST:
                 problem = await wait_async(self._client.call(session._commits.commit_last))
                 if problem is not None:
-                    _log.error("the final commit of generation %d failed: %s", session.generation, problem)
+                    _log.error(
+                        "the final commit of generation %d failed: %s", session.generation, problem
+                    )
             self._session = None
             if ending is not None:
                 ending.served()
@@ -318,7 +331,8 @@ class AsyncConsumerGroup:
 
     def _attention(self) -> Tokens:
         return {
-            (claim.topic, claim.partition): None if claim._waiting else claim._handed for claim in list(self._claims)
+            (claim.topic, claim.partition): None if claim._waiting else claim._handed
+            for claim in list(self._claims)
         }
 
     async def close(self, timeout: float = 30.0) -> None:

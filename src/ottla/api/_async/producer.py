@@ -184,9 +184,7 @@ class AsyncProducer(AsyncProducerBase):
         while (delivery := await self._next_outcome(self._resolved, None)) is not None:
             yield delivery
 
-    async def _next_outcome(
-        self, ready: deque[Delivery], failed: bool | None
-    ) -> Delivery | None:
+    async def _next_outcome(self, ready: deque[Delivery], failed: bool | None) -> Delivery | None:
         """The next outcome for a reader, None at the end. `ready` is shared by all readers, so what one took is not lost."""
         while True:
             try:

@@ -357,8 +357,10 @@ class Consumer(ConsumerBase):
     def end_offsets(
         self, *partitions: TopicPartition, timeout: float | None = None
     ) -> dict[TopicPartition, int]:
-        """Offset that the next record will get; with read_committed, that of the first open transaction. Errors as
-        `offsets_for_times`."""
+        """Offset that the next record will get; with read_committed, that of the first open transaction.
+
+        Errors as `offsets_for_times`.
+        """
         return self._offsets_at(partitions, LATEST, timeout)
 
     def _offsets_at(

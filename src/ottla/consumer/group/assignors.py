@@ -44,7 +44,9 @@ def assign_range(members: Sequence[Member], partitions: Mapping[str, int]) -> As
         start = 0
         for position, member in enumerate(subscribers):
             count = share + (1 if position < extra else 0)
-            result[member.member_id] += [TopicPartition(topic, p) for p in range(start, start + count)]
+            result[member.member_id] += [
+                TopicPartition(topic, p) for p in range(start, start + count)
+            ]
             start += count
     return result
 

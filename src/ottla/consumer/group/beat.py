@@ -68,5 +68,9 @@ class Beat:
 
 def error_offset(version: int) -> int:
     """Where the error code stands in a response, counted from its correlation id: after the header and the throttle time."""
-    header = 5 if HeartbeatRequest.FLEXIBLE_FROM is not None and version >= HeartbeatRequest.FLEXIBLE_FROM else 4
+    header = (
+        5
+        if HeartbeatRequest.FLEXIBLE_FROM is not None and version >= HeartbeatRequest.FLEXIBLE_FROM
+        else 4
+    )
     return header + (4 if version >= 1 else 0)

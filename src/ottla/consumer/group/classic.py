@@ -307,7 +307,10 @@ class ClassicMember:
             return self._revoke() if self.state is State.STABLE else []
         if code == ErrorCode.UNKNOWN_MEMBER_ID:
             self._forget()
-            return [*self._lose("the coordinator no longer knows this member (its session expired)"), *self._join()]
+            return [
+                *self._lose("the coordinator no longer knows this member (its session expired)"),
+                *self._join(),
+            ]
         if code == ErrorCode.ILLEGAL_GENERATION:
             self.generation = -1
             return [*self._lose("the group has gone on to another generation"), *self._join()]
@@ -352,7 +355,9 @@ class ClassicMember:
 
     def _on_leave(self, _event: Leave) -> list[Action]:
         known = self.member_id != "" and not self._static
-        actions: list[Action] = [SendLeave(self.member_id, "the consumer was closed")] if known else [StopBeat()]
+        actions: list[Action] = (
+            [SendLeave(self.member_id, "the consumer was closed")] if known else [StopBeat()]
+        )
         self.state = State.LEFT
         self.owned = []
         self.turn += 1
@@ -363,7 +368,10 @@ class ClassicMember:
         return [Lose(lost, reason)]
 
     def _fail(self, code: int) -> list[Action]:
-        actions = [*self._lose(f"the coordinator refused this member with error code {code}"), Fail(code)]
+        actions = [
+            *self._lose(f"the coordinator refused this member with error code {code}"),
+            Fail(code),
+        ]
         self.state = State.FAILED
         self.turn += 1
         return actions

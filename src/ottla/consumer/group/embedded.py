@@ -47,4 +47,6 @@ def encode_assignment(partitions: Iterable[TopicPartition]) -> bytes:
 def decode_assignment(data: bytes) -> list[TopicPartition]:
     """The partitions that the leader gave to this member."""
     body = consumer_protocol.decode_assignment(data)[1]
-    return sorted(TopicPartition(t.topic, p) for t in body.assigned_partitions for p in t.partitions)
+    return sorted(
+        TopicPartition(t.topic, p) for t in body.assigned_partitions for p in t.partitions
+    )

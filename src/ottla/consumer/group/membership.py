@@ -17,7 +17,12 @@ from ottla.cluster.backoff import Backoff
 from ottla.consumer.group import classic
 from ottla.consumer.group.assignors import ASSIGNORS, Member
 from ottla.consumer.group.beat import Beat
-from ottla.consumer.group.embedded import decode_assignment, decode_topics, encode_assignment, encode_subscription
+from ottla.consumer.group.embedded import (
+    decode_assignment,
+    decode_topics,
+    encode_assignment,
+    encode_subscription,
+)
 from ottla.consumer.liveness import Liveness, Tokens
 from ottla.consumer.offsets import Membership as CommitIdentity
 from ottla.message import TopicPartition
@@ -93,7 +98,9 @@ class ClassicMembership:
     @property
     def identity(self) -> CommitIdentity:
         """Under which generation offsets are committed now."""
-        return CommitIdentity(self._member.member_id, self._member.generation, self._config.group_instance_id)
+        return CommitIdentity(
+            self._member.member_id, self._member.generation, self._config.group_instance_id
+        )
 
     @property
     def state(self) -> classic.State:
@@ -109,7 +116,9 @@ class ClassicMembership:
         self._cluster.want_topics(wanted)
         if self._watchdog is None:
             self._watch()
-        self._feed(classic.Polled() if self._member.state is classic.State.STALE else classic.Begin())
+        self._feed(
+            classic.Polled() if self._member.state is classic.State.STALE else classic.Begin()
+        )
 
     def topics_changed(self) -> None:
         """Metadata changed: as leader, share out anew where topics have other partitions than they had."""
@@ -139,7 +148,11 @@ class ClassicMembership:
         actions = self._member.step(event)
         if self._member.state is not before:
             _log.debug(
-                "group %s: %s -> %s on %s", self._group_id, before.value, self._member.state.value, type(event).__name__
+                "group %s: %s -> %s on %s",
+                self._group_id,
+                before.value,
+                self._member.state.value,
+                type(event).__name__,
             )
         for action in actions:
             self._do(action)
@@ -164,7 +177,9 @@ class ClassicMembership:
                 classic.MoveBeat: self._move_beat,
                 classic.SendLeave: self._send_leave,
             }
-            self._engine.spawn(work[type(action)](action), f"{type(action).__name__} of group {self._group_id}")
+            self._engine.spawn(
+                work[type(action)](action), f"{type(action).__name__} of group {self._group_id}"
+            )
 
     # ---- joining -------------------------------------------------------------------------------------------------------
 
@@ -187,7 +202,10 @@ class ClassicMembership:
             self._feed(classic.Refused(action.turn, response.error_code, response.member_id))
             return
         leader = response.leader == response.member_id
-        members = [Member(m.member_id, m.group_instance_id, decode_topics(m.metadata)) for m in response.members]
+        members = [
+            Member(m.member_id, m.group_instance_id, decode_topics(m.metadata))
+            for m in response.members
+        ]
         self._feed(
             classic.Joined(
                 action.turn,
@@ -235,7 +253,9 @@ class ClassicMembership:
         for topic in topics:
             self._planned_for.setdefault(topic, 0)
         self._feed(
-            classic.Planned(action.turn, {member: encode_assignment(tps) for member, tps in assignment.items()})
+            classic.Planned(
+                action.turn, {member: encode_assignment(tps) for member, tps in assignment.items()}
+            )
         )
 
     def _partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
@@ -329,14 +349,23 @@ class ClassicMembership:
             await self._start_beat()
 
     async def _revoke(self, action: classic.Revoke) -> None:
-        _log.info("group %s rebalances: %d partitions are given up", self._group_id, len(action.partitions))
+        _log.info(
+            "group %s rebalances: %d partitions are given up",
+            self._group_id,
+            len(action.partitions),
+        )
         await self._application.revoke(action.partitions)
         self._feed(classic.Revoked(action.turn))
 
     async def _lose(self, action: classic.Lose) -> None:
         self._stop_beat()
         if action.partitions:
-            _log.error("group %s: lost %d partitions: %s", self._group_id, len(action.partitions), action.reason)
+            _log.error(
+                "group %s: lost %d partitions: %s",
+                self._group_id,
+                len(action.partitions),
+                action.reason,
+            )
         await self._application.lost(action.partitions, action.reason)
 
     async def _send_leave(self, action: classic.SendLeave) -> None:
@@ -347,7 +376,8 @@ class ClassicMembership:
             if version >= 3:
                 reason = action.reason if version >= 5 else None
                 request = LeaveGroupRequest(
-                    group_id=self._group_id, members=[MemberIdentity(member_id=action.member_id, reason=reason)]
+                    group_id=self._group_id,
+                    members=[MemberIdentity(member_id=action.member_id, reason=reason)],
                 )
             else:
                 request = LeaveGroupRequest(group_id=self._group_id, member_id=action.member_id)
