@@ -254,7 +254,7 @@ def commit_failed(failures: Failures) -> errors.CommitFailed:
     )
     return errors.CommitFailed(
         f"offsets were not committed for {what}",
-        partitions=dict(failures),
+        partitions={(topic, partition): error for (topic, partition), error in failures.items()},
     )
 
 
