@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, final
+from typing import Any, final, overload
+
+from typing_extensions import disjoint_base
 
 _Buffer = bytes | bytearray | memoryview | str | None
 _Headers = Sequence[tuple[str, bytes | str | None]] | Mapping[str, bytes | str | None] | None
@@ -461,11 +463,18 @@ class FetchFlow:
 
     def statistics(self) -> dict[str, Any]: ...
 
+@final
 class Record:
-    """One record. 32 bytes, not tracked by the collector; keeps its batch alive until `detach`."""
+    """One record. 32 bytes, not tracked by the collector; keeps its batch alive until `detach`.
+
+    Key, value and headers are made at each look. Equal: the same place, time, key, value and headers. Pickles and copies
+    have bytes of their own.
+    """
 
     @property
-    def topic(self) -> str: ...
+    def topic(self) -> str:
+        """The same object for all records of a topic."""
+
     @property
     def partition(self) -> int: ...
     @property
@@ -477,31 +486,70 @@ class Record:
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> list[tuple[str, bytes | None]]: ...
-    @property
-    def leader_epoch(self) -> int: ...
-    def detach(self) -> Record: ...
+    def headers(self) -> list[tuple[str, bytes | None]]:
+        """In order, with repeated names. Raises `ottla.errors.DecodeError` where their bytes are not headers."""
 
+    @property
+    def leader_epoch(self) -> int:
+        """Of the leader that wrote its batch; -1 where unknown."""
+
+    def detach(self) -> Record:
+        """Copy this record's bytes, so that its batch can go; returns the record itself. Raises as `headers`."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+def make_record(
+    topic: str,
+    partition: int,
+    offset: int,
+    timestamp_ms: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Sequence[tuple[str, bytes | None]],
+    leader_epoch: int,
+) -> Record:
+    """A record with bytes of its own: what pickles hold, and for tests."""
+
+@final
 class Records:
-    """Records of one poll: holds batches; `Record` objects are made when looked at."""
+    """Records of one poll: holds batches; `Record` objects are made when looked at. Those of a partition are in order."""
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Record]: ...
-    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: int, /) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> Records: ...
     def values(self) -> list[bytes | None]: ...
     def keys(self) -> list[bytes | None]: ...
     def offsets(self) -> list[int]: ...
-    def by_partition(self) -> dict[tuple[str, int], Records]: ...
-    def next_offsets(self) -> dict[tuple[str, int], tuple[int, int]]:
-        """(offset after the last record, leader epoch) per partition: what a commit of all of them says."""
+    def by_partition(self) -> dict[tuple[str, int], Records]:
+        """The records of each partition, in the order in which the partitions appear."""
 
+    def next_offsets(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """(offset after the last record, leader epoch) per partition: what a commit of all of them says.
+
+        Where the last record of a batch is among them, that is the offset after the batch.
+        """
+
+def decode_records(topic: str, partition: int, data: bytes, position: int = 0) -> Records:
+    """The records from `position` on in the bytes of one partition, as a fetch response has them.
+
+    A cut batch at the end is left out, markers of transactions too. Raises `ottla.errors.DecodeError`.
+    """
+
+@disjoint_base
 class ConsumerBase:
     """The hot iteration of `ottla.Consumer`: `__next__` hands over one record after another without a Python frame."""
 
-    def _bind(self, flow: FetchFlow) -> None: ...
+    def _bind(self, flow: FetchFlow, /) -> None:
+        """The iteration starts over; `_refill` takes from this flow."""
+
     def __iter__(self) -> ConsumerBase: ...
     def __next__(self) -> Record:
         """Next record; asks `self._refill() -> Records | None` when the current records are used up (None: stop)."""
 
     def _in_hand(self) -> tuple[str, int, int] | None:
-        """(topic, partition, offset) of the record handed out last and not yet followed by another call."""
+        """(topic, partition, offset) of the record handed out last and not yet followed by another request."""

@@ -6,6 +6,7 @@ use pyo3::types::PyDict;
 
 mod bell;
 mod codec_debug;
+mod consumer;
 mod deliveries;
 mod delivery;
 mod errors;
@@ -14,17 +15,21 @@ mod flush;
 mod fork;
 mod io;
 mod latch;
+mod origin;
 mod outcome_take;
 mod outcomes;
 mod produce_flow;
 mod producer;
 mod raw;
 mod ready;
+mod record;
+mod records;
 mod send_many;
 mod send_wait;
 mod sender;
 mod wait;
 mod waiting;
+mod walk;
 
 /// How this module was built; a benchmark refuses anything but a release build.
 #[pyfunction]
@@ -50,5 +55,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ready::register(module)?;
     produce_flow::register(module)?;
     producer::register(module)?;
+    record::register(module)?;
+    records::register(module)?;
+    walk::register(module)?;
+    consumer::register(module)?;
     Ok(())
 }

@@ -1,0 +1,146 @@
+//! `ConsumerBase`: the iteration of `ottla.Consumer`, one record after another without a Python frame.
+//!
+//! Hand-made, so that `for record in consumer` runs straight into `next`. Only when the records of a poll are used up
+//! does it ask Python (`_refill`). Station: record. Threads: the one that iterates; any may ask what is in hand.
+
+use std::ffi::{CStr, c_void};
+use std::ptr;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::raw::{guard, make_type, no_method, plain_method, slot};
+use crate::records::Records;
+use crate::walk::Walk;
+
+#[repr(C)]
+struct ConsumerObject {
+    base: ffi::PyObject,
+    /// From `Box::into_raw`; null where no records are left. Changes with the GIL only, and is never borrowed while
+    /// Python code runs.
+    walk: *mut Walk,
+}
+
+/// # Safety
+/// `slf` is a `ConsumerBase`; the GIL is held; `walk` is null or comes from `Box::into_raw`.
+unsafe fn set_walk(slf: *mut ffi::PyObject, walk: *mut Walk) {
+    // SAFETY: by contract; the old one is taken out before it is let go.
+    unsafe {
+        let old = std::mem::replace(&mut (*slf.cast::<ConsumerObject>()).walk, walk);
+        if !old.is_null() {
+            // Attached for PyO3's sake: the last reference to an origin lets go of Python objects.
+            Python::attach(|_| drop(Box::from_raw(old)));
+        }
+    }
+}
+
+unsafe extern "C" fn next(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard(|py| {
+        loop {
+            // SAFETY: a consumer, with the GIL; a step runs no Python code.
+            if let Some(walk) = unsafe { (*slf.cast::<ConsumerObject>()).walk.as_mut() } {
+                let record = walk.step(py)?;
+                if !record.is_null() {
+                    return Ok(record);
+                }
+                // What was in hand is finished before more is asked for.
+                // SAFETY: as above.
+                unsafe { set_walk(slf, ptr::null_mut()) };
+            }
+            if !refill(py, slf)? {
+                // Null without an exception ends an iteration.
+                return Ok(ptr::null_mut());
+            }
+        }
+    })
+}
+
+/// Asks Python for the next records; false where there are none.
+fn refill(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<bool> {
+    // SAFETY: a living object of the call.
+    let consumer = unsafe { Bound::from_borrowed_ptr(py, slf) };
+    let given = consumer.call_method0(pyo3::intern!(py, "_refill"))?;
+    if given.is_none() {
+        return Ok(false);
+    }
+    let Ok(records) = given.cast::<Records>() else {
+        let kind = given.get_type().name()?;
+        let message = format!("_refill() must return Records or None, not {kind}");
+        return Err(PyTypeError::new_err(message));
+    };
+    let walk = Box::new(Walk::new(records.get().parts().clone()));
+    // SAFETY: a consumer, with the GIL.
+    unsafe { set_walk(slf, Box::into_raw(walk)) };
+    Ok(true)
+}
+
+/// The iteration starts over: `_refill` takes from this flow.
+unsafe extern "C" fn bind(
+    slf: *mut ffi::PyObject,
+    _flow: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: a consumer, with the GIL.
+        unsafe { set_walk(slf, ptr::null_mut()) };
+        Ok(py.None().into_ptr())
+    })
+}
+
+unsafe extern "C" fn in_hand(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: a consumer, with the GIL.
+        let walk = unsafe { (*slf.cast::<ConsumerObject>()).walk.as_ref() };
+        let Some((origin, index)) = walk.and_then(Walk::last) else {
+            return Ok(py.None().into_ptr());
+        };
+        let (origin, index) = (origin.clone(), index);
+        let offset = origin.record(index)?.offset;
+        let place = (origin.topic(py), origin.partition, offset);
+        Ok(place.into_pyobject(py)?.into_ptr())
+    })
+}
+
+unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
+    // SAFETY: nothing refers to the consumer any more. Of a subclass it is that class's memory, freed its way; a heap
+    // type is let go with each of its objects.
+    unsafe {
+        let class = ffi::Py_TYPE(slf);
+        set_walk(slf, ptr::null_mut());
+        let free: ffi::freefunc = std::mem::transmute(ffi::PyType_GetSlot(class, ffi::Py_tp_free));
+        free(slf.cast());
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
+/// A method with one argument.
+const fn one_argument(name: &'static CStr, method: ffi::PyCFunction) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_flags: ffi::METH_O,
+        ..plain_method(name, method)
+    }
+}
+
+const NAME: &CStr = c"ottla._native.ConsumerBase";
+const DOC: &CStr = c"The hot iteration of `ottla.Consumer`.";
+
+static mut METHODS: [ffi::PyMethodDef; 3] = [
+    one_argument(c"_bind", bind),
+    plain_method(c"_in_hand", in_hand),
+    no_method(),
+];
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE;
+    let mut slots = [
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
+        slot(ffi::Py_tp_methods, (&raw mut METHODS).cast()),
+        slot(ffi::Py_tp_iter, ffi::PyObject_SelfIter as *mut c_void),
+        slot(ffi::Py_tp_iternext, next as *mut c_void),
+        slot(0, ptr::null_mut()),
+    ];
+    let class = make_type(py, NAME, size_of::<ConsumerObject>(), flags, &mut slots)?;
+    module.add("ConsumerBase", class)
+}

@@ -1,0 +1,163 @@
+//! Where records come from: the batch of a run, or the copied bytes of a single record, with their place.
+//!
+//! What all `Record` objects of a run share. Station: record. Threads: any, with the GIL.
+
+use std::sync::Arc;
+
+use ottla_core::error::DecodeError;
+use ottla_core::record::decode::{DecodedBatch, Record, RecordHeader};
+use ottla_core::run::Run;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString};
+
+use crate::errors;
+
+/// A single record's own bytes, which keep no frame alive.
+pub struct Own {
+    pub offset: i64,
+    pub timestamp_ms: i64,
+    pub key: Option<Box<[u8]>>,
+    pub value: Option<Box<[u8]>>,
+    pub headers: Vec<OwnHeader>,
+}
+
+pub type OwnHeader = (Box<str>, Option<Box<[u8]>>);
+
+enum Source {
+    Batch(Arc<DecodedBatch>),
+    Own(Own),
+}
+
+pub struct Origin {
+    topic: Py<PyString>,
+    pub partition: i32,
+    pub leader_epoch: i32,
+    source: Source,
+}
+
+impl Origin {
+    /// That of a run. The topic is interned: all records of a topic show the same object.
+    pub fn of_run(py: Python<'_>, run: &Run) -> Self {
+        Self {
+            topic: PyString::intern(py, &run.topic).unbind(),
+            partition: run.partition,
+            leader_epoch: run.leader_epoch(),
+            source: Source::Batch(run.batch.clone()),
+        }
+    }
+
+    pub fn of_own(
+        topic: &Bound<'_, PyString>,
+        partition: i32,
+        leader_epoch: i32,
+        own: Own,
+    ) -> Self {
+        Self {
+            topic: topic.clone().unbind(),
+            partition,
+            leader_epoch,
+            source: Source::Own(own),
+        }
+    }
+
+    pub fn topic<'py>(&self, py: Python<'py>) -> &Bound<'py, PyString> {
+        self.topic.bind(py)
+    }
+
+    /// Of two runs. (Their topics are interned: equal names are one object.)
+    pub fn same_partition(&self, other: &Self) -> bool {
+        self.partition == other.partition && self.topic.is(&other.topic)
+    }
+
+    /// The record at an index that was given out with this origin.
+    #[inline]
+    pub fn record(&self, index: usize) -> PyResult<Record<'_>> {
+        match &self.source {
+            Source::Batch(batch) => batch.record(index).ok_or_else(|| no_record(index)),
+            Source::Own(own) => Ok(Record {
+                offset: own.offset,
+                timestamp_ms: own.timestamp_ms,
+                key: own.key.as_deref(),
+                value: own.value.as_deref(),
+            }),
+        }
+    }
+
+    /// The headers of a record; a DecodeError of `ottla.errors` where their bytes are not what the format says.
+    pub fn headers(&self, py: Python<'_>, index: usize) -> PyResult<Vec<RecordHeader<'_>>> {
+        match &self.source {
+            Source::Batch(batch) => batch
+                .headers(index)
+                .map_err(|error| self.decode_error(py, &error)),
+            Source::Own(own) => Ok(own
+                .headers
+                .iter()
+                .map(|(name, value)| RecordHeader {
+                    name,
+                    value: value.as_deref(),
+                })
+                .collect()),
+        }
+    }
+
+    /// The same as Python sees it.
+    pub fn header_list<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyList>> {
+        let pairs = self.headers(py, index)?;
+        let pairs = pairs.iter().map(|header| {
+            let value = header.value.map(|value| PyBytes::new(py, value));
+            (header.name, value)
+        });
+        PyList::new(py, pairs.collect::<Vec<_>>())
+    }
+
+    /// A copy of one record that keeps nothing else alive; None where it is that already.
+    pub fn detached(&self, py: Python<'_>, index: usize) -> PyResult<Option<Self>> {
+        if matches!(self.source, Source::Own(_)) {
+            return Ok(None);
+        }
+        let record = self.record(index)?;
+        let headers = self.headers(py, index)?;
+        let own = Own {
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key.map(Into::into),
+            value: record.value.map(Into::into),
+            headers: headers
+                .iter()
+                .map(|header| (header.name.into(), header.value.map(Into::into)))
+                .collect(),
+        };
+        let topic = self.topic(py);
+        Ok(Some(Self::of_own(
+            topic,
+            self.partition,
+            self.leader_epoch,
+            own,
+        )))
+    }
+
+    fn decode_error(&self, py: Python<'_>, error: &DecodeError) -> PyErr {
+        let topic = self.topic.to_string();
+        decode_error(py, error, &topic, self.partition)
+    }
+}
+
+/// `ottla.errors.DecodeError` for what the core found in a partition's bytes.
+pub fn decode_error(py: Python<'_>, error: &DecodeError, topic: &str, partition: i32) -> PyErr {
+    let message = error.to_string();
+    errors::raise(
+        py,
+        "decode",
+        0,
+        &message,
+        Some(topic),
+        Some(partition),
+        None,
+    )
+}
+
+#[cold]
+fn no_record(index: usize) -> PyErr {
+    let message = format!("a bug in ottla: no record {index} in its batch");
+    pyo3::exceptions::PyRuntimeError::new_err(message)
+}

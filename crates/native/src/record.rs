@@ -1,0 +1,337 @@
+//! `Record`: one record, looked into where its batch lies. Hand-made, 32 bytes, not tracked by the collector.
+//!
+//! It is its run's origin and an index; key, value and headers are made at each look. Station: record. Threads: any.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+use std::sync::Arc;
+
+use ottla_core::record::decode::Record;
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyString};
+
+use crate::origin::{Origin, Own};
+use crate::raw::{getter, guard, make_type, no_getter, no_method, plain_method, slot};
+
+/// How much of a key or value `repr` shows.
+const SHOWN_BYTES: usize = 32;
+
+#[repr(C)]
+struct RecordObject {
+    base: ffi::PyObject,
+    /// From `Arc::into_raw`; never null. Changes only in `detach`, with the GIL.
+    origin: *const Origin,
+    index: u32,
+}
+
+static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static MAKE_RECORD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// A new record object.
+#[inline]
+pub fn new_record(py: Python<'_>, origin: Arc<Origin>, index: u32) -> PyResult<*mut ffi::PyObject> {
+    let Some(class) = TYPE.get(py) else {
+        return Err(PyRuntimeError::new_err("ottla._native is not loaded"));
+    };
+    // SAFETY: the GIL is held (`py`); the object is filled before anything else can see it.
+    unsafe {
+        let memory = ffi::PyObject_Malloc(size_of::<RecordObject>()).cast::<ffi::PyObject>();
+        if memory.is_null() {
+            return Err(PyMemoryError::new_err(()));
+        }
+        let object = ffi::PyObject_Init(memory, class.as_ptr().cast());
+        let record = object.cast::<RecordObject>();
+        (*record).origin = Arc::into_raw(origin);
+        (*record).index = index;
+        Ok(object)
+    }
+}
+
+/// What a record object refers to, counted: Python code may run, and detach it, while it is used.
+fn origin_of(slf: *mut ffi::PyObject) -> (Arc<Origin>, usize) {
+    let object = slf.cast::<RecordObject>();
+    // SAFETY: only records get here, with the GIL; the pointer came from `Arc::into_raw` and the object has its count.
+    unsafe {
+        Arc::increment_strong_count((*object).origin);
+        (Arc::from_raw((*object).origin), (*object).index as usize)
+    }
+}
+
+/// Looks into a record without counting. `look` must not run Python code.
+#[inline]
+fn peek<T>(slf: *mut ffi::PyObject, look: impl FnOnce(&Origin, Record<'_>) -> T) -> PyResult<T> {
+    let object = slf.cast::<RecordObject>();
+    // SAFETY: as in `origin_of`; nothing lets the origin go while no Python code runs and the GIL is held.
+    let (origin, index) = unsafe { (&*(*object).origin, (*object).index as usize) };
+    Ok(look(origin, origin.record(index)?))
+}
+
+// ---- attributes -------------------------------------------------------------------------------------------------------
+
+fn bytes_or_none(py: Python<'_>, bytes: Option<&[u8]>) -> *mut ffi::PyObject {
+    match bytes {
+        Some(bytes) => PyBytes::new(py, bytes).into_ptr(),
+        None => py.None().into_ptr(),
+    }
+}
+
+unsafe extern "C" fn get_topic(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| peek(slf, |origin, _| origin.topic(py).clone().into_ptr()))
+}
+
+unsafe extern "C" fn get_partition(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| {
+        Ok(peek(slf, |origin, _| origin.partition)?
+            .into_pyobject(py)?
+            .into_ptr())
+    })
+}
+
+unsafe extern "C" fn get_leader_epoch(
+    slf: *mut ffi::PyObject,
+    _: *mut c_void,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        Ok(peek(slf, |origin, _| origin.leader_epoch)?
+            .into_pyobject(py)?
+            .into_ptr())
+    })
+}
+
+unsafe extern "C" fn get_offset(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| {
+        Ok(peek(slf, |_, record| record.offset)?
+            .into_pyobject(py)?
+            .into_ptr())
+    })
+}
+
+unsafe extern "C" fn get_timestamp(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| {
+        Ok(peek(slf, |_, record| record.timestamp_ms)?
+            .into_pyobject(py)?
+            .into_ptr())
+    })
+}
+
+unsafe extern "C" fn get_key(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| peek(slf, |_, record| bytes_or_none(py, record.key)))
+}
+
+unsafe extern "C" fn get_value(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| peek(slf, |_, record| bytes_or_none(py, record.value)))
+}
+
+unsafe extern "C" fn get_headers(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| {
+        let (origin, index) = origin_of(slf);
+        Ok(origin.header_list(py, index)?.into_ptr())
+    })
+}
+
+// ---- methods ----------------------------------------------------------------------------------------------------------
+
+unsafe extern "C" fn detach(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard(|py| {
+        let (origin, index) = origin_of(slf);
+        if let Some(own) = origin.detached(py, index)? {
+            let object = slf.cast::<RecordObject>();
+            // SAFETY: a record, with the GIL; the old pointer's count goes over to `let_go`.
+            let old = unsafe {
+                (*object).index = 0;
+                std::mem::replace(&mut (*object).origin, Arc::into_raw(Arc::new(own)))
+            };
+            drop(origin);
+            let_go(old);
+        }
+        // SAFETY: a living object; the caller gets its own reference.
+        unsafe { ffi::Py_INCREF(slf) };
+        Ok(slf)
+    })
+}
+
+/// Pickles, and copies, as a record with bytes of its own.
+unsafe extern "C" fn reduce(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard(|py| {
+        let (origin, index) = origin_of(slf);
+        let record = origin.record(index)?;
+        let arguments = (
+            origin.topic(py),
+            origin.partition,
+            record.offset,
+            record.timestamp_ms,
+            record.key.map(|key| PyBytes::new(py, key)),
+            record.value.map(|value| PyBytes::new(py, value)),
+            origin.header_list(py, index)?,
+            origin.leader_epoch,
+        );
+        let maker = MAKE_RECORD.import(py, "ottla._native", "make_record")?;
+        Ok((maker, arguments).into_pyobject(py)?.into_ptr())
+    })
+}
+
+unsafe extern "C" fn repr(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard(|py| {
+        let (origin, index) = origin_of(slf);
+        let record = origin.record(index)?;
+        let (key, value) = (shown(py, record.key)?, shown(py, record.value)?);
+        let text = format!(
+            "<Record {}-{}@{} key={key} value={value}>",
+            origin.topic(py),
+            origin.partition,
+            record.offset,
+        );
+        Ok(text.into_pyobject(py)?.into_ptr())
+    })
+}
+
+fn shown(py: Python<'_>, bytes: Option<&[u8]>) -> PyResult<String> {
+    let Some(bytes) = bytes else {
+        return Ok("None".to_owned());
+    };
+    let start = PyBytes::new(py, &bytes[..bytes.len().min(SHOWN_BYTES)]).repr()?;
+    let cut = if bytes.len() > SHOWN_BYTES { "..." } else { "" };
+    Ok(format!("{start}{cut}"))
+}
+
+unsafe extern "C" fn compare(
+    slf: *mut ffi::PyObject,
+    other: *mut ffi::PyObject,
+    operation: c_int,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: living objects of the call.
+        let same_type = unsafe { ffi::Py_TYPE(slf) == ffi::Py_TYPE(other) };
+        if !same_type || !matches!(operation, ffi::Py_EQ | ffi::Py_NE) {
+            return Ok(py.NotImplemented().into_ptr());
+        }
+        let equal = slf == other || equal(py, slf, other)?;
+        let answer = equal == (operation == ffi::Py_EQ);
+        Ok(answer.into_pyobject(py)?.to_owned().into_ptr())
+    })
+}
+
+/// The leader epoch is not compared: it says who led when the batch was written, not what was.
+fn equal(py: Python<'_>, left: *mut ffi::PyObject, right: *mut ffi::PyObject) -> PyResult<bool> {
+    let ((left, left_index), (right, right_index)) = (origin_of(left), origin_of(right));
+    Ok(left.partition == right.partition
+        && left.record(left_index)? == right.record(right_index)?
+        && left.topic(py).as_any().eq(right.topic(py))?
+        && left.headers(py, left_index)? == right.headers(py, right_index)?)
+}
+
+unsafe extern "C" fn hash(slf: *mut ffi::PyObject) -> ffi::Py_hash_t {
+    let mut hash = 0;
+    // The guard is for functions that return objects; None stands for "done" here.
+    let done = guard(|py| {
+        let (origin, index) = origin_of(slf);
+        let place = (
+            origin.topic(py),
+            origin.partition,
+            origin.record(index)?.offset,
+        );
+        hash = place.into_pyobject(py)?.hash()?;
+        Ok(py.None().into_ptr())
+    });
+    if done.is_null() {
+        return -1;
+    }
+    // SAFETY: the reference that the guard returned.
+    unsafe { ffi::Py_DECREF(done) };
+    hash
+}
+
+// ---- life -------------------------------------------------------------------------------------------------------------
+
+/// Drops a pointer that came from `Arc::into_raw`.
+fn let_go(origin: *const Origin) {
+    // SAFETY: by contract; its count is given up here.
+    let origin = unsafe { Arc::from_raw(origin) };
+    if let Some(last) = Arc::into_inner(origin) {
+        // PyO3 lets go of Python objects at once only where it knows that the GIL is held.
+        Python::attach(|_| drop(last));
+    }
+}
+
+unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
+    // SAFETY: Python frees a record that nothing refers to; a heap type is let go with each of its objects.
+    unsafe {
+        let class = ffi::Py_TYPE(slf);
+        let_go((*slf.cast::<RecordObject>()).origin);
+        ffi::PyObject_Free(slf.cast());
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
+/// A record with bytes of its own: what pickles hold, and for tests.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "the fields of a record")]
+fn make_record(
+    py: Python<'_>,
+    topic: &Bound<'_, PyString>,
+    partition: i32,
+    offset: i64,
+    timestamp_ms: i64,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: Vec<(String, Option<Bound<'_, PyBytes>>)>,
+    leader_epoch: i32,
+) -> PyResult<Py<PyAny>> {
+    let headers = headers.into_iter().map(|(name, value)| {
+        let value = value.map(|value| value.as_bytes().into());
+        (name.into_boxed_str(), value)
+    });
+    let own = Own {
+        offset,
+        timestamp_ms,
+        key: key.map(Into::into),
+        value: value.map(Into::into),
+        headers: headers.collect(),
+    };
+    let origin = Origin::of_own(topic, partition, leader_epoch, own);
+    let record = new_record(py, Arc::new(origin), 0)?;
+    // SAFETY: a new reference.
+    Ok(unsafe { Bound::from_owned_ptr(py, record) }.unbind())
+}
+
+const NAME: &CStr = c"ottla._native.Record";
+const DOC: &CStr = c"One record. Its key, value and headers are made at each look; it keeps its batch alive until `detach`.";
+
+static mut GETTERS: [ffi::PyGetSetDef; 9] = [
+    getter(c"topic", get_topic),
+    getter(c"partition", get_partition),
+    getter(c"offset", get_offset),
+    getter(c"timestamp_ms", get_timestamp),
+    getter(c"key", get_key),
+    getter(c"value", get_value),
+    getter(c"headers", get_headers),
+    getter(c"leader_epoch", get_leader_epoch),
+    no_getter(),
+];
+
+static mut METHODS: [ffi::PyMethodDef; 3] = [
+    plain_method(c"detach", detach),
+    plain_method(c"__reduce__", reduce),
+    no_method(),
+];
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
+    let mut slots = [
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
+        slot(ffi::Py_tp_getset, (&raw mut GETTERS).cast()),
+        slot(ffi::Py_tp_methods, (&raw mut METHODS).cast()),
+        slot(ffi::Py_tp_repr, repr as *mut c_void),
+        slot(ffi::Py_tp_richcompare, compare as *mut c_void),
+        slot(ffi::Py_tp_hash, hash as *mut c_void),
+        slot(0, ptr::null_mut()),
+    ];
+    let class = make_type(py, NAME, size_of::<RecordObject>(), flags, &mut slots)?;
+    module.add("Record", TYPE.get_or_init(py, || class))?;
+    module.add_function(wrap_pyfunction!(make_record, module)?)
+}

@@ -1,0 +1,301 @@
+//! `Records`: what one poll hands over. Holds batches; a `Record` is made when it is looked at.
+//!
+//! Station: record. Threads: any; it never changes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_core::record::decode::{Record, iter_batches};
+use ottla_core::run::Run;
+use pyo3::exceptions::{PyIndexError, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PySlice};
+
+use crate::origin::{Origin, decode_error};
+use crate::record::new_record;
+use crate::walk::{Part, new_iterator};
+
+/// How many partitions `repr` names.
+const SHOWN_PARTITIONS: usize = 4;
+/// What a batch given to `decode_records` may grow to.
+const DECODED_BYTES: usize = 1 << 30;
+
+#[pyclass(frozen, module = "ottla._native")]
+pub struct Records {
+    parts: Arc<[Part]>,
+    len: usize,
+}
+
+impl Records {
+    pub fn of_runs(py: Python<'_>, runs: &[Run]) -> Self {
+        let parts = runs.iter().filter(|run| !run.is_empty()).map(|run| Part {
+            origin: Arc::new(Origin::of_run(py, run)),
+            records: run.records.clone(),
+            next_offset: run.next_offset,
+        });
+        Self::of_parts(parts.collect())
+    }
+
+    fn of_parts(parts: Vec<Part>) -> Self {
+        let len = parts.iter().map(|part| part.records.len()).sum();
+        Self {
+            parts: parts.into(),
+            len,
+        }
+    }
+
+    pub fn parts(&self) -> &Arc<[Part]> {
+        &self.parts
+    }
+
+    /// One list of what `make` gives for each record: a new reference, or null with an exception set.
+    fn list<'py>(
+        &self,
+        py: Python<'py>,
+        mut make: impl FnMut(&Record<'_>) -> *mut ffi::PyObject,
+    ) -> PyResult<Bound<'py, PyList>> {
+        // SAFETY: a list of `len` empty places, each of which is filled once. It is let go if that fails midway.
+        let list = unsafe {
+            let list = ffi::PyList_New(self.len as ffi::Py_ssize_t);
+            Bound::from_owned_ptr_or_err(py, list)?.cast_into_unchecked::<PyList>()
+        };
+        let mut place = 0;
+        for part in self.parts.iter() {
+            for index in part.records.clone() {
+                let item = make(&part.origin.record(index)?);
+                if item.is_null() {
+                    return Err(PyErr::fetch(py));
+                }
+                // SAFETY: `place` is below `len`; the list takes the reference over.
+                unsafe { ffi::PyList_SetItem(list.as_ptr(), place, item) };
+                place += 1;
+            }
+        }
+        Ok(list)
+    }
+
+    /// The part of a record and its index there.
+    fn find(&self, mut place: usize) -> Option<(&Part, usize)> {
+        for part in self.parts.iter() {
+            if place < part.records.len() {
+                return Some((part, part.records.start + place));
+            }
+            place -= part.records.len();
+        }
+        None
+    }
+
+    /// The records of a range of places.
+    fn between(&self, wanted: Range<usize>) -> PyResult<Vec<Part>> {
+        let mut parts = Vec::new();
+        let mut first = 0;
+        for part in self.parts.iter() {
+            let after = first + part.records.len();
+            let (start, end) = (wanted.start.max(first), wanted.end.min(after));
+            if start < end {
+                let origin = part.records.start;
+                let records = origin + start - first..origin + end - first;
+                parts.push(part.cut(records)?);
+            }
+            first = after;
+        }
+        Ok(parts)
+    }
+}
+
+impl Part {
+    /// Some of this part's records.
+    fn cut(&self, records: Range<usize>) -> PyResult<Self> {
+        let next_offset = match records.end.checked_sub(1) {
+            Some(last) if records.end < self.records.end => self.origin.record(last)?.offset + 1,
+            _ => self.next_offset,
+        };
+        Ok(Self {
+            origin: self.origin.clone(),
+            records,
+            next_offset,
+        })
+    }
+}
+
+fn new_bytes(bytes: Option<&[u8]>) -> *mut ffi::PyObject {
+    // SAFETY: the GIL is held by the callers; the bytes are valid for the call.
+    unsafe {
+        match bytes {
+            Some(bytes) => ffi::PyBytes_FromStringAndSize(
+                bytes.as_ptr().cast(),
+                bytes.len() as ffi::Py_ssize_t,
+            ),
+            None => ffi::Py_NewRef(ffi::Py_None()),
+        }
+    }
+}
+
+#[pymethods]
+impl Records {
+    fn __len__(&self) -> usize {
+        self.len
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        new_iterator(py, &self.parts)
+    }
+
+    fn __getitem__<'py>(
+        &self,
+        py: Python<'py>,
+        index: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Ok(slice) = index.cast::<PySlice>() {
+            return Ok(Bound::new(py, self.slice(slice)?)?.into_any());
+        }
+        let Ok(given) = index.extract::<isize>() else {
+            let kind = index.get_type().name()?;
+            let message = format!("Records are looked up by int or slice, not {kind}");
+            return Err(PyTypeError::new_err(message));
+        };
+        let place = match usize::try_from(given) {
+            Ok(place) => Some(place),
+            Err(_) => self.len.checked_sub(given.unsigned_abs()),
+        };
+        let Some((part, index)) = place.and_then(|place| self.find(place)) else {
+            return Err(PyIndexError::new_err("Records index out of range"));
+        };
+        let record = new_record(py, part.origin.clone(), index as u32)?;
+        // SAFETY: a new reference.
+        Ok(unsafe { Bound::from_owned_ptr(py, record) })
+    }
+
+    fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.list(py, |record| new_bytes(record.value))
+    }
+
+    fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.list(py, |record| new_bytes(record.key))
+    }
+
+    fn offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        // SAFETY: the GIL is held.
+        self.list(py, |record| unsafe {
+            ffi::PyLong_FromLongLong(record.offset)
+        })
+    }
+
+    fn by_partition<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let mut groups: Vec<Vec<Part>> = Vec::new();
+        for part in self.parts.iter() {
+            let same = |group: &&mut Vec<Part>| {
+                group
+                    .first()
+                    .is_some_and(|first| first.origin.same_partition(&part.origin))
+            };
+            match groups.iter_mut().find(same) {
+                Some(group) => group.push(part.clone()),
+                None => groups.push(vec![part.clone()]),
+            }
+        }
+        let result = PyDict::new(py);
+        for group in groups {
+            let Some(first) = group.first() else { continue };
+            let place = (first.origin.topic(py).clone(), first.origin.partition);
+            result.set_item(place, Self::of_parts(group))?;
+        }
+        Ok(result)
+    }
+
+    fn next_offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let result = PyDict::new(py);
+        for part in self.parts.iter() {
+            let place = (part.origin.topic(py), part.origin.partition);
+            // A slice may stand in any order; what counts is the furthest.
+            let known: Option<(i64, i32)> = match result.get_item(place)? {
+                Some(known) => Some(known.extract()?),
+                None => None,
+            };
+            if known.is_none_or(|(offset, _)| offset < part.next_offset) {
+                result.set_item(place, (part.next_offset, part.origin.leader_epoch))?;
+            }
+        }
+        Ok(result)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let mut names: Vec<String> = Vec::new();
+        for part in self.parts.iter() {
+            let name = format!("{}-{}", part.origin.topic(py), part.origin.partition);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let more = names.len().saturating_sub(SHOWN_PARTITIONS);
+        names.truncate(SHOWN_PARTITIONS);
+        if more > 0 {
+            names.push(format!("{more} more"));
+        }
+        match self.len {
+            0 => "<Records: none>".to_owned(),
+            len => format!("<Records: {len} of {}>", names.join(", ")),
+        }
+    }
+}
+
+impl Records {
+    fn slice(&self, slice: &Bound<'_, PySlice>) -> PyResult<Self> {
+        let wanted = slice.indices(self.len as isize)?;
+        let start = wanted.start as usize;
+        if wanted.step == 1 {
+            return Ok(Self::of_parts(
+                self.between(start..start + wanted.slicelength)?,
+            ));
+        }
+        let mut parts = Vec::with_capacity(wanted.slicelength);
+        for turn in 0..wanted.slicelength as isize {
+            let place = (wanted.start + turn * wanted.step) as usize;
+            if let Some((part, index)) = self.find(place) {
+                parts.push(part.cut(index..index + 1)?);
+            }
+        }
+        Ok(Self::of_parts(parts))
+    }
+}
+
+/// The records in the bytes of one partition, as a fetch response has them, from `position` on.
+#[pyfunction]
+#[pyo3(signature = (topic, partition, data, position=0))]
+fn decode_records(
+    py: Python<'_>,
+    topic: &str,
+    partition: i32,
+    data: &[u8],
+    position: i64,
+) -> PyResult<Records> {
+    let frame = Bytes::copy_from_slice(data);
+    let name: Arc<str> = topic.into();
+    let runs = py.detach(|| {
+        let mut runs = Vec::new();
+        for batch in iter_batches(&frame) {
+            let batch = batch?;
+            if batch.header().is_control() {
+                continue;
+            }
+            let batch = batch.decode(DECODED_BYTES)?;
+            runs.push(Run {
+                topic: name.clone(),
+                partition,
+                records: batch.first_index_at(position)..batch.len(),
+                next_offset: batch.header().next_offset(),
+                batch: Arc::new(batch),
+            });
+        }
+        Ok(runs)
+    });
+    let runs = runs.map_err(|error| decode_error(py, &error, topic, partition))?;
+    Ok(Records::of_runs(py, &runs))
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Records>()?;
+    module.add_function(wrap_pyfunction!(decode_records, module)?)
+}

@@ -1,0 +1,364 @@
+"""`Record`, `Records` and the iteration of a consumer: what a poll hands over, looked into from Python."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import sys
+import tracemalloc
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import pytest
+
+from ottla import _native
+from ottla.errors import DecodeError
+from ottla.testing import plain_records as plain
+from ottla.testing.crc32c import crc32c
+
+
+def batch(
+    first: int = 0,
+    count: int = 3,
+    *,
+    headers: Sequence[plain.Header] = (),
+    codec: str = "none",
+    epoch: int = 7,
+    value_bytes: int = 0,
+) -> bytes:
+    """Records `k0: v0` and so on, by their offsets."""
+    records = [
+        plain.Record(
+            offset,
+            1000 + offset,
+            b"k%d" % offset,
+            b"v%d" % offset + b"." * value_bytes,
+            tuple(headers),
+        )
+        for offset in range(first, first + count)
+    ]
+    return plain.encode_batch(records, codec=codec, partition_leader_epoch=epoch)
+
+
+def records(*batches: bytes, topic: str = "orders", partition: int = 1) -> _native.Records:
+    return _native.decode_records(topic, partition, b"".join(batches))
+
+
+def own(**changes: Any) -> _native.Record:
+    """A record with bytes of its own."""
+    fields = {
+        "topic": "orders",
+        "partition": 1,
+        "offset": 5,
+        "timestamp_ms": 1005,
+        "key": b"k5",
+        "value": b"v5",
+        "headers": [],
+        "leader_epoch": 7,
+    }
+    return _native.make_record(**{**fields, **changes})
+
+
+# ---- one record ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip"])
+def test_record_shows_what_the_batch_holds(codec: str) -> None:
+    headers: list[plain.Header] = [("h", b"1"), ("empty", b""), ("null", None), ("h", b"2")]
+    record = records(batch(5, 1, headers=headers, codec=codec))[0]
+    assert (record.topic, record.partition, record.offset) == ("orders", 1, 5)
+    assert (record.timestamp_ms, record.leader_epoch) == (1005, 7)
+    assert (record.key, record.value) == (b"k5", b"v5")
+    assert record.headers == headers
+
+
+def test_null_and_empty_are_told_apart() -> None:
+    data = plain.encode_batch([plain.Record(0, 0, None, None), plain.Record(1, 0, b"", b"")])
+    null, empty = records(data)
+    assert (null.key, null.value) == (None, None)
+    assert (empty.key, empty.value) == (b"", b"")
+
+
+def test_record_is_small_and_unknown_to_the_collector() -> None:
+    record = records(batch())[0]
+    assert sys.getsizeof(record) <= 48
+    assert not gc.is_tracked(record)
+
+
+def test_record_is_read_only_and_not_made_by_hand() -> None:
+    record = own()
+    with pytest.raises(AttributeError):
+        record.value = b""  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        _native.Record()
+    with pytest.raises(TypeError):
+        type("Mine", (_native.Record,), {})
+
+
+def test_topic_is_one_object_for_all_records() -> None:
+    first, second = records(batch(0, 1), batch(1, 1))
+    assert first.topic is second.topic
+
+
+def test_repr_is_short() -> None:
+    assert repr(own(value=None)) == "<Record orders-1@5 key=b'k5' value=None>"
+    shown = repr(own(value=b"x" * 100_000))
+    assert shown == f"<Record orders-1@5 key=b'k5' value=b'{'x' * 32}'...>"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"topic": "other"},
+        {"partition": 2},
+        {"offset": 6},
+        {"timestamp_ms": 1},
+        {"key": None},
+        {"value": b""},
+        {"headers": [("h", None)]},
+    ],
+)
+def test_records_are_equal_by_place_and_content(change: dict[str, Any]) -> None:
+    fetched = records(batch(5, 1))[0]
+    assert fetched == own()
+    assert hash(fetched) == hash(own())
+    assert fetched == own(leader_epoch=-1)
+    assert fetched != own(**change)
+    assert fetched != "orders-1@5"
+    with pytest.raises(TypeError):
+        assert fetched < own()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))]
+)
+def test_copies_are_equal(copied: Callable[[_native.Record], _native.Record]) -> None:
+    record = records(batch(5, 1, headers=[("h", b"1"), ("n", None)]))[0]
+    twin = copied(record)
+    assert twin is not record
+    assert twin == record
+    assert twin.leader_epoch == record.leader_epoch
+    assert twin.headers == [("h", b"1"), ("n", None)]
+
+
+def test_detached_record_is_the_same_record() -> None:
+    record = records(batch(5, 3, headers=[("h", b"1")]))[1]
+    before = copy.copy(record)
+    assert record.detach() is record
+    assert record == before
+    assert record.detach() is record
+    assert (record.offset, record.headers, record.leader_epoch) == (6, [("h", b"1")], 7)
+
+
+def broken_headers() -> _native.Record:
+    """A record whose header has a name that is not UTF-8, in a batch with the right checksum."""
+    data = bytearray(batch(5, 1, headers=[("name", b"")]).replace(b"name", b"\xff\xfe\xfd\xfc"))
+    data[17:21] = crc32c(memoryview(data)[21:]).to_bytes(4, "big")
+    return records(bytes(data))[0]
+
+
+@pytest.mark.parametrize("look", [lambda r: r.headers, lambda r: r.detach(), pickle.dumps])
+def test_headers_that_cannot_be_read_are_told(look: Callable[[_native.Record], object]) -> None:
+    record = broken_headers()
+    assert record.value == b"v5"
+    with pytest.raises(DecodeError, match="name of a header") as caught:
+        look(record)
+    assert (caught.value.topic, caught.value.partition) == ("orders", 1)
+
+
+def test_made_record_takes_only_what_records_hold() -> None:
+    with pytest.raises(TypeError):
+        own(value="text")
+    with pytest.raises(TypeError):
+        own(headers=[("h", "text")])
+    with pytest.raises(TypeError):
+        own(headers=[(b"h", b"")])
+
+
+# ---- the records of a poll -------------------------------------------------------------------------------------------
+
+
+def test_records_are_a_sequence() -> None:
+    polled = records(batch(0, 3), batch(3, 2))
+    assert len(polled) == 5
+    assert bool(polled)
+    assert [record.offset for record in polled] == [0, 1, 2, 3, 4]
+    assert [polled[i].offset for i in range(5)] == [0, 1, 2, 3, 4]
+    assert [polled[i].offset for i in range(-5, 0)] == [0, 1, 2, 3, 4]
+    for outside in (5, -6, 2**40, -(2**40)):
+        with pytest.raises(IndexError):
+            polled[outside]
+    with pytest.raises(TypeError, match="int or slice, not str"):
+        polled[cast("int", "0")]
+
+
+def test_no_records_are_false() -> None:
+    none = records()
+    assert not none
+    assert (len(none), list(none), none.values(), none.by_partition()) == (0, [], [], {})
+
+
+def test_columns_in_one_call() -> None:
+    polled = records(batch(0, 2), plain.encode_batch([plain.Record(2, 0, None, None)]))
+    assert polled.values() == [b"v0", b"v1", None]
+    assert polled.keys() == [b"k0", b"k1", None]
+    assert polled.offsets() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [slice(None), slice(1, 4), slice(4, None), slice(None, -1), slice(3, 1), slice(9, 12),
+     slice(None, None, 2), slice(None, None, -1), slice(4, 0, -2), slice(-2, None)],
+)  # fmt: skip
+def test_slices_are_records(wanted: slice) -> None:
+    polled = records(batch(0, 3), batch(3, 3))
+    part = polled[wanted]
+    assert isinstance(part, _native.Records)
+    assert part.offsets() == list(range(6))[wanted]
+    assert len(part) == len(part.values())
+
+
+def test_next_offsets_are_behind_the_last_record() -> None:
+    gap = plain.encode_batch(
+        [plain.Record(3, 0, None, b"a"), plain.Record(9, 0, None, b"b")], partition_leader_epoch=8
+    )
+    polled = records(batch(0, 3), gap)
+    assert polled.next_offsets() == {("orders", 1): (10, 8)}
+    assert polled[:2].next_offsets() == {("orders", 1): (2, 7)}
+    assert polled[:4].next_offsets() == {("orders", 1): (4, 8)}
+    assert polled[::-1].next_offsets() == {("orders", 1): (10, 8)}
+
+
+def test_position_inside_a_batch_hides_what_is_before() -> None:
+    polled = _native.decode_records("orders", 0, batch(0, 5), 3)
+    assert polled.offsets() == [3, 4]
+    assert polled.values() == [b"v3", b"v4"]
+    assert polled.by_partition()["orders", 0].keys() == [b"k3", b"k4"]
+
+
+def test_records_name_their_partitions() -> None:
+    assert repr(records(batch())) == "<Records: 3 of orders-1>"
+    assert repr(records()) == "<Records: none>"
+
+
+def test_bytes_that_are_no_batch_are_told() -> None:
+    data = bytearray(batch())
+    data[-1] ^= 1
+    with pytest.raises(DecodeError, match="CRC") as caught:
+        records(bytes(data))
+    assert (caught.value.topic, caught.value.partition) == ("orders", 1)
+    assert records(batch()[:-1]).offsets() == []
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_record_outlives_its_poll() -> None:
+    polled = records(batch(0, 100, codec="gzip"))
+    kept = [polled[50], *polled[98:]]
+    iterator = iter(polled)
+    del polled
+    gc.collect()
+    assert [record.value for record in kept] == [b"v50", b"v98", b"v99"]
+    assert sum(1 for _ in iterator) == 100
+
+
+def test_iteration_leaves_nothing_behind() -> None:
+    polled = records(batch(0, 1000, headers=[("h", b"x")]))
+    topic = polled[0].topic
+
+    def look() -> None:
+        for record in polled:
+            assert (record.headers, record.leader_epoch) == ([("h", b"x")], 7)
+            assert record.key is not record.key
+            assert record.value is not None
+            assert record == record.detach()
+        polled.values()
+        polled[10:20].by_partition()
+
+    look()
+    references = sys.getrefcount(topic)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(100):
+        look()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 20_000
+    assert sys.getrefcount(topic) <= references
+
+
+# ---- iterating a consumer ----------------------------------------------------------------------------------------------
+
+
+class Reader(_native.ConsumerBase):
+    """A consumer over prepared polls."""
+
+    def __init__(self, *polls: _native.Records | None) -> None:
+        self.polls = list(polls)
+        self.hands: list[tuple[str, int, int] | None] = []
+        self._bind(cast("_native.FetchFlow", None))
+
+    def _refill(self) -> _native.Records | None:
+        self.hands.append(self._in_hand())
+        return self.polls.pop(0)
+
+
+def test_consumer_hands_over_record_after_record() -> None:
+    reader = Reader(records(batch(0, 2)), records(), records(batch(2, 2)), None)
+    assert [record.offset for record in reader] == [0, 1, 2, 3]
+    assert reader.polls == []
+
+
+def test_consumer_goes_on_after_an_end() -> None:
+    reader = Reader(None, records(batch(0, 1)), None)
+    assert list(reader) == []
+    assert next(reader).offset == 0
+    assert list(reader) == []
+
+
+def test_record_in_hand_is_finished_when_the_next_is_asked_for() -> None:
+    reader = Reader(records(batch(4, 2)), records(batch(6, 1)), None)
+    assert reader._in_hand() is None
+    for offset in (4, 5, 6):
+        next(reader)
+        assert reader._in_hand() == ("orders", 1, offset)
+    assert next(reader, None) is None
+    assert reader._in_hand() is None
+    assert reader.hands == [None, None, None]
+
+
+def test_binding_starts_the_iteration_over() -> None:
+    reader = Reader(records(batch(0, 5)), None)
+    next(reader)
+    reader._bind(cast("_native.FetchFlow", None))
+    assert reader._in_hand() is None
+    assert list(reader) == []
+
+
+def test_errors_of_a_refill_reach_the_loop() -> None:
+    class Failing(Reader):
+        def _refill(self) -> _native.Records | None:
+            raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        next(Failing())
+    with pytest.raises(TypeError, match="Records or None, not list"):
+        next(Reader(cast("_native.Records", [])))
+    with pytest.raises(AttributeError, match="_refill"):
+        next(_native.ConsumerBase())
+
+
+def test_consumer_in_a_cycle_is_collected() -> None:
+    gc.collect()
+    reader = Reader(records(batch(0, 5)))
+    next(reader)
+    reader.polls.append(cast("Any", reader))
+    alive = weakref.ref(reader)
+    references = sys.getrefcount(Reader)
+    del reader
+    gc.collect()
+    assert alive() is None
+    assert sys.getrefcount(Reader) == references - 1
