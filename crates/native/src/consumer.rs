@@ -10,7 +10,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::raw::{guard, make_type, no_method, plain_method, slot};
+use crate::raw::{guard, make_type, no_method, plain_method, single_method, slot};
 use crate::records::Records;
 use crate::walk::Walk;
 
@@ -113,19 +113,11 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
     }
 }
 
-/// A method with one argument.
-const fn one_argument(name: &'static CStr, method: ffi::PyCFunction) -> ffi::PyMethodDef {
-    ffi::PyMethodDef {
-        ml_flags: ffi::METH_O,
-        ..plain_method(name, method)
-    }
-}
-
 const NAME: &CStr = c"ottla._native.ConsumerBase";
 const DOC: &CStr = c"The hot iteration of `ottla.Consumer`.";
 
 static mut METHODS: [ffi::PyMethodDef; 3] = [
-    one_argument(c"_bind", bind),
+    single_method(c"_bind", bind),
     plain_method(c"_in_hand", in_hand),
     no_method(),
 ];
