@@ -394,8 +394,8 @@ class AsyncProducerBase:
 class FetchFlow:
     """Fetch flow and inbox of one consumer."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         io: Io | None,
         *,
         client_id: str,
@@ -409,7 +409,8 @@ class FetchFlow:
         buffer_bytes: int,
         decompressed_bytes: int,
         check_crcs: bool,
-    ) -> None: ...
+    ) -> FetchFlow:
+        """`io=None`: no thread drives it (tests are the broker themselves)."""
 
     # tables that Python gives (engine thread)
     def attach(self, conn: int, api_version: int) -> None: ...
@@ -429,28 +430,36 @@ class FetchFlow:
     def pause(self, topic: str, partition: int) -> None: ...
     def resume(self, topic: str, partition: int) -> None: ...
     def drain(self) -> list[tuple[Any, ...]]:
-        """`("held", topic, partition, cause, code, fetch_offset, leader: (id, epoch)|None, node|None)` cause:
-        answer|lost:<kind>:<message> · `("watermarks"…)` is not an event: see `partition_state`."""
+        """Take the events since the last call.
+
+        `("held", topic, partition, cause, code, fetch_offset, leader: (id, epoch)|None, node: (host, port)|None,
+        diverging: (epoch, end offset)|None)` cause: asked|answer|diverging|replica:<id>|lost:<kind>:<message> ·
+        `("throttled", conn, throttle_ms)`.
+        """
 
     def fail(self, topic: str, partition: int, error: BaseException) -> None:
-        """Queue an error that the next take of the partition raises, once."""
+        """Queue an error that the next take of the partition raises, once: this very object."""
 
     def close(self) -> None:
-        """Wakes every taker; from here `take` raises `ottla.errors.Closed`."""
+        """Wakes every taker; from here `take` raises `ottla.errors.Closed`. The I/O thread forgets the flow."""
 
     # callers
     def take(
         self, limit: int, timeout: float | None, only: tuple[str, int] | None = None
     ) -> Records | None:
-        """Wait for records, partitions in rotation; None when time ran out or `wakeup`/stop came."""
+        """Wait for records, partitions in rotation; None when time ran out or `wakeup`/`end` came.
+
+        Ctrl-C ends the wait at once. Raises what `fail` queued, once, and `ottla.errors.DecodeError` for as long as the
+        position stands at a batch that cannot be read.
+        """
 
     def take_async(
         self, limit: int, timeout: float | None, only: tuple[str, int] | None = None
     ) -> Awaitable[Records | None]:
-        """The same as an awaitable of the running loop."""
+        """The same as an awaitable of the running loop; no future where records are there. Cancelling loses none."""
 
     def wakeup(self) -> None:
-        """Make current takers return None."""
+        """Make current takers return None; where nobody takes, the next one does."""
 
     def end(self, topic: str, partition: int) -> None:
         """Takers of only this partition return None from now on (its claim ended)."""
@@ -459,9 +468,27 @@ class FetchFlow:
         """(next offset to hand over, leader epoch) of every positioned partition."""
 
     def partition_state(self, topic: str, partition: int) -> dict[str, int | bool]:
-        """high_watermark, last_stable_offset, log_start_offset, position, buffered_records, paused, flowing."""
+        """high_watermark, last_stable_offset, log_start_offset, position, buffered_records, paused, flowing.
 
-    def statistics(self) -> dict[str, Any]: ...
+        Offsets are -1 where they are not known, all of them for a partition that is not assigned.
+        """
+
+    def statistics(self) -> dict[str, int]:
+        """requests, responses, fetched_bytes, fetched_batches, handed_records, holds, buffered_bytes, sessions,
+        partitions."""
+
+    # for tests that are the broker themselves: `io=None`, and time is passed in
+    def next_frame(self, conn: int, correlation_id: int, now_us: int) -> tuple[int, bytes] | None:
+        """The next request of a connection: its token, and the frame without its size."""
+
+    def answer(self, conn: int, token: int, frame: bytes, now_us: int) -> None:
+        """The answer to a request, from behind the correlation id on. Raises ValueError where it is none."""
+
+    def lose(self, conn: int, message: str, now_us: int) -> None:
+        """The broker closed the connection."""
+
+    def tick(self, now_us: int) -> int | None:
+        """Time passes; returns when to look again."""
 
 @final
 class Record:

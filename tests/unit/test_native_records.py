@@ -165,7 +165,8 @@ def test_headers_that_cannot_be_read_are_told(look: Callable[[_native.Record], o
     assert record.value == b"v5"
     with pytest.raises(DecodeError, match="name of a header") as caught:
         look(record)
-    assert (caught.value.topic, caught.value.partition) == ("orders", 1)
+    error = caught.value
+    assert (error.topic, error.partition, error.offset) == ("orders", 1, 5)
 
 
 def test_made_record_takes_only_what_records_hold() -> None:
@@ -248,7 +249,8 @@ def test_bytes_that_are_no_batch_are_told() -> None:
     data[-1] ^= 1
     with pytest.raises(DecodeError, match="CRC") as caught:
         records(bytes(data))
-    assert (caught.value.topic, caught.value.partition) == ("orders", 1)
+    error = caught.value
+    assert (error.topic, error.partition, error.offset) == ("orders", 1, 0)
     assert records(batch()[:-1]).offsets() == []
 
 
@@ -283,6 +285,9 @@ def test_iteration_leaves_nothing_behind() -> None:
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     for _ in range(100):
+        for record in polled:
+            assert record.offset >= 0
+    for _ in range(5):
         look()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()

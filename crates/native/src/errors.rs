@@ -1,8 +1,11 @@
 //! The one place where a failure of the native side becomes an exception of `ottla.errors`.
 
+use ottla_core::error::DecodeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
 
+static DECODE_ERROR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static FROM_NATIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// Makes the exception for a failure told by its fields.
@@ -38,4 +41,23 @@ pub fn exception<'py>(
     FROM_NATIVE
         .import(py, "ottla.errors", "from_native")?
         .call1((kind, code, message, topic, partition, outcome))
+}
+
+/// `DecodeError` for bytes of a partition that are not what they claim to be; `offset` is where its position stays.
+pub fn decode(
+    py: Python<'_>,
+    error: &DecodeError,
+    topic: &str,
+    partition: i32,
+    offset: Option<i64>,
+) -> PyErr {
+    let make = || {
+        let place = PyDict::new(py);
+        place.set_item("topic", topic)?;
+        place.set_item("partition", partition)?;
+        place.set_item("offset", offset)?;
+        let class = DECODE_ERROR.import(py, "ottla.errors", "DecodeError")?;
+        class.call((error.to_string(),), Some(&place))
+    };
+    make().map_or_else(|error| error, PyErr::from_value)
 }

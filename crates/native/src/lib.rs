@@ -10,6 +10,8 @@ mod consumer;
 mod deliveries;
 mod delivery;
 mod errors;
+mod fetch_flow;
+mod fetch_take;
 mod field;
 mod flush;
 mod fork;
@@ -59,5 +61,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     records::register(module)?;
     walk::register(module)?;
     consumer::register(module)?;
+    fetch_flow::register(module)?;
     Ok(())
 }

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use ottla_core::error::DecodeError;
 use ottla_core::record::decode::{DecodedBatch, Record, RecordHeader};
 use ottla_core::run::Run;
 use pyo3::prelude::*;
@@ -86,9 +85,10 @@ impl Origin {
     /// The headers of a record; a DecodeError of `ottla.errors` where their bytes are not what the format says.
     pub fn headers(&self, py: Python<'_>, index: usize) -> PyResult<Vec<RecordHeader<'_>>> {
         match &self.source {
-            Source::Batch(batch) => batch
-                .headers(index)
-                .map_err(|error| self.decode_error(py, &error)),
+            Source::Batch(batch) => batch.headers(index).map_err(|error| {
+                let offset = batch.positions().get(index).map(|record| record.offset);
+                errors::decode(py, &error, &self.topic.to_string(), self.partition, offset)
+            }),
             Source::Own(own) => Ok(own
                 .headers
                 .iter()
@@ -135,25 +135,6 @@ impl Origin {
             own,
         )))
     }
-
-    fn decode_error(&self, py: Python<'_>, error: &DecodeError) -> PyErr {
-        let topic = self.topic.to_string();
-        decode_error(py, error, &topic, self.partition)
-    }
-}
-
-/// `ottla.errors.DecodeError` for what the core found in a partition's bytes.
-pub fn decode_error(py: Python<'_>, error: &DecodeError, topic: &str, partition: i32) -> PyErr {
-    let message = error.to_string();
-    errors::raise(
-        py,
-        "decode",
-        0,
-        &message,
-        Some(topic),
-        Some(partition),
-        None,
-    )
 }
 
 #[cold]

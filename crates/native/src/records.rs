@@ -13,7 +13,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PySlice};
 
-use crate::origin::{Origin, decode_error};
+use crate::errors;
+use crate::origin::Origin;
 use crate::record::new_record;
 use crate::walk::{Part, new_iterator};
 
@@ -291,7 +292,8 @@ fn decode_records(
         }
         Ok(runs)
     });
-    let runs = runs.map_err(|error| decode_error(py, &error, topic, partition))?;
+    let runs =
+        runs.map_err(|error| errors::decode(py, &error, topic, partition, error.batch_offset))?;
     Ok(Records::of_runs(py, &runs))
 }
 

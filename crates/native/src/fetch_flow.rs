@@ -1,0 +1,391 @@
+//! `FetchFlow`: what the engine and the cursors talk to, and where callers take records. Tables in, events out; see
+//! `_native.pyi`.
+//!
+//! Stations: inbox, cursor. Threads: tables are the engine's; `take`, `pause`, `positions` and the like are anybody's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ottla_core::fetch_flow::{Event, Held, Settings};
+use ottla_core::fetch_shared::FetchShared;
+use ottla_core::flow::{Bell, Flow, LostCause, LostKind, Micros};
+use ottla_io::{FlowId, Handle};
+use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+use crate::bell::Silent;
+use crate::fetch_take::{Taker, Wish, given};
+use crate::fork;
+use crate::io::Io;
+use crate::records::Records;
+use crate::wait::duration;
+use crate::waiting::Waiting;
+
+#[pyclass(frozen, module = "ottla._native")]
+pub struct FetchFlow {
+    inbox: Arc<FetchShared>,
+    io: Option<(Handle, FlowId)>,
+    /// Once set, the I/O thread has been told to forget the flow.
+    left: AtomicBool,
+    generation: u32,
+}
+
+/// A duration that the flow counts in.
+fn micros(name: &str, seconds: f64) -> PyResult<Micros> {
+    if !seconds.is_finite() || seconds < 0.0 {
+        let message = format!("{name} must be 0 or more seconds, not {seconds}");
+        return Err(PyOverflowError::new_err(message));
+    }
+    Ok((seconds * 1e6) as Micros)
+}
+
+impl FetchFlow {
+    /// The inbox, unless a fork has made it the parent's: a thread that is not here may have held its lock.
+    fn inbox(&self, py: Python<'_>) -> PyResult<&Arc<FetchShared>> {
+        fork::check(py, self.generation)?;
+        Ok(&self.inbox)
+    }
+
+    fn wish(&self, py: Python<'_>, limit: i64, only: Option<(String, i32)>) -> PyResult<Wish> {
+        let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
+        let Some(limit) = limit else {
+            return Err(PyValueError::new_err("limit must be 1 or more records"));
+        };
+        Ok(Wish {
+            inbox: self.inbox(py)?.clone(),
+            limit,
+            only,
+        })
+    }
+
+    /// Lets the I/O thread forget the flow. Its connections stay the engine's.
+    fn leave(&self) {
+        if let Some((handle, id)) = &self.io
+            && !self.left.swap(true, Ordering::Relaxed)
+        {
+            handle.unregister_flow(*id);
+        }
+    }
+}
+
+#[pymethods]
+impl FetchFlow {
+    #[new]
+    #[pyo3(signature = (io, *, client_id, rack, isolation, min_bytes, max_bytes, partition_bytes, max_wait,
+        request_timeout, buffer_bytes, decompressed_bytes, check_crcs))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a table of settings, by keyword only"
+    )]
+    fn new(
+        py: Python<'_>,
+        io: Option<Py<Io>>,
+        client_id: String,
+        rack: String,
+        isolation: i8,
+        min_bytes: i32,
+        max_bytes: i32,
+        partition_bytes: i32,
+        max_wait: f64,
+        request_timeout: f64,
+        buffer_bytes: usize,
+        decompressed_bytes: usize,
+        check_crcs: bool,
+    ) -> PyResult<Self> {
+        let settings = Settings {
+            client_id,
+            rack,
+            isolation,
+            min_bytes,
+            max_bytes,
+            partition_bytes,
+            max_wait: micros("max_wait", max_wait)?,
+            request_timeout: micros("request_timeout", request_timeout)?,
+            buffer_bytes,
+            decompressed_bytes,
+            check_crcs,
+        };
+        let handle = io.map(|io| io.get().handle(py).cloned()).transpose()?;
+        let bell: Arc<dyn Bell> = match &handle {
+            Some(handle) => handle.bell(),
+            None => Arc::new(Silent),
+        };
+        let inbox = Arc::new(FetchShared::new(settings, bell));
+        let io = handle.map(|handle| {
+            let (id, waker) = handle.register_flow(inbox.clone());
+            inbox.set_waker(waker);
+            (handle, id)
+        });
+        Ok(Self {
+            inbox,
+            io,
+            left: AtomicBool::new(false),
+            generation: fork::generation(),
+        })
+    }
+
+    fn attach(&self, py: Python<'_>, conn: u64, api_version: i16) -> PyResult<()> {
+        self.inbox(py)?.attach(conn, api_version);
+        if let Some((handle, id)) = &self.io {
+            handle.attach(*id, conn);
+        }
+        Ok(())
+    }
+
+    fn assign(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        topic_id: [u8; 16],
+        partition: i32,
+    ) -> PyResult<()> {
+        self.inbox(py)?.assign(topic, topic_id, partition);
+        Ok(())
+    }
+
+    fn unassign(&self, py: Python<'_>, topic: &str, partition: i32) -> PyResult<()> {
+        self.inbox(py)?.unassign(topic, partition);
+        Ok(())
+    }
+
+    fn position(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        leader_epoch: i32,
+    ) -> PyResult<()> {
+        self.inbox(py)?
+            .position(topic, partition, offset, leader_epoch);
+        Ok(())
+    }
+
+    fn route(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        partition: i32,
+        conn: u64,
+        current_leader_epoch: i32,
+    ) -> PyResult<()> {
+        self.inbox(py)?
+            .route(topic, partition, conn, current_leader_epoch);
+        Ok(())
+    }
+
+    fn hold(&self, py: Python<'_>, topic: &str, partition: i32) -> PyResult<()> {
+        self.inbox(py)?.hold(topic, partition);
+        Ok(())
+    }
+
+    fn pause(&self, py: Python<'_>, topic: &str, partition: i32) -> PyResult<()> {
+        self.inbox(py)?.pause(topic, partition);
+        Ok(())
+    }
+
+    fn resume(&self, py: Python<'_>, topic: &str, partition: i32) -> PyResult<()> {
+        self.inbox(py)?.resume(topic, partition);
+        Ok(())
+    }
+
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let drained = PyList::empty(py);
+        for event in self.inbox(py)?.take_events() {
+            drained.append(event_tuple(py, event)?)?;
+        }
+        Ok(drained)
+    }
+
+    fn fail(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        partition: i32,
+        error: Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        self.inbox(py)?.fail(topic, partition, given(error)?);
+        Ok(())
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.inbox(py)?.close();
+        self.leave();
+        Ok(())
+    }
+
+    #[pyo3(signature = (limit, timeout, only=None))]
+    fn take(
+        &self,
+        py: Python<'_>,
+        limit: i64,
+        timeout: Option<f64>,
+        only: Option<(String, i32)>,
+    ) -> PyResult<Option<Records>> {
+        self.wish(py, limit, only)?.wait(py, duration(timeout)?)
+    }
+
+    #[pyo3(signature = (limit, timeout, only=None))]
+    fn take_async(
+        &self,
+        py: Python<'_>,
+        limit: i64,
+        timeout: Option<f64>,
+        only: Option<(String, i32)>,
+    ) -> PyResult<Waiting> {
+        let wish = self.wish(py, limit, only)?;
+        let awaited = Box::new(Taker::new(wish));
+        Ok(Waiting::new(awaited, duration(timeout)?))
+    }
+
+    fn wakeup(&self, py: Python<'_>) -> PyResult<()> {
+        self.inbox(py)?.wakeup();
+        Ok(())
+    }
+
+    fn end(&self, py: Python<'_>, topic: &str, partition: i32) -> PyResult<()> {
+        self.inbox(py)?.end(topic, partition);
+        Ok(())
+    }
+
+    fn positions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let positions = PyDict::new(py);
+        for (topic, partition, offset, epoch) in self.inbox(py)?.positions() {
+            positions.set_item((&*topic, partition), (offset, epoch))?;
+        }
+        Ok(positions)
+    }
+
+    fn partition_state<'py>(
+        &self,
+        py: Python<'py>,
+        topic: &str,
+        partition: i32,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let known = self.inbox(py)?.partition_state(topic, partition);
+        let state = PyDict::new(py);
+        for (name, value) in [
+            ("high_watermark", known.map(|known| known.high_watermark)),
+            (
+                "last_stable_offset",
+                known.map(|known| known.last_stable_offset),
+            ),
+            (
+                "log_start_offset",
+                known.map(|known| known.log_start_offset),
+            ),
+            ("position", known.map(|known| known.position)),
+        ] {
+            state.set_item(name, value.unwrap_or(-1))?;
+        }
+        let buffered = known.map_or(0, |known| known.buffered_records);
+        state.set_item("buffered_records", buffered)?;
+        state.set_item("paused", known.is_some_and(|known| known.paused))?;
+        state.set_item("flowing", known.is_some_and(|known| known.flowing))?;
+        Ok(state)
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let known = self.inbox(py)?.statistics();
+        let statistics = PyDict::new(py);
+        for (name, count) in [
+            ("requests", known.counts.requests),
+            ("responses", known.counts.responses),
+            ("fetched_bytes", known.counts.bytes),
+            ("fetched_batches", known.counts.batches),
+            ("handed_records", known.records),
+            ("holds", known.counts.held),
+            ("buffered_bytes", known.buffered_bytes as u64),
+            ("sessions", known.sessions as u64),
+            ("partitions", known.partitions as u64),
+        ] {
+            statistics.set_item(name, count)?;
+        }
+        Ok(statistics)
+    }
+
+    /// Without an I/O thread: the next request's frame, for tests that are the broker themselves.
+    fn next_frame(
+        &self,
+        py: Python<'_>,
+        conn: u64,
+        correlation_id: i32,
+        now_us: u64,
+    ) -> PyResult<Option<(u64, Vec<u8>)>> {
+        let request = self.inbox(py)?.next_request(conn, correlation_id, now_us);
+        Ok(request.map(|request| (request.token, request.segments.concat())))
+    }
+
+    /// Without an I/O thread: the answer to such a request, from behind the correlation id on.
+    fn answer(
+        &self,
+        py: Python<'_>,
+        conn: u64,
+        token: u64,
+        frame: Vec<u8>,
+        now_us: u64,
+    ) -> PyResult<()> {
+        self.inbox(py)?
+            .on_response(conn, token, frame.into(), now_us)
+            .map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// Without an I/O thread: the connection is gone.
+    fn lose(&self, py: Python<'_>, conn: u64, message: String, now_us: u64) -> PyResult<()> {
+        let cause = LostCause {
+            kind: LostKind::Eof,
+            message,
+        };
+        self.inbox(py)?.on_lost(conn, &cause, now_us);
+        Ok(())
+    }
+
+    /// Without an I/O thread: time passes. Returns when to look again.
+    fn tick(&self, py: Python<'_>, now_us: u64) -> PyResult<Option<u64>> {
+        Ok(self.inbox(py)?.on_tick(now_us))
+    }
+}
+
+impl Drop for FetchFlow {
+    fn drop(&mut self) {
+        // In the child of a fork the I/O thread is not there, and its queue's lock may be held forever.
+        if self.generation == fork::generation() {
+            self.leave();
+        }
+    }
+}
+
+fn event_tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTuple>> {
+    match event {
+        Event::Held(held) => {
+            let Held {
+                topic,
+                partition,
+                cause,
+                code,
+                fetch_offset,
+                leader,
+                node,
+                diverging,
+            } = held;
+            (
+                "held",
+                &*topic,
+                partition,
+                cause,
+                code,
+                fetch_offset,
+                leader,
+                node,
+                diverging,
+            )
+                .into_pyobject(py)
+        }
+        Event::Throttled(conn, ms) => ("throttled", conn, ms).into_pyobject(py),
+    }
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<FetchFlow>()
+}
