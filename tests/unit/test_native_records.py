@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import subprocess
 import sys
 import tracemalloc
 import weakref
@@ -293,6 +294,40 @@ def test_iteration_leaves_nothing_behind() -> None:
     tracemalloc.stop()
     assert grown < 20_000
     assert sys.getrefcount(topic) <= references
+
+
+EXIT = """
+from ottla import _native
+from ottla.testing import plain_records as plain
+
+data = plain.encode_batch([plain.Record(0, 0, None, b"a"), plain.Record(1, 0, None, b"b")])
+
+class Reader(_native.ConsumerBase):
+    def _refill(self):
+        return _native.decode_records("orders", 0, data)
+
+class Cycle:
+    def __init__(self, *held):
+        self.held = held
+        self.itself = self
+
+reader, iterator = Reader(), iter(_native.decode_records("payments", 0, data))
+own = _native.make_record("own", 0, 0, 0, None, None, [], -1)
+Cycle(reader, iterator, own, next(reader), next(iterator))
+del reader, iterator, own
+"""
+
+
+def test_exit_with_records_in_hand_is_quiet() -> None:
+    # Freed by the collector when the interpreter is half gone.
+    done = subprocess.run(
+        [sys.executable, "-c", "import gc; gc.disable()\n" + EXIT],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # ---- iterating a consumer ----------------------------------------------------------------------------------------------

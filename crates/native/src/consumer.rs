@@ -10,6 +10,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::origin::release;
 use crate::raw::{guard, make_type, no_method, plain_method, single_method, slot};
 use crate::records::Records;
 use crate::walk::Walk;
@@ -29,8 +30,7 @@ unsafe fn set_walk(slf: *mut ffi::PyObject, walk: *mut Walk) {
     unsafe {
         let old = std::mem::replace(&mut (*slf.cast::<ConsumerObject>()).walk, walk);
         if !old.is_null() {
-            // Attached for PyO3's sake: the last reference to an origin lets go of Python objects.
-            Python::attach(|_| drop(Box::from_raw(old)));
+            release(Box::from_raw(old));
         }
     }
 }

@@ -137,6 +137,13 @@ impl Origin {
     }
 }
 
+/// Lets go of what refers to origins, in a hand-made type's dealloc: PyO3 lets go of Python objects at once only where it
+/// knows that the GIL is held, and it cannot learn that while the interpreter ends. What is left then ends with it.
+pub fn release<T>(holder: T) {
+    let mut holder = Some(holder);
+    Python::try_attach(|_| drop(holder.take()));
+}
+
 #[cold]
 fn no_record(index: usize) -> PyErr {
     let message = format!("a bug in ottla: no record {index} in its batch");

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString};
 
-use crate::origin::{Origin, Own};
+use crate::origin::{Origin, Own, release};
 use crate::raw::{getter, guard, make_type, no_getter, no_method, plain_method, slot};
 
 /// How much of a key or value `repr` shows.
@@ -251,8 +251,7 @@ fn let_go(origin: *const Origin) {
     // SAFETY: by contract; its count is given up here.
     let origin = unsafe { Arc::from_raw(origin) };
     if let Some(last) = Arc::into_inner(origin) {
-        // PyO3 lets go of Python objects at once only where it knows that the GIL is held.
-        Python::attach(|_| drop(last));
+        release(last);
     }
 }
 

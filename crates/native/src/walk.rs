@@ -12,7 +12,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::origin::Origin;
+use crate::origin::{Origin, release};
 use crate::raw::{guard, make_type, slot};
 use crate::record::new_record;
 
@@ -104,8 +104,7 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
     // SAFETY: nothing refers to the iterator any more; a heap type is let go with each of its objects.
     unsafe {
         let class = ffi::Py_TYPE(slf);
-        // Attached for PyO3's sake: the last reference to an origin lets go of Python objects.
-        Python::attach(|_| ptr::drop_in_place(&raw mut (*slf.cast::<IteratorObject>()).walk));
+        release(ptr::read(&raw const (*slf.cast::<IteratorObject>()).walk));
         ffi::PyObject_Free(slf.cast());
         ffi::Py_DECREF(class.cast());
     }
