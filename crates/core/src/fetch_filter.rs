@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use crate::error::DecodeError;
 use crate::fetch_wire::AbortedTransaction;
-use crate::inbox::Entry;
 use crate::record::decode::{RawBatch, iter_batches};
+use crate::shelf::Entry;
 
 /// Version and type.
 const CONTROL_KEY_LEN: usize = 4;

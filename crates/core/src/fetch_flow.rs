@@ -3,25 +3,19 @@
 //! Stations: request → fetch response → inbox. A state machine without I/O: time is passed in, requests come out. A routed
 //! partition flows and nobody is asked; the next request leaves as soon as the answer's batch headers were read. An error
 //! code, a lost connection, another leader or a wish to hold stops that partition alone: one `Held` event tells why, and
-//! `route` lets it flow again. Who is fetched, and how much, is `fetch_plan`'s matter.
+//! `route` lets it flow again. Who is fetched, and how much, is `fetch_plan`'s matter;
+//! what answers mean is `fetch_answer`'s.
 //! References: KIP-74, KIP-219, KIP-227, KIP-392, KIP-951; Java: `AbstractFetch`, `FetchCollector`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::error::DecodeError;
-use crate::fetch_filter::{Sifted, sift};
-use crate::fetch_session::{Session, Verdict};
-use crate::fetch_wire::{self, Answer, PartitionAnswer, TopicId};
-use crate::flow::{BadResponse, ConnId, LostCause, Micros};
-use crate::inbox::{Entry, Inbox, PartId};
+use crate::fetch_session::Session;
+use crate::fetch_wire::{self, Answer, TopicId};
+use crate::flow::{ConnId, LostCause, Micros};
+use crate::inbox::{Inbox, PartId};
 
 pub(crate) const UNKNOWN_TOPIC_ID: i16 = 100;
-const READ_COMMITTED: i8 = 1;
-/// From this version on a throttled client is to keep quiet by itself.
-const MUTES_FROM: i16 = 8;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -80,15 +74,15 @@ pub(crate) struct Part {
     pub stuck: bool,
     /// What is asked for; more than the setting while a batch does not fit.
     pub fetch_bytes: i32,
-    marks: Marks,
+    pub marks: Marks,
 }
 
 /// Where the log's ends were by the last answer; -1 before it.
 #[derive(Debug, Clone, Copy)]
-struct Marks {
-    high_watermark: i64,
-    last_stable_offset: i64,
-    log_start_offset: i64,
+pub(crate) struct Marks {
+    pub high_watermark: i64,
+    pub last_stable_offset: i64,
+    pub log_start_offset: i64,
 }
 
 impl Marks {
@@ -169,7 +163,7 @@ pub struct FetchFlow {
     /// A request was not sent because the buffer is full.
     pub(crate) starved: bool,
     /// There may be something to send.
-    wants_io: bool,
+    pub(crate) wants_io: bool,
     next_part: PartId,
     pub(crate) next_token: u64,
 }
@@ -383,144 +377,7 @@ impl FetchFlow {
         }
     }
 
-    // ---- answers ---------------------------------------------------------------------------------------------------
-
-    pub fn on_response(
-        &mut self,
-        conn: ConnId,
-        token: u64,
-        frame: &Bytes,
-        now: Micros,
-    ) -> Result<(), BadResponse> {
-        let Some(known) = self.conns.get_mut(&conn) else {
-            return Ok(());
-        };
-        let version = known.version;
-        let Some(flight) = known.flight.take_if(|flight| flight.token == token) else {
-            return Err(BadResponse(format!(
-                "a Fetch response with the unexpected token {token}"
-            )));
-        };
-        self.reserved -= flight.reserved;
-        self.counts.responses += 1;
-        self.counts.bytes += frame.len() as u64;
-        self.wants_io = true;
-        let response = fetch_wire::decode_response(version, frame)
-            .map_err(|error| BadResponse(format!("Fetch response v{version}: {error}")))?;
-        if response.throttle_time_ms > 0 {
-            let time = response.throttle_time_ms;
-            self.events.push(Event::Throttled(conn, time));
-            if version >= MUTES_FROM {
-                known.muted_until = now.saturating_add(Micros::from(time.unsigned_abs()) * 1000);
-            }
-        }
-        let verdict = known
-            .session
-            .answered(version, response.code, response.session_id);
-        let mut entries = flight.entries;
-        match verdict {
-            Verdict::Fine => self.spread(conn, version, &mut entries, response.partitions),
-            Verdict::StartOver => {}
-            Verdict::Failed => {
-                for &part in entries.keys() {
-                    if self.is_routed_to(part, conn) {
-                        self.hold_with_code(part, response.code);
-                    }
-                }
-            }
-        }
-        for part in entries.into_keys() {
-            self.end_asked(part, conn);
-        }
-        Ok(())
-    }
-
-    /// Gives each partition its answer, once.
-    fn spread(
-        &mut self,
-        conn: ConnId,
-        version: i16,
-        entries: &mut HashMap<PartId, (u64, i64)>,
-        answers: Vec<PartitionAnswer>,
-    ) {
-        let mut names: HashMap<TopicId, Arc<str>> = HashMap::new();
-        if fetch_wire::uses_topic_ids(version) {
-            let parts = entries.keys().filter_map(|part| self.parts.get(part));
-            names.extend(parts.map(|part| (part.id, Arc::clone(&part.topic))));
-        }
-        for answer in answers {
-            let name = names.get(&answer.id).unwrap_or(&answer.name);
-            let Some(part) = self.inbox.id_of(name, answer.partition) else {
-                continue;
-            };
-            if let Some((seek, offset)) = entries.remove(&part) {
-                self.answer(part, conn, (seek, offset), answer.answer);
-                self.end_asked(part, conn);
-            }
-        }
-    }
-
-    fn answer(&mut self, part: PartId, conn: ConnId, sent: (u64, i64), mut answer: Answer) {
-        let Some(entry) = self.parts.get_mut(&part) else {
-            return;
-        };
-        let current = entry.seek == sent.0 && entry.offset == Some(sent.1);
-        if !current || entry.route != Some(conn) {
-            return;
-        }
-        if answer.code == 0 {
-            entry.marks = Marks {
-                high_watermark: answer.high_watermark,
-                last_stable_offset: answer.last_stable_offset,
-                log_start_offset: answer.log_start_offset,
-            };
-            let aborted = std::mem::take(&mut answer.aborted);
-            let aborted = (self.settings.isolation == READ_COMMITTED).then_some(aborted);
-            let sifted = sift(&answer.records, sent.1, aborted);
-            self.keep(part, sifted);
-        }
-        if let Some(cause) = self.cause_to_hold(part, &answer) {
-            self.hold_now(part, cause, Some(answer));
-        }
-    }
-
-    /// Puts what came into the inbox and moves on to what follows it.
-    fn keep(&mut self, part: PartId, sifted: Sifted) {
-        let Some(entry) = self.parts.get_mut(&part) else {
-            return;
-        };
-        self.counts.batches += sifted.batches;
-        entry.offset = Some(sifted.next_offset);
-        entry.stuck = sifted.stuck;
-        let mut entries = sifted.entries;
-        if sifted.batches > 0 {
-            entry.fetch_bytes = self.settings.partition_bytes;
-        } else if sifted.cut {
-            if entry.fetch_bytes == i32::MAX {
-                entry.stuck = true;
-                let error = DecodeError::too_large("fetched batch", i32::MAX as usize, "more");
-                entries.push(Entry::corrupt(error, sifted.next_offset, 0));
-            }
-            entry.fetch_bytes = entry.fetch_bytes.saturating_mul(2);
-        }
-        self.inbox.deliver(part, sifted.lead, entries);
-    }
-
-    /// Why a partition with this answer cannot just go on.
-    fn cause_to_hold(&self, part: PartId, answer: &Answer) -> Option<String> {
-        let epoch = self.parts.get(&part)?.leader_epoch;
-        if answer.code != 0 {
-            return Some("answer".into());
-        }
-        if answer.diverging.is_some() {
-            return Some("diverging".into());
-        }
-        if answer.preferred_read_replica >= 0 {
-            return Some(format!("replica:{}", answer.preferred_read_replica));
-        }
-        let moved = answer.leader.is_some_and(|(_, newer)| newer > epoch);
-        moved.then(|| "answer".into())
-    }
+    // ---- the connection's end ---------------------------------------------------------------------------------------
 
     pub fn on_lost(&mut self, conn: ConnId, cause: &LostCause) {
         let Some(lost) = self.conns.remove(&conn) else {
@@ -544,12 +401,12 @@ impl FetchFlow {
 
     // ---- holds -----------------------------------------------------------------------------------------------------
 
-    fn is_routed_to(&self, part: PartId, conn: ConnId) -> bool {
+    pub(crate) fn is_routed_to(&self, part: PartId, conn: ConnId) -> bool {
         let entry = self.parts.get(&part);
         entry.is_some_and(|entry| entry.route == Some(conn))
     }
 
-    fn end_asked(&mut self, part: PartId, conn: ConnId) {
+    pub(crate) fn end_asked(&mut self, part: PartId, conn: ConnId) {
         if self.is_routed_to(part, conn) && self.parts.get(&part).is_some_and(|entry| entry.asked) {
             self.hold_now(part, "asked".into(), None);
         }
@@ -562,7 +419,7 @@ impl FetchFlow {
         }
     }
 
-    fn hold_now(&mut self, part: PartId, cause: String, answer: Option<Answer>) {
+    pub(crate) fn hold_now(&mut self, part: PartId, cause: String, answer: Option<Answer>) {
         self.unroute(part);
         let Some(entry) = self.parts.get_mut(&part) else {
             return;

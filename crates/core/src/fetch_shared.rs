@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use crate::fetch_flow::{Event, FetchFlow, PartitionState, Settings, Statistics};
 use crate::fetch_wire::TopicId;
 use crate::flow::{BadResponse, Bell, ConnId, Flow, LostCause, Micros, OutRequest, Wake, WakeIo};
-use crate::inbox::{ErrorHandle, Job, Take};
+use crate::inbox::{ErrorHandle, Take};
+use crate::shelf::Job;
 use crate::waiters::WaiterId;
 
 pub struct FetchShared {

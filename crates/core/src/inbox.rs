@@ -9,9 +9,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::error::DecodeError;
-use crate::places::{Place, Places};
-use crate::record::decode::{DecodedBatch, RawBatch};
+use crate::places::Places;
 use crate::run::Run;
+use crate::shelf::{Content, Entry, Job, Shelf};
 use crate::waiters::Waiters;
 
 /// One assignment of a partition; an assignment after it has another one.
@@ -51,104 +51,6 @@ pub enum Take {
     Closed,
 }
 
-#[derive(Debug, Clone)]
-enum Content {
-    Raw(RawBatch),
-    Decoded(Arc<DecodedBatch>),
-    Corrupt(DecodeError),
-}
-
-/// A batch that waits.
-#[derive(Debug)]
-pub struct Entry {
-    content: Content,
-    /// The position after it and after what follows it without a record for the user.
-    pub next_offset: i64,
-    bytes: usize,
-}
-
-impl Entry {
-    pub fn raw(batch: RawBatch) -> Self {
-        Self {
-            next_offset: batch.header().next_offset(),
-            bytes: batch.data().len(),
-            content: Content::Raw(batch),
-        }
-    }
-
-    /// Bytes at `offset` that are no batch.
-    pub fn corrupt(error: DecodeError, offset: i64, bytes: usize) -> Self {
-        Self {
-            content: Content::Corrupt(error),
-            next_offset: offset,
-            bytes,
-        }
-    }
-
-    fn records(&self, position: i64) -> usize {
-        match &self.content {
-            Content::Raw(batch) => batch.header().records_count.unsigned_abs() as usize,
-            Content::Decoded(batch) => batch.len() - batch.first_index_at(position),
-            Content::Corrupt(_) => 0,
-        }
-    }
-}
-
-struct Shelf {
-    place: Place,
-    /// Counts the positions that were set: a claim made before one is void after it.
-    seek: u64,
-    position: Option<i64>,
-    epoch: i32,
-    entries: VecDeque<Entry>,
-    bytes: usize,
-    /// Entries at the front that a taker is decoding.
-    claimed: usize,
-    paused: bool,
-    /// Stands in the rotation.
-    listed: bool,
-    errors: VecDeque<ErrorHandle>,
-}
-
-impl Shelf {
-    fn has_records(&self) -> bool {
-        !self.paused && self.claimed == 0 && !self.entries.is_empty()
-    }
-
-    fn takeable(&self) -> bool {
-        !self.errors.is_empty() || self.has_records()
-    }
-}
-
-/// Batches that a taker has for itself until it settles them.
-#[derive(Debug)]
-pub struct Job {
-    id: PartId,
-    seek: u64,
-    work: Vec<Content>,
-}
-
-impl Job {
-    /// Checks, decompresses and finds records; ends at the first batch that cannot be read. Without the lock.
-    pub fn decode(&mut self, max_bytes: usize, check_crc: bool) {
-        for content in &mut self.work {
-            if let Content::Raw(batch) = content {
-                *content = match batch.decode_with(max_bytes, check_crc) {
-                    Ok(decoded) => Content::Decoded(Arc::new(decoded)),
-                    Err(error) => Content::Corrupt(error),
-                };
-            }
-            if matches!(content, Content::Corrupt(_)) {
-                return;
-            }
-        }
-    }
-
-    pub fn id(&self) -> PartId {
-        self.id
-    }
-}
-
 /// What a partition's queue says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShelfState {
@@ -185,18 +87,7 @@ impl Inbox {
     pub fn add(&mut self, id: PartId, topic: Arc<str>, partition: i32) {
         self.ended.remove(&topic, partition);
         self.places.insert(Arc::clone(&topic), partition, id);
-        let shelf = Shelf {
-            place: (topic, partition),
-            seek: 0,
-            position: None,
-            epoch: -1,
-            entries: VecDeque::new(),
-            bytes: 0,
-            claimed: 0,
-            paused: false,
-            listed: false,
-            errors: VecDeque::new(),
-        };
+        let shelf = Shelf::new((topic, partition));
         self.shelves.insert(id, shelf);
     }
 

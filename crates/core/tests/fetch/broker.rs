@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use ottla_core::checksum::crc32c;
 use ottla_core::compression::Codec;
-use ottla_core::fetch_flow::Settings;
+use ottla_core::fetch_flow::{Event, Held, Settings};
 use ottla_core::fetch_shared::FetchShared;
 use ottla_core::flow::{Bell, ConnId, Flow, OutRequest, Wake};
 use ottla_core::inbox::Take;
@@ -185,9 +185,7 @@ pub fn parse(request: &OutRequest) -> Asked {
     for _ in 0..compact(reader) {
         let topic = topic_of(reader);
         for _ in 0..compact(reader) {
-            asked
-                .forgotten
-                .push((topic.clone(), reader.i32().unwrap()));
+            asked.forgotten.push((topic.clone(), reader.i32().unwrap()));
         }
         reader.bytes(1).unwrap();
     }
@@ -291,11 +289,14 @@ fn write_reply(out: &mut Vec<u8>, reply: &Reply) {
     }
 }
 
+/// What a session fetches: offset and most bytes of each partition.
+type Fetched = BTreeMap<(String, i32), (i64, i32)>;
+
 /// Logs and the sessions of its connections.
 #[derive(Default)]
 pub struct Broker {
     pub logs: HashMap<(String, i32), Vec<LogBatch>>,
-    sessions: HashMap<ConnId, (i32, i32, BTreeMap<(String, i32), (i64, i32)>)>,
+    sessions: HashMap<ConnId, (i32, i32, Fetched)>,
     next_session: i32,
     rounds: usize,
 }
@@ -328,11 +329,7 @@ impl Broker {
     }
 
     /// The first batch comes whole; what follows may be cut in the middle.
-    fn read(
-        &mut self,
-        places: &BTreeMap<(String, i32), (i64, i32)>,
-        max_bytes: usize,
-    ) -> Vec<Reply> {
+    fn read(&mut self, places: &Fetched, max_bytes: usize) -> Vec<Reply> {
         self.rounds += 1;
         let start = self.rounds % places.len().max(1);
         let order = places.iter().cycle().skip(start).take(places.len());
@@ -388,4 +385,42 @@ pub fn offsets(runs: &[Run]) -> Vec<(i32, i64)> {
         assert!(run.next_offset > all.last().unwrap().1);
     }
     all
+}
+
+pub const CONN: u64 = 5;
+
+/// A flow with partitions 0.. of "t", at offset 0, routed over `CONN`.
+pub fn flowing(partitions: i32) -> FetchShared {
+    let flow = shared(settings());
+    flow.attach(CONN, VERSION);
+    for partition in 0..partitions {
+        flow.assign("t", topic_id("t"), partition);
+        flow.position("t", partition, 0, -1);
+        flow.route("t", partition, CONN, 3);
+    }
+    flow
+}
+
+/// Answers the request in flight.
+pub fn answer(flow: &FetchShared, token: u64, replies: &[Reply]) {
+    let frame = response(0, 1, replies);
+    flow.on_response(CONN, token, frame, 0).unwrap();
+}
+
+pub fn records(partition: i32, base: i64, count: usize) -> Vec<u8> {
+    batch(partition, base, count, 4, PLAIN).bytes
+}
+
+pub fn held(flow: &FetchShared) -> Vec<Held> {
+    let events = flow.take_events().into_iter();
+    events
+        .filter_map(|event| match event {
+            Event::Held(held) => Some(held),
+            Event::Throttled(..) => None,
+        })
+        .collect()
+}
+
+pub fn position(flow: &FetchShared, partition: i32) -> i64 {
+    flow.partition_state("t", partition).unwrap().position
 }

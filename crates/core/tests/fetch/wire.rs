@@ -5,7 +5,7 @@ use ottla_core::fetch_wire::{
     AbortedTransaction, Answer, FetchPartition, Head, TopicOf, decode_response, encode_request,
 };
 
-const VECTORS: &str = include_str!("fetch_vectors.txt");
+const VECTORS: &str = include_str!("vectors.txt");
 const CLIENT: &str = "me";
 
 fn vectors() -> Vec<(i16, Vec<u8>, Vec<u8>)> {

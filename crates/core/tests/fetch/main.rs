@@ -1,0 +1,7 @@
+//! The consumer's byte path: the wire format, the flow by scripts, its takers, and random interleavings.
+
+mod broker;
+mod random;
+mod script;
+mod takers;
+mod wire;

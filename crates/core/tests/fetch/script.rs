@@ -1,0 +1,361 @@
+//! The fetch flow by scripts: what is asked, and what holds a partition.
+
+use std::sync::Arc;
+
+use ottla_core::fetch_flow::Event;
+use ottla_core::flow::{Flow, LostCause, LostKind};
+use ottla_core::inbox::Take;
+
+use crate::broker::*;
+
+#[test]
+fn the_next_request_leaves_before_anything_is_taken() {
+    let flow = flowing(1);
+    let (token, asked) = next(&flow, CONN).unwrap();
+    assert_eq!(asked.session, (0, 0));
+    assert_eq!(asked.max_wait_ms, 500);
+    assert_eq!(asked.partitions, [("t".into(), 0, 0, 1 << 18)]);
+    assert!(next(&flow, CONN).is_none(), "one in flight");
+    answer(&flow, token, &[reply("t", 0, records(0, 0, 10))]);
+
+    let (_, asked) = next(&flow, CONN).unwrap();
+    assert_eq!(asked.session, (1, 1));
+    assert_eq!(asked.partitions[0].2, 10);
+    assert_eq!(flow.positions()[0].2, 0, "nothing was handed over");
+
+    let first = runs(flow.take(4, None));
+    let four = [(0, 0), (0, 1), (0, 2), (0, 3)];
+    assert_eq!(offsets(&first), four);
+    assert_eq!(flow.positions(), [(Arc::from("t"), 0, 4, 4)]);
+    let state = flow.partition_state("t", 0).unwrap();
+    assert_eq!((state.buffered_records, state.high_watermark), (6, 1000));
+    assert!(state.flowing && !state.paused);
+    assert_eq!(offsets(&runs(flow.take(100, None))).len(), 6);
+    assert!(matches!(flow.take(100, None), Take::Nothing));
+    let statistics = flow.statistics();
+    assert_eq!((statistics.records, statistics.counts.batches), (10, 1));
+    assert_eq!((statistics.buffered_bytes, statistics.sessions), (0, 1));
+}
+
+#[test]
+fn an_idle_session_names_nothing() {
+    let flow = flowing(2);
+    let (token, asked) = next(&flow, CONN).unwrap();
+    assert_eq!(asked.partitions.len(), 2);
+    answer(&flow, token, &[]);
+    let (token, asked) = next(&flow, CONN).unwrap();
+    assert!(asked.partitions.is_empty() && asked.forgotten.is_empty());
+    answer(&flow, token, &[]);
+    flow.pause("t", 1);
+    let (token, asked) = next(&flow, CONN).unwrap();
+    assert_eq!(asked.forgotten, [("t".into(), 1)]);
+    answer(&flow, token, &[]);
+    flow.resume("t", 1);
+    let (_, asked) = next(&flow, CONN).unwrap();
+    assert_eq!(asked.partitions, [("t".into(), 1, 0, 1 << 18)]);
+    assert!(held(&flow).is_empty());
+}
+
+#[test]
+fn a_session_that_is_gone_is_opened_anew() {
+    let flow = flowing(2);
+    let (token, _) = next(&flow, CONN).unwrap();
+    answer(&flow, token, &[]);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let gone = response(70, 0, &[]);
+    flow.on_response(CONN, token, gone, 0).unwrap();
+    let (_, asked) = next(&flow, CONN).unwrap();
+    assert_eq!((asked.session, asked.partitions.len()), ((0, 0), 2));
+    assert!(held(&flow).is_empty());
+}
+
+#[test]
+fn another_code_of_the_whole_answer_holds_all_of_it() {
+    let flow = flowing(2);
+    let (token, _) = next(&flow, CONN).unwrap();
+    flow.on_response(CONN, token, response(56, 0, &[]), 0)
+        .unwrap();
+    let held = held(&flow);
+    assert_eq!(held.len(), 2);
+    assert!(
+        held.iter()
+            .all(|held| held.code == 56 && held.cause == "answer")
+    );
+    assert!(next(&flow, CONN).is_none());
+}
+
+#[test]
+fn an_error_holds_its_partition_only() {
+    let flow = flowing(2);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let mut moved = reply("t", 0, vec![]);
+    moved.code = 6;
+    moved.leader = Some((9, 4));
+    answer(&flow, token, &[moved, reply("t", 1, records(1, 0, 2))]);
+    let held = held(&flow);
+    assert_eq!(held.len(), 1);
+    assert_eq!((held[0].partition, held[0].code), (0, 6));
+    assert_eq!(
+        (held[0].cause.as_str(), held[0].fetch_offset),
+        ("answer", 0)
+    );
+    assert_eq!(held[0].leader, Some((9, 4)));
+    assert_eq!(held[0].node, Some(("h9".into(), 9092)));
+    let (_, asked) = next(&flow, CONN).unwrap();
+    assert_eq!(asked.partitions, [("t".into(), 1, 2, (1 << 18))]);
+    assert_eq!(asked.forgotten, [("t".into(), 0)]);
+    assert_eq!(offsets(&runs(flow.take(9, None))), [(1, 0), (1, 1)]);
+}
+
+#[test]
+fn other_reasons_to_hold_keep_what_they_say() {
+    let flow = flowing(3);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let mut diverging = reply("t", 0, vec![]);
+    diverging.diverging = Some((2, 77));
+    let mut replica = reply("t", 1, vec![]);
+    replica.replica = 8;
+    let mut newer = reply("t", 2, records(2, 0, 1));
+    newer.leader = Some((4, 9));
+    answer(&flow, token, &[diverging, replica, newer]);
+    let held = held(&flow);
+    let causes: Vec<&str> = held.iter().map(|held| held.cause.as_str()).collect();
+    assert_eq!(causes, ["diverging", "replica:8", "answer"]);
+    assert_eq!(held[0].diverging, Some((2, 77)));
+    assert_eq!((held[2].leader, held[2].fetch_offset), (Some((4, 9)), 1));
+    assert_eq!(offsets(&runs(flow.take(9, None))), [(2, 0)]);
+}
+
+#[test]
+fn a_lost_connection_holds_all_of_it_once() {
+    let flow = flowing(2);
+    let (token, _) = next(&flow, CONN).unwrap();
+    answer(&flow, token, &[reply("t", 0, records(0, 0, 3))]);
+    next(&flow, CONN).unwrap();
+    let cause = LostCause {
+        kind: LostKind::Eof,
+        message: "bye".into(),
+    };
+    flow.on_lost(CONN, &cause, 0);
+    flow.on_lost(CONN, &cause, 0);
+    let held = held(&flow);
+    assert_eq!(held.len(), 2);
+    assert!(held.iter().all(|held| held.cause == "lost:eof:bye"));
+    assert_eq!(offsets(&runs(flow.take(9, None))).len(), 3);
+    flow.attach(6, VERSION);
+    flow.route("t", 0, 6, 3);
+    let (_, asked) = next(&flow, 6).unwrap();
+    assert_eq!((asked.session, asked.partitions[0].2), ((0, 0), 3));
+}
+
+#[test]
+fn a_route_over_a_connection_that_is_gone_is_told() {
+    let flow = flowing(1);
+    flow.route("t", 0, 99, 3);
+    let held = held(&flow);
+    assert_eq!(held.len(), 1);
+    assert!(held[0].cause.starts_with("lost:closed:"));
+    assert!(!flow.partition_state("t", 0).unwrap().flowing);
+}
+
+#[test]
+fn a_hold_that_was_asked_for_waits_for_the_answer_and_uses_it() {
+    let flow = flowing(2);
+    let (token, _) = next(&flow, CONN).unwrap();
+    flow.hold("t", 0);
+    flow.hold("t", 1);
+    assert!(held(&flow).is_empty());
+    answer(&flow, token, &[reply("t", 0, records(0, 0, 3))]);
+    let told = held(&flow);
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().all(|held| held.cause == "asked"));
+    assert_eq!(offsets(&runs(flow.take(9, None))).len(), 3);
+    flow.route("t", 0, CONN, 3);
+    flow.hold("t", 0);
+    assert_eq!(held(&flow).len(), 1, "nothing was in flight");
+}
+
+#[test]
+fn a_seek_drops_what_waits_and_what_is_in_flight() {
+    let flow = flowing(1);
+    let (token, _) = next(&flow, CONN).unwrap();
+    answer(&flow, token, &[reply("t", 0, records(0, 0, 3))]);
+    let (token, _) = next(&flow, CONN).unwrap();
+    flow.position("t", 0, 100, 2);
+    assert!(matches!(flow.take(9, None), Take::Nothing));
+    answer(&flow, token, &[reply("t", 0, records(0, 3, 3))]);
+    assert!(matches!(flow.take(9, None), Take::Nothing));
+    assert_eq!(flow.positions(), [(Arc::from("t"), 0, 100, 2)]);
+    let (token, asked) = next(&flow, CONN).unwrap();
+    assert_eq!(asked.partitions[0].2, 100);
+    // The fetch begins inside a batch.
+    answer(&flow, token, &[reply("t", 0, records(0, 98, 4))]);
+    assert_eq!(offsets(&runs(flow.take(9, None))), [(0, 100), (0, 101)]);
+}
+
+#[test]
+fn bytes_that_are_no_batch_end_the_fetching() {
+    let flow = flowing(1);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let mut bytes = records(0, 0, 2);
+    bytes.extend([0xff; 100]);
+    answer(&flow, token, &[reply("t", 0, bytes)]);
+    assert!(next(&flow, CONN).is_none());
+    assert_eq!(offsets(&runs(flow.take(99, None))).len(), 2);
+    assert!(matches!(flow.take(99, None), Take::Failed(_)));
+    flow.position("t", 0, 9, -1);
+    assert_eq!(next(&flow, CONN).unwrap().1.partitions[0].2, 9);
+}
+
+#[test]
+fn an_answer_that_leads_nowhere_is_an_error() {
+    let flow = flowing(1);
+    flow.position("t", 0, 50, -1);
+    let (token, _) = next(&flow, CONN).unwrap();
+    answer(&flow, token, &[reply("t", 0, records(0, 0, 2))]);
+    assert!(next(&flow, CONN).is_none());
+    assert!(matches!(flow.take(99, None), Take::Failed(_)));
+}
+
+#[test]
+fn a_cut_first_batch_is_fetched_with_more() {
+    let flow = flowing(1);
+    let whole = records(0, 0, 5);
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        let (token, asked) = next(&flow, CONN).unwrap();
+        assert!(asked.max_bytes >= asked.partitions[0].3);
+        sizes.push(asked.partitions[0].3);
+        let cut = whole[..whole.len() - 1].to_vec();
+        answer(&flow, token, &[reply("t", 0, cut)]);
+    }
+    assert_eq!(sizes, [1 << 18, 1 << 19, 1 << 20]);
+    let mut rounds = 0;
+    while let Some((token, _)) = next(&flow, CONN) {
+        answer(&flow, token, &[reply("t", 0, whole[..40].to_vec())]);
+        rounds += 1;
+        assert!(rounds < 40, "for ever");
+    }
+    assert!(matches!(flow.take(9, None), Take::Failed(_)));
+}
+
+#[test]
+fn a_slow_partition_does_not_take_the_others_room() {
+    let mut settings = settings();
+    settings.buffer_bytes = 20_000;
+    let flow = shared(settings);
+    flow.attach(CONN, VERSION);
+    let mut broker = Broker::default();
+    for partition in 0..2 {
+        flow.assign("t", topic_id("t"), partition);
+        flow.position("t", partition, 0, -1);
+        flow.route("t", partition, CONN, 3);
+        let log = (0..200).map(|n| batch(partition, n * 10, 10, 1, PLAIN));
+        broker.logs.insert(("t".into(), partition), log.collect());
+    }
+    let mut taken = 0;
+    let mut waits = Vec::new();
+    for _ in 0..400 {
+        if let Some((token, asked)) = next(&flow, CONN) {
+            waits.push(asked.max_wait_ms);
+            let frame = broker.answer(CONN, &asked);
+            flow.on_response(CONN, token, frame, 0).unwrap();
+        }
+        if let Take::Runs(runs) = flow.take(50, Some(("t", 1))) {
+            taken += offsets(&runs).len();
+        }
+        assert!(flow.statistics().buffered_bytes <= 20_000 + 400);
+    }
+    assert_eq!(taken, 2000, "partition 1 starves");
+    let slow = flow.partition_state("t", 0).unwrap();
+    assert!(slow.buffered_records > 50 && slow.position == 0);
+    // While a partition is left out, the others' long polls begin short and get longer.
+    assert!(waits.contains(&2) && waits.contains(&500), "{waits:?}");
+}
+
+#[test]
+fn new_partitions_get_their_share_from_a_full_buffer() {
+    let mut settings = settings();
+    settings.buffer_bytes = 20_000;
+    let flow = shared(settings);
+    flow.attach(CONN, VERSION);
+    let mut broker = Broker::default();
+    for partition in 0..5 {
+        let log = (0..200).map(|n| batch(partition, n * 10, 10, 1, PLAIN));
+        broker.logs.insert(("t".into(), partition), log.collect());
+    }
+    let step = |broker: &mut Broker| {
+        let (token, asked) = next(&flow, CONN)?;
+        let frame = broker.answer(CONN, &asked);
+        flow.on_response(CONN, token, frame, 0).unwrap();
+        Some(())
+    };
+    for partition in 0..5 {
+        flow.assign("t", topic_id("t"), partition);
+        flow.position("t", partition, 0, -1);
+        flow.route("t", partition, CONN, 3);
+        for _ in 0..20 {
+            step(&mut broker);
+        }
+        flow.pause("t", partition);
+    }
+    for partition in 0..5 {
+        let state = flow.partition_state("t", partition).unwrap();
+        assert!(state.buffered_records > 0, "partition {partition}");
+        flow.resume("t", partition);
+    }
+    let mut all = Vec::new();
+    for _ in 0..2000 {
+        step(&mut broker);
+        if let Take::Runs(runs) = flow.take(50, None) {
+            all.extend(offsets(&runs));
+        }
+    }
+    for partition in 0..5 {
+        let of = all.iter().filter(|place| place.0 == partition);
+        assert!(of.map(|place| place.1).eq(0..2000));
+    }
+}
+
+#[test]
+fn an_unset_topic_id_holds_where_ids_are_needed() {
+    let flow = shared(settings());
+    flow.attach(CONN, VERSION);
+    flow.attach(6, 12);
+    flow.assign("t", [0; 16], 0);
+    flow.position("t", 0, 0, -1);
+    flow.route("t", 0, CONN, 3);
+    let held = held(&flow);
+    assert_eq!((held.len(), held[0].code), (1, 100));
+    flow.route("t", 0, 6, 3);
+    assert!(flow.next_request(6, 1, 0).is_some());
+}
+
+#[test]
+fn a_throttled_connection_keeps_quiet() {
+    let flow = flowing(1);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let frame = throttled(20, 0, 1, &[]);
+    flow.on_response(CONN, token, frame, 1000).unwrap();
+    assert_eq!(flow.take_events(), [Event::Throttled(CONN, 20)]);
+    assert!(flow.next_request(CONN, 1, 20_999).is_none());
+    assert_eq!(flow.on_tick(1000), Some(21_000));
+    assert!(flow.next_request(CONN, 1, 21_000).is_some());
+    assert_eq!(flow.on_tick(21_000), None);
+}
+
+#[test]
+fn the_deadline_leaves_room_for_the_long_poll() {
+    let flow = flowing(1);
+    let request = flow.next_request(CONN, 1, 7).unwrap();
+    assert_eq!(request.deadline, 7 + 500_000 + 30_000_000);
+    assert!(request.expects_response);
+}
+
+#[test]
+fn a_response_that_is_none_poisons_the_connection() {
+    let flow = flowing(1);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let frame = bytes::Bytes::from_static(b"HTTP/1.1 400");
+    assert!(flow.on_response(CONN, token, frame, 0).is_err());
+}

@@ -1,0 +1,246 @@
+//! What takers are handed, and when: records, errors, ends and wake-ups.
+
+use std::sync::Arc;
+
+use ottla_core::compression::Codec;
+use ottla_core::fetch_flow::FetchFlow;
+use ottla_core::inbox::{Take, TakeError};
+
+use crate::broker::*;
+
+/// A claim that is being decoded while something else happens.
+fn claimed(happens: impl FnOnce(&mut FetchFlow)) -> (FetchFlow, Option<Take>) {
+    let mut flow = FetchFlow::new(settings());
+    flow.attach(CONN, VERSION);
+    flow.assign("t", topic_id("t"), 0);
+    flow.position("t", 0, 0, -1);
+    flow.route("t", 0, CONN, 3);
+    let request = flow.request(CONN, 1, 0).unwrap();
+    let frame = response(0, 1, &[reply("t", 0, records(0, 0, 3))]);
+    flow.on_response(CONN, request.token, &frame, 0).unwrap();
+    let mut jobs = flow.inbox.claim(9, None).unwrap();
+    assert!(matches!(flow.inbox.claim(9, None), Err(Take::Nothing)));
+    jobs.iter_mut().for_each(|job| job.decode(1 << 20, true));
+    happens(&mut flow);
+    let take = flow.inbox.settle(jobs, 9, None);
+    (flow, take)
+}
+
+#[test]
+fn what_happens_during_decoding_counts() {
+    assert!(matches!(claimed(|_| ()).1, Some(Take::Runs(_))));
+    assert!(claimed(|flow| flow.unassign("t", 0)).1.is_none());
+    assert!(claimed(|flow| flow.position("t", 0, 0, -1)).1.is_none());
+    let reassigned = claimed(|flow| {
+        flow.unassign("t", 0);
+        flow.assign("t", topic_id("t"), 0);
+        flow.position("t", 0, 0, -1);
+    });
+    assert!(reassigned.1.is_none());
+    let (mut flow, take) = claimed(|flow| flow.pause("t", 0));
+    assert!(take.is_none());
+    assert!(matches!(flow.inbox.claim(9, None), Err(Take::Nothing)));
+    flow.resume("t", 0);
+    assert!(flow.inbox.claim(9, None).is_ok());
+    let closed = claimed(|flow| flow.inbox.close()).1;
+    assert!(matches!(closed, Some(Take::Closed)));
+}
+
+#[test]
+fn a_pause_keeps_what_was_fetched() {
+    let flow = flowing(1);
+    let (token, _) = next(&flow, CONN).unwrap();
+    flow.pause("t", 0);
+    answer(&flow, token, &[reply("t", 0, records(0, 0, 3))]);
+    assert!(matches!(flow.take(9, None), Take::Nothing));
+    assert!(next(&flow, CONN).is_none());
+    flow.resume("t", 0);
+    assert_eq!(offsets(&runs(flow.take(9, None))).len(), 3);
+}
+
+#[test]
+fn a_batch_that_cannot_be_read_is_raised_until_a_seek() {
+    let flow = flowing(2);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let mut bytes = records(0, 0, 2);
+    let start = bytes.len();
+    bytes.extend(records(0, 2, 2));
+    bytes[start + 70] ^= 1;
+    let other = reply("t", 1, records(1, 0, 2));
+    answer(&flow, token, &[reply("t", 0, bytes), other]);
+    let mut good = offsets(&runs(flow.take(99, None)));
+    good.sort_unstable();
+    assert_eq!(good, [(0, 0), (0, 1), (1, 0), (1, 1)]);
+    for _ in 0..3 {
+        let Take::Failed(TakeError::Decode {
+            topic,
+            partition,
+            offset,
+            error,
+        }) = flow.take(99, None)
+        else {
+            panic!("no error");
+        };
+        assert_eq!((&*topic, partition, offset), ("t", 0, 2));
+        assert_eq!(error.batch_offset, Some(2));
+    }
+    assert_eq!(position(&flow, 0), 2);
+    let (token, _) = next(&flow, CONN).unwrap();
+    flow.position("t", 0, 4, -1);
+    answer(&flow, token, &[]);
+    let (token, _) = next(&flow, CONN).unwrap();
+    answer(&flow, token, &[reply("t", 0, records(0, 4, 1))]);
+    assert_eq!(offsets(&runs(flow.take(99, None))), [(0, 4)]);
+}
+
+#[test]
+fn compaction_leaves_gaps_that_positions_pass() {
+    let flow = flowing(1);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let empty = Kind { gap: 5, ..PLAIN };
+    let mut bytes = batch(0, 0, 0, 4, empty).bytes;
+    bytes.extend(batch(0, 5, 2, 4, Kind { gap: 3, ..PLAIN }).bytes);
+    answer(&flow, token, &[reply("t", 0, bytes)]);
+    let (token, asked) = next(&flow, CONN).unwrap();
+    assert_eq!(asked.partitions[0].2, 10);
+    let taken = runs(flow.take(9, None));
+    assert_eq!(offsets(&taken), [(0, 5), (0, 6)]);
+    assert_eq!((taken[0].next_offset, position(&flow, 0)), (10, 10));
+    answer(
+        &flow,
+        token,
+        &[reply("t", 0, batch(0, 10, 0, 4, empty).bytes)],
+    );
+    assert!(matches!(flow.take(9, None), Take::Nothing));
+    assert_eq!(position(&flow, 0), 15);
+    let statistics = flow.statistics();
+    assert_eq!(statistics.buffered_bytes, 0);
+}
+
+/// Producers 1 and 2 interleaved: 1 aborts its first transaction and commits its second, 2 commits.
+fn transactions() -> Vec<u8> {
+    let of = |producer| Kind {
+        producer: Some(producer),
+        codec: Codec::Gzip,
+        ..PLAIN
+    };
+    let end = |producer, kind| Kind {
+        producer: Some(producer),
+        control: Some(kind),
+        ..PLAIN
+    };
+    let log = [
+        batch(0, 0, 2, 4, of(1)),
+        batch(0, 2, 2, 4, of(2)),
+        batch(0, 4, 2, 4, PLAIN),
+        batch(0, 6, 1, 4, end(1, 0)),
+        batch(0, 7, 2, 4, of(1)),
+        batch(0, 9, 1, 4, end(2, 1)),
+        batch(0, 10, 1, 4, end(1, 1)),
+    ];
+    log.into_iter().flat_map(|batch| batch.bytes).collect()
+}
+
+fn committed(isolation: i8) -> (Vec<i64>, i64) {
+    let mut settings = settings();
+    settings.isolation = isolation;
+    let flow = shared(settings);
+    flow.attach(CONN, VERSION);
+    flow.assign("t", topic_id("t"), 0);
+    flow.position("t", 0, 0, -1);
+    flow.route("t", 0, CONN, 3);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let mut log = reply("t", 0, transactions());
+    log.aborted = vec![(1, 0)];
+    answer(&flow, token, &[log]);
+    let taken = offsets(&runs(flow.take(99, None)));
+    let taken = taken.into_iter().map(|(_, offset)| offset).collect();
+    (taken, position(&flow, 0))
+}
+
+#[test]
+fn aborted_and_control_records_are_never_seen() {
+    assert_eq!(committed(1), (vec![2, 3, 4, 5, 7, 8], 11));
+    assert_eq!(committed(0), (vec![0, 1, 2, 3, 4, 5, 7, 8], 11));
+}
+
+#[test]
+fn an_error_is_raised_once_and_before_records() {
+    let flow = flowing(1);
+    let (token, _) = next(&flow, CONN).unwrap();
+    answer(&flow, token, &[reply("t", 0, records(0, 0, 3))]);
+    flow.fail("t", 0, Arc::new(17u32));
+    let Take::Failed(TakeError::Queued { error, .. }) = flow.take(9, None) else {
+        panic!("no error");
+    };
+    assert_eq!(error.downcast_ref(), Some(&17u32));
+    assert_eq!(offsets(&runs(flow.take(9, None))).len(), 3);
+}
+
+#[test]
+fn waiters_hear_of_records_errors_and_ends() {
+    let flow = flowing(2);
+    let wake = Arc::new(Counter::default());
+    let one = flow.add_waiter(Some(("t", 1)), wake.clone(), 0).unwrap();
+    let (token, _) = next(&flow, CONN).unwrap();
+    answer(&flow, token, &[reply("t", 0, records(0, 0, 3))]);
+    assert_eq!(wake.count(), 0, "not its partition");
+    assert!(flow.add_waiter(None, wake.clone(), 0).is_none());
+    let (token, _) = next(&flow, CONN).unwrap();
+    answer(&flow, token, &[reply("t", 1, records(1, 0, 3))]);
+    assert_eq!(wake.count(), 1);
+    assert!(!flow.remove_waiter(one));
+    assert_eq!(offsets(&runs(flow.take(9, Some(("t", 1))))).len(), 3);
+
+    let one = flow.add_waiter(Some(("t", 1)), wake.clone(), 0).unwrap();
+    flow.fail("t", 1, Arc::new(()));
+    assert_eq!(wake.count(), 2);
+    assert!(!flow.remove_waiter(one));
+    assert!(matches!(flow.take(9, Some(("t", 1))), Take::Failed(_)));
+
+    flow.add_waiter(Some(("t", 1)), wake.clone(), 0).unwrap();
+    flow.end("t", 1);
+    assert_eq!(wake.count(), 3);
+    assert!(matches!(flow.take(9, Some(("t", 1))), Take::Ended));
+    assert!(matches!(flow.take(9, None), Take::Runs(_)));
+    flow.unassign("t", 1);
+    flow.assign("t", topic_id("t"), 1);
+    assert!(matches!(flow.take(9, Some(("t", 1))), Take::Nothing));
+
+    flow.add_waiter(None, wake.clone(), 0).unwrap();
+    flow.close();
+    assert_eq!(wake.count(), 4);
+    assert!(matches!(flow.take(9, None), Take::Closed));
+    assert!(next(&flow, CONN).is_none());
+}
+
+#[test]
+fn wakeup_ends_the_waits_of_now_or_the_next_take() {
+    let flow = flowing(1);
+    flow.wakeup();
+    assert!(matches!(flow.take(9, None), Take::Woken));
+    assert!(matches!(flow.take(9, None), Take::Nothing));
+    let wake = Arc::new(Counter::default());
+    let first = flow.add_waiter(None, wake.clone(), 0).unwrap();
+    let second = flow.add_waiter(Some(("t", 0)), wake.clone(), 0).unwrap();
+    flow.wakeup();
+    assert_eq!(wake.count(), 2);
+    assert!(flow.remove_waiter(first) && flow.remove_waiter(second));
+    assert!(matches!(flow.take(9, None), Take::Nothing));
+}
+
+#[test]
+fn checksums_are_optional() {
+    let mut settings = settings();
+    settings.check_crcs = false;
+    let flow = shared(settings);
+    flow.attach(CONN, VERSION);
+    flow.assign("t", topic_id("t"), 0);
+    flow.position("t", 0, 0, -1);
+    flow.route("t", 0, CONN, 3);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let mut bytes = records(0, 0, 2);
+    bytes[17] ^= 1;
+    answer(&flow, token, &[reply("t", 0, bytes)]);
+    assert_eq!(offsets(&runs(flow.take(9, None))).len(), 2);
+}
