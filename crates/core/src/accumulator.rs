@@ -83,6 +83,8 @@ struct Waiting {
     completion: Arc<Completion>,
     messages: Vec<Stored>,
     created: Micros,
+    /// `flush` was called meanwhile: no lingering.
+    flushed: bool,
 }
 
 pub(crate) struct Topic {
@@ -207,15 +209,8 @@ impl Accumulator {
         index
     }
 
-    /// The topic's metadata came or changed; partitions never become fewer.
-    pub fn set_topic(
-        &mut self,
-        name: &str,
-        id: [u8; 16],
-        partitions: usize,
-        available: &[i32],
-        now: Micros,
-    ) {
+    /// The topic's metadata came or changed; partitions never become fewer, and none at all is no metadata.
+    pub fn set_topic(&mut self, name: &str, id: [u8; 16], partitions: usize, available: &[i32]) {
         let index = self.topic(name);
         for number in self.topics[index].parts.len()..partitions {
             let part = self.parts.len();
@@ -228,12 +223,16 @@ impl Accumulator {
             .iter()
             .filter_map(|number| topic.parts.get(usize::try_from(*number).ok()?).copied())
             .collect();
-        if let Some(waiting) = topic.waiting.take() {
-            self.place_waiting(index, waiting, now);
+        if !topic.parts.is_empty()
+            && let Some(waiting) = topic.waiting.take()
+        {
+            self.place_waiting(index, waiting);
+            self.wake_room();
         }
     }
 
-    fn place_waiting(&mut self, topic: usize, waiting: Waiting, now: Micros) {
+    /// Messages that waited get their partitions, in order. Their time goes on from when the first of them came.
+    fn place_waiting(&mut self, topic: usize, waiting: Waiting) {
         let mut places: Vec<Place> = Vec::with_capacity(waiting.messages.len());
         for stored in &waiting.messages {
             self.used -= stored.bytes;
@@ -252,26 +251,31 @@ impl Accumulator {
             let place = match self.choose(topic, &message) {
                 Ok(part) => {
                     let size = record_size_upper_bound(message.key, message.value, message.headers);
-                    self.append_to(part, &message, size, || now)
+                    self.append_to(part, &message, size, || waiting.created)
                 }
-                Err(_) => {
-                    let known = self.topics[topic].parts.len();
-                    let completion = self.completion(self.topics[topic].name.clone(), -1);
-                    let message = format!(
-                        "partition {} does not exist: the topic has {known}",
-                        stored.partition.unwrap_or(-1)
-                    );
-                    self.fail(
-                        &completion,
-                        1,
-                        failure("topic", 3, &message, Outcome::NotWritten),
-                    );
-                    (completion, 0)
-                }
+                Err(_) => (self.no_such_partition(topic, stored.partition), 0),
             };
             places.push(place);
         }
         waiting.completion.forward_to(places);
+        if waiting.flushed {
+            for part in self.topics[topic].parts.clone() {
+                self.close_open(part);
+            }
+        }
+    }
+
+    /// The end of a message whose partition turned out not to exist.
+    fn no_such_partition(&mut self, topic: usize, partition: Option<i32>) -> Arc<Completion> {
+        let entry = &self.topics[topic];
+        let (name, known) = (entry.name.clone(), entry.parts.len());
+        let partition = partition.unwrap_or(-1);
+        let message = format!("partition {partition} does not exist: the topic has {known}");
+        let completion = self.completion(name.clone(), partition);
+        let outcome = Outcome::NotWritten;
+        self.tell_failed(&name, partition, 1, "topic", 3, &message, outcome);
+        self.fail(&completion, 1, failure("topic", 3, &message, outcome));
+        completion
     }
 
     /// Fails what waits for the topic's metadata; returns how many messages.
@@ -280,13 +284,10 @@ impl Accumulator {
         let Some(waiting) = self.topics[index].waiting.take() else {
             return 0;
         };
-        self.used -= waiting
-            .messages
-            .iter()
-            .map(|stored| stored.bytes)
-            .sum::<usize>();
+        let bytes = waiting.messages.iter().map(|stored| stored.bytes).sum();
         let count = waiting.messages.len();
         self.fail(&waiting.completion, count as u64, failed);
+        self.free(bytes);
         count
     }
 
@@ -359,7 +360,7 @@ impl Accumulator {
         self.counts.accepted += 1;
         if ticket.is_some() {
             self.room.pop_front();
-            self.wake_room();
+            self.make_room();
         }
         let wake = self.wants_io();
         Ok(Appended {
@@ -393,6 +394,7 @@ impl Accumulator {
                 completion,
                 messages: Vec::new(),
                 created: now,
+                flushed: false,
             });
             let due = now.saturating_add(self.settings.delivery_timeout);
             self.attention |= self.next_look.is_none_or(|look| due < look);
@@ -589,11 +591,23 @@ impl Accumulator {
             wake,
             token,
         });
-        // What is open has to go, or no room ever comes.
+        self.close_all();
+        ticket
+    }
+
+    /// What is open has to go, or no room ever comes.
+    fn close_all(&mut self) {
         for part in 0..self.parts.len() {
             self.close_open(part);
         }
-        ticket
+    }
+
+    /// Wakes the next waiter, or sees to it that there will be room for it.
+    fn make_room(&mut self) {
+        if !self.room.is_empty() && self.used >= self.settings.buffer_bytes {
+            self.close_all();
+        }
+        self.wake_room();
     }
 
     /// Another wake for a waiter that keeps its place in line.
@@ -601,6 +615,8 @@ impl Accumulator {
         if let Some(waiter) = self.room.iter_mut().find(|waiter| waiter.ticket == ticket) {
             waiter.wake = wake;
             waiter.token = token;
+            // It looked and there was too little room: whoever was before it may have opened a batch.
+            self.close_all();
         }
     }
 
@@ -620,7 +636,7 @@ impl Accumulator {
                 && self.used + bytes <= self.settings.buffer_bytes)
     }
 
-    fn wake_room(&self) {
+    pub(crate) fn wake_room(&self) {
         if let Some(waiter) = self.room.front()
             && (self.used < self.settings.buffer_bytes || self.closed)
         {
@@ -649,14 +665,16 @@ impl Accumulator {
 
     /// Makes everything ready to be sent, and returns the completions of all that is not resolved.
     pub fn flush(&mut self) -> Vec<Arc<Completion>> {
-        for part in 0..self.parts.len() {
-            self.close_open(part);
-        }
-        let mut unresolved: Vec<Arc<Completion>> = self
+        self.close_all();
+        let mut unresolved: Vec<Arc<Completion>> = Vec::new();
+        for waiting in self
             .topics
-            .iter()
-            .filter_map(|topic| Some(topic.waiting.as_ref()?.completion.clone()))
-            .collect();
+            .iter_mut()
+            .filter_map(|topic| topic.waiting.as_mut())
+        {
+            waiting.flushed = true;
+            unresolved.push(waiting.completion.clone());
+        }
         for part in &self.parts {
             unresolved.extend(
                 part.flight
@@ -685,11 +703,13 @@ impl Accumulator {
         count: u64,
         base_offset: i64,
         append_time: i64,
-    ) {
-        if completion.resolve_written(base_offset, append_time) {
+    ) -> bool {
+        let first = completion.resolve_written(base_offset, append_time);
+        if first {
             self.counts.delivered += count;
             self.resolved.push(completion.clone());
         }
+        first
     }
 
     pub(crate) fn fail(&mut self, completion: &Arc<Completion>, count: u64, failed: Failure) {

@@ -140,7 +140,7 @@ pub fn decode_response(version: i16, frame: &[u8]) -> Result<Response, DecodeErr
     };
     reader.skip_tags()?;
     let mut response = Response::default();
-    for _ in 0..reader.count(4)? {
+    for _ in 0..reader.count(3)? {
         let mut name = String::new();
         let mut id = [0; 16];
         if version >= TOPIC_IDS_FROM {

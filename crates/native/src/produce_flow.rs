@@ -116,10 +116,8 @@ impl ProduceFlow {
     }
 
     fn set_topic(&self, topic: &str, topic_id: [u8; 16], partitions: usize, available: Vec<i32>) {
-        self.shared.change(|flow| {
-            flow.acc
-                .set_topic(topic, topic_id, partitions, &available, clock::now())
-        });
+        self.shared
+            .change(|flow| flow.acc.set_topic(topic, topic_id, partitions, &available));
     }
 
     fn fail_topic(&self, topic: &str, kind: &str, code: i16, message: &str) -> usize {

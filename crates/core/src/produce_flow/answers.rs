@@ -2,7 +2,7 @@
 //!
 //! Stations: response → delivery. I/O thread. Java: `Sender.handleProduceResponse`.
 
-use super::{Event, Hold, ProduceFlow, Route};
+use super::{Entry, Event, Hold, ProduceFlow, Route};
 use crate::flow::{BadResponse, ConnId, LostCause, Micros};
 use crate::produce_wire::{self, Answer};
 
@@ -39,13 +39,13 @@ impl ProduceFlow {
             }
         }
         let mut answers = response.partitions;
-        for (part, id) in request.entries {
+        for Entry { part, id, topic_id } in request.entries {
             let entry = &self.acc.parts[part];
             let topic = &self.acc.topics[entry.topic];
             let position = answers.iter().position(|answer| {
                 answer.partition == entry.number
                     && (*answer.name == *topic.name
-                        || (answer.name.is_empty() && answer.id == topic.id))
+                        || (answer.name.is_empty() && answer.id == topic_id))
             });
             match position {
                 Some(position) => {
@@ -76,13 +76,16 @@ impl ProduceFlow {
                 } else {
                     -1
                 };
-                self.acc.written(
-                    &batch.completion,
-                    u64::from(batch.count),
-                    base_offset,
-                    answer.log_append_time,
-                );
-                self.let_go(batch);
+                let count = u64::from(batch.count);
+                let append_time = answer.log_append_time;
+                if self
+                    .acc
+                    .written(&batch.completion, count, base_offset, append_time)
+                {
+                    self.let_go(batch);
+                } else {
+                    self.forget(batch);
+                }
             }
             return;
         }
@@ -93,6 +96,7 @@ impl ProduceFlow {
             entry.hold = Hold::Ending("answer".into());
         }
     }
+
     pub fn on_lost(&mut self, conn: ConnId, cause: &LostCause, now: Micros) {
         let Some(lost) = self.conns.remove(&conn) else {
             return;

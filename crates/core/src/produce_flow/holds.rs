@@ -86,7 +86,7 @@ impl ProduceFlow {
                 self.decide(part, batch, decision, &mut again);
             } else {
                 // It expired, or was given up: its messages have their outcome.
-                self.let_go(batch);
+                self.forget(batch);
             }
         }
         let entry = &mut self.acc.parts[part];

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::accumulator::{Accumulator, Open, Settings};
-use crate::completion::{Completion, Failure};
+use crate::completion::{Completion, Failure, State};
 use crate::flow::{ConnId, Micros};
 use crate::produce_wire::Answer;
 use crate::record::encode::BatchBuilder;
@@ -33,6 +33,17 @@ pub(crate) enum Content {
     Sealed(Bytes),
     /// Being sealed by the I/O thread.
     Away,
+}
+
+impl Content {
+    /// Bytes in a request: before compression where it is not sealed.
+    fn len_bytes(&self) -> usize {
+        match self {
+            Self::Open(builder) => builder.len_bytes(),
+            Self::Sealed(bytes) => bytes.len(),
+            Self::Away => 0,
+        }
+    }
 }
 
 pub(crate) struct Batch {
@@ -111,7 +122,15 @@ impl Partition {
 
 struct Request {
     token: u64,
-    entries: Vec<(usize, u64)>,
+    entries: Vec<Entry>,
+}
+
+/// A batch of a request.
+struct Entry {
+    part: usize,
+    id: u64,
+    /// As it was asked with: the topic may be made anew before the answer comes.
+    topic_id: [u8; 16],
 }
 
 struct Conn {
@@ -202,7 +221,7 @@ impl ProduceFlow {
             requests: VecDeque::new(),
             muted_until: 0,
         };
-        self.conns.insert(conn, made);
+        self.conns.entry(conn).or_insert(made);
     }
 
     fn find(&mut self, topic: &str, number: i32) -> Option<usize> {
@@ -233,12 +252,30 @@ impl ProduceFlow {
         known.parts.push(part);
     }
 
-    /// Gives back what a resolved batch took, or keeps it on the books until its outcomes are read.
+    /// Gives back what a batch took that resolved just now, or keeps it on the books until its outcomes are read.
+    ///
+    /// Only before the lock is let go: once whoever reads outcomes has heard of them, a weight might never be taken off.
     pub(super) fn let_go(&mut self, batch: Batch) {
-        if !batch.completion.weigh(batch.accounted) {
+        let settings = &self.acc.settings;
+        let kept = match batch.completion.state() {
+            State::Failed(_) => settings.keep_failed,
+            _ => settings.keep_written,
+        };
+        if !(kept && batch.completion.weigh(batch.accounted)) {
             self.acc.free(batch.accounted);
         }
-        if let Content::Open(builder) = batch.content {
+        self.give_back(batch.content);
+    }
+
+    /// Gives back what a batch took whose messages had their outcome long ago.
+    pub(super) fn forget(&mut self, batch: Batch) {
+        self.acc.free(batch.accounted);
+        self.give_back(batch.content);
+    }
+
+    /// The buffer of a batch that was never sealed is used again; a sealed one goes back by itself.
+    fn give_back(&self, content: Content) {
+        if let Content::Open(builder) = content {
             self.acc.pool.give(builder.into_buffer());
         }
     }

@@ -8,12 +8,29 @@ use std::sync::Arc;
 use super::{Batch, Content, ProduceFlow, sequence_after};
 use crate::accumulator::failure;
 use crate::completion::{Completion, Outcome, Place};
-use crate::record::decode::iter_batches;
+use crate::record::decode::{DecodedBatch, iter_batches};
 use crate::record::encode::{BatchBuilder, HeaderRef};
 use crate::record::header::HEADER_LEN;
 
+type Made = (BatchBuilder, Arc<Completion>);
+
+impl Batch {
+    /// What is known of it where it fails: an attempt without an answer may have been written.
+    fn outcome(&self) -> Outcome {
+        if self.unanswered {
+            Outcome::Unknown
+        } else {
+            Outcome::NotWritten
+        }
+    }
+}
+
 impl ProduceFlow {
     /// New batches out of a sealed one: without the records that failed, at most `most` records in each.
+    ///
+    /// A split keeps the sequences, each part its own range of them: the broker refused the whole, so it expects the first.
+    /// Where records failed there would be a gap: the parts get theirs when they are sent, from the identity that the
+    /// release gives.
     pub(super) fn rebuild(
         &mut self,
         part: usize,
@@ -28,55 +45,57 @@ impl ProduceFlow {
             return;
         };
         let opened = iter_batches(bytes).next().and_then(Result::ok);
-        let Some(decoded) = opened.and_then(|raw| raw.decode(usize::MAX).ok()) else {
-            let message = "a batch could not be taken apart";
-            let outcome = if batch.unanswered {
-                Outcome::Unknown
-            } else {
-                Outcome::NotWritten
-            };
-            self.acc.fail(
-                &batch.completion,
-                u64::from(batch.count),
-                failure("broker", code, message, outcome),
-            );
-            self.let_go(batch);
+        let taken = opened
+            .and_then(|raw| raw.decode(usize::MAX).ok())
+            .and_then(|decoded| self.take_apart(part, &batch, &decoded, failed, code, most));
+        let Some((places, made)) = taken else {
+            self.give_up(part, batch, code);
             return;
         };
+        let mut sequence = batch.sequence.filter(|_| failed.is_empty());
+        for (builder, completion) in made {
+            let rebuilt = self.rebuilt(&batch, builder, completion, sequence);
+            if let Some((_, _, first)) = &mut sequence {
+                *first = sequence_after(*first, rebuilt.count);
+            }
+            again.push(rebuilt);
+        }
+        batch.completion.forward_to(places);
+        self.acc.free(batch.accounted);
+    }
+
+    /// Each record's new place, and the batches that are made; None where a record cannot be read.
+    fn take_apart(
+        &mut self,
+        part: usize,
+        batch: &Batch,
+        decoded: &DecodedBatch,
+        failed: &BTreeMap<u32, String>,
+        code: i16,
+        most: usize,
+    ) -> Option<(Vec<Place>, Vec<Made>)> {
         let (topic, number) = self.place_of(part);
-        let mut places: Vec<Place> = Vec::new();
-        let mut current: Option<(BatchBuilder, Arc<Completion>)> = None;
-        let mut made: Vec<(BatchBuilder, Arc<Completion>)> = Vec::new();
+        let mut places: Vec<Place> = Vec::with_capacity(decoded.len());
+        let mut made: Vec<Made> = Vec::new();
         for index in 0..decoded.len() {
-            if let Some(message) = failed.get(&(index as u32)) {
-                let completion = self.acc.completion(topic.clone(), number);
-                let outcome = if batch.unanswered {
-                    Outcome::Unknown
-                } else {
-                    Outcome::NotWritten
-                };
-                self.acc
-                    .fail(&completion, 1, failure("broker", code, message, outcome));
-                places.push((completion, 0));
+            if failed.contains_key(&(index as u32)) {
+                places.push((self.acc.completion(topic.clone(), number), 0));
                 continue;
             }
-            if current
-                .as_ref()
-                .is_some_and(|(builder, _)| builder.count() as usize >= most)
+            if made
+                .last()
+                .is_none_or(|(builder, _)| builder.count() as usize >= most)
             {
-                made.extend(current.take());
+                let buffer = self
+                    .acc
+                    .pool
+                    .take(batch.content.len_bytes().max(HEADER_LEN));
+                let completion = self.acc.completion(topic.clone(), number);
+                made.push((BatchBuilder::with_buffer(buffer), completion));
             }
-            let (builder, completion) = current.get_or_insert_with(|| {
-                let buffer = self.acc.pool.take(bytes.len().max(HEADER_LEN));
-                (
-                    BatchBuilder::with_buffer(buffer),
-                    self.acc.completion(topic.clone(), number),
-                )
-            });
-            let Some(record) = decoded.record(index) else {
-                continue;
-            };
-            let headers = decoded.headers(index).unwrap_or_default();
+            let (builder, completion) = made.last_mut()?;
+            let record = decoded.record(index)?;
+            let headers = decoded.headers(index).ok()?;
             let headers: Vec<HeaderRef<'_>> = headers
                 .iter()
                 .map(|header| (header.name.as_bytes(), header.value))
@@ -84,33 +103,60 @@ impl ProduceFlow {
             let at = builder.append(record.timestamp_ms, record.key, record.value, &headers);
             places.push((completion.clone(), at));
         }
-        made.extend(current);
-        let mut sequence = batch.sequence;
-        for (builder, completion) in made {
-            let count = builder.count();
-            let accounted = builder.capacity_bytes();
-            self.acc.used += accounted;
-            let mine = sequence.filter(|_| failed.is_empty());
-            if let Some((_, _, first)) = &mut sequence {
-                *first = sequence_after(*first, count);
+        // Only now, when nothing can go wrong any more, the failed ones have their outcome.
+        let outcome = batch.outcome();
+        let mut told = 0;
+        for (index, message) in failed {
+            if let Some((completion, _)) = places.get(*index as usize) {
+                let failed = failure("broker", code, message, outcome);
+                self.acc.fail(&completion.clone(), 1, failed);
+                told += 1;
             }
-            again.push(Batch {
-                id: self.acc.batch_id(),
-                content: Content::Open(builder),
-                completion,
-                count,
-                created: batch.created,
-                accounted,
-                sequence: mine,
-                attempts: batch.attempts,
-                sent: batch.sent,
-                unanswered: batch.unanswered,
-                expired: false,
-                answered: false,
-                answer: None,
-            });
         }
-        batch.completion.forward_to(places);
-        self.acc.free(batch.accounted);
+        if let Some(message) = failed.values().next() {
+            self.acc
+                .tell_failed(&topic, number, told, "broker", code, message, outcome);
+        }
+        Some((places, made))
+    }
+
+    fn rebuilt(
+        &mut self,
+        batch: &Batch,
+        builder: BatchBuilder,
+        completion: Arc<Completion>,
+        sequence: Option<(i64, i16, i32)>,
+    ) -> Batch {
+        let accounted = builder.capacity_bytes();
+        self.acc.used += accounted;
+        Batch {
+            id: self.acc.batch_id(),
+            count: builder.count(),
+            content: Content::Open(builder),
+            completion,
+            created: batch.created,
+            accounted,
+            sequence,
+            attempts: batch.attempts,
+            sent: batch.sent,
+            unanswered: batch.unanswered,
+            expired: false,
+            answered: false,
+            answer: None,
+        }
+    }
+
+    fn give_up(&mut self, part: usize, batch: Batch, code: i16) {
+        let message = "a batch could not be taken apart";
+        let (topic, number) = self.place_of(part);
+        let (count, outcome) = (u64::from(batch.count), batch.outcome());
+        self.acc
+            .tell_failed(&topic, number, count, "broker", code, message, outcome);
+        self.acc.fail(
+            &batch.completion,
+            count,
+            failure("broker", code, message, outcome),
+        );
+        self.let_go(batch);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Content, Hold, ProduceFlow, Request, sequence_after};
+use super::{Content, Entry, Hold, ProduceFlow, Request, sequence_after};
 use crate::accumulator::Settings;
 use crate::flow::{ConnId, Micros, OutRequest};
 use crate::pool::{Pool, Pooled};
@@ -62,7 +62,14 @@ impl ProduceFlow {
         self.acc.counts.requests += 1;
         let known = self.conns.get_mut(&conn)?;
         known.start = (start + 1) % count.max(1);
-        let entries = picks.iter().map(|pick| (pick.part, pick.id)).collect();
+        let entries = picks
+            .iter()
+            .map(|pick| Entry {
+                part: pick.part,
+                id: pick.id,
+                topic_id: pick.topic_id,
+            })
+            .collect();
         known.requests.push_back(Request { token, entries });
         Some(Plan {
             conn,
@@ -89,7 +96,7 @@ impl ProduceFlow {
             }
             self.acc.close_to_send(part);
         }
-        Some(self.acc.parts[part].queue.front()?.accounted)
+        Some(self.acc.parts[part].queue.front()?.content.len_bytes())
     }
 
     pub(super) fn pick(&mut self, part: usize) -> Option<Pick> {
@@ -163,14 +170,16 @@ impl ProduceFlow {
                 }),
             }
         }
+        // Compression made room, or sealing took what the buffer had left.
         self.acc.used = self.acc.used.saturating_add_signed(accounting);
+        self.acc.wake_room();
         let head = Head {
             version: plan.version,
             correlation_id,
             client_id: &settings.client_id,
             transactional_id: settings.transactional_id.as_deref(),
             acks: settings.acks,
-            timeout_ms: (settings.request_timeout / 1000) as i32,
+            timeout_ms: i32::try_from(settings.request_timeout / 1000).unwrap_or(i32::MAX),
         };
         let segments = produce_wire::encode_request(head, &topics);
         let out = OutRequest {
@@ -180,23 +189,24 @@ impl ProduceFlow {
             expects_response: settings.acks != 0,
         };
         if settings.acks == 0 {
-            self.hand_over(plan.conn, plan.token);
+            self.hand_over(plan.conn, plan.token, now);
         }
         out
     }
 
     /// With acks=0 the socket's taking is all that is ever known.
-    pub(super) fn hand_over(&mut self, conn: ConnId, token: u64) {
+    pub(super) fn hand_over(&mut self, conn: ConnId, token: u64, now: Micros) {
         let Some(request) = self.take_request(conn, token) else {
             return;
         };
-        for (part, id) in request.entries {
+        for entry in request.entries {
             let answer = Answer {
                 base_offset: -1,
                 log_append_time: -1,
                 ..Answer::default()
             };
-            self.apply(part, id, answer);
+            self.apply(entry.part, entry.id, answer);
+            self.tell_if_at_rest(entry.part, now);
         }
     }
 

@@ -1,0 +1,391 @@
+//! Holds: what stops a partition, the story that is told, and every way to go on.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use ottla_core::accumulator::failure;
+use ottla_core::completion::{Outcome, Place};
+use ottla_core::produce_flow::{Decision, Event};
+use support::frames::{Reply, Sent};
+use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
+
+/// Three requests of one partition in flight: two, one and three messages.
+fn three_in_flight() -> (Producer, Vec<Sent>, Vec<Place>) {
+    let producer = Producer::flowing(settings(), 1);
+    let mut places = producer.batch(0, &["a0", "a1"]);
+    places.extend(producer.batch(0, &["b0"]));
+    places.extend(producer.batch(0, &["c0", "c1", "c2"]));
+    let sent = producer.requests(1);
+    assert_eq!(sent.len(), 3);
+    (producer, sent, places)
+}
+
+#[test]
+fn an_error_holds_the_partition_once_all_is_answered() {
+    let (producer, sent, places) = three_in_flight();
+    producer.refuse(1, &sent[0], 6);
+    assert!(producer.held().is_empty(), "two are still in flight");
+    producer.batch(0, &["d0"]);
+    assert!(producer.next(1).is_none(), "nothing more is sent");
+    producer.refuse(1, &sent[1], 45);
+    producer.bell.take();
+    producer.refuse(1, &sent[2], 45);
+    assert_eq!(producer.bell.take(), 1);
+    let held = producer.one_hold();
+    assert_eq!((held.topic.as_str(), held.cause.as_str()), ("t", "answer"));
+    assert_eq!(
+        held.story(),
+        [(0, 2, Some(6)), (2, 1, Some(45)), (3, 3, Some(45))]
+    );
+    assert!(
+        held.batches
+            .iter()
+            .all(|batch| batch.sent && batch.attempts == 1 && !batch.expired && !batch.unanswered)
+    );
+    assert!(producer.next(1).is_none());
+    assert!(places.iter().all(is_pending));
+}
+
+#[test]
+fn other_partitions_flow_on() {
+    let producer = Producer::flowing(settings(), 2);
+    producer.send(0, "a");
+    producer.send(1, "b");
+    let sent = producer.next(1).unwrap();
+    producer
+        .respond(1, &sent, &[Reply::error(6), Reply::ok(0)])
+        .unwrap();
+    assert_eq!(producer.one_hold().partition, 0);
+    producer.send(1, "c");
+    assert_eq!(producer.next(1).unwrap().values(), ["c"]);
+}
+
+#[test]
+fn a_retry_has_the_same_bytes_and_sequence() {
+    let (producer, sent, places) = three_in_flight();
+    for sent in &sent {
+        producer.refuse(1, sent, 6);
+    }
+    producer.one_hold();
+    producer.release(0, vec![Decision::Retry; 3]);
+    let again = producer.requests(1);
+    assert_eq!(again.len(), 3);
+    for (first, second) in sent.iter().zip(&again) {
+        assert_eq!(first.batches[0].raw, second.batches[0].raw);
+    }
+    for (sent, offset) in again.iter().zip([0, 2, 3]) {
+        producer.ack(1, sent, offset);
+    }
+    let offsets: Vec<_> = places
+        .iter()
+        .map(|place| offset_of(place).unwrap())
+        .collect();
+    assert_eq!(offsets, [0, 1, 2, 3, 4, 5]);
+    let counts = producer.shared.with(|flow| flow.acc.counts);
+    assert_eq!(
+        (counts.batches, counts.retries, counts.delivered),
+        (3, 3, 6)
+    );
+    producer.assert_done();
+}
+
+#[test]
+fn what_succeeded_is_no_part_of_the_story() {
+    let (producer, sent, places) = three_in_flight();
+    producer.ack(1, &sent[0], 0);
+    producer.refuse(1, &sent[1], 6);
+    producer.refuse(1, &sent[2], 45);
+    assert_eq!(offset_of(&places[1]), Some(1));
+    assert_eq!(
+        producer.one_hold().story(),
+        [(2, 1, Some(6)), (3, 3, Some(45))]
+    );
+}
+
+#[test]
+fn a_failed_batch_has_the_outcome_that_was_decided() {
+    let (producer, sent, places) = three_in_flight();
+    for sent in &sent {
+        producer.refuse(1, sent, 87);
+    }
+    producer.one_hold();
+    let failed = failure("broker", 87, "no", Outcome::NotWritten);
+    producer.shared.release(
+        "t",
+        0,
+        vec![Decision::Fail(failed), Decision::Retry, Decision::Retry],
+        Some(1),
+        Some((9, 1, 0)),
+    );
+    assert_eq!(
+        failure_of(&places[0]),
+        Some(("broker".into(), 87, Outcome::NotWritten))
+    );
+    assert!(matches!(
+        &producer.events()[..],
+        [Event::Failed {
+            records: 2,
+            partition: 0,
+            ..
+        }]
+    ));
+    let again = producer.requests(1);
+    let story: Vec<_> = again
+        .iter()
+        .flat_map(|sent| &sent.batches)
+        .map(|batch| (batch.producer_id, batch.epoch, batch.base_sequence))
+        .collect();
+    assert_eq!(story, [(9, 1, 0), (9, 1, 1)], "sequences start anew");
+    assert_eq!(again[0].values(), ["b0"], "the bytes are the same");
+    producer.ack(1, &again[0], 0);
+    producer.ack(1, &again[1], 1);
+    producer.batch(0, &["d"]);
+    let next = producer.next(1).unwrap();
+    assert_eq!((next.batches[0].epoch, next.sequences()), (1, vec![4]));
+    producer.ack(1, &next, 4);
+    producer.assert_done();
+}
+
+#[test]
+fn only_the_named_records_fail() {
+    let producer = Producer::flowing(settings(), 1);
+    let places = producer.batch(0, &["good", "bad", "fine"]);
+    let sent = producer.next(1).unwrap();
+    let mut reply = Reply::error(87);
+    reply.record_errors = vec![(1, "no key".into())];
+    reply.message = Some("one record is not valid".into());
+    producer.respond(1, &sent, &[reply]).unwrap();
+    let held = producer.one_hold();
+    let answer = held.batches[0].answer.as_ref().unwrap();
+    assert_eq!(answer.record_errors, [(1, Some("no key".into()))]);
+    assert_eq!(
+        answer.error_message.as_deref(),
+        Some("one record is not valid")
+    );
+    let failed = BTreeMap::from([(1, "no key".to_string())]);
+    producer.shared.release(
+        "t",
+        0,
+        vec![Decision::FailRecords(failed, 87)],
+        Some(1),
+        Some((9, 1, 0)),
+    );
+    assert_eq!(
+        failure_of(&places[1]),
+        Some(("broker".into(), 87, Outcome::NotWritten))
+    );
+    assert!(matches!(
+        &producer.events()[..],
+        [Event::Failed { records: 1, .. }]
+    ));
+    let again = producer.next(1).unwrap();
+    assert_eq!(
+        (again.values(), again.sequences()),
+        (vec!["good", "fine"], vec![0])
+    );
+    producer.ack(1, &again, 40);
+    assert_eq!(
+        (offset_of(&places[0]), offset_of(&places[2])),
+        (Some(40), Some(41))
+    );
+    producer.assert_done();
+}
+
+#[test]
+fn a_split_batch_keeps_its_sequences() {
+    let (producer, sent, places) = three_in_flight();
+    producer.ack(1, &sent[0], 0);
+    producer.ack(1, &sent[1], 2);
+    producer.refuse(1, &sent[2], 10);
+    producer.batch(0, &["d0"]);
+    producer.one_hold();
+    producer.release(0, vec![Decision::Split]);
+    let again = producer.requests(1);
+    let told: Vec<_> = again
+        .iter()
+        .map(|sent| (sent.sequences(), sent.values()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (vec![3], vec!["c0", "c1"]),
+            (vec![5], vec!["c2"]),
+            (vec![6], vec!["d0"])
+        ]
+    );
+    producer.ack(1, &again[0], 3);
+    producer.refuse(1, &again[1], 6);
+    producer.refuse(1, &again[2], 45);
+    assert_eq!(
+        producer.one_hold().story(),
+        [(5, 1, Some(6)), (6, 1, Some(45))]
+    );
+    producer.release(0, vec![Decision::Retry; 2]);
+    for (sent, offset) in producer.requests(1).iter().zip([5, 6]) {
+        producer.ack(1, sent, offset);
+    }
+    assert_eq!(offset_of(&places[5]), Some(5));
+    producer.assert_done();
+}
+
+#[test]
+fn a_compressed_batch_can_be_split() {
+    let mut set = settings();
+    set.codec = ottla_core::compression::Codec::Lz4;
+    let producer = Producer::flowing(set, 1);
+    let value = "x".repeat(3_000);
+    let places = producer.batch(0, &[&value, &value, &value]);
+    let sent = producer.next(1).unwrap();
+    assert!(sent.bytes < 1_000);
+    producer.refuse(1, &sent, 10);
+    producer.one_hold();
+    producer.release(0, vec![Decision::Split]);
+    let again = producer.requests(1);
+    assert_eq!(again.len(), 2);
+    assert_eq!(again[0].values(), [&value, &value]);
+    producer.ack(1, &again[0], 0);
+    producer.ack(1, &again[1], 2);
+    assert_eq!(offset_of(&places[2]), Some(2));
+    producer.assert_done();
+}
+
+#[test]
+fn a_batch_can_be_declared_written() {
+    let (producer, sent, places) = three_in_flight();
+    for sent in &sent {
+        producer.refuse(1, sent, 6);
+    }
+    producer.one_hold();
+    let decisions = [0, 2, 3].map(Decision::Written).to_vec();
+    producer.release(0, decisions);
+    assert_eq!(offset_of(&places[5]), Some(5));
+    assert!(producer.next(1).is_none());
+    producer.assert_done();
+}
+
+#[test]
+fn a_lost_connection_leaves_batches_unanswered() {
+    let (producer, sent, places) = three_in_flight();
+    producer.ack(1, &sent[0], 0);
+    producer.lose(1);
+    let held = producer.one_hold();
+    assert_eq!(held.cause, "lost:eof:the broker closed");
+    assert_eq!(held.story(), [(2, 1, None), (3, 3, None)]);
+    assert!(held.batches.iter().all(|batch| batch.unanswered));
+    producer.ack(1, &sent[1], 9);
+    assert!(
+        is_pending(&places[2]),
+        "nothing of a dead connection counts"
+    );
+    producer.attach(2);
+    producer
+        .shared
+        .release("t", 0, vec![Decision::Retry; 2], Some(2), None);
+    let again = producer.requests(2);
+    assert_eq!(again[0].batches[0].raw, sent[1].batches[0].raw);
+    producer.refuse(2, &again[0], 46);
+    producer.ack(2, &again[1], 3);
+    assert_eq!(
+        (offset_of(&places[2]), offset_of(&places[3])),
+        (Some(-1), Some(3))
+    );
+    producer.assert_done();
+}
+
+#[test]
+fn an_error_before_the_loss_is_told_with_it() {
+    let (producer, sent, _) = three_in_flight();
+    producer.refuse(1, &sent[0], 6);
+    producer.lose(1);
+    let held = producer.one_hold();
+    assert_eq!(held.cause, "answer");
+    assert_eq!(held.story(), [(0, 2, Some(6)), (2, 1, None), (3, 3, None)]);
+}
+
+#[test]
+fn a_hold_that_was_asked_for_waits_for_the_answers() {
+    let (producer, sent, _) = three_in_flight();
+    producer.hold(0);
+    assert!(producer.held().is_empty());
+    producer.batch(0, &["d0"]);
+    assert!(producer.next(1).is_none());
+    for (sent, offset) in sent.iter().zip([0, 2, 3]) {
+        producer.ack(1, sent, offset);
+    }
+    let held = producer.one_hold();
+    assert_eq!((held.cause.as_str(), held.batches.len()), ("asked", 0));
+    producer.attach(2);
+    producer.shared.release("t", 0, vec![], Some(2), None);
+    assert_eq!(producer.next(2).unwrap().sequences(), [6]);
+}
+
+#[test]
+fn a_hold_with_acks_0_is_told_after_the_request() {
+    let mut set = settings();
+    set.acks = 0;
+    set.idempotent = false;
+    let producer = Producer::flowing(set.clone(), 1);
+    producer.send(0, "v");
+    let now = producer.now.get();
+    // 1. the I/O thread chooses; 2. the engine asks for a hold; 3. the I/O thread makes the request.
+    let mut plan = producer.shared.with(|flow| flow.plan(1, now)).unwrap();
+    producer.hold(0);
+    assert!(producer.held().is_empty());
+    plan.seal(&set, &std::sync::Arc::default());
+    producer.shared.with(|flow| flow.finish(plan, 1, now));
+    assert_eq!(producer.one_hold().cause, "asked");
+    producer.assert_done();
+}
+
+#[test]
+fn a_release_without_a_route_asks_for_one() {
+    let (producer, sent, _) = three_in_flight();
+    for sent in &sent {
+        producer.refuse(1, sent, 6);
+    }
+    producer.one_hold();
+    producer
+        .shared
+        .release("t", 0, vec![Decision::Retry; 3], None, None);
+    assert!(producer.next(1).is_none());
+    assert!(matches!(&producer.events()[..], [Event::Wanted(_, 0)]));
+    producer.waker.take();
+    producer.route("t", 0, 1);
+    assert!(producer.waker.take() > 0);
+    assert_eq!(producer.requests(1).len(), 3);
+}
+
+#[test]
+fn a_release_of_a_partition_that_is_not_held_does_nothing() {
+    let (producer, sent, places) = three_in_flight();
+    let failed = failure("broker", 1, "no", Outcome::NotWritten);
+    producer.release(0, vec![Decision::Fail(failed)]);
+    producer.release(7, vec![]);
+    assert!(places.iter().all(is_pending));
+    producer.ack(1, &sent[0], 0);
+    assert_eq!(offset_of(&places[0]), Some(0));
+}
+
+#[test]
+fn what_came_during_a_hold_goes_behind_what_is_retried() {
+    let producer = Producer::flowing(settings(), 1);
+    producer.batch(0, &["a"]);
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 6);
+    producer.one_hold();
+    producer.batch(0, &["b"]);
+    producer.pass(SECOND);
+    producer.release(0, vec![Decision::Retry]);
+    let values: Vec<String> = producer
+        .requests(1)
+        .iter()
+        .flat_map(|sent| {
+            sent.values()
+                .into_iter()
+                .map(String::from)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(values, ["a", "b"]);
+}

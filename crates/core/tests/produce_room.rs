@@ -1,0 +1,394 @@
+//! What is accepted, where it is kept and what it weighs: metadata that comes late, partitions, sizes, the budget.
+
+mod support;
+
+use std::sync::Arc;
+
+use ottla_core::accumulator::{Refused, failure};
+use ottla_core::completion::Outcome;
+use ottla_core::murmur2::partition_for_key;
+use ottla_core::produce_flow::{Decision, Event};
+use support::frames::Reply;
+use support::{Counter, Producer, SECOND, failure_of, is_pending, offset_of, settings};
+
+fn producer_without_topic() -> Producer {
+    let producer = Producer::new(settings());
+    producer.shared.change(|flow| flow.set_identity(9, 0));
+    producer.attach(1);
+    producer
+}
+
+#[test]
+fn messages_wait_for_metadata_in_order() {
+    let producer = producer_without_topic();
+    producer.bell.take();
+    let mut places = Vec::new();
+    for number in 0..20 {
+        let key = format!("k{}", number % 5);
+        let value = format!("k{} {number}", number % 5);
+        let place = producer
+            .try_send("t", None, Some(key.as_bytes()), value.as_bytes(), None)
+            .unwrap();
+        places.push(place);
+    }
+    assert_eq!(producer.bell.take(), 1, "the engine hears of it once");
+    assert!(matches!(&producer.events()[..], [Event::Topic(name)] if &**name == "t"));
+    let own = producer
+        .try_send("t", Some(2), None, b"own partition", None)
+        .unwrap();
+    assert_eq!(own.0.partition(), -1);
+    producer.topic("t", 3);
+    assert_eq!(own.0.place(own.1).0.partition(), 2);
+    for (number, place) in places.iter().enumerate() {
+        let key = format!("k{}", number % 5);
+        let expected = partition_for_key(key.as_bytes(), 3);
+        assert_eq!(place.0.place(place.1).0.partition(), expected as i32);
+    }
+    for number in 0..3 {
+        producer.route("t", number, 1);
+    }
+    let sent = producer.next(1).unwrap();
+    for batch in &sent.batches {
+        for key in 0..5 {
+            let numbers: Vec<u32> = batch
+                .values
+                .iter()
+                .filter_map(|value| value.strip_prefix(&format!("k{key} "))?.parse().ok())
+                .collect();
+            assert!(numbers.is_sorted(), "{:?}", batch.values);
+        }
+    }
+    producer.ack(1, &sent, 100);
+    assert!(places.iter().all(|place| offset_of(place).is_some()));
+    producer.assert_done();
+}
+
+#[test]
+fn a_topic_without_partitions_is_not_known_yet() {
+    let producer = producer_without_topic();
+    let place = producer.try_send("t", None, None, b"v", None).unwrap();
+    producer.topic("t", 0);
+    assert!(is_pending(&place));
+    producer.topic("t", 1);
+    producer.route("t", 0, 1);
+    assert_eq!(producer.next(1).unwrap().values(), ["v"]);
+}
+
+#[test]
+fn a_topic_that_can_never_be_known_fails_what_waits() {
+    let producer = producer_without_topic();
+    let places: Vec<_> = (0..3)
+        .map(|_| producer.try_send("t", None, None, b"v", None).unwrap())
+        .collect();
+    let denied = failure("broker", 29, "not allowed", Outcome::NotWritten);
+    assert_eq!(producer.shared.fail_topic("t", denied.clone()), 3);
+    for place in &places {
+        assert_eq!(
+            failure_of(place),
+            Some(("broker".into(), 29, Outcome::NotWritten))
+        );
+    }
+    assert_eq!(producer.shared.fail_topic("t", denied), 0);
+    producer.assert_done();
+}
+
+#[test]
+fn a_partition_that_does_not_exist_is_refused() {
+    let producer = Producer::flowing(settings(), 2);
+    for number in [2, -1] {
+        assert_eq!(
+            producer
+                .try_send("t", Some(number), None, b"v", None)
+                .unwrap_err(),
+            Refused::NoSuchPartition { partitions: 2 }
+        );
+    }
+    producer.assert_done();
+}
+
+#[test]
+fn a_partition_that_turns_out_not_to_exist_fails_its_message_alone() {
+    let producer = producer_without_topic();
+    let before = producer.try_send("t", Some(0), None, b"a", None).unwrap();
+    let none = producer.try_send("t", Some(5), None, b"b", None).unwrap();
+    let after = producer.try_send("t", Some(0), None, b"c", None).unwrap();
+    producer.events();
+    producer.topic("t", 1);
+    assert_eq!(
+        failure_of(&none),
+        Some(("topic".into(), 3, Outcome::NotWritten))
+    );
+    let told = producer.events();
+    assert!(
+        told.iter().any(|event| matches!(
+            event,
+            Event::Failed {
+                records: 1,
+                partition: 5,
+                ..
+            }
+        )),
+        "{told:?}"
+    );
+    producer.route("t", 0, 1);
+    let sent = producer.next(1).unwrap();
+    assert_eq!(sent.values(), ["a", "c"]);
+    producer.ack(1, &sent, 0);
+    assert_eq!((offset_of(&before), offset_of(&after)), (Some(0), Some(1)));
+    producer.assert_done();
+}
+
+#[test]
+fn what_was_flushed_before_its_metadata_came_does_not_linger() {
+    let mut set = settings();
+    set.linger = 60 * SECOND;
+    let producer = Producer::new(set);
+    producer.shared.change(|flow| flow.set_identity(9, 0));
+    producer.attach(1);
+    let place = producer.try_send("t", None, None, b"v", None).unwrap();
+    let unresolved = producer.shared.with(|flow| flow.acc.flush());
+    assert_eq!(unresolved.len(), 1);
+    producer.topic("t", 1);
+    producer.route("t", 0, 1);
+    producer.tick();
+    let sent = producer.next(1).expect("no lingering");
+    producer.ack(1, &sent, 0);
+    assert!(unresolved[0].is_settled());
+    assert_eq!(offset_of(&place), Some(0));
+}
+
+#[test]
+fn messages_without_key_stay_on_a_partition_until_its_batch_is_full() {
+    let mut set = settings();
+    set.batch_bytes = 1_000;
+    let producer = Producer::flowing(set, 8);
+    let value = vec![b'x'; 200];
+    let mut chosen: Vec<i32> = (0..40)
+        .map(|_| {
+            let place = producer.try_send("t", None, None, &value, None).unwrap();
+            place.0.partition()
+        })
+        .collect();
+    assert!(chosen.chunk_by(|a, b| a == b).all(|run| run.len() >= 3));
+    chosen.sort_unstable();
+    chosen.dedup();
+    assert!(chosen.len() > 3, "{chosen:?}");
+}
+
+#[test]
+fn messages_without_key_avoid_partitions_without_leader() {
+    let producer = producer_without_topic();
+    producer
+        .shared
+        .change(|flow| flow.acc.set_topic("t", [1; 16], 8, &[3]));
+    for _ in 0..10 {
+        let place = producer.try_send("t", None, None, b"v", None).unwrap();
+        assert_eq!(place.0.partition(), 3);
+        producer.shared.with(|flow| flow.acc.flush());
+    }
+}
+
+#[test]
+fn a_message_that_no_request_can_carry_is_refused_at_once() {
+    let mut set = settings();
+    set.request_bytes = 1_000;
+    let producer = Producer::flowing(set, 1);
+    let refused = producer
+        .try_send("t", Some(0), None, &[0; 1_000], None)
+        .unwrap_err();
+    assert!(matches!(refused, Refused::TooLarge { cap: 1_000, bytes } if bytes > 1_000));
+    producer.assert_done();
+}
+
+#[test]
+fn nothing_is_accepted_after_the_end() {
+    let producer = Producer::flowing(settings(), 1);
+    let turn = Arc::new(Counter::default());
+    let ticket = producer
+        .shared
+        .with(|flow| flow.acc.wait_for_room(turn.clone(), 0));
+    turn.take();
+    producer.shared.with(|flow| flow.acc.stop_accepting());
+    assert_eq!(turn.take(), 1);
+    assert!(producer.shared.with(|flow| flow.acc.has_turn(ticket, 10)));
+    let refused = producer.try_send("t", Some(0), None, b"v", Some(ticket));
+    assert_eq!(refused.unwrap_err(), Refused::Closed);
+}
+
+/// A producer whose 32 KiB are taken by two messages in flight, and the request that they are in.
+fn full() -> (Producer, support::frames::Sent) {
+    let mut set = settings();
+    set.buffer_bytes = 32 * 1024;
+    set.batch_bytes = 15 * 1024;
+    set.linger = 60 * SECOND;
+    let producer = Producer::flowing(set, 2);
+    for partition in 0..2 {
+        producer
+            .try_send("t", Some(partition), None, &[b'x'; 16_200], None)
+            .unwrap();
+    }
+    let sent = producer.next(1).unwrap();
+    assert_eq!(sent.partitions(), [0, 1]);
+    let refused = producer.try_send("t", Some(0), None, &[0; 1_000], None);
+    assert_eq!(refused.unwrap_err(), Refused::Full);
+    (producer, sent)
+}
+
+fn join(producer: &Producer) -> (u64, Arc<Counter>) {
+    let wake = Arc::new(Counter::default());
+    let ticket = producer
+        .shared
+        .with(|flow| flow.acc.wait_for_room(wake.clone(), 0));
+    (ticket, wake)
+}
+
+#[test]
+fn room_is_given_first_come_first_served() {
+    let (producer, sent) = full();
+    let (first, first_wake) = join(&producer);
+    let (second, second_wake) = join(&producer);
+    let turn = |ticket| {
+        producer
+            .shared
+            .with(|flow| flow.acc.has_turn(ticket, 1_000))
+    };
+    assert!(!turn(first) && !turn(second));
+    first_wake.take();
+    producer.ack(1, &sent, 0);
+    assert!(first_wake.take() > 0);
+    assert_eq!(second_wake.take(), 0);
+    assert!(turn(first) && !turn(second));
+    let value = [b'y'; 1_000];
+    let send = |ticket| producer.try_send("t", Some(0), None, &value, ticket);
+    assert_eq!(
+        send(None).unwrap_err(),
+        Refused::Full,
+        "no jumping the line"
+    );
+    assert_eq!(send(Some(second)).unwrap_err(), Refused::Full);
+    send(Some(first)).unwrap();
+    assert!(second_wake.take() > 0, "the next one's turn");
+    send(Some(second)).unwrap();
+    send(None).unwrap();
+}
+
+#[test]
+fn whoever_leaves_the_line_lets_the_next_one_try() {
+    let (producer, sent) = full();
+    let (first, _) = join(&producer);
+    let (second, wake) = join(&producer);
+    producer.ack(1, &sent, 0);
+    assert_eq!(wake.take(), 0);
+    producer.shared.with(|flow| flow.acc.leave_line(first));
+    assert!(wake.take() > 0);
+    assert!(producer.shared.with(|flow| flow.acc.has_turn(second, 10)));
+    producer.shared.with(|flow| flow.acc.leave_line(second));
+    producer
+        .try_send("t", Some(0), None, b"v", None)
+        .expect("nobody is in line");
+}
+
+#[test]
+fn a_waiter_in_line_has_open_batches_sent() {
+    let (producer, sent) = full();
+    let (first, _) = join(&producer);
+    let (second, wake) = join(&producer);
+    producer.ack(1, &sent, 0);
+    let large = [b'z'; 14_000];
+    producer
+        .try_send("t", Some(0), None, &large, Some(first))
+        .unwrap();
+    // The second one looks, finds too little room for its own and sleeps again.
+    assert!(
+        !producer
+            .shared
+            .with(|flow| flow.acc.has_turn(second, 20_000))
+    );
+    let again: Arc<Counter> = wake.clone();
+    producer
+        .shared
+        .with(|flow| flow.acc.wait_again(second, again, 0));
+    producer.tick();
+    let sent = producer.next(1).expect("it does not linger");
+    wake.take();
+    producer.ack(1, &sent, 2);
+    assert!(wake.take() > 0);
+    assert!(
+        producer
+            .shared
+            .with(|flow| flow.acc.has_turn(second, 20_000))
+    );
+}
+
+#[test]
+fn a_failed_topic_makes_room() {
+    let mut set = settings();
+    set.buffer_bytes = 2_000;
+    let producer = Producer::new(set);
+    producer
+        .try_send("t", None, None, &[0; 1_500], None)
+        .unwrap();
+    let (_, wake) = join(&producer);
+    wake.take();
+    let gone = failure("broker", 17, "no such name", Outcome::NotWritten);
+    producer.shared.fail_topic("t", gone);
+    assert!(wake.take() > 0);
+    producer.assert_done();
+}
+
+#[test]
+fn compression_makes_room() {
+    let mut set = settings();
+    set.buffer_bytes = 16 * 1024;
+    set.codec = ottla_core::compression::Codec::Lz4;
+    let producer = Producer::flowing(set, 1);
+    producer
+        .try_send("t", Some(0), None, &[b'x'; 12_000], None)
+        .unwrap();
+    let (_, wake) = join(&producer);
+    wake.take();
+    assert!(producer.used() >= 16 * 1024);
+    let sent = producer.next(1).unwrap();
+    assert!(producer.used() < 1_000);
+    assert!(wake.take() > 0);
+    producer.ack(1, &sent, 0);
+    producer.assert_done();
+}
+
+#[test]
+fn outcomes_that_wait_to_be_read_stay_on_the_books() {
+    let mut set = settings();
+    set.keep_failed = true;
+    let producer = Producer::flowing(set, 2);
+    let written = producer.send(0, "a");
+    let failed = producer.send(1, "b");
+    written.0.attach(1);
+    failed.0.attach(2);
+    let sent = producer.next(1).unwrap();
+    let replies = [Reply::ok(0), Reply::error(87)];
+    producer.respond(1, &sent, &replies).unwrap();
+    let gone = failure("broker", 87, "no", Outcome::NotWritten);
+    producer.release(1, vec![Decision::Fail(gone)]);
+    let weight = failed.0.take_weight();
+    assert!(weight > 0, "errors are read");
+    assert_eq!(written.0.take_weight(), 0, "nobody reads successes");
+    assert_eq!(producer.used(), weight);
+    assert_eq!(failed.0.take_attached(), [2]);
+    producer.shared.with(|flow| flow.acc.outcomes_read(weight));
+    producer.assert_done();
+}
+
+#[test]
+fn a_batch_that_expired_in_flight_is_not_weighed_after_its_outcome_was_told() {
+    let mut set = settings();
+    set.keep_failed = true;
+    let producer = Producer::flowing(set, 1);
+    let place = producer.send(0, "a");
+    place.0.attach(1);
+    let sent = producer.next(1).unwrap();
+    producer.pass(120 * SECOND);
+    producer.tick();
+    assert_eq!(place.0.take_weight(), 0);
+    producer.ack(1, &sent, 0);
+    producer.assert_done();
+}

@@ -1,0 +1,204 @@
+//! `delivery_timeout_ms`: every message has its outcome when it ends, wherever it is.
+
+mod support;
+
+use ottla_core::completion::Outcome;
+use ottla_core::produce_flow::{Decision, Event};
+use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
+
+const LIMIT: u64 = 120 * SECOND;
+
+fn timed_out(outcome: Outcome) -> Option<(String, i16, Outcome)> {
+    Some(("delivery_timeout".into(), 0, outcome))
+}
+
+fn told_failed(producer: &Producer) -> Vec<(i32, u64, Outcome)> {
+    producer
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Failed {
+                partition,
+                records,
+                failure,
+                ..
+            } => Some((partition, records, failure.outcome)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn what_waits_for_a_route_was_not_written() {
+    let producer = Producer::new(settings());
+    producer.topic("t", 1);
+    let begin = producer.now.get();
+    let place = producer.send(0, "a");
+    let queued = producer.batch(0, &["b", "c"]).remove(0);
+    assert_eq!(producer.tick(), Some(begin + LIMIT));
+    producer.pass(LIMIT - 1);
+    producer.tick();
+    assert!(is_pending(&place));
+    producer.pass(1);
+    assert_eq!(producer.tick(), None);
+    for place in [&place, &queued] {
+        assert_eq!(failure_of(place), timed_out(Outcome::NotWritten));
+    }
+    assert_eq!(told_failed(&producer), [(0, 3, Outcome::NotWritten)]);
+    producer.assert_done();
+}
+
+#[test]
+fn what_waits_for_metadata_was_not_written() {
+    let producer = Producer::new(settings());
+    producer.tick();
+    producer.waker.take();
+    let begin = producer.now.get();
+    let place = producer.try_send("t", None, None, b"a", None).unwrap();
+    assert_eq!(producer.waker.take(), 1, "its deadline has to be timed");
+    assert_eq!(producer.tick(), Some(begin + LIMIT));
+    producer.pass(LIMIT);
+    assert_eq!(producer.tick(), None);
+    assert_eq!(failure_of(&place), timed_out(Outcome::NotWritten));
+    assert_eq!(told_failed(&producer), [(-1, 1, Outcome::NotWritten)]);
+    producer.assert_done();
+}
+
+#[test]
+fn the_time_before_the_metadata_counts() {
+    let producer = Producer::new(settings());
+    let place = producer.try_send("t", None, None, b"a", None).unwrap();
+    producer.pass(LIMIT / 2);
+    producer.topic("t", 1);
+    producer.pass(LIMIT / 2);
+    producer.tick();
+    assert_eq!(failure_of(&place), timed_out(Outcome::NotWritten));
+    producer.assert_done();
+}
+
+#[test]
+fn what_is_in_flight_is_unknown_and_holds_the_partition() {
+    let producer = Producer::flowing(settings(), 1);
+    let old = producer.batch(0, &["old"]).remove(0);
+    let sent = producer.next(1).unwrap();
+    producer.pass(SECOND);
+    let young = producer.batch(0, &["young"]).remove(0);
+    let second = producer.next(1).unwrap();
+    producer.pass(LIMIT - SECOND);
+    producer.tick();
+    assert_eq!(failure_of(&old), timed_out(Outcome::Unknown));
+    assert!(is_pending(&young));
+    assert!(producer.held().is_empty());
+    producer.batch(0, &["later"]);
+    assert!(producer.next(1).is_none(), "nothing more is sent");
+    producer.refuse(1, &sent, 6);
+    producer.refuse(1, &second, 45);
+    let held = producer.one_hold();
+    assert_eq!(held.cause, "expired");
+    assert_eq!(held.story(), [(0, 1, Some(6)), (1, 1, Some(45))]);
+    assert_eq!(
+        held.batches
+            .iter()
+            .map(|batch| batch.expired)
+            .collect::<Vec<_>>(),
+        [true, false]
+    );
+    producer.shared.release(
+        "t",
+        0,
+        vec![Decision::Retry, Decision::Retry],
+        Some(1),
+        Some((9, 1, 0)),
+    );
+    let again = producer.requests(1);
+    let told: Vec<_> = again
+        .iter()
+        .map(|sent| (sent.values(), sent.sequences()))
+        .collect();
+    assert_eq!(
+        told,
+        [(vec!["young"], vec![0]), (vec!["later"], vec![1])],
+        "what expired is not sent again"
+    );
+    producer.ack(1, &again[0], 0);
+    producer.ack(1, &again[1], 1);
+    producer.assert_done();
+}
+
+#[test]
+fn a_late_answer_changes_no_outcome() {
+    let producer = Producer::flowing(settings(), 1);
+    let place = producer.send(0, "a");
+    let sent = producer.next(1).unwrap();
+    producer.pass(LIMIT);
+    producer.tick();
+    producer.ack(1, &sent, 5);
+    assert_eq!(failure_of(&place), timed_out(Outcome::Unknown));
+    let held = producer.one_hold();
+    assert_eq!((held.cause.as_str(), held.batches.len()), ("expired", 0));
+    producer.release(0, vec![]);
+    let next = producer.batch(0, &["b"]).remove(0);
+    let sent = producer.next(1).unwrap();
+    assert_eq!(sent.sequences(), [1]);
+    producer.ack(1, &sent, 6);
+    assert_eq!(offset_of(&next), Some(6));
+    producer.assert_done();
+}
+
+#[test]
+fn what_is_held_expires_too() {
+    let producer = Producer::flowing(settings(), 1);
+    let place = producer.send(0, "a");
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 6);
+    producer.one_hold();
+    let behind = producer.batch(0, &["b"]).remove(0);
+    producer.pass(LIMIT);
+    producer.tick();
+    assert_eq!(failure_of(&place), timed_out(Outcome::Unknown));
+    assert_eq!(failure_of(&behind), timed_out(Outcome::NotWritten));
+    assert!(producer.held().is_empty(), "one hold, one story");
+    producer.release(0, vec![Decision::Retry]);
+    assert!(producer.next(1).is_none());
+    producer.assert_done();
+}
+
+#[test]
+fn what_was_sent_once_and_waits_again_is_unknown() {
+    let producer = Producer::flowing(settings(), 1);
+    let place = producer.send(0, "a");
+    producer.next(1).unwrap();
+    producer.lose(1);
+    producer.one_hold();
+    producer
+        .shared
+        .release("t", 0, vec![Decision::Retry], None, None);
+    producer.pass(LIMIT);
+    producer.tick();
+    assert_eq!(failure_of(&place), timed_out(Outcome::Unknown));
+    producer.assert_done();
+}
+
+#[test]
+fn a_lost_connection_after_expiry_tells_what_expired() {
+    let producer = Producer::flowing(settings(), 1);
+    producer.send(0, "a");
+    producer.next(1).unwrap();
+    producer.pass(LIMIT);
+    producer.tick();
+    producer.lose(1);
+    let held = producer.one_hold();
+    assert_eq!(held.story(), [(0, 1, None)]);
+    assert!(held.batches[0].expired && held.batches[0].unanswered);
+    producer.release(0, vec![Decision::Retry]);
+    producer.assert_done();
+}
+
+#[test]
+fn a_request_has_its_own_deadline() {
+    let producer = Producer::flowing(settings(), 1);
+    producer.send(0, "a");
+    let sent = producer.next(1).unwrap();
+    assert_eq!(sent.deadline, producer.now.get() + 30 * SECOND);
+    assert!(sent.expects_response);
+}

@@ -1,0 +1,328 @@
+//! A producer on a bench: the produce flow behind its lock, with the test in the place of I/O thread, engine and broker.
+
+#![allow(dead_code)]
+
+pub mod frames;
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use ottla_core::accumulator::{Message, Refused, Settings};
+use ottla_core::completion::{Completion, Outcome, Place, State};
+use ottla_core::compression::Codec;
+use ottla_core::flow::{
+    BadResponse, Bell, ConnId, Flow, LostCause, LostKind, Micros, Wake, WakeIo,
+};
+use ottla_core::produce_flow::{Decision, Event, HeldBatch};
+use ottla_core::produce_shared::{Listener, ProduceShared};
+use parking_lot::Mutex;
+
+use frames::{Reply, Sent};
+
+pub const SECOND: Micros = 1_000_000;
+pub const VERSION: i16 = 9;
+
+pub fn settings() -> Settings {
+    Settings {
+        client_id: "bench".into(),
+        acks: -1,
+        idempotent: true,
+        transactional_id: None,
+        codec: Codec::None,
+        level: None,
+        linger: 0,
+        batch_bytes: 16 * 1024,
+        request_bytes: 1024 * 1024,
+        buffer_bytes: 32 * 1024 * 1024,
+        in_flight: 5,
+        request_timeout: 30 * SECOND,
+        delivery_timeout: 120 * SECOND,
+        keep_written: false,
+        keep_failed: false,
+    }
+}
+
+/// Counts what it hears.
+#[derive(Default)]
+pub struct Counter(pub AtomicUsize);
+
+impl Counter {
+    pub fn take(&self) -> usize {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Bell for Counter {
+    fn ring(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl WakeIo for Counter {
+    fn wake_io(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Wake for Counter {
+    fn wake(&self, _token: u64) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Default)]
+pub struct Resolved(pub Mutex<Vec<Arc<Completion>>>);
+
+impl Listener for Resolved {
+    fn resolved(&self, completions: Vec<Arc<Completion>>) {
+        self.0.lock().extend(completions);
+    }
+}
+
+pub struct Producer {
+    pub shared: ProduceShared,
+    pub now: Cell<Micros>,
+    pub bell: Arc<Counter>,
+    pub waker: Arc<Counter>,
+    pub resolved: Arc<Resolved>,
+    correlation: Cell<i32>,
+}
+
+/// A held partition as the engine hears of it.
+pub struct Held {
+    pub topic: String,
+    pub partition: i32,
+    pub cause: String,
+    pub batches: Vec<HeldBatch>,
+}
+
+impl Held {
+    /// (base sequence, records, code of the answer) of each batch.
+    pub fn story(&self) -> Vec<(i32, u32, Option<i16>)> {
+        self.batches
+            .iter()
+            .map(|batch| {
+                let code = batch.answer.as_ref().map(|answer| answer.code);
+                (batch.base_sequence, batch.records, code)
+            })
+            .collect()
+    }
+}
+
+impl Producer {
+    pub fn new(settings: Settings) -> Self {
+        let bell = Arc::new(Counter::default());
+        let waker = Arc::new(Counter::default());
+        let resolved = Arc::new(Resolved::default());
+        let shared = ProduceShared::new(settings, 7, bell.clone());
+        shared.set_waker(waker.clone());
+        shared.set_listener(resolved.clone());
+        Self {
+            shared,
+            now: Cell::new(SECOND),
+            bell,
+            waker,
+            resolved,
+            correlation: Cell::new(0),
+        }
+    }
+
+    /// Ready to send: identity (9, 0), topic "t" with its partitions routed to connection 1.
+    pub fn flowing(settings: Settings, partitions: usize) -> Self {
+        let producer = Self::new(settings);
+        producer.shared.change(|flow| flow.set_identity(9, 0));
+        producer.attach(1);
+        producer.topic("t", partitions);
+        for number in 0..partitions {
+            producer.route("t", number as i32, 1);
+        }
+        producer
+    }
+
+    pub fn pass(&self, time: Micros) {
+        self.now.set(self.now.get() + time);
+    }
+
+    pub fn topic(&self, name: &str, partitions: usize) {
+        let numbers: Vec<i32> = (0..partitions as i32).collect();
+        let id = topic_id(name);
+        self.shared
+            .change(|flow| flow.acc.set_topic(name, id, partitions, &numbers));
+    }
+
+    pub fn attach(&self, conn: ConnId) {
+        self.shared.change(|flow| flow.attach(conn, VERSION));
+    }
+
+    pub fn route(&self, topic: &str, partition: i32, conn: ConnId) {
+        self.shared
+            .change(|flow| flow.route(topic, partition, conn));
+    }
+
+    pub fn try_send(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+        value: &[u8],
+        ticket: Option<u64>,
+    ) -> Result<Place, Refused> {
+        let index = self.shared.with(|flow| flow.acc.topic(topic));
+        let message = Message {
+            partition,
+            timestamp_ms: 1_700_000_000_000,
+            key,
+            value: Some(value),
+            headers: &[],
+        };
+        let now = self.now.get();
+        self.shared
+            .append(index, &message, ticket, || now, |_, _| ())
+    }
+
+    pub fn send(&self, partition: i32, value: &str) -> Place {
+        self.try_send("t", Some(partition), None, value.as_bytes(), None)
+            .expect("there is room")
+    }
+
+    /// As many messages as make one batch that is closed.
+    pub fn batch(&self, partition: i32, values: &[&str]) -> Vec<Place> {
+        let places = values
+            .iter()
+            .map(|value| self.send(partition, value))
+            .collect();
+        self.shared.with(|flow| flow.acc.flush());
+        places
+    }
+
+    pub fn tick(&self) -> Option<Micros> {
+        self.shared.on_tick(self.now.get())
+    }
+
+    pub fn next(&self, conn: ConnId) -> Option<Sent> {
+        self.correlation.set(self.correlation.get() + 1);
+        let out = self
+            .shared
+            .next_request(conn, self.correlation.get(), self.now.get())?;
+        Some(frames::read_request(out))
+    }
+
+    pub fn requests(&self, conn: ConnId) -> Vec<Sent> {
+        std::iter::from_fn(|| self.next(conn)).collect()
+    }
+
+    pub fn respond(&self, conn: ConnId, sent: &Sent, replies: &[Reply]) -> Result<(), BadResponse> {
+        let frame = frames::response(sent.version, sent, replies, 0);
+        self.respond_raw(conn, sent, frame)
+    }
+
+    pub fn respond_raw(&self, conn: ConnId, sent: &Sent, frame: Bytes) -> Result<(), BadResponse> {
+        self.shared
+            .on_response(conn, sent.token, frame, self.now.get())
+    }
+
+    /// Every batch of the request was appended, from this offset on.
+    pub fn ack(&self, conn: ConnId, sent: &Sent, offset: i64) {
+        let replies: Vec<Reply> = sent.batches.iter().map(|_| Reply::ok(offset)).collect();
+        self.respond(conn, sent, &replies)
+            .expect("the response is right");
+    }
+
+    pub fn refuse(&self, conn: ConnId, sent: &Sent, code: i16) {
+        let replies: Vec<Reply> = sent.batches.iter().map(|_| Reply::error(code)).collect();
+        self.respond(conn, sent, &replies)
+            .expect("the response is right");
+    }
+
+    pub fn lose(&self, conn: ConnId) {
+        let cause = LostCause {
+            kind: LostKind::Eof,
+            message: "the broker closed".into(),
+        };
+        self.shared.on_lost(conn, &cause, self.now.get());
+    }
+
+    pub fn hold(&self, partition: i32) {
+        let now = self.now.get();
+        self.shared.change(|flow| flow.hold("t", partition, now));
+    }
+
+    pub fn events(&self) -> Vec<Event> {
+        self.shared.take_events()
+    }
+
+    pub fn held(&self) -> Vec<Held> {
+        self.events()
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Held {
+                    topic,
+                    partition,
+                    cause,
+                    batches,
+                } => Some(Held {
+                    topic: topic.to_string(),
+                    partition,
+                    cause,
+                    batches,
+                }),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn one_hold(&self) -> Held {
+        let mut held = self.held();
+        assert_eq!(held.len(), 1, "holds");
+        held.remove(0)
+    }
+
+    pub fn release(&self, partition: i32, decisions: Vec<Decision>) {
+        self.shared
+            .release("t", partition, decisions, Some(1), None);
+    }
+
+    pub fn used(&self) -> usize {
+        self.shared.with(|flow| flow.acc.used_bytes())
+    }
+
+    /// Nothing is left: every byte is free and every message is counted.
+    pub fn assert_done(&self) {
+        assert_eq!(self.used(), 0, "bytes on the books");
+        let counts = self.shared.with(|flow| flow.acc.counts);
+        assert_eq!(
+            counts.accepted,
+            counts.delivered + counts.failed + counts.unknown,
+            "{counts:?}"
+        );
+    }
+}
+
+/// The offset of a message that was written.
+pub fn offset_of(place: &Place) -> Option<i64> {
+    let (completion, index) = place.0.place(place.1);
+    match completion.state() {
+        State::Written { base_offset, .. } => Some(base_offset + i64::from(index)),
+        _ => None,
+    }
+}
+
+/// (kind, code, outcome) of a message that failed.
+pub fn failure_of(place: &Place) -> Option<(String, i16, Outcome)> {
+    match place.0.place(place.1).0.state() {
+        State::Failed(failed) => Some((failed.kind, failed.code, failed.outcome)),
+        _ => None,
+    }
+}
+
+pub fn is_pending(place: &Place) -> bool {
+    matches!(place.0.place(place.1).0.state(), State::Pending)
+}
+
+pub fn topic_id(name: &str) -> [u8; 16] {
+    let mut id = [0; 16];
+    id[..name.len()].copy_from_slice(name.as_bytes());
+    id
+}
