@@ -395,7 +395,12 @@ class ProducerConfig(CommonConfig):
     compression_gzip_level: int = option(
         -1, gzip_level, "-1: the codec's default (6).", values="-1, 1 to 9"
     )
-    compression_lz4_level: int = option(9, integer(1, 17), "Level of lz4.", values="1 to 17")
+    compression_lz4_level: int = option(
+        9,
+        integer(1, 17),
+        "Taken as Kafka's clients take it, and without effect: lz4 has one level here, the fastest.",
+        values="1 to 17",
+    )
     compression_zstd_level: int = option(
         3, integer(-131072, 22), "Level of zstd.", values="-131072 to 22"
     )

@@ -78,8 +78,8 @@ impl Codec {
     }
 }
 
-/// Appends `src` compressed to `dst`. Levels: gzip -1 and 1 to 9, zstd -131072 to 22, `None` the codec's default; snappy
-/// has none and lz4's encoder has one.
+/// Appends `src` compressed to `dst`. Levels: gzip -1 and 1 to 9, zstd -131072 to 22, `None` the codec's default. Snappy
+/// has no levels and `lz4_flex` has one: there any level is taken and changes nothing.
 pub fn compress(
     codec: Codec,
     level: Option<i32>,
