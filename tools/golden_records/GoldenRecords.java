@@ -1,6 +1,8 @@
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -22,7 +24,8 @@ import org.apache.kafka.common.utils.internals.BufferSupplier;
 
 /**
  * Writes record batches and message sets by Kafka's own classes: each line of the output is one case, its bytes (hex)
- * and what Kafka's own reader finds in them. The content is random and the same each time.
+ * and what Kafka's own reader finds in them. The content is random and the same each time. With the argument "read" the
+ * cases are what comes in instead: lines of hex.
  */
 public final class GoldenRecords {
     private static final ObjectMapper MAPPER = new ObjectMapper();
@@ -36,6 +39,12 @@ public final class GoldenRecords {
     private record Identity(long producerId, short epoch, int sequence, boolean transactional) {}
 
     public static void main(String[] args) {
+        if (args.length > 0 && args[0].equals("read")) {
+            new BufferedReader(new InputStreamReader(System.in, StandardCharsets.US_ASCII)).lines()
+                    .forEach(line -> print("read", ByteBuffer.wrap(HexFormat.of().parseHex(line))));
+            OUT.flush();
+            return;
+        }
         for (String codec : CODECS) {
             Compression compression = compression(codec, null);
             currentFormat(codec, compression);

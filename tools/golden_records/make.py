@@ -20,11 +20,12 @@ VECTORS = ROOT / "tests" / "unit" / "golden_records" / "vectors.jsonl.xz"
 JAVA_TIMEOUT_S = 120
 
 
-def lines_of_java() -> bytes:
-    """Return the cases, one a line."""
+def run_java(*arguments: str, text: bytes = b"") -> bytes:
+    """Return the cases, one a line: those that Java makes, or with "read" what it finds in lines of hex."""
     source = Path(__file__).with_name("GoldenRecords.java")
     done = subprocess.run(
-        ["java", "-cp", f"{fetch()}/*", str(source)],
+        ["java", "-cp", f"{fetch()}/*", str(source), *arguments],
+        input=text,
         stdout=subprocess.PIPE,
         check=True,
         timeout=JAVA_TIMEOUT_S,
@@ -34,7 +35,7 @@ def lines_of_java() -> bytes:
 
 def main(*, check: bool) -> int:
     """Write or compare the file, print the count of cases, return the exit status."""
-    lines = lines_of_java()
+    lines = run_java()
     same = VECTORS.exists() and lzma.decompress(VECTORS.read_bytes()) == lines
     if not same and not check:
         VECTORS.parent.mkdir(parents=True, exist_ok=True)
