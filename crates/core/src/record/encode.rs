@@ -166,9 +166,15 @@ fn headers_len(headers: &[HeaderRef<'_>]) -> usize {
     }
     let fields: usize = headers
         .iter()
-        .map(|(name, value)| field_len(name.len() as i32) + field_len(nullable_len(*value)))
+        .map(|(name, value)| header_field_len(Some(name)) + header_field_len(*value))
         .sum();
     len_varint(headers.len() as i32) + fields
+}
+
+/// Also right for a field that no record could hold, so that the bound on a record's size catches it.
+fn header_field_len(field: Option<&[u8]>) -> usize {
+    let len = field.map_or(0, <[u8]>::len);
+    len_varint(i32::try_from(len).unwrap_or(i32::MAX)) + len
 }
 
 fn write_headers(buf: &mut Vec<u8>, headers: &[HeaderRef<'_>]) {
