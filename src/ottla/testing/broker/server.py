@@ -45,27 +45,41 @@ class NodeServer:
         self.controls = controls
         self.failed = failed
         self.connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._accepting: set[asyncio.Task[None]] = set()
 
-    @property
-    def is_up(self) -> bool:
-        """Whether connections are accepted."""
-        return self._server is not None
-
-    async def start(self, listener: socket.socket) -> None:
-        """Accept connections on a bound socket, which is owned from now on."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self), sock=listener)
+    def start(self, listener: socket.socket) -> None:
+        """Accept connections on a listening socket, which is owned from now on."""
+        listener.setblocking(False)
+        self._listener = listener
+        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     async def stop(self) -> None:
         """Close the listener and every connection, and wait for their tasks."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        # An asyncio.Server that is closed at this moment forgets whom it has just accepted; this one does not.
+        await asyncio.gather(*self._accepting)
         connections = list(self.connections)
         for connection in connections:
             connection.close()
         await asyncio.gather(*(connection.closed for connection in connections))
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            accepted, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # it was gone before it was accepted
+        accepted.setblocking(False)
+        task = asyncio.get_running_loop().create_task(self._connect(accepted))
+        self._accepting.add(task)
+        task.add_done_callback(self._accepting.discard)
+
+    async def _connect(self, accepted: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(lambda: Connection(self), accepted)
 
     async def answer(self, frame: bytes, client_host: str) -> bytes | None:
         """Return the response frame to a request frame, None where there is none.
@@ -140,8 +154,6 @@ class Connection(asyncio.Protocol):
         self._server.connections.add(self)
         peer = transport.get_extra_info("peername")
         self._task = asyncio.get_running_loop().create_task(self._serve(f"/{peer[0]}"))
-        if not self._server.is_up:
-            self.close()  # it was accepted just before the node stopped
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)

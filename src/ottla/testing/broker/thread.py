@@ -120,7 +120,7 @@ class BrokerThread:
             return
         listener = _bound(self.cluster.nodes[node].port)
         listener.listen(128)
-        await self._servers[node].start(listener)
+        self._servers[node].start(listener)
         self.cluster.set_alive(node, True)
 
     async def stop_node(self, node: int) -> None:

@@ -33,7 +33,6 @@ class Partition:
     log: PartitionLog = field(default_factory=PartitionLog)
     waiters: set[Callable[[], None]] = field(default_factory=set)
     """Called once when something changes: fetches that wait for bytes."""
-    deleted: bool = False
 
     def wake(self) -> None:
         """Call everybody who waits for a change."""
@@ -110,7 +109,6 @@ class Topics:
         del self.by_name[topic.name]
         del self.by_id[topic.id]
         for partition in topic.partitions:
-            partition.deleted = True
             partition.wake()
 
     def partition(self, topic: str, index: int) -> Partition | None:
