@@ -182,7 +182,7 @@ class Broker:
 
         Raises:
             KeyError: There is no such partition.
-            DecodeError: A batch has a codec that is not read here (snappy, lz4, zstd).
+            DecodeError: A batch is compressed with zstd, which takes Python 3.14 or the package `backports.zstd` to read.
         """
         return self._on_thread(lambda: self._partition(topic, partition).log.records())
 

@@ -14,6 +14,7 @@ from struct import Struct
 
 from ottla.errors import DecodeError
 from ottla.protocol.error_codes import ErrorCode
+from ottla.testing.compression import can_read
 from ottla.testing.plain_records import (
     HEADER_BYTES,
     LENGTH_AT,
@@ -248,5 +249,4 @@ class PartitionLog:
 
     @staticmethod
     def _records_of(batch: Batch) -> list[Record]:
-        header = read_header(batch.data)
-        return decode_batch(batch.data) if header.codec in ("none", "gzip") else []
+        return decode_batch(batch.data) if can_read(read_header(batch.data).codec) else []
