@@ -137,6 +137,51 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// `varint` for the hottest loop: what is wrong is found out only once something is.
+    #[inline]
+    pub(crate) fn try_varint(&mut self) -> Option<i32> {
+        let first = *self.data.get(self.position)?;
+        if first < 0x80 {
+            self.position += 1;
+            return Some(i32::from(first >> 1) ^ -i32::from(first & 1));
+        }
+        let second = *self.data.get(self.position + 1)?;
+        if second < 0x80 {
+            self.position += 2;
+            let raw = i32::from(first & 0x7f) | i32::from(second) << 7;
+            return Some(raw >> 1 ^ -(raw & 1));
+        }
+        self.try_long_varint()
+    }
+
+    fn try_long_varint(&mut self) -> Option<i32> {
+        self.varint().ok()
+    }
+
+    /// As `try_varint`.
+    #[inline]
+    pub(crate) fn try_varlong(&mut self) -> Option<i64> {
+        let first = *self.data.get(self.position)?;
+        if first < 0x80 {
+            self.position += 1;
+            return Some(i64::from(first >> 1) ^ -i64::from(first & 1));
+        }
+        self.try_long_varlong()
+    }
+
+    fn try_long_varlong(&mut self) -> Option<i64> {
+        self.varlong().ok()
+    }
+
+    #[inline]
+    pub(crate) fn try_skip(&mut self, n: usize) -> Option<()> {
+        if n > self.remaining() {
+            return None;
+        }
+        self.position += n;
+        Some(())
+    }
+
     #[inline]
     pub fn uvarint(&mut self) -> Result<u32, DecodeError> {
         let first = self.u8()?;
@@ -210,6 +255,26 @@ mod tests {
                 assert_eq!(Reader::new(&buf).varlong(), Ok(v));
             }
         }
+    }
+
+    /// Every two bytes, and what begins like a longer number.
+    #[test]
+    fn quick_readers_agree_with_the_others() {
+        for word in 0..=u16::MAX {
+            let [a, b] = word.to_be_bytes();
+            for data in [&[a][..], &[a, b], &[a, b, 0x01], &[a, b, 0x80, 0x80, 0x10]] {
+                let (mut quick, mut slow) = (Reader::new(data), Reader::new(data));
+                let read = slow.varint().ok();
+                assert_eq!(quick.try_varint(), read, "{data:?}");
+                assert!(read.is_none() || quick.position() == slow.position());
+                let (mut quick, mut slow) = (Reader::new(data), Reader::new(data));
+                let read = slow.varlong().ok();
+                assert_eq!(quick.try_varlong(), read, "{data:?}");
+                assert!(read.is_none() || quick.position() == slow.position());
+            }
+        }
+        let mut reader = Reader::new(&[1, 2, 3]);
+        assert_eq!((reader.try_skip(4), reader.try_skip(3)), (None, Some(())));
     }
 
     #[test]

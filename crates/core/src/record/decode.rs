@@ -251,7 +251,10 @@ fn parse_records(header: &BatchHeader, data: &[u8]) -> Result<Vec<RecordPos>, De
     let mut reader = Reader::new(data);
     let mut last_delta = -1;
     for _ in 0..count {
-        let (delta, record) = parse_record(header, &mut reader, log_append)?;
+        let start = reader.position();
+        let Some(delta) = read_record(header, &mut reader, log_append, &mut records) else {
+            return Err(why_not(data, start));
+        };
         if delta <= last_delta || delta > header.last_offset_delta {
             return Err(DecodeError::corrupt(
                 "offset delta of a record",
@@ -264,7 +267,6 @@ fn parse_records(header: &BatchHeader, data: &[u8]) -> Result<Vec<RecordPos>, De
             ));
         }
         last_delta = delta;
-        records.push(record);
     }
     if reader.remaining() != 0 {
         return Err(DecodeError::corrupt(
@@ -276,58 +278,79 @@ fn parse_records(header: &BatchHeader, data: &[u8]) -> Result<Vec<RecordPos>, De
     Ok(records)
 }
 
+/// Appends the next record's place and returns its offset delta: the hottest function of consuming. `None` instead of an
+/// error keeps every step in registers, and pushed at once the place is not copied a second time.
 #[inline]
-fn parse_record(
+fn read_record(
     header: &BatchHeader,
     reader: &mut Reader<'_>,
     log_append: Option<i64>,
-) -> Result<(i32, RecordPos), DecodeError> {
-    let len = reader.varint()?;
-    let end = match usize::try_from(len) {
-        Ok(n) if n <= reader.remaining() => reader.position() + n,
-        _ => {
-            return Err(DecodeError::corrupt(
-                "length of a record",
-                "what remains",
-                len,
-            ));
-        }
-    };
-    reader.i8()?;
-    let timestamp_delta = reader.varlong()?;
-    let delta = reader.varint()?;
+    records: &mut Vec<RecordPos>,
+) -> Option<i32> {
+    let len = usize::try_from(reader.try_varint()?).ok()?;
+    if len > reader.remaining() {
+        return None;
+    }
+    let end = reader.position() + len;
+    reader.try_skip(1)?;
+    let timestamp_delta = reader.try_varlong()?;
+    let delta = reader.try_varint()?;
     let key = read_span(reader)?;
     let value = read_span(reader)?;
     let start = reader.position();
-    let headers_len = match end.checked_sub(start) {
-        Some(n) if n > 0 => n,
-        _ => {
-            return Err(DecodeError::corrupt(
-                "fields of a record",
-                "inside its length",
-                len,
-            ));
-        }
-    };
-    reader.bytes(headers_len)?;
-    let record = RecordPos {
+    let headers_len = end.checked_sub(start).filter(|n| *n > 0)?;
+    reader.try_skip(headers_len)?;
+    let created = header.base_timestamp.wrapping_add(timestamp_delta);
+    records.push(RecordPos {
         offset: header.base_offset.wrapping_add(i64::from(delta)),
-        timestamp_ms: log_append
-            .unwrap_or_else(|| header.base_timestamp.wrapping_add(timestamp_delta)),
+        timestamp_ms: log_append.unwrap_or(created),
         key,
         value,
         headers: Span {
             start: start as u32,
             len: headers_len as i32,
         },
-    };
-    Ok((delta, record))
+    });
+    Some(delta)
 }
 
 #[inline]
-fn read_span(reader: &mut Reader<'_>) -> Result<Span, DecodeError> {
-    let len = reader.varint()?;
-    span_of(reader, len)
+fn read_span(reader: &mut Reader<'_>) -> Option<Span> {
+    let len = reader.try_varint()?;
+    if len == -1 {
+        return Some(Span::NULL);
+    }
+    let start = reader.position() as u32;
+    reader.try_skip(usize::try_from(len).ok()?)?;
+    Some(Span { start, len })
+}
+
+/// Reads the record at byte `start` once more to say what is wrong with it.
+#[cold]
+fn why_not(data: &[u8], start: usize) -> DecodeError {
+    let mut reader = Reader::new(data.get(start..).unwrap_or_default());
+    let mut fields = || -> Result<i32, DecodeError> {
+        let len = reader.varint()?;
+        if usize::try_from(len).map_or(true, |len| len > reader.remaining()) {
+            return Err(DecodeError::corrupt(
+                "length of a record",
+                format!("0 to {}", reader.remaining()),
+                len,
+            ));
+        }
+        reader.i8()?;
+        reader.varlong()?;
+        reader.varint()?;
+        for _ in ["key", "value"] {
+            let len = reader.varint()?;
+            span_of(&mut reader, len)?;
+        }
+        Ok(len)
+    };
+    match fields() {
+        Ok(len) => DecodeError::corrupt("fields of a record", "inside its length", len),
+        Err(error) => error,
+    }
 }
 
 /// The next `len` bytes as a span; -1 is null.
