@@ -142,6 +142,9 @@ class KafkaPythonReader:
         if group is None:
             self._consumer.assign([kafka.TopicPartition(topic, n) for n in range(partitions)])
         else:
+            # A member that joins before it knows the partitions joins again at once, and then now and then (3.0.12)
+            # its heartbeats stay off until its session ends, on a real Kafka as well.
+            assert self._consumer.partitions_for_topic(topic)
             self._consumer.subscribe([topic])
 
     def poll(self) -> list[Rec]:
