@@ -42,7 +42,6 @@ impl FetchFlow {
         self.reserved -= flight.reserved;
         self.counts.responses += 1;
         self.counts.bytes += frame.len() as u64;
-        self.wants_io = true;
         let response = fetch_wire::decode_response(version, frame)
             .map_err(|error| BadResponse(format!("Fetch response v{version}: {error}")))?;
         if response.throttle_time_ms > 0 {

@@ -15,7 +15,8 @@ use crate::fetch_wire::{self, Answer, TopicId};
 use crate::flow::{ConnId, LostCause, Micros};
 use crate::inbox::{Inbox, PartId};
 
-pub(crate) const UNKNOWN_TOPIC_ID: i16 = 100;
+const OFFSET_OUT_OF_RANGE: i16 = 1;
+const UNKNOWN_TOPIC_ID: i16 = 100;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -75,6 +76,8 @@ pub(crate) struct Part {
     /// What is asked for; more than the setting while a batch does not fit.
     pub fetch_bytes: i32,
     pub marks: Marks,
+    /// It is out of range, which is told when the user has been given what was fetched before: the answer to it is a reset.
+    pub deferred: Option<Held>,
 }
 
 /// Where the log's ends were by the last answer; -1 before it.
@@ -163,7 +166,7 @@ pub struct FetchFlow {
     /// A request was not sent because the buffer is full.
     pub(crate) starved: bool,
     /// There may be something to send.
-    pub(crate) wants_io: bool,
+    wants_io: bool,
     next_part: PartId,
     pub(crate) next_token: u64,
 }
@@ -224,6 +227,7 @@ impl FetchFlow {
             stuck: false,
             fetch_bytes: self.settings.partition_bytes,
             marks: Marks::UNKNOWN,
+            deferred: None,
         };
         self.parts.insert(part, made);
     }
@@ -258,6 +262,17 @@ impl FetchFlow {
             entry.offset = Some(offset);
             entry.stuck = false;
             entry.fetch_bytes = self.settings.partition_bytes;
+            if let Some(held) = entry.deferred.take() {
+                // The new position is the answer; what is left to ask for is a route.
+                let cause = "asked".into();
+                let code = 0;
+                self.events.push(Event::Held(Held {
+                    cause,
+                    code,
+                    fetch_offset: offset,
+                    ..held
+                }));
+            }
         }
         self.nudge(part);
         self.nudge_starved();
@@ -413,13 +428,15 @@ impl FetchFlow {
     }
 
     pub(crate) fn hold_with_code(&mut self, part: PartId, code: i16) {
-        self.hold_now(part, "answer".into(), None);
-        if let Some(Event::Held(held)) = self.events.last_mut() {
-            held.code = code;
-        }
+        self.stop(part, "answer".into(), code, None);
     }
 
     pub(crate) fn hold_now(&mut self, part: PartId, cause: String, answer: Option<Answer>) {
+        let code = answer.as_ref().map_or(0, |answer| answer.code);
+        self.stop(part, cause, code, answer);
+    }
+
+    fn stop(&mut self, part: PartId, cause: String, code: i16, answer: Option<Answer>) {
         self.unroute(part);
         let Some(entry) = self.parts.get_mut(&part) else {
             return;
@@ -430,19 +447,32 @@ impl FetchFlow {
             topic: Arc::clone(&entry.topic),
             partition: entry.number,
             cause,
-            code: 0,
+            code,
             fetch_offset: entry.offset.unwrap_or(-1),
             leader: None,
             node: None,
             diverging: None,
         };
         if let Some(answer) = answer {
-            held.code = answer.code;
             held.leader = answer.leader;
             held.node = answer.node;
             held.diverging = answer.diverging;
         }
-        self.events.push(Event::Held(held));
+        if held.code == OFFSET_OUT_OF_RANGE && !self.inbox.is_empty(part) {
+            entry.deferred = Some(held);
+        } else {
+            self.events.push(Event::Held(held));
+        }
+    }
+
+    /// The user may have been given all that was fetched.
+    pub(crate) fn tell_deferred(&mut self, part: PartId) {
+        if self.inbox.is_empty(part)
+            && let Some(entry) = self.parts.get_mut(&part)
+            && let Some(held) = entry.deferred.take()
+        {
+            self.events.push(Event::Held(held));
+        }
     }
 
     fn unroute(&mut self, part: PartId) {

@@ -181,7 +181,11 @@ impl FetchFlow {
     /// Gives up what partitions hold beyond their share, from a time when there were fewer; it is fetched again.
     fn make_room(&mut self, enough: usize) {
         let share = self.share();
-        let ids: Vec<PartId> = self.parts.keys().copied().collect();
+        let again = self
+            .parts
+            .iter()
+            .filter(|(_, entry)| entry.deferred.is_none());
+        let ids: Vec<PartId> = again.map(|(part, _)| *part).collect();
         for part in ids {
             if self.room() >= enough {
                 return;

@@ -191,6 +191,7 @@ fn settle(
     let take = flow.inbox.settle(jobs, limit, only);
     for part in parts {
         flow.nudge(part);
+        flow.tell_deferred(part);
     }
     if flow.inbox.bytes < before {
         flow.nudge_starved();

@@ -154,6 +154,11 @@ impl Inbox {
         self.shelves.get(&id).is_some_and(|shelf| shelf.paused)
     }
 
+    pub fn is_empty(&self, id: PartId) -> bool {
+        let shelf = self.shelves.get(&id);
+        shelf.is_none_or(|shelf| shelf.entries.is_empty())
+    }
+
     pub fn bytes_of(&self, id: PartId) -> usize {
         self.shelves.get(&id).map_or(0, |shelf| shelf.bytes)
     }

@@ -9,7 +9,7 @@ use ottla_core::checksum::crc32c;
 use ottla_core::compression::Codec;
 use ottla_core::fetch_flow::{Event, Held, Settings};
 use ottla_core::fetch_shared::FetchShared;
-use ottla_core::flow::{Bell, ConnId, Flow, OutRequest, Wake};
+use ottla_core::flow::{Bell, ConnId, Flow, OutRequest, Wake, WakeIo};
 use ottla_core::inbox::Take;
 use ottla_core::record::encode::{BatchBuilder, ProducerFields, seal};
 use ottla_core::run::Run;
@@ -52,6 +52,12 @@ impl Counter {
 
 impl Bell for Counter {
     fn ring(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl WakeIo for Counter {
+    fn wake_io(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }

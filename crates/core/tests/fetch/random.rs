@@ -309,11 +309,12 @@ impl World {
             }
         }
         for round in 0..4_000 {
-            if self.io.0.swap(false, Ordering::Relaxed) {
+            let answered = self.flights.contains_key(&self.conns[round % 2]);
+            self.answer(round % 2);
+            if self.io.0.swap(false, Ordering::Relaxed) || answered {
                 self.request(0);
                 self.request(1);
             }
-            self.answer(round % 2);
             self.route_held();
             self.step(Op::Take(7, None));
             if self.is_done() {

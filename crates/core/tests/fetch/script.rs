@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ottla_core::fetch_flow::Event;
+use ottla_core::fetch_shared::FetchShared;
 use ottla_core::flow::{Flow, LostCause, LostKind};
 use ottla_core::inbox::Take;
 
@@ -358,4 +359,66 @@ fn a_response_that_is_none_poisons_the_connection() {
     let (token, _) = next(&flow, CONN).unwrap();
     let frame = bytes::Bytes::from_static(b"HTTP/1.1 400");
     assert!(flow.on_response(CONN, token, frame, 0).is_err());
+}
+
+#[test]
+fn out_of_range_is_told_after_what_was_fetched_before() {
+    let out_of_range = |flow: &FetchShared| {
+        let (token, _) = next(flow, CONN).unwrap();
+        answer(flow, token, &[reply("t", 0, records(0, 0, 3))]);
+        let (token, _) = next(flow, CONN).unwrap();
+        let mut gone = reply("t", 0, vec![]);
+        gone.code = 1;
+        answer(flow, token, &[gone]);
+        assert!(held(flow).is_empty());
+        assert!(!flow.partition_state("t", 0).unwrap().flowing);
+    };
+    let flow = flowing(1);
+    out_of_range(&flow);
+    assert_eq!(offsets(&runs(flow.take(2, None))).len(), 2);
+    assert!(held(&flow).is_empty());
+    assert_eq!(offsets(&runs(flow.take(2, None))).len(), 1);
+    let told = held(&flow);
+    assert_eq!((told[0].code, told[0].fetch_offset), (1, 3));
+
+    let flow = flowing(1);
+    out_of_range(&flow);
+    flow.position("t", 0, 9, -1);
+    let told = held(&flow);
+    assert_eq!((told[0].cause.as_str(), told[0].code), ("asked", 0));
+
+    let flow = flowing(1);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let mut gone = reply("t", 0, vec![]);
+    gone.code = 1;
+    answer(&flow, token, &[gone]);
+    assert_eq!(held(&flow)[0].code, 1);
+}
+
+#[test]
+fn a_request_that_found_no_room_is_asked_for_when_there_is_some() {
+    let mut settings = settings();
+    settings.buffer_bytes = 20_000;
+    let flow = shared(settings);
+    let io = Arc::new(Counter::default());
+    flow.set_waker(io.clone());
+    for (partition, conn) in [(0, CONN), (1, 6)] {
+        flow.attach(conn, VERSION);
+        flow.assign("t", topic_id("t"), partition);
+        flow.position("t", partition, 0, -1);
+        flow.route("t", partition, conn, 3);
+    }
+    let (token, _) = next(&flow, CONN).unwrap();
+    let large = Kind {
+        padding: 18_000,
+        ..PLAIN
+    };
+    let bytes = batch(0, 0, 1, 1, large).bytes;
+    answer(&flow, token, &[reply("t", 0, bytes)]);
+    flow.hold("t", 0);
+    assert!(next(&flow, 6).is_none());
+    let before = io.count();
+    assert_eq!(offsets(&runs(flow.take(9, None))).len(), 1);
+    assert!(io.count() > before);
+    assert!(next(&flow, 6).is_some());
 }
