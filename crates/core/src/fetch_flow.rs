@@ -290,6 +290,7 @@ impl FetchFlow {
         entry.route = Some(conn);
         entry.leader_epoch = leader_epoch;
         entry.asked = false;
+        entry.deferred = None;
         let unset = entry.id == [0; 16];
         let Some(known) = self.conns.get_mut(&conn) else {
             let cause = "lost:closed:the connection was lost before the route came";

@@ -305,12 +305,21 @@ pub struct Broker {
     sessions: HashMap<ConnId, (i32, i32, Fetched)>,
     next_session: i32,
     rounds: usize,
+    /// Its next answer refuses this partition with this code.
+    pub refuse: Option<(i32, i16)>,
+    /// Its next answer to a request inside a session is this code, and the session is gone.
+    pub end_session: Option<i16>,
 }
 
 impl Broker {
     /// Takes the request into the connection's session and answers for all of it.
     pub fn answer(&mut self, conn: ConnId, asked: &Asked) -> Bytes {
         let (id, epoch) = asked.session;
+        if epoch != 0
+            && let Some(code) = self.end_session.take()
+        {
+            return response(code, 0, &[]);
+        }
         if epoch == 0 {
             self.next_session += 1;
             let fresh = (self.next_session, 0, BTreeMap::new());
@@ -330,7 +339,16 @@ impl Broker {
             assert!(session.2.remove(place).is_some(), "forgets {place:?}");
         }
         let (id, places) = (session.0, session.2.clone());
-        let replies = self.read(&places, asked.max_bytes as usize);
+        let mut replies = self.read(&places, asked.max_bytes as usize);
+        if let Some((partition, code)) = self.refuse.take()
+            && places.contains_key(&("t".into(), partition))
+        {
+            replies.retain(|reply| reply.partition != partition);
+            replies.push(Reply {
+                code,
+                ..reply("t", partition, Vec::new())
+            });
+        }
         response(0, id, &replies)
     }
 

@@ -35,14 +35,20 @@ enum Op {
     Lose(usize),
     Request(usize),
     Answer(usize),
+    Refuse(i32, i16),
+    EndSession(i16),
     Take(usize, Option<i32>),
     Claim(usize),
     Settle,
     Sleep(Option<i32>),
 }
 
+fn partition_of() -> std::ops::Range<i32> {
+    0..PARTITIONS
+}
+
 fn op() -> impl Strategy<Value = Op> {
-    let partition = 0..PARTITIONS;
+    let partition = partition_of();
     let only = prop::option::of(partition.clone());
     prop_oneof![
         1 => partition.clone().prop_map(Op::Assign),
@@ -55,6 +61,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..2usize).prop_map(Op::Lose),
         8 => (0..2usize).prop_map(Op::Request),
         8 => (0..2usize).prop_map(Op::Answer),
+        1 => (partition_of(), prop::sample::select(vec![1, 6, 74])).prop_map(|(p, c)| Op::Refuse(p, c)),
+        1 => prop::sample::select(vec![70, 71, 106, 56]).prop_map(Op::EndSession),
         5 => (1..40usize, only.clone()).prop_map(|(n, p)| Op::Take(n, p)),
         2 => (1..40usize).prop_map(Op::Claim),
         2 => Just(Op::Settle),
@@ -183,6 +191,8 @@ impl World {
             Op::Lose(conn) => self.lose(conn),
             Op::Request(conn) => self.request(conn),
             Op::Answer(conn) => self.answer(conn),
+            Op::Refuse(partition, code) => self.broker.refuse = Some((partition, code)),
+            Op::EndSession(code) => self.broker.end_session = Some(code),
             Op::Take(limit, only) => {
                 let take = self
                     .flow
@@ -324,13 +334,20 @@ impl World {
         panic!("a partition starves: {:?}", self.flow.positions());
     }
 
-    /// A hold that was asked for before may only come now.
+    /// Holds that were asked for before, and answers that were prepared, may only come now.
     fn route_held(&mut self) {
         for event in self.flow.take_events() {
             let Event::Held(held) = event else {
                 panic!("{event:?}");
             };
-            assert_eq!(held.cause, "asked");
+            assert!(["asked", "answer"].contains(&held.cause.as_str()));
+            if held.code == 1 {
+                let position = self.models[&held.partition].position.unwrap();
+                let waits = position..held.fetch_offset;
+                let mut offsets = self.offsets[&held.partition].iter();
+                assert!(!offsets.any(|offset| waits.contains(offset)), "too early");
+                self.step(Op::Seek(held.partition, held.fetch_offset));
+            }
             self.step(Op::Route(held.partition, 0));
         }
     }
