@@ -568,6 +568,7 @@ impl Accumulator {
             attempts: 0,
             sent: false,
             unanswered: false,
+            overtaken: false,
             expired: false,
             answered: false,
             answer: None,

@@ -389,3 +389,42 @@ fn what_came_during_a_hold_goes_behind_what_is_retried() {
         .collect();
     assert_eq!(values, ["a", "b"]);
 }
+
+/// The first batch was appended and answered with an error all the same; five behind it were acknowledged.
+fn overtaken() -> (Producer, Place) {
+    let producer = Producer::flowing(settings(), 1);
+    let place = producer.batch(0, &["first"]).remove(0);
+    for _ in 0..4 {
+        producer.batch(0, &["behind"]);
+    }
+    let sent = producer.requests(1);
+    producer.refuse(1, &sent[0], 7);
+    for (sent, offset) in sent[1..].iter().zip(1..) {
+        producer.ack(1, sent, offset);
+    }
+    assert!(producer.one_hold().batches[0].unanswered);
+    (producer, place)
+}
+
+#[test]
+fn out_of_order_is_a_duplicate_where_later_batches_are_in_the_log() {
+    let (producer, place) = overtaken();
+    producer.release(0, vec![Decision::Retry]);
+    let again = producer.next(1).unwrap();
+    producer.refuse(1, &again, 45);
+    assert_eq!(offset_of(&place), Some(-1));
+    assert!(producer.held().is_empty());
+    producer.assert_done();
+}
+
+#[test]
+fn what_is_in_the_log_is_not_sent_under_another_identity() {
+    let (producer, place) = overtaken();
+    let identity = Some((9, 1, 0));
+    producer
+        .shared
+        .release("t", 0, vec![Decision::Retry], Some(1), identity);
+    assert_eq!(offset_of(&place), Some(-1));
+    assert!(producer.next(1).is_none());
+    producer.assert_done();
+}

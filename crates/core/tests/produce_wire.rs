@@ -190,6 +190,14 @@ fn a_cut_response_is_an_error() {
     }
 }
 
+#[test]
+fn empty_topics_are_three_bytes_each() {
+    let mut frame = vec![0, 21];
+    frame.extend([1, 1, 0].repeat(20));
+    frame.extend([0, 0, 0, 0, 0]);
+    assert_eq!(decode_response(9, &frame), Ok(Response::default()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 

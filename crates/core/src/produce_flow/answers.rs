@@ -2,10 +2,13 @@
 //!
 //! Stations: response → delivery. I/O thread. Java: `Sender.handleProduceResponse`.
 
-use super::{Entry, Event, Hold, ProduceFlow, Route};
+use std::collections::VecDeque;
+
+use super::{Batch, Entry, Event, Hold, ProduceFlow, Route};
 use crate::flow::{BadResponse, ConnId, LostCause, Micros};
 use crate::produce_wire::{self, Answer};
 
+const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 /// The broker has the batch already: an earlier attempt was appended and its answer lost.
 const DUPLICATE_SEQUENCE_NUMBER: i16 = 46;
 
@@ -69,7 +72,11 @@ impl ProduceFlow {
         let Some(position) = entry.flight.iter().position(|batch| batch.id == id) else {
             return;
         };
-        if answer.code == 0 || answer.code == DUPLICATE_SEQUENCE_NUMBER {
+        // A broker knows only the last five batches again: an older one is out of order to it, though it has it.
+        let known = answer.code == DUPLICATE_SEQUENCE_NUMBER
+            || (answer.code == OUT_OF_ORDER_SEQUENCE_NUMBER && entry.flight[position].overtaken);
+        if answer.code == 0 || known {
+            overtake(&mut entry.flight, position);
             if let Some(batch) = entry.flight.remove(position) {
                 let base_offset = if answer.code == 0 {
                     answer.base_offset
@@ -119,6 +126,18 @@ impl ProduceFlow {
                 entry.hold = Hold::Ending(told.clone());
             }
             self.tell_if_at_rest(part, now);
+        }
+    }
+}
+
+/// What is in front of an acknowledged batch, under the same identity, is in the log, whatever its own answer says.
+fn overtake(flight: &mut VecDeque<Batch>, position: usize) {
+    let identity = |batch: &Batch| batch.sequence.map(|(id, epoch, _)| (id, epoch));
+    let acknowledged = identity(&flight[position]);
+    for batch in flight.range_mut(..position) {
+        if acknowledged.is_some() && identity(batch) == acknowledged {
+            batch.overtaken = true;
+            batch.unanswered = true;
         }
     }
 }

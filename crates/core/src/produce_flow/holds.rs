@@ -81,7 +81,11 @@ impl ProduceFlow {
         let mut again: Vec<Batch> = Vec::new();
         let mut decisions = decisions.into_iter();
         for batch in flight {
-            let decision = decisions.next().unwrap_or(Decision::Retry);
+            let mut decision = decisions.next().unwrap_or(Decision::Retry);
+            if batch.overtaken && identity.is_some() && matches!(decision, Decision::Retry) {
+                // It is in the log: under another identity it would be there twice.
+                decision = Decision::Written(-1);
+            }
             if batch.completion.is_pending() {
                 self.decide(part, batch, decision, &mut again);
             } else {

@@ -59,6 +59,8 @@ pub(crate) struct Batch {
     pub sent: bool,
     /// An attempt ended without an answer.
     pub unanswered: bool,
+    /// A batch behind it was acknowledged under the same identity. The broker accepts no gap, so this one is in the log.
+    pub overtaken: bool,
     /// Its time is up and its messages have their outcome; it stays in line until its answer or the connection's end.
     pub expired: bool,
     /// Its attempt has ended, one way or the other.

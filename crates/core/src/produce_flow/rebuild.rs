@@ -140,6 +140,7 @@ impl ProduceFlow {
             attempts: batch.attempts,
             sent: batch.sent,
             unanswered: batch.unanswered,
+            overtaken: batch.overtaken,
             expired: false,
             answered: false,
             answer: None,

@@ -2,7 +2,9 @@
 
 #![allow(dead_code)]
 
+pub mod broker;
 pub mod frames;
+pub mod world;
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -1,0 +1,391 @@
+//! A producer, its I/O thread, its engine and two brokers' connections, driven step by step in any order.
+//!
+//! The I/O thread looks only when it was woken, at the time it asked for, or after a response or a loss; the engine only
+//! when the bell rang. A wake that is lost therefore ends in standstill, which `finish` finds.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+use ottla_core::accumulator::{Refused, Settings, failure};
+use ottla_core::completion::{Outcome, Place, State};
+use ottla_core::flow::{ConnId, Micros};
+use ottla_core::produce_flow::{Decision, Event, HeldBatch};
+
+use super::broker::{Fault, Log};
+use super::frames::{self, Reply, Sent};
+use super::{Held, Producer, offset_of, settings};
+
+pub const PARTITIONS: usize = 3;
+const PRODUCER_ID: i64 = 9;
+const MILLISECOND: Micros = 1_000;
+
+struct Conn {
+    id: ConnId,
+    /// Written by the client, not read by the broker.
+    requests: VecDeque<Sent>,
+    /// Answered by the broker, not read by the client.
+    responses: VecDeque<(Sent, Vec<Reply>, i32)>,
+}
+
+enum Todo {
+    Topic,
+    Route(i32),
+    Release(Held),
+}
+
+pub struct World {
+    producer: Producer,
+    logs: Vec<Log>,
+    epochs: Vec<i16>,
+    conns: Vec<Conn>,
+    next_conn: ConnId,
+    todo: VecDeque<Todo>,
+    io_due: bool,
+    next_tick: Option<Micros>,
+    accepted: Vec<(usize, Place)>,
+    /// How often anything was done.
+    work: u64,
+}
+
+pub fn small() -> Settings {
+    Settings {
+        linger: 5 * MILLISECOND,
+        batch_bytes: 150,
+        request_bytes: 400,
+        buffer_bytes: 512 * 1024,
+        delivery_timeout: 3_000 * MILLISECOND,
+        ..settings()
+    }
+}
+
+impl World {
+    pub fn new(settings: Settings) -> Self {
+        let producer = Producer::new(settings);
+        producer
+            .shared
+            .change(|flow| flow.set_identity(PRODUCER_ID, 0));
+        Self {
+            producer,
+            logs: (0..PARTITIONS).map(|_| Log::default()).collect(),
+            epochs: vec![0; PARTITIONS],
+            conns: Vec::new(),
+            next_conn: 1,
+            todo: VecDeque::new(),
+            io_due: false,
+            next_tick: None,
+            accepted: Vec::new(),
+            work: 0,
+        }
+    }
+
+    /// One step of a script.
+    pub fn step(&mut self, kind: u8, choice: u16) {
+        let choice = usize::from(choice);
+        match kind % 20 {
+            0..=4 => self.send(choice % PARTITIONS),
+            5..=7 => self.io(),
+            8..=9 => self.engine(choice),
+            10..=12 => self.broker(choice),
+            13..=15 => self.response(choice),
+            16 => self.lose(choice),
+            17 => self.producer.hold((choice % PARTITIONS) as i32),
+            18 => {
+                self.producer.shared.with(|flow| flow.acc.flush());
+            }
+            _ => self.producer.pass(choice as Micros % 700 * MILLISECOND),
+        }
+    }
+
+    fn send(&mut self, partition: usize) {
+        let value = format!("{:06}", self.accepted.len());
+        let number = Some(partition as i32);
+        match self
+            .producer
+            .try_send("t", number, None, value.as_bytes(), None)
+        {
+            Ok(place) => self.accepted.push((partition, place)),
+            Err(refused) => assert_eq!(refused, Refused::Full),
+        }
+    }
+
+    /// What the I/O thread does when it comes round; whether there was anything.
+    fn io(&mut self) {
+        let now = self.producer.now.get();
+        let woken = self.producer.waker.take() > 0;
+        if !woken && !self.io_due && self.next_tick.is_none_or(|next| next > now) {
+            return;
+        }
+        self.work += 1;
+        self.io_due = false;
+        self.next_tick = self.producer.tick();
+        for conn in &mut self.conns {
+            conn.requests.extend(self.producer.requests(conn.id));
+        }
+    }
+
+    fn engine(&mut self, choice: usize) {
+        if self.producer.bell.take() > 0 {
+            for event in self.producer.events() {
+                self.todo.extend(todo(event));
+            }
+        }
+        if self.todo.is_empty() {
+            return;
+        }
+        self.work += 1;
+        let chosen = choice % self.todo.len();
+        match self.todo.remove(chosen) {
+            Some(Todo::Topic) => self.producer.topic("t", PARTITIONS),
+            Some(Todo::Route(partition)) => {
+                let conn = self.connection(choice);
+                self.producer.route("t", partition, conn);
+            }
+            Some(Todo::Release(held)) => self.release(&held, choice),
+            None => {}
+        }
+    }
+
+    /// A connection to a leader: one of two that live, or another one.
+    fn connection(&mut self, choice: usize) -> ConnId {
+        if let Some(conn) = self.conns.get(choice % 2) {
+            return conn.id;
+        }
+        let id = self.next_conn;
+        self.next_conn += 1;
+        self.conns.push(Conn {
+            id,
+            requests: VecDeque::new(),
+            responses: VecDeque::new(),
+        });
+        self.producer.attach(id);
+        id
+    }
+
+    fn broker(&mut self, choice: usize) {
+        let Some(at) = choice.checked_rem(self.conns.len()) else {
+            return;
+        };
+        let Some(sent) = self.conns[at].requests.pop_front() else {
+            return;
+        };
+        let replies = self.append(&sent, choice / 2);
+        let throttle = if choice.is_multiple_of(31) { 20 } else { 0 };
+        self.conns[at]
+            .responses
+            .push_back((sent, replies, throttle));
+    }
+
+    fn append(&mut self, sent: &Sent, choice: usize) -> Vec<Reply> {
+        let batches = sent.batches.iter().enumerate();
+        batches
+            .map(|(index, batch)| {
+                let fault = fault((choice >> index) % 24);
+                self.logs[batch.partition as usize].append(batch, fault)
+            })
+            .collect()
+    }
+
+    fn response(&mut self, choice: usize) {
+        let Some(at) = choice.checked_rem(self.conns.len()) else {
+            return;
+        };
+        let conn = &mut self.conns[at];
+        if let Some((sent, replies, throttle)) = conn.responses.pop_front() {
+            let frame = frames::response(sent.version, &sent, &replies, throttle);
+            self.producer
+                .respond_raw(conn.id, &sent, frame)
+                .expect("the response is right");
+            self.io_due = true;
+            self.work += 1;
+        }
+    }
+
+    /// The connection ends; some of what was written still arrives.
+    fn lose(&mut self, choice: usize) {
+        let Some(at) = choice.checked_rem(self.conns.len()) else {
+            return;
+        };
+        let conn = self.conns.remove(at);
+        let arrived = choice / 2 % (conn.requests.len() + 1);
+        for sent in conn.requests.iter().take(arrived) {
+            self.append(sent, choice / 16);
+        }
+        self.producer.lose(conn.id);
+        self.io_due = true;
+    }
+
+    // ---- decisions -------------------------------------------------------------------------------------------------
+
+    fn release(&mut self, held: &Held, choice: usize) {
+        let mut bump = false;
+        let mut decisions = Vec::new();
+        for (position, batch) in held.batches.iter().enumerate() {
+            let head = position == 0 || bump;
+            let (decision, anew) = self.decide(held.partition, batch, choice >> position);
+            // Only where nothing before it may be in the log: sequences that start anew would write that a second time.
+            bump |= anew && head;
+            decisions.push(decision);
+        }
+        let partition = held.partition as usize;
+        let identity = bump.then(|| {
+            self.epochs[partition] += 1;
+            (PRODUCER_ID, self.epochs[partition], 0)
+        });
+        let conn = (!choice.is_multiple_of(3)).then(|| self.connection(choice));
+        self.producer
+            .shared
+            .release("t", held.partition, decisions, conn, identity);
+    }
+
+    /// What is to become of a batch, and whether the sequences behind it have to start anew.
+    fn decide(&self, partition: i32, batch: &HeldBatch, choice: usize) -> (Decision, bool) {
+        let Some(answer) = &batch.answer else {
+            return (Decision::Retry, false);
+        };
+        let refused = batch.attempts == 1 && answer.code == 6;
+        let outcome = if batch.unanswered {
+            Outcome::Unknown
+        } else {
+            Outcome::NotWritten
+        };
+        let failed = || Decision::Fail(failure("broker", answer.code, "refused", outcome));
+        match answer.code {
+            6 if refused && choice.is_multiple_of(5) => (failed(), true),
+            6 if refused && choice % 5 == 1 && batch.records > 1 => (Decision::Split, false),
+            7 if choice.is_multiple_of(2) => {
+                let log = &self.logs[partition as usize];
+                let epoch = self.epochs[partition as usize];
+                let found = log.find(epoch, batch.base_sequence, batch.records as usize);
+                let decision = found.map_or(Decision::Retry, |at| Decision::Written(at as i64));
+                (decision, false)
+            }
+            45 | 47 => (Decision::Retry, true),
+            10 => (Decision::Split, false),
+            87 if !answer.record_errors.is_empty() => {
+                let records: BTreeMap<u32, String> = answer
+                    .record_errors
+                    .iter()
+                    .map(|(index, _)| (*index as u32, "bad".to_string()))
+                    .collect();
+                (Decision::FailRecords(records, 87), true)
+            }
+            87 => (failed(), true),
+            _ => (Decision::Retry, false),
+        }
+    }
+
+    // ---- the end ---------------------------------------------------------------------------------------------------
+
+    /// Lets everything go well until nothing is left, and checks what the log and the outcomes say of each other.
+    pub fn finish(mut self) {
+        for _ in 0..5_000 {
+            if self.producer.used() == 0 {
+                self.check();
+                return;
+            }
+            let before = self.work;
+            self.engine(1);
+            self.io();
+            for conn in 0..self.conns.len() {
+                while let Some(sent) = self.conns[conn].requests.pop_front() {
+                    let replies = self.append(&sent, usize::MAX & !0x7fff);
+                    self.conns[conn].responses.push_back((sent, replies, 0));
+                }
+                while !self.conns[conn].responses.is_empty() {
+                    self.response(conn);
+                }
+            }
+            if self.work == before {
+                self.wait();
+            }
+        }
+        panic!("there is no end to it");
+    }
+
+    /// Nothing is to be done now: it must be a matter of lingering or throttling, for which the I/O thread has a time.
+    fn wait(&self) {
+        let now = self.producer.now.get();
+        let next = self
+            .next_tick
+            .filter(|next| *next <= now + 50 * MILLISECOND);
+        let Some(next) = next else {
+            panic!(
+                "standstill: {} bytes wait and nobody will look",
+                self.producer.used()
+            );
+        };
+        self.producer.now.set(next.max(now));
+    }
+
+    fn check(&self) {
+        self.producer.assert_done();
+        for log in &self.logs {
+            let unique: HashSet<&String> = log.values.iter().collect();
+            assert_eq!(
+                unique.len(),
+                log.values.len(),
+                "twice in the log: {:?}",
+                log.values
+            );
+            assert!(log.values.is_sorted(), "out of order: {:?}", log.values);
+        }
+        let (mut delivered, mut failed, mut unknown) = (0, 0, 0);
+        for (number, (partition, place)) in self.accepted.iter().enumerate() {
+            let value = format!("{number:06}");
+            let found = self.logs[*partition]
+                .values
+                .iter()
+                .position(|other| *other == value);
+            match place.0.place(place.1).0.state() {
+                State::Pending => panic!("message {number} has no outcome"),
+                State::Written { base_offset, .. } => {
+                    delivered += 1;
+                    let found = found.unwrap_or_else(|| panic!("{number} is not in the log"));
+                    if base_offset >= 0 {
+                        assert_eq!(offset_of(place), Some(found as i64));
+                    }
+                }
+                State::Failed(failed_with) if failed_with.outcome == Outcome::NotWritten => {
+                    failed += 1;
+                    assert_eq!(found, None, "{number} is in the log");
+                }
+                State::Failed(_) => unknown += 1,
+            }
+        }
+        let counts = self.producer.shared.with(|flow| flow.acc.counts);
+        assert_eq!(
+            (counts.delivered, counts.failed, counts.unknown),
+            (delivered, failed, unknown)
+        );
+    }
+}
+
+fn todo(event: Event) -> Option<Todo> {
+    match event {
+        Event::Topic(_) => Some(Todo::Topic),
+        Event::Wanted(_, partition) => Some(Todo::Route(partition)),
+        Event::Held {
+            topic,
+            partition,
+            cause,
+            batches,
+        } => Some(Todo::Release(Held {
+            topic: topic.to_string(),
+            partition,
+            cause,
+            batches,
+        })),
+        Event::Failed { .. } | Event::Throttled(..) => None,
+    }
+}
+
+fn fault(choice: usize) -> Fault {
+    match choice {
+        1 => Fault::NotLeader,
+        2 => Fault::TimedOut,
+        3 => Fault::TooLarge,
+        4 => Fault::InvalidRecord,
+        5 => Fault::Invalid,
+        6..=10 => Fault::DuplicateCode,
+        _ => Fault::None,
+    }
+}
