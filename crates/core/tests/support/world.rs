@@ -91,6 +91,7 @@ impl World {
             18 => {
                 self.producer.shared.with(|flow| flow.acc.flush());
             }
+            _ if choice.is_multiple_of(8) => self.settle(),
             _ => self.producer.pass(choice as Micros % 700 * MILLISECOND),
         }
     }
@@ -275,11 +276,17 @@ impl World {
 
     // ---- the end ---------------------------------------------------------------------------------------------------
 
-    /// Lets everything go well until nothing is left, and checks what the log and the outcomes say of each other.
+    /// Ends everything, and checks what the log and the outcomes say of each other.
     pub fn finish(mut self) {
+        self.settle();
+        self.check();
+    }
+
+    /// Lets everything go well until nothing is left.
+    fn settle(&mut self) {
         for _ in 0..5_000 {
             if self.producer.used() == 0 {
-                self.check();
+                self.io();
                 return;
             }
             let before = self.work;
