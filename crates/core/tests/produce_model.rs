@@ -1,6 +1,6 @@
 //! Any order of events against a broker that keeps the rules of idempotence: what is promised of every message holds.
 //!
-//! Every accepted message gets one outcome; what is `written` is in the log and what is `not_written` is not; nothing is
+//! Every accepted message gets one outcome, told once; what is `written` is in the log and what is `not_written` is not; nothing is
 //! there twice; the log is in the order of the calls; every byte comes back to the budget; no wake is lost.
 
 mod support;
@@ -16,9 +16,15 @@ proptest! {
     fn outcomes_and_log_agree_whatever_happens(
         script in proptest::collection::vec((any::<u8>(), any::<u16>()), 1..250),
         codec in prop::sample::select(vec![Codec::None, Codec::Lz4]),
+        buffer_kib in prop::sample::select(vec![20, 60, 512]),
+        keep_written in any::<bool>(),
+        keep_failed in any::<bool>(),
     ) {
         let mut set = small();
         set.codec = codec;
+        set.buffer_bytes = buffer_kib * 1024;
+        set.keep_written = keep_written;
+        set.keep_failed = keep_failed;
         let mut world = World::new(set);
         for (kind, choice) in script {
             world.step(kind, choice);

@@ -42,6 +42,8 @@ pub struct World {
     io_due: bool,
     next_tick: Option<Micros>,
     accepted: Vec<(usize, Place)>,
+    /// Whose outcomes were read, in order.
+    read: Vec<usize>,
     /// How often anything was done.
     work: u64,
 }
@@ -73,6 +75,7 @@ impl World {
             io_due: false,
             next_tick: None,
             accepted: Vec::new(),
+            read: Vec::new(),
             work: 0,
         }
     }
@@ -92,6 +95,7 @@ impl World {
                 self.producer.shared.with(|flow| flow.acc.flush());
             }
             _ if choice.is_multiple_of(8) => self.settle(),
+            _ if choice.is_multiple_of(3) => self.read(),
             _ => self.producer.pass(choice as Micros % 700 * MILLISECOND),
         }
     }
@@ -103,7 +107,10 @@ impl World {
             .producer
             .try_send("t", number, None, value.as_bytes(), None)
         {
-            Ok(place) => self.accepted.push((partition, place)),
+            Ok(place) => {
+                place.0.attach(self.accepted.len());
+                self.accepted.push((partition, place));
+            }
             Err(refused) => assert_eq!(refused, Refused::Full),
         }
     }
@@ -142,6 +149,18 @@ impl World {
             }
             Some(Todo::Release(held)) => self.release(&held, choice),
             None => {}
+        }
+    }
+
+    /// Reads what has its outcome, as a user of `successes()` and `errors()` does.
+    fn read(&mut self) {
+        let resolved = std::mem::take(&mut *self.producer.resolved.0.lock());
+        for completion in resolved {
+            let weight = completion.take_weight();
+            self.read.extend(completion.take_attached());
+            self.producer
+                .shared
+                .with(|flow| flow.acc.outcomes_read(weight));
         }
     }
 
@@ -285,6 +304,7 @@ impl World {
     /// Lets everything go well until nothing is left.
     fn settle(&mut self) {
         for _ in 0..5_000 {
+            self.read();
             if self.producer.used() == 0 {
                 self.io();
                 return;
@@ -323,8 +343,15 @@ impl World {
         self.producer.now.set(next.max(now));
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
         self.producer.assert_done();
+        self.read.sort_unstable();
+        let all = 0..self.accepted.len();
+        assert!(
+            self.read.iter().copied().eq(all),
+            "each outcome once: {:?}",
+            self.read
+        );
         for log in &self.logs {
             let unique: HashSet<&String> = log.values.iter().collect();
             assert_eq!(
