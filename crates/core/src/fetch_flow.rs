@@ -17,6 +17,8 @@ use crate::inbox::{Inbox, PartId};
 
 const OFFSET_OUT_OF_RANGE: i16 = 1;
 const UNKNOWN_TOPIC_ID: i16 = 100;
+/// As long as metadata has not told it.
+const UNKNOWN_ID: TopicId = [0; 16];
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -203,10 +205,14 @@ impl FetchFlow {
         });
     }
 
-    /// Makes a partition known, neither positioned nor flowing. A topic that was made anew starts over.
+    /// Makes a partition known, neither positioned nor flowing. A topic that was made anew starts over; one whose id was
+    /// all zero gets it.
     pub fn assign(&mut self, topic: &str, id: TopicId, partition: i32) {
         if let Some(part) = self.inbox.id_of(topic, partition) {
-            if self.parts.get(&part).is_some_and(|known| known.id == id) {
+            if let Some(known) = self.parts.get_mut(&part)
+                && (known.id == id || known.id == UNKNOWN_ID)
+            {
+                known.id = id;
                 return;
             }
             self.forget(part);
@@ -291,7 +297,7 @@ impl FetchFlow {
         entry.leader_epoch = leader_epoch;
         entry.asked = false;
         entry.deferred = None;
-        let unset = entry.id == [0; 16];
+        let unset = entry.id == UNKNOWN_ID;
         let Some(known) = self.conns.get_mut(&conn) else {
             let cause = "lost:closed:the connection was lost before the route came";
             self.hold_now(part, cause.into(), None);

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _log = logger("cursor")
 
+_UNKNOWN_ID = bytes(16)
+
 
 class Cursor:
     """One assigned partition."""
@@ -109,6 +111,8 @@ class Cursors:
         added = [tp for tp in partitions if tp not in self._cursors]
         for tp in added:
             self._cursors[tp] = Cursor(tp, next(self._numbers))
+            # At once, so that a pause right after this holds; the topic's id comes with its metadata.
+            self._flow.assign(tp.topic, _UNKNOWN_ID, tp.partition)
         self._cluster.want_topics({tp.topic for tp in added})
         self._engine.spawn(
             self._begin([self._cursors[tp] for tp in added]), "start of assigned partitions"

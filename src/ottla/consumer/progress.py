@@ -41,6 +41,12 @@ class Progress:
         self._chunk = None
         self._floor = self._flow.positions()
 
+    def let_go(self, *, hand: bool) -> None:
+        """The application asks for no more. `hand`: it has finished what is in its hands too."""
+        offsets = self.handed() if hand else self.finished()
+        self._chunk = None
+        self._floor = {tp: (place.offset, place.leader_epoch) for tp, place in offsets.items()}
+
     def iterating(self, chunk: Records) -> None:
         """The application gets these one by one."""
         self._chunk = chunk

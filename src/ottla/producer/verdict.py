@@ -106,9 +106,11 @@ def outcome_of(code: int, ever_unanswered: bool) -> str:
 def judge(held: Held, *, idempotent: bool) -> Verdict:
     """Decide about every batch of a held partition.
 
-    The first batch that the broker refused decides whether sequences start anew: everything behind a refused batch
-    of an idempotent producer was refused too (the broker accepts no gap), so it is safe to write it under a new epoch.
-    A batch without an answer is always sent again with the sequence it had: the broker then says which it was.
+    The first batch in line decides whether sequences start anew: everything behind a refused batch of an idempotent
+    producer was refused too (the broker accepts no gap), so it is safe to write it under a new epoch. A batch that is
+    refused behind one that goes again waits for its turn and goes again too: nobody knows yet whether the one before
+    it is in the log, and under a new epoch it could be there twice. A batch without an answer is always sent again
+    with the sequence it had: the broker then says which it was.
     """
     decisions: list[Decision] = []
     notes: list[str] = []
@@ -140,7 +142,7 @@ def judge(held: Held, *, idempotent: bool) -> Verdict:
                 f"{batch['records']} messages ({batch['bytes']} bytes) are too large for one batch: split"
             )
         else:
-            bump = bump or (idempotent and bool(batch["sent"]))
+            bump = bump or idempotent
             notes.append(f"{batch['records']} messages failed: {_name(code)}")
         decisions.append(decision)
     return Verdict(decisions, refresh, bump, backoff and leader is None, leader, node, notes)
@@ -150,7 +152,9 @@ def _decide(batch: Mapping[str, Any], code: int, *, head: bool, idempotent: bool
     """One batch that the broker answered with an error."""
     if code in _RETRIED:
         return ("retry",)
-    if code in _IDENTITY_LOST and idempotent:
+    if idempotent and not head:
+        return ("retry",)
+    if code in _IDENTITY_LOST and idempotent and not batch["unanswered"]:
         return ("retry",)
     if code == ErrorCode.MESSAGE_TOO_LARGE and batch["records"] > 1:
         return ("split",)

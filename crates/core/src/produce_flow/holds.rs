@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 use super::{Batch, Decision, Event, HeldBatch, Hold, ProduceFlow, Route};
 use crate::flow::{ConnId, Micros};
 
+/// Answers that do not exclude that the batch is in the log: UNKNOWN_SERVER_ERROR, NOT_LEADER_OR_FOLLOWER,
+/// REQUEST_TIMED_OUT, NETWORK_EXCEPTION, NOT_ENOUGH_REPLICAS_AFTER_APPEND, KAFKA_STORAGE_ERROR.
+const MAYBE_WRITTEN: [i16; 6] = [-1, 6, 7, 13, 20, 56];
+
 impl ProduceFlow {
     pub fn hold(&mut self, topic: &str, number: i32, now: Micros) {
         if let Some(part) = self.find(topic, number)
@@ -123,6 +127,9 @@ impl ProduceFlow {
         let count = u64::from(batch.count);
         match decision {
             Decision::Retry => {
+                let code = batch.answer.as_ref().map(|answer| answer.code);
+                // A later refusal proves nothing of this attempt.
+                batch.unanswered |= code.is_some_and(|code| MAYBE_WRITTEN.contains(&code));
                 batch.answered = false;
                 batch.answer = None;
                 again.push(batch);

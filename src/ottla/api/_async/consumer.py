@@ -111,7 +111,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Cancellation: Call again to finish.
         Threads: The polling one.
         """
-        await self._let_go()
+        await self._let_go(hand=True)
         self._topics = set()
         await wait_async(self._client.call(self._client.unsubscribe))
 
@@ -212,9 +212,9 @@ class AsyncConsumer(AsyncConsumerBase):
         if listener is not None:
             await notify_async(listener, call.partitions)
 
-    async def _let_go(self) -> None:
-        """The application is done with everything: finish it and tell the listener."""
-        self._progress.before_take()
+    async def _let_go(self, *, hand: bool) -> None:
+        """The application asks for no more (`hand`: it has finished what is in its hands): tell the listener."""
+        self._progress.let_go(hand=hand)
         assigned = sorted(self.assignment())
         listener = self._listeners.get(REVOKED)
         if assigned and self._topics and listener is not None:
@@ -426,6 +426,8 @@ class AsyncConsumer(AsyncConsumerBase):
     async def close(self, timeout: float = 30.0) -> None:
         """Finish: tell `on_revoked`, commit what is finished (with auto-commit), leave the group, disconnect.
 
+        Records that were handed over are finished by a close, the one in hand too. Where an exception ends a `with`
+        block they are not: the record in hand, or the records of the last poll, come again to whoever reads next.
         Closing again does nothing.
 
         Args:
@@ -434,10 +436,13 @@ class AsyncConsumer(AsyncConsumerBase):
         Cancellation: Call again to finish.
         Threads: Any; not while another one polls (use `wakeup` first).
         """
+        await self._close(timeout, hand=True)
+
+    async def _close(self, timeout: float, *, hand: bool) -> None:
         if self._closed:
             return
         self._closed = True
-        await self._let_go()
+        await self._let_go(hand=hand)
         await wait_async(self._client.shut_down(timeout))
 
     async def __aenter__(self) -> Self:
@@ -449,7 +454,7 @@ class AsyncConsumer(AsyncConsumerBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.close()
+        await self._close(30.0, hand=error is None)
 
     def __repr__(self) -> str:
         return f"<AsyncConsumer {self._config.client_id!r} group={self._config.group_id!r} assigned={len(self.assignment())}>"

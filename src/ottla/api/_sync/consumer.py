@@ -112,7 +112,7 @@ class Consumer(ConsumerBase):
         Cancellation: Call again to finish.
         Threads: The polling one.
         """
-        self._let_go()
+        self._let_go(hand=True)
         self._topics = set()
         wait(self._client.call(self._client.unsubscribe))
 
@@ -211,9 +211,9 @@ class Consumer(ConsumerBase):
         if listener is not None:
             notify(listener, call.partitions)
 
-    def _let_go(self) -> None:
-        """The application is done with everything: finish it and tell the listener."""
-        self._progress.before_take()
+    def _let_go(self, *, hand: bool) -> None:
+        """The application asks for no more (`hand`: it has finished what is in its hands): tell the listener."""
+        self._progress.let_go(hand=hand)
         assigned = sorted(self.assignment())
         listener = self._listeners.get(REVOKED)
         if assigned and self._topics and listener is not None:
@@ -423,6 +423,8 @@ class Consumer(ConsumerBase):
     def close(self, timeout: float = 30.0) -> None:
         """Finish: tell `on_revoked`, commit what is finished (with auto-commit), leave the group, disconnect.
 
+        Records that were handed over are finished by a close, the one in hand too. Where an exception ends a `with`
+        block they are not: the record in hand, or the records of the last poll, come again to whoever reads next.
         Closing again does nothing.
 
         Args:
@@ -431,10 +433,13 @@ class Consumer(ConsumerBase):
         Cancellation: Call again to finish.
         Threads: Any; not while another one polls (use `wakeup` first).
         """
+        self._close(timeout, hand=True)
+
+    def _close(self, timeout: float, *, hand: bool) -> None:
         if self._closed:
             return
         self._closed = True
-        self._let_go()
+        self._let_go(hand=hand)
         wait(self._client.shut_down(timeout))
 
     def __enter__(self) -> Self:
@@ -446,7 +451,7 @@ class Consumer(ConsumerBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self._close(30.0, hand=error is None)
 
     def __repr__(self) -> str:
         return f"<Consumer {self._config.client_id!r} group={self._config.group_id!r} assigned={len(self.assignment())}>"
