@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -112,21 +113,24 @@ def run_until_idle(bootstrap: str, name: str, topic: str, group: str) -> list[st
         "result = main(sys.argv[1])\n"
         "if asyncio.iscoroutine(result): asyncio.run(result)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, bootstrap],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    try:
-        wait_until_committed(bootstrap, topic, group)
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=30)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate(timeout=10)
+    # Into a file: nobody reads while the program runs, and a pipe holds less than it prints.
+    with tempfile.TemporaryFile("w+") as printed:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, bootstrap],
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        try:
+            wait_until_committed(bootstrap, topic, group)
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait(timeout=10)
+        printed.seek(0)
+        output = printed.read()
     assert process.returncode == 0, output
     return output.splitlines()
 
