@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, final, overload
+from typing import Any, Self, final, overload
 
 from typing_extensions import disjoint_base
 
@@ -151,8 +151,8 @@ class Latch:
 class ProduceFlow:
     """Accumulator and produce flow of one producer: what the engine and the outbox talk to."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         io: Io | None,
         *,
         client_id: str,
@@ -171,7 +171,7 @@ class ProduceFlow:
         max_block: float,
         return_successes: bool,
         return_errors: bool,
-    ) -> None:
+    ) -> Self:
         """`io=None`: no thread drives it (tests and the bare-call benchmark drive it by hand)."""
 
     # tables that Python gives
@@ -246,6 +246,7 @@ class ProduceFlow:
     def tick(self, now_us: int) -> int | None:
         """Time passes; returns when to look again."""
 
+@disjoint_base
 class Delivery:
     """What became of one message. Made by `send` only. Not tracked by the collector, 64 bytes at most."""
 
@@ -288,6 +289,10 @@ class Delivery:
     def __await__(self) -> Generator[Any, Any, Any]: ...
 
 @final
+class DeliveryWithMetadata(Delivery):
+    """A delivery with headers or metadata: of a type that the collector knows, since a cycle could go through them."""
+
+@final
 class Deliveries:
     """The outcomes of one `send_many`: one object for all."""
 
@@ -301,12 +306,14 @@ class Deliveries:
     def offsets(self) -> list[int | None]: ...
     @property
     def failed(self) -> list[tuple[int, BaseException]]: ...
-    def __getitem__(self, index: int) -> Delivery: ...
+    def __getitem__(self, index: int, /) -> Delivery: ...
     def __iter__(self) -> Iterator[Delivery]: ...
 
+@disjoint_base
 class ProducerBase:
     """The hot methods of `ottla.Producer`: hand-made, no Python frame in front."""
 
+    def __new__(cls, *_args: Any, **_config: Any) -> Self: ...
     def _bind(self, flow: ProduceFlow) -> None: ...
     def send(
         self,
@@ -351,9 +358,11 @@ class ProducerBase:
     def _counts(self) -> tuple[int, int, int]:
         """(delivered, failed as not written, unknown) messages so far."""
 
+@disjoint_base
 class AsyncProducerBase:
     """As `ProducerBase` for event loops: what can wait returns an awaitable."""
 
+    def __new__(cls, *_args: Any, **_config: Any) -> Self: ...
     def _bind(self, flow: ProduceFlow) -> None: ...
     def send(
         self,

@@ -226,6 +226,11 @@ impl Deliveries {
         self.delivery(py, (stretch.completion.clone(), index))
     }
 
+    fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: a living sequence; the iterator keeps it alive.
+        unsafe { Bound::from_owned_ptr_or_err(slf.py(), ffi::PySeqIter_New(slf.as_ptr())) }
+    }
+
     fn __repr__(&self) -> String {
         let state = if self.done() { "done" } else { "pending" };
         format!("<Deliveries of {} messages, {state}>", self.len)

@@ -350,8 +350,9 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        // Outcomes that nobody will read refer to their batch, and the batch to them.
-        Python::attach(|py| {
+        // Outcomes that nobody will read refer to their batch, and the batch to them. While the interpreter ends there is
+        // no attaching any more, and nothing to free.
+        Python::try_attach(|py| {
             self.outcomes.abandon(py);
             for name in &self.names {
                 let name = name.swap(std::ptr::null_mut(), Ordering::Relaxed);
