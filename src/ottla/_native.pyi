@@ -589,3 +589,6 @@ class ConsumerBase:
 
     def _in_hand(self) -> tuple[str, int, int] | None:
         """(topic, partition, offset) of the record handed out last and not yet followed by another request."""
+
+    def _skip(self, place: tuple[str, int], /) -> None:
+        """Hand over nothing more of this partition out of the current records: its position was set anew."""

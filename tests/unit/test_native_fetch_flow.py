@@ -398,6 +398,17 @@ async def test_other_takers_go_on_when_one_is_cancelled(leader: Leader) -> None:
     assert futures() == 0
 
 
+async def test_wakeup_for_a_cancelled_take_goes_to_the_next(leader: Leader) -> None:
+    taking = asyncio.ensure_future(_taken(leader.flow))
+    await asyncio.sleep(0)
+    leader.flow.wakeup()
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    assert leader.flow.take(100, PATIENCE) is None
+    assert futures() == 0
+
+
 # ---- positions -------------------------------------------------------------------------------------------------------
 
 
@@ -526,3 +537,29 @@ def test_consumer_iterates_over_its_flow(leader: Leader) -> None:
     leader.give(5, 1)
     assert next(reader).offset == 5
     assert reader._in_hand() == (TOPIC, 0, 5)
+
+
+def test_skipped_partition_is_left_out_of_the_rest(leader: Leader) -> None:
+    leader.assign(0)
+    leader.assign(1)
+    assert leader.asked() is not None
+    leader.answer(data(0, 3, 0), data(10, 3, 1))
+
+    class Whole(Reader):
+        def _refill(self) -> _native.Records | None:
+            return self.flow.take(100, 0)
+
+    reader = Whole(leader.flow)
+    first = next(reader)
+    assert first.partition == 0
+    reader._skip((TOPIC, 0))
+    assert reader._in_hand() == (TOPIC, 0, 0)
+    assert [record.offset for record in reader] == [10, 11, 12]
+    leader.give(3, 3)
+    assert next(reader).offset == 3
+    reader._skip((TOPIC, 1))
+    reader._skip(("other", 0))
+    assert [record.offset for record in reader] == [4, 5]
+    reader._skip((TOPIC, 0))
+    with pytest.raises(TypeError):
+        reader._skip("orders")  # type: ignore[arg-type]

@@ -101,6 +101,23 @@ unsafe extern "C" fn in_hand(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> 
     })
 }
 
+/// `_skip((topic, partition))`
+unsafe extern "C" fn skip(
+    slf: *mut ffi::PyObject,
+    place: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: a borrowed argument.
+        let place = unsafe { Bound::from_borrowed_ptr(py, place) };
+        let (topic, partition): (String, i32) = place.extract()?;
+        // SAFETY: a consumer, with the GIL; names are compared without running Python code.
+        if let Some(walk) = unsafe { (*slf.cast::<ConsumerObject>()).walk.as_mut() } {
+            walk.skip(|origin| !origin.is_of(py, &topic, partition));
+        }
+        Ok(py.None().into_ptr())
+    })
+}
+
 unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
     // SAFETY: nothing refers to the consumer any more. Of a subclass it is that class's memory, freed its way; a heap
     // type is let go with each of its objects.
@@ -116,9 +133,10 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
 const NAME: &CStr = c"ottla._native.ConsumerBase";
 const DOC: &CStr = c"The hot iteration of `ottla.Consumer`.";
 
-static mut METHODS: [ffi::PyMethodDef; 3] = [
+static mut METHODS: [ffi::PyMethodDef; 4] = [
     single_method(c"_bind", bind),
     plain_method(c"_in_hand", in_hand),
+    single_method(c"_skip", skip),
     no_method(),
 ];
 

@@ -68,6 +68,10 @@ impl Origin {
         self.partition == other.partition && self.topic.is(&other.topic)
     }
 
+    pub fn is_of(&self, py: Python<'_>, topic: &str, partition: i32) -> bool {
+        self.partition == partition && self.topic(py).to_str().is_ok_and(|name| name == topic)
+    }
+
     /// The record at an index that was given out with this origin.
     #[inline]
     pub fn record(&self, index: usize) -> PyResult<Record<'_>> {

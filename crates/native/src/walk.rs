@@ -20,7 +20,7 @@ use crate::record::new_record;
 #[derive(Clone)]
 pub struct Part {
     pub origin: Arc<Origin>,
-    /// Never empty.
+    /// Never empty, but for a part of a walk of which the rest was left out.
     pub records: Range<usize>,
     /// The position after this part.
     pub next_offset: i64,
@@ -62,6 +62,22 @@ impl Walk {
         let record = new_record(py, part.origin.clone(), self.index as u32)?;
         self.index += 1;
         Ok(record)
+    }
+
+    /// Leaves out what has not been given yet of origins that are not `wanted`.
+    pub fn skip(&mut self, wanted: impl Fn(&Origin) -> bool) {
+        let mut parts = self.parts.to_vec();
+        if let Some(current) = parts.get_mut(self.part)
+            && !wanted(&current.origin)
+        {
+            current.records.end = self.index;
+        }
+        let mut place = 0;
+        parts.retain(|part| {
+            place += 1;
+            place <= self.part + 1 || wanted(&part.origin)
+        });
+        self.parts = parts.into();
     }
 
     /// Where the record lies that the last step gave; None before the first.

@@ -32,6 +32,12 @@ class AsyncConsumerBase:
         record = self._hand
         return None if record is None else (record.topic, record.partition, record.offset)
 
+    def _skip(self, place: tuple[str, int], /) -> None:
+        """Hand over nothing more of this partition out of the current records: its position was set anew."""
+        self._left = iter(
+            [record for record in self._left if (record.topic, record.partition) != place]
+        )
+
     def __aiter__(self) -> AsyncConsumerBase:
         return self
 

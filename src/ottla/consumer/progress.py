@@ -35,10 +35,13 @@ class Progress:
         self._in_hand = in_hand
         self._floor: Positions = {}
         self._chunk: Records | None = None
+        self._moved: frozenset[tuple[str, int]] = frozenset()
+        """Partitions of the chunk whose position was set since."""
 
     def before_take(self) -> None:
         """All that was handed over is finished: the application asks for more."""
         self._chunk = None
+        self._moved = frozenset()
         self._floor = self._flow.positions()
 
     def let_go(self, *, hand: bool) -> None:
@@ -52,8 +55,9 @@ class Progress:
         self._chunk = chunk
 
     def moved(self, tp: TopicPartition, offset: int, leader_epoch: int) -> None:
-        """The application itself set the position."""
-        self._floor = {**self._floor, tp: (offset, leader_epoch)}
+        """The application itself set the position, and gets nothing more of the partition out of the chunk."""
+        self._floor = {**self._floor, **self._of_chunk(hand=False), tp: (offset, leader_epoch)}
+        self._moved = self._moved | {tp}
 
     def finished(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """What an automatic commit may say now."""
@@ -77,7 +81,7 @@ class Progress:
                 result[place] = (offset + 1, records[0].leader_epoch) if hand else (offset, -1)
                 break
             result.update(records.next_offsets())
-        return result
+        return {place: position for place, position in result.items() if place not in self._moved}
 
 
 def _offsets(positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:

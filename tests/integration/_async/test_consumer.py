@@ -59,6 +59,22 @@ async def test_iteration_hands_over_one_after_the_other(bootstrap: str, topic: s
         assert seen == [(offset, b"%d" % offset) for offset in range(1_200)]
 
 
+async def test_seek_within_an_iteration_counts_at_once(bootstrap: str, topic: str) -> None:
+    await fill(bootstrap, topic, 100)
+    tp = ottla.TopicPartition(topic, 0)
+    seen: list[int] = []
+    async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        await consumer.assign([tp])
+        async for record in consumer:
+            seen.append(record.offset)
+            if seen == [0, 1, 2]:
+                await consumer.seek(tp, 50)
+                assert await consumer.position(tp) == 50
+            if record.offset == 52:
+                break
+    assert seen == [0, 1, 2, 50, 51, 52]
+
+
 async def test_paused_partition_hands_over_nothing(
     bootstrap: str, make_topic: Callable[..., str]
 ) -> None:

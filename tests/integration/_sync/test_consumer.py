@@ -60,6 +60,22 @@ def test_iteration_hands_over_one_after_the_other(bootstrap: str, topic: str) ->
         assert seen == [(offset, b"%d" % offset) for offset in range(1_200)]
 
 
+def test_seek_within_an_iteration_counts_at_once(bootstrap: str, topic: str) -> None:
+    fill(bootstrap, topic, 100)
+    tp = ottla.TopicPartition(topic, 0)
+    seen: list[int] = []
+    with ottla.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        consumer.assign([tp])
+        for record in consumer:
+            seen.append(record.offset)
+            if seen == [0, 1, 2]:
+                consumer.seek(tp, 50)
+                assert consumer.position(tp) == 50
+            if record.offset == 52:
+                break
+    assert seen == [0, 1, 2, 50, 51, 52]
+
+
 def test_paused_partition_hands_over_nothing(
     bootstrap: str, make_topic: Callable[..., str]
 ) -> None:

@@ -149,3 +149,23 @@ def test_seek_moves_what_is_finished() -> None:
     progress.before_take()
     progress.moved(A, 4, -1)
     assert progress.finished() == {A: OffsetAndMetadata(4, -1)}
+
+
+def test_seek_within_an_iteration_counts_for_the_rest_of_the_chunk() -> None:
+    flow = FakeFlow()
+    hand: list[tuple[str, int, int] | None] = [None]
+    progress = Progress(flow, lambda: hand[0])
+    flow.at = {A: (10, 3), B: (20, 3)}
+    progress.before_take()
+    flow.at = {A: (12, 3), B: (22, 3)}
+    records = [FakeRecord(A, 10), FakeRecord(A, 11), FakeRecord(B, 20), FakeRecord(B, 21)]
+    progress.iterating(FakeRecords(records))  # type: ignore[arg-type]
+    hand[0] = ("t", 0, 10)
+    progress.moved(A, 4, -1)
+    assert progress.handed() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(20, 3)}
+    hand[0] = ("t", 1, 20)
+    assert progress.finished() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(20, -1)}
+    assert progress.handed() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(21, 3)}
+    flow.at = {A: (4, -1), B: (22, 3)}
+    progress.before_take()
+    assert progress.finished() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(22, 3)}

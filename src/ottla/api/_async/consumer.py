@@ -258,7 +258,7 @@ class AsyncConsumer(AsyncConsumerBase):
         tp = TopicPartition(*partition)
         target = OffsetAndMetadata(offset) if isinstance(offset, int) else offset
         await wait_async(self._client.call(self._client.cursors.seek, tp, target))
-        self._progress.moved(tp, target.offset, target.leader_epoch)
+        self._moved(tp, target.offset, target.leader_epoch)
 
     async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
         """Go on at the oldest record. No partitions: all assigned. As `seek`."""
@@ -278,7 +278,11 @@ class AsyncConsumer(AsyncConsumerBase):
         positions = self._flow.positions()
         for tp in wanted:
             if tp in positions:
-                self._progress.moved(tp, *positions[tp])
+                self._moved(tp, *positions[tp])
+
+    def _moved(self, tp: TopicPartition, offset: int, leader_epoch: int) -> None:
+        self._skip(tp)
+        self._progress.moved(tp, offset, leader_epoch)
 
     def pause(self, *partitions: TopicPartition) -> None:
         """Hand over nothing of these partitions until `resume`; they stay assigned. Threads: any."""
