@@ -59,6 +59,19 @@ class Progress:
         self._floor = {**self._floor, **self._of_chunk(hand=False), tp: (offset, leader_epoch)}
         self._moved = self._moved | {tp}
 
+    def unread(self) -> Positions:
+        """Where the iteration stands in each partition of which the chunk has more; empty where nothing is left of it."""
+        chunk, current = self._chunk, self._in_hand()
+        if chunk is None or current is None:
+            return {}
+        read = self._of_chunk(hand=True)
+        result: Positions = {}
+        for place, records in chunk.by_partition().items():
+            start = read.get(place, (records[0].offset, self._floor.get(place, (0, -1))[1]))
+            if place not in self._moved and start[0] < records.next_offsets()[place][0]:
+                result[place] = start
+        return result
+
     def finished(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """What an automatic commit may say now."""
         return _offsets({**self._floor, **self._of_chunk(hand=False)})

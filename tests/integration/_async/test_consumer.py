@@ -75,6 +75,26 @@ async def test_seek_within_an_iteration_counts_at_once(bootstrap: str, topic: st
     assert seen == [0, 1, 2, 50, 51, 52]
 
 
+async def test_poll_goes_on_where_an_iteration_was_left(
+    bootstrap: str, make_topic: Callable[..., str]
+) -> None:
+    topic = make_topic(2)
+    await fill(bootstrap, topic, 200, partitions=2)
+    places = [ottla.TopicPartition(topic, 0), ottla.TopicPartition(topic, 1)]
+    async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        await consumer.assign(places)
+        seen = []
+        async for record in consumer:
+            seen.append((record.partition, record.offset))
+            if len(seen) == 30:
+                break
+        seen += [(record.partition, record.offset) for record in await take(consumer, 170)]
+        assert sorted(seen) == [
+            (place.partition, offset) for place in places for offset in range(100)
+        ]
+        assert await consumer.poll(timeout=0.1) is None
+
+
 async def test_paused_partition_hands_over_nothing(
     bootstrap: str, make_topic: Callable[..., str]
 ) -> None:

@@ -76,6 +76,26 @@ def test_seek_within_an_iteration_counts_at_once(bootstrap: str, topic: str) -> 
     assert seen == [0, 1, 2, 50, 51, 52]
 
 
+def test_poll_goes_on_where_an_iteration_was_left(
+    bootstrap: str, make_topic: Callable[..., str]
+) -> None:
+    topic = make_topic(2)
+    fill(bootstrap, topic, 200, partitions=2)
+    places = [ottla.TopicPartition(topic, 0), ottla.TopicPartition(topic, 1)]
+    with ottla.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        consumer.assign(places)
+        seen = []
+        for record in consumer:
+            seen.append((record.partition, record.offset))
+            if len(seen) == 30:
+                break
+        seen += [(record.partition, record.offset) for record in take(consumer, 170)]
+        assert sorted(seen) == [
+            (place.partition, offset) for place in places for offset in range(100)
+        ]
+        assert consumer.poll(timeout=0.1) is None
+
+
 def test_paused_partition_hands_over_nothing(
     bootstrap: str, make_topic: Callable[..., str]
 ) -> None:

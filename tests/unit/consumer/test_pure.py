@@ -169,3 +169,22 @@ def test_seek_within_an_iteration_counts_for_the_rest_of_the_chunk() -> None:
     flow.at = {A: (4, -1), B: (22, 3)}
     progress.before_take()
     assert progress.finished() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(22, 3)}
+
+
+def test_unread_is_what_the_iteration_has_left() -> None:
+    flow = FakeFlow()
+    hand: list[tuple[str, int, int] | None] = [None]
+    progress = Progress(flow, lambda: hand[0])
+    flow.at = {A: (10, 3), B: (20, 2)}
+    progress.before_take()
+    flow.at = {A: (12, 3), B: (22, 3)}
+    records = [FakeRecord(A, 10), FakeRecord(A, 11), FakeRecord(B, 20), FakeRecord(B, 21)]
+    progress.iterating(FakeRecords(records))  # type: ignore[arg-type]
+    hand[0] = ("t", 0, 10)
+    assert progress.unread() == {A: (11, 3), B: (20, 2)}
+    hand[0] = ("t", 1, 20)
+    assert progress.unread() == {B: (21, 3)}
+    hand[0] = ("t", 1, 21)
+    assert progress.unread() == {}
+    hand[0] = None
+    assert progress.unread() == {}

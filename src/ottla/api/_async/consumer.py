@@ -146,6 +146,7 @@ class AsyncConsumer(AsyncConsumerBase):
         """Records, as soon as there are any.
 
         Asking is the sign of life that `max_poll_interval_ms` watches, and it finishes what earlier polls returned.
+        After an iteration it goes on behind the record in hand.
 
         Args:
             max_records: At most so many; None: `max_poll_records`.
@@ -164,6 +165,7 @@ class AsyncConsumer(AsyncConsumerBase):
         """
         limit = self._config.max_poll_records if max_records is None else max_records
         deadline = None if timeout is None else time.monotonic() + timeout
+        self._give_back()
         while True:
             self._client.enter()
             self._polls += 1
@@ -182,6 +184,14 @@ class AsyncConsumer(AsyncConsumerBase):
                 return None
             if deadline is not None and time.monotonic() >= deadline:
                 return None
+
+    def _give_back(self) -> None:
+        """What an iteration has left is fetched again: a poll goes on behind the record in hand."""
+        unread = self._progress.unread()
+        for (topic, partition), (offset, leader_epoch) in unread.items():
+            self._flow.position(topic, partition, offset, leader_epoch)
+        if unread:
+            self._bind(self._flow)
 
     async def _refill(self) -> Records | None:
         """The next records for the iteration; None ends it (the consumer was woken or closed)."""

@@ -145,6 +145,7 @@ class Consumer(ConsumerBase):
         """Records, as soon as there are any.
 
         Asking is the sign of life that `max_poll_interval_ms` watches, and it finishes what earlier polls returned.
+        After an iteration it goes on behind the record in hand.
 
         Args:
             max_records: At most so many; None: `max_poll_records`.
@@ -163,6 +164,7 @@ class Consumer(ConsumerBase):
         """
         limit = self._config.max_poll_records if max_records is None else max_records
         deadline = None if timeout is None else time.monotonic() + timeout
+        self._give_back()
         while True:
             self._client.enter()
             self._polls += 1
@@ -181,6 +183,14 @@ class Consumer(ConsumerBase):
                 return None
             if deadline is not None and time.monotonic() >= deadline:
                 return None
+
+    def _give_back(self) -> None:
+        """What an iteration has left is fetched again: a poll goes on behind the record in hand."""
+        unread = self._progress.unread()
+        for (topic, partition), (offset, leader_epoch) in unread.items():
+            self._flow.position(topic, partition, offset, leader_epoch)
+        if unread:
+            self._bind(self._flow)
 
     def _refill(self) -> Records | None:
         """The next records for the iteration; None ends it (the consumer was woken or closed)."""
