@@ -35,11 +35,14 @@ class Progress:
         self._in_hand = in_hand
         self._floor: Positions = {}
         self._chunk: Records | None = None
+        self._ended: Positions | None = None
+        """What `let_go` found: the rest of the chunk is nobody's from there."""
         self._moved: frozenset[tuple[str, int]] = frozenset()
         """Partitions of the chunk whose position was set since."""
 
     def before_take(self) -> None:
         """All that was handed over is finished: the application asks for more."""
+        self._ended = None
         self._chunk = None
         self._moved = frozenset()
         self._floor = self._flow.positions()
@@ -47,8 +50,7 @@ class Progress:
     def let_go(self, *, hand: bool) -> None:
         """The application asks for no more. `hand`: it has finished what is in its hands too."""
         offsets = self.handed() if hand else self.finished()
-        self._chunk = None
-        self._floor = {tp: (place.offset, place.leader_epoch) for tp, place in offsets.items()}
+        self._ended = {tp: (place.offset, place.leader_epoch) for tp, place in offsets.items()}
 
     def iterating(self, chunk: Records) -> None:
         """The application gets these one by one."""
@@ -74,10 +76,13 @@ class Progress:
 
     def finished(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """What an automatic commit may say now."""
-        return _offsets({**self._floor, **self._of_chunk(hand=False)})
+        ended = self._ended
+        return _offsets({**self._floor, **self._of_chunk(hand=False)} if ended is None else ended)
 
     def handed(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """What an explicit `commit()` says: everything handed over, the record in hand too."""
+        if self._ended is not None:
+            return _offsets(self._ended)
         if self._chunk is None:
             return _offsets(self._flow.positions())
         return _offsets({**self._floor, **self._of_chunk(hand=True)})

@@ -188,3 +188,24 @@ def test_unread_is_what_the_iteration_has_left() -> None:
     assert progress.unread() == {}
     hand[0] = None
     assert progress.unread() == {}
+
+
+@pytest.mark.parametrize(("in_hand", "finished"), [(True, 11), (False, 10)])
+def test_nothing_behind_the_record_in_hand_is_committed_after_the_end(
+    in_hand: bool, finished: int
+) -> None:
+    flow = FakeFlow()
+    hand: list[tuple[str, int, int] | None] = [None]
+    progress = Progress(flow, lambda: hand[0])
+    flow.at = {A: (10, 3), B: (20, 3)}
+    progress.before_take()
+    flow.at = {A: (12, 3), B: (22, 3)}
+    records = [FakeRecord(A, 10), FakeRecord(A, 11), FakeRecord(B, 20), FakeRecord(B, 21)]
+    progress.iterating(FakeRecords(records))  # type: ignore[arg-type]
+    hand[0] = ("t", 0, 10)
+    progress.let_go(hand=in_hand)
+    offsets = {tp: place.offset for tp, place in progress.finished().items()}
+    assert offsets == {A: finished, B: 20}
+    assert progress.handed() == progress.finished()
+    progress.before_take()
+    assert progress.finished() == {A: OffsetAndMetadata(12, 3), B: OffsetAndMetadata(22, 3)}
