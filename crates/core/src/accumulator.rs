@@ -327,7 +327,7 @@ impl Accumulator {
 
     /// Accepts one message. `ticket`: as `wait_for_room` gave it, for who waits in line. `now` is asked only where a batch
     /// is opened.
-    #[inline]
+    #[inline(always)]
     pub fn append(
         &mut self,
         topic: usize,
@@ -422,7 +422,7 @@ impl Accumulator {
     }
 
     /// The partition: given, by the key's hash, or the topic's sticky one.
-    #[inline]
+    #[inline(always)]
     fn choose(&mut self, topic: usize, message: &Message<'_>) -> Result<usize, Refused> {
         let entry = &self.topics[topic];
         let count = entry.parts.len();
@@ -441,7 +441,7 @@ impl Accumulator {
     }
 
     /// Stays on one partition while its batch is open and below `batch_bytes`, then goes to another at random.
-    #[inline]
+    #[inline(always)]
     fn sticky(&mut self, topic: usize) -> usize {
         let entry = &self.topics[topic];
         if let Some(part) = entry.sticky
@@ -465,7 +465,7 @@ impl Accumulator {
         part
     }
 
-    #[inline]
+    #[inline(always)]
     fn append_to(
         &mut self,
         part: usize,

@@ -85,7 +85,7 @@ impl ProduceShared {
     }
 
     /// The hot path of `send`.
-    #[inline]
+    #[inline(always)]
     pub fn append(
         &self,
         topic: usize,

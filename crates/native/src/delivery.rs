@@ -58,6 +58,7 @@ pub struct Parts {
 ///
 /// # Safety
 /// The GIL is held; the parts are valid objects or null.
+#[inline(always)]
 pub unsafe fn new_delivery(py: Python<'_>, parts: &Parts) -> PyResult<*mut DeliveryObject> {
     // SAFETY: the types were made at import; the objects are filled before anything else can see them.
     unsafe {

@@ -17,7 +17,7 @@ pub enum Field {
 impl Field {
     /// # Safety
     /// The GIL is held and `object` (null: absent) stays alive for as long as the field.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn of(py: Python<'_>, object: *mut ffi::PyObject, what: &str) -> PyResult<Self> {
         // SAFETY: a valid object, by contract; bytes and str do not change or move.
         unsafe {

@@ -84,7 +84,7 @@ struct Begun<'a> {
 
 /// # Safety
 /// As Python calls; `slf` is an instance of T.
-#[inline]
+#[inline(always)]
 unsafe fn begin<'a, T: Base>(
     py: Python<'a>,
     function: &str,
@@ -110,7 +110,7 @@ unsafe fn begin<'a, T: Base>(
 
 impl Begun<'_> {
     /// Appends if there is room; the delivery has its place then.
-    #[inline]
+    #[inline(always)]
     fn append(&self) -> Result<(), Refused> {
         let (completion, index) = self
             .sender

@@ -133,7 +133,7 @@ impl Arguments {
     ///
     /// # Safety
     /// As Python calls a METH_FASTCALL | METH_KEYWORDS function; `names` are interned str objects.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn sort<const N: usize>(
         &self,
         function: &str,

@@ -130,7 +130,7 @@ impl Sender {
 
     // ---- arguments -------------------------------------------------------------------------------------------------
 
-    #[inline]
+    #[inline(always)]
     fn topic(&self, py: Python<'_>, name: *mut ffi::PyObject) -> PyResult<usize> {
         let slot = (name as usize >> 5) % CACHED;
         if !name.is_null() && self.names[slot].load(Ordering::Relaxed) == name {
@@ -169,7 +169,7 @@ impl Sender {
 
     /// # Safety
     /// The GIL is held; the objects are valid or null and outlive the result.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn prepare(&self, py: Python<'_>, given: &Given) -> PyResult<Prepared> {
         // SAFETY: by contract.
         unsafe {
@@ -210,7 +210,7 @@ impl Sender {
     ///
     /// # Safety
     /// As `prepare`.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn delivery(
         &self,
         py: Python<'_>,
@@ -231,7 +231,7 @@ impl Sender {
     // ---- appending -------------------------------------------------------------------------------------------------
 
     /// Appends, or says why not. With a delivery, that gets its place, and is kept for readers of outcomes.
-    #[inline]
+    #[inline(always)]
     pub fn append(
         &self,
         prepared: &Prepared,
@@ -386,7 +386,7 @@ pub fn deadline(wait: Duration) -> Instant {
 ///
 /// # Safety
 /// As Python calls a METH_FASTCALL | METH_KEYWORDS function.
-#[inline]
+#[inline(always)]
 pub unsafe fn given(
     py: Python<'_>,
     function: &str,

@@ -11,7 +11,7 @@ use crate::record::header::{
     ATTRIBUTES_AT, BatchHeader, CRC_AT, HEADER_LEN, LOG_OVERHEAD, PRODUCER_ID_AT, RECORDS_COUNT_AT,
     TRANSACTIONAL_BIT,
 };
-use crate::varint::{len_varint, len_varlong, write_varint, zigzag32, zigzag64};
+use crate::varint::{len_varint, write_varint, zigzag32, zigzag64};
 
 /// A header of a message: its name (UTF-8) and its value.
 pub type HeaderRef<'a> = (&'a [u8], Option<&'a [u8]>);
@@ -19,6 +19,8 @@ pub type HeaderRef<'a> = (&'a [u8], Option<&'a [u8]>);
 /// Length (5), attributes (1), timestamp delta (10), offset delta (5), key length (5), value length (5), and room so
 /// that the array is copied in whole vectors.
 const PREFIX_LEN: usize = 32;
+/// The most that a record's length takes.
+const LENGTH_LEN: usize = 5;
 
 /// An open batch. Sizes are the caller's to limit: key, value and all of a record must each stay under 2 GiB.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ impl BatchBuilder {
     }
 
     /// Appends a record and returns its index, which is its offset delta and its place in the sequence.
-    #[inline]
+    #[inline(always)]
     pub fn append(
         &mut self,
         timestamp_ms: i64,
@@ -59,29 +61,30 @@ impl BatchBuilder {
             self.max_timestamp_ms = timestamp_ms;
         }
         let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp_ms);
-        let key_len = nullable_len(key);
-        let value_len = nullable_len(value);
-        let body_len = 1
-            + len_varlong(timestamp_delta)
-            + len_varint(index as i32)
-            + field_len(key_len)
-            + field_len(value_len)
+        let mut front = Prefix::after_length();
+        front.byte(0);
+        front.varlong(timestamp_delta);
+        front.varint(index as i32);
+        front.varint(nullable_len(key));
+        let mut middle = Prefix::new();
+        let behind_key = if key.is_some() {
+            &mut middle
+        } else {
+            &mut front
+        };
+        behind_key.varint(nullable_len(value));
+        let body_len = front.len() - LENGTH_LEN
+            + key.map_or(0, <[u8]>::len)
+            + middle.len()
+            + value.map_or(0, <[u8]>::len)
             + headers_len(headers);
-        self.buf.reserve(PREFIX_LEN + body_len);
+        self.buf.reserve(2 * PREFIX_LEN + body_len);
 
-        let mut prefix = Prefix::new();
-        prefix.varint(body_len as i32);
-        prefix.byte(0);
-        prefix.varlong(timestamp_delta);
-        prefix.varint(index as i32);
-        prefix.varint(key_len);
+        front.flush_with_length(body_len as i32, &mut self.buf);
         if let Some(key) = key {
-            prefix.flush(&mut self.buf);
             self.buf.extend_from_slice(key);
-            prefix = Prefix::new();
+            middle.flush(&mut self.buf);
         }
-        prefix.varint(value_len);
-        prefix.flush(&mut self.buf);
         if let Some(value) = value {
             self.buf.extend_from_slice(value);
         }
@@ -155,11 +158,6 @@ fn nullable_len(field: Option<&[u8]>) -> i32 {
 }
 
 #[inline]
-fn field_len(len: i32) -> usize {
-    len_varint(len) + len.max(0) as usize
-}
-
-#[inline]
 fn headers_len(headers: &[HeaderRef<'_>]) -> usize {
     if headers.is_empty() {
         return 1;
@@ -189,27 +187,44 @@ fn write_headers(buf: &mut Vec<u8>, headers: &[HeaderRef<'_>]) {
 
 /// The small fields of a record, collected on the stack and copied as one block of constant size.
 struct Prefix {
-    bytes: [u8; PREFIX_LEN],
+    bytes: [u8; BLOCK_LEN],
     len: usize,
 }
 
+/// What a block is copied from: a prefix that starts at most `LENGTH_LEN` bytes in.
+const BLOCK_LEN: usize = 64;
+
 impl Prefix {
-    #[inline]
+    #[inline(always)]
     fn new() -> Self {
         Self {
-            bytes: [0; PREFIX_LEN],
+            bytes: [0; BLOCK_LEN],
             len: 0,
         }
     }
 
-    #[inline]
+    /// With room in front for the length of what follows, which is known last.
+    #[inline(always)]
+    fn after_length() -> Self {
+        Self {
+            bytes: [0; BLOCK_LEN],
+            len: LENGTH_LEN,
+        }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
     fn byte(&mut self, b: u8) {
-        // The mask keeps the bounds check away; the five fields never need more than 31 bytes.
-        self.bytes[self.len & (PREFIX_LEN - 1)] = b;
+        // The mask keeps the bounds check away; all fields together never need more than 31 bytes.
+        self.bytes[self.len & (BLOCK_LEN - 1)] = b;
         self.len += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self, v: i32) {
         let mut v = zigzag32(v);
         while v >= 0x80 {
@@ -219,7 +234,7 @@ impl Prefix {
         self.byte(v as u8);
     }
 
-    #[inline]
+    #[inline(always)]
     fn varlong(&mut self, v: i64) {
         let mut v = zigzag64(v);
         while v >= 0x80 {
@@ -229,11 +244,23 @@ impl Prefix {
         self.byte(v as u8);
     }
 
-    #[inline]
+    #[inline(always)]
     fn flush(&self, buf: &mut Vec<u8>) {
         let end = buf.len() + self.len;
-        buf.extend_from_slice(&self.bytes);
+        buf.extend_from_slice(&self.bytes[..PREFIX_LEN]);
         buf.truncate(end);
+    }
+
+    /// Of a prefix made by `after_length`.
+    #[inline(always)]
+    fn flush_with_length(&mut self, length: i32, buf: &mut Vec<u8>) {
+        let end = self.len;
+        let start = LENGTH_LEN.saturating_sub(len_varint(length));
+        self.len = start;
+        self.varint(length);
+        let total = buf.len() + end - start;
+        buf.extend_from_slice(&self.bytes[start..start + PREFIX_LEN]);
+        buf.truncate(total);
     }
 }
 
