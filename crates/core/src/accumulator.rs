@@ -556,7 +556,9 @@ impl Accumulator {
         self.next_batch += 1;
         self.attention = true;
         let entry = &mut self.parts[part];
-        entry.last_bytes = open.builder.len_bytes();
+        // A small batch now and then, lingered out, does not make the next large one grow from the beginning.
+        let faded = entry.last_bytes - entry.last_bytes / 8;
+        entry.last_bytes = open.builder.len_bytes().max(faded);
         entry.queue.push_back(Batch {
             id,
             count: open.builder.count(),
