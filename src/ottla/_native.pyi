@@ -283,7 +283,7 @@ class Delivery:
         """Wait for the outcome: `RecordMetadata`, or raises the failure, or `ottla.errors.Timeout`."""
 
     def exception(self, timeout: float | None = None) -> BaseException | None: ...
-    def add_done_callback(self, callback: Any, /) -> None:
+    def add_done_callback(self, callback: Any) -> None:
         """`callback(delivery)` on the dispatcher thread once resolved; at once queued there when already done."""
 
     def __await__(self) -> Generator[Any, Any, Any]: ...

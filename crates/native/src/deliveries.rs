@@ -27,6 +27,10 @@ struct Stretch {
     count: usize,
 }
 
+/// The outcomes of one `send_many`, in the order of its values: one object for all.
+///
+/// Wait with `result` or `await`, then look at `offsets` and `failed`. `len`, indices and iteration give a `Delivery` per
+/// message, without key and value: those are the caller's. Threads: any.
 #[pyclass(frozen, module = "ottla._native")]
 pub struct Deliveries {
     stretches: Vec<Stretch>,
@@ -149,12 +153,27 @@ impl Deliveries {
         self.len
     }
 
+    /// Whether every message has its outcome. Threads: any.
     fn done(&self) -> bool {
         self.stretches
             .iter()
             .all(|stretch| stretch.completion.is_settled())
     }
 
+    /// Wait until every message has its outcome.
+    ///
+    /// Args:
+    ///     timeout: Seconds; None: until they are there, which `delivery_timeout_ms` bounds.
+    ///
+    /// Returns:
+    ///     Deliveries: This object.
+    ///
+    /// Raises:
+    ///     Error: What the first message in order that failed has failed with; `failed` has them all.
+    ///     Timeout: `timeout` is over; the messages are still on their way.
+    ///
+    /// Cancellation: Ctrl-C ends the wait only.
+    /// Threads: Any thread but one that runs an event loop: await the object there.
     #[pyo3(signature = (timeout=None))]
     fn result<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
@@ -180,6 +199,7 @@ impl Deliveries {
         Waiting::new(Box::new(awaited), None)
     }
 
+    /// The offset of each message: None where it is not written (yet), -1 where the broker does not tell.
     #[getter]
     fn offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let offsets = self
@@ -188,6 +208,7 @@ impl Deliveries {
         PyList::new(py, offsets.collect::<Vec<_>>())
     }
 
+    /// (index, error) of each message that has failed so far, without waiting.
     #[getter]
     fn failed(&self, py: Python<'_>) -> Vec<(usize, Py<PyAny>)> {
         let mut failed = Vec::new();

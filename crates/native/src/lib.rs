@@ -9,6 +9,7 @@ mod codec_debug;
 mod consumer;
 mod deliveries;
 mod delivery;
+mod docs;
 mod errors;
 mod fetch_flow;
 mod fetch_take;

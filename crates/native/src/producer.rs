@@ -14,6 +14,7 @@ use pyo3::pyclass::boolean_struct::True;
 
 use crate::deliveries::Deliveries;
 use crate::delivery::{self, DeliveryObject};
+use crate::docs;
 use crate::flush::{AwaitedPending, Pending};
 use crate::outcome_take::{AwaitedOutcomes, take_waiting};
 use crate::produce_flow::ProduceFlow;
@@ -28,11 +29,13 @@ use crate::waiting::Waiting;
 /// Where a producer keeps its sender: empty until its `__init__` has bound it.
 type Slot = OnceLock<Arc<Sender>>;
 
+/// The hot methods of `ottla.Producer`: hand-made, no Python frame in front.
 #[pyclass(subclass, frozen, module = "ottla._native")]
 pub struct ProducerBase {
     sender: Slot,
 }
 
+/// The hot methods of `ottla.AsyncProducer`: what can wait returns an awaitable.
 #[pyclass(subclass, frozen, module = "ottla._native")]
 pub struct AsyncProducerBase {
     sender: Slot,
@@ -222,6 +225,28 @@ impl ProducerBase {
         self.bind(flow);
     }
 
+    /// Send every value of an iterable as a message of one topic; one object has all outcomes.
+    ///
+    /// Waits while `buffer_memory` is full, for each message at most `max_block_ms`. Otherwise as `send`.
+    ///
+    /// Args:
+    ///     topic: Name of the topic.
+    ///     values: Any iterable of bytes-like, str or None; each is copied when it is accepted.
+    ///     keys: As many keys, or None: no keys.
+    ///
+    /// Returns:
+    ///     Deliveries: len, `.result(timeout)`, `.offsets`, `.failed`, and a `Delivery` by index.
+    ///
+    /// Raises:
+    ///     BufferFull: One message found no room within `max_block_ms`.
+    ///     MessageTooLarge, Closed, ForkedClient, TypeError: As for `send`.
+    ///     ValueError: There are more keys than values, or the other way round.
+    ///     Exception: What the iterable itself raised.
+    ///     In each case `.accepted` of the exception has the Deliveries of the messages before that one, which were
+    ///     accepted and are sent; that one and those behind it were not.
+    ///
+    /// Cancellation: Ctrl-C ends a wait for room; `.accepted` as above.
+    /// Threads: Any.
     #[pyo3(signature = (topic, values, keys=None))]
     fn send_many(
         &self,
@@ -284,6 +309,29 @@ impl AsyncProducerBase {
         self.bind(flow);
     }
 
+    /// Send every value of an iterable as a message of one topic; one object has all outcomes.
+    ///
+    /// Nothing is sent before the await, which waits while `buffer_memory` is full, for each message at most
+    /// `max_block_ms`. It does not give way to other tasks while there is room. Otherwise as `send`.
+    ///
+    /// Args:
+    ///     topic: Name of the topic.
+    ///     values: Any iterable of bytes-like, str or None; each is copied when it is accepted.
+    ///     keys: As many keys, or None: no keys.
+    ///
+    /// Returns:
+    ///     Deliveries: len, `.result(timeout)`, `.offsets`, `.failed`, and a `Delivery` by index.
+    ///
+    /// Raises:
+    ///     BufferFull: One message found no room within `max_block_ms`.
+    ///     MessageTooLarge, Closed, ForkedClient, TypeError: As for `send`.
+    ///     ValueError: There are more keys than values, or the other way round.
+    ///     Exception: What the iterable itself raised.
+    ///     In each case `.accepted` of the exception has the Deliveries of the messages before that one, which were
+    ///     accepted and are sent; that one and those behind it were not.
+    ///
+    /// Cancellation: What was accepted is sent; the rest is not.
+    /// Threads: Any thread with a running event loop.
     #[pyo3(signature = (topic, values, keys=None))]
     fn send_many(
         &self,
@@ -349,13 +397,21 @@ fn to_object(py: Python<'_>, value: bool) -> PyResult<Py<PyAny>> {
 }
 
 static mut SYNC_METHODS: [ffi::PyMethodDef; 2] = [
-    fast_method(c"send", send),
-    fast_method(c"send_nowait", send_nowait::<ProducerBase>),
+    fast_method(c"send", docs::SEND, send),
+    fast_method(
+        c"send_nowait",
+        docs::SEND_NOWAIT,
+        send_nowait::<ProducerBase>,
+    ),
 ];
 
 static mut ASYNC_METHODS: [ffi::PyMethodDef; 2] = [
-    fast_method(c"send", send_async),
-    fast_method(c"send_nowait", send_nowait::<AsyncProducerBase>),
+    fast_method(c"send", docs::SEND_ASYNC, send_async),
+    fast_method(
+        c"send_nowait",
+        docs::SEND_NOWAIT,
+        send_nowait::<AsyncProducerBase>,
+    ),
 ];
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

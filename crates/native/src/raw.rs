@@ -24,13 +24,13 @@ pub fn guard(body: impl FnOnce(Python<'_>) -> PyResult<*mut ffi::PyObject>) -> *
     ptr::null_mut()
 }
 
-/// A getter of a hand-made type.
-pub const fn getter(name: &'static CStr, get: ffi::getter) -> ffi::PyGetSetDef {
+/// A getter of a hand-made type, and what `help` says of it.
+pub const fn getter(name: &'static CStr, doc: &'static CStr, get: ffi::getter) -> ffi::PyGetSetDef {
     ffi::PyGetSetDef {
         name: name.as_ptr(),
         get: Some(get),
         set: None,
-        doc: ptr::null(),
+        doc: doc.as_ptr(),
         closure: ptr::null_mut(),
     }
 }
@@ -47,8 +47,11 @@ pub const fn no_getter() -> ffi::PyGetSetDef {
 }
 
 /// A method that takes its arguments as an array, positional ones first, keywords named in a tuple.
+///
+/// `doc` begins with its signature, `name($self, /, …)\n--\n\n`, which CPython takes out of the text.
 pub const fn fast_method(
     name: &'static CStr,
+    doc: &'static CStr,
     method: ffi::PyCFunctionFastWithKeywords,
 ) -> ffi::PyMethodDef {
     ffi::PyMethodDef {
@@ -57,7 +60,7 @@ pub const fn fast_method(
             PyCFunctionFastWithKeywords: method,
         },
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
-        ml_doc: ptr::null(),
+        ml_doc: doc.as_ptr(),
     }
 }
 
@@ -70,6 +73,14 @@ pub const fn plain_method(name: &'static CStr, method: ffi::PyCFunction) -> ffi:
         },
         ml_flags: ffi::METH_NOARGS,
         ml_doc: ptr::null(),
+    }
+}
+
+/// The method with what `help` says of it, which begins as in `fast_method`.
+pub const fn documented(method: ffi::PyMethodDef, doc: &'static CStr) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_doc: doc.as_ptr(),
+        ..method
     }
 }
 

@@ -14,7 +14,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::origin::{Origin, Own, release};
-use crate::raw::{getter, guard, make_type, no_getter, no_method, plain_method, slot};
+use crate::raw::{documented, getter, guard, make_type, no_getter, no_method, plain_method, slot};
 
 /// How much of a key or value `repr` shows.
 const SHOWN_BYTES: usize = 32;
@@ -297,22 +297,67 @@ fn make_record(
 }
 
 const NAME: &CStr = c"ottla._native.Record";
-const DOC: &CStr = c"One record. Its key, value and headers are made at each look; it keeps its batch alive until `detach`.";
+const DOC: &CStr = c"One record: where it stands, and its key, value and headers, which are made at each look.
+
+It keeps its whole batch alive until `detach`; pickles and copies have bytes of their own. Equal are records with the same
+place, time, key, value and headers. It never changes. Threads: any.";
+const DETACH: &CStr = c"detach($self, /)
+--
+
+Copy this record's bytes, so that its batch can be freed, and return the record itself.
+
+    For records that are kept for long: one of them would otherwise keep the memory of its neighbours.
+
+    Raises:
+        DecodeError: The bytes of its headers are no headers; nothing was copied.
+";
 
 static mut GETTERS: [ffi::PyGetSetDef; 9] = [
-    getter(c"topic", get_topic),
-    getter(c"partition", get_partition),
-    getter(c"offset", get_offset),
-    getter(c"timestamp_ms", get_timestamp),
-    getter(c"key", get_key),
-    getter(c"value", get_value),
-    getter(c"headers", get_headers),
-    getter(c"leader_epoch", get_leader_epoch),
+    getter(
+        c"topic",
+        c"Name of the topic; the same object for all records of a poll.",
+        get_topic,
+    ),
+    getter(
+        c"partition",
+        c"Number of the partition.",
+        get_partition,
+    ),
+    getter(
+        c"offset",
+        c"Offset in the partition.",
+        get_offset,
+    ),
+    getter(
+        c"timestamp_ms",
+        c"Milliseconds since the epoch, UTC: of the message, or of the append where the topic says LogAppendTime.",
+        get_timestamp,
+    ),
+    getter(
+        c"key",
+        c"bytes or None, made at each look.",
+        get_key,
+    ),
+    getter(
+        c"value",
+        c"bytes or None (a tombstone), made at each look.",
+        get_value,
+    ),
+    getter(
+        c"headers",
+        c"List of (name, bytes or None), in order, with repeated names; made at each look. DecodeError where their bytes are no headers.",
+        get_headers,
+    ),
+    getter(
+        c"leader_epoch",
+        c"Epoch of the leader that wrote its batch; -1 where unknown.",
+        get_leader_epoch,
+    ),
     no_getter(),
 ];
 
 static mut METHODS: [ffi::PyMethodDef; 3] = [
-    plain_method(c"detach", detach),
+    documented(plain_method(c"detach", detach), DETACH),
     plain_method(c"__reduce__", reduce),
     no_method(),
 ];

@@ -23,6 +23,9 @@ const SHOWN_PARTITIONS: usize = 4;
 /// What a batch given to `decode_records` may grow to.
 const DECODED_BYTES: usize = 1 << 30;
 
+/// The records of one poll, those of a partition in order: `len`, iteration, indices and slices.
+///
+/// It holds whole batches; a `Record` is made when it is looked at. It never changes. Threads: any.
 #[pyclass(frozen, module = "ottla._native")]
 pub struct Records {
     parts: Arc<[Part]>,
@@ -169,14 +172,17 @@ impl Records {
         Ok(unsafe { Bound::from_owned_ptr(py, record) })
     }
 
+    /// The value of each record, bytes or None: one list in one call.
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         self.list(py, |record| new_bytes(record.value))
     }
 
+    /// The key of each record, bytes or None: one list in one call.
     fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         self.list(py, |record| new_bytes(record.key))
     }
 
+    /// The offset of each record: one list in one call.
     fn offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         // SAFETY: the GIL is held.
         self.list(py, |record| unsafe {
@@ -184,6 +190,7 @@ impl Records {
         })
     }
 
+    /// (topic, partition) -> its records, in the order in which the partitions appear.
     fn by_partition<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let mut groups: Vec<Vec<Part>> = Vec::new();
         for part in self.parts.iter() {
@@ -206,6 +213,9 @@ impl Records {
         Ok(result)
     }
 
+    /// (topic, partition) -> (offset after its last record here, leader epoch): what a commit of all of them says.
+    ///
+    /// Where the last record of a batch is here that is the offset after the batch, which may lie further on.
     fn next_offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let result = PyDict::new(py);
         for part in self.parts.iter() {

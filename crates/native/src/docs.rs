@@ -1,0 +1,182 @@
+//! What `help` says of the hand-made methods of producers and deliveries. CPython takes the first line of each text as the
+//! signature.
+//!
+//! Stations: message, delivery.
+
+use std::ffi::CStr;
+
+/// The arguments, which are the same for every way to send one message.
+macro_rules! arguments {
+    () => {
+        "
+    Args:
+        topic: Name of the topic. That it is not known yet is no reason to wait: the message keeps its place in the
+            topic's order and gets its partition when the metadata comes.
+        value: bytes-like, str (sent as UTF-8) or None (a tombstone in a compacted topic). Copied before the return.
+        key: As value. Without a partition it chooses one, by murmur2 as in Java; None: batches go round.
+        headers: Pairs of name (str) and value (as value), or a mapping; order and repeated names are kept.
+        partition: Number of the partition, 0 or more; None: chosen.
+        timestamp_ms: Milliseconds since the epoch, UTC; None: now.
+        metadata: Any object; comes back as `.metadata` of the delivery and is never sent.
+"
+    };
+}
+
+/// The refusals, after which nothing was accepted.
+macro_rules! refusals {
+    () => {
+        "
+        MessageTooLarge: Larger than `max_request_size` or `buffer_memory`. It was not accepted.
+        UnknownTopicOrPartition: The topic is known and has no such partition. It was not accepted.
+        Closed: The producer is closed or closing. It was not accepted.
+        ForkedClient: The producer was made before a fork. It was not accepted.
+        TypeError: A value that is neither bytes-like nor str, named by its type; ValueError: a number below 0. It was
+            not accepted.
+"
+    };
+}
+
+macro_rules! origin {
+    () => {
+        "    Protocol: Produce (key 0); KIP-98 sequences, KIP-480 and KIP-794 partition choice; Java: KafkaProducer.send,
+        RecordAccumulator.append.
+"
+    };
+}
+
+/// A text that ends in the zero byte that C wants.
+const fn text(text: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(text.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => panic!("a text ends in its only zero byte"),
+    }
+}
+
+macro_rules! signature {
+    ($name:literal) => {
+        concat!(
+            $name,
+            "($self, /, topic, value=None, key=None, headers=None, partition=None, timestamp_ms=None, metadata=None)\n",
+            "--\n\n"
+        )
+    };
+}
+
+pub const SEND: &CStr = text(concat!(
+    signature!("send"),
+    "Hand one message to the accumulator; waits only while `buffer_memory` is full.
+
+    The record is encoded into the open batch of its partition, in this thread; batching, compression, the network and
+    retries are the I/O thread's. Messages of a partition are written in the order of the calls. That it was accepted is
+    no promise that it is written: that is in the delivery, and a failure that nobody asks for is in the log.
+",
+    arguments!(),
+    "
+    Returns:
+        Delivery: `result(timeout)` waits for the outcome; it never has to be kept.
+
+    Raises:
+        BufferFull: No room within `max_block_ms`; who came first is served first. It was not accepted.",
+    refusals!(),
+    "
+    Cancellation: Ctrl-C ends the wait for room at once; the message was not accepted then.
+    Threads: Any.
+",
+    origin!(),
+    "\0"
+));
+
+pub const SEND_NOWAIT: &CStr = text(concat!(
+    signature!("send_nowait"),
+    "Hand one message to the accumulator, or raise where that would mean to wait: `send` that never waits.
+",
+    arguments!(),
+    "
+    Returns:
+        Delivery: tells the outcome, by a wait, a callback or a look.
+
+    Raises:
+        BufferFull: `buffer_memory` has no room, or others wait for it. It was not accepted.",
+    refusals!(),
+    "
+    Threads: Any.
+",
+    origin!(),
+    "\0"
+));
+
+pub const SEND_ASYNC: &CStr = text(concat!(
+    signature!("send"),
+    "Hand one message to the accumulator; the await waits only while `buffer_memory` is full.
+
+    The call itself appends, so messages of a partition are written in the order of the calls, however they are awaited.
+    Where there is no room the call takes a place in line, and the await ends when the message was accepted. That it was
+    accepted is no promise that it is written: awaiting the delivery tells, and a failure that nobody asks for is in the
+    log.
+
+        delivery = await producer.send(\"orders\", b\"value\")
+        metadata = await delivery
+",
+    arguments!(),
+    "
+    Returns:
+        Delivery: of the await; awaiting it in turn gives the outcome.
+
+    Raises:
+        BufferFull: No room within `max_block_ms`; who came first is served first. It was not accepted.",
+    refusals!(),
+    "
+    Cancellation: While it waits for room it gives up its place: the message was not accepted. Afterwards it changes
+        nothing: an accepted message is sent.
+    Threads: Any thread with a running event loop.
+",
+    origin!(),
+    "\0"
+));
+
+pub const DONE: &CStr = c"done($self, /)
+--
+
+Whether the message has its outcome. Threads: any.";
+pub const RESULT: &CStr = c"result($self, /, timeout=None)
+--
+
+Wait for the outcome.
+
+    Args:
+        timeout: Seconds; None: until it is there, which `delivery_timeout_ms` bounds.
+
+    Returns:
+        RecordMetadata: topic, partition, offset, timestamp_ms.
+
+    Raises:
+        KafkaError: The broker refused it; `.outcome` says whether it may be written.
+        DeliveryTimeout: It was given up; `.outcome` says whether it may be written.
+        Timeout: `timeout` is over and the outcome is not known yet; the message is still on its way.
+
+    Cancellation: Ctrl-C ends the wait only.
+    Threads: Any thread but one that runs an event loop, which it would stop: await the delivery there.
+";
+pub const EXCEPTION: &CStr = c"exception($self, /, timeout=None)
+--
+
+Wait for the outcome, and return the error that `result` would raise, or None where the message is written.
+
+    Args:
+        timeout: Seconds; None: until it is there.
+
+    Raises:
+        Timeout: `timeout` is over and the outcome is not known yet; the message is still on its way.
+";
+pub const ADD_DONE_CALLBACK: &CStr = c"add_done_callback($self, /, callback)
+--
+
+Have `callback(delivery)` called on the dispatcher thread once the message has its outcome, soon if it has it already.
+
+    Callbacks run one after another and should be quick; an exception in one is logged and loses nothing.
+
+    Args:
+        callback: Takes this delivery.
+
+    Threads: Any.
+";
