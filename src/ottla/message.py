@@ -62,7 +62,9 @@ class CloseReport(NamedTuple):
 
 
 class Message:
-    """One message for `send_many`, where messages of several topics or with headers go in one call.
+    """One message as a value, to be passed around, compared and printed; its fields are the arguments of `send`.
+
+    Mutable, and copied by nobody.
 
     Args:
         topic: Name of the topic.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 import ottla
 
 A_LONG_WAIT_S = 20
@@ -44,6 +46,29 @@ async def test_positions_seeks_and_offsets(bootstrap: str, topic: str) -> None:
         assert await consumer.end_offsets(tp) == {tp: 100}
         assert await consumer.lag() == {tp: 0}
         assert await consumer.partitions_for(topic) == [tp]
+
+
+async def test_position_of_what_is_not_assigned_is_an_error(bootstrap: str, topic: str) -> None:
+    async with ottla.AsyncConsumer(bootstrap) as consumer:
+        await consumer.assign([ottla.TopicPartition(topic, 1)])
+        with pytest.raises(ottla.Error, match=f"{topic}-0 is not assigned"):
+            await consumer.position(ottla.TopicPartition(topic, 0))
+
+
+async def test_listener_that_raises_at_the_end_does_not_keep_the_consumer_open(
+    bootstrap: str, topic: str
+) -> None:
+    def refuse(_: list[ottla.TopicPartition]) -> None:
+        raise ValueError("not now")
+
+    await fill(bootstrap, topic, 1)
+    consumer = ottla.AsyncConsumer(bootstrap, group_id=topic, auto_offset_reset="earliest")
+    await consumer.subscribe([topic], on_revoked=refuse)
+    await take(consumer, 1)
+    with pytest.raises(ValueError, match="not now"):
+        await consumer.close()
+    with pytest.raises(ottla.Closed):
+        await consumer.poll(timeout=A_LONG_WAIT_S)
 
 
 async def test_iteration_hands_over_one_after_the_other(bootstrap: str, topic: str) -> None:

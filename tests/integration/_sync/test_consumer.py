@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 import ottla
 
 A_LONG_WAIT_S = 20
@@ -45,6 +47,29 @@ def test_positions_seeks_and_offsets(bootstrap: str, topic: str) -> None:
         assert consumer.end_offsets(tp) == {tp: 100}
         assert consumer.lag() == {tp: 0}
         assert consumer.partitions_for(topic) == [tp]
+
+
+def test_position_of_what_is_not_assigned_is_an_error(bootstrap: str, topic: str) -> None:
+    with ottla.Consumer(bootstrap) as consumer:
+        consumer.assign([ottla.TopicPartition(topic, 1)])
+        with pytest.raises(ottla.Error, match=f"{topic}-0 is not assigned"):
+            consumer.position(ottla.TopicPartition(topic, 0))
+
+
+def test_listener_that_raises_at_the_end_does_not_keep_the_consumer_open(
+    bootstrap: str, topic: str
+) -> None:
+    def refuse(_: list[ottla.TopicPartition]) -> None:
+        raise ValueError("not now")
+
+    fill(bootstrap, topic, 1)
+    consumer = ottla.Consumer(bootstrap, group_id=topic, auto_offset_reset="earliest")
+    consumer.subscribe([topic], on_revoked=refuse)
+    take(consumer, 1)
+    with pytest.raises(ValueError, match="not now"):
+        consumer.close()
+    with pytest.raises(ottla.Closed):
+        consumer.poll(timeout=A_LONG_WAIT_S)
 
 
 def test_iteration_hands_over_one_after_the_other(bootstrap: str, topic: str) -> None:

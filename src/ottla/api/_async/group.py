@@ -37,11 +37,16 @@ _RECORDS_AT_ONCE = 500
 
 
 class AsyncClaim:
-    """One partition of a session: its records end when the session ends."""
+    """One partition of a session: its records end when the session ends.
+
+    Made by the group, given to `consume_claim`. Threads: the one claim's own.
+    """
 
     def __init__(self, flow: FetchFlow, partition: TopicPartition) -> None:
         self.topic = partition.topic
+        """Name of the topic."""
         self.partition = partition.partition
+        """Number of the partition."""
         self._flow = flow
         self._handed = 0
         self._waiting = True
@@ -52,7 +57,16 @@ class AsyncClaim:
         return self._flow.partition_state(self.topic, self.partition)["high_watermark"]
 
     async def __aiter__(self) -> AsyncIterator[Record]:
-        """The partition's records in order, ending when the claim is revoked or the group stops."""
+        """The partition's records in order, ending when the claim is revoked or the group stops.
+
+        Raises:
+            OffsetOutOfRange: The position is not in the log and `auto_offset_reset` is none.
+            DecodeError: A batch cannot be read.
+            KafkaError: The partition was refused for good.
+            Unless the handler catches it, it ends the session and the group.
+
+        Cancellation: Records that were not handed over come again to whoever has the partition next.
+        """
         only = (self.topic, self.partition)
         while (records := await self._take(only)) is not None:
             for record in records:
@@ -91,11 +105,13 @@ class AsyncGroupSession:
         """This record and all before it in its partition are finished. Nothing is sent: `commit` does that.
 
         Args:
-            record: One that a claim handed over.
+            record: One that a claim handed over. A mark that is further already stays.
             metadata: Free text that is committed with the offset.
 
         Raises:
             Error: Its partition is not claimed in this session; nothing was marked.
+
+        Threads: Any.
         """
         self._commits.marks.forward(
             (record.topic, record.partition),
@@ -103,14 +119,37 @@ class AsyncGroupSession:
         )
 
     def mark_offset(self, topic: str, partition: int, offset: int, metadata: str = "") -> None:
-        """As `mark`, by the offset of the next record to read."""
+        """As `mark`, by place.
+
+        Args:
+            topic: Name of the topic.
+            partition: Number of the partition.
+            offset: Of the next record to read: one more than that of the finished one.
+            metadata: Free text that is committed with the offset.
+
+        Raises:
+            Error: The partition is not claimed in this session; nothing was marked.
+
+        Threads: Any.
+        """
         self._commits.marks.forward((topic, partition), OffsetAndMetadata(offset, -1, metadata))
 
     async def reset(self, topic: str, partition: int, offset: int, metadata: str = "") -> None:
         """Put the mark back (or forward) to this offset, and hand over the records from there again.
 
+        Records that the claim has taken already (500 at most) are handed over first.
+
+        Args:
+            topic: Name of the topic.
+            partition: Number of the partition.
+            offset: Of the next record to read.
+            metadata: Free text that is committed with the offset.
+
         Raises:
             Error: The partition is not claimed in this session; nothing was changed.
+
+        Cancellation: The mark is set; the position may be.
+        Threads: Any.
         """
         target = OffsetAndMetadata(offset, -1, metadata)
         self._commits.marks.back((topic, partition), target)
@@ -122,21 +161,30 @@ class AsyncGroupSession:
         """Commit everything that is marked and wait until the coordinator has it.
 
         Args:
-            timeout: Seconds; None: `default_api_timeout_ms`.
+            timeout: Seconds to wait; None: until the commit ends, which `default_api_timeout_ms` bounds.
 
         Raises:
-            CommitFailed: `.partitions` says which were not committed and why.
-            Timeout: No answer in time; the offsets may be committed.
+            CommitFailed: `.partitions` says which were not committed and why; the others are. Where `.outcome` is
+                unknown no answer came, and the offsets may be committed.
+            Timeout: `timeout` is over; the commit goes on.
 
-        Cancellation: Ends the wait only.
+        Cancellation: Ends the wait only; the commit goes on.
+        Threads: Any.
+        Protocol: OffsetCommit (key 8), with the member's generation.
         """
         await wait_async(self.commit_async(), timeout)
 
     def commit_async(self) -> Ticket[None]:
-        """Begin to commit what is marked; returns a ticket that can be waited for or awaited.
+        """Begin to commit what is marked.
 
         Calls made while a commit is on its way share the next one, so calling this for every record costs a few
         requests. The session does not end before the last one has, so nothing marked is lost.
+
+        Returns:
+            Ticket: `wait(timeout)` it or `await` it, with the errors of `commit`; one that fails and that nobody asks is
+            in the log.
+
+        Threads: Any.
         """
         return self._commits.commit_soon()
 
@@ -145,10 +193,13 @@ class AsyncGroupSession:
 
 
 class AsyncConsumerGroupHandler:
-    """What to do with the claims; override what is needed. The order is setup, consume_claim for each claim, cleanup."""
+    """What to do with the claims; override what is needed. The order is setup, consume_claim for each claim, cleanup.
+
+    One object serves all sessions of a group, one after the other, and all claims of a session at once.
+    """
 
     async def setup(self, session: AsyncGroupSession) -> None:
-        """The session begins; no claim runs yet."""
+        """The session begins; no claim runs yet. Raising ends the session and the group."""
 
     async def consume_claim(self, session: AsyncGroupSession, claim: AsyncClaim) -> None:
         """Work through one claim, in a thread (or task) of its own: `for record in claim` ends with the session.
@@ -159,7 +210,7 @@ class AsyncConsumerGroupHandler:
             session.mark(record)
 
     async def cleanup(self, session: AsyncGroupSession) -> None:
-        """Every claim has returned; what is marked is committed after this."""
+        """Every claim has returned, or was left behind because it did not; what is marked is committed after this."""
 
 
 class AsyncConsumerGroup:
@@ -167,7 +218,7 @@ class AsyncConsumerGroup:
 
     Args:
         bootstrap_servers: "host:port", several with commas or as a list.
-        group_id: The group.
+        group_id: Name of the group.
         config: Consumer options. With `enable_auto_commit=False` nothing is committed but by `commit`, `commit_async`
             and at the end of each session, which commits everything marked.
 
@@ -221,7 +272,7 @@ class AsyncConsumerGroup:
         stop: Any = None,
         timeout: float = 30.0,
     ) -> None:
-        """As `run`, without touching signals and without closing: may be called again.
+        """As `run`, without touching signals and without closing: may be called again, from any thread.
 
         Args:
             topics: Names.
@@ -230,8 +281,12 @@ class AsyncConsumerGroup:
             timeout: Seconds that ending may take.
 
         Raises:
-            Exception: What the handler raised.
+            Exception: What the handler raised, after cleanup and the final commit.
             KafkaError: The group refused this member for good.
+
+        Cancellation: Ends the session as `stop` does.
+        Threads: Any, one call at a time.
+        Protocol: JoinGroup (key 11), SyncGroup (key 14), Heartbeat (key 12); KIP-62, KIP-345; sarama: ConsumerGroup.
         """
         self._stop = False
         over = False
@@ -339,8 +394,9 @@ class AsyncConsumerGroup:
         """Leave the group and disconnect; closing again does nothing.
 
         Args:
-            timeout: Seconds for all of it.
+            timeout: Seconds for all of it; what is not done by then is left to the session timeout.
 
+        Cancellation: Ends the wait only.
         Threads: Any; not while `consume` runs (use `stop` first).
         """
         if self._closed:

@@ -62,6 +62,9 @@ class AsyncProducer(AsyncProducerBase):
     ) -> RecordMetadata:
         """Send one message and wait for its outcome: `send` and the wait for its delivery in one.
 
+        It lingers as any other message does (`linger_ms`). One at a time is the slow way: a loop of `send` with one wait
+        at its end shares batches and requests.
+
         Args:
             topic: As for `send`, like all that follow.
             value: bytes-like, str or None.
@@ -75,6 +78,7 @@ class AsyncProducer(AsyncProducerBase):
             KafkaError: The broker refused it; `.outcome` says whether it may be written.
             DeliveryTimeout: No answer within `delivery_timeout_ms`; `.outcome` says whether it may be written.
             BufferFull: No room within `max_block_ms`; it was not accepted.
+            MessageTooLarge, Closed, ForkedClient, TypeError, ValueError: As for `send`; it was not accepted.
 
         Cancellation: Ends the wait only; an accepted message is still sent.
         Threads: Any.
@@ -92,6 +96,7 @@ class AsyncProducer(AsyncProducerBase):
 
         Raises:
             Timeout: The time ran out; what is still unresolved goes on being sent.
+            ForkedClient: The producer was made before a fork.
 
         Cancellation: Ends the wait only.
         Threads: Any.
@@ -103,13 +108,17 @@ class AsyncProducer(AsyncProducerBase):
         """Stop accepting, send everything, wait for every outcome, and end.
 
         `successes()` and `errors()` end after the last outcome. What has none when the time is up gets one now:
-        `not_written` if it never left, else `unknown`. Closing again returns the same report.
+        `not_written` if it never left, else `unknown`. Failures do not raise here; the report counts them. Closing again
+        returns the same report. Leaving a `with` block closes with the default timeout, after an exception too.
 
         Args:
             timeout: Seconds for all of it; 0 gives up at once what is not resolved.
 
         Returns:
             CloseReport: how many messages were delivered, failed, or have an unknown fate, since the start.
+
+        Raises:
+            ForkedClient: The producer was made before a fork.
 
         Cancellation: The producer accepts nothing more; call again to finish closing.
         Threads: Any; the first call does the work and others wait for it.
@@ -127,7 +136,7 @@ class AsyncProducer(AsyncProducerBase):
         """Begin to close and return at once; `successes()` and `errors()` end when it is done.
 
         Args:
-            timeout: Seconds, as for `close`.
+            timeout: Seconds, as for `close`; call that to have the report.
 
         Threads: Any.
         """
@@ -139,6 +148,9 @@ class AsyncProducer(AsyncProducerBase):
 
         Needs `return_successes=True`. Unread outcomes count against `buffer_memory`, so a reader that stops reading
         stops the senders in the end. Several readers share the outcomes between them.
+
+        Returns:
+            Iterator: of Delivery, with topic, key, value, headers, metadata, partition, offset and timestamp_ms.
 
         Raises:
             ConfigError: `return_successes` is not set.
@@ -196,7 +208,14 @@ class AsyncProducer(AsyncProducerBase):
             ready.extend(deliveries or ())
 
     def statistics(self) -> dict[str, Any]:
-        """What the producer counts right now: messages, bytes, batches, requests. Threads: any."""
+        """What the producer has counted since its start, and what it holds now.
+
+        Returns:
+            dict: accepted, delivered, failed, unknown messages; batches, requests, retries of batches so far;
+            buffered_bytes of `buffer_memory` in use now.
+
+        Threads: Any.
+        """
         return self._client.statistics()
 
     async def __aenter__(self) -> Self:

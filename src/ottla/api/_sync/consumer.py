@@ -15,6 +15,7 @@ from ottla.consumer.iteration import ConsumerBase
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.consumer.progress import Progress
 from ottla.engine.twins import notify, take, wait
+from ottla.errors import Error
 from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Consumer(ConsumerBase):
 
         The listeners observe: they get the list of partitions and run where the application polls, `on_revoked`
         before the partitions are given up (commit there what must be), `on_lost` when they belong to somebody else
-        already.
+        already. This call does not wait for the group: partitions come while the application polls.
 
         Args:
             topics: Names.
@@ -96,10 +97,12 @@ class Consumer(ConsumerBase):
             on_lost: Called after partitions were lost.
 
         Raises:
-            ConfigError: There is no `group_id`.
+            ConfigError: There is no `group_id`; nothing was changed.
+            Error: With a pattern: no broker could be asked for the topics there are; the pattern holds nevertheless.
 
         Cancellation: The subscription may have been taken already.
         Threads: Any.
+        Protocol: JoinGroup (key 11), SyncGroup (key 14); KIP-62, KIP-345; Java: KafkaConsumer.subscribe.
         """
         names = [topics] if isinstance(topics, str) else list(topics)
         self._listeners = {"assigned": on_assigned, "revoked": on_revoked, "lost": on_lost}
@@ -107,7 +110,9 @@ class Consumer(ConsumerBase):
         wait(self._client.call(self._client.subscribe, names, pattern))
 
     def unsubscribe(self) -> None:
-        """Leave the group after the records in hand; nothing is assigned afterwards.
+        """Leave the group; nothing is assigned afterwards.
+
+        `on_revoked` is told. With auto-commit everything handed over is committed, the record in hand included.
 
         Cancellation: Call again to finish.
         Threads: The polling one.
@@ -119,11 +124,15 @@ class Consumer(ConsumerBase):
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Read exactly these partitions, outside any group's assignment. Offsets can still be committed.
 
+        They begin at the committed offset where there is a `group_id` and one is committed, else where
+        `auto_offset_reset` says. This call waits for none of that; `position` does.
+
         Args:
-            partitions: They replace what was assigned.
+            partitions: They replace what was assigned; one that stays keeps its position. Pairs of topic and number
+                will do.
 
         Raises:
-            Error: The consumer is subscribed.
+            Error: The consumer is subscribed; nothing was changed.
 
         Cancellation: The assignment may have been taken already.
         Threads: Any.
@@ -132,7 +141,7 @@ class Consumer(ConsumerBase):
         wait(self._client.call(self._client.assign, wanted))
 
     def assignment(self) -> set[TopicPartition]:
-        """The partitions that are assigned now. Threads: any."""
+        """The partitions that are assigned now, a set of one's own. Threads: any."""
         return self._client.cursors.assigned
 
     def subscription(self) -> set[str]:
@@ -155,12 +164,16 @@ class Consumer(ConsumerBase):
             Records: len, iteration, `values()`, `by_partition()`; None when the time ran out or `wakeup` was called.
 
         Raises:
-            OffsetOutOfRange: The position of a partition is not in its log and `auto_offset_reset` is none.
-            DecodeError: A batch cannot be read; seek past it to go on.
-            KafkaError: A partition, or the group, was refused for good.
+            OffsetOutOfRange: The position of a partition is not in its log, or nothing is committed, and
+                `auto_offset_reset` is none. Told once; the partition stands still until a seek.
+            DecodeError: A batch cannot be read. Told by each poll until a seek past it.
+            KafkaError: A partition was refused for good, told once; or the group was, told by each poll.
+            Closed: The consumer is closed.
+            In each case the position has not moved, and records of other partitions come with the next poll.
 
         Cancellation: Nothing is lost: records that were not returned are returned by the next poll.
         Threads: One at a time.
+        Protocol: Fetch (key 1); KIP-74, KIP-227; Java: KafkaConsumer.poll.
         """
         limit = self._config.max_poll_records if max_records is None else max_records
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -202,7 +215,10 @@ class Consumer(ConsumerBase):
         return records
 
     def wakeup(self) -> None:
-        """Make the poll that waits now, or the next one, return None. Threads: any."""
+        """Make the poll that waits now, or the next one, return None; an iteration ends.
+
+        Threads: Any, and signal handlers.
+        """
         self._woken = True
         self._flow.wakeup()
 
@@ -238,6 +254,9 @@ class Consumer(ConsumerBase):
             partition: An assigned one.
             timeout: Seconds to wait until it has a position; None: `default_api_timeout_ms`.
 
+        Returns:
+            int: After the record in hand, while one is.
+
         Raises:
             Timeout: It has none yet.
             Error: It is not assigned.
@@ -249,14 +268,23 @@ class Consumer(ConsumerBase):
         limit = self._config.default_api_timeout_ms / 1000 if timeout is None else timeout
         wait(self._client.call(self._client.cursors.wait_positioned, [tp]), limit)
         handed = self._progress.handed()
-        return handed[tp].offset if tp in handed else self._flow.positions()[tp][0]
+        if tp in handed:
+            return handed[tp].offset
+        positions = self._flow.positions()
+        if tp not in positions:
+            raise Error(f"{tp.topic}-{tp.partition} is not assigned to this consumer")
+        return positions[tp][0]
 
     def seek(self, partition: TopicPartition, offset: int | OffsetAndMetadata) -> None:
         """Go on at this offset; what was fetched for the earlier position is not handed over any more.
 
+        Nothing is asked of the broker: whether there is such an offset shows in the next poll. Waits until the topic is
+        known, which it is unless the partition was assigned a moment ago. What is committed does not change by it, but
+        automatic commits go on from here.
+
         Args:
             partition: An assigned one.
-            offset: Of the next record; a number or what `committed` returned.
+            offset: Of the next record, 0 or more; a number or what `committed` returned.
 
         Raises:
             Error: It is not assigned.
@@ -270,15 +298,34 @@ class Consumer(ConsumerBase):
         self._moved(tp, target.offset, target.leader_epoch)
 
     def seek_to_beginning(self, *partitions: TopicPartition) -> None:
-        """Go on at the oldest record. No partitions: all assigned. As `seek`."""
+        """Go on at the oldest record. Arguments, errors and threads as `seek_to_timestamp`."""
         self._seek_to_time(partitions, EARLIEST)
 
     def seek_to_end(self, *partitions: TopicPartition) -> None:
-        """Go on with what is written from now on. No partitions: all assigned. As `seek`."""
+        """Go on with what is written from now on; with read_committed, at the first open transaction.
+
+        Arguments, errors and threads as `seek_to_timestamp`.
+        """
         self._seek_to_time(partitions, LATEST)
 
     def seek_to_timestamp(self, timestamp_ms: int, *partitions: TopicPartition) -> None:
-        """Go on at the first record of this time or later (milliseconds since the epoch, UTC), else at the end. As `seek`."""
+        """Go on at the first record of this time or later, else at the end.
+
+        The leaders are asked where that is; then it is a `seek`.
+
+        Args:
+            timestamp_ms: Milliseconds since the epoch, UTC.
+            partitions: Assigned ones; none: all that are assigned.
+
+        Raises:
+            Error: One of them is not assigned; no position was changed.
+            KafkaError: A partition was refused; no position was changed.
+            Timeout: Not every leader answered within `default_api_timeout_ms`; no position was changed.
+
+        Cancellation: Some positions may have been set already.
+        Threads: The polling one.
+        Protocol: ListOffsets (key 2); KIP-79.
+        """
         self._seek_to_time(partitions, timestamp_ms)
 
     def _seek_to_time(self, partitions: Iterable[TopicPartition], time_ms: int) -> None:
@@ -294,13 +341,28 @@ class Consumer(ConsumerBase):
         self._progress.moved(tp, offset, leader_epoch)
 
     def pause(self, *partitions: TopicPartition) -> None:
-        """Hand over nothing of these partitions until `resume`; they stay assigned. Threads: any."""
+        """Hand over nothing of these partitions until `resume`; they stay assigned, and keep what was fetched.
+
+        Records that a poll has returned, or an iteration has taken, are handed over already. A partition that is given
+        up forgets its pause.
+
+        Args:
+            partitions: Assigned ones; in `on_assigned` too.
+
+        Threads: Any.
+        """
         for tp in partitions:
             self._flow.pause(*tp)
             self._paused.add(TopicPartition(*tp))
 
     def resume(self, *partitions: TopicPartition) -> None:
-        """Hand over records of these partitions again. Threads: any."""
+        """Hand over records of these partitions again, from where they were paused.
+
+        Args:
+            partitions: Paused ones; for others nothing happens.
+
+        Threads: Any.
+        """
         for tp in partitions:
             self._flow.resume(*tp)
             self._paused.discard(TopicPartition(*tp))
@@ -321,24 +383,30 @@ class Consumer(ConsumerBase):
         Args:
             offsets: partition -> offset of the next record to read; None: everything handed over so far, the record
                 in hand included.
-            timeout: Seconds; None: `default_api_timeout_ms`.
+            timeout: Seconds to wait; None: until the commit ends, which `default_api_timeout_ms` bounds.
 
         Raises:
-            CommitFailed: `.partitions` says which were not committed and why; the others are.
-            Timeout: No answer in time; the offsets may be committed.
+            CommitFailed: `.partitions` says which were not committed and why; the others are. Where `.outcome` is
+                unknown no answer came, and the offsets may be committed.
+            ConfigError: There is no `group_id`; nothing was committed.
+            Timeout: `timeout` is over; the commit goes on.
 
         Cancellation: Ends the wait only; the commit goes on.
         Threads: Any.
+        Protocol: OffsetCommit (key 8); Java: KafkaConsumer.commitSync.
         """
         wait(self.commit_async(offsets), timeout)
 
     def commit_async(
         self, offsets: Mapping[TopicPartition, int | OffsetAndMetadata] | None = None
     ) -> Ticket[None]:
-        """Begin a commit and return its ticket, which can be waited for or awaited; arguments and errors as `commit`.
+        """Begin a commit and return its ticket at once; arguments and errors as `commit`.
 
         Commits asked for while one is on its way go together in the next, so calling this for every record costs a
-        few requests.
+        few requests. A failure that nobody asks the ticket for is in the log.
+
+        Returns:
+            Ticket: `wait(timeout)` it or `await` it; `done()`, `exception()`.
 
         Threads: Any.
         """
@@ -348,14 +416,24 @@ class Consumer(ConsumerBase):
     def committed(
         self, *partitions: TopicPartition, timeout: float | None = None
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
-        """What the group has committed; None where nothing is. No partitions: all assigned.
+        """What the group has committed.
+
+        Args:
+            partitions: Any, assigned or not; none: all that are assigned.
+            timeout: Seconds to wait; None: until an answer or its failure, which `default_api_timeout_ms` bounds.
+
+        Returns:
+            dict: partition -> offset of the next record, leader epoch and metadata; None where nothing is committed.
 
         Raises:
             KafkaError: The coordinator refused.
-            Timeout: No answer in `timeout` seconds (None: `default_api_timeout_ms`).
+            ConnectionLost: The coordinator could not be reached in time.
+            ConfigError: There is no `group_id`.
+            Timeout: `timeout` is over.
 
         Cancellation: Ends the wait only.
         Threads: Any.
+        Protocol: OffsetFetch (key 9).
         """
         wanted = [TopicPartition(*tp) for tp in partitions] or sorted(self.assignment())
         return wait(self._client.call(self._client.committed, wanted), timeout)
@@ -365,7 +443,22 @@ class Consumer(ConsumerBase):
     def beginning_offsets(
         self, *partitions: TopicPartition, timeout: float | None = None
     ) -> dict[TopicPartition, int]:
-        """Offset of the oldest record of each partition. Errors as `offsets_for_times`."""
+        """Offset of the oldest record of each partition.
+
+        Args:
+            partitions: Any, assigned or not; none: an empty answer.
+            timeout: Seconds; None: `default_api_timeout_ms`.
+
+        Returns:
+            dict: partition -> offset.
+
+        Raises:
+            KafkaError: A partition was refused.
+            Timeout: Not every leader answered in time.
+
+        Cancellation: Ends the wait only.
+        Threads: Any.
+        """
         return self._offsets_at(partitions, EARLIEST, timeout)
 
     def end_offsets(
@@ -373,7 +466,7 @@ class Consumer(ConsumerBase):
     ) -> dict[TopicPartition, int]:
         """Offset that the next record will get; with read_committed, that of the first open transaction.
 
-        Errors as `offsets_for_times`.
+        Arguments, shape, errors and threads as `beginning_offsets`.
         """
         return self._offsets_at(partitions, LATEST, timeout)
 
@@ -392,6 +485,9 @@ class Consumer(ConsumerBase):
         Args:
             times_ms: partition -> milliseconds since the epoch, UTC.
             timeout: Seconds; None: `default_api_timeout_ms`.
+
+        Returns:
+            dict: partition -> offset, its timestamp_ms and leader epoch, or None.
 
         Raises:
             KafkaError: A partition was refused.
@@ -412,24 +508,60 @@ class Consumer(ConsumerBase):
     def partitions_for(self, topic: str, timeout: float | None = None) -> list[TopicPartition]:
         """The partitions of a topic.
 
+        Asking for a topic that does not exist makes it, where `allow_auto_create_topics` (the default) and the broker
+        allow that.
+
+        Args:
+            topic: Name of the topic.
+            timeout: Seconds to wait; None: until an answer or its failure.
+
+        Returns:
+            list: By number.
+
         Raises:
             KafkaError: There is no such topic, or it may not be seen.
-            Timeout: No answer in `timeout` seconds.
+            Timeout: `timeout` is over.
 
+        Cancellation: Ends the wait only.
         Threads: Any.
+        Protocol: Metadata (key 3).
         """
         numbers = wait(self._client.call(self._client.partitions_for, topic), timeout)
         return [TopicPartition(topic, number) for number in numbers]
 
     def lag(self, timeout: float | None = None) -> dict[TopicPartition, int]:
-        """How many records each assigned partition still has ahead of the position. Errors as `offsets_for_times`."""
+        """How many offsets lie between the position of each assigned partition and its end.
+
+        The leaders are asked for the end. A position is where the next poll goes on, so records of the last poll that
+        are still in work do not count, and offsets without a record (compaction, transactions) do.
+
+        Args:
+            timeout: Seconds; None: `default_api_timeout_ms`.
+
+        Returns:
+            dict: partition -> 0 or more, for partitions that have a position.
+
+        Raises:
+            KafkaError: A partition was refused.
+            Timeout: Not every leader answered in time.
+
+        Cancellation: Ends the wait only.
+        Threads: Any.
+        """
         positions = self._flow.positions()
         wanted = [TopicPartition(*tp) for tp in positions]
         ends = self.end_offsets(*wanted, timeout=timeout)
         return {tp: max(0, ends[tp] - positions[tp][0]) for tp in wanted}
 
     def statistics(self) -> dict[str, Any]:
-        """What the consumer counts right now: bytes and records fetched, buffered, handed over. Threads: any."""
+        """What the consumer has counted since its start, and what it holds now.
+
+        Returns:
+            dict: requests, responses, fetched_bytes, fetched_batches, handed_records, holds so far; buffered_bytes,
+            sessions, partitions now.
+
+        Threads: Any.
+        """
         return self._flow.statistics()
 
     # ---- the end -------------------------------------------------------------------------------------------------------
@@ -442,9 +574,12 @@ class Consumer(ConsumerBase):
         Closing again does nothing.
 
         Args:
-            timeout: Seconds for all of it; what is not done by then is left to the session timeout.
+            timeout: Seconds for committing and leaving; what is not done by then is left to the session timeout.
 
-        Cancellation: Call again to finish.
+        Raises:
+            Exception: What `on_revoked` raised; the consumer ends nevertheless, in the background.
+
+        Cancellation: Ends the wait only; the consumer ends in the background.
         Threads: Any; not while another one polls (use `wakeup` first).
         """
         self._close(timeout, hand=True)
@@ -453,8 +588,11 @@ class Consumer(ConsumerBase):
         if self._closed:
             return
         self._closed = True
-        self._let_go(hand=hand)
-        wait(self._client.shut_down(timeout))
+        try:
+            self._let_go(hand=hand)
+        finally:
+            ended = self._client.shut_down(timeout)
+        wait(ended)
 
     def __enter__(self) -> Self:
         return self

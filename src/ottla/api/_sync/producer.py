@@ -63,6 +63,9 @@ class Producer(ProducerBase):
     ) -> RecordMetadata:
         """Send one message and wait for its outcome: `send` and the wait for its delivery in one.
 
+        It lingers as any other message does (`linger_ms`). One at a time is the slow way: a loop of `send` with one wait
+        at its end shares batches and requests.
+
         Args:
             topic: As for `send`, like all that follow.
             value: bytes-like, str or None.
@@ -76,6 +79,7 @@ class Producer(ProducerBase):
             KafkaError: The broker refused it; `.outcome` says whether it may be written.
             DeliveryTimeout: No answer within `delivery_timeout_ms`; `.outcome` says whether it may be written.
             BufferFull: No room within `max_block_ms`; it was not accepted.
+            MessageTooLarge, Closed, ForkedClient, TypeError, ValueError: As for `send`; it was not accepted.
 
         Cancellation: Ends the wait only; an accepted message is still sent.
         Threads: Any.
@@ -93,6 +97,7 @@ class Producer(ProducerBase):
 
         Raises:
             Timeout: The time ran out; what is still unresolved goes on being sent.
+            ForkedClient: The producer was made before a fork.
 
         Cancellation: Ends the wait only.
         Threads: Any.
@@ -104,13 +109,17 @@ class Producer(ProducerBase):
         """Stop accepting, send everything, wait for every outcome, and end.
 
         `successes()` and `errors()` end after the last outcome. What has none when the time is up gets one now:
-        `not_written` if it never left, else `unknown`. Closing again returns the same report.
+        `not_written` if it never left, else `unknown`. Failures do not raise here; the report counts them. Closing again
+        returns the same report. Leaving a `with` block closes with the default timeout, after an exception too.
 
         Args:
             timeout: Seconds for all of it; 0 gives up at once what is not resolved.
 
         Returns:
             CloseReport: how many messages were delivered, failed, or have an unknown fate, since the start.
+
+        Raises:
+            ForkedClient: The producer was made before a fork.
 
         Cancellation: The producer accepts nothing more; call again to finish closing.
         Threads: Any; the first call does the work and others wait for it.
@@ -128,7 +137,7 @@ class Producer(ProducerBase):
         """Begin to close and return at once; `successes()` and `errors()` end when it is done.
 
         Args:
-            timeout: Seconds, as for `close`.
+            timeout: Seconds, as for `close`; call that to have the report.
 
         Threads: Any.
         """
@@ -140,6 +149,9 @@ class Producer(ProducerBase):
 
         Needs `return_successes=True`. Unread outcomes count against `buffer_memory`, so a reader that stops reading
         stops the senders in the end. Several readers share the outcomes between them.
+
+        Returns:
+            Iterator: of Delivery, with topic, key, value, headers, metadata, partition, offset and timestamp_ms.
 
         Raises:
             ConfigError: `return_successes` is not set.
@@ -197,7 +209,14 @@ class Producer(ProducerBase):
             ready.extend(deliveries or ())
 
     def statistics(self) -> dict[str, Any]:
-        """What the producer counts right now: messages, bytes, batches, requests. Threads: any."""
+        """What the producer has counted since its start, and what it holds now.
+
+        Returns:
+            dict: accepted, delivered, failed, unknown messages; batches, requests, retries of batches so far;
+            buffered_bytes of `buffer_memory` in use now.
+
+        Threads: Any.
+        """
         return self._client.statistics()
 
     def __enter__(self) -> Self:
