@@ -299,6 +299,11 @@ def test_given_error_is_raised_once_by_the_next_take(leader: Leader) -> None:
     assert caught.value is error
     assert offsets(leader.flow.take(100, 0)) == [0, 1, 2]
     assert leader.flow.take(100, 0) is None
+    leader.flow.fail(TOPIC, 0, error)
+    leader.flow.fail(TOPIC, 0, LookupError("a second one while the first waits"))
+    with pytest.raises(errors.OffsetOutOfRange):
+        leader.flow.take(100, 0)
+    assert leader.flow.take(100, 0) is None
     with pytest.raises(TypeError):
         leader.flow.fail(TOPIC, 0, "gone")  # type: ignore[arg-type]
 

@@ -95,7 +95,7 @@ impl Inbox {
     pub fn remove(&mut self, id: PartId) {
         if let Some(shelf) = self.shelves.remove(&id) {
             self.bytes -= shelf.bytes;
-            self.trash.extend(shelf.errors);
+            self.trash.extend(shelf.error);
             let (topic, partition) = shelf.place;
             self.places.remove(&topic, partition);
             self.end(&topic, partition);
@@ -121,11 +121,13 @@ impl Inbox {
         self.announce(id);
     }
 
+    /// The next take of the partition fails with the error. While one waits, another is dropped: a fault that lasts is
+    /// told again and again, and nobody has to take.
     pub fn fail(&mut self, topic: &str, partition: i32, error: ErrorHandle) {
         let id = self.id_of(topic, partition);
         match id.and_then(|id| self.shelves.get_mut(&id)) {
-            Some(shelf) => shelf.errors.push_back(error),
-            None => self.trash.push(error),
+            Some(shelf) if shelf.error.is_none() => shelf.error = Some(error),
+            _ => self.trash.push(error),
         }
         if let Some(id) = id {
             self.announce(id);
@@ -306,7 +308,7 @@ impl Inbox {
                 break;
             };
             let shelf = self.shelves.get_mut(&id);
-            if !jobs.is_empty() && shelf.is_some_and(|shelf| !shelf.errors.is_empty()) {
+            if !jobs.is_empty() && shelf.is_some_and(|shelf| shelf.error.is_some()) {
                 // What was claimed is handed over first; the error is the next take's.
                 self.ready.push_front(id);
                 break;
@@ -324,7 +326,7 @@ impl Inbox {
         let Some(shelf) = self.shelves.get_mut(&id) else {
             return Ok(0);
         };
-        if let Some(error) = shelf.errors.pop_front() {
+        if let Some(error) = shelf.error.take() {
             let (topic, partition) = shelf.place.clone();
             self.announce(id);
             return Err(Take::Failed(TakeError::Queued {

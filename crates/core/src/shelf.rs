@@ -66,7 +66,7 @@ pub(crate) struct Shelf {
     pub paused: bool,
     /// Stands in the rotation.
     pub listed: bool,
-    pub errors: VecDeque<ErrorHandle>,
+    pub error: Option<ErrorHandle>,
 }
 
 impl Shelf {
@@ -81,7 +81,7 @@ impl Shelf {
             claimed: 0,
             paused: false,
             listed: false,
-            errors: VecDeque::new(),
+            error: None,
         }
     }
 
@@ -90,7 +90,7 @@ impl Shelf {
     }
 
     pub fn takeable(&self) -> bool {
-        !self.errors.is_empty() || self.has_records()
+        self.error.is_some() || self.has_records()
     }
 }
 

@@ -3,21 +3,22 @@
 Between inbox and record on the data's way. Rust fetches a routed partition from its position and asks nobody; this
 module gives positions (committed offset, reset policy, seek) and routes (the connection to the leader), and decides
 about partitions that were held. A position is a concrete offset from assignment on; it is reset only on the current
-leader's own word that it is out of range, and never in silence. Engine thread only.
+leader's own word that it is out of range, and never in silence; a follower that the leader named (KIP-392) is believed
+as long as it has records. Engine thread only.
 
-References: KIP-79, KIP-227, KIP-320, KIP-951, KIP-1106; Java: SubscriptionState, OffsetsRequestManager.
+References: KIP-79, KIP-227, KIP-320, KIP-392, KIP-951, KIP-1106; Java: SubscriptionState, OffsetsRequestManager.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
+from ottla.consumer.group.link import UNREACHABLE
 from ottla.consumer.list_offsets import EARLIEST, LATEST, OffsetFinder
 from ottla.consumer.reset import ResetPolicy
 from ottla.message import OffsetAndMetadata, TopicPartition
@@ -38,23 +39,44 @@ if TYPE_CHECKING:
 _log = logger("cursor")
 
 _UNKNOWN_ID = bytes(16)
+_STEADY_S = 5.0
+"""A partition that flowed this long starts its backoff over when it is held."""
+_REPLICA = "replica:"
 
 
 class Cursor:
     """One assigned partition."""
 
-    __slots__ = ("attempts", "number", "positioned", "route", "routing", "tp")
+    __slots__ = (
+        "attempts",
+        "positioned",
+        "refused",
+        "replica",
+        "route",
+        "routed_at",
+        "routing",
+        "seeks",
+        "topic_id",
+        "tp",
+    )
 
-    def __init__(self, tp: TopicPartition, number: int) -> None:
+    def __init__(self, tp: TopicPartition) -> None:
         self.tp = tp
-        self.number = number
-        """Different for every assignment: work begun for an earlier one finds out that it came too late."""
+        self.topic_id = _UNKNOWN_ID
+        """Of the topic that its position is in; a topic of the same name that was made anew has another one."""
         self.positioned = False
+        self.seeks = 0
+        """Counts the positions that were set: an answer to a question from before the last one is dropped."""
+        self.refused = False
+        """It got no position because the user wants an error instead: only a seek gives it one."""
         self.route: tuple[int, int] | None = None
-        """(node id, leader epoch) it was routed by."""
+        """(leader's node id, leader epoch) it was routed by."""
+        self.replica: int | None = None
+        """Node id of the follower that the leader named to fetch from."""
         self.routing = False
+        self.routed_at = 0.0
         self.attempts = 0
-        """Holds in a row without a success in between, for the backoff."""
+        """Holds in a row with little time between them, for the backoff."""
 
     def __repr__(self) -> str:
         return f"<Cursor {self.tp.topic}-{self.tp.partition} positioned={self.positioned} route={self.route}>"
@@ -81,11 +103,9 @@ class Cursors:
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
         self._cursors: dict[TopicPartition, Cursor] = {}
         self._attached: dict[int, int] = {}
-        self._numbers = itertools.count(1)
         self._positioned: list[tuple[set[TopicPartition], asyncio.Future[None]]] = []
         self._closed = False
-        self.on_reset: Callable[[TopicPartition, int, str], None] | None = None
-        """Told (partition, new offset, reason) after every reset."""
+        self._replica_lease_s = config.metadata_max_age_ms / 1000
 
     def start(self) -> None:
         """Begin to serve the flow's events."""
@@ -98,6 +118,7 @@ class Cursors:
         self._engine.remove_drain(self.drain)
         self._cluster.unlisten(self._metadata_changed)
         self._cursors.clear()
+        self._wake_positioned()
 
     @property
     def assigned(self) -> set[TopicPartition]:
@@ -110,7 +131,7 @@ class Cursors:
         """Take these partitions in addition; they flow as soon as their positions are known."""
         added = [tp for tp in partitions if tp not in self._cursors]
         for tp in added:
-            self._cursors[tp] = Cursor(tp, next(self._numbers))
+            self._cursors[tp] = Cursor(tp)
             # At once, so that a pause right after this holds; the topic's id comes with its metadata.
             self._flow.assign(tp.topic, _UNKNOWN_ID, tp.partition)
         self._cluster.want_topics({tp.topic for tp in added})
@@ -126,54 +147,79 @@ class Cursors:
         self._wake_positioned()
 
     async def _begin(self, cursors: list[Cursor]) -> None:
-        """Make the partitions known to the flow once their topics are, then find where to start."""
-        await self._await_topics(cursors)
-        alive = [cursor for cursor in cursors if self._current(cursor)]
-        for cursor in alive:
-            known = self._cluster.snapshot.topic(cursor.tp.topic)
-            if known is not None:
-                self._flow.assign(cursor.tp.topic, known.topic_id, cursor.tp.partition)
-        try:
-            starts = await self._starting_points([c for c in alive if not c.positioned])
-        except errors.Error as error:
-            self._fail([c for c in alive if not c.positioned], error)
-            return
-        for cursor in alive:
-            if not cursor.positioned and cursor.tp in starts:
-                self._set_position(cursor, starts[cursor.tp])
-
-    async def _await_topics(self, cursors: list[Cursor]) -> None:
+        """Find where to start, again and again until each has a position; one that is not known keeps back no other."""
         attempts = 0
-        while any(
-            self._current(c) and self._cluster.snapshot.partition(*c.tp) is None for c in cursors
-        ):
+        while waiting := [
+            c for c in cursors if self._current(c) and not c.positioned and not c.refused
+        ]:
             if attempts:
                 await asyncio.sleep(self._backoff.delay(attempts))
             attempts += 1
-            try:
-                await self._cluster.refresh("assigned partitions are not known yet")
-            except errors.Error as error:
-                _log.debug("metadata could not be had: %s", error)
+            if any(self._cluster.snapshot.partition(*c.tp) is None for c in waiting):
+                await self._refresh("assigned partitions are not known yet")
+            known = [c for c in waiting if self._cluster.snapshot.partition(*c.tp) is not None]
+            self._tell_unknown([c for c in waiting if c not in known], attempts)
+            if known:
+                await self._start_at(known)
 
-    async def _starting_points(
-        self, cursors: list[Cursor]
-    ) -> dict[TopicPartition, OffsetAndMetadata]:
-        """Committed offsets, and for partitions without one what the reset policy says."""
+    async def _refresh(self, reason: str) -> None:
+        try:
+            await self._cluster.refresh(reason)
+        except errors.Error as error:
+            _log.debug("metadata could not be had: %s", error)
+
+    def _tell_unknown(self, cursors: list[Cursor], attempts: int) -> None:
+        """Say once that a topic is not there (it may come), and raise what is refused for good."""
+        for cursor in cursors:
+            topic, partition = cursor.tp
+            code = self._cluster.snapshot.topic_error(topic)
+            if attempts == 1:
+                _log.warning("%s-%d is not known to the cluster yet; waiting", topic, partition)
+            if code and not errors.for_code(code).retriable:
+                self._fail([cursor], errors.for_code(code, topic=topic, partition=partition))
+
+    async def _start_at(self, cursors: list[Cursor]) -> None:
+        """Set the positions: committed offsets, and for partitions without one what the reset policy says."""
         wanted = [cursor.tp for cursor in cursors]
         committed: Mapping[TopicPartition, OffsetAndMetadata | None] = dict.fromkeys(wanted)
-        if self._offsets is not None:
-            committed = await self._offsets.committed(wanted)
-        starts = {tp: offset for tp, offset in committed.items() if offset is not None}
-        without = [tp for tp in wanted if tp not in starts]
-        if without and self._reset_policy.raises:
-            raise errors.OffsetOutOfRange(
-                f"no committed offset and auto_offset_reset is none: {', '.join(f'{t}-{p}' for t, p in without)}"
+        try:
+            if self._offsets is not None:
+                committed = await self._offsets.committed(wanted)
+            self._take_starts(cursors, committed)
+            without = [c for c in cursors if committed.get(c.tp) is None and not c.positioned]
+            if without and self._reset_policy.raises:
+                self._refuse(without, "no committed offset")
+            elif without:
+                time_ms = self._reset_policy.time_ms(time.time())
+                found = await self._find([c.tp for c in without], time_ms)
+                self._take_starts(
+                    without, {tp: OffsetAndMetadata(offset, -1) for tp, offset in found.items()}
+                )
+        except errors.Error as error:
+            if _may_pass(error):
+                _log.warning(
+                    "no position for %d partitions yet, trying on: %s", len(cursors), error
+                )
+            else:
+                self._fail([c for c in cursors if not c.positioned], error)
+
+    def _take_starts(
+        self, cursors: list[Cursor], starts: Mapping[TopicPartition, OffsetAndMetadata | None]
+    ) -> None:
+        for cursor in cursors:
+            start = starts.get(cursor.tp)
+            if start is not None and not cursor.positioned and self._current(cursor):
+                self._set_position(cursor, start)
+
+    def _refuse(self, cursors: list[Cursor], reason: str) -> None:
+        """The user wants an error instead of a reset: raise it once and wait for a seek."""
+        for cursor in cursors:
+            cursor.refused = True
+            topic, partition = cursor.tp
+            error = errors.OffsetOutOfRange(
+                f"{reason} and auto_offset_reset is none", topic=topic, partition=partition
             )
-        if without:
-            time_ms = self._reset_policy.time_ms(time.time())
-            found = await self._find(without, time_ms)
-            starts.update({tp: OffsetAndMetadata(offset, -1) for tp, offset in found.items()})
-        return starts
+            self._fail([cursor], error)
 
     async def _find(
         self, partitions: list[TopicPartition], time_ms: int
@@ -188,6 +234,8 @@ class Cursors:
 
     def _set_position(self, cursor: Cursor, start: OffsetAndMetadata) -> None:
         cursor.positioned = True
+        cursor.seeks += 1
+        cursor.refused = False
         self._flow.position(*cursor.tp, start.offset, start.leader_epoch)
         _log.debug("%s-%d starts at offset %d", *cursor.tp, start.offset)
         self._wake_positioned()
@@ -195,13 +243,7 @@ class Cursors:
 
     async def seek(self, tp: TopicPartition, position: OffsetAndMetadata) -> None:
         """Go on at this offset; what was fetched for the earlier position is not handed over."""
-        cursor = self._require(tp)
-        if self._cluster.snapshot.partition(*tp) is None:
-            await self._await_topics([cursor])
-        known = self._cluster.snapshot.topic(tp.topic)
-        if not cursor.positioned and known is not None:
-            self._flow.assign(tp.topic, known.topic_id, tp.partition)
-        self._set_position(cursor, position)
+        self._set_position(self._require(tp), position)
 
     async def seek_to_time(self, partitions: Iterable[TopicPartition], time_ms: int) -> None:
         """Go on at the first record at or after a time (or at EARLIEST or LATEST)."""
@@ -245,7 +287,7 @@ class Cursors:
         return not self._closed and self._cursors.get(cursor.tp) is cursor
 
     def _fail(self, cursors: list[Cursor], error: BaseException) -> None:
-        """The next take of the partition raises the error, once."""
+        """The next take of the partition raises the error, once; a second one is not queued before that."""
         for cursor in cursors:
             if self._current(cursor):
                 self._flow.fail(*cursor.tp, error)
@@ -267,29 +309,53 @@ class Cursors:
             while self._current(cursor):
                 if delay:
                     await asyncio.sleep(delay)
-                known = self._cluster.snapshot.partition(*cursor.tp)
-                if known is not None and known.leader >= 0:
-                    try:
-                        connection = await self._cluster.connection(known.leader, Role.FETCH)
-                    except errors.Error as error:
-                        tell = _log.debug if attempts else _log.warning
-                        tell("no connection to the leader of %s-%d: %s", *cursor.tp, error)
-                    else:
-                        if self._current(cursor):
-                            self._attach(known.leader, connection)
-                            cursor.route = (known.leader, known.leader_epoch)
-                            self._flow.route(*cursor.tp, connection.id, known.leader_epoch)
-                        return
+                if await self._try_route(cursor, quiet=attempts > 0):
+                    return
                 attempts += 1
                 delay = self._backoff.delay(attempts)
-                try:
-                    await self._cluster.refresh(
-                        f"{cursor.tp.topic}-{cursor.tp.partition} has no leader to fetch from"
-                    )
-                except errors.Error as error:
-                    _log.debug("metadata could not be had: %s", error)
+                await self._refresh(
+                    f"{cursor.tp.topic}-{cursor.tp.partition} has no leader to fetch from"
+                )
         finally:
             cursor.routing = False
+
+    async def _try_route(self, cursor: Cursor, *, quiet: bool) -> bool:
+        """One attempt; True when there is nothing more to do."""
+        tell = _log.debug if quiet else _log.warning
+        known = self._cluster.snapshot.partition(*cursor.tp)
+        if known is None or known.leader < 0:
+            tell("%s-%d has no leader", *cursor.tp)
+            return False
+        node_id = known.leader if cursor.replica is None else cursor.replica
+        try:
+            connection = await self._cluster.connection(node_id, Role.FETCH)
+        except errors.Error as error:
+            tell("no connection to fetch %s-%d from: %s", *cursor.tp, error)
+            cursor.replica = None
+            return False
+        if self._current(cursor) and self._is_same_topic(cursor):
+            self._attach(node_id, connection)
+            cursor.route = (known.leader, known.leader_epoch)
+            cursor.routed_at = self._engine.loop.time()
+            self._flow.route(*cursor.tp, connection.id, known.leader_epoch)
+        return True
+
+    def _is_same_topic(self, cursor: Cursor) -> bool:
+        """Tells the flow the topic's id. False where the topic was made anew: its position means nothing there."""
+        topic, partition = cursor.tp
+        info = self._cluster.snapshot.topic(topic)
+        if info is None or info.topic_id in (_UNKNOWN_ID, cursor.topic_id):
+            return True
+        before, cursor.topic_id = cursor.topic_id, info.topic_id
+        self._flow.assign(topic, info.topic_id, partition)
+        if before == _UNKNOWN_ID:
+            return True
+        cursor.positioned = False
+        self._engine.spawn(
+            self._reset(cursor, f"topic {topic} was deleted and made anew"),
+            f"reset of {topic}-{partition}",
+        )
+        return False
 
     def _attach(self, node_id: int, connection: Connection) -> None:
         if self._attached.get(node_id) != connection.id:
@@ -323,54 +389,112 @@ class Cursors:
         fetch_offset: int,
         leader: tuple[int, int] | None,
         node: tuple[str, int] | None,
-        *_rest: Any,
+        diverging: tuple[int, int] | None,
     ) -> None:
         cursor = self._cursors.get(TopicPartition(topic, partition))
         if cursor is None:
             return
         cursor.route = None
-        if code == ErrorCode.OFFSET_OUT_OF_RANGE:
-            self._engine.spawn(
-                self._out_of_range(cursor, fetch_offset), f"reset of {topic}-{partition}"
-            )
-            return
-        if leader is not None and leader[0] >= 0:
-            self._cluster.apply_leader_hint(topic, partition, leader[0], leader[1], node)
+        if cause == "asked":
             self._route_soon(cursor)
-            return
+        elif cause.startswith(_REPLICA):
+            self._follow(cursor, int(cause.removeprefix(_REPLICA)))
+        elif cursor.replica is not None:
+            _log.info("%s-%d: back to its leader: %s", topic, partition, _why(cause, code))
+            cursor.replica = None
+            self._cluster.refresh_soon(f"a follower refused {topic}-{partition}")
+            self._route_soon(cursor, self._pause_after_hold(cursor))
+        elif code == ErrorCode.OFFSET_OUT_OF_RANGE:
+            reason = f"offset {fetch_offset} of {topic}-{partition} is out of range"
+            self._engine.spawn(self._reset(cursor, reason), f"reset of {topic}-{partition}")
+        elif diverging is not None:
+            self._truncated(cursor, fetch_offset, diverging)
+        elif leader is not None and leader[0] >= 0:
+            self._cluster.apply_leader_hint(topic, partition, leader[0], leader[1], node)
+            pause = self._pause_after_hold(cursor)
+            self._route_soon(cursor, pause if cursor.attempts > 1 else 0.0)
+        else:
+            self._held_by_fault(cursor, cause, code)
+
+    def _held_by_fault(self, cursor: Cursor, cause: str, code: int) -> None:
+        """An error code or a lost connection: flow again after a pause, by what the metadata says then."""
+        topic, partition = cursor.tp
         if code:
             error = errors.for_code(code, "fetch", topic=topic, partition=partition)
             if not error.retriable:
                 self._fail([cursor], error)
-            _log.info("%s-%d is held: %s", topic, partition, error)
-        elif cause != "asked":
-            _log.info("%s-%d is held: %s", topic, partition, cause)
-        if cause != "asked":
-            self._cluster.refresh_soon(f"{topic}-{partition} is held: {cause}")
-        cursor.attempts += 1
-        self._route_soon(cursor, self._backoff.delay(1) if cause != "asked" else 0.0)
+        _log.info("%s-%d is held: %s", topic, partition, _why(cause, code))
+        self._cluster.refresh_soon(f"{topic}-{partition} is held: {cause}")
+        self._route_soon(cursor, self._pause_after_hold(cursor))
 
-    async def _out_of_range(self, cursor: Cursor, fetch_offset: int) -> None:
-        """The leader says that the position is not in its log: reset as the policy says, loudly, or raise."""
+    def _pause_after_hold(self, cursor: Cursor) -> float:
+        """Longer each time for a partition that is held over and over."""
+        if self._engine.loop.time() - cursor.routed_at > _STEADY_S:
+            cursor.attempts = 0
+        cursor.attempts += 1
+        return self._backoff.delay(cursor.attempts)
+
+    def _follow(self, cursor: Cursor, replica: int) -> None:
+        """Fetch from the follower that the leader names, until it refuses or the lease ends; then the leader is asked again."""
+        pause = self._pause_after_hold(cursor)
+        again = cursor.attempts > 1
+        cursor.replica = replica
+        self._engine.loop.call_later(self._replica_lease_s, self._lease_over, cursor, replica)
+        _log.debug("%s-%d is fetched from node %d", *cursor.tp, replica)
+        self._route_soon(cursor, pause if again else 0.0)
+
+    def _lease_over(self, cursor: Cursor, replica: int) -> None:
+        if self._current(cursor) and cursor.replica == replica:
+            cursor.replica = None
+            self._flow.hold(*cursor.tp)
+
+    def _truncated(self, cursor: Cursor, fetch_offset: int, diverging: tuple[int, int]) -> None:
+        """The leader's log parts from what was read before the position: records that were read are gone (KIP-320)."""
+        epoch, end_offset = diverging
         topic, partition = cursor.tp
-        reason = f"offset {fetch_offset} of {topic}-{partition} is out of range"
+        reason = f"{topic}-{partition} was truncated: epoch {epoch} ends at {end_offset}, before the position {fetch_offset}"
         if self._reset_policy.raises:
-            self._fail([cursor], errors.OffsetOutOfRange(f"{reason} and auto_offset_reset is none"))
+            self._refuse([cursor], reason)
+        elif end_offset < 0:
+            self._engine.spawn(self._reset(cursor, reason), f"reset of {topic}-{partition}")
+        else:
+            _log.warning("%s: going on there", reason)
+            self._set_position(cursor, OffsetAndMetadata(end_offset, epoch))
+
+    async def _reset(self, cursor: Cursor, reason: str) -> None:
+        """There is nothing at the position: start over as the policy says, loudly, or raise."""
+        if self._reset_policy.raises:
+            self._refuse([cursor], reason)
             return
-        try:
-            found = await self._find([cursor.tp], self._reset_policy.time_ms(time.time()))
-        except errors.Error as error:
-            self._fail([cursor], error)
-            return
-        if not self._current(cursor):
+        seeks, attempts = cursor.seeks, 0
+        found: dict[TopicPartition, int] = {}
+        while not found and self._current(cursor) and cursor.seeks == seeks:
+            try:
+                found = await self._find([cursor.tp], self._reset_policy.time_ms(time.time()))
+            except errors.Error as error:
+                if not _may_pass(error):
+                    self._fail([cursor], error)
+                _log.warning("%s, and no offset to reset to could be had yet: %s", reason, error)
+                attempts += 1
+                await asyncio.sleep(self._backoff.delay(attempts))
+        if not self._current(cursor) or cursor.seeks != seeks:
             return
         offset = found[cursor.tp]
         _log.warning(
             "%s: reset to %d (auto_offset_reset=%s)", reason, offset, self._reset_policy.name
         )
-        if self.on_reset is not None:
-            self.on_reset(cursor.tp, offset, reason)
         self._set_position(cursor, OffsetAndMetadata(offset, -1))
+
+
+def _may_pass(error: errors.Error) -> bool:
+    """Whether asking again may bring another answer."""
+    return isinstance(error, UNREACHABLE) or (
+        isinstance(error, errors.KafkaError) and error.retriable
+    )
+
+
+def _why(cause: str, code: int) -> str:
+    return f"{cause}, {errors.for_code(code)}" if code else cause
 
 
 __all__ = ["EARLIEST", "LATEST", "Cursor", "Cursors"]

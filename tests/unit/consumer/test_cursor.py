@@ -1,0 +1,320 @@
+"""The cursors: what each hold of the flow leads to, against a flow and a cluster in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, NamedTuple, cast
+
+import pytest
+
+from ottla import errors
+from ottla.config import consumer_config
+from ottla.consumer.cursor import Cursors
+from ottla.consumer.list_offsets import EARLIEST, FoundOffset
+from ottla.message import OffsetAndMetadata, TopicPartition
+from ottla.protocol.error_codes import ErrorCode
+
+TP = TopicPartition("t", 0)
+LEADER, FOLLOWER = 1, 2
+
+
+class Part(NamedTuple):
+    leader: int
+    leader_epoch: int
+
+
+class Topic(NamedTuple):
+    topic_id: bytes
+
+
+class Snapshot:
+    def __init__(self) -> None:
+        self.parts = {TP: Part(LEADER, 5)}
+        self.topic_id = b"a" * 16
+        self.errors: dict[str, int] = {}
+
+    def partition(self, topic: str, partition: int) -> Part | None:
+        return self.parts.get(TopicPartition(topic, partition))
+
+    def topic(self, name: str) -> Topic | None:
+        return Topic(self.topic_id) if any(tp.topic == name for tp in self.parts) else None
+
+    def topic_error(self, name: str) -> int:
+        return self.errors.get(name, 0)
+
+
+class Connection(NamedTuple):
+    id: int
+
+    def version_for(self, _request: object) -> int:
+        return 17
+
+
+class FakeCluster:
+    def __init__(self) -> None:
+        self.snapshot = Snapshot()
+        self.unreachable: set[int] = set()
+        self.refreshes = 0
+        self.listeners: list[Callable[..., None]] = []
+
+    def listen(self, callback: Callable[..., None]) -> None:
+        self.listeners.append(callback)
+
+    def unlisten(self, callback: Callable[..., None]) -> None:
+        self.listeners.remove(callback)
+
+    def want_topics(self, _names: Iterable[str]) -> None:
+        pass
+
+    async def refresh(self, _reason: str) -> None:
+        self.refreshes += 1
+        await asyncio.sleep(0)
+
+    def refresh_soon(self, _reason: str) -> None:
+        self.refreshes += 1
+
+    async def connection(self, node_id: int, _role: object) -> Connection:
+        if node_id in self.unreachable:
+            raise errors.ConnectionLost(f"node {node_id} cannot be reached")
+        return Connection(100 + node_id)
+
+
+class FakeFlow:
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+        self.routes: list[int] = []
+        self.positions: list[tuple[int, int]] = []
+        self.failures: list[BaseException] = []
+        self.ids: list[bytes] = []
+
+    def assign(self, _topic: str, topic_id: bytes, _partition: int) -> None:
+        self.ids.append(topic_id)
+
+    def attach(self, _connection: int, _version: int) -> None:
+        pass
+
+    def position(self, _topic: str, _partition: int, offset: int, epoch: int) -> None:
+        self.positions.append((offset, epoch))
+
+    def route(self, _topic: str, _partition: int, connection: int, _epoch: int) -> None:
+        self.routes.append(connection - 100)
+
+    def hold(self, topic: str, partition: int) -> None:
+        self.events.append(("held", topic, partition, "asked", 0, 0, None, None, None))
+
+    def fail(self, _topic: str, _partition: int, error: BaseException) -> None:
+        self.failures.append(error)
+
+    def drain(self) -> list[tuple[Any, ...]]:
+        events, self.events = self.events, []
+        return events
+
+
+class FakeFinder:
+    def __init__(self) -> None:
+        self.asked: list[Mapping[TopicPartition, int]] = []
+        self.failures: list[errors.Error] = []
+        self.gate: asyncio.Event | None = None
+
+    async def find(self, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, FoundOffset]:
+        self.asked.append(times)
+        if self.failures:
+            raise self.failures.pop(0)
+        if self.gate is not None:
+            await self.gate.wait()
+        return {
+            tp: FoundOffset(7 if when == EARLIEST else 70, -1, -1) for tp, when in times.items()
+        }
+
+
+class FakeEngine:
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.tasks: list[asyncio.Task[Any]] = []
+
+    def add_drain(self, _drain: object) -> None:
+        pass
+
+    def remove_drain(self, _drain: object) -> None:
+        pass
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        self.tasks.append(self.loop.create_task(work, name=name))
+
+
+class Bench:
+    def __init__(self, **config: Any) -> None:
+        options = {"auto_offset_reset": "earliest", "retry_backoff_ms": 1, **config}
+        self.engine, self.cluster, self.flow = FakeEngine(), FakeCluster(), FakeFlow()
+        self.finder = FakeFinder()
+        self.cursors = Cursors(
+            cast("Any", self.engine),
+            cast("Any", self.cluster),
+            cast("Any", self.flow),
+            consumer_config("localhost:9092", options),
+            None,
+            cast("Any", self.finder),
+        )
+        self.cursors.start()
+
+    async def assigned(self) -> None:
+        await self.cursors.assign([TP])
+        await self.until(lambda: self.flow.routes == [LEADER], "the partition flows")
+
+    def held(self, cause: str, code: int = 0, diverging: tuple[int, int] | None = None) -> None:
+        self.flow.events.append(("held", *TP, cause, code, 50, None, None, diverging))
+        self.cursors.drain()
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        async def look() -> None:
+            while not condition():
+                self.cursors.drain()
+                await asyncio.sleep(0)
+
+        try:
+            await asyncio.wait_for(look(), 5)
+        except TimeoutError:
+            pytest.fail(f"not so: {what}; {vars(self.flow)}")
+
+    def stop(self) -> None:
+        self.cursors.stop()
+        for task in self.engine.tasks:
+            task.cancel()
+
+
+async def test_a_follower_that_the_leader_names_is_fetched_from() -> None:
+    bench = Bench(client_rack="here")
+    await bench.assigned()
+    bench.held(f"replica:{FOLLOWER}")
+    await bench.until(lambda: bench.flow.routes == [LEADER, FOLLOWER], "routed to the follower")
+    assert bench.cluster.refreshes == 0
+    assert bench.flow.positions == [(7, -1)], "the position stays"
+    bench.stop()
+
+
+@pytest.mark.parametrize(
+    ("cause", "code", "diverging"),
+    [
+        ("answer", ErrorCode.OFFSET_OUT_OF_RANGE, None),
+        ("answer", ErrorCode.NOT_LEADER_OR_FOLLOWER, None),
+        ("lost:closed:by the peer", 0, None),
+        ("diverging", 0, (3, 10)),
+    ],
+)
+async def test_a_follower_that_refuses_is_left_for_the_leader(
+    cause: str, code: int, diverging: tuple[int, int] | None
+) -> None:
+    bench = Bench()
+    await bench.assigned()
+    bench.held(f"replica:{FOLLOWER}")
+    await bench.until(lambda: bench.flow.routes[-1] == FOLLOWER, "routed to the follower")
+    bench.held(cause, code, diverging)
+    await bench.until(lambda: bench.flow.routes == [LEADER, FOLLOWER, LEADER], "routed back")
+    assert bench.flow.positions == [(7, -1)], "only the leader's word resets a position"
+    bench.stop()
+
+
+async def test_a_follower_that_cannot_be_reached_is_left_for_the_leader() -> None:
+    bench = Bench()
+    await bench.assigned()
+    bench.cluster.unreachable.add(FOLLOWER)
+    bench.held(f"replica:{FOLLOWER}")
+    await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "routed back to the leader")
+    bench.stop()
+
+
+async def test_the_leader_is_asked_again_when_the_lease_of_a_follower_ends() -> None:
+    bench = Bench(metadata_max_age_ms=1)
+    await bench.assigned()
+    bench.held(f"replica:{FOLLOWER}")
+    await bench.until(
+        lambda: bench.flow.routes == [LEADER, FOLLOWER, LEADER], "the leader is asked again"
+    )
+    bench.stop()
+
+
+async def test_truncation_goes_on_where_the_logs_part_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    await bench.assigned()
+    bench.held("diverging", diverging=(4, 30))
+    await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "flows again")
+    assert bench.flow.positions == [(7, -1), (30, 4)]
+    assert "t-0 was truncated: epoch 4 ends at 30" in caplog.text
+    bench.stop()
+
+
+async def test_truncation_is_raised_without_a_reset_policy() -> None:
+    bench = Bench(auto_offset_reset="none")
+    await bench.cursors.assign([TP])
+    await bench.cursors.seek(TP, OffsetAndMetadata(50))
+    await bench.until(lambda: bench.flow.routes == [LEADER], "flows from the seek on")
+    bench.held("diverging", diverging=(4, 30))
+    (error,) = bench.flow.failures
+    assert isinstance(error, errors.OffsetOutOfRange)
+    assert (error.topic, error.partition) == TP
+    await bench.cursors.seek(TP, OffsetAndMetadata(30))
+    await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "flows again after the seek")
+    bench.stop()
+
+
+async def test_no_position_yet_is_asked_for_until_it_comes() -> None:
+    bench = Bench()
+    bench.finder.failures = [errors.Timeout("no leader"), errors.ConnectionLost("gone")]
+    await bench.assigned()
+    assert bench.flow.positions == [(7, -1)]
+    assert not bench.flow.failures, "what passes is not raised"
+    bench.stop()
+
+
+async def test_a_reset_that_comes_after_a_seek_is_dropped() -> None:
+    bench = Bench()
+    await bench.assigned()
+    bench.finder.gate = asyncio.Event()
+    bench.held("answer", ErrorCode.OFFSET_OUT_OF_RANGE)
+    await bench.until(lambda: len(bench.finder.asked) == 2, "the reset asks for the offset")
+    await bench.cursors.seek(TP, OffsetAndMetadata(33))
+    bench.finder.gate.set()
+    await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "flows from the seek on")
+    assert bench.flow.positions == [(7, -1), (33, -1)]
+    bench.stop()
+
+
+async def test_a_topic_that_is_not_there_keeps_back_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    missing = TopicPartition("later", 0)
+    await bench.cursors.assign([TP, missing])
+    await bench.until(lambda: bench.flow.routes == [LEADER], "the one that is there flows")
+    await bench.until(lambda: "later-0 is not known" in caplog.text, "it is said")
+    bench.cluster.snapshot.parts[missing] = Part(LEADER, 0)
+    await bench.until(lambda: len(bench.flow.routes) == 2, "the other flows once it is there")
+    bench.stop()
+
+
+async def test_a_topic_that_may_not_be_seen_is_raised() -> None:
+    bench = Bench()
+    bench.cluster.snapshot.errors["secret"] = ErrorCode.TOPIC_AUTHORIZATION_FAILED
+    await bench.cursors.assign([TopicPartition("secret", 0)])
+    await bench.until(lambda: bool(bench.flow.failures), "it is raised")
+    error = bench.flow.failures[0]
+    assert isinstance(error, errors.KafkaError)
+    assert error.code == ErrorCode.TOPIC_AUTHORIZATION_FAILED
+    bench.stop()
+
+
+async def test_a_topic_that_was_made_anew_starts_over_loudly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    await bench.assigned()
+    bench.cluster.snapshot.topic_id = b"b" * 16
+    bench.held("answer", ErrorCode.UNKNOWN_TOPIC_ID)
+    await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "flows again")
+    assert bench.flow.ids[-1] == b"b" * 16
+    assert bench.flow.positions == [(7, -1), (7, -1)]
+    assert "was deleted and made anew: reset to 7" in caplog.text
+    bench.stop()
