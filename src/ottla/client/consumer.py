@@ -61,6 +61,10 @@ class ConsumerClient:
         self.error: errors.Error | None = None
         """Why the group is lost for this consumer: every later call raises it."""
         self._open_calls: list[Call] = []
+        self._losses: list[Call] = []
+        """Told and not heard yet."""
+        self._manual = False
+        """`assign` was used, so `subscribe` may not be."""
         self._auto: asyncio.Task[None] | None = None
         self._last_auto: dict[TopicPartition, OffsetAndMetadata] = {}
         self._pattern: re.Pattern[str] | None = None
@@ -82,17 +86,20 @@ class ConsumerClient:
 
     # ---- subscription ------------------------------------------------------------------------------------------------
 
-    async def subscribe(self, topics: Iterable[str], pattern: str | None) -> None:
+    async def subscribe(self, topics: Iterable[str], pattern: re.Pattern[str] | None) -> None:
         """Join the group for these topics, or for all topics whose whole name matches the pattern."""
         if self._link is None:
             raise errors.ConfigError("subscribe() needs a group_id; without a group use assign()")
+        if self._manual:
+            raise errors.Error("assign() and subscribe() exclude each other; unsubscribe first")
         if self._membership is None:
             self._membership = ClassicMembership(
                 self._engine, self._cluster, self._link, self.config, self
             )
             self._start_auto_commit()
-        self._pattern = None if pattern is None else re.compile(pattern)
+        self._pattern = pattern
         if self._pattern is None:
+            self._cluster.want_all_topics(False)
             self._membership.subscribe(topics)
         else:
             self._cluster.want_all_topics(True)
@@ -105,21 +112,42 @@ class ConsumerClient:
             membership.subscribe(
                 name
                 for name, topic in self._cluster.snapshot.topics.items()
-                if pattern.fullmatch(name) and not topic.internal
+                if pattern.fullmatch(name)
+                and not (topic.internal and self.config.exclude_internal_topics)
             )
 
     async def unsubscribe(self) -> None:
         """Leave the group; the application has let go of its partitions already."""
-        membership, self._membership = self._membership, None
+        await self.commit_finished()
+        await self._settle_commits()
+        membership = self._membership
         if membership is not None:
             await membership.leave()
+            self._membership = None
+            self.error = None
+        self._pattern = None
+        self._manual = False
         self.cursors.unassign(self.cursors.assigned)
+        self._withdraw_calls()
+
+    async def _settle_commits(self) -> None:
+        """A commit that was asked for is made before the group is left: under no membership it would be refused."""
+        if self.offsets is not None:
+            await self.offsets.drained()
+
+    def _withdraw_calls(self) -> None:
+        """What was not told yet is not told any more: it is of a membership that is over."""
+        while (call := self.calls.take()) is not None:
+            call.withdraw()
+        for call in [*self._open_calls, *self._losses]:
+            call.withdraw()
 
     async def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Exactly these partitions, without a group's assignment."""
         if self._membership is not None:
             raise errors.Error("assign() and subscribe() exclude each other; unsubscribe first")
         wanted = set(partitions)
+        self._manual = bool(wanted)
         self.cursors.unassign(self.cursors.assigned - wanted)
         await self.cursors.assign(sorted(wanted))
         self._start_auto_commit()
@@ -130,6 +158,16 @@ class ConsumerClient:
             self._membership.topics_changed()
 
     # ---- what the membership tells -----------------------------------------------------------------------------------
+
+    async def heard(self) -> None:
+        """Until the application has been told of everything that it lost.
+
+        Before that its records in hand may be of an earlier time than a new assignment of the same partition, and
+        committing them would put back what another member has committed meanwhile.
+        """
+        while self._losses:
+            await self._losses[0].wait()
+            self._losses.pop(0)
 
     async def assigned(self, partitions: Sequence[TopicPartition], generation: int) -> None:
         """Let the partitions flow; the application hears of it when it next looks."""
@@ -145,16 +183,19 @@ class ConsumerClient:
             await call.wait()
         finally:
             self._open_calls.remove(call)
-        await self.commit_finished(partitions)
-        self.cursors.unassign(partitions)
+        if not call.withdrawn:
+            await self.commit_finished(partitions)
+            await self._settle_commits()
+            self.cursors.unassign(partitions)
 
     async def lost(self, partitions: Sequence[TopicPartition], reason: str) -> None:
         """Drop the partitions at once and tell the application; nothing of them may be committed."""
         self.cursors.unassign(partitions)
         for call in self._open_calls:
             call.withdraw()
-        if partitions:
-            self.calls.post(Call(LOST, partitions))
+        call = Call(LOST, partitions)
+        self._losses.append(call)
+        self.calls.post(call)
         _log.warning("%d partitions lost: %s", len(partitions), reason)
 
     def failed(self, error: errors.Error) -> None:
@@ -272,7 +313,7 @@ class ConsumerClient:
         if self._auto is not None:
             self._auto.cancel()
         await self.commit_finished()
-        for call in self._open_calls:
-            call.withdraw()
+        await self._settle_commits()
+        self._withdraw_calls()
         if self._membership is not None:
             await self._membership.leave()

@@ -23,7 +23,7 @@ LOST = "lost"
 class Call:
     """One call: what happened to which partitions, and the engine's wait for its end."""
 
-    __slots__ = ("_future", "_loop", "generation", "kind", "partitions")
+    __slots__ = ("_future", "_loop", "generation", "kind", "partitions", "withdrawn")
 
     def __init__(
         self, kind: str, partitions: Sequence[TopicPartition], generation: int = -1
@@ -31,6 +31,8 @@ class Call:
         self.kind = kind
         self.partitions = list(partitions)
         self.generation = generation
+        self.withdrawn = False
+        """Nobody is to serve it any more."""
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[None] = self._loop.create_future()
 
@@ -42,7 +44,8 @@ class Call:
         self._loop.call_soon_threadsafe(self._end)
 
     def withdraw(self) -> None:
-        """Nobody waits for it any more. Engine thread."""
+        """Nobody waits for it any more, and nobody is told of it. Engine thread."""
+        self.withdrawn = True
         self._end()
 
     def _end(self) -> None:
@@ -82,10 +85,13 @@ class Calls:
 
     def take(self) -> Call | None:
         """The next call to serve, None where there is none. From any thread."""
-        try:
-            return self._queue.popleft()
-        except IndexError:
-            return None
+        while True:
+            try:
+                call = self._queue.popleft()
+            except IndexError:
+                return None
+            if not call.withdrawn:
+                return call
 
     def wait(self, timeout: float | None = None) -> None:
         """Block this thread until the bell rings or the time is up. Ctrl-C ends it at once."""

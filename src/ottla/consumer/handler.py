@@ -27,11 +27,18 @@ class SessionCommits:
         self.marks = Marks(partitions)
         self._client = client
         self._turn = asyncio.Lock()
+        self._ended = False
         self._lock = threading.Lock()
         self._queued: Ticket[None] | None = None  # guarded by _lock
 
     def commit_soon(self) -> Ticket[None]:
-        """Commit what is marked when the commit begins. From any thread."""
+        """Commit what is marked when the commit begins. From any thread.
+
+        Raises:
+            Error: The session is over; its partitions may be another member's.
+        """
+        if self._ended:
+            raise errors.Error("the session is over: nothing of it can be committed any more")
         with self._lock:
             if self._queued is None:
                 self._queued = self._client.call(self._commit)
@@ -47,8 +54,14 @@ class SessionCommits:
                 await self._client.commit(offsets)
                 self.marks.committed(offsets)
 
+    def end(self) -> None:
+        """No mark and no commit is taken from here. From any thread."""
+        self._ended = True
+        self.marks.end()
+
     async def commit_last(self) -> errors.Error | None:
         """The final commit of the session; returns what went wrong instead of raising it. Engine thread."""
+        self.end()
         try:
             await self._commit()
         except errors.Error as error:

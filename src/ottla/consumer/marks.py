@@ -20,6 +20,10 @@ class Marks:
         self._committed: dict[tuple[str, int], OffsetAndMetadata] = {}
         self._owned = frozenset(partitions)
 
+    def end(self) -> None:
+        """The session is over: whatever still holds these marks may change nothing more."""
+        self._owned = frozenset()
+
     def __len__(self) -> int:
         return len(self._marked)
 

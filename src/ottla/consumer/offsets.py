@@ -6,7 +6,7 @@ Engine thread only. References: KIP-211, KIP-320, KIP-447 (RequireStable), KIP-7
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from ottla import errors
@@ -76,6 +76,9 @@ class GroupOffsets:
         self._membership = membership
         self._spawn = spawn
         self._lane = CommitLane()
+        self._asked_under: dict[TopicPartition, Membership] = {}
+        """The generation in which each waiting offset was finished with."""
+        self._idle: list[asyncio.Future[None]] = []
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
         self.requests = 0
         """OffsetCommit requests sent so far."""
@@ -97,19 +100,33 @@ class GroupOffsets:
             else:
                 future.set_result(None)
 
+        self._asked_under.update(dict.fromkeys(offsets, self._membership()))
         self._lane.ask(offsets, done)
         self._send_next()
         return future
 
+    async def drained(self) -> None:
+        """Until every commit that was asked for has been answered or has failed."""
+        if not self._lane.idle:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(future)
+            await future
+
     def _send_next(self) -> None:
         offsets = self._lane.take()
         if offsets is not None:
-            self._spawn(self._send(offsets), f"commit of group {self._group_id}")
+            fences, self._asked_under = self._asked_under, {}
+            self._spawn(self._send(offsets, fences), f"commit of group {self._group_id}")
+        elif self._lane.idle:
+            idle, self._idle = self._idle, []
+            for future in idle:
+                if not future.done():
+                    future.set_result(None)
 
-    async def _send(self, offsets: Offsets) -> None:
+    async def _send(self, offsets: Offsets, fences: Mapping[TopicPartition, Membership]) -> None:
         failures: Failures
         try:
-            failures = await self._commit_until_answered(offsets)
+            failures = await self._commit_until_answered(offsets, fences)
         except errors.Error as error:
             failures = dict.fromkeys(offsets, error)
         except asyncio.CancelledError:
@@ -118,16 +135,27 @@ class GroupOffsets:
         self._lane.answered(failures)
         self._send_next()
 
-    async def _commit_until_answered(self, offsets: Offsets) -> Failures:
-        """Send, and send again what may work later, until every partition has a definite answer or time is up."""
+    async def _commit_until_answered(
+        self, offsets: Offsets, fences: Mapping[TopicPartition, Membership]
+    ) -> Failures:
+        """Send, and send again what may work later, until every partition has a definite answer or time is up.
+
+        An offset of an older generation is refused here as the coordinator would: under the new one it might put back
+        what another member has committed meanwhile.
+        """
         deadline = asyncio.get_running_loop().time() + self._config.default_api_timeout_ms / 1000
         left = dict(offsets)
         failures: Failures = {}
         attempts = 0
         while True:
+            codes: dict[TopicPartition, int] = {}
             try:
                 connection = await self._link.connection()
-                codes = await self._commit_once(connection, left)
+                membership = self._membership()
+                current = {tp: at for tp, at in left.items() if fences[tp] == membership}
+                if current:
+                    codes = await self._commit_once(connection, current, membership)
+                codes |= dict.fromkeys(left.keys() - current.keys(), ErrorCode.ILLEGAL_GENERATION)
             except UNREACHABLE as error:
                 self._link.lost()
                 codes = dict.fromkeys(left, ErrorCode.COORDINATOR_NOT_AVAILABLE)
@@ -151,9 +179,8 @@ class GroupOffsets:
             await asyncio.sleep(delay)
 
     async def _commit_once(
-        self, connection: Connection, offsets: Offsets
+        self, connection: Connection, offsets: Offsets, membership: Membership
     ) -> dict[TopicPartition, int]:
-        membership = self._membership()
         topics: dict[str, list[OffsetCommitRequestPartition]] = {}
         for (topic, partition), (offset, leader_epoch, metadata) in offsets.items():
             topics.setdefault(topic, []).append(

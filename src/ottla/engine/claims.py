@@ -7,10 +7,13 @@ A claim that cannot be stopped in time is left behind with an error log: nothing
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
+
+_log = logging.getLogger("ottla.group")
 
 
 class ClaimTasks:
@@ -32,17 +35,20 @@ class ClaimTasks:
         try:
             await function(*args)
         except Exception as error:
-            self.failure = self.failure or error
+            self.failure = _first(self.failure, error)
             self._on_failure()
 
     async def join(self, timeout: float) -> list[str]:
-        """Wait for all; returns the names of those that did not end within `timeout` seconds, which are cancelled."""
+        """Wait for all; returns the names of those that did not end within `timeout` seconds."""
         if not self._tasks:
             return []
         _, pending = await asyncio.wait(self._tasks, timeout=timeout)
-        for task in pending:
-            task.cancel()
         return [task.get_name() for task in pending]
+
+    def abandon(self) -> None:
+        """Wait no longer: those that still run are cancelled."""
+        for task in self._tasks:
+            task.cancel()
 
 
 class ClaimThreads:
@@ -63,8 +69,8 @@ class ClaimThreads:
     def _run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         try:
             function(*args)
-        except Exception as error:
-            self.failure = self.failure or error
+        except BaseException as error:  # a SystemExit too: it would end in this thread unseen
+            self.failure = _first(self.failure, error)
             self._on_failure()
 
     def join(self, timeout: float) -> list[str]:
@@ -73,3 +79,14 @@ class ClaimThreads:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return [thread.name for thread in self._threads if thread.is_alive()]
+
+    def abandon(self) -> None:
+        """Wait no longer: threads cannot be stopped, and these do not keep the process alive."""
+
+
+def _first(before: BaseException | None, error: BaseException) -> BaseException:
+    """The error to raise; one that is not the first is logged."""
+    if before is None:
+        return error
+    _log.error("another claim failed too: %s", error, exc_info=error)
+    return before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ottla.client.consumer import ConsumerClient
 from ottla.config import consumer_config
-from ottla.consumer.calls import ASSIGNED, REVOKED, Call
+from ottla.consumer.calls import ASSIGNED, LOST, REVOKED, Call
 from ottla.consumer.iteration import AsyncConsumerBase
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.consumer.progress import Progress
@@ -61,7 +63,8 @@ class AsyncConsumer(AsyncConsumerBase):
         self._client.calls.listen(self._flow.wakeup)
         self._listeners: dict[str, Listener | None] = {}
         self._topics: set[str] = set()
-        self._paused: set[TopicPartition] = set()
+        self._subscribed = False
+        self._poller = threading.Lock()
         self._woken = False
         self._closed = False
         self._polls = 0
@@ -97,16 +100,30 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Raises:
             ConfigError: There is no `group_id`; nothing was changed.
-            Error: With a pattern: no broker could be asked for the topics there are; the pattern holds nevertheless.
+            ValueError: Not exactly one of topics and pattern, or a pattern that is no regular expression.
+            Error: Partitions are assigned by `assign`; nothing was changed. Or, with a pattern: no broker could be asked
+                for the topics there are.
 
         Cancellation: The subscription may have been taken already.
         Threads: Any.
         Protocol: JoinGroup (key 11), SyncGroup (key 14); KIP-62, KIP-345; Java: KafkaConsumer.subscribe.
         """
         names = [topics] if isinstance(topics, str) else list(topics)
-        self._listeners = {"assigned": on_assigned, "revoked": on_revoked, "lost": on_lost}
+        if bool(names) == (pattern is not None):
+            raise ValueError("subscribe() takes topics or a pattern, one of the two")
+        try:
+            matcher = None if pattern is None else re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"the pattern {pattern!r} is no regular expression: {error}") from None
+        before = self._listeners
+        self._listeners = {ASSIGNED: on_assigned, REVOKED: on_revoked, LOST: on_lost}
+        try:
+            await wait_async(self._client.call(self._client.subscribe, names, matcher))
+        except Error:
+            self._listeners = before
+            raise
         self._topics = set(names)
-        await wait_async(self._client.call(self._client.subscribe, names, pattern))
+        self._subscribed = True
 
     async def unsubscribe(self) -> None:
         """Leave the group; nothing is assigned afterwards.
@@ -116,9 +133,12 @@ class AsyncConsumer(AsyncConsumerBase):
         Cancellation: Call again to finish.
         Threads: The polling one.
         """
-        await self._let_go(hand=True)
-        self._topics = set()
-        await wait_async(self._client.call(self._client.unsubscribe))
+        try:
+            await self._let_go(hand=True)
+        finally:
+            self._topics = set()
+            self._subscribed = False
+            await wait_async(self._client.call(self._client.unsubscribe))
 
     async def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Read exactly these partitions, outside any group's assignment. Offsets can still be committed.
@@ -170,6 +190,8 @@ class AsyncConsumer(AsyncConsumerBase):
             DecodeError: A batch cannot be read. Told by each poll until a seek past it.
             KafkaError: A partition was refused for good, told once; or the group was, told by each poll.
             Closed: The consumer is closed.
+            ValueError: max_records is below 1.
+            Error: Another thread or task polls, or a listener does.
             In each case the position has not moved, and records of other partitions come with the next poll.
 
         Cancellation: Nothing is lost: records that were not returned are returned by the next poll.
@@ -177,6 +199,16 @@ class AsyncConsumer(AsyncConsumerBase):
         Protocol: Fetch (key 1); KIP-74, KIP-227; Java: KafkaConsumer.poll.
         """
         limit = self._config.max_poll_records if max_records is None else max_records
+        if limit < 1:
+            raise ValueError(f"max_records is {limit}; it has to be 1 or more")
+        if not self._poller.acquire(blocking=False):
+            raise Error("the consumer is being polled already: one thread or task at a time")
+        try:
+            return await self._poll(limit, timeout)
+        finally:
+            self._poller.release()
+
+    async def _poll(self, limit: int, timeout: float | None) -> Records | None:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._give_back()
         while True:
@@ -184,6 +216,7 @@ class AsyncConsumer(AsyncConsumerBase):
             self._polls += 1
             self._progress.before_take()
             await self._serve()
+            self._progress.before_take()
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             self._waiting = True
             try:
@@ -232,10 +265,8 @@ class AsyncConsumer(AsyncConsumerBase):
                 call.served()
 
     async def _tell(self, call: Call) -> None:
-        if call.kind != ASSIGNED:
-            self._paused.difference_update(call.partitions)
         listener = self._listeners.get(call.kind)
-        if listener is not None:
+        if listener is not None and (call.partitions or call.kind == ASSIGNED):
             await notify_async(listener, call.partitions)
 
     async def _let_go(self, *, hand: bool) -> None:
@@ -243,7 +274,7 @@ class AsyncConsumer(AsyncConsumerBase):
         self._progress.let_go(hand=hand)
         assigned = sorted(self.assignment())
         listener = self._listeners.get(REVOKED)
-        if assigned and self._topics and listener is not None:
+        if assigned and self._subscribed and listener is not None:
             await notify_async(listener, assigned)
 
     # ---- positions -----------------------------------------------------------------------------------------------------
@@ -268,13 +299,20 @@ class AsyncConsumer(AsyncConsumerBase):
         tp = TopicPartition(*partition)
         limit = self._config.default_api_timeout_ms / 1000 if timeout is None else timeout
         await wait_async(self._client.call(self._client.cursors.wait_positioned, [tp]), limit)
+        position = self._positions().get(tp)
+        if position is None:
+            raise Error("not assigned to this consumer", topic=tp.topic, partition=tp.partition)
+        return position
+
+    def _positions(self) -> dict[TopicPartition, int]:
+        """Of every assigned partition that has one: the offset of the next record for the application."""
         handed = self._progress.handed()
-        if tp in handed:
-            return handed[tp].offset
-        positions = self._flow.positions()
-        if tp not in positions:
-            raise Error(f"{tp.topic}-{tp.partition} is not assigned to this consumer")
-        return positions[tp][0]
+        return {
+            TopicPartition(*place): handed[tp].offset
+            if (tp := TopicPartition(*place)) in handed
+            else offset
+            for place, (offset, _epoch) in self._flow.positions().items()
+        }
 
     async def seek(self, partition: TopicPartition, offset: int | OffsetAndMetadata) -> None:
         """Go on at this offset; what was fetched for the earlier position is not handed over any more.
@@ -289,12 +327,13 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Raises:
             Error: It is not assigned.
+            ValueError: A negative offset.
 
         Cancellation: The position may have been set already.
         Threads: The polling one.
         """
         tp = TopicPartition(*partition)
-        target = OffsetAndMetadata(offset) if isinstance(offset, int) else offset
+        target = _as_offsets({tp: offset})[tp]
         await wait_async(self._client.call(self._client.cursors.seek, tp, target))
         self._moved(tp, target.offset, target.leader_epoch)
 
@@ -345,16 +384,19 @@ class AsyncConsumer(AsyncConsumerBase):
         """Hand over nothing of these partitions until `resume`; they stay assigned, and keep what was fetched.
 
         Records that a poll has returned, or an iteration has taken, are handed over already. A partition that is given
-        up forgets its pause.
+        up forgets its pause: one that comes back with a rebalance flows again.
 
         Args:
             partitions: Assigned ones; in `on_assigned` too.
 
+        Raises:
+            Error: One is not assigned; none was paused.
+
         Threads: Any.
         """
+        self._require_assigned(partitions)
         for tp in partitions:
             self._flow.pause(*tp)
-            self._paused.add(TopicPartition(*tp))
 
     def resume(self, *partitions: TopicPartition) -> None:
         """Hand over records of these partitions again, from where they were paused.
@@ -362,15 +404,24 @@ class AsyncConsumer(AsyncConsumerBase):
         Args:
             partitions: Paused ones; for others nothing happens.
 
+        Raises:
+            Error: One is not assigned; none was resumed.
+
         Threads: Any.
         """
+        self._require_assigned(partitions)
         for tp in partitions:
             self._flow.resume(*tp)
-            self._paused.discard(TopicPartition(*tp))
 
     def paused(self) -> set[TopicPartition]:
         """What `pause` has stopped. Threads: any."""
-        return set(self._paused)
+        return {tp for tp in self.assignment() if self._flow.partition_state(*tp)["paused"]}
+
+    def _require_assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        assigned = self.assignment()
+        for tp in partitions:
+            if tuple(tp) not in assigned:
+                raise Error("not assigned to this consumer", topic=tp[0], partition=tp[1])
 
     # ---- commits -------------------------------------------------------------------------------------------------------
 
@@ -475,7 +526,9 @@ class AsyncConsumer(AsyncConsumerBase):
         self, partitions: Iterable[TopicPartition], time_ms: int, timeout: float | None
     ) -> dict[TopicPartition, int]:
         wanted = dict.fromkeys((TopicPartition(*tp) for tp in partitions), time_ms)
-        found = await wait_async(self._client.call(self._client.finder.find, wanted, timeout))
+        found = await wait_async(
+            self._client.call(self._client.finder.find, wanted, timeout), timeout
+        )
         return {tp: answer.offset for tp, answer in found.items()}
 
     async def offsets_for_times(
@@ -498,7 +551,9 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: Any.
         """
         wanted = {TopicPartition(*tp): time_ms for tp, time_ms in times_ms.items()}
-        found = await wait_async(self._client.call(self._client.finder.find, wanted, timeout))
+        found = await wait_async(
+            self._client.call(self._client.finder.find, wanted, timeout), timeout
+        )
         return {
             tp: None
             if answer.offset < 0
@@ -551,10 +606,9 @@ class AsyncConsumer(AsyncConsumerBase):
         Cancellation: Ends the wait only.
         Threads: Any.
         """
-        positions = self._flow.positions()
-        wanted = [TopicPartition(*tp) for tp in positions]
-        ends = await self.end_offsets(*wanted, timeout=timeout)
-        return {tp: max(0, ends[tp] - positions[tp][0]) for tp in wanted}
+        positions = self._positions()
+        ends = await self.end_offsets(*positions, timeout=timeout)
+        return {tp: max(0, ends[tp] - position) for tp, position in positions.items()}
 
     def statistics(self) -> dict[str, Any]:
         """What the consumer has counted since its start, and what it holds now.
@@ -588,14 +642,12 @@ class AsyncConsumer(AsyncConsumerBase):
         await self._close(timeout, hand=True)
 
     async def _close(self, timeout: float, *, hand: bool) -> None:
-        if self._closed:
-            return
-        self._closed = True
         try:
-            await self._let_go(hand=hand)
+            if not self._closed:
+                self._closed = True
+                await self._let_go(hand=hand)
         finally:
-            ended = self._client.shut_down(timeout)
-        await wait_async(ended)
+            await wait_async(self._client.shut_down(timeout))
 
     async def __aenter__(self) -> Self:
         return self
@@ -615,7 +667,11 @@ class AsyncConsumer(AsyncConsumerBase):
 def _as_offsets(
     offsets: Mapping[TopicPartition, int | OffsetAndMetadata],
 ) -> dict[TopicPartition, OffsetAndMetadata]:
-    return {
+    result = {
         TopicPartition(*tp): OffsetAndMetadata(value) if isinstance(value, int) else value
         for tp, value in offsets.items()
     }
+    for (topic, partition), at in result.items():
+        if at.offset < 0:
+            raise ValueError(f"the offset {at.offset} for {topic}-{partition} is negative")
+    return result

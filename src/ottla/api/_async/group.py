@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from ottla.engine.twins import (
     wait_async,
     watch_event_async,
 )
+from ottla.errors import Error, Timeout
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import logger
 
@@ -34,6 +36,10 @@ _log = logger("group")
 
 _RECORDS_AT_ONCE = 500
 """How many records a claim takes from the inbox in one go."""
+_LOOK_S = 0.2
+"""How often it is looked whether claims that are waited for have to hurry."""
+_LEAST_S = 0.5
+"""What each step of an ending gets, however late it is."""
 
 
 class AsyncClaim:
@@ -50,6 +56,9 @@ class AsyncClaim:
         self._flow = flow
         self._handed = 0
         self._waiting = True
+        self._over = False
+        self._left: Iterator[Record] = iter(())
+        """What was taken and not handed over yet: a loop that was left goes on behind where it was."""
 
     @property
     def high_watermark(self) -> int:
@@ -68,10 +77,23 @@ class AsyncClaim:
         Cancellation: Records that were not handed over come again to whoever has the partition next.
         """
         only = (self.topic, self.partition)
-        while (records := await self._take(only)) is not None:
-            for record in records:
+        while True:
+            left = self._left
+            for record in left:
                 self._handed += 1
                 yield record
+                if self._left is not left:
+                    break
+            else:
+                records = await self._take(only)
+                if records is None:
+                    self._over = True
+                    return
+                self._left = iter(records)
+
+    def _drop(self) -> None:
+        """Hand over nothing more of what was taken: the session ends, or the position was set anew."""
+        self._left = iter(())
 
     async def _take(self, only: tuple[str, int]) -> Any:
         self._waiting = True
@@ -100,6 +122,9 @@ class AsyncGroupSession:
         """Set once the session ends: finish the record in hand and return."""
         self._client = client
         self._commits = SessionCommits(client, call.partitions)
+        self._claimed: dict[TopicPartition, AsyncClaim] = {
+            tp: AsyncClaim(client.flow, tp) for tp in call.partitions
+        }
 
     def mark(self, record: Record, metadata: str = "") -> None:
         """This record and all before it in its partition are finished. Nothing is sent: `commit` does that.
@@ -153,9 +178,9 @@ class AsyncGroupSession:
         """
         target = OffsetAndMetadata(offset, -1, metadata)
         self._commits.marks.back((topic, partition), target)
-        await wait_async(
-            self._client.call(self._client.cursors.seek, TopicPartition(topic, partition), target)
-        )
+        tp = TopicPartition(topic, partition)
+        await wait_async(self._client.call(self._client.cursors.seek, tp, target))
+        self._claimed[tp]._drop()
 
     async def commit(self, timeout: float | None = None) -> None:
         """Commit everything that is marked and wait until the coordinator has it.
@@ -167,6 +192,7 @@ class AsyncGroupSession:
             CommitFailed: `.partitions` says which were not committed and why; the others are. Where `.outcome` is
                 unknown no answer came, and the offsets may be committed.
             Timeout: `timeout` is over; the commit goes on.
+            Error: The session is over: its partitions may be another member's.
 
         Cancellation: Ends the wait only; the commit goes on.
         Threads: Any.
@@ -205,6 +231,7 @@ class AsyncConsumerGroupHandler:
         """Work through one claim, in a thread (or task) of its own: `for record in claim` ends with the session.
 
         Raising ends the session and the group: `run` and `consume` raise it after cleanup and the final commit.
+        Returning before the session ends leaves the rest of the partition unread until the next session.
         """
         async for record in claim:
             session.mark(record)
@@ -239,6 +266,8 @@ class AsyncConsumerGroup:
         self._session: AsyncGroupSession | None = None
         self._claims: list[AsyncClaim] = []
         self._stop = False
+        self._deadline: float | None = None
+        """Until when ending may take; set when it begins."""
         self._closed = False
 
     async def run(
@@ -253,6 +282,7 @@ class AsyncConsumerGroup:
 
         Raises:
             Exception: What the handler raised, after cleanup and the final commit.
+            CommitFailed: Ending, what is marked could not be committed: it is handed over again to whoever reads next.
             KafkaError: The group refused this member for good.
             RuntimeError: Not the main thread, so no signal can be handled.
 
@@ -263,7 +293,7 @@ class AsyncConsumerGroup:
             try:
                 await self.consume(topics, handler, timeout=timeout)
             finally:
-                await self.close(timeout)
+                await self.close(self._left(timeout))
 
     async def consume(
         self,
@@ -282,6 +312,7 @@ class AsyncConsumerGroup:
 
         Raises:
             Exception: What the handler raised, after cleanup and the final commit.
+            CommitFailed: Ending, what is marked could not be committed.
             KafkaError: The group refused this member for good.
 
         Cancellation: Ends the session as `stop` does.
@@ -289,11 +320,13 @@ class AsyncConsumerGroup:
         Protocol: JoinGroup (key 11), SyncGroup (key 14), Heartbeat (key 12); KIP-62, KIP-345; sarama: ConsumerGroup.
         """
         self._stop = False
+        self._deadline = None
         over = False
         if stop is not None:
             in_background_async(watch_event_async, stop, self.stop, lambda: over)
-        await wait_async(self._client.call(self._client.subscribe, list(topics), None))
+        names = [topics] if isinstance(topics, str) else list(topics)
         try:
+            await wait_async(self._client.call(self._client.subscribe, names, None))
             while (call := await self._next_call()) is not None:
                 if call.kind == ASSIGNED:
                     await self._run_session(handler, call, timeout)
@@ -301,12 +334,22 @@ class AsyncConsumerGroup:
                     call.served()
         finally:
             over = True
-            await wait_async(self._client.call(self._client.unsubscribe), timeout)
+            try:
+                await wait_async(self._client.call(self._client.unsubscribe), self._left(timeout))
+            except Timeout:
+                _log.warning("the group could not be left in time; its session timeout ends it")
 
     def stop(self) -> None:
         """End `run` or `consume`: claims end, cleanup runs, what is marked is committed. Threads: any, and signal handlers."""
         self._stop = True
         self._client.calls.ring()
+
+    def _left(self, timeout: float) -> float:
+        """How many of the seconds that ending may take are left."""
+        now = time.monotonic()
+        if self._deadline is None:
+            self._deadline = now + timeout
+        return max(_LEAST_S, self._deadline - now)
 
     async def _next_call(self) -> Call | None:
         """What the group decided next; None when it is time to end."""
@@ -329,16 +372,25 @@ class AsyncConsumerGroup:
         ending: Call | None = None
         try:
             await notify_async(handler.setup, session)
-            self._claims = [AsyncClaim(self._client.flow, tp) for tp in session.claims]
+            self._claims = list(session._claimed.values())
             for claim in self._claims:
-                tasks.start(
-                    f"claim {claim.topic}-{claim.partition}", handler.consume_claim, session, claim
-                )
+                name = f"claim {claim.topic}-{claim.partition}"
+                tasks.start(name, self._work, handler, session, claim)
             ending = await self._until_end(tasks)
         finally:
-            await self._end_session(handler, session, tasks, ending, timeout)
-        if tasks.failure is not None:
-            raise tasks.failure
+            problem = await self._end_session(handler, session, tasks, ending, timeout)
+        if problem is not None and ending is None:
+            raise problem
+
+    async def _work(
+        self, handler: AsyncConsumerGroupHandler, session: AsyncGroupSession, claim: AsyncClaim
+    ) -> None:
+        try:
+            await notify_async(handler.consume_claim, session, claim)
+        finally:
+            claim._waiting = True  # nobody is stuck in it any more
+        if not (session.stopping or claim._over):
+            _log.warning("%r: the handler returned before the session's end", claim)
 
     async def _until_end(self, tasks: ClaimTasks) -> Call | None:
         """What ends the session: a revocation, a loss, or None for a stop or a failed claim."""
@@ -357,28 +409,54 @@ class AsyncConsumerGroup:
         tasks: ClaimTasks,
         ending: Call | None,
         timeout: float,
-    ) -> None:
-        """Claims end, cleanup, final commit; whatever fails on the way, the rest still happens."""
+    ) -> Error | None:
+        """Claims end, cleanup, final commit; whatever fails on the way, the rest still happens.
+
+        Returns why the final commit failed; raises what a claim raised, else what cleanup did.
+        """
         session.stopping = True
-        for tp in session.claims:
-            self._client.flow.end(*tp)
-        patience = timeout if ending is None else self._config.max_poll_interval_ms / 1000
-        stuck = await tasks.join(patience)
-        for name in stuck:
-            _log.error("%s did not end within %.1f s; it is left behind", name, patience)
+        for claim in session._claimed.values():
+            self._client.flow.end(claim.topic, claim.partition)
+            claim._drop()
+        await self._join(tasks, ending, timeout)
+        problem: Error | None = None
         try:
             await notify_async(handler.cleanup, session)
+        except Exception as error:
+            if tasks.failure is None:
+                raise
+            _log.error("cleanup failed too: %s", error, exc_info=error)
         finally:
             self._claims = []
-            if ending is None or ending.kind != LOST:
-                problem = await wait_async(self._client.call(session._commits.commit_last))
-                if problem is not None:
-                    _log.error(
-                        "the final commit of generation %d failed: %s", session.generation, problem
-                    )
+            if ending is not None and ending.kind == LOST:
+                session._commits.end()
+            else:
+                problem = await self._commit_last(session, None if ending else self._left(timeout))
             self._session = None
             if ending is not None:
                 ending.served()
+        if tasks.failure is not None:
+            raise tasks.failure
+        return problem
+
+    async def _join(self, tasks: ClaimTasks, ending: Call | None, timeout: float) -> None:
+        """Wait for the claims: in a rebalance as long as the group does, or until `stop` makes it hurry."""
+        until = time.monotonic() + self._config.max_poll_interval_ms / 1000
+        while alive := await tasks.join(_LOOK_S):
+            now = time.monotonic()
+            if now >= until or ((ending is None or self._stop) and self._left(timeout) <= _LEAST_S):
+                tasks.abandon()
+                _log.error("did not end in time and is left behind: %s", ", ".join(alive))
+                return
+
+    async def _commit_last(self, session: AsyncGroupSession, timeout: float | None) -> Error | None:
+        try:
+            problem = await wait_async(self._client.call(session._commits.commit_last), timeout)
+        except Timeout as error:
+            problem = error
+        if problem is not None:
+            _log.error("the final commit of generation %d failed: %s", session.generation, problem)
+        return problem
 
     def _finished(self) -> dict[TopicPartition, OffsetAndMetadata]:
         session = self._session

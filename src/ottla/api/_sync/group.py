@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from ottla.engine.twins import (
     wait,
     watch_event,
 )
+from ottla.errors import Error, Timeout
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import logger
 
@@ -35,6 +37,10 @@ _log = logger("group")
 
 _RECORDS_AT_ONCE = 500
 """How many records a claim takes from the inbox in one go."""
+_LOOK_S = 0.2
+"""How often it is looked whether claims that are waited for have to hurry."""
+_LEAST_S = 0.5
+"""What each step of an ending gets, however late it is."""
 
 
 class Claim:
@@ -51,6 +57,9 @@ class Claim:
         self._flow = flow
         self._handed = 0
         self._waiting = True
+        self._over = False
+        self._left: Iterator[Record] = iter(())
+        """What was taken and not handed over yet: a loop that was left goes on behind where it was."""
 
     @property
     def high_watermark(self) -> int:
@@ -69,10 +78,23 @@ class Claim:
         Cancellation: Records that were not handed over come again to whoever has the partition next.
         """
         only = (self.topic, self.partition)
-        while (records := self._take(only)) is not None:
-            for record in records:
+        while True:
+            left = self._left
+            for record in left:
                 self._handed += 1
                 yield record
+                if self._left is not left:
+                    break
+            else:
+                records = self._take(only)
+                if records is None:
+                    self._over = True
+                    return
+                self._left = iter(records)
+
+    def _drop(self) -> None:
+        """Hand over nothing more of what was taken: the session ends, or the position was set anew."""
+        self._left = iter(())
 
     def _take(self, only: tuple[str, int]) -> Any:
         self._waiting = True
@@ -101,6 +123,9 @@ class GroupSession:
         """Set once the session ends: finish the record in hand and return."""
         self._client = client
         self._commits = SessionCommits(client, call.partitions)
+        self._claimed: dict[TopicPartition, Claim] = {
+            tp: Claim(client.flow, tp) for tp in call.partitions
+        }
 
     def mark(self, record: Record, metadata: str = "") -> None:
         """This record and all before it in its partition are finished. Nothing is sent: `commit` does that.
@@ -154,7 +179,9 @@ class GroupSession:
         """
         target = OffsetAndMetadata(offset, -1, metadata)
         self._commits.marks.back((topic, partition), target)
-        wait(self._client.call(self._client.cursors.seek, TopicPartition(topic, partition), target))
+        tp = TopicPartition(topic, partition)
+        wait(self._client.call(self._client.cursors.seek, tp, target))
+        self._claimed[tp]._drop()
 
     def commit(self, timeout: float | None = None) -> None:
         """Commit everything that is marked and wait until the coordinator has it.
@@ -166,6 +193,7 @@ class GroupSession:
             CommitFailed: `.partitions` says which were not committed and why; the others are. Where `.outcome` is
                 unknown no answer came, and the offsets may be committed.
             Timeout: `timeout` is over; the commit goes on.
+            Error: The session is over: its partitions may be another member's.
 
         Cancellation: Ends the wait only; the commit goes on.
         Threads: Any.
@@ -204,6 +232,7 @@ class ConsumerGroupHandler:
         """Work through one claim, in a thread (or task) of its own: `for record in claim` ends with the session.
 
         Raising ends the session and the group: `run` and `consume` raise it after cleanup and the final commit.
+        Returning before the session ends leaves the rest of the partition unread until the next session.
         """
         for record in claim:
             session.mark(record)
@@ -238,6 +267,8 @@ class ConsumerGroup:
         self._session: GroupSession | None = None
         self._claims: list[Claim] = []
         self._stop = False
+        self._deadline: float | None = None
+        """Until when ending may take; set when it begins."""
         self._closed = False
 
     def run(
@@ -252,6 +283,7 @@ class ConsumerGroup:
 
         Raises:
             Exception: What the handler raised, after cleanup and the final commit.
+            CommitFailed: Ending, what is marked could not be committed: it is handed over again to whoever reads next.
             KafkaError: The group refused this member for good.
             RuntimeError: Not the main thread, so no signal can be handled.
 
@@ -262,7 +294,7 @@ class ConsumerGroup:
             try:
                 self.consume(topics, handler, timeout=timeout)
             finally:
-                self.close(timeout)
+                self.close(self._left(timeout))
 
     def consume(
         self,
@@ -281,6 +313,7 @@ class ConsumerGroup:
 
         Raises:
             Exception: What the handler raised, after cleanup and the final commit.
+            CommitFailed: Ending, what is marked could not be committed.
             KafkaError: The group refused this member for good.
 
         Cancellation: Ends the session as `stop` does.
@@ -288,11 +321,13 @@ class ConsumerGroup:
         Protocol: JoinGroup (key 11), SyncGroup (key 14), Heartbeat (key 12); KIP-62, KIP-345; sarama: ConsumerGroup.
         """
         self._stop = False
+        self._deadline = None
         over = False
         if stop is not None:
             in_background(watch_event, stop, self.stop, lambda: over)
-        wait(self._client.call(self._client.subscribe, list(topics), None))
+        names = [topics] if isinstance(topics, str) else list(topics)
         try:
+            wait(self._client.call(self._client.subscribe, names, None))
             while (call := self._next_call()) is not None:
                 if call.kind == ASSIGNED:
                     self._run_session(handler, call, timeout)
@@ -300,12 +335,22 @@ class ConsumerGroup:
                     call.served()
         finally:
             over = True
-            wait(self._client.call(self._client.unsubscribe), timeout)
+            try:
+                wait(self._client.call(self._client.unsubscribe), self._left(timeout))
+            except Timeout:
+                _log.warning("the group could not be left in time; its session timeout ends it")
 
     def stop(self) -> None:
         """End `run` or `consume`: claims end, cleanup runs, what is marked is committed. Threads: any, and signal handlers."""
         self._stop = True
         self._client.calls.ring()
+
+    def _left(self, timeout: float) -> float:
+        """How many of the seconds that ending may take are left."""
+        now = time.monotonic()
+        if self._deadline is None:
+            self._deadline = now + timeout
+        return max(_LEAST_S, self._deadline - now)
 
     def _next_call(self) -> Call | None:
         """What the group decided next; None when it is time to end."""
@@ -326,16 +371,23 @@ class ConsumerGroup:
         ending: Call | None = None
         try:
             notify(handler.setup, session)
-            self._claims = [Claim(self._client.flow, tp) for tp in session.claims]
+            self._claims = list(session._claimed.values())
             for claim in self._claims:
-                tasks.start(
-                    f"claim {claim.topic}-{claim.partition}", handler.consume_claim, session, claim
-                )
+                name = f"claim {claim.topic}-{claim.partition}"
+                tasks.start(name, self._work, handler, session, claim)
             ending = self._until_end(tasks)
         finally:
-            self._end_session(handler, session, tasks, ending, timeout)
-        if tasks.failure is not None:
-            raise tasks.failure
+            problem = self._end_session(handler, session, tasks, ending, timeout)
+        if problem is not None and ending is None:
+            raise problem
+
+    def _work(self, handler: ConsumerGroupHandler, session: GroupSession, claim: Claim) -> None:
+        try:
+            notify(handler.consume_claim, session, claim)
+        finally:
+            claim._waiting = True  # nobody is stuck in it any more
+        if not (session.stopping or claim._over):
+            _log.warning("%r: the handler returned before the session's end", claim)
 
     def _until_end(self, tasks: ClaimThreads) -> Call | None:
         """What ends the session: a revocation, a loss, or None for a stop or a failed claim."""
@@ -354,28 +406,54 @@ class ConsumerGroup:
         tasks: ClaimThreads,
         ending: Call | None,
         timeout: float,
-    ) -> None:
-        """Claims end, cleanup, final commit; whatever fails on the way, the rest still happens."""
+    ) -> Error | None:
+        """Claims end, cleanup, final commit; whatever fails on the way, the rest still happens.
+
+        Returns why the final commit failed; raises what a claim raised, else what cleanup did.
+        """
         session.stopping = True
-        for tp in session.claims:
-            self._client.flow.end(*tp)
-        patience = timeout if ending is None else self._config.max_poll_interval_ms / 1000
-        stuck = tasks.join(patience)
-        for name in stuck:
-            _log.error("%s did not end within %.1f s; it is left behind", name, patience)
+        for claim in session._claimed.values():
+            self._client.flow.end(claim.topic, claim.partition)
+            claim._drop()
+        self._join(tasks, ending, timeout)
+        problem: Error | None = None
         try:
             notify(handler.cleanup, session)
+        except Exception as error:
+            if tasks.failure is None:
+                raise
+            _log.error("cleanup failed too: %s", error, exc_info=error)
         finally:
             self._claims = []
-            if ending is None or ending.kind != LOST:
-                problem = wait(self._client.call(session._commits.commit_last))
-                if problem is not None:
-                    _log.error(
-                        "the final commit of generation %d failed: %s", session.generation, problem
-                    )
+            if ending is not None and ending.kind == LOST:
+                session._commits.end()
+            else:
+                problem = self._commit_last(session, None if ending else self._left(timeout))
             self._session = None
             if ending is not None:
                 ending.served()
+        if tasks.failure is not None:
+            raise tasks.failure
+        return problem
+
+    def _join(self, tasks: ClaimThreads, ending: Call | None, timeout: float) -> None:
+        """Wait for the claims: in a rebalance as long as the group does, or until `stop` makes it hurry."""
+        until = time.monotonic() + self._config.max_poll_interval_ms / 1000
+        while alive := tasks.join(_LOOK_S):
+            now = time.monotonic()
+            if now >= until or ((ending is None or self._stop) and self._left(timeout) <= _LEAST_S):
+                tasks.abandon()
+                _log.error("did not end in time and is left behind: %s", ", ".join(alive))
+                return
+
+    def _commit_last(self, session: GroupSession, timeout: float | None) -> Error | None:
+        try:
+            problem = wait(self._client.call(session._commits.commit_last), timeout)
+        except Timeout as error:
+            problem = error
+        if problem is not None:
+            _log.error("the final commit of generation %d failed: %s", session.generation, problem)
+        return problem
 
     def _finished(self) -> dict[TopicPartition, OffsetAndMetadata]:
         session = self._session

@@ -49,6 +49,9 @@ _LEAVE_TIMEOUT_S = 3.0
 class Application(Protocol):
     """What a membership tells the consumer it belongs to. Engine thread."""
 
+    async def heard(self) -> None:
+        """Until the application has been told of everything that it lost."""
+
     async def assigned(self, partitions: Sequence[TopicPartition], generation: int) -> None:
         """These partitions are ours now."""
 
@@ -92,6 +95,8 @@ class ClassicMembership:
         self._left: asyncio.Future[None] | None = None
         self._liveness = Liveness(config.max_poll_interval_ms / 1000)
         self._watchdog: asyncio.TimerHandle | None = None
+        self._turn = asyncio.Lock()
+        """An assignment is told as a whole before its revocation is; only a loss waits for nothing."""
 
     # ---- what the consumer asks ----------------------------------------------------------------------------------------
 
@@ -202,6 +207,8 @@ class ClassicMembership:
             self._feed(classic.Refused(action.turn, response.error_code, response.member_id))
             return
         leader = response.leader == response.member_id
+        if not leader:
+            self._planned_for = {}
         members = [
             Member(m.member_id, m.group_instance_id, decode_topics(m.metadata))
             for m in response.members
@@ -302,8 +309,15 @@ class ClassicMembership:
             "group %s generation %d: assigned %s", self._group_id, action.generation,
             ", ".join(f"{t}-{p}" for t, p in action.partitions) or "nothing",
         )  # fmt: skip
-        await self._start_beat()
-        await self._application.assigned(action.partitions, action.generation)
+        async with self._turn:
+            await self._start_beat()
+            await self._application.heard()
+            # Lost again, or left, while this waited: nobody hears of it.
+            if self._member.owned is action.partitions and self._is_member():
+                await self._application.assigned(action.partitions, action.generation)
+
+    def _is_member(self) -> bool:
+        return self._member.state in (classic.State.STABLE, classic.State.REVOKING)
 
     async def _start_beat(self) -> None:
         self._stop_beat()
@@ -312,6 +326,9 @@ class ClassicMembership:
         except errors.Error as error:
             _log.warning("group %s: no coordinator for the heartbeats: %s", self._group_id, error)
             self._feed(classic.CoordinatorLost())
+            return
+        self._stop_beat()
+        if not self._is_member():
             return
         version = connection.version_for(HeartbeatRequest)
         request = HeartbeatRequest(
@@ -345,7 +362,7 @@ class ClassicMembership:
         self._link.lost()
         self._failures += 1
         await asyncio.sleep(self._backoff.delay(self._failures))
-        if self._member.state in (classic.State.STABLE, classic.State.REVOKING):
+        if self._is_member():
             await self._start_beat()
 
     async def _revoke(self, action: classic.Revoke) -> None:
@@ -354,7 +371,9 @@ class ClassicMembership:
             self._group_id,
             len(action.partitions),
         )
-        await self._application.revoke(action.partitions)
+        async with self._turn:
+            if action.turn == self._member.turn:
+                await self._application.revoke(action.partitions)
         self._feed(classic.Revoked(action.turn))
 
     async def _lose(self, action: classic.Lose) -> None:
