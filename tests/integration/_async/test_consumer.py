@@ -194,3 +194,136 @@ async def test_commits_coalesce(bootstrap: str, topic: str, unique_name: str) ->
         place = committed[tp]
         assert place is not None
         assert place.offset == 501
+
+
+async def test_a_commit_under_way_is_made_before_the_close(
+    bootstrap: str, topic: str, unique_name: str
+) -> None:
+    tp = ottla.TopicPartition(topic, 0)
+    options = {"group_id": f"g-{unique_name}", "enable_auto_commit": False}
+    async with ottla.AsyncConsumer(bootstrap, **options) as consumer:
+        await consumer.assign([tp])
+        tickets = [consumer.commit_async({tp: offset}) for offset in (3, 4, 5)]
+    assert [ticket.exception() for ticket in tickets] == [None] * 3
+    async with ottla.AsyncConsumer(bootstrap, **options) as consumer:
+        place = (await consumer.committed(tp))[tp]
+        assert place is not None
+        assert place.offset == 5
+
+
+async def test_unsubscribe_commits_what_is_finished_and_frees_for_assign(
+    bootstrap: str, topic: str, unique_name: str
+) -> None:
+    await fill(bootstrap, topic, 10)
+    tp = ottla.TopicPartition(topic, 0)
+    async with ottla.AsyncConsumer(
+        bootstrap, group_id=f"g-{unique_name}", auto_offset_reset="earliest"
+    ) as consumer:
+        await consumer.subscribe([topic])
+        await take(consumer, 10)
+        with pytest.raises(ottla.errors.Error, match="exclude each other"):
+            await consumer.assign([tp])
+        await consumer.unsubscribe()
+        assert consumer.assignment() == set()
+        place = (await consumer.committed(tp))[tp]
+        assert place is not None
+        assert place.offset == 10
+        await consumer.assign([tp])
+        with pytest.raises(ottla.errors.Error, match="exclude each other"):
+            await consumer.subscribe([topic])
+        await consumer.seek(tp, 4)
+        assert [record.offset for record in await take(consumer, 6)] == list(range(4, 10))
+        await consumer.unsubscribe()
+        await consumer.subscribe([topic])
+        assert consumer.subscription() == {topic}
+
+
+async def test_pattern_finds_topics_and_its_listener_hears_of_the_close(
+    bootstrap: str, make_topic: Callable[..., str], unique_name: str
+) -> None:
+    topic = make_topic(1)
+    await fill(bootstrap, topic, 5)
+    heard: list[tuple[str, list[ottla.TopicPartition]]] = []
+    async with ottla.AsyncConsumer(
+        bootstrap, group_id=f"g-{unique_name}", auto_offset_reset="earliest"
+    ) as consumer:
+        await consumer.subscribe(
+            pattern=f"{topic[:-1]}[{topic[-1]}]",
+            on_assigned=lambda tps: heard.append(("assigned", tps)),
+            on_revoked=lambda tps: heard.append(("revoked", tps)),
+        )
+        await take(consumer, 5)
+    places = [ottla.TopicPartition(topic, 0)]
+    assert heard[-2:] == [("assigned", places), ("revoked", places)]
+
+
+async def test_listener_that_raises_does_not_stop_the_close(
+    bootstrap: str, topic: str, unique_name: str
+) -> None:
+    await fill(bootstrap, topic, 5)
+    group = f"g-{unique_name}"
+
+    def fail(_partitions: list[ottla.TopicPartition]) -> None:
+        raise LookupError("mine")
+
+    consumer = ottla.AsyncConsumer(bootstrap, group_id=group, auto_offset_reset="earliest")
+    await consumer.subscribe([topic], on_revoked=fail)
+    await take(consumer, 5)
+    with pytest.raises(LookupError):
+        await consumer.close()
+    await consumer.close()
+    with pytest.raises(ottla.errors.Closed):
+        await consumer.poll(timeout=1)
+    async with ottla.AsyncConsumer(bootstrap, group_id=group) as after:
+        await after.subscribe([topic])
+        await fill(bootstrap, topic, 1)
+        assert [record.offset for record in await take(after, 1)] == [5]
+
+
+async def test_wrong_use_is_refused(bootstrap: str, topic: str) -> None:
+    await fill(bootstrap, topic, 1)
+    tp, other = ottla.TopicPartition(topic, 0), ottla.TopicPartition(topic, 7)
+    async with ottla.AsyncConsumer(
+        bootstrap, group_id="any", auto_offset_reset="earliest"
+    ) as consumer:
+        for topics, pattern in (([], None), ([topic], "x"), ([], "(")):
+            with pytest.raises(ValueError, match="pattern"):
+                await consumer.subscribe(topics, pattern=pattern)
+        await consumer.assign([tp])
+        with pytest.raises(ValueError, match="max_records"):
+            await consumer.poll(max_records=0)
+        with pytest.raises(ValueError, match="negative"):
+            await consumer.seek(tp, -1)
+        for refused in (consumer.pause, consumer.resume):
+            with pytest.raises(ottla.errors.Error, match="not assigned"):
+                refused(other)
+        with pytest.raises(ottla.errors.Error, match="not assigned"):
+            await consumer.position(other)
+        with pytest.raises(ottla.errors.Error, match="not assigned"):
+            await consumer.seek(other, 0)
+        consumer.pause(tp)
+        assert consumer.paused() == {tp}
+        await consumer.assign([])
+        assert consumer.paused() == set()
+
+
+async def test_seek_before_a_position_is_known_wins(bootstrap: str, topic: str) -> None:
+    await fill(bootstrap, topic, 10)
+    tp = ottla.TopicPartition(topic, 0)
+    async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        await consumer.assign([tp])
+        await consumer.seek(tp, 6)
+        assert await consumer.position(tp) == 6
+        assert [record.offset for record in await take(consumer, 4)] == [6, 7, 8, 9]
+
+
+async def test_lag_counts_from_the_record_in_hand(bootstrap: str, topic: str) -> None:
+    await fill(bootstrap, topic, 10)
+    tp = ottla.TopicPartition(topic, 0)
+    async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        await consumer.assign([tp])
+        async for record in consumer:
+            if record.offset == 3:
+                assert await consumer.position(tp) == 4
+                assert await consumer.lag() == {tp: 6}
+                break

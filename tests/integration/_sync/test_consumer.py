@@ -191,3 +191,134 @@ def test_commits_coalesce(bootstrap: str, topic: str, unique_name: str) -> None:
         place = committed[tp]
         assert place is not None
         assert place.offset == 501
+
+
+def test_a_commit_under_way_is_made_before_the_close(
+    bootstrap: str, topic: str, unique_name: str
+) -> None:
+    tp = ottla.TopicPartition(topic, 0)
+    options = {"group_id": f"g-{unique_name}", "enable_auto_commit": False}
+    with ottla.Consumer(bootstrap, **options) as consumer:
+        consumer.assign([tp])
+        tickets = [consumer.commit_async({tp: offset}) for offset in (3, 4, 5)]
+    assert [ticket.exception() for ticket in tickets] == [None] * 3
+    with ottla.Consumer(bootstrap, **options) as consumer:
+        place = (consumer.committed(tp))[tp]
+        assert place is not None
+        assert place.offset == 5
+
+
+def test_unsubscribe_commits_what_is_finished_and_frees_for_assign(
+    bootstrap: str, topic: str, unique_name: str
+) -> None:
+    fill(bootstrap, topic, 10)
+    tp = ottla.TopicPartition(topic, 0)
+    with ottla.Consumer(
+        bootstrap, group_id=f"g-{unique_name}", auto_offset_reset="earliest"
+    ) as consumer:
+        consumer.subscribe([topic])
+        take(consumer, 10)
+        with pytest.raises(ottla.errors.Error, match="exclude each other"):
+            consumer.assign([tp])
+        consumer.unsubscribe()
+        assert consumer.assignment() == set()
+        place = (consumer.committed(tp))[tp]
+        assert place is not None
+        assert place.offset == 10
+        consumer.assign([tp])
+        with pytest.raises(ottla.errors.Error, match="exclude each other"):
+            consumer.subscribe([topic])
+        consumer.seek(tp, 4)
+        assert [record.offset for record in take(consumer, 6)] == list(range(4, 10))
+        consumer.unsubscribe()
+        consumer.subscribe([topic])
+        assert consumer.subscription() == {topic}
+
+
+def test_pattern_finds_topics_and_its_listener_hears_of_the_close(
+    bootstrap: str, make_topic: Callable[..., str], unique_name: str
+) -> None:
+    topic = make_topic(1)
+    fill(bootstrap, topic, 5)
+    heard: list[tuple[str, list[ottla.TopicPartition]]] = []
+    with ottla.Consumer(
+        bootstrap, group_id=f"g-{unique_name}", auto_offset_reset="earliest"
+    ) as consumer:
+        consumer.subscribe(
+            pattern=f"{topic[:-1]}[{topic[-1]}]",
+            on_assigned=lambda tps: heard.append(("assigned", tps)),
+            on_revoked=lambda tps: heard.append(("revoked", tps)),
+        )
+        take(consumer, 5)
+    places = [ottla.TopicPartition(topic, 0)]
+    assert heard[-2:] == [("assigned", places), ("revoked", places)]
+
+
+def test_listener_that_raises_does_not_stop_the_close(
+    bootstrap: str, topic: str, unique_name: str
+) -> None:
+    fill(bootstrap, topic, 5)
+    group = f"g-{unique_name}"
+
+    def fail(_partitions: list[ottla.TopicPartition]) -> None:
+        raise LookupError("mine")
+
+    consumer = ottla.Consumer(bootstrap, group_id=group, auto_offset_reset="earliest")
+    consumer.subscribe([topic], on_revoked=fail)
+    take(consumer, 5)
+    with pytest.raises(LookupError):
+        consumer.close()
+    consumer.close()
+    with pytest.raises(ottla.errors.Closed):
+        consumer.poll(timeout=1)
+    with ottla.Consumer(bootstrap, group_id=group) as after:
+        after.subscribe([topic])
+        fill(bootstrap, topic, 1)
+        assert [record.offset for record in take(after, 1)] == [5]
+
+
+def test_wrong_use_is_refused(bootstrap: str, topic: str) -> None:
+    fill(bootstrap, topic, 1)
+    tp, other = ottla.TopicPartition(topic, 0), ottla.TopicPartition(topic, 7)
+    with ottla.Consumer(bootstrap, group_id="any", auto_offset_reset="earliest") as consumer:
+        for topics, pattern in (([], None), ([topic], "x"), ([], "(")):
+            with pytest.raises(ValueError, match="pattern"):
+                consumer.subscribe(topics, pattern=pattern)
+        consumer.assign([tp])
+        with pytest.raises(ValueError, match="max_records"):
+            consumer.poll(max_records=0)
+        with pytest.raises(ValueError, match="negative"):
+            consumer.seek(tp, -1)
+        for refused in (consumer.pause, consumer.resume):
+            with pytest.raises(ottla.errors.Error, match="not assigned"):
+                refused(other)
+        with pytest.raises(ottla.errors.Error, match="not assigned"):
+            consumer.position(other)
+        with pytest.raises(ottla.errors.Error, match="not assigned"):
+            consumer.seek(other, 0)
+        consumer.pause(tp)
+        assert consumer.paused() == {tp}
+        consumer.assign([])
+        assert consumer.paused() == set()
+
+
+def test_seek_before_a_position_is_known_wins(bootstrap: str, topic: str) -> None:
+    fill(bootstrap, topic, 10)
+    tp = ottla.TopicPartition(topic, 0)
+    with ottla.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        consumer.assign([tp])
+        consumer.seek(tp, 6)
+        assert consumer.position(tp) == 6
+        assert [record.offset for record in take(consumer, 4)] == [6, 7, 8, 9]
+
+
+def test_lag_counts_from_the_record_in_hand(bootstrap: str, topic: str) -> None:
+    fill(bootstrap, topic, 10)
+    tp = ottla.TopicPartition(topic, 0)
+    with ottla.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        consumer.assign([tp])
+        for record in consumer:
+            if record.offset == 3:
+                assert consumer.position(tp) == 4
+                assert consumer.lag() == {tp: 6}
+                break
