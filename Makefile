@@ -14,7 +14,7 @@ GENERATORS := $(wildcard $(addprefix codegen/,messages.py errors.py unasync.py c
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build gen golden fmt lint lint-python lint-rust lint-gen test test-rust test-all test-kafka test-peers
-.PHONY: test-peers kafka demo bench bench-smoke docs ci ci-rest
+.PHONY: test-chaos kafka demo bench bench-smoke docs ci ci-rest
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,7 +73,11 @@ test-peers:  ## other clients and Ottla on each other's records (starts a real K
 	@$(PREPARE) build peers
 	$(BIN)/python -m pytest tests/peers $(ARGS)
 
-test-all: test test-rust test-kafka test-peers  ## every test there is
+test-chaos:  ## faults of a real cluster of three nodes (starts and kills them)
+	@$(PREPARE) build peers
+	$(BIN)/python -m pytest tests/chaos $(ARGS)
+
+test-all: test test-rust test-kafka test-peers test-chaos  ## every test there is
 
 test-kafka:  ## the integration tests against a real Kafka
 	@$(PREPARE) build
@@ -101,4 +105,4 @@ docs:  ## write the generated pages and run what the documents show
 
 ci: test ci-rest  ## everything that CI runs
 
-ci-rest: lint test-rust test-kafka test-peers demo docs bench-smoke
+ci-rest: lint test-rust test-kafka test-peers test-chaos demo docs bench-smoke
