@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::error::DecodeError;
-use crate::varint::{Reader, write_uvarint};
+use crate::fields::{Fields, write_count, write_no_tags, write_string};
 
 pub const API_KEY: i16 = 1;
 pub const MIN_VERSION: i16 = 4;
@@ -68,7 +68,7 @@ pub fn encode_request(
     out.extend_from_slice(&version.to_be_bytes());
     out.extend_from_slice(&head.correlation_id.to_be_bytes());
     // The client id is an int16 string even in the flexible header.
-    write_string(&mut out, head.client_id, false);
+    write_string(&mut out, Some(head.client_id), false);
     write_no_tags(&mut out, flexible);
     // From 15 on the replica is a tag, which a consumer leaves out.
     if version <= 14 {
@@ -91,7 +91,7 @@ pub fn encode_request(
         });
     }
     if version >= 11 {
-        write_string(&mut out, head.rack, flexible);
+        write_string(&mut out, Some(head.rack), flexible);
     }
     write_no_tags(&mut out, flexible);
     Bytes::from(out)
@@ -109,7 +109,7 @@ fn write_topics<T>(
         if uses_topic_ids(version) {
             out.extend_from_slice(&topic.id);
         } else {
-            write_string(out, topic.name, flexible);
+            write_string(out, Some(topic.name), flexible);
         }
         write_count(out, topic.partitions.len(), flexible);
         for partition in &topic.partitions {
@@ -134,29 +134,6 @@ fn write_partition(out: &mut Vec<u8>, version: i16, of: &FetchPartition) {
     }
     out.extend_from_slice(&of.max_bytes.to_be_bytes());
     write_no_tags(out, version >= FLEXIBLE_FROM);
-}
-
-fn write_string(out: &mut Vec<u8>, text: &str, flexible: bool) {
-    if flexible {
-        write_uvarint(out, text.len() as u32 + 1);
-    } else {
-        out.extend_from_slice(&(text.len() as i16).to_be_bytes());
-    }
-    out.extend_from_slice(text.as_bytes());
-}
-
-fn write_count(out: &mut Vec<u8>, count: usize, flexible: bool) {
-    if flexible {
-        write_uvarint(out, count as u32 + 1);
-    } else {
-        out.extend_from_slice(&(count as i32).to_be_bytes());
-    }
-}
-
-fn write_no_tags(out: &mut Vec<u8>, flexible: bool) {
-    if flexible {
-        out.push(0);
-    }
 }
 
 /// A transaction whose records are not to be seen under read_committed.
@@ -207,10 +184,7 @@ pub struct Response {
 
 /// Reads a response, from the response header's tags on.
 pub fn decode_response(version: i16, frame: &Bytes) -> Result<Response, DecodeError> {
-    let mut fields = Fields {
-        reader: Reader::new(frame),
-        flexible: version >= FLEXIBLE_FROM,
-    };
+    let mut fields = Fields::new(frame, version >= FLEXIBLE_FROM, "Fetch");
     fields.skip_tags()?;
     let mut response = Response {
         throttle_time_ms: fields.reader.i32()?,
@@ -239,7 +213,7 @@ pub fn decode_response(version: i16, frame: &Bytes) -> Result<Response, DecodeEr
         }
         fields.skip_tags()?;
     }
-    let nodes = node_endpoints(version, &mut fields)?;
+    let nodes = fields.node_endpoints()?;
     for partition in &mut response.partitions {
         if let Some((leader, _)) = partition.answer.leader {
             let node = nodes.iter().find(|(id, _, _)| *id == leader);
@@ -254,27 +228,6 @@ pub fn decode_response(version: i16, frame: &Bytes) -> Result<Response, DecodeEr
             more,
         )),
     }
-}
-
-fn node_endpoints(
-    version: i16,
-    fields: &mut Fields<'_>,
-) -> Result<Vec<(i32, String, i32)>, DecodeError> {
-    let mut nodes = Vec::new();
-    fields.tags(|tag, field| {
-        if tag == 0 && version >= 16 {
-            for _ in 0..field.count(11)? {
-                let node = field.reader.i32()?;
-                let host = field.string()?.unwrap_or_default();
-                let port = field.reader.i32()?;
-                field.string()?;
-                field.skip_tags()?;
-                nodes.push((node, host, port));
-            }
-        }
-        Ok(())
-    })?;
-    Ok(nodes)
 }
 
 fn partition_answer(
@@ -322,81 +275,4 @@ fn partition_answer(
     answer.diverging = answer.diverging.filter(|(_, end)| *end >= 0);
     answer.leader = answer.leader.filter(|(node, _)| *node >= 0);
     Ok((partition, answer))
-}
-
-/// Fields of a message that is flexible or not.
-struct Fields<'a> {
-    reader: Reader<'a>,
-    flexible: bool,
-}
-
-impl<'a> Fields<'a> {
-    /// An array's count, checked against the bytes that remain; a null array counts as empty.
-    fn count(&mut self, least_bytes: usize) -> Result<usize, DecodeError> {
-        let count = if self.flexible {
-            i64::from(self.reader.uvarint()?) - 1
-        } else {
-            i64::from(self.reader.i32()?)
-        };
-        let most = self.reader.remaining() / least_bytes;
-        match usize::try_from(count.max(0)) {
-            Ok(count) if count <= most => Ok(count),
-            _ => Err(DecodeError::corrupt(
-                "array of a Fetch response",
-                format!("at most {most}"),
-                count,
-            )),
-        }
-    }
-
-    fn string(&mut self) -> Result<Option<String>, DecodeError> {
-        let len = if self.flexible {
-            i64::from(self.reader.uvarint()?) - 1
-        } else {
-            i64::from(self.reader.i16()?)
-        };
-        let Ok(len) = usize::try_from(len) else {
-            return Ok(None);
-        };
-        let bytes = self.reader.bytes(len)?;
-        Ok(Some(String::from_utf8_lossy(bytes).into_owned()))
-    }
-
-    /// Records as a slice of the frame that is being read; null counts as empty.
-    fn records(&mut self, frame: &Bytes) -> Result<Bytes, DecodeError> {
-        let len = if self.flexible {
-            i64::from(self.reader.uvarint()?) - 1
-        } else {
-            i64::from(self.reader.i32()?)
-        };
-        let Ok(len) = usize::try_from(len) else {
-            return Ok(Bytes::new());
-        };
-        let start = self.reader.position();
-        self.reader.bytes(len)?;
-        Ok(frame.slice(start..start + len))
-    }
-
-    fn skip_tags(&mut self) -> Result<(), DecodeError> {
-        self.tags(|_, _| Ok(()))
-    }
-
-    fn tags(
-        &mut self,
-        mut each: impl FnMut(u32, &mut Fields<'a>) -> Result<(), DecodeError>,
-    ) -> Result<(), DecodeError> {
-        if !self.flexible {
-            return Ok(());
-        }
-        for _ in 0..self.reader.uvarint()? {
-            let tag = self.reader.uvarint()?;
-            let size = self.reader.uvarint()? as usize;
-            let mut field = Fields {
-                reader: Reader::new(self.reader.bytes(size)?),
-                flexible: true,
-            };
-            each(tag, &mut field)?;
-        }
-        Ok(())
-    }
 }

@@ -13,6 +13,7 @@ pub mod fetch_plan;
 pub mod fetch_session;
 pub mod fetch_shared;
 pub mod fetch_wire;
+pub mod fields;
 pub mod flow;
 pub mod inbox;
 pub mod murmur2;

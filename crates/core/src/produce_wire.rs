@@ -6,7 +6,8 @@
 use bytes::Bytes;
 
 use crate::error::DecodeError;
-use crate::varint::{Reader, write_uvarint};
+use crate::fields::{Fields, write_count, write_string};
+use crate::varint::write_uvarint;
 
 pub const API_KEY: i16 = 0;
 pub const MIN_VERSION: i16 = 3;
@@ -47,7 +48,7 @@ pub fn encode_request(head: Head<'_>, topics: &[TopicBatches<'_>]) -> Vec<Bytes>
     if flexible {
         out.push(0);
     }
-    write_nullable_string(&mut out, head.transactional_id, flexible);
+    write_string(&mut out, head.transactional_id, flexible);
     out.extend_from_slice(&head.acks.to_be_bytes());
     out.extend_from_slice(&head.timeout_ms.to_be_bytes());
     write_count(&mut out, topics.len(), flexible);
@@ -55,7 +56,7 @@ pub fn encode_request(head: Head<'_>, topics: &[TopicBatches<'_>]) -> Vec<Bytes>
         if head.version >= TOPIC_IDS_FROM {
             out.extend_from_slice(&topic.id);
         } else {
-            write_nullable_string(&mut out, Some(topic.name), flexible);
+            write_string(&mut out, Some(topic.name), flexible);
         }
         write_count(&mut out, topic.batches.len(), flexible);
         for (partition, batch) in &topic.batches {
@@ -82,24 +83,6 @@ pub fn encode_request(head: Head<'_>, topics: &[TopicBatches<'_>]) -> Vec<Bytes>
         segments.push(Bytes::from(out));
     }
     segments
-}
-
-fn write_nullable_string(out: &mut Vec<u8>, text: Option<&str>, flexible: bool) {
-    match (text, flexible) {
-        (None, true) => out.push(0),
-        (None, false) => out.extend_from_slice(&(-1i16).to_be_bytes()),
-        (Some(text), true) => write_uvarint(out, text.len() as u32 + 1),
-        (Some(text), false) => out.extend_from_slice(&(text.len() as i16).to_be_bytes()),
-    }
-    out.extend_from_slice(text.unwrap_or_default().as_bytes());
-}
-
-fn write_count(out: &mut Vec<u8>, count: usize, flexible: bool) {
-    if flexible {
-        write_uvarint(out, count as u32 + 1);
-    } else {
-        out.extend_from_slice(&(count as i32).to_be_bytes());
-    }
 }
 
 /// What the broker says of one partition.
@@ -134,10 +117,7 @@ pub struct Response {
 
 /// Reads a response, from the response header's tags on.
 pub fn decode_response(version: i16, frame: &[u8]) -> Result<Response, DecodeError> {
-    let mut reader = Fields {
-        reader: Reader::new(frame),
-        flexible: version >= FLEXIBLE_FROM,
-    };
+    let mut reader = Fields::new(frame, version >= FLEXIBLE_FROM, "Produce");
     reader.skip_tags()?;
     let mut response = Response::default();
     for _ in 0..reader.count(3)? {
@@ -160,20 +140,7 @@ pub fn decode_response(version: i16, frame: &[u8]) -> Result<Response, DecodeErr
         reader.skip_tags()?;
     }
     response.throttle_time_ms = reader.reader.i32()?;
-    let mut nodes: Vec<(i32, String, i32)> = Vec::new();
-    reader.tags(|tag, field| {
-        if tag == 0 {
-            for _ in 0..field.count(11)? {
-                let node = field.reader.i32()?;
-                let host = field.string()?.unwrap_or_default();
-                let port = field.reader.i32()?;
-                field.string()?;
-                field.skip_tags()?;
-                nodes.push((node, host, port));
-            }
-        }
-        Ok(())
-    })?;
+    let nodes = reader.node_endpoints()?;
     for partition in &mut response.partitions {
         if let Some((leader, _)) = partition.answer.leader {
             let node = nodes.iter().find(|(id, _, _)| *id == leader);
@@ -220,67 +187,4 @@ fn partition_answer(version: i16, reader: &mut Fields<'_>) -> Result<(i32, Answe
     })?;
     answer.leader = leader.filter(|(node, _)| *node >= 0);
     Ok((partition, answer))
-}
-
-/// Fields of a message that is flexible or not.
-struct Fields<'a> {
-    reader: Reader<'a>,
-    flexible: bool,
-}
-
-impl<'a> Fields<'a> {
-    /// An array's count, checked against the bytes that remain; a null array counts as empty.
-    fn count(&mut self, least_bytes: usize) -> Result<usize, DecodeError> {
-        let count = if self.flexible {
-            i64::from(self.reader.uvarint()?) - 1
-        } else {
-            i64::from(self.reader.i32()?)
-        };
-        let most = self.reader.remaining() / least_bytes;
-        match usize::try_from(count.max(0)) {
-            Ok(count) if count <= most => Ok(count),
-            _ => Err(DecodeError::corrupt(
-                "array of a Produce response",
-                most.to_string(),
-                count.to_string(),
-            )),
-        }
-    }
-
-    fn string(&mut self) -> Result<Option<String>, DecodeError> {
-        let len = if self.flexible {
-            i64::from(self.reader.uvarint()?) - 1
-        } else {
-            i64::from(self.reader.i16()?)
-        };
-        let Ok(len) = usize::try_from(len) else {
-            return Ok(None);
-        };
-        Ok(Some(
-            String::from_utf8_lossy(self.reader.bytes(len)?).into_owned(),
-        ))
-    }
-
-    fn skip_tags(&mut self) -> Result<(), DecodeError> {
-        self.tags(|_, _| Ok(()))
-    }
-
-    fn tags(
-        &mut self,
-        mut each: impl FnMut(u32, &mut Fields<'a>) -> Result<(), DecodeError>,
-    ) -> Result<(), DecodeError> {
-        if !self.flexible {
-            return Ok(());
-        }
-        for _ in 0..self.reader.uvarint()? {
-            let tag = self.reader.uvarint()?;
-            let size = self.reader.uvarint()? as usize;
-            let mut field = Fields {
-                reader: Reader::new(self.reader.bytes(size)?),
-                flexible: true,
-            };
-            each(tag, &mut field)?;
-        }
-        Ok(())
-    }
 }
