@@ -217,8 +217,8 @@ class ProduceFlow:
 
         `("topic", name)` messages wait for metadata · `("wanted", topic, partition)` batches wait and there is no
         route · `("held", topic, partition, cause, batches)` cause: answer|lost:<kind>:<message>|asked|expired;
-        batches: list of dicts {base_sequence, records, bytes, attempts, sent (bool), expired (bool), code (int|None:
-        no answer), base_offset, log_start_offset, error_message, record_errors: list[(index, message)],
+        batches: list of dicts {base_sequence, records, bytes, attempts, sent (bool), expired (bool), unanswered (bool: an
+        attempt ended without an answer, or it was overtaken), code (int|None: no answer), base_offset, log_start_offset, error_message, record_errors: list[(index, message)],
         leader: (id, epoch)|None, node: (host, port)|None, age: float} ·
         `("failed", topic, partition, records, kind, code, message, outcome)` for the log ·
         `("throttled", conn, throttle_ms)` · `("callbacks", [(callback, delivery), …])` to be called on the dispatcher
@@ -248,7 +248,7 @@ class ProduceFlow:
 
 @disjoint_base
 class Delivery:
-    """What became of one message. Made by `send` only. Not tracked by the collector, 64 bytes at most."""
+    """What became of one message. Made by the sends only. Not tracked by the collector, 56 bytes."""
 
     @property
     def topic(self) -> str: ...

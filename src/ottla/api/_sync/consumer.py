@@ -316,9 +316,8 @@ class Consumer(ConsumerBase):
     def seek(self, partition: TopicPartition, offset: int | OffsetAndMetadata) -> None:
         """Go on at this offset; what was fetched for the earlier position is not handed over any more.
 
-        Nothing is asked of the broker: whether there is such an offset shows in the next poll. Waits until the topic is
-        known, which it is unless the partition was assigned a moment ago. What is committed does not change by it, but
-        automatic commits go on from here.
+        Nothing is asked of the broker: whether there is such an offset shows in the next poll. What is committed does
+        not change by it, but automatic commits go on from here.
 
         Args:
             partition: An assigned one.
@@ -401,7 +400,7 @@ class Consumer(ConsumerBase):
         """Hand over records of these partitions again, from where they were paused.
 
         Args:
-            partitions: Paused ones; for others nothing happens.
+            partitions: Assigned ones; where one is not paused nothing happens.
 
         Raises:
             Error: One is not assigned; none was resumed.
@@ -621,15 +620,15 @@ class Consumer(ConsumerBase):
 
         Records that were handed over are finished by a close, the one in hand too. Where an exception ends a `with`
         block they are not: the record in hand, or the records of the last poll, come again to whoever reads next.
-        Closing again does nothing.
+        Closing again waits for the same end.
 
         Args:
             timeout: Seconds for committing and leaving; what is not done by then is left to the session timeout.
 
         Raises:
-            Exception: What `on_revoked` raised; the consumer ends nevertheless, in the background.
+            Exception: What `on_revoked` raised; the consumer is closed nevertheless.
 
-        Cancellation: Ends the wait only; the consumer ends in the background.
+        Cancellation: The consumer ends in the background; call again to wait for it.
         Threads: Any; not while another one polls (use `wakeup` first).
         """
         self._close(timeout, hand=True)

@@ -163,7 +163,8 @@ class GroupSession:
     def reset(self, topic: str, partition: int, offset: int, metadata: str = "") -> None:
         """Put the mark back (or forward) to this offset, and hand over the records from there again.
 
-        Records that the claim has taken already (500 at most) are handed over first.
+        What the claim has taken already and not handed over is dropped. Call it from the claim's own loop: in another
+        thread it could finish one more record meanwhile, which would move the mark on.
 
         Args:
             topic: Name of the topic.
