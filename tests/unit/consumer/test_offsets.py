@@ -1,0 +1,142 @@
+"""Committed offsets against a coordinator in memory: retries, and the fence between generations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, cast
+
+import pytest
+
+from ottla import errors
+from ottla.config import consumer_config
+from ottla.consumer.offsets import GroupOffsets, Membership
+from ottla.message import OffsetAndMetadata, TopicPartition
+from ottla.protocol.error_codes import ErrorCode
+from ottla.protocol.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitResponse,
+    OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+)
+
+FIRST, SECOND = TopicPartition("t", 0), TopicPartition("t", 1)
+
+
+class Coordinator:
+    """Answers commits with the codes that a test gives, and then with none."""
+
+    group_id = "g"
+
+    def __init__(self) -> None:
+        self.codes: list[dict[TopicPartition, int] | errors.Error] = []
+        self.seen: list[OffsetCommitRequest] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def connection(self) -> Coordinator:
+        return self
+
+    def lost(self) -> None:
+        pass
+
+    def version_for(self, _request: object) -> int:
+        return 9
+
+    async def request(self, request: OffsetCommitRequest, version: int) -> OffsetCommitResponse:
+        assert version == 9
+        self.seen.append(request)
+        await self.gate.wait()
+        codes = self.codes.pop(0) if self.codes else {}
+        if isinstance(codes, errors.Error):
+            raise codes
+        return OffsetCommitResponse(
+            topics=[
+                OffsetCommitResponseTopic(
+                    name=topic.name,
+                    partitions=[
+                        OffsetCommitResponsePartition(
+                            partition_index=part.partition_index,
+                            error_code=codes.get(
+                                TopicPartition(topic.name, part.partition_index), 0
+                            ),
+                        )
+                        for part in topic.partitions
+                    ],
+                )
+                for topic in request.topics
+            ]
+        )
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.coordinator = Coordinator()
+        self.membership = Membership("m", 1)
+        self.tasks: list[asyncio.Task[None]] = []
+        config = consumer_config("localhost:9092", {"group_id": "g", "retry_backoff_ms": 1})
+        self.offsets = GroupOffsets(
+            cast("Any", self.coordinator), config, lambda: self.membership, self._spawn
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None], _name: str) -> None:
+        self.tasks.append(asyncio.get_running_loop().create_task(work))
+
+
+def at(offset: int) -> OffsetAndMetadata:
+    return OffsetAndMetadata(offset)
+
+
+async def test_what_fails_for_good_is_told_by_partition() -> None:
+    bench = Bench()
+    bench.coordinator.codes = [
+        errors.ConnectionLost("gone"),
+        {SECOND: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS},
+        {SECOND: ErrorCode.TOPIC_AUTHORIZATION_FAILED},
+    ]
+    with pytest.raises(errors.CommitFailed) as failed:
+        await bench.offsets.commit({FIRST: at(1), SECOND: at(2)})
+    assert list(failed.value.partitions) == [SECOND]
+    assert [len(request.topics[0].partitions) for request in bench.coordinator.seen] == [2, 2, 1]
+
+
+async def test_an_offset_of_an_older_generation_is_not_sent_under_the_new_one() -> None:
+    bench = Bench()
+    bench.coordinator.codes = [{FIRST: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS}]
+    bench.coordinator.gate.clear()
+    under_way = bench.offsets.commit({FIRST: at(10)})
+    waiting = bench.offsets.commit({SECOND: at(5)})
+    await asyncio.sleep(0)
+    bench.membership = Membership("m", 2)
+    after = bench.offsets.commit({FIRST: at(30)})
+    bench.coordinator.gate.set()
+    for old, place in ((under_way, FIRST), (waiting, SECOND)):
+        with pytest.raises(errors.CommitFailed) as failed:
+            await old
+        error = failed.value.partitions[place]
+        assert isinstance(error, errors.KafkaError)
+        assert error.code == ErrorCode.ILLEGAL_GENERATION
+    await after
+    sent = [
+        (request.generation_id_or_member_epoch, part.partition_index, part.committed_offset)
+        for request in bench.coordinator.seen
+        for part in request.topics[0].partitions
+    ]
+    assert sent == [(1, 0, 10), (2, 0, 30)]
+
+
+async def test_drained_waits_for_all_that_was_asked_for() -> None:
+    bench = Bench()
+    await bench.offsets.drained()
+    bench.coordinator.gate.clear()
+    first = bench.offsets.commit({FIRST: at(1)})
+    second = bench.offsets.commit({FIRST: at(2)})
+    drained = asyncio.ensure_future(bench.offsets.drained())
+    await asyncio.sleep(0)
+    assert not drained.done()
+    bench.coordinator.gate.set()
+    await asyncio.wait_for(drained, 5)
+    assert first.done()
+    assert second.done()
+    await first
+    await second
