@@ -226,6 +226,7 @@ class DecodeError(Error):
     Args:
         message: What did not fit, and where.
         offset: Offset of the record or batch, where it is known.
+        next_offset: Offset behind the batch as its header says, where that could be read.
     """
 
     def __init__(
@@ -235,11 +236,14 @@ class DecodeError(Error):
         topic: str | None = None,
         partition: int | None = None,
         offset: int | None = None,
+        next_offset: int | None = None,
         outcome: str | None = None,
     ) -> None:
         super().__init__(message, topic=topic, partition=partition, outcome=outcome)
         self.offset = offset
         """Offset of the record or batch, None where it is not known."""
+        self.next_offset = next_offset
+        """Seek here to go on behind the batch; None where its header cannot be read either."""
 
     def _place(self) -> str:
         place = super()._place()

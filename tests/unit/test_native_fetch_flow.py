@@ -331,6 +331,7 @@ def test_batch_that_cannot_be_read_is_told_and_stays(leader: Leader) -> None:
             leader.flow.take(100, 0)
         error = caught.value
         assert (error.topic, error.partition, error.offset) == (TOPIC, 0, 3)
+        assert error.next_offset == 5
     leader.flow.position(TOPIC, 0, 5, EPOCH)
     assert leader.flow.take(100, 0) is None
 

@@ -34,6 +34,8 @@ pub enum TakeError {
         topic: Arc<str>,
         partition: i32,
         offset: i64,
+        /// Behind the batch, as its header says; `offset` where there is no header to be read.
+        next_offset: i64,
         error: DecodeError,
     },
 }
@@ -415,6 +417,7 @@ impl Inbox {
                         topic: shelf.place.0.clone(),
                         partition: shelf.place.1,
                         offset: position,
+                        next_offset: entry.next_offset,
                         error: corrupt.clone(),
                     });
                     break;

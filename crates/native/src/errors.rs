@@ -43,19 +43,21 @@ pub fn exception<'py>(
         .call1((kind, code, message, topic, partition, outcome))
 }
 
-/// `DecodeError` for bytes of a partition that are not what they claim to be; `offset` is where its position stays.
+/// `DecodeError` for bytes of a partition that are not what they claim to be; `offset` is where its position stays, `next_offset` what follows.
 pub fn decode(
     py: Python<'_>,
     error: &DecodeError,
     topic: &str,
     partition: i32,
     offset: Option<i64>,
+    next_offset: Option<i64>,
 ) -> PyErr {
     let make = || {
         let place = PyDict::new(py);
         place.set_item("topic", topic)?;
         place.set_item("partition", partition)?;
         place.set_item("offset", offset)?;
+        place.set_item("next_offset", next_offset)?;
         let class = DECODE_ERROR.import(py, "ottla.errors", "DecodeError")?;
         class.call((error.to_string(),), Some(&place))
     };

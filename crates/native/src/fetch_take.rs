@@ -179,7 +179,11 @@ fn raised(py: Python<'_>, failed: TakeError) -> PyErr {
             topic,
             partition,
             offset,
+            next_offset,
             error,
-        } => errors::decode(py, &error, &topic, partition, Some(offset)),
+        } => {
+            let next_offset = (next_offset > offset).then_some(next_offset);
+            errors::decode(py, &error, &topic, partition, Some(offset), next_offset)
+        }
     }
 }

@@ -91,7 +91,14 @@ impl Origin {
         match &self.source {
             Source::Batch(batch) => batch.headers(index).map_err(|error| {
                 let offset = batch.positions().get(index).map(|record| record.offset);
-                errors::decode(py, &error, &self.topic.to_string(), self.partition, offset)
+                errors::decode(
+                    py,
+                    &error,
+                    &self.topic.to_string(),
+                    self.partition,
+                    offset,
+                    None,
+                )
             }),
             Source::Own(own) => Ok(own
                 .headers

@@ -302,8 +302,8 @@ fn decode_records(
         }
         Ok(runs)
     });
-    let runs =
-        runs.map_err(|error| errors::decode(py, &error, topic, partition, error.batch_offset))?;
+    let runs = runs
+        .map_err(|error| errors::decode(py, &error, topic, partition, error.batch_offset, None))?;
     Ok(Records::of_runs(py, &runs))
 }
 

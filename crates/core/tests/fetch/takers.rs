@@ -76,12 +76,13 @@ fn a_batch_that_cannot_be_read_is_raised_until_a_seek() {
             topic,
             partition,
             offset,
+            next_offset,
             error,
         }) = flow.take(99, None)
         else {
             panic!("no error");
         };
-        assert_eq!((&*topic, partition, offset), ("t", 0, 2));
+        assert_eq!((&*topic, partition, offset, next_offset), ("t", 0, 2, 4));
         assert_eq!(error.batch_offset, Some(2));
     }
     assert_eq!(position(&flow, 0), 2);

@@ -187,7 +187,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Raises:
             OffsetOutOfRange: The position of a partition is not in its log, or nothing is committed, and
                 `auto_offset_reset` is none. Told once; the partition stands still until a seek.
-            DecodeError: A batch cannot be read. Told by each poll until a seek past it.
+            DecodeError: A batch cannot be read. Told by each poll until a seek; its `next_offset` is behind the batch.
             KafkaError: A partition was refused for good, told once; or the group was, told by each poll.
             Closed: The consumer is closed.
             ValueError: max_records is below 1.
