@@ -11,6 +11,7 @@ References: Java ProducerConfig, ConsumerConfig, CommonClientConfigs (names and 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -156,6 +157,24 @@ def choices(*allowed: str) -> Reader:
         return tuple(one(word) for word in words)
 
     return read
+
+
+DURATION = re.compile(
+    r"P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
+)
+"""ISO 8601, as far as it has a fixed length."""
+
+
+def reset_policy(value: Any) -> str:
+    """earliest, latest, none or by_duration:PnDTnHnMn.nS (KIP-1106)."""
+    kind, _, duration = str(value).strip().partition(":")
+    match = DURATION.fullmatch(duration.upper())
+    if kind.lower() == "by_duration" and match is not None and any(match.groups()):
+        return f"by_duration:{duration.upper()}"
+    if kind.lower() == "by_duration":
+        raise ValueError(f"expected by_duration:PnDTnHnMnS, not {value!r}")
+    word: str = choice("earliest", "latest", "none")(value)
+    return word
 
 
 def acks_value(value: Any) -> int:
@@ -504,9 +523,10 @@ class ConsumerConfig(CommonConfig):
     auto_commit_interval_ms: float = option(5_000, duration(0), "Pause between automatic commits.")
     auto_offset_reset: str = option(
         "latest",
-        choice("earliest", "latest", "none"),
-        "Where to start without a committed offset, or when it is no longer in the log; none: raise OffsetOutOfRange.",
-        values="earliest, latest, none",
+        reset_policy,
+        "Where to start without a committed offset, or when it is no longer in the log; none: raise OffsetOutOfRange; "
+        "by_duration: at the first record of that time before now (KIP-1106).",
+        values="earliest, latest, none, by_duration:PnDTnHnMnS",
     )
     isolation_level: str = option(
         "read_uncommitted",

@@ -36,7 +36,7 @@ pub enum TakeError {
         offset: i64,
         /// Behind the batch, as its header says; `offset` where there is no header to be read.
         next_offset: i64,
-        error: DecodeError,
+        error: Box<DecodeError>,
     },
 }
 
@@ -418,7 +418,7 @@ impl Inbox {
                         partition: shelf.place.1,
                         offset: position,
                         next_offset: entry.next_offset,
-                        error: corrupt.clone(),
+                        error: Box::new(corrupt.clone()),
                     });
                     break;
                 }

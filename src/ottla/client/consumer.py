@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -68,6 +69,9 @@ class ConsumerClient:
         self._auto: asyncio.Task[None] | None = None
         self._last_auto: dict[TopicPartition, OffsetAndMetadata] = {}
         self._pattern: re.Pattern[str] | None = None
+        self._topics: frozenset[str] = frozenset()
+        """Subscribed to by name."""
+        self._told_missing: set[tuple[str, int]] = set()
         self._closing: Ticket[None] | None = None
         self.finished: Callable[[], dict[TopicPartition, OffsetAndMetadata]] = dict
         """What the application has finished with: set by the public object, safe to call from the engine thread."""
@@ -98,6 +102,7 @@ class ConsumerClient:
             )
             self._start_auto_commit()
         self._pattern = pattern
+        self._topics = frozenset(topics)
         if self._pattern is None:
             self._cluster.want_all_topics(False)
             self._membership.subscribe(topics)
@@ -155,7 +160,18 @@ class ConsumerClient:
     def _metadata_changed(self, *_what: object) -> None:
         self._subscribe_matching()
         if self._membership is not None:
+            self._tell_missing()
             self._membership.topics_changed()
+
+    def _tell_missing(self) -> None:
+        """Say once why nothing comes of a topic; it is read as soon as it may be."""
+        for topic in self._topics:
+            code = self._cluster.snapshot.topic_error(topic)
+            if code and (topic, code) not in self._told_missing:
+                self._told_missing.add((topic, code))
+                error = errors.for_code(code, topic=topic)
+                level = logging.INFO if error.retriable else logging.ERROR
+                _log.log(level, "nothing is read of a subscribed topic: %s", error)
 
     # ---- what the membership tells -----------------------------------------------------------------------------------
 

@@ -5,15 +5,11 @@ References: `auto.offset.reset`, KIP-1106 (by_duration).
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
+from ottla.config import DURATION
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.errors import ConfigError
-
-_DURATION = re.compile(
-    r"P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
-)
 
 
 class ResetPolicy(NamedTuple):
@@ -40,7 +36,7 @@ class ResetPolicy(NamedTuple):
         if text in ("earliest", "latest", "none"):
             return cls(text)
         kind, _, duration = text.partition(":")
-        match = _DURATION.fullmatch(duration)
+        match = DURATION.fullmatch(duration)
         if kind != "by_duration" or match is None or not any(match.groups()):
             raise ConfigError(
                 f"auto_offset_reset is {text!r}; it takes earliest, latest, none or by_duration:PnDTnHnMnS"
