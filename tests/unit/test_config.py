@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -218,6 +219,14 @@ def test_a_configuration_is_frozen_and_shows_what_was_given() -> None:
     with pytest.raises(AttributeError, match="frozen"):
         config.linger_ms = 8
     assert repr(config) == "ProducerConfig(bootstrap_servers=(('h', 1),), linger_ms=7)"
+
+
+def test_reset_policy_by_duration() -> None:
+    given = {"auto_offset_reset": "By_Duration:pt1h"}
+    assert consumer_config("localhost", given).auto_offset_reset == "by_duration:PT1H"
+    for wrong in ("by_duration:5s", "by_duration:P", "oldest"):
+        with pytest.raises(ConfigError, match=re.escape(wrong)):
+            consumer_config("localhost", {"auto_offset_reset": wrong})
 
 
 def test_a_secret_never_shows_itself() -> None:
