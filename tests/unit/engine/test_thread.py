@@ -196,7 +196,8 @@ def test_a_failing_task_and_a_failing_drain_are_logged_and_stop_nothing(
         raise RuntimeError("broken drain")
 
     async def begin() -> None:
-        engine.spawn(failing(), "a task")
+        # Awaited here, so that the log has it before the assertion looks: `spawn` logs in a callback of its own.
+        await asyncio.wait({engine.spawn(failing(), "a task")})
         engine.add_drain(broken)
         engine.add_drain(rung.set)
 
