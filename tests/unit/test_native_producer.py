@@ -527,6 +527,20 @@ def test_outcomes_are_read_once_and_end(kept: tuple[Wire, ProducerBase]) -> None
     assert producer._counts() == (10, 1, 0)
 
 
+def test_what_nobody_will_read_leaves_the_books() -> None:
+    wire = Wire(make_flow(return_successes=True))
+    producer = bound(wire.flow)
+    producer.send("t", b"read by nobody")
+    wire.pump()
+    assert wire.flow.statistics()["buffered_bytes"] > 0
+    producer.send("t", b"resolved after the producer was let go")
+    del producer
+    gc.collect()
+    wire.pump()
+    assert wire.flow.statistics()["delivered"] == 2
+    assert wire.flow.statistics()["buffered_bytes"] == 0
+
+
 def test_unread_outcomes_hold_the_budget(kept: tuple[Wire, ProducerBase]) -> None:
     wire, producer = kept
     count = 0

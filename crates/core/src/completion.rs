@@ -5,6 +5,7 @@
 //! is then another completion and index.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -77,7 +78,8 @@ pub struct Completion {
     log_append_time: AtomicI64,
     failure: OnceLock<Failure>,
     forward: OnceLock<Vec<Place>>,
-    waiters: Mutex<Vec<(Arc<dyn Wake>, u64)>>,
+    /// By token and by whose it is: woken in the order of their tokens, and each in here once however often it waits.
+    waiters: Mutex<BTreeMap<(u64, usize), Arc<dyn Wake>>>,
     /// What the owner of the messages keeps for each, in order; opaque here.
     attached: Mutex<Vec<usize>>,
     /// Whoever made the producer, opaque here: how a delivery finds its way back.
@@ -107,7 +109,7 @@ impl Completion {
             log_append_time: AtomicI64::new(-1),
             failure: OnceLock::new(),
             forward: OnceLock::new(),
-            waiters: Mutex::new(Vec::new()),
+            waiters: Mutex::new(BTreeMap::new()),
             attached: Mutex::new(Vec::new()),
             owner: OnceLock::new(),
             weight: AtomicUsize::new(0),
@@ -188,8 +190,13 @@ impl Completion {
         if !self.is_pending() {
             return false;
         }
-        waiters.push((wake, token));
+        waiters.insert((token, address(&wake)), wake);
         true
+    }
+
+    /// For who gave up waiting: else each short wait for a slow batch would leave something behind.
+    pub fn remove_waiter(&self, wake: &Arc<dyn Wake>, token: u64) {
+        self.waiters.lock().remove(&(token, address(wake)));
     }
 
     pub fn attach(&self, handle: usize) {
@@ -254,9 +261,48 @@ impl Completion {
             }
             std::mem::take(&mut *waiters)
         };
-        for (wake, token) in waiters {
+        for ((token, _), wake) in waiters {
             wake.wake(token);
         }
         true
+    }
+}
+
+/// Tells wakes apart; nobody else gets the address while it is kept.
+fn address(wake: &Arc<dyn Wake>) -> usize {
+    Arc::as_ptr(wake).cast::<()>() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(Mutex<Vec<u64>>);
+
+    impl Wake for Woken {
+        fn wake(&self, token: u64) {
+            self.0.lock().push(token);
+        }
+    }
+
+    #[test]
+    fn short_waits_leave_nothing_behind() {
+        let completion = Completion::new("t".into(), 0);
+        let woken = Arc::new(Woken::default());
+        let wake: Arc<dyn Wake> = woken.clone();
+        for _ in 0..100 {
+            assert!(completion.add_waiter(wake.clone(), 0));
+        }
+        assert_eq!(Arc::strong_count(&woken), 3);
+        completion.remove_waiter(&wake, 0);
+        assert_eq!(Arc::strong_count(&woken), 2);
+        for token in [3, 2, 1] {
+            completion.add_waiter(wake.clone(), token);
+        }
+        completion.remove_waiter(&wake, 2);
+        completion.resolve_written(0, -1);
+        assert_eq!(*woken.0.lock(), [1, 3]);
+        assert!(!completion.add_waiter(wake, 0));
     }
 }

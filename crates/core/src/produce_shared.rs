@@ -16,7 +16,8 @@ use crate::produce_flow::{Decision, Event, ProduceFlow};
 
 /// Hears of completions that were resolved, right after it happened, on the thread that did it.
 pub trait Listener: Send + Sync {
-    fn resolved(&self, completions: Vec<Arc<Completion>>);
+    /// Returns the weight of those that nobody will read.
+    fn resolved(&self, completions: Vec<Arc<Completion>>) -> usize;
 }
 
 pub struct ProduceShared {
@@ -80,7 +81,10 @@ impl ProduceShared {
         if !resolved.is_empty()
             && let Some(listener) = self.listener.get()
         {
-            listener.resolved(resolved);
+            let unread = listener.resolved(resolved);
+            if unread > 0 {
+                self.flow.lock().acc.outcomes_read(unread);
+            }
         }
     }
 

@@ -188,14 +188,14 @@ impl Deliveries {
 
     fn __await__(slf: &Bound<'_, Self>) -> Waiting {
         let many = slf.clone().unbind();
-        let awaited = AwaitedPending {
-            pending: slf.get().pending(),
-            result: Box::new(move |py| match many.get().first_failure(py) {
+        let awaited = AwaitedPending::new(
+            slf.get().pending(),
+            Box::new(move |py| match many.get().first_failure(py) {
                 Some(error) => Err(error),
                 None => Ok(many.clone_ref(py).into_any()),
             }),
-            late: Box::new(|py| Err(timed_out(py))),
-        };
+            Box::new(|py| Err(timed_out(py))),
+        );
         Waiting::new(Box::new(awaited), None)
     }
 

@@ -16,12 +16,13 @@ use pyo3::sync::PyOnceLock;
 
 use crate::docs;
 use crate::errors;
+use crate::flush::park_until_settled;
 use crate::outcomes::Outcomes;
 use crate::raw::{
     Arguments, documented, fast_method, getter, guard, make_type, no_getter, no_method,
     plain_method, slot,
 };
-use crate::wait::{duration, park};
+use crate::wait::duration;
 use crate::waiting::{Awaited, Waiting};
 
 #[repr(C)]
@@ -199,17 +200,8 @@ fn wait_settled(
         }
         let left =
             deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
-        let registered = completion.clone();
         // A completion that is forwarded is not pending either; the loop then looks at the next one.
-        let moved = park(
-            py,
-            left,
-            || !completion.is_pending(),
-            |wake, token| {
-                registered.add_waiter(wake, token);
-            },
-        )?;
-        if !moved {
+        if !park_until_settled(py, &completion, left)? {
             return Ok(false);
         }
     }
@@ -364,20 +356,34 @@ fn dispatch(py: Python<'_>, callback: &Py<PyAny>, delivery: &Py<PyAny>) -> PyRes
     dispatch.call1((callback, delivery)).map(drop)
 }
 
-struct AwaitedDelivery(Py<PyAny>);
+struct AwaitedDelivery {
+    delivery: Py<PyAny>,
+    /// Where it was registered last.
+    completion: Option<Arc<Completion>>,
+}
 
 impl Awaited for AwaitedDelivery {
     fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        settled(py, self.0.as_ptr())?.transpose()
+        settled(py, self.delivery.as_ptr())?.transpose()
     }
 
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
         // Refused where it has moved on meanwhile: the look that follows sees it, or the next place is registered with.
         loop {
-            let (completion, _) = where_is(self.0.as_ptr());
-            if completion.state() != State::Pending || completion.add_waiter(wake.clone(), token) {
+            let (completion, _) = where_is(self.delivery.as_ptr());
+            if completion.state() != State::Pending {
                 return;
             }
+            if completion.add_waiter(wake.clone(), token) {
+                self.completion = Some(completion);
+                return;
+            }
+        }
+    }
+
+    fn unregister(&mut self, wake: &Arc<dyn Wake>, token: u64) {
+        if let Some(completion) = self.completion.take() {
+            completion.remove_waiter(wake, token);
         }
     }
 
@@ -390,7 +396,11 @@ unsafe extern "C" fn await_(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
     guard(|py| {
         // SAFETY: a borrowed object of the call.
         let delivery = unsafe { Bound::from_borrowed_ptr(py, slf).unbind() };
-        let waiting = Waiting::new(Box::new(AwaitedDelivery(delivery)), None);
+        let awaited = AwaitedDelivery {
+            delivery,
+            completion: None,
+        };
+        let waiting = Waiting::new(Box::new(awaited), None);
         Ok(Py::new(py, waiting)?.into_ptr())
     })
 }

@@ -3,6 +3,7 @@
 //! One batch is looked at after another, so that a flush costs one wake-up for each that was still pending when its turn
 //! came. Station: delivery.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,16 +63,7 @@ impl Pending {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         while let Some(completion) = self.next() {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let settled = park(
-                py,
-                left,
-                || !completion.is_pending(),
-                |wake, token| {
-                    // Refused where it is settled by now, which `ready` sees.
-                    completion.add_waiter(wake, token);
-                },
-            )?;
-            if !settled {
+            if !park_until_settled(py, &completion, left)? {
                 return Ok(false);
             }
         }
@@ -79,18 +71,57 @@ impl Pending {
     }
 }
 
+/// Waits without the GIL until the completion is not pending any more; false where the time ran out.
+pub fn park_until_settled(
+    py: Python<'_>,
+    completion: &Completion,
+    timeout: Option<Duration>,
+) -> PyResult<bool> {
+    let registered: RefCell<Option<(Arc<dyn Wake>, u64)>> = RefCell::new(None);
+    let settled = park(
+        py,
+        timeout,
+        || !completion.is_pending(),
+        |wake, token| {
+            // Refused where it is settled by now, which `ready` sees.
+            if completion.add_waiter(wake.clone(), token) {
+                *registered.borrow_mut() = Some((wake, token));
+            }
+        },
+    );
+    if !matches!(settled, Ok(true))
+        && let Some((wake, token)) = registered.into_inner()
+    {
+        completion.remove_waiter(&wake, token);
+    }
+    settled
+}
+
 fn flushed(shared: &Arc<ProduceShared>) -> Vec<Arc<Completion>> {
     shared.with(|flow| flow.acc.flush())
 }
 
 /// What an await gives or raises.
-type Answer = Box<dyn Fn(Python<'_>) -> PyResult<Py<PyAny>> + Send + Sync>;
+pub type Answer = Box<dyn Fn(Python<'_>) -> PyResult<Py<PyAny>> + Send + Sync>;
 
 /// The same for an event loop; `result` is given once all have their outcome, `late` when the time is up before.
 pub struct AwaitedPending {
-    pub pending: Pending,
-    pub result: Answer,
-    pub late: Answer,
+    pending: Pending,
+    result: Answer,
+    late: Answer,
+    /// Where it was registered last.
+    registered: Option<Arc<Completion>>,
+}
+
+impl AwaitedPending {
+    pub fn new(pending: Pending, result: Answer, late: Answer) -> Self {
+        Self {
+            pending,
+            result,
+            late,
+            registered: None,
+        }
+    }
 }
 
 impl Awaited for AwaitedPending {
@@ -104,8 +135,15 @@ impl Awaited for AwaitedPending {
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
         while let Some(completion) = self.pending.next() {
             if completion.add_waiter(wake.clone(), token) {
+                self.registered = Some(completion);
                 return;
             }
+        }
+    }
+
+    fn unregister(&mut self, wake: &Arc<dyn Wake>, token: u64) {
+        if let Some(completion) = self.registered.take() {
+            completion.remove_waiter(wake, token);
         }
     }
 

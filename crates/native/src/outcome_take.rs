@@ -88,6 +88,10 @@ impl Awaited for AwaitedOutcomes {
         self.sender.outcomes.add_sleeper(wake, token);
     }
 
+    fn unregister(&mut self, wake: &Arc<dyn Wake>, token: u64) {
+        self.sender.outcomes.remove_sleeper(wake, token);
+    }
+
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(py.None())
     }

@@ -85,6 +85,14 @@ impl Outcomes {
         }
     }
 
+    /// For who gave up waiting.
+    pub fn remove_sleeper(&self, wake: &Arc<dyn Wake>, token: u64) {
+        let mut queues = self.queues.lock();
+        queues.sleepers.retain(|(other, its)| {
+            *its != token || !std::ptr::addr_eq(Arc::as_ptr(other), Arc::as_ptr(wake))
+        });
+    }
+
     /// Takes whole batches until there are `limit` deliveries: the deliveries, and what they weighed on the producer's
     /// books. None where there are none and more may come; an empty list is the end.
     pub fn take(
@@ -185,16 +193,19 @@ impl Outcomes {
         calls
     }
 
-    /// Nobody reads any more: what waits to be read is let go.
-    pub fn abandon(&self, py: Python<'_>) {
+    /// Nobody reads any more: what waits to be read is let go. Returns what it weighed.
+    pub fn abandon(&self, py: Python<'_>) -> usize {
         self.queues.lock().abandoned = true;
         self.end();
-        while let Some((taken, _)) = self.take(py, None, 1000) {
+        let mut weight = 0;
+        while let Some((taken, its)) = self.take(py, None, 1000) {
+            weight += its;
             if taken.is_empty() {
                 break;
             }
         }
         self.discard(py);
+        weight
     }
 
     /// Lets go of references that the I/O thread could not.
@@ -217,10 +228,11 @@ impl Wake for CallbackDue {
 }
 
 impl Listener for Outcomes {
-    fn resolved(&self, completions: Vec<Arc<Completion>>) {
+    fn resolved(&self, completions: Vec<Arc<Completion>>) -> usize {
         if !self.keeps() {
-            return;
+            return 0;
         }
+        let mut unread = 0;
         let mut unwanted = Vec::new();
         let sleepers = {
             let mut queues = self.queues.lock();
@@ -235,6 +247,7 @@ impl Listener for Outcomes {
                 if kept {
                     queues.ready.push_back((failed, completion));
                 } else {
+                    unread += completion.take_weight();
                     unwanted.extend(completion.take_attached());
                 }
             }
@@ -244,5 +257,6 @@ impl Listener for Outcomes {
         for (wake, token) in sleepers {
             wake.wake(token);
         }
+        unread
     }
 }

@@ -350,11 +350,11 @@ impl AsyncProducerBase {
     fn _flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Waiting> {
         let sender = self.sender()?;
         sender.check(py)?;
-        let awaited = AwaitedPending {
-            pending: Pending::flush(&sender.shared),
-            result: Box::new(|py| to_object(py, true)),
-            late: Box::new(|py| to_object(py, false)),
-        };
+        let awaited = AwaitedPending::new(
+            Pending::flush(&sender.shared),
+            Box::new(|py| to_object(py, true)),
+            Box::new(|py| to_object(py, false)),
+        );
         Ok(Waiting::new(Box::new(awaited), duration(timeout)?))
     }
 

@@ -353,7 +353,10 @@ impl Drop for Sender {
         // Outcomes that nobody will read refer to their batch, and the batch to them. While the interpreter ends there is
         // no attaching any more, and nothing to free.
         Python::try_attach(|py| {
-            self.outcomes.abandon(py);
+            let unread = self.outcomes.abandon(py);
+            if unread > 0 {
+                self.shared.with(|flow| flow.acc.outcomes_read(unread));
+            }
             for name in &self.names {
                 let name = name.swap(std::ptr::null_mut(), Ordering::Relaxed);
                 // SAFETY: a reference of ours, or null.

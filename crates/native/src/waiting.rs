@@ -18,6 +18,8 @@ pub trait Awaited: Send + Sync {
     fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>>;
     /// Asks to be woken when a look may give more. A wake too many does no harm.
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64);
+    /// Is not to be woken any more: the wait has ended, or begins anew.
+    fn unregister(&mut self, _wake: &Arc<dyn Wake>, _token: u64) {}
     /// The result when the time is up.
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>>;
     /// When the time is up, where that moves while it is waited for.
@@ -31,7 +33,7 @@ pub struct Waiting {
     /// None once it has ended.
     awaited: Option<Box<dyn Awaited>>,
     deadline: Option<Instant>,
-    sleeping: Option<(Py<LoopBridge>, u64)>,
+    sleeping: Option<(Py<LoopBridge>, Arc<dyn Wake>, u64)>,
     timer: Option<Py<PyAny>>,
 }
 
@@ -63,12 +65,15 @@ impl Waiting {
         }
         let future = self.sleep(py, awaited.as_mut(), deadline)?;
         // It may have become ready between the look and the registration.
-        if let Some(result) = awaited.look(py)? {
-            self.rest(py);
-            return done(result);
-        }
+        let looked = awaited.look(py);
         self.awaited = Some(awaited);
-        Ok(future)
+        match looked {
+            Ok(None) => Ok(future),
+            ended => {
+                self.close(py);
+                ended?.map_or(Ok(future), done)
+            }
+        }
     }
 
     fn sleep<'py>(
@@ -79,7 +84,7 @@ impl Waiting {
     ) -> PyResult<Bound<'py, PyAny>> {
         let bridge = bridge_for_running_loop(py)?;
         let (future, wake, token) = bridge.get().future(py)?;
-        self.sleeping = Some((bridge.clone().unbind(), token));
+        self.sleeping = Some((bridge.clone().unbind(), wake.clone(), token));
         awaited.register(wake.clone(), token);
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -94,7 +99,10 @@ impl Waiting {
 
     /// Sleeps no more.
     fn rest(&mut self, py: Python<'_>) {
-        if let Some((bridge, token)) = self.sleeping.take() {
+        if let Some((bridge, wake, token)) = self.sleeping.take() {
+            if let Some(awaited) = &mut self.awaited {
+                awaited.unregister(&wake, token);
+            }
             bridge.get().forget(token);
             drop(bridge.into_bound(py));
         }
@@ -155,7 +163,8 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        Python::attach(|py| self.rest(py));
+        // While the interpreter ends there is no attaching any more, and no loop that could be woken.
+        Python::try_attach(|py| self.rest(py));
     }
 }
 

@@ -78,8 +78,9 @@ impl Wake for Counter {
 pub struct Resolved(pub Mutex<Vec<Arc<Completion>>>);
 
 impl Listener for Resolved {
-    fn resolved(&self, completions: Vec<Arc<Completion>>) {
+    fn resolved(&self, completions: Vec<Arc<Completion>>) -> usize {
         self.0.lock().extend(completions);
+        0
     }
 }
 
