@@ -183,6 +183,9 @@ class ProduceFlow:
     def fail_topic(self, topic: str, kind: str, code: int, message: str) -> int:
         """Fail what waits for the topic's metadata (outcome not_written); returns how many messages."""
 
+    def set_trouble(self, topic: str, trouble: str | None) -> None:
+        """What keeps the topic's messages from being sent, for the errors of those that expire; None: nothing known."""
+
     def set_identity(self, producer_id: int, epoch: int) -> None:
         """No batch is drained before this when idempotent."""
 

@@ -96,6 +96,8 @@ pub(crate) struct Topic {
     sticky: Option<usize>,
     sticky_bytes: usize,
     waiting: Option<Waiting>,
+    /// What keeps its messages from being sent, as the engine knows it: for who asks why they expired.
+    pub trouble: Option<String>,
 }
 
 /// An open batch.
@@ -204,6 +206,7 @@ impl Accumulator {
             sticky: None,
             sticky_bytes: 0,
             waiting: None,
+            trouble: None,
         });
         self.names.insert(name, index);
         index
@@ -305,10 +308,13 @@ impl Accumulator {
                 continue;
             }
             let name = self.topics[index].name.clone();
-            let message = "the topic's metadata did not come before delivery_timeout_ms";
+            let message = self.with_trouble(
+                index,
+                "the topic's metadata did not come before delivery_timeout_ms",
+            );
             let count = self.fail_topic(
                 &name,
-                failure("delivery_timeout", 0, message, Outcome::NotWritten),
+                failure("delivery_timeout", 0, &message, Outcome::NotWritten),
             );
             self.tell_failed(
                 &name,
@@ -316,11 +322,25 @@ impl Accumulator {
                 count as u64,
                 "delivery_timeout",
                 0,
-                message,
+                &message,
                 Outcome::NotWritten,
             );
         }
         next
+    }
+
+    /// What keeps the topic's messages from being sent; None: nothing that is known.
+    pub fn set_trouble(&mut self, name: &str, trouble: Option<String>) {
+        let index = self.topic(name);
+        self.topics[index].trouble = trouble;
+    }
+
+    /// A failure's text with its cause behind it.
+    pub(crate) fn with_trouble(&self, topic: usize, message: &str) -> String {
+        match &self.topics[topic].trouble {
+            Some(trouble) => format!("{message}: {trouble}"),
+            None => message.to_owned(),
+        }
     }
 
     // ---- messages --------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 mod support;
 
-use ottla_core::completion::Outcome;
+use ottla_core::completion::{Outcome, State};
 use ottla_core::produce_flow::{Decision, Event};
 use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
 
@@ -62,6 +62,26 @@ fn what_waits_for_metadata_was_not_written() {
     assert_eq!(failure_of(&place), timed_out(Outcome::NotWritten));
     assert_eq!(told_failed(&producer), [(-1, 1, Outcome::NotWritten)]);
     producer.assert_done();
+}
+
+#[test]
+fn what_expires_unsent_says_what_kept_it() {
+    let producer = Producer::new(settings());
+    let unknown = producer.try_send("u", None, None, b"a", None).unwrap();
+    producer.topic("t", 1);
+    let unrouted = producer.send(0, "b");
+    producer.shared.with(|flow| {
+        flow.acc.set_trouble("u", Some("no broker".to_owned()));
+        flow.acc.set_trouble("t", Some("no leader".to_owned()));
+    });
+    producer.pass(LIMIT);
+    producer.tick();
+    for (place, trouble) in [(&unknown, ": no broker"), (&unrouted, ": no leader")] {
+        let State::Failed(failure) = place.0.state() else {
+            panic!("not failed");
+        };
+        assert!(failure.message.ends_with(trouble), "{}", failure.message);
+    }
 }
 
 #[test]

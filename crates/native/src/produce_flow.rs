@@ -125,6 +125,12 @@ impl ProduceFlow {
             .fail_topic(topic, failure(kind, code, message, Outcome::NotWritten))
     }
 
+    #[pyo3(signature = (topic, trouble))]
+    fn set_trouble(&self, topic: &str, trouble: Option<String>) {
+        self.shared
+            .with(|flow| flow.acc.set_trouble(topic, trouble));
+    }
+
     fn set_identity(&self, producer_id: i64, epoch: i16) {
         self.shared
             .change(|flow| flow.set_identity(producer_id, epoch));

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 from typing import TYPE_CHECKING, Any
 
 from ottla import errors
@@ -29,12 +29,18 @@ class ProducerClient:
     def __init__(self, config: ProducerConfig) -> None:
         self.config = config
         self._engine = Engine.acquire()
-        self.flow = make_flow(self._engine.io, config)
+        try:
+            self.flow = make_flow(self._engine.io, config)
+        except BaseException:
+            self._engine.release()
+            raise
         self._cluster = Cluster(config, self._engine)
         self._outbox = Outbox(
             self._engine, self._cluster, self.flow, config, self._acquire_identity
         )
-        self._closing: Ticket[None] | None = None
+        self._lock = threading.Lock()
+        self._closing: Ticket[None] | None = None  # guarded by _lock
+        self._starting: asyncio.Task[None] | None = None
         self._engine.call(self._start)
         self._engine.watch_exit(self, self.undelivered)
 
@@ -42,7 +48,7 @@ class ProducerClient:
 
     async def _start(self) -> None:
         self._outbox.start()
-        self._engine.spawn(self._run(), "producer start")
+        self._starting = self._engine.spawn(self._run(), "producer start")
 
     async def _run(self) -> None:
         """Reach the cluster and get the producer id, for as long as it takes: what is sent meanwhile waits or expires."""
@@ -68,10 +74,13 @@ class ProducerClient:
                         "broker", response.error_code, "the broker gives no producer id"
                     )
                 reason = str(refusal)
+            except errors.Closed:
+                raise
             except errors.Error as error:
                 reason = str(error)
             attempts += 1
             _log.warning("no producer id yet (attempt %d): %s", attempts, reason)
+            self._outbox.trouble(f"no producer id: {reason}")
             await asyncio.sleep(backoff.delay(attempts))
 
     # ---- end -------------------------------------------------------------------------------------------------------
@@ -80,22 +89,26 @@ class ProducerClient:
         """Messages accepted whose outcome is not known yet."""
         return self.flow.undelivered()
 
-    def shut_down(self, timeout: float) -> Ticket[None]:
-        """Give up what is not resolved, close the connections and let the engine go. Every call gets the same ticket."""
-        if self._closing is None:
-            self._closing = self._engine.call(self._shut_down, timeout)
-        return self._closing
+    def shut_down(self) -> Ticket[None]:
+        """Give up what is not resolved, close the connections and let the engine go. Every call gets the same ticket.
 
-    async def _shut_down(self, timeout: float) -> None:
-        started = time.monotonic()
+        Nothing in it waits for a broker.
+        """
+        with self._lock:
+            if self._closing is None:
+                self._closing = self._engine.call(self._shut_down)
+            return self._closing
+
+    async def _shut_down(self) -> None:
         given_up = self.flow.abort_all(
             "closed", 0, "the producer was closed before the broker answered"
         )
         if given_up:
             _log.error("closed with %d messages not resolved", given_up)
+        if self._starting is not None:
+            self._starting.cancel()
         self._outbox.stop()
         await self._cluster.close()
-        _log.debug("producer closed in %.3f s", time.monotonic() - started)
         self._engine.unwatch_exit(self)
         self._engine.release()
 

@@ -17,12 +17,17 @@ _log = logger("client")
 
 
 async def start_cluster(cluster: Cluster, config: CommonConfig) -> None:
-    """Start the cluster, and again until it is reached: what the user does meanwhile has deadlines of its own."""
+    """Start the cluster, and again until it is reached: what the user does meanwhile has deadlines of its own.
+
+    Ends as well once the client is closed: the engine may go on for others.
+    """
     backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
     attempts = 0
     while True:
         try:
             await cluster.start()
+            return
+        except errors.Closed:
             return
         except errors.Error as error:
             attempts += 1

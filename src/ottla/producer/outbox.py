@@ -64,6 +64,8 @@ class Outbox:
         self._routing: set[tuple[str, int]] = set()
         """Partitions for which a task is finding a route right now."""
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        """What looks for topics and routes right now."""
         self._closed = False
 
     # ---- events ----------------------------------------------------------------------------------------------------
@@ -74,8 +76,10 @@ class Outbox:
         self._engine.add_drain(self.drain)
 
     def stop(self) -> None:
-        """Serve what is still there; no event is served from here."""
+        """Serve what is still there; no event is served from here, and nothing is looked for any more."""
         self._closed = True
+        for task in self._tasks:
+            task.cancel()
         self.drain()
         self._flow.detach()
         self._engine.remove_drain(self.drain)
@@ -104,6 +108,11 @@ class Outbox:
         self._identities.given(producer_id, epoch)
         self._flow.set_identity(producer_id, epoch)
 
+    def trouble(self, reason: str) -> None:
+        """Nothing can be sent, for this reason: messages that expire meanwhile say so."""
+        for topic in self._wanted_topics:
+            self._flow.set_trouble(topic, reason)
+
     # ---- topics ----------------------------------------------------------------------------------------------------
 
     def _want_topic(self, topic: str) -> None:
@@ -120,8 +129,12 @@ class Outbox:
                 await self._cluster.refresh(f"topic {topic} is not known yet")
             except errors.Error as error:
                 _log.debug("metadata of topic %s could not be had: %s", topic, error)
-            if self._tell_topic(self._cluster.snapshot, topic):
-                return
+                self._flow.set_trouble(topic, str(error))
+            else:
+                if self._tell_topic(self._cluster.snapshot, topic):
+                    return
+                code = self._cluster.snapshot.topic_error(topic)
+                self._flow.set_trouble(topic, str(errors.for_code(code)) if code else None)
             attempts += 1
             await asyncio.sleep(self._backoff.delay(attempts))
 
@@ -170,6 +183,7 @@ class Outbox:
                 return
             self._identities.current(topic, partition)
             self._routes[(topic, partition)] = (node_id, epoch)
+            self._flow.set_trouble(topic, None)
             self._flow.route(topic, partition, connection.id)
         finally:
             self._routing.discard((topic, partition))
@@ -193,6 +207,9 @@ class Outbox:
                         known.leader,
                         error,
                     )
+                    self._flow.set_trouble(topic, str(error))
+            elif known is not None:
+                self._flow.set_trouble(topic, f"partition {partition} has no leader")
             try:
                 await self._cluster.refresh(
                     f"{topic}-{partition} has no leader that can be reached"
@@ -272,4 +289,6 @@ class Outbox:
         )
 
     def _spawn(self, coroutine: Any, name: str) -> None:
-        self._engine.spawn(coroutine, name)
+        task = self._engine.spawn(coroutine, name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

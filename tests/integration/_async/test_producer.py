@@ -127,4 +127,5 @@ async def test_no_broker_is_an_outcome_in_time() -> None:
     with pytest.raises(ottla.DeliveryTimeout) as caught:
         await outcome_async(delivery)
     assert caught.value.outcome == "not_written"
+    assert "127.0.0.1:1: " in str(caught.value)
     assert await producer.close(5) == ottla.CloseReport(delivered=0, failed=1, unknown=0)

@@ -124,4 +124,5 @@ def test_no_broker_is_an_outcome_in_time() -> None:
     with pytest.raises(ottla.DeliveryTimeout) as caught:
         outcome(delivery)
     assert caught.value.outcome == "not_written"
+    assert "127.0.0.1:1: " in str(caught.value)
     assert producer.close(5) == ottla.CloseReport(delivered=0, failed=1, unknown=0)

@@ -97,6 +97,7 @@ impl ProduceFlow {
                 "it could not be sent before delivery_timeout_ms",
             )
         };
+        let message = &self.acc.with_trouble(self.acc.parts[part].topic, message);
         let count = u64::from(batch.count);
         self.acc.tell_failed(
             &topic,

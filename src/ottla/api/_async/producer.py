@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -123,10 +122,9 @@ class AsyncProducer(AsyncProducerBase):
         Cancellation: The producer accepts nothing more; call again to finish closing.
         Threads: Any; the first call does the work and others wait for it.
         """
-        deadline = time.monotonic() + timeout
         self._stop_accepting()
         await self._flush(max(0.0, timeout))
-        await wait_async(self._client.shut_down(max(0.0, deadline - time.monotonic())))
+        await wait_async(self._client.shut_down())
         self._end_outcomes()
         if self._report is None:
             self._report = CloseReport(*self._counts())

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
@@ -124,10 +123,9 @@ class Producer(ProducerBase):
         Cancellation: The producer accepts nothing more; call again to finish closing.
         Threads: Any; the first call does the work and others wait for it.
         """
-        deadline = time.monotonic() + timeout
         self._stop_accepting()
         self._flush(max(0.0, timeout))
-        wait(self._client.shut_down(max(0.0, deadline - time.monotonic())))
+        wait(self._client.shut_down())
         self._end_outcomes()
         if self._report is None:
             self._report = CloseReport(*self._counts())

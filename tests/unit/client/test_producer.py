@@ -1,0 +1,59 @@
+"""The producer's engine side: what begins with it ends with it, though the engine goes on for others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ottla._native import ProducerBase
+from ottla.client import producer
+from ottla.client.producer import ProducerClient
+from ottla.config import producer_config
+from ottla.engine.thread import Engine
+
+NOWHERE = "127.0.0.1:1"
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    made = Engine.acquire()
+    yield made
+    made.release()
+    assert made.join(5)
+
+
+def test_a_closed_producer_looks_for_no_broker_any_more(engine: Engine) -> None:
+    client = ProducerClient(producer_config(NOWHERE, {}))
+    sender = ProducerBase()
+    sender._bind(client.flow)
+    delivery = sender.send("t", b"x")
+    client.shut_down().wait(5)
+    assert delivery.outcome == "not_written"
+
+    async def others_end() -> None:
+        own = asyncio.current_task()
+        await asyncio.gather(*(t for t in engine._tasks if t is not own), return_exceptions=True)
+
+    engine.call(others_end).wait(5)
+
+
+def test_every_shut_down_is_the_same_one(engine: Engine) -> None:
+    client = ProducerClient(producer_config(NOWHERE, {}))
+    first = client.shut_down()
+    assert client.shut_down() is first
+    first.wait(5)
+
+
+def test_a_producer_that_cannot_be_made_lets_go_of_the_engine(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OverflowError("too long")
+
+    monkeypatch.setattr(producer, "make_flow", refuse)
+    with pytest.raises(OverflowError):
+        ProducerClient(producer_config(NOWHERE, {}))
+    assert engine._users == 1
