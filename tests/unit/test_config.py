@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import ottla
 from ottla.config import (
     CommonConfig,
     ConsumerConfig,
@@ -27,6 +29,17 @@ def problems(make: Any, **config: Any) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         make("h:1", config)
     return list(caught.value.problems)
+
+
+def test_every_option_is_used_by_the_code() -> None:
+    package = Path(ottla.__file__).parent
+    sources = [path for path in package.rglob("*.py") if path.name != "config.py"]
+    used = set(re.findall(r"\w+", "\n".join(path.read_text("utf-8") for path in sources)))
+    # These have one value so far: being checked is all that they are for.
+    single = {"security_protocol", "group_protocol"}
+    for config in (ProducerConfig, ConsumerConfig):
+        names = set(options(config))
+        assert names - used - single == set()
 
 
 def test_every_problem_is_reported_at_once() -> None:
