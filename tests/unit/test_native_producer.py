@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -598,3 +599,39 @@ def test_in_the_child_of_a_fork_send_raises(producer: ProducerBase) -> None:
         os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+async def wait_for(delivery: Any) -> None:
+    await delivery
+
+
+WAITS_OF_A_CHILD: dict[str, Callable[[Any, Any], Any]] = {
+    "result": lambda one, _many: one.result(5),
+    "exception": lambda one, _many: one.exception(5),
+    "await": lambda one, _many: asyncio.run(wait_for(one)),
+    "add_done_callback": lambda one, _many: one.add_done_callback(print),
+    "result of many": lambda _one, many: many.result(5),
+    "await of many": lambda _one, many: asyncio.run(wait_for(many)),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS_OF_A_CHILD)
+def test_in_the_child_of_a_fork_what_was_pending_is_not_waited_for(
+    producer: ProducerBase, wait: str
+) -> None:
+    one, many = producer.send("t", b"1"), producer.send_many("t", [b"2", b"3"])
+    child = os.fork()
+    if child == 0:
+        from ottla import _native
+
+        _native.mark_forked()
+        try:
+            WAITS_OF_A_CHILD[wait](one, many)
+        except errors.ForkedClient:
+            os._exit(0)
+        except BaseException:
+            os._exit(2)
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert not one.done()

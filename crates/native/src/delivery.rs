@@ -17,7 +17,7 @@ use pyo3::sync::PyOnceLock;
 use crate::docs;
 use crate::errors;
 use crate::flush::park_until_settled;
-use crate::outcomes::Outcomes;
+use crate::outcomes::{Outcomes, check_fork};
 use crate::raw::{
     Arguments, documented, fast_method, getter, guard, make_type, no_getter, no_method,
     plain_method, slot,
@@ -198,6 +198,7 @@ fn wait_settled(
         if completion.state() != State::Pending {
             return Ok(true);
         }
+        check_fork(py, &completion)?;
         let left =
             deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
         // A completion that is forwarded is not pending either; the loop then looks at the next one.
@@ -331,6 +332,7 @@ unsafe extern "C" fn add_done_callback(
                 dispatch(py, &callback, &delivery)?;
                 break;
             }
+            check_fork(py, &completion)?;
             let owner = completion.owner().cloned();
             let Some(outcomes) = owner.and_then(|owner| owner.downcast::<Outcomes>().ok()) else {
                 return Err(PyRuntimeError::new_err(
@@ -364,7 +366,11 @@ struct AwaitedDelivery {
 
 impl Awaited for AwaitedDelivery {
     fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        settled(py, self.delivery.as_ptr())?.transpose()
+        let found = settled(py, self.delivery.as_ptr())?;
+        if found.is_none() {
+            check_fork(py, &where_is(self.delivery.as_ptr()).0)?;
+        }
+        found.transpose()
     }
 
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {

@@ -12,6 +12,7 @@ use ottla_core::flow::Wake;
 use ottla_core::produce_shared::ProduceShared;
 use pyo3::prelude::*;
 
+use crate::outcomes::check_fork;
 use crate::wait::park;
 use crate::waiting::Awaited;
 
@@ -62,6 +63,7 @@ impl Pending {
     pub fn wait(&mut self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<bool> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         while let Some(completion) = self.next() {
+            check_fork(py, &completion)?;
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if !park_until_settled(py, &completion, left)? {
                 return Ok(false);
@@ -127,7 +129,7 @@ impl AwaitedPending {
 impl Awaited for AwaitedPending {
     fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         match self.pending.next() {
-            Some(_) => Ok(None),
+            Some(completion) => check_fork(py, &completion).map(|()| None),
             None => (self.result)(py).map(Some),
         }
     }

@@ -15,6 +15,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::delivery;
+use crate::fork;
 
 type Sleeper = (Arc<dyn Wake>, u64);
 
@@ -43,6 +44,19 @@ pub struct Outcomes {
     bell: Arc<dyn Bell>,
     /// References to let go of when somebody with the GIL comes by.
     unwanted: Mutex<Vec<usize>>,
+    /// The fork generation of the producer.
+    generation: u32,
+}
+
+/// Raises `ForkedClient` where nobody in this process will ever settle the completion: its producer is the parent's.
+pub fn check_fork(py: Python<'_>, completion: &Completion) -> PyResult<()> {
+    match completion
+        .owner()
+        .and_then(|owner| owner.downcast_ref::<Outcomes>())
+    {
+        Some(outcomes) => fork::check(py, outcomes.generation),
+        None => Ok(()),
+    }
 }
 
 impl Outcomes {
@@ -56,6 +70,7 @@ impl Outcomes {
             keep_failed,
             bell,
             unwanted: Mutex::default(),
+            generation: fork::generation(),
         })
     }
 
