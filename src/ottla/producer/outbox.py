@@ -10,6 +10,7 @@ References: KIP-98, KIP-360, KIP-480, KIP-951; Java: Sender, RecordAccumulator, 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ottla import errors
 from ottla.cluster.backoff import Backoff
 from ottla.engine.dispatcher import dispatch
 from ottla.observe.log import logger
+from ottla.observe.summary import Summary
 from ottla.producer.identity import Identities
 from ottla.producer.verdict import Held, Verdict, judge
 from ottla.protocol.error_codes import ErrorCode
@@ -66,6 +68,9 @@ class Outbox:
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
         self._tasks: set[asyncio.Task[Any]] = set()
         """What looks for topics and routes right now."""
+        self._summary = Summary(
+            _log, lambda s, call: asyncio.get_running_loop().call_later(s, call)
+        )
         self._closed = False
 
     # ---- events ----------------------------------------------------------------------------------------------------
@@ -81,6 +86,7 @@ class Outbox:
         for task in self._tasks:
             task.cancel()
         self.drain()
+        self._summary.stop()
         self._flow.detach()
         self._engine.remove_drain(self.drain)
         self._cluster.unlisten(self._metadata_changed)
@@ -199,13 +205,10 @@ class Outbox:
                     self._attach(known.leader, connection)
                     return connection, known.leader, known.leader_epoch
                 except errors.Error as error:
-                    tell = _log.debug if attempts else _log.warning
-                    tell(
-                        "no connection to the leader of %s-%d (node %d): %s",
-                        topic,
-                        partition,
-                        known.leader,
-                        error,
+                    self._summary.add(
+                        logging.DEBUG if attempts else logging.WARNING,
+                        f"no connection to node {known.leader}, the leader of {{places}}: {error}; it is tried again",
+                        f"{topic}-{partition}",
                     )
                     self._flow.set_trouble(topic, str(error))
             elif known is not None:
@@ -233,10 +236,17 @@ class Outbox:
         for note in verdict.notes:
             _log.warning("%s-%d: %s", held.topic, held.partition, note)
         if held.cause.startswith("lost") and held.batches:
-            _log.warning(
-                "%s-%d: connection %s with %d batches in flight; they go again under their sequences",
-                held.topic, held.partition, held.cause, len(held.batches),
-            )  # fmt: skip
+            go_again = (
+                "under their sequences"
+                if self._config.enable_idempotence
+                else "and may be there twice, since the producer is not idempotent"
+            )
+            self._summary.add(
+                logging.WARNING,
+                f"connection {held.cause} with {{count}} batches of {{places}} in flight; they go again {go_again}",
+                f"{held.topic}-{held.partition}",
+                len(held.batches),
+            )
         self._spawn(self._release(held, verdict), f"release of {held.topic}-{held.partition}")
 
     async def _release(self, held: Held, verdict: Verdict) -> None:
@@ -283,9 +293,12 @@ class Outbox:
         outcome: str,
     ) -> None:
         """A failure that nobody may be looking at is at least in the log."""
-        error = errors.from_native(kind, code, message, topic, partition, outcome)
-        _log.error(
-            "%d messages to %s-%d failed (%s): %s", records, topic, partition, outcome, error
+        error = errors.from_native(kind, code, message)
+        self._summary.add(
+            logging.ERROR,
+            f"{{count}} messages to {{places}} failed ({outcome}): {error}",
+            topic if partition < 0 else f"{topic}-{partition}",
+            records,
         )
 
     def _spawn(self, coroutine: Any, name: str) -> None:
