@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from collections.abc import Callable
 
 import pytest
@@ -129,3 +132,24 @@ async def test_no_broker_is_an_outcome_in_time() -> None:
     assert caught.value.outcome == "not_written"
     assert "127.0.0.1:1: " in str(caught.value)
     assert await producer.close(5) == ottla.CloseReport(delivered=0, failed=1, unknown=0)
+
+
+async def lose_a_message(producer: ottla.AsyncProducer, error: BaseException) -> None:
+    async with producer:
+        await producer.send("t", b"never sent")
+        raise error
+
+
+async def block_that_ends_by(error: BaseException) -> ottla.AsyncProducer:
+    producer = ottla.AsyncProducer("127.0.0.1:1")
+    with contextlib.suppress(type(error)):
+        await lose_a_message(producer, error)
+    return producer
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), asyncio.CancelledError()])
+async def test_interrupted_block_does_not_wait_out_an_outage(error: BaseException) -> None:
+    began = time.monotonic()
+    producer = await block_that_ends_by(error)
+    assert time.monotonic() - began < 10
+    assert await producer.close() == ottla.CloseReport(delivered=0, failed=1, unknown=0)

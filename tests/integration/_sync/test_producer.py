@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from collections.abc import Callable
 
 import pytest
@@ -126,3 +129,24 @@ def test_no_broker_is_an_outcome_in_time() -> None:
     assert caught.value.outcome == "not_written"
     assert "127.0.0.1:1: " in str(caught.value)
     assert producer.close(5) == ottla.CloseReport(delivered=0, failed=1, unknown=0)
+
+
+def lose_a_message(producer: ottla.Producer, error: BaseException) -> None:
+    with producer:
+        producer.send("t", b"never sent")
+        raise error
+
+
+def block_that_ends_by(error: BaseException) -> ottla.Producer:
+    producer = ottla.Producer("127.0.0.1:1")
+    with contextlib.suppress(type(error)):
+        lose_a_message(producer, error)
+    return producer
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), asyncio.CancelledError()])
+def test_interrupted_block_does_not_wait_out_an_outage(error: BaseException) -> None:
+    began = time.monotonic()
+    producer = block_that_ends_by(error)
+    assert time.monotonic() - began < 10
+    assert producer.close() == ottla.CloseReport(delivered=0, failed=1, unknown=0)

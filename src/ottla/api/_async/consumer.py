@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ottla.client.consumer import ConsumerClient
+from ottla.client.leaving import close_timeout
 from ottla.config import consumer_config
 from ottla.consumer.calls import ASSIGNED, LOST, REVOKED, Call
 from ottla.consumer.iteration import AsyncConsumerBase
@@ -628,6 +629,8 @@ class AsyncConsumer(AsyncConsumerBase):
         Records that were handed over are finished by a close, the one in hand too. Where an exception ends a `with`
         block they are not: the record in hand, or the records of the last poll, come again to whoever reads next.
         Closing again waits for the same end.
+        The end of a `with` block has 30 seconds for it, or one where Ctrl-C or a
+        cancellation has ended the block.
 
         Args:
             timeout: Seconds for committing and leaving; what is not done by then is left to the session timeout.
@@ -657,7 +660,7 @@ class AsyncConsumer(AsyncConsumerBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._close(30.0, hand=error is None)
+        await self._close(close_timeout(error), hand=error is None)
 
     def __repr__(self) -> str:
         return f"<AsyncConsumer {self._config.client_id!r} group={self._config.group_id!r} assigned={len(self.assignment())}>"

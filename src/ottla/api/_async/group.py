@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ottla.client.consumer import ConsumerClient
+from ottla.client.leaving import close_timeout
 from ottla.config import consumer_config
 from ottla.consumer.calls import ASSIGNED, LOST, Call
 from ottla.consumer.handler import SessionCommits
@@ -493,7 +494,7 @@ class AsyncConsumerGroup:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.close()
+        await self.close(close_timeout(error))
 
     def __repr__(self) -> str:
         return f"<AsyncConsumerGroup {self._config.group_id!r} {self._session!r}>"

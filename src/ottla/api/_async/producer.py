@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ottla._native import AsyncProducerBase, Delivery
+from ottla.client.leaving import close_timeout
 from ottla.client.producer import ProducerClient
 from ottla.config import producer_config
 from ottla.engine.twins import in_background_async, outcome_async, wait_async
@@ -108,7 +109,8 @@ class AsyncProducer(AsyncProducerBase):
 
         `successes()` and `errors()` end after the last outcome. What has none when the time is up gets one now:
         `not_written` if it never left, else `unknown`. Failures do not raise here; the report counts them. Closing again
-        returns the same report. Leaving a `with` block closes with the default timeout, after an exception too.
+        returns the same report. Leaving a `with` block closes with the default timeout, after an exception too, and with
+        one second after Ctrl-C or a cancellation.
 
         Args:
             timeout: Seconds for all of it; 0 gives up at once what is not resolved.
@@ -225,7 +227,7 @@ class AsyncProducer(AsyncProducerBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.close()
+        await self.close(close_timeout(error))
 
     def __repr__(self) -> str:
         state = "open" if self._report is None else f"closed: {self._report}"

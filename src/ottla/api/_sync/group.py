@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ottla.client.consumer import ConsumerClient
+from ottla.client.leaving import close_timeout
 from ottla.config import consumer_config
 from ottla.consumer.calls import ASSIGNED, LOST, Call
 from ottla.consumer.handler import SessionCommits
@@ -490,7 +491,7 @@ class ConsumerGroup:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self.close(close_timeout(error))
 
     def __repr__(self) -> str:
         return f"<ConsumerGroup {self._config.group_id!r} {self._session!r}>"

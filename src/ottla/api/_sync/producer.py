@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ottla._native import Delivery, ProducerBase
+from ottla.client.leaving import close_timeout
 from ottla.client.producer import ProducerClient
 from ottla.config import producer_config
 from ottla.engine.twins import in_background, outcome, wait
@@ -109,7 +110,8 @@ class Producer(ProducerBase):
 
         `successes()` and `errors()` end after the last outcome. What has none when the time is up gets one now:
         `not_written` if it never left, else `unknown`. Failures do not raise here; the report counts them. Closing again
-        returns the same report. Leaving a `with` block closes with the default timeout, after an exception too.
+        returns the same report. Leaving a `with` block closes with the default timeout, after an exception too, and with
+        one second after Ctrl-C or a cancellation.
 
         Args:
             timeout: Seconds for all of it; 0 gives up at once what is not resolved.
@@ -226,7 +228,7 @@ class Producer(ProducerBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self.close(close_timeout(error))
 
     def __repr__(self) -> str:
         state = "open" if self._report is None else f"closed: {self._report}"
