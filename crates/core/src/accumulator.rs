@@ -92,6 +92,8 @@ pub(crate) struct Topic {
     pub id: [u8; 16],
     /// Indices of its partitions; empty while its metadata is not known.
     pub parts: Vec<usize>,
+    /// How many of them there are now: fewer than `parts` where the topic was deleted and made anew with fewer.
+    count: usize,
     available: Vec<usize>,
     sticky: Option<usize>,
     sticky_bytes: usize,
@@ -202,6 +204,7 @@ impl Accumulator {
             name: name.clone(),
             id: [0; 16],
             parts: Vec::new(),
+            count: 0,
             available: Vec::new(),
             sticky: None,
             sticky_bytes: 0,
@@ -221,6 +224,10 @@ impl Accumulator {
             self.topics[index].parts.push(part);
         }
         let topic = &mut self.topics[index];
+        // Of one and the same topic they never become fewer: then the answer is an old one.
+        if (topic.id != id && partitions > 0) || partitions > topic.count {
+            topic.count = partitions;
+        }
         topic.id = id;
         topic.available = available
             .iter()
@@ -271,7 +278,7 @@ impl Accumulator {
     /// The end of a message whose partition turned out not to exist.
     fn no_such_partition(&mut self, topic: usize, partition: Option<i32>) -> Arc<Completion> {
         let entry = &self.topics[topic];
-        let (name, known) = (entry.name.clone(), entry.parts.len());
+        let (name, known) = (entry.name.clone(), entry.count);
         let partition = partition.unwrap_or(-1);
         let message = format!("partition {partition} does not exist: the topic has {known}");
         let completion = self.completion(name.clone(), partition);
@@ -445,11 +452,11 @@ impl Accumulator {
     #[inline(always)]
     fn choose(&mut self, topic: usize, message: &Message<'_>) -> Result<usize, Refused> {
         let entry = &self.topics[topic];
-        let count = entry.parts.len();
+        let count = entry.count;
         if let Some(number) = message.partition {
             let part = usize::try_from(number)
                 .ok()
-                .and_then(|number| entry.parts.get(number));
+                .and_then(|number| entry.parts[..count].get(number));
             return part
                 .copied()
                 .ok_or(Refused::NoSuchPartition { partitions: count });
@@ -467,6 +474,7 @@ impl Accumulator {
         if let Some(part) = entry.sticky
             && entry.sticky_bytes < self.settings.batch_bytes
             && self.parts[part].open.is_some()
+            && (self.parts[part].number as usize) < entry.count
         {
             return part;
         }
@@ -475,7 +483,7 @@ impl Accumulator {
         self.random ^= self.random << 17;
         let entry = &mut self.topics[topic];
         let choices = if entry.available.is_empty() {
-            &entry.parts
+            &entry.parts[..entry.count]
         } else {
             &entry.available
         };

@@ -106,6 +106,43 @@ fn a_partition_that_does_not_exist_is_refused() {
     producer.assert_done();
 }
 
+/// Tells the producer of two partitions that its topic was deleted and made anew with one.
+fn made_anew(producer: &Producer) {
+    producer
+        .shared
+        .change(|flow| flow.acc.set_topic("t", [77; 16], 1, &[0]));
+}
+
+#[test]
+fn a_topic_made_anew_with_fewer_partitions_gets_no_message_for_the_others() {
+    let producer = Producer::flowing(settings(), 2);
+    made_anew(&producer);
+    assert_eq!(
+        producer
+            .try_send("t", Some(1), None, b"v", None)
+            .unwrap_err(),
+        Refused::NoSuchPartition { partitions: 1 }
+    );
+    let keyed: Vec<_> = (0..20)
+        .map(|n| {
+            producer
+                .try_send("t", None, Some(&[n]), b"k", None)
+                .unwrap()
+        })
+        .collect();
+    let loose = producer.try_send("t", None, None, b"-", None).unwrap();
+    for (completion, _) in keyed.iter().chain([&loose]) {
+        assert_eq!(completion.partition(), 0);
+    }
+}
+
+#[test]
+fn an_old_answer_takes_no_partitions_away() {
+    let producer = Producer::flowing(settings(), 2);
+    producer.topic("t", 1);
+    assert!(producer.try_send("t", Some(1), None, b"v", None).is_ok());
+}
+
 #[test]
 fn a_partition_that_turns_out_not_to_exist_fails_its_message_alone() {
     let producer = producer_without_topic();
