@@ -44,6 +44,9 @@ class ProducerClient:
         self._engine.call(self._start)
         self._engine.watch_exit(self, self.undelivered)
 
+    def __repr__(self) -> str:
+        return f"producer {self.config.client_id!r}"
+
     # ---- start -----------------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:

@@ -12,6 +12,7 @@ References: KIP-79, KIP-227, KIP-320, KIP-392, KIP-951, KIP-1106; Java: Subscrip
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from ottla.consumer.list_offsets import EARLIEST, LATEST, OffsetFinder
 from ottla.consumer.reset import ResetPolicy
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import logger
+from ottla.observe.summary import Summary
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.fetch import FetchRequest
 from ottla.wire.connection import Role
@@ -95,6 +97,7 @@ class Cursors:
         finder: OffsetFinder,
     ) -> None:
         self._engine = engine
+        self._summary = Summary(_log, lambda s, call: engine.loop.call_later(s, call))
         self._cluster = cluster
         self._flow = flow
         self._offsets = offsets
@@ -115,6 +118,7 @@ class Cursors:
     def stop(self) -> None:
         """No event is served from here."""
         self._closed = True
+        self._summary.stop()
         self._engine.remove_drain(self.drain)
         self._cluster.unlisten(self._metadata_changed)
         self._cursors.clear()
@@ -321,16 +325,17 @@ class Cursors:
 
     async def _try_route(self, cursor: Cursor, *, quiet: bool) -> bool:
         """One attempt; True when there is nothing more to do."""
-        tell = _log.debug if quiet else _log.warning
+        level, name = logging.DEBUG if quiet else logging.WARNING, "{}-{}".format(*cursor.tp)
         known = self._cluster.snapshot.partition(*cursor.tp)
         if known is None or known.leader < 0:
-            tell("%s-%d has no leader", *cursor.tp)
+            self._summary.add(level, "{places} has no leader; asked again for it", name)
             return False
         node_id = known.leader if cursor.replica is None else cursor.replica
         try:
             connection = await self._cluster.connection(node_id, Role.FETCH)
         except errors.Error as error:
-            tell("no connection to fetch %s-%d from: %s", *cursor.tp, error)
+            line = f"no connection to node {node_id} to fetch {{places}} from: {error}; it is tried again"
+            self._summary.add(level, line, name)
             cursor.replica = None
             return False
         if self._current(cursor) and self._is_same_topic(cursor):
