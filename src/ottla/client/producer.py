@@ -82,7 +82,9 @@ class ProducerClient:
             except errors.Error as error:
                 reason = str(error)
             attempts += 1
-            _log.warning("no producer id yet (attempt %d): %s", attempts, reason)
+            # A broker that has just started answers so once or twice.
+            tell = _log.debug if attempts < 3 else _log.warning
+            tell("no producer id yet (attempt %d): %s", attempts, reason)
             self._outbox.trouble(f"no producer id: {reason}")
             await asyncio.sleep(backoff.delay(attempts))
 
