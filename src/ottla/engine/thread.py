@@ -180,7 +180,7 @@ class Engine(Reactor):
         for owner, undelivered in list(self._exit_counts.items()):
             if count := undelivered():
                 _log.warning(
-                    "%r was not closed before the interpreter ended: %d of its messages have no outcome, close() waits for them",
+                    "%r was not closed before the interpreter ended: %d messages were not delivered",
                     owner,
                     count,
                 )
