@@ -428,7 +428,8 @@ class Cursors:
             error = errors.for_code(code, "fetch", topic=topic, partition=partition)
             if not error.retriable:
                 self._fail([cursor], error)
-        _log.info("%s-%d is held: %s", topic, partition, _why(cause, code))
+        line = f"fetching {{places}} is held: {_why(cause, code)}; it goes on by what the metadata says then"
+        self._summary.add(logging.INFO, line, f"{topic}-{partition}")
         self._cluster.refresh_soon(f"{topic}-{partition} is held: {cause}")
         self._route_soon(cursor, self._pause_after_hold(cursor))
 
