@@ -47,6 +47,8 @@ REFRESH_TIMEOUT_S = 60.0
 """How long one caller waits for a refresh; the refresh itself goes on."""
 
 _REBOOTSTRAP_REQUIRED = 129
+_LOOK_S = 0.25
+"""How often a connection that is being made is looked at beside the metadata."""
 
 
 class Cluster:
@@ -368,6 +370,33 @@ class Cluster:
         except NoBrokersAvailable as error:
             self.refresh_soon(error.message)
             raise
+
+    async def connection_while(
+        self, node_id: int, role: Role, wanted: Callable[[MetadataSnapshot], bool]
+    ) -> Connection:
+        """As `connection`, for as long as the metadata agrees: a node that is frozen takes the connection and says nothing.
+
+        Meanwhile the metadata is asked for again and again, so that a leader that has moved is followed at once.
+
+        Args:
+            node_id: The node.
+            role: As for `connection`.
+            wanted: Whether this node is still the one to talk to.
+
+        Raises:
+            NoBrokersAvailable: As `connection`, or the metadata names another node by now.
+
+        Cancellation: Ends the wait.
+        """
+        attempt = asyncio.ensure_future(self.connection(node_id, role))
+        try:
+            while not (await asyncio.wait({attempt}, timeout=_LOOK_S))[0]:
+                if not wanted(self.snapshot):
+                    raise NoBrokersAvailable(f"node {node_id} is not the one to talk to any more")
+                self.refresh_soon(f"node {node_id} does not answer")
+            return attempt.result()
+        finally:
+            attempt.cancel()
 
     async def any_connection(self) -> Connection:
         """A control connection to whichever broker can be reached: an open one, else a known one, else the bootstrap list.

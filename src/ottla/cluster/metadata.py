@@ -9,7 +9,7 @@ References: KIP-320, KIP-516, KIP-899, KIP-951; Java Metadata, MetadataSnapshot.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -340,3 +340,13 @@ def without_topics(old: MetadataSnapshot, names: Iterable[str]) -> MetadataSnaps
         vanished=MappingProxyType({n: i for n, i in old.vanished.items() if n not in gone}),
         names=_names(topics),
     )
+
+
+def leads(topic: str, partition: int, node_id: int) -> Callable[[MetadataSnapshot], bool]:
+    """Whether a snapshot still names this node as the partition's leader; one that knows nothing does not deny it."""
+
+    def check(snapshot: MetadataSnapshot) -> bool:
+        known = snapshot.partition(topic, partition)
+        return known is None or known.leader in (node_id, -1)
+
+    return check

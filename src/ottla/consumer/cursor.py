@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
+from ottla.cluster.metadata import leads
 from ottla.consumer.group.link import UNREACHABLE
 from ottla.consumer.list_offsets import EARLIEST, LATEST, OffsetFinder
 from ottla.consumer.reset import ResetPolicy
@@ -332,7 +333,9 @@ class Cursors:
             return False
         node_id = known.leader if cursor.replica is None else cursor.replica
         try:
-            connection = await self._cluster.connection(node_id, Role.FETCH)
+            connection = await self._cluster.connection_while(
+                node_id, Role.FETCH, leads(*cursor.tp, known.leader)
+            )
         except errors.Error as error:
             line = f"no connection to node {node_id} to fetch {{places}} from: {error}; it is tried again"
             self._summary.add(level, line, name)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
+from ottla.cluster.metadata import leads
 from ottla.message import TopicPartition
 from ottla.protocol.messages.list_offsets import (
     ListOffsetsPartition,
@@ -67,11 +68,11 @@ class OffsetFinder:
                 known = self._cluster.snapshot.partition(*tp)
                 if known is not None and known.leader >= 0:
                     by_node.setdefault(known.leader, {})[tp] = time_ms
-            for node_id, asked in by_node.items():
-                try:
-                    problem = await self._ask(node_id, asked, found) or problem
-                except errors.ConnectionLost as error:
-                    problem = str(error)
+            # All at once: a node that is dead or frozen does not keep the others' answers away.
+            problems = await asyncio.gather(
+                *(self._try(node_id, asked, found) for node_id, asked in by_node.items())
+            )
+            problem = next(filter(None, problems), problem)
             left = {tp: time_ms for tp, time_ms in left.items() if tp not in found}
             if not left:
                 break
@@ -89,6 +90,17 @@ class OffsetFinder:
                 problem = str(error)
         return found
 
+    async def _try(
+        self,
+        node_id: int,
+        asked: Mapping[TopicPartition, int],
+        found: dict[TopicPartition, FoundOffset],
+    ) -> str | None:
+        try:
+            return await self._ask(node_id, asked, found)
+        except (errors.ConnectionLost, errors.NoBrokersAvailable) as error:
+            return str(error)
+
     async def _ask(
         self,
         node_id: int,
@@ -96,7 +108,10 @@ class OffsetFinder:
         found: dict[TopicPartition, FoundOffset],
     ) -> str | None:
         """Ask one leader; what it answers goes into `found`, what it cannot answer yet is named."""
-        connection = await self._cluster.connection(node_id, Role.CONTROL)
+        still_leads = [leads(*tp, node_id) for tp in asked]
+        connection = await self._cluster.connection_while(
+            node_id, Role.CONTROL, lambda now: all(check(now) for check in still_leads)
+        )
         topics: dict[str, list[ListOffsetsPartition]] = {}
         for (topic, partition), time_ms in asked.items():
             topics.setdefault(topic, []).append(

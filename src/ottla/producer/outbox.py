@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
+from ottla.cluster.metadata import leads
 from ottla.engine.dispatcher import dispatch
 from ottla.observe.log import logger
 from ottla.observe.summary import Summary
@@ -201,7 +202,9 @@ class Outbox:
             known = self._cluster.snapshot.partition(topic, partition)
             if known is not None and known.leader >= 0:
                 try:
-                    connection = await self._cluster.connection(known.leader, Role.PRODUCE)
+                    connection = await self._cluster.connection_while(
+                        known.leader, Role.PRODUCE, leads(topic, partition, known.leader)
+                    )
                     self._attach(known.leader, connection)
                     return connection, known.leader, known.leader_epoch
                 except errors.Error as error:

@@ -74,7 +74,7 @@ class FakeCluster:
     def refresh_soon(self, _reason: str) -> None:
         self.refreshes += 1
 
-    async def connection(self, node_id: int, _role: object) -> Connection:
+    async def connection_while(self, node_id: int, _role: object, _wanted: object) -> Connection:
         if node_id in self.unreachable:
             raise errors.ConnectionLost(f"node {node_id} cannot be reached")
         return Connection(100 + node_id)
