@@ -1,6 +1,6 @@
 module ottla.example/bench
 
-go 1.25.0
+go 1.26.0
 
 require (
 	github.com/IBM/sarama v1.61.1
