@@ -34,7 +34,7 @@ def _row(work: str, name: str, rounds: list[Result]) -> Result:
         row["p50_ms"] = median(_percentile(one["latencies_ms"], 0.5) for one in rounds)
         row["p99_ms"] = median(_percentile(one["latencies_ms"], 0.99) for one in rounds)
     for key in rounds[0]:
-        if key.startswith("ns_per"):
+        if key.startswith("ns_per") or key in ("start_seconds", "idle_rss_mb"):
             row[key] = median(one[key] for one in rounds)
     return row
 
@@ -46,6 +46,8 @@ def _ratio(row: Result, reference: Result | None, key: str) -> str:
 
 
 def _figures(row: Result) -> str:
+    if "start_seconds" in row:
+        return f"{row['start_seconds']:.3f} s, {row['idle_rss_mb']:.0f} MB"
     if "p50_ms" in row:
         return f"p50 {row['p50_ms']:.2f} ms, p99 {row['p99_ms']:.2f} ms"
     if "rate" in row:
@@ -57,14 +59,15 @@ def _figures(row: Result) -> str:
 def table(rows: list[Result]) -> str:
     """A Markdown table; the ratios are to confluent-kafka in the same work."""
     lines = [
-        "| work | client | result | CPU s per million | rate ratio | CPU ratio | latency or call ratio |",
+        "| work | client | result | CPU s per million | rate ratio | CPU ratio | time ratio |",
         "|---|---|---|---|---|---|---|",
     ]
     references = {row["work"]: row for row in rows if row["name"] == REFERENCE}
     for row in rows:
         reference = references.get(row["work"])
         cpu = f"{row['cpu']:.2f}" if "cpu" in row else ""
-        third = _ratio(row, reference, "p50_ms") or _ratio(row, reference, "ns_per_call")
+        times = ("p50_ms", "ns_per_call", "start_seconds")
+        third = next(filter(None, (_ratio(row, reference, key) for key in times)), "")
         cells = (
             *(row["work"], row["name"], _figures(row), cpu),
             *(_ratio(row, reference, "rate"), _ratio(row, reference, "cpu"), third),

@@ -14,11 +14,13 @@ import platform
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from bench.built import NotBuilt, command_of
 from bench.drivers.shared import Job
+from bench.plot import plot
 from bench.report import summarise, table
 from bench.works import CLIENTS, WORKS, Client, Work
 from tools.kafka.launch import KAFKA_VERSION, ROOT, KafkaCluster
@@ -60,6 +62,7 @@ class Bench:
             compression=work.compression,
             keep=work.keep,
             tasks=work.tasks,
+            rate=work.rate,
         )
 
     def run(self, work: Work, client: Client) -> dict[str, Any]:
@@ -97,12 +100,13 @@ class Bench:
             writer = next(client for client in CLIENTS if client.name == "confluent-kafka")
             messages = work.smoke if self._smoke else work.messages
             topic = self._new_topic()
-            filled = Work("load", "produce", messages, value_bytes=work.value_bytes)
+            filled = replace(work, name="load", kind="produce", keep=False)
             self._drive(writer, self._job(filled, topic, messages))
             self._loaded[key] = (topic, count_records(self._bootstrap, topic, PARTITIONS))
         return self._loaded[key]
 
     def _drive(self, client: Client, job: Job) -> dict[str, Any]:
+        job = replace(job, tuned=client.tuned, started=time.time())
         done = subprocess.run(
             [*client.command, json.dumps(asdict(job))],
             cwd=ROOT,
@@ -145,13 +149,46 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="one short round of the main works")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="works whose name contains this")
-    parser.add_argument("--clients", nargs="*", default=[client.name for client in CLIENTS])
+    parser.add_argument(
+        "--clients", nargs="*", help="by name; else all, in a smoke run those in Python"
+    )
     return parser.parse_args()
+
+
+def _choose(names: list[str] | None, *, smoke: bool) -> tuple[list[Client], list[str]]:
+    """The clients that can run, built where need be, and a line for each that is left out."""
+    chosen: list[Client] = []
+    left_out: list[str] = []
+    for client in CLIENTS:
+        if client.name not in names if names else smoke and not client.command:
+            continue
+        try:
+            chosen.append(
+                client if client.command else replace(client, command=command_of(client.name))
+            )
+        except NotBuilt as reason:
+            left_out.append(f"{client.name} left out: {reason}")
+    return chosen, left_out
+
+
+def _report(results: list[dict[str, Any]], left_out: list[str], failures: list[str]) -> None:
+    """Print the table, and write it, the plot and all that was measured."""
+    rows, machine = summarise(results), _machine()
+    used = ", ".join(sorted({result["client"] for result in results}))
+    head = [" · ".join(f"{name} {value}" for name, value in machine.items()), used, *left_out]
+    text = "\n\n".join((*head, table(rows)))
+    print(text)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    named = RESULTS / time.strftime("%Y%m%d-%H%M%S")
+    named.with_suffix(".md").write_text(text + "\n")
+    named.with_suffix(".svg").write_text(plot(rows))
+    written = {"machine": machine, "rows": rows, "results": results, "failures": failures}
+    named.with_suffix(".json").write_text(json.dumps(written, indent=1))
 
 
 def main() -> None:
     arguments = _arguments()
-    clients = [client for client in CLIENTS if client.name in arguments.clients]
+    clients, left_out = _choose(arguments.clients, smoke=arguments.smoke)
     works = [work for work in WORKS if arguments.only in work.name]
     if arguments.smoke:
         works = [work for work in works if work.smoke]
@@ -173,16 +210,7 @@ def main() -> None:
                         failures.append(str(error))
                         continue
                     results.append({"work": work.name, "name": client.name, **result})
-    rows = summarise(results)
-    machine = _machine()
-    print(" · ".join(f"{name} {value}" for name, value in machine.items()))
-    print(", ".join(sorted({result["client"] for result in results})) + "\n")
-    print(table(rows))
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    named = RESULTS / time.strftime("%Y%m%d-%H%M%S")
-    named.with_suffix(".md").write_text(table(rows) + "\n")
-    written = {"machine": machine, "rows": rows, "results": results, "failures": failures}
-    named.with_suffix(".json").write_text(json.dumps(written, indent=1))
+    _report(results, left_out, failures)
     if failures:
         sys.exit("bench: " + "\n".join(failures))
 

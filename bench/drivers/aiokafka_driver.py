@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiokafka
@@ -16,6 +16,7 @@ from bench.drivers.shared import (
     WARM_UP,
     Job,
     Meter,
+    after_start,
     beside_busy_python,
     cycled,
     main,
@@ -33,6 +34,24 @@ def make_producer(job: Job, linger_ms: float = LINGER_MS) -> aiokafka.AIOKafkaPr
         enable_idempotence=True,
         compression_type=None if job.compression == "none" else job.compression,
     )
+
+
+def run(job: Job, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """Run to the end, on uvloop when the job is tuned."""
+    if not job.tuned:
+        return asyncio.run(work)
+    import uvloop
+
+    return uvloop.run(work)
+
+
+async def _start(job: Job) -> dict[str, Any]:
+    producer = make_producer(job, 0)
+    await producer.start()
+    await producer.send_and_wait(job.topic, values(job)[0])
+    result = after_start(job)
+    await producer.stop()
+    return result
 
 
 async def _produce(job: Job) -> dict[str, Any]:
@@ -105,6 +124,20 @@ async def _tasks(job: Job) -> dict[str, Any]:
     return meter.result(sent, written=sent + 1)
 
 
+async def _windows(job: Job) -> dict[str, Any]:
+    producer = make_producer(job)
+    await producer.start()
+    one = values(job)[0]
+    await producer.send_and_wait(job.topic, one)
+    with Meter() as meter:
+        for _ in range(job.messages // job.tasks):
+            for outcome in [await producer.send(job.topic, one) for _ in range(job.tasks)]:
+                await outcome
+    await producer.stop()
+    sent = job.messages // job.tasks * job.tasks
+    return meter.result(sent, written=sent + 1)
+
+
 def busy(job: Job) -> dict[str, Any]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -132,10 +165,12 @@ def busy(job: Job) -> dict[str, Any]:
 
 if __name__ == "__main__":
     kinds = {
-        "produce": lambda job: asyncio.run(_produce(job)),
-        "consume": lambda job: asyncio.run(_consume(job)),
-        "latency_async": lambda job: asyncio.run(_latency(job)),
-        "tasks": lambda job: asyncio.run(_tasks(job)),
+        "produce": lambda job: run(job, _produce(job)),
+        "start": lambda job: run(job, _start(job)),
+        "windows": lambda job: run(job, _windows(job)),
+        "consume": lambda job: run(job, _consume(job)),
+        "latency_async": lambda job: run(job, _latency(job)),
+        "tasks": lambda job: run(job, _tasks(job)),
         "busy": busy,
     }
     main(kinds, f"aiokafka {aiokafka.__version__}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import confluent_kafka
@@ -14,9 +15,11 @@ from bench.drivers.shared import (
     WARM_UP,
     Job,
     Meter,
+    after_start,
     beside_busy_python,
     cycled,
     main,
+    paced,
     time_calls,
     values,
 )
@@ -70,6 +73,34 @@ def produce(job: Job) -> dict[str, Any]:
     if job.keep:
         failed += job.messages - len(offsets) - failed
     return meter.result(job.messages, written=job.messages + WARM_UP, failed=failed)
+
+
+def produce_paced(job: Job) -> dict[str, Any]:
+    producer = confluent_kafka.Producer(config(job))
+    producer.produce(job.topic, values(job)[0])
+    producer.flush(TIMEOUT_S)
+    offsets: list[int] = []
+
+    def outcome(error: Any, message: Any) -> None:
+        if error is None:
+            offsets.append(message.offset())
+
+    def send(value: bytes) -> None:
+        producer.produce(job.topic, value, on_delivery=outcome)
+        producer.poll(0)
+
+    with Meter() as meter:
+        paced(job, send)
+        producer.flush(TIMEOUT_S)
+    failed = job.messages - len(offsets)
+    return meter.result(job.messages, written=job.messages + 1, failed=failed)
+
+
+def start(job: Job) -> dict[str, Any]:
+    producer = confluent_kafka.Producer(config(job, 0))
+    producer.produce(job.topic, values(job)[0])
+    producer.flush(TIMEOUT_S)
+    return after_start(job)
 
 
 def consume(job: Job) -> dict[str, Any]:
@@ -158,19 +189,19 @@ def busy(job: Job) -> dict[str, Any]:
     return meter.result(job.messages, latencies_ms=taken)
 
 
-def tasks(job: Job) -> dict[str, Any]:
+def _asynchronous(
+    job: Job, window: Callable[[Callable[[], Awaitable[Any]]], Awaitable[None]]
+) -> dict[str, Any]:
     async def run() -> Meter:
         from confluent_kafka.aio import AIOProducer
 
-        producer = AIOProducer(config(job))
+        # Its defaults wait a second for 1000 messages; half a window a batch is what fits this work.
+        tuned = {"batch_size": job.tasks // 2, "buffer_timeout": 0.01} if job.tuned else {}
+        producer = AIOProducer(config(job), **tuned)
         one = values(job)[0]
-
-        async def send() -> None:
-            await (await producer.produce(job.topic, one))
-
         with Meter() as meter:
             for _ in range(job.messages // job.tasks):
-                await asyncio.gather(*(send() for _ in range(job.tasks)))
+                await window(lambda: producer.produce(job.topic, one))
         await producer.close()
         return meter
 
@@ -179,13 +210,34 @@ def tasks(job: Job) -> dict[str, Any]:
     return meter.result(sent, written=sent)
 
 
+def tasks(job: Job) -> dict[str, Any]:
+    async def window(send: Callable[[], Awaitable[Any]]) -> None:
+        async def one() -> None:
+            await (await send())
+
+        await asyncio.gather(*(one() for _ in range(job.tasks)))
+
+    return _asynchronous(job, window)
+
+
+def windows(job: Job) -> dict[str, Any]:
+    async def window(send: Callable[[], Awaitable[Any]]) -> None:
+        for outcome in [await send() for _ in range(job.tasks)]:
+            await outcome
+
+    return _asynchronous(job, window)
+
+
 if __name__ == "__main__":
     kinds = {
         "produce": produce,
+        "paced": produce_paced,
+        "start": start,
         "consume": consume,
         "call": call,
         "latency": latency,
         "busy": busy,
         "tasks": tasks,
+        "windows": windows,
     }
     main(kinds, f"confluent-kafka {confluent_kafka.__version__}")

@@ -13,6 +13,7 @@ from bench.drivers.shared import (
     WARM_UP,
     Job,
     Meter,
+    after_start,
     beside_busy_python,
     cycled,
     main,
@@ -51,6 +52,14 @@ def produce(job: Job) -> dict[str, Any]:
             producer.flush(TIMEOUT_S)
     producer.close(TIMEOUT_S)
     return meter.result(job.messages, written=job.messages + WARM_UP, failed=failed)
+
+
+def start(job: Job) -> dict[str, Any]:
+    producer = make_producer(job, 0)
+    producer.send(job.topic, values(job)[0]).get(TIMEOUT_S)
+    result = after_start(job)
+    producer.close(TIMEOUT_S)
+    return result
 
 
 def consume(job: Job) -> dict[str, Any]:
@@ -100,5 +109,11 @@ def busy(job: Job) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    kinds = {"produce": produce, "consume": consume, "latency": latency, "busy": busy}
+    kinds = {
+        "produce": produce,
+        "start": start,
+        "consume": consume,
+        "latency": latency,
+        "busy": busy,
+    }
     main(kinds, f"kafka-python {kafka.__version__}")

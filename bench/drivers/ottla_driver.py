@@ -13,9 +13,11 @@ from bench.drivers.shared import (
     WARM_UP,
     Job,
     Meter,
+    after_start,
     beside_busy_python,
     cycled,
     main,
+    paced,
     time_calls,
     values,
 )
@@ -46,6 +48,23 @@ def produce(job: Job) -> dict[str, Any]:
                     producer.send(topic, value)
                 producer.flush(TIMEOUT_S)
     return meter.result(job.messages, written=job.messages + WARM_UP, failed=failed)
+
+
+def produce_paced(job: Job) -> dict[str, Any]:
+    deliveries: list[ottla.Delivery] = []
+    with ottla.Producer(job.bootstrap, **producer_config(job)) as producer:
+        producer.send_and_wait(job.topic, values(job)[0])
+        with Meter() as meter:
+            paced(job, lambda value: deliveries.append(producer.send(job.topic, value)))
+            producer.flush(TIMEOUT_S)
+            failed = sum(delivery.offset is None for delivery in deliveries)
+    return meter.result(job.messages, written=job.messages + 1, failed=failed)
+
+
+def start(job: Job) -> dict[str, Any]:
+    with ottla.Producer(job.bootstrap, **producer_config(job, 0)) as producer:
+        producer.send_and_wait(job.topic, values(job)[0])
+        return after_start(job)
 
 
 def send_many(job: Job) -> dict[str, Any]:
@@ -174,9 +193,28 @@ def tasks(job: Job) -> dict[str, Any]:
     return meter.result(sent, written=sent + 1)
 
 
+def windows(job: Job) -> dict[str, Any]:
+    async def run() -> Meter:
+        async with ottla.AsyncProducer(job.bootstrap, **producer_config(job)) as producer:
+            one = values(job)[0]
+            await producer.send_and_wait(job.topic, one)
+            with Meter() as meter:
+                for _ in range(job.messages // job.tasks):
+                    window = [await producer.send(job.topic, one) for _ in range(job.tasks)]
+                    for delivery in window:
+                        await delivery
+        return meter
+
+    meter = asyncio.run(run())
+    sent = job.messages // job.tasks * job.tasks
+    return meter.result(sent, written=sent + 1)
+
+
 if __name__ == "__main__":
     kinds = {
         "produce": produce,
+        "paced": produce_paced,
+        "start": start,
         "send_many": send_many,
         "consume": consume,
         "call": call,
@@ -184,6 +222,7 @@ if __name__ == "__main__":
         "latency_async": latency_async,
         "busy": busy,
         "tasks": tasks,
+        "windows": windows,
     }
     if (profile := _native.build_info()["profile"]) != "release":
         raise SystemExit(f"the extension is a {profile} build; figures need `make build`")

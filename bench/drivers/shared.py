@@ -3,7 +3,7 @@
 A driver in any language has this shape: it gets one JSON object (the fields of Job) as its only argument, and the last
 line it prints is one JSON object: `seconds` and `cpu_seconds` of the measured part alone, without start-up and
 warm-up; `messages` in it; `written`, all that it wrote; `failed`; `latencies_ms`, `ns_per_call` where the kind of work
-has them; `client`, its name and version.
+has them; `start_seconds` and `idle_rss_mb` for start; `client`, its name and version.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 LINGER_MS = 5
@@ -23,14 +24,18 @@ WARM_UP = 10_000
 CALL_SLICES = 9
 CALL_SLICE = 20_000
 PACE_S = 0.002
+TICK_S = 0.001
+IDLE_S = 0.5
 
 
 @dataclass(frozen=True)
 class Job:
     """One piece of work for one client.
 
-    kind: produce, consume, call, latency, latency_async, busy or tasks. messages: in the measured part. keep: every
-    outcome is kept and checked; otherwise only the flush says that all is over.
+    kind: produce, paced, send_many, consume, call, start, latency, latency_async, busy, tasks or windows. messages: in
+    the measured part. keep: every outcome is kept and checked; otherwise only the flush says that all is over. tasks: how
+    many tasks, or sends of a window, at a time. rate: messages a second of paced. tuned: with what its users know to make
+    it faster. started: `time.time()` just before the process.
     """
 
     kind: str
@@ -42,6 +47,9 @@ class Job:
     compression: str
     keep: bool
     tasks: int
+    rate: float = 0.0
+    tuned: bool = False
+    started: float = 0.0
 
 
 def values(job: Job) -> list[bytes]:
@@ -86,6 +94,28 @@ class Meter:
         """The result object of a job that was measured with this."""
         measured = {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
         return {**measured, "messages": messages, "failed": 0, **more}
+
+
+def paced(job: Job, send: Callable[[bytes], object]) -> None:
+    """Call `send` for each message at the rate of the job, in ticks of a millisecond."""
+    work = cycled(job, job.messages)
+    begun, sent = time.perf_counter(), 0
+    while sent < len(work):
+        time.sleep(TICK_S)
+        due = min(len(work), int((time.perf_counter() - begun) * job.rate))
+        for number in range(sent, due):
+            send(work[number])
+        sent = due
+
+
+def after_start(job: Job) -> dict[str, Any]:
+    """The result of a start, called when the first message is delivered: the time since, and memory when idle."""
+    taken = time.time() - job.started
+    time.sleep(IDLE_S)
+    status = Path("/proc/self/status").read_text()
+    resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    idle_rss_mb = int(resident.split()[1]) * 1024 / 1e6
+    return {"start_seconds": taken, "idle_rss_mb": idle_rss_mb, "messages": 0, "failed": 0}
 
 
 def time_calls(

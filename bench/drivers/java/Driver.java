@@ -1,4 +1,5 @@
 import com.sun.management.OperatingSystemMXBean;
+import java.io.InputStream;
 import java.lang.management.ManagementFactory;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
@@ -7,6 +8,7 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Properties;
 import java.util.Random;
 import java.util.concurrent.Future;
 import java.util.regex.Matcher;
@@ -20,7 +22,6 @@ import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
-import org.apache.kafka.common.utils.AppInfoParser;
 
 /** The Java client's driver; drivers/shared.py says what shape it has. */
 final class Driver {
@@ -171,6 +172,14 @@ final class Driver {
         }
     }
 
+    private static String version() throws Exception {
+        Properties said = new Properties();
+        try (InputStream file = KafkaProducer.class.getResourceAsStream("/kafka/kafka-version.properties")) {
+            said.load(file);
+        }
+        return said.getProperty("version");
+    }
+
     public static void main(String[] arguments) throws Exception {
         Driver driver = new Driver(arguments[0]);
         String result = switch (driver.job.get("kind")) {
@@ -179,6 +188,6 @@ final class Driver {
             case "latency" -> driver.latency();
             default -> throw new IllegalArgumentException(driver.job.get("kind"));
         };
-        System.out.println(result + ", \"client\": \"Java client " + AppInfoParser.getVersion() + "\"}");
+        System.out.println(result + ", \"client\": \"Java client " + version() + "\"}");
     }
 }
