@@ -13,8 +13,8 @@ TESTS := $(filter-out tests/peers/,$(wildcard tests/unit/ tests/protocol/ tests/
 GENERATORS := $(wildcard $(addprefix codegen/,messages.py errors.py unasync.py config_docs.py) tools/produce_vectors.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build gen golden fmt lint lint-python lint-rust lint-gen test test-rust test-all test-kafka test-peers
-.PHONY: test-chaos kafka demo bench bench-smoke docs ci ci-rest
+.PHONY: help setup build gen golden fmt lint lint-python lint-rust lint-gen test test-rust test-all test-kafka
+.PHONY: test-peers test-chaos kafka demo bench bench-smoke bench-instructions docs ci ci-rest
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,10 @@ bench:  ## Ottla beside the other clients on a real Kafka (ARGS="--only produce 
 bench-smoke:  ## one short round of the benchmarks
 	@$(PREPARE) build peers
 	$(BIN)/python -m bench.run --smoke
+
+bench-instructions:  ## instructions of one send against the committed budget (needs valgrind)
+	@$(PREPARE) build peers
+	$(BIN)/python -m bench.instructions $(ARGS)
 
 demo:  ## a producer and a consumer group on the embedded broker, end to end
 	@$(PREPARE) build

@@ -150,7 +150,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="works whose name contains this")
     parser.add_argument(
-        "--clients", nargs="*", help="by name; else all, in a smoke run those in Python"
+        "--clients", nargs="*", help="by name; else all, in a smoke run the plain ones in Python"
     )
     return parser.parse_args()
 
@@ -160,7 +160,8 @@ def _choose(names: list[str] | None, *, smoke: bool) -> tuple[list[Client], list
     chosen: list[Client] = []
     left_out: list[str] = []
     for client in CLIENTS:
-        if client.name not in names if names else smoke and not client.command:
+        extra = client.tuned or not client.command
+        if client.name not in names if names else smoke and extra:
             continue
         try:
             chosen.append(

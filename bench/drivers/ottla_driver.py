@@ -98,7 +98,8 @@ def consume(job: Job) -> dict[str, Any]:
     return meter.result(seen - 1, seen=seen, bytes=size)
 
 
-def call(job: Job) -> dict[str, Any]:
+def unconnected(topic: str, partitions: int) -> tuple[_native.ProduceFlow, _native.ProducerBase]:
+    """The hot path alone: a producer that knows a topic, with no broker behind it and no thread."""
     flow = _native.ProduceFlow(
         None,
         client_id="bench",
@@ -107,7 +108,7 @@ def call(job: Job) -> dict[str, Any]:
         transactional_id=None,
         codec=0,
         level=None,
-        linger=60.0,
+        linger=600.0,
         batch_bytes=BATCH_BYTES,
         request_bytes=BATCH_BYTES,
         buffer_bytes=64_000_000,
@@ -118,9 +119,14 @@ def call(job: Job) -> dict[str, Any]:
         return_successes=False,
         return_errors=False,
     )
-    flow.set_topic(job.topic, bytes(16), job.partitions, range(job.partitions))
+    flow.set_topic(topic, bytes(16), partitions, range(partitions))
     producer = _native.ProducerBase()
     producer._bind(flow)
+    return flow, producer
+
+
+def call(job: Job) -> dict[str, Any]:
+    flow, producer = unconnected(job.topic, job.partitions)
     send, topic = producer.send, job.topic
 
     def empty() -> None:
@@ -156,24 +162,26 @@ def latency(job: Job) -> dict[str, Any]:
 
 
 def latency_async(job: Job) -> dict[str, Any]:
-    async def run() -> list[float]:
-        taken = []
-        async with ottla.AsyncProducer(job.bootstrap, **producer_config(job, 0)) as producer:
-            for value in cycled(job, job.messages):
-                before = time.perf_counter()
-                await producer.send_and_wait(job.topic, value)
-                taken.append((time.perf_counter() - before) * 1000)
-        return taken
+    taken = []
 
-    with Meter() as meter:
-        taken = asyncio.run(run())
+    async def run() -> Meter:
+        async with ottla.AsyncProducer(job.bootstrap, **producer_config(job, 0)) as producer:
+            with Meter() as meter:
+                for value in cycled(job, job.messages):
+                    before = time.perf_counter()
+                    await producer.send_and_wait(job.topic, value)
+                    taken.append((time.perf_counter() - before) * 1000)
+        return meter
+
+    meter = asyncio.run(run())
     return meter.result(job.messages, latencies_ms=taken[job.messages // 10 :])
 
 
 def busy(job: Job) -> dict[str, Any]:
-    with ottla.Producer(job.bootstrap, **producer_config(job, 0)) as producer, Meter() as meter:
+    with ottla.Producer(job.bootstrap, **producer_config(job, 0)) as producer:
         producer.send_and_wait(job.topic, values(job)[0])
-        taken = beside_busy_python(job, lambda value: producer.send(job.topic, value).done)
+        with Meter() as meter:
+            taken = beside_busy_python(job, lambda value: producer.send(job.topic, value).done)
     return meter.result(job.messages, latencies_ms=taken)
 
 
