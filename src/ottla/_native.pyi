@@ -6,7 +6,16 @@ Everything here is private; the public classes that inherit a hot method say so 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any, Self, final, overload
 
 from typing_extensions import disjoint_base
@@ -169,6 +178,9 @@ class ProduceFlow:
         request_timeout: float,
         delivery_timeout: float,
         max_block: float,
+        partitioner: str,
+        adaptive: bool,
+        availability_timeout: float,
         return_successes: bool,
         return_errors: bool,
     ) -> Self:
@@ -317,7 +329,11 @@ class ProducerBase:
     """The hot methods of `ottla.Producer`: hand-made, no Python frame in front."""
 
     def __new__(cls, *_args: Any, **_config: Any) -> Self: ...
-    def _bind(self, flow: ProduceFlow) -> None: ...
+    def _bind(
+        self,
+        flow: ProduceFlow,
+        partitioner: Callable[[str, bytes | None, bytes | None, int], int] | None = None,
+    ) -> None: ...
     def send(
         self,
         topic: str,
@@ -366,7 +382,11 @@ class AsyncProducerBase:
     """As `ProducerBase` for event loops: what can wait returns an awaitable."""
 
     def __new__(cls, *_args: Any, **_config: Any) -> Self: ...
-    def _bind(self, flow: ProduceFlow) -> None: ...
+    def _bind(
+        self,
+        flow: ProduceFlow,
+        partitioner: Callable[[str, bytes | None, bytes | None, int], int] | None = None,
+    ) -> None: ...
     def send(
         self,
         topic: str,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from ottla.errors import ConfigError
+from ottla.partitioners import PARTITIONERS, Partitioner, partitioner_value
 
 MAX_INT32 = 0x7FFFFFFF
 DEFAULT_PORT = 9092
@@ -469,6 +470,32 @@ class ProducerConfig(CommonConfig):
         "From accept to outcome: linger, every retry and every answer. At least linger_ms + request_timeout_ms.",
         aliases=("message.timeout.ms",),
     )
+    partitioner: str | Partitioner = option(
+        "default",
+        partitioner_value,
+        "Chooses the partition of a message that names none. default: murmur2 of the key, as Java; without a key, messages "
+        "stay on one partition for a batch and then go to another (KIP-794). The other names are for those who come "
+        "from another client and want each key to stay where it is. A function `(topic, key, value, partitions) -> int` "
+        "is called by `send`, in its thread.",
+        aliases=("partitioner.class",),
+        values=f"{', '.join(PARTITIONERS)}, or a function",
+    )
+    partitioner_ignore_keys: bool = option(
+        False,
+        boolean,
+        "The default partitioner treats every message as one without a key.",
+    )
+    partitioner_adaptive_partitioning_enable: bool = option(
+        True,
+        boolean,
+        "Messages without a key go the less often to a partition the more batches wait for it; False: to all alike.",
+    )
+    partitioner_availability_timeout_ms: float = option(
+        0,
+        duration(0),
+        "A broker to which nothing could be sent for this long, though something waited, gets no messages without a key "
+        "while others take them. 0: off. Needs partitioner_adaptive_partitioning_enable.",
+    )
     return_successes: bool = option(
         False, boolean, "Keep every written delivery for successes().", java="no such option"
     )
@@ -589,6 +616,8 @@ _EXPLAINED = {
     "value_serializer": "there is no such option: values are bytes or str",
     "key_deserializer": "there is no such option: keys are handed over as bytes",
     "value_deserializer": "there is no such option: values are handed over as bytes",
+    "sticky_partitioning_linger_ms": "there is no such option: messages without a key change partition by bytes (KIP-794)",
+    "partitioner_rack_aware": "leaders in the client's rack are not preferred in this release (KIP-1123)",
     "transactional_id": "transactions are not in this release",
     "api_version": "there is no such option: versions are agreed with each broker",
     "bootstrap_server": "did you mean bootstrap_servers?",
@@ -729,6 +758,8 @@ def _producer_rules(values: dict[str, Any], given: frozenset[str], problems: lis
         else:
             values["delivery_timeout_ms"] = least
     _fit_maximum(values, given, problems, "batch_size", "max_request_size")
+    if values["partitioner_ignore_keys"] and values["partitioner"] != "default":
+        problems.append("partitioner_ignore_keys: only the default partitioner can ignore keys")
     if not values["client_id"]:
         values["client_id"] = f"producer-{next(_numbers)}"
 

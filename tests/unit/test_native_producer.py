@@ -46,6 +46,9 @@ def make_flow(**changed: Any) -> ProduceFlow:
         "request_timeout": 30.0,
         "delivery_timeout": 120.0,
         "max_block": 5.0,
+        "partitioner": "default",
+        "adaptive": True,
+        "availability_timeout": 0.0,
         "return_successes": False,
         "return_errors": False,
     }

@@ -4,17 +4,20 @@
 //! A message for a topic whose metadata is not known yet is kept in order and gets its partition when that comes.
 //! References: KIP-480, KIP-794; Java: `RecordAccumulator`, `BuiltInPartitioner`.
 
+mod choice;
+
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::completion::{Completion, Failure, Outcome, Place};
 use crate::flow::{Micros, Wake};
-use crate::murmur2::partition_for_key;
+use crate::partitioner::{Partitioner, Random, Sticky};
 use crate::pool::Pool;
 use crate::produce_flow::{Batch, Content, Event, Hold, Partition, Route};
 use crate::record::encode::{BatchBuilder, HeaderRef, record_size_upper_bound};
 use crate::record::header::HEADER_LEN;
+use crate::topic_wait::TopicWait;
 
 /// The first buffer of a partition; it grows with what is in it.
 const FIRST_BUFFER: usize = 16 * 1024;
@@ -35,6 +38,11 @@ pub struct Settings {
     pub in_flight: usize,
     pub request_timeout: Micros,
     pub delivery_timeout: Micros,
+    pub partitioner: Partitioner,
+    /// Partitions without a key by what waits for them (KIP-794).
+    pub adaptive: bool,
+    /// A leader that could not be sent to for this long is left out of that choice; 0: none is.
+    pub availability_timeout: Micros,
     pub keep_written: bool,
     pub keep_failed: bool,
 }
@@ -95,11 +103,13 @@ pub(crate) struct Topic {
     /// How many of them there are now: fewer than `parts` where the topic was deleted and made anew with fewer.
     count: usize,
     available: Vec<usize>,
-    sticky: Option<usize>,
-    sticky_bytes: usize,
+    sticky: Sticky,
+    /// How many messages were placed in turn.
+    turns: usize,
     waiting: Option<Waiting>,
     /// What keeps its messages from being sent, as the engine knows it: for who asks why they expired.
     pub trouble: Option<String>,
+    wait: TopicWait,
 }
 
 /// An open batch.
@@ -144,7 +154,7 @@ pub struct Accumulator {
     room: VecDeque<RoomWaiter>,
     next_ticket: u64,
     next_batch: u64,
-    random: u64,
+    random: Random,
     closed: bool,
     /// The I/O thread has been woken and has not looked yet.
     woken: bool,
@@ -170,7 +180,7 @@ impl Accumulator {
             room: VecDeque::new(),
             next_ticket: 1,
             next_batch: 1,
-            random: seed | 1,
+            random: Random::new(seed),
             closed: false,
             woken: false,
             attention: false,
@@ -206,10 +216,11 @@ impl Accumulator {
             parts: Vec::new(),
             count: 0,
             available: Vec::new(),
-            sticky: None,
-            sticky_bytes: 0,
+            sticky: Sticky::default(),
+            turns: 0,
             waiting: None,
             trouble: None,
+            wait: TopicWait::default(),
         });
         self.names.insert(name, index);
         index
@@ -233,9 +244,12 @@ impl Accumulator {
             .iter()
             .filter_map(|number| topic.parts.get(usize::try_from(*number).ok()?).copied())
             .collect();
-        if !topic.parts.is_empty()
-            && let Some(waiting) = topic.waiting.take()
-        {
+        topic.sticky.keep_to(&topic.available);
+        if topic.parts.is_empty() {
+            return;
+        }
+        topic.wait.answered(None);
+        if let Some(waiting) = topic.waiting.take() {
             self.place_waiting(index, waiting);
             self.wake_room();
         }
@@ -258,11 +272,9 @@ impl Accumulator {
                 value: stored.value.as_deref(),
                 headers: &headers,
             };
-            let place = match self.choose(topic, &message) {
-                Ok(part) => {
-                    let size = record_size_upper_bound(message.key, message.value, message.headers);
-                    self.append_to(part, &message, size, || waiting.created)
-                }
+            let size = record_size_upper_bound(message.key, message.value, message.headers);
+            let place = match self.choose(topic, &message, size, || waiting.created) {
+                Ok(part) => self.append_to(part, &message, size, || waiting.created),
                 Err(_) => (self.no_such_partition(topic, stored.partition), 0),
             };
             places.push(place);
@@ -291,6 +303,7 @@ impl Accumulator {
     /// Fails what waits for the topic's metadata; returns how many messages.
     pub fn fail_topic(&mut self, name: &str, failed: Failure) -> usize {
         let index = self.topic(name);
+        self.topics[index].wait.answered(Some(failed.clone()));
         let Some(waiting) = self.topics[index].waiting.take() else {
             return 0;
         };
@@ -381,7 +394,7 @@ impl Accumulator {
         let (completion, index) = if self.topics[topic].parts.is_empty() {
             self.store(topic, message, size, now())
         } else {
-            let part = self.choose(topic, message)?;
+            let part = self.choose(topic, message, size, &now)?;
             self.append_to(part, message, size, now)
         };
         self.counts.accepted += 1;
@@ -448,51 +461,6 @@ impl Accumulator {
         )
     }
 
-    /// The partition: given, by the key's hash, or the topic's sticky one.
-    #[inline(always)]
-    fn choose(&mut self, topic: usize, message: &Message<'_>) -> Result<usize, Refused> {
-        let entry = &self.topics[topic];
-        let count = entry.count;
-        if let Some(number) = message.partition {
-            let part = usize::try_from(number)
-                .ok()
-                .and_then(|number| entry.parts[..count].get(number));
-            return part
-                .copied()
-                .ok_or(Refused::NoSuchPartition { partitions: count });
-        }
-        if let Some(key) = message.key {
-            return Ok(entry.parts[partition_for_key(key, count as i32) as usize]);
-        }
-        Ok(self.sticky(topic))
-    }
-
-    /// Stays on one partition while its batch is open and below `batch_bytes`, then goes to another at random.
-    #[inline(always)]
-    fn sticky(&mut self, topic: usize) -> usize {
-        let entry = &self.topics[topic];
-        if let Some(part) = entry.sticky
-            && entry.sticky_bytes < self.settings.batch_bytes
-            && self.parts[part].open.is_some()
-            && (self.parts[part].number as usize) < entry.count
-        {
-            return part;
-        }
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let entry = &mut self.topics[topic];
-        let choices = if entry.available.is_empty() {
-            &entry.parts[..entry.count]
-        } else {
-            &entry.available
-        };
-        let part = choices[(self.random % choices.len() as u64) as usize];
-        entry.sticky = Some(part);
-        entry.sticky_bytes = 0;
-        part
-    }
-
     #[inline(always)]
     fn append_to(
         &mut self,
@@ -529,9 +497,7 @@ impl Accumulator {
         let completion = open.completion.clone();
         let full = open.builder.len_bytes() >= batch_bytes;
         let topic = self.parts[part].topic;
-        if self.topics[topic].sticky == Some(part) {
-            self.topics[topic].sticky_bytes += grown;
-        }
+        self.topics[topic].sticky.appended(part, grown);
         if full {
             self.close_open(part);
         }
@@ -691,6 +657,9 @@ impl Accumulator {
         self.closed = true;
         for waiter in &self.room {
             waiter.wake.wake(waiter.token);
+        }
+        for topic in &mut self.topics {
+            topic.wait.wake_all();
         }
     }
 

@@ -11,9 +11,10 @@ macro_rules! arguments {
         "
     Args:
         topic: Name of the topic. That it is not known yet is no reason to wait: the message keeps its place in the
-            topic's order and gets its partition when the metadata comes.
+            topic's order and gets its partition when the metadata comes. (With a function as `partitioner` and no
+            `partition`, the first sends wait for it, at most `max_block_ms`.)
         value: bytes-like, str (sent as UTF-8) or None (a tombstone in a compacted topic). Copied before the return.
-        key: As value. Without a partition it chooses one, by murmur2 as in Java; None: batches go round.
+        key: As value. Without a partition it chooses one, by default by murmur2 as in Java; None: batches go round.
         headers: Pairs of name (str) and value (as value), or a mapping; order and repeated names are kept.
         partition: Number of the partition, 0 or more; None: chosen.
         timestamp_ms: Milliseconds since the epoch, UTC; None: now.
@@ -30,6 +31,8 @@ macro_rules! refusals {
         UnknownTopicOrPartition: The topic is known and has no such partition. It was not accepted.
         Closed: The producer is closed or closing. It was not accepted.
         ForkedClient: The producer was made before a fork. It was not accepted.
+        Timeout: The `partitioner` is a function and the topic's partitions are not known. It was not accepted.
+            What the function itself raises, TypeError or ValueError for a result that is no partition: likewise.
         TypeError: A value that is neither bytes-like nor str, named by its type; ValueError: a number below 0. It was
             not accepted.
 "

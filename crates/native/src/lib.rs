@@ -30,6 +30,7 @@ mod records;
 mod send_many;
 mod send_wait;
 mod sender;
+mod user_partitioner;
 mod wait;
 mod waiting;
 mod walk;

@@ -7,6 +7,7 @@ use ottla_core::accumulator::{Settings, failure};
 use ottla_core::completion::{Failure, Outcome};
 use ottla_core::compression::Codec;
 use ottla_core::flow::{Bell, Flow, Micros};
+use ottla_core::partitioner::Partitioner;
 use ottla_core::produce_flow::{Decision, Event, HeldBatch};
 use ottla_core::produce_shared::ProduceShared;
 use ottla_io::clock;
@@ -45,8 +46,8 @@ fn codec(number: i16) -> PyResult<Codec> {
 impl ProduceFlow {
     #[new]
     #[pyo3(signature = (io, *, client_id, acks, idempotent, transactional_id, codec, level, linger, batch_bytes,
-        request_bytes, buffer_bytes, in_flight, request_timeout, delivery_timeout, max_block, return_successes,
-        return_errors))]
+        request_bytes, buffer_bytes, in_flight, request_timeout, delivery_timeout, max_block, partitioner,
+        adaptive, availability_timeout, return_successes, return_errors))]
     #[expect(
         clippy::too_many_arguments,
         reason = "a table of settings, by keyword only"
@@ -68,6 +69,9 @@ impl ProduceFlow {
         request_timeout: f64,
         delivery_timeout: f64,
         max_block: f64,
+        partitioner: &str,
+        adaptive: bool,
+        availability_timeout: f64,
         return_successes: bool,
         return_errors: bool,
     ) -> PyResult<Self> {
@@ -85,6 +89,11 @@ impl ProduceFlow {
             in_flight,
             request_timeout: micros(request_timeout, "request_timeout")?,
             delivery_timeout: micros(delivery_timeout, "delivery_timeout")?,
+            partitioner: Partitioner::from_name(partitioner).ok_or_else(|| {
+                PyValueError::new_err(format!("no such partitioner: {partitioner:?}"))
+            })?,
+            adaptive,
+            availability_timeout: micros(availability_timeout, "availability_timeout")?,
             keep_written: return_successes,
             keep_failed: return_errors,
         };

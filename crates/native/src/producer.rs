@@ -6,11 +6,11 @@
 use std::sync::{Arc, OnceLock};
 
 use ottla_core::accumulator::Refused;
-use pyo3::PyClass;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
+use pyo3::{PyClass, PyTraverseError, PyVisit};
 
 use crate::deliveries::Deliveries;
 use crate::delivery::{self, DeliveryObject};
@@ -23,27 +23,34 @@ use crate::ready::ready;
 use crate::send_many::Many;
 use crate::send_wait::{AwaitedSend, Kept, Waiter, owned};
 use crate::sender::{Given, Prepared, Sender, given};
+use crate::user_partitioner as user;
 use crate::wait::duration;
 use crate::waiting::Waiting;
 
 /// Where a producer keeps its sender: empty until its `__init__` has bound it.
 type Slot = OnceLock<Arc<Sender>>;
 
+/// The user's own partitioner, if there is one. It is kept here, where the collector sees it, and not in the sender.
+type Function = OnceLock<Py<PyAny>>;
+
 /// The hot methods of `ottla.Producer`: hand-made, no Python frame in front.
 #[pyclass(subclass, frozen, module = "ottla._native")]
 pub struct ProducerBase {
     sender: Slot,
+    partitioner: Function,
 }
 
 /// The hot methods of `ottla.AsyncProducer`: what can wait returns an awaitable.
 #[pyclass(subclass, frozen, module = "ottla._native")]
 pub struct AsyncProducerBase {
     sender: Slot,
+    partitioner: Function,
 }
 
 /// A class whose instances send.
 trait Base: PyClass<Frozen = True> + Sync {
     fn slot(&self) -> &Slot;
+    fn partitioner(&self) -> &Function;
 
     fn sender(&self) -> PyResult<&Arc<Sender>> {
         self.slot().get().ok_or_else(|| {
@@ -51,7 +58,15 @@ trait Base: PyClass<Frozen = True> + Sync {
         })
     }
 
-    fn bind(&self, flow: &ProduceFlow) {
+    fn function(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let function = self.partitioner().get();
+        function.map(|function| function.clone_ref(py))
+    }
+
+    fn bind(&self, flow: &ProduceFlow, partitioner: Option<Py<PyAny>>) {
+        if let Some(function) = partitioner {
+            self.partitioner().get_or_init(|| function);
+        }
         self.slot().get_or_init(|| Arc::new(Sender::new(flow)));
     }
 }
@@ -60,11 +75,19 @@ impl Base for ProducerBase {
     fn slot(&self) -> &Slot {
         &self.sender
     }
+
+    fn partitioner(&self) -> &Function {
+        &self.partitioner
+    }
 }
 
 impl Base for AsyncProducerBase {
     fn slot(&self) -> &Slot {
         &self.sender
+    }
+
+    fn partitioner(&self) -> &Function {
+        &self.partitioner
     }
 }
 
@@ -83,6 +106,8 @@ struct Begun<'a> {
     given: Given,
     prepared: Prepared,
     delivery: *mut DeliveryObject,
+    /// To be asked for the partition.
+    partitioner: Option<&'a Py<PyAny>>,
 }
 
 /// # Safety
@@ -107,6 +132,7 @@ unsafe fn begin<'a, T: Base>(
             given,
             prepared,
             delivery,
+            partitioner: base.partitioner().get(),
         })
     }
 }
@@ -121,6 +147,27 @@ impl Begun<'_> {
         // SAFETY: made by `new_delivery`, and it has no place yet.
         unsafe { delivery::place(self.delivery, completion, index) };
         Ok(())
+    }
+
+    /// Asks the user's partitioner, where there is one and the call names no partition. `choose` may wait for the topic.
+    #[inline(always)]
+    fn ask(&mut self, py: Python<'_>, choose: user::Choose) -> PyResult<()> {
+        match self.partitioner {
+            None => Ok(()),
+            Some(function) => self.ask_user(py, function, choose),
+        }
+    }
+
+    #[cold]
+    fn ask_user(
+        &mut self,
+        py: Python<'_>,
+        function: &Py<PyAny>,
+        choose: user::Choose,
+    ) -> PyResult<()> {
+        // SAFETY: the objects of the call.
+        let chosen = unsafe { choose(py, self.sender, function, &self.given, &mut self.prepared) };
+        chosen.inspect_err(|_| drop(owned(py, self.delivery)))
     }
 
     /// Nothing was accepted: the delivery goes.
@@ -139,7 +186,8 @@ unsafe extern "C" fn send_nowait<T: Base>(
 ) -> *mut ffi::PyObject {
     guard(|py| {
         // SAFETY: as Python calls a method of T.
-        let begun = unsafe { begin::<T>(py, "send_nowait", slf, (args, count, keywords))? };
+        let mut begun = unsafe { begin::<T>(py, "send_nowait", slf, (args, count, keywords))? };
+        begun.ask(py, user::choose_nowait)?;
         match begun.append() {
             Ok(()) => Ok(begun.delivery.cast()),
             Err(refused) => Err(begun.refuse(py, &refused)),
@@ -155,7 +203,8 @@ unsafe extern "C" fn send(
 ) -> *mut ffi::PyObject {
     guard(|py| {
         // SAFETY: as Python calls a method of ProducerBase.
-        let begun = unsafe { begin::<ProducerBase>(py, "send", slf, (args, count, keywords))? };
+        let mut begun = unsafe { begin::<ProducerBase>(py, "send", slf, (args, count, keywords))? };
+        begun.ask(py, user::choose_waiting)?;
         match begun.append() {
             Ok(()) => Ok(begun.delivery.cast()),
             Err(Refused::Full) => send_in_line(py, &begun),
@@ -190,8 +239,14 @@ unsafe extern "C" fn send_async(
 ) -> *mut ffi::PyObject {
     guard(|py| {
         // SAFETY: as Python calls a method of AsyncProducerBase.
-        let begun =
+        let mut begun =
             unsafe { begin::<AsyncProducerBase>(py, "send", slf, (args, count, keywords))? };
+        if let Some(function) = begun.partitioner
+            && user::has_to_wait(begun.sender, &begun.prepared)
+        {
+            return send_when_known(py, &begun, function);
+        }
+        begun.ask(py, user::choose_nowait)?;
         match begun.append() {
             // SAFETY: the delivery is an owned reference that is given away.
             Ok(()) => unsafe { ready(py, begun.delivery.cast()) },
@@ -209,6 +264,27 @@ unsafe extern "C" fn send_async(
     })
 }
 
+/// The user's partitioner is asked once the topic is known.
+#[cold]
+fn send_when_known(
+    py: Python<'_>,
+    begun: &Begun<'_>,
+    function: &Py<PyAny>,
+) -> PyResult<*mut ffi::PyObject> {
+    // SAFETY: the objects of the call; a message was prepared, so there is a topic.
+    let kept = unsafe { Kept::new(py, &begun.given, &begun.prepared) };
+    let delivery = owned(py, begun.delivery);
+    let awaited = user::AwaitedTopic::new(
+        begun.sender.clone(),
+        function.clone_ref(py),
+        begun.prepared.topic,
+        kept,
+        delivery,
+    );
+    let waiting = Waiting::new(Box::new(awaited), Some(begun.sender.max_block));
+    Ok(Py::new(py, waiting)?.into_ptr())
+}
+
 // ---- the others -------------------------------------------------------------------------------------------------------
 
 #[pymethods]
@@ -218,11 +294,17 @@ impl ProducerBase {
     fn new(_args: &Bound<'_, PyAny>, _config: Option<&Bound<'_, PyAny>>) -> Self {
         Self {
             sender: OnceLock::new(),
+            partitioner: OnceLock::new(),
         }
     }
 
-    fn _bind(&self, flow: &ProduceFlow) {
-        self.bind(flow);
+    #[pyo3(signature = (flow, partitioner=None))]
+    fn _bind(&self, flow: &ProduceFlow, partitioner: Option<Py<PyAny>>) {
+        self.bind(flow, partitioner);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(self.partitioner.get())
     }
 
     /// Send every value of an iterable as a message of one topic; one object has all outcomes.
@@ -257,7 +339,7 @@ impl ProducerBase {
     ) -> PyResult<Deliveries> {
         let sender = self.sender()?;
         sender.check(py)?;
-        Many::new(sender.clone(), topic, values, keys)?.send_all(py)
+        Many::new(sender.clone(), topic, values, keys, self.function(py))?.send_all(py)
     }
 
     #[pyo3(signature = (timeout))]
@@ -302,11 +384,17 @@ impl AsyncProducerBase {
     fn new(_args: &Bound<'_, PyAny>, _config: Option<&Bound<'_, PyAny>>) -> Self {
         Self {
             sender: OnceLock::new(),
+            partitioner: OnceLock::new(),
         }
     }
 
-    fn _bind(&self, flow: &ProduceFlow) {
-        self.bind(flow);
+    #[pyo3(signature = (flow, partitioner=None))]
+    fn _bind(&self, flow: &ProduceFlow, partitioner: Option<Py<PyAny>>) {
+        self.bind(flow, partitioner);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(self.partitioner.get())
     }
 
     /// Send every value of an iterable as a message of one topic; one object has all outcomes.
@@ -342,7 +430,7 @@ impl AsyncProducerBase {
     ) -> PyResult<Waiting> {
         let sender = self.sender()?;
         sender.check(py)?;
-        let many = Many::new(sender.clone(), topic, values, keys)?;
+        let many = Many::new(sender.clone(), topic, values, keys, self.function(py))?;
         Ok(Waiting::new(Box::new(many), None))
     }
 

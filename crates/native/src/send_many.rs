@@ -9,6 +9,7 @@ use std::time::Instant;
 use ottla_core::accumulator::Refused;
 use ottla_core::completion::Place;
 use ottla_core::flow::Wake;
+use ottla_core::topic_wait::Known;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
@@ -17,6 +18,7 @@ use crate::deliveries::{Collected, Deliveries};
 use crate::delivery;
 use crate::send_wait::{Kept, Waiter, owned};
 use crate::sender::{Given, Sender, deadline, now_ms};
+use crate::user_partitioner as user;
 use crate::waiting::Awaited;
 
 pub struct Many {
@@ -26,6 +28,10 @@ pub struct Many {
     keys: Option<Py<PyIterator>>,
     collected: Collected,
     timestamp_ms: i64,
+    /// The user's own function that chooses the partitions.
+    partitioner: Option<Py<PyAny>>,
+    /// The topic whose partitions it waits for.
+    awaited_topic: Option<usize>,
     /// The message that waits for room, with its delivery where outcomes are kept.
     in_line: Option<(Waiter, Option<Py<PyAny>>)>,
     /// When the message in line has waited too long.
@@ -44,6 +50,7 @@ impl Many {
         topic: Bound<'_, PyAny>,
         values: &Bound<'_, PyAny>,
         keys: Option<&Bound<'_, PyAny>>,
+        partitioner: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         Ok(Self {
             sender,
@@ -54,6 +61,8 @@ impl Many {
                 .transpose()?,
             collected: Collected::default(),
             timestamp_ms: now_ms(),
+            partitioner,
+            awaited_topic: None,
             in_line: None,
             until: None,
         })
@@ -105,7 +114,11 @@ impl Many {
     fn send_one(&mut self, py: Python<'_>, next: &Next<'_>) -> PyResult<()> {
         let given = self.given(next);
         // SAFETY: the objects outlive the call.
-        let prepared = unsafe { self.sender.prepare(py, &given)? };
+        let mut prepared = unsafe { self.sender.prepare(py, &given)? };
+        if let Some(function) = &self.partitioner {
+            // SAFETY: as above.
+            unsafe { user::choose_waiting(py, &self.sender, function, &given, &mut prepared)? };
+        }
         let delivery = self.delivery(py, &given, &prepared)?;
         let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
         let place = self.sender.append_waiting(py, &prepared, pointer)?;
@@ -157,6 +170,11 @@ impl Many {
                     }
                 }
             }
+            if self.waits_for_topic(py)? {
+                self.until
+                    .get_or_insert_with(|| deadline(self.sender.max_block));
+                return Ok(false);
+            }
             let Some(next) = self.next(py)? else {
                 return Ok(true);
             };
@@ -164,11 +182,26 @@ impl Many {
         }
     }
 
+    /// Whether the user's function has to be asked, and the topic's partitions are not known yet.
+    fn waits_for_topic(&mut self, py: Python<'_>) -> PyResult<bool> {
+        if self.partitioner.is_none() {
+            return Ok(false);
+        }
+        let topic = self.sender.topic(py, self.topic.as_ptr())?;
+        let waits = user::ask_for(&self.sender, topic) == Known::NotYet;
+        self.awaited_topic = waits.then_some(topic);
+        Ok(waits)
+    }
+
     /// Appends, or puts the message in line.
     fn offer(&mut self, py: Python<'_>, next: &Next<'_>) -> PyResult<()> {
         let given = self.given(next);
         // SAFETY: the objects outlive the call.
-        let prepared = unsafe { self.sender.prepare(py, &given)? };
+        let mut prepared = unsafe { self.sender.prepare(py, &given)? };
+        if let Some(function) = &self.partitioner {
+            // SAFETY: as above.
+            unsafe { user::choose_nowait(py, &self.sender, function, &given, &mut prepared)? };
+        }
         let delivery = self.delivery(py, &given, &prepared)?;
         let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
         match self.sender.append(&prepared, None, pointer) {
@@ -201,11 +234,16 @@ impl Awaited for Many {
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
         if let Some((waiter, _)) = &self.in_line {
             waiter.sleep(wake, token);
+        } else if let Some(topic) = self.awaited_topic {
+            user::wait_for_topic(&self.sender, topic, wake, token);
         }
     }
 
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let error = self.sender.refusal(py, &Refused::Full);
+        let error = match self.awaited_topic {
+            Some(topic) if self.in_line.is_none() => user::not_known(py, &self.sender, topic),
+            _ => self.sender.refusal(py, &Refused::Full),
+        };
         Err(self.ended_early(py, error))
     }
 

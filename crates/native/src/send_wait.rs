@@ -22,7 +22,7 @@ pub struct Kept {
     value: Option<Py<PyAny>>,
     key: Option<Py<PyAny>>,
     headers: Option<Py<PyAny>>,
-    partition: Option<i32>,
+    pub partition: Option<i32>,
     timestamp_ms: i64,
 }
 
@@ -44,17 +44,11 @@ impl Kept {
         }
     }
 
-    fn append(
-        &self,
-        py: Python<'_>,
-        sender: &Sender,
-        line: &Line,
-        delivery: Option<*mut DeliveryObject>,
-    ) -> PyResult<Result<Place, Refused>> {
+    pub fn given(&self) -> Given {
         let pointer =
             |object: &Option<Py<PyAny>>| object.as_ref().map_or(std::ptr::null_mut(), Py::as_ptr);
         let null = std::ptr::null_mut();
-        let given = Given {
+        Given {
             topic: self.topic.as_ptr(),
             value: pointer(&self.value),
             key: pointer(&self.key),
@@ -62,11 +56,25 @@ impl Kept {
             partition: null,
             timestamp_ms: null,
             metadata: null,
-        };
+        }
+    }
+
+    pub fn prepare(&self, py: Python<'_>, sender: &Sender) -> PyResult<Prepared> {
         // SAFETY: the objects are kept by `self`.
-        let mut prepared = unsafe { sender.prepare(py, &given)? };
+        let mut prepared = unsafe { sender.prepare(py, &self.given())? };
         prepared.partition = self.partition;
         prepared.timestamp_ms = self.timestamp_ms;
+        Ok(prepared)
+    }
+
+    fn append(
+        &self,
+        py: Python<'_>,
+        sender: &Sender,
+        line: &Line,
+        delivery: Option<*mut DeliveryObject>,
+    ) -> PyResult<Result<Place, Refused>> {
+        let prepared = self.prepare(py, sender)?;
         Ok(sender.append(&prepared, Some(line.ticket), delivery))
     }
 }

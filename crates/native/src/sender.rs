@@ -131,7 +131,7 @@ impl Sender {
     // ---- arguments -------------------------------------------------------------------------------------------------
 
     #[inline(always)]
-    fn topic(&self, py: Python<'_>, name: *mut ffi::PyObject) -> PyResult<usize> {
+    pub fn topic(&self, py: Python<'_>, name: *mut ffi::PyObject) -> PyResult<usize> {
         let slot = (name as usize >> 5) % CACHED;
         if !name.is_null() && self.names[slot].load(Ordering::Relaxed) == name {
             return Ok(self.indices[slot].load(Ordering::Relaxed));

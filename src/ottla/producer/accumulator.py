@@ -18,6 +18,13 @@ CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 """Names of `compression`, and their number in a batch's attributes."""
 
 
+def partitioner_name(config: ProducerConfig) -> str:
+    """The partitioner as the extension knows it."""
+    if not isinstance(config.partitioner, str):
+        return "user"
+    return "ignore_keys" if config.partitioner_ignore_keys else config.partitioner
+
+
 def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
     """The accumulator and produce flow of one producer."""
     levels = {
@@ -41,6 +48,9 @@ def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
         request_timeout=config.request_timeout_ms / 1000,
         delivery_timeout=config.delivery_timeout_ms / 1000,
         max_block=config.max_block_ms / 1000,
+        partitioner=partitioner_name(config),
+        adaptive=config.partitioner_adaptive_partitioning_enable,
+        availability_timeout=config.partitioner_availability_timeout_ms / 1000,
         return_successes=config.return_successes,
         return_errors=config.return_errors,
     )

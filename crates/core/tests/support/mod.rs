@@ -17,6 +17,7 @@ use ottla_core::compression::Codec;
 use ottla_core::flow::{
     BadResponse, Bell, ConnId, Flow, LostCause, LostKind, Micros, Wake, WakeIo,
 };
+use ottla_core::partitioner::Partitioner;
 use ottla_core::produce_flow::{Decision, Event, HeldBatch};
 use ottla_core::produce_shared::{Listener, ProduceShared};
 use parking_lot::Mutex;
@@ -41,6 +42,9 @@ pub fn settings() -> Settings {
         in_flight: 5,
         request_timeout: 30 * SECOND,
         delivery_timeout: 120 * SECOND,
+        partitioner: Partitioner::Default,
+        adaptive: true,
+        availability_timeout: 0,
         keep_written: false,
         keep_failed: false,
     }

@@ -51,7 +51,8 @@ class AsyncProducer(AsyncProducerBase):
         parsed = producer_config(bootstrap_servers, config)
         self._config = parsed
         self._client = ProducerClient(parsed)
-        self._bind(self._client.flow)
+        chooser = None if isinstance(parsed.partitioner, str) else parsed.partitioner
+        self._bind(self._client.flow, chooser)
         self._report: CloseReport | None = None
         self._written: deque[Delivery] = deque()
         self._failed: deque[Delivery] = deque()

@@ -1,0 +1,152 @@
+//! Which partition a message gets: what the partitioner says, with what the accumulator knows of partitions and queues.
+//!
+//! Station: partition. Caller's thread, under the producer's lock. References: KIP-480, KIP-794; Java: `RecordAccumulator`.
+
+use std::sync::Arc;
+
+use super::{Accumulator, Message, Open, Refused, Topic};
+use crate::flow::{Micros, Wake};
+use crate::partitioner::{self, Choice, Load};
+use crate::produce_flow::{Event, Route};
+use crate::topic_wait::Known;
+
+impl Topic {
+    /// The partitions that a message may go to which may go anywhere: those with a leader, if any has one.
+    fn choices(&self) -> &[usize] {
+        if self.available.is_empty() {
+            &self.parts[..self.count]
+        } else {
+            &self.available
+        }
+    }
+}
+
+impl Accumulator {
+    /// The partition: given, or as the partitioner says.
+    #[inline(always)]
+    pub(super) fn choose(
+        &mut self,
+        topic: usize,
+        message: &Message<'_>,
+        size: usize,
+        now: impl Fn() -> Micros,
+    ) -> Result<usize, Refused> {
+        let entry = &self.topics[topic];
+        let count = entry.count;
+        if let Some(number) = message.partition {
+            let part = usize::try_from(number)
+                .ok()
+                .and_then(|number| entry.parts[..count].get(number));
+            return part
+                .copied()
+                .ok_or(Refused::NoSuchPartition { partitions: count });
+        }
+        Ok(
+            match partitioner::choose(self.settings.partitioner, message.key, count) {
+                Choice::Hashed(number) => entry.parts[number],
+                Choice::Sticky => self.sticky(topic, size, now),
+                Choice::InTurn => self.in_turn(topic),
+                Choice::AtRandom => {
+                    let choices = entry.choices();
+                    choices[self.random.below(choices.len())]
+                }
+            },
+        )
+    }
+
+    #[inline(always)]
+    fn sticky(&mut self, topic: usize, size: usize, now: impl Fn() -> Micros) -> usize {
+        let takes = |part: usize| self.has_room(part, size);
+        let sticky = &self.topics[topic].sticky;
+        match sticky.stays(size, self.settings.batch_bytes, takes) {
+            Some(part) => part,
+            None => self.move_on(topic, now()),
+        }
+    }
+
+    /// The next visit of a topic's messages without a key. The batch that had no room for one more is complete.
+    #[cold]
+    fn move_on(&mut self, topic: usize, now: Micros) -> usize {
+        if let Some(part) = self.topics[topic].sticky.visited() {
+            self.close_open(part);
+        }
+        let choices = self.topics[topic].choices();
+        let settings = &self.settings;
+        let index = if settings.adaptive && choices.len() > 1 {
+            let loads: Vec<Load> = choices.iter().map(|part| self.load(*part)).collect();
+            let timeout = settings.availability_timeout;
+            let overdue = (timeout > 0).then(|| now.saturating_sub(timeout));
+            partitioner::adaptive(&loads, overdue, &mut self.random)
+        } else {
+            self.random.below(choices.len())
+        };
+        let entry = &mut self.topics[topic];
+        let part = entry.choices()[index];
+        entry.sticky.visit(part);
+        part
+    }
+
+    /// What waits for a partition; what is in flight does not wait.
+    fn load(&self, part: usize) -> Load {
+        let entry = &self.parts[part];
+        let lingered = |open: &Open| open.created.saturating_add(self.settings.linger);
+        let first = entry
+            .queue
+            .front()
+            .map(|batch| batch.created.saturating_add(self.settings.linger));
+        Load {
+            batches: entry.queue.len() + usize::from(entry.open.is_some()),
+            leader: match entry.route {
+                Route::To(conn) => Some(conn),
+                Route::None => None,
+            },
+            ready: first.or_else(|| entry.open.as_ref().map(lingered)),
+        }
+    }
+
+    fn in_turn(&mut self, topic: usize) -> usize {
+        let entry = &mut self.topics[topic];
+        let turn = entry.turns;
+        entry.turns = turn.wrapping_add(1);
+        let choices = entry.choices();
+        choices[turn % choices.len()]
+    }
+
+    /// Whether the partition's batch is open and takes a message of this size.
+    #[inline(always)]
+    fn has_room(&self, part: usize, size: usize) -> bool {
+        let open = self.parts[part].open.as_ref();
+        open.is_some_and(|open| open.builder.len_bytes() + size <= self.settings.batch_bytes)
+    }
+
+    // ---- callers that wait for a topic ------------------------------------------------------------------------------
+
+    /// What is known of the topic of this index.
+    pub fn known(&self, topic: usize) -> Known {
+        let entry = &self.topics[topic];
+        match entry.wait.refusal() {
+            _ if self.closed => Known::Closed,
+            _ if !entry.parts.is_empty() => Known::Partitions(entry.count),
+            Some(refusal) => Known::Failed(refusal.clone()),
+            None => Known::NotYet,
+        }
+    }
+
+    /// The same, and has the topic asked for where it is not known.
+    pub fn ask_for(&mut self, topic: usize) -> Known {
+        let entry = &mut self.topics[topic];
+        if entry.parts.is_empty() && !self.closed && entry.wait.ask() {
+            self.events.push(Event::Topic(entry.name.clone()));
+        }
+        self.known(topic)
+    }
+
+    /// Wakes once when more is known of the topic.
+    pub fn wait_for_topic(&mut self, topic: usize, wake: Arc<dyn Wake>, token: u64) {
+        self.topics[topic].wait.join(wake, token);
+    }
+
+    pub fn topic_name(&self, topic: usize) -> Arc<str> {
+        self.topics[topic].name.clone()
+    }
+}

@@ -1,0 +1,104 @@
+//! The choices that go by randomness, queue lengths and time, with seeded randomness and time that is passed in.
+
+use ottla_core::partitioner::{Load, Random, Sticky, VISIT_BYTES, adaptive};
+use ottla_core::record::header::HEADER_LEN;
+
+const DRAWS: usize = 20_000;
+
+fn waiting(batches: usize, leader: u64, ready: Option<u64>) -> Load {
+    Load {
+        batches,
+        leader: Some(leader),
+        ready,
+    }
+}
+
+/// How often each was chosen.
+fn drawn(loads: &[Load], overdue: Option<u64>) -> Vec<usize> {
+    let mut random = Random::new(794);
+    let mut counts = vec![0; loads.len()];
+    for _ in 0..DRAWS {
+        counts[adaptive(loads, overdue, &mut random)] += 1;
+    }
+    counts
+}
+
+fn near(count: usize, share: f64) -> bool {
+    (count as f64 - DRAWS as f64 * share).abs() < DRAWS as f64 * 0.015
+}
+
+/// The example of Java's `BuiltInPartitioner`: queues 0, 3, 1 have weights 4, 1, 3.
+#[test]
+fn shorter_queues_are_likelier_by_javas_weights() {
+    let loads = [0, 3, 1].map(|batches| waiting(batches, 1, None));
+    let counts = drawn(&loads, None);
+    assert!(near(counts[0], 4.0 / 8.0), "{counts:?}");
+    assert!(near(counts[1], 1.0 / 8.0), "{counts:?}");
+    assert!(near(counts[2], 3.0 / 8.0), "{counts:?}");
+}
+
+#[test]
+fn equal_queues_are_equally_likely() {
+    let counts = drawn(&[waiting(7, 1, None); 4], None);
+    assert!(counts.iter().all(|count| near(*count, 0.25)), "{counts:?}");
+}
+
+#[test]
+fn a_leader_that_is_not_sent_to_is_left_out_with_all_its_partitions() {
+    let loads = [
+        waiting(2, 1, Some(500)),
+        waiting(0, 1, None),
+        waiting(2, 2, Some(1_500)),
+        waiting(1, 3, None),
+    ];
+    let counts = drawn(&loads, Some(1_000));
+    assert_eq!(counts[..2], [0, 0]);
+    // Of what is left, queues 2 and 1 have weights 1 and 2.
+    assert!(near(counts[2], 1.0 / 3.0), "{counts:?}");
+    assert!(drawn(&loads, None).iter().all(|count| *count > 0));
+}
+
+#[test]
+fn a_partition_without_a_connection_speaks_for_itself_only() {
+    let lost = |ready| Load {
+        batches: 1,
+        leader: None,
+        ready,
+    };
+    let counts = drawn(&[lost(Some(500)), lost(None)], Some(1_000));
+    assert_eq!(counts, [0, DRAWS]);
+}
+
+#[test]
+fn where_all_are_late_none_is_left_out() {
+    let counts = drawn(&[waiting(1, 1, Some(1)), waiting(1, 2, Some(2))], Some(9));
+    assert!(counts.iter().all(|count| near(*count, 0.5)), "{counts:?}");
+}
+
+#[test]
+fn a_visit_ends_with_a_batch_and_not_before_its_least_length() {
+    let (open, closed) = (|_| true, |_| false);
+    let mut sticky = Sticky::default();
+    assert_eq!(sticky.stays(10, 1_000_000, open), None);
+    sticky.visit(3);
+    sticky.appended(3, VISIT_BYTES - HEADER_LEN - 11);
+    sticky.appended(4, VISIT_BYTES);
+    assert_eq!(sticky.stays(10, 1_000_000, closed), Some(3));
+    assert_eq!(sticky.stays(11, 1_000_000, closed), None);
+    sticky.appended(3, 1);
+    assert_eq!(sticky.stays(10, 1_000_000, open), Some(3));
+    assert_eq!(sticky.stays(10, 1_000_000, closed), None);
+    sticky.visit(5);
+    sticky.appended(5, 100);
+    assert_eq!(sticky.stays(10, 170, closed), None, "batches are smaller");
+}
+
+#[test]
+fn a_visit_ends_where_the_leader_goes() {
+    let mut sticky = Sticky::default();
+    sticky.visit(3);
+    sticky.keep_to(&[1, 3]);
+    assert_eq!(sticky.visited(), Some(3));
+    sticky.keep_to(&[1, 2]);
+    assert_eq!(sticky.visited(), None);
+}

@@ -1,0 +1,48 @@
+"""The partitioners by name, and what a user's own looks like: the values of the option `partitioner`.
+
+What they do is in `crates/core/src/partitioner.rs`. Station: partition. Leaf of the import tree, like `config`.
+
+References: Java ProducerConfig (partitioner.class); librdkafka CONFIGURATION.md (partitioner); sarama partitioner.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+PARTITIONERS = (
+    "default",
+    "murmur2",
+    "murmur2_random",
+    "consistent",
+    "consistent_random",
+    "fnv1a",
+    "fnv1a_random",
+    "sarama_hash",
+    "round_robin",
+    "random",
+)
+"""Names of `partitioner`."""
+
+Partitioner = Callable[[str, bytes | None, bytes | None, int], int]
+"""A user's own: (topic, key, value, number of partitions) -> number of the partition."""
+
+_JAVA_CLASSES = {"org.apache.kafka.clients.producer.RoundRobinPartitioner": "round_robin"}
+
+
+def partitioner_value(value: Any) -> str | Partitioner:
+    """A name, Java's class of that partitioner, or a function.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if callable(value):
+        chosen: Partitioner = value
+        return chosen
+    if value is None:
+        return "default"
+    if isinstance(value, str):
+        name = _JAVA_CLASSES.get(value.strip(), value.strip().lower())
+        if name in PARTITIONERS:
+            return name
+    raise ValueError(f"expected one of {', '.join(PARTITIONERS)} or a function, not {value!r}")

@@ -1,0 +1,3 @@
+module partitions
+
+go 1.24
