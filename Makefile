@@ -29,10 +29,11 @@ gen:  ## write every generated file again
 	@$(PREPARE) venv
 	@set -e; for generator in $(GENERATORS); do $(BIN)/python $$generator; done
 
-golden:  ## write the golden messages and record batches of the tests again, by Kafka's own classes (Java)
+golden:  ## write the golden messages, record batches and partitions of the tests again, by other clients (Java, Go)
 	@$(PREPARE) venv
 	$(BIN)/python tools/golden/make.py $(ARGS)
 	$(BIN)/python tools/golden_records/make.py $(ARGS)
+	$(BIN)/python tools/partition_vectors/make.py $(ARGS)
 
 fmt:  ## format Python and Rust
 	@$(PREPARE) venv

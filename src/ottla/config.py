@@ -474,16 +474,13 @@ class ProducerConfig(CommonConfig):
         "default",
         partitioner_value,
         "Chooses the partition of a message that names none. default: murmur2 of the key, as Java; without a key, messages "
-        "stay on one partition for a batch and then go to another (KIP-794). The other names are for those who come "
-        "from another client and want each key to stay where it is. A function `(topic, key, value, partitions) -> int` "
-        "is called by `send`, in its thread.",
+        "stay on one partition for a batch (KIP-794). The other names keep each key where another client put it. A "
+        "function `(topic, key, value, partitions) -> int` is called by `send`, in its thread.",
         aliases=("partitioner.class",),
         values=f"{', '.join(PARTITIONERS)}, or a function",
     )
     partitioner_ignore_keys: bool = option(
-        False,
-        boolean,
-        "The default partitioner treats every message as one without a key.",
+        False, boolean, "The default partitioner treats every message as one without a key."
     )
     partitioner_adaptive_partitioning_enable: bool = option(
         True,
@@ -493,8 +490,8 @@ class ProducerConfig(CommonConfig):
     partitioner_availability_timeout_ms: float = option(
         0,
         duration(0),
-        "A broker to which nothing could be sent for this long, though something waited, gets no messages without a key "
-        "while others take them. 0: off. Needs partitioner_adaptive_partitioning_enable.",
+        "A broker to which nothing could be sent for so long gets no messages without a key. 0: off. Needs "
+        "partitioner_adaptive_partitioning_enable.",
     )
     return_successes: bool = option(
         False, boolean, "Keep every written delivery for successes().", java="no such option"
