@@ -92,7 +92,7 @@ def test_without_randomness_no_key_is_an_empty_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["murmur2_random", "fnv1a_random", "sarama_hash"])
 def test_an_empty_key_is_a_key(name: str) -> None:
-    uniform = {"partitioner_adaptive_partitioning_enable": False}
+    uniform: dict[str, Any] = {"partitioner_adaptive_partitioning_enable": False}
     producer = sender(7, partitioner=name, batch_size=200, **uniform)
     assert len({chosen(producer, b"") for _ in range(200)}) == 1
     assert {chosen(producer) for _ in range(1000)} == set(range(7))
