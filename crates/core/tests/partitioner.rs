@@ -1,7 +1,11 @@
 //! The choices that go by randomness, queue lengths and time, with seeded randomness and time that is passed in.
 
+mod support;
+
 use ottla_core::partitioner::{Load, Random, Sticky, VISIT_BYTES, adaptive};
 use ottla_core::record::header::HEADER_LEN;
+
+use support::{Producer, settings};
 
 const DRAWS: usize = 20_000;
 
@@ -101,4 +105,39 @@ fn a_visit_ends_where_the_leader_goes() {
     assert_eq!(sticky.visited(), Some(3));
     sticky.keep_to(&[1, 2]);
     assert_eq!(sticky.visited(), None);
+}
+
+/// Partitions 0 and 1 are on connection 1, which takes nothing; 2 and 3 on connection 2, which takes everything.
+fn stalled_for(waited: u64, timeout: u64) -> Vec<i32> {
+    let mut set = settings();
+    set.batch_bytes = 200;
+    set.adaptive = true;
+    set.availability_timeout = timeout;
+    let producer = Producer::flowing(set, 2);
+    producer.attach(2);
+    producer.topic("t", 4);
+    producer.route("t", 2, 2);
+    producer.route("t", 3, 2);
+    producer.send(0, "waits");
+    producer.pass(waited);
+    let mut got: Vec<i32> = (0..400)
+        .map(|_| {
+            let value = [b'x'; 150];
+            let place = producer.try_send("t", None, None, &value, None).unwrap();
+            for sent in producer.requests(2) {
+                producer.ack(2, &sent, 0);
+            }
+            place.0.partition()
+        })
+        .collect();
+    got.sort_unstable();
+    got.dedup();
+    got
+}
+
+#[test]
+fn messages_without_a_key_keep_away_from_a_broker_that_takes_nothing() {
+    assert_eq!(stalled_for(1_000_000, 500_000), [2, 3]);
+    assert_eq!(stalled_for(400_000, 500_000), [0, 1, 2, 3]);
+    assert_eq!(stalled_for(1_000_000, 0), [0, 1, 2, 3], "it is off");
 }
