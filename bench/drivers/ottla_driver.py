@@ -118,6 +118,9 @@ def unconnected(topic: str, partitions: int) -> tuple[_native.ProduceFlow, _nati
         max_block=60.0,
         return_successes=False,
         return_errors=False,
+        partitioner="default",
+        adaptive=True,
+        availability_timeout=0.0,
     )
     flow.set_topic(topic, bytes(16), partitions, range(partitions))
     producer = _native.ProducerBase()
