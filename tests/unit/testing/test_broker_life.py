@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -49,6 +51,14 @@ def test_closing_twice_and_using_it_afterwards() -> None:
     broker.close()
     with pytest.raises(RuntimeError, match="does not run"):
         broker.end_offset("t")
+
+
+def test_a_program_that_does_not_close_it_ends() -> None:
+    code = "from ottla.testing import Broker; kept = Broker().start()"
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=20
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_it_starts_again_empty() -> None:

@@ -69,7 +69,10 @@ class BrokerThread:
         self._loop = ClockLoop(cluster.clock)
         self._stop = asyncio.Event()
         started: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self._thread = threading.Thread(target=self._run, args=(started,), name="ottla-broker")
+        # A daemon: a program that ends without closing the broker ends all the same.
+        self._thread = threading.Thread(
+            target=self._run, args=(started,), name="ottla-broker", daemon=True
+        )
         self._thread.start()
         try:
             started.result()
