@@ -571,6 +571,7 @@ class Consumer(ConsumerBase):
 
         Raises:
             KafkaError: There is no such topic, or it may not be seen.
+            NoBrokersAvailable: No broker can be reached; one line per address. Told at the first failure, not at `timeout`.
             Timeout: `timeout` is over.
 
         Cancellation: Ends the wait only.
