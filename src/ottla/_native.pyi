@@ -16,9 +16,11 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Any, Self, final, overload
+from typing import Any, Literal, Self, final, overload
 
 from typing_extensions import disjoint_base
+
+from ottla.message import RecordMetadata
 
 _Buffer = bytes | bytearray | memoryview | str | None
 _Headers = Sequence[tuple[str, bytes | str | None]] | Mapping[str, bytes | str | None] | None
@@ -286,7 +288,7 @@ class Delivery:
     @property
     def timestamp_ms(self) -> int: ...
     @property
-    def outcome(self) -> str | None:
+    def outcome(self) -> Literal["written", "not_written", "unknown"] | None:
         """None while pending, then "written", "not_written" or "unknown"."""
 
     @property
@@ -294,14 +296,14 @@ class Delivery:
         """The failure without waiting; None while pending or when written."""
 
     def done(self) -> bool: ...
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> RecordMetadata:
         """Wait for the outcome: `RecordMetadata`, or raises the failure, or `ottla.errors.Timeout`."""
 
     def exception(self, timeout: float | None = None) -> BaseException | None: ...
-    def add_done_callback(self, callback: Any) -> None:
+    def add_done_callback(self, callback: Callable[[Delivery], object]) -> None:
         """`callback(delivery)` on the dispatcher thread once resolved; at once queued there when already done."""
 
-    def __await__(self) -> Generator[Any, Any, Any]: ...
+    def __await__(self) -> Generator[Any, None, RecordMetadata]: ...
 
 @final
 class DeliveryWithMetadata(Delivery):
@@ -316,7 +318,7 @@ class Deliveries:
     def result(self, timeout: float | None = None) -> Deliveries:
         """Wait for all; raises the first failure."""
 
-    def __await__(self) -> Generator[Any, Any, Any]: ...
+    def __await__(self) -> Generator[Any, None, Deliveries]: ...
     @property
     def offsets(self) -> list[int | None]: ...
     @property

@@ -13,6 +13,7 @@ def producing() -> None:
         assert_type(delivery, ottla.Delivery)
         assert_type(delivery.offset, int | None)
         assert_type(producer.send_and_wait("t", "v"), ottla.RecordMetadata)
+        assert_type(producer.send("t", "v").result(1), ottla.RecordMetadata)
         assert_type(producer.close(), ottla.CloseReport)
         for outcome in producer.successes():
             assert_type(outcome, ottla.Delivery)
@@ -22,6 +23,7 @@ async def producing_async() -> None:
     async with ottla.AsyncProducer("b") as producer:
         assert_type(await producer.send("t", b"v"), ottla.Delivery)
         assert_type(await producer.send_and_wait("t", b"v"), ottla.RecordMetadata)
+        assert_type(await (await producer.send("t", b"v")), ottla.RecordMetadata)
         assert_type(await producer.close(), ottla.CloseReport)
         async for outcome in producer.errors():
             assert_type(outcome, ottla.Delivery)

@@ -16,9 +16,13 @@ from ottla.errors import ConfigError, Timeout
 from ottla.message import CloseReport
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
     from ottla.message import RecordMetadata
+
+    Data = bytes | bytearray | memoryview | str | None
+    Headers = Sequence[tuple[str, bytes | str | None]] | Mapping[str, bytes | str | None] | None
 
 _OUTCOMES_AT_ONCE = 1000
 """How many deliveries a reader of `successes()` or `errors()` takes from the queue in one go."""
@@ -59,7 +63,14 @@ class AsyncProducer(AsyncProducerBase):
         self._resolved: deque[Delivery] = deque()
 
     async def send_and_wait(
-        self, topic: str, value: bytes | str | None = None, *args: Any, **kwargs: Any
+        self,
+        topic: str,
+        value: Data = None,
+        key: Data = None,
+        headers: Headers = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        metadata: object = None,
     ) -> RecordMetadata:
         """Send one message and wait for its outcome: `send` and the wait for its delivery in one.
 
@@ -69,8 +80,11 @@ class AsyncProducer(AsyncProducerBase):
         Args:
             topic: As for `send`, like all that follow.
             value: bytes-like, str or None.
-            args: key, headers, partition, timestamp_ms, metadata by position.
-            kwargs: The same by name.
+            key: bytes-like, str or None.
+            headers: Pairs of name and value, or a mapping.
+            partition: None: the partitioner chooses.
+            timestamp_ms: Milliseconds since the epoch, UTC; None: now.
+            metadata: Any object; it is in the `Delivery` only, which this method keeps to itself.
 
         Returns:
             RecordMetadata: topic, partition, offset, timestamp_ms.
@@ -84,7 +98,7 @@ class AsyncProducer(AsyncProducerBase):
         Cancellation: Ends the wait only; an accepted message is still sent.
         Threads: Any.
         """
-        delivery = await self.send(topic, value, *args, **kwargs)
+        delivery = await self.send(topic, value, key, headers, partition, timestamp_ms, metadata)
         return await outcome_async(delivery)
 
     async def flush(self, timeout: float | None = None) -> None:
