@@ -85,11 +85,11 @@ def consume(job: Job) -> dict[str, Any]:
     partitions = [ottla.TopicPartition(job.topic, number) for number in range(job.partitions)]
     with ottla.Consumer(job.bootstrap, auto_offset_reset="earliest") as consumer:
         consumer.assign(partitions)
-        first = consumer.poll(1, TIMEOUT_S)
+        first = consumer.poll(max_records=1, timeout=TIMEOUT_S)
         seen, size = (0 if first is None else len(first)), 0
         with Meter() as meter:
             while seen < job.messages:
-                records = consumer.poll(10_000, TIMEOUT_S)
+                records = consumer.poll(max_records=10_000, timeout=TIMEOUT_S)
                 if records is None:
                     break
                 for record in records:

@@ -150,16 +150,20 @@ class GroupOffsets:
         while True:
             codes: dict[TopicPartition, int] = {}
             try:
-                connection = await self._link.connection()
-                membership = self._membership()
-                current = {tp: at for tp, at in left.items() if fences[tp] == membership}
-                if current:
-                    codes = await self._commit_once(connection, current, membership)
+                async with asyncio.timeout_at(deadline):
+                    connection = await self._link.connection()
+                    membership = self._membership()
+                    current = {tp: at for tp, at in left.items() if fences[tp] == membership}
+                    if current:
+                        codes = await self._commit_once(connection, current, membership)
                 codes |= dict.fromkeys(left.keys() - current.keys(), ErrorCode.ILLEGAL_GENERATION)
             except UNREACHABLE as error:
                 self._link.lost()
                 codes = dict.fromkeys(left, ErrorCode.COORDINATOR_NOT_AVAILABLE)
                 _log.info("commit of group %s: %s; again", self._group_id, error)
+            except TimeoutError:
+                self._link.lost()
+                return failures | dict.fromkeys(left, self._too_late(failures.values()))
             again: dict[TopicPartition, OffsetAndMetadata] = {}
             for tp, code in codes.items():
                 if code in _COORDINATOR_MOVED:
@@ -177,6 +181,17 @@ class GroupOffsets:
             if not left or asyncio.get_running_loop().time() + delay > deadline:
                 return failures
             await asyncio.sleep(delay)
+
+    def _too_late(
+        self, problems: Iterable[BaseException], outcome: str | None = "unknown"
+    ) -> errors.Timeout:
+        seconds = self._config.default_api_timeout_ms / 1000
+        why = next((f": {problem}" for problem in problems), "")
+        return errors.Timeout(
+            f"the coordinator of group {self._group_id!r} did not answer within {seconds:g} s "
+            f"(default_api_timeout_ms){why}",
+            outcome=outcome,
+        )
 
     async def _commit_once(
         self, connection: Connection, offsets: Offsets, membership: Membership
@@ -221,11 +236,12 @@ class GroupOffsets:
             return {}
         deadline = asyncio.get_running_loop().time() + self._config.default_api_timeout_ms / 1000
         attempts = 0
+        problem: errors.Error | None = None
         while True:
-            problem: errors.Error
             try:
-                connection = await self._link.connection()
-                answer, code = await self._fetch_once(connection, wanted)
+                async with asyncio.timeout_at(deadline):
+                    connection = await self._link.connection()
+                    answer, code = await self._fetch_once(connection, wanted)
                 if not code:
                     return answer
                 problem = errors.for_code(code, f"group {self._group_id!r}")
@@ -236,6 +252,9 @@ class GroupOffsets:
             except UNREACHABLE as error:
                 self._link.lost()
                 problem = error
+            except TimeoutError:
+                self._link.lost()
+                raise self._too_late([problem] if problem else [], None) from None
             attempts += 1
             delay = self._backoff.delay(attempts)
             if asyncio.get_running_loop().time() + delay > deadline:

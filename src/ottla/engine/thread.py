@@ -92,8 +92,9 @@ class Engine(Reactor):
         try:
             self.loop.run_forever()
             self.loop.run_until_complete(self.cancel_tasks())
-            # Connections that were closed last have their farewell events still to be read.
-            self.on_bell()
+            # Connections that were closed last have their farewell events still to be read. Flows are not asked any more:
+            # whoever has not closed them by now gets nothing decided.
+            self.port.dispatch()
         except Exception:
             _log.exception("the engine thread failed")
         finally:
@@ -180,7 +181,8 @@ class Engine(Reactor):
         for owner, undelivered in list(self._exit_counts.items()):
             if count := undelivered():
                 _log.warning(
-                    "%r was not closed before the interpreter ended: %d messages were not delivered",
+                    "%r was not closed before the interpreter ended: %d messages were not delivered; call close() or "
+                    "use it in a with block",
                     owner,
                     count,
                 )

@@ -171,7 +171,9 @@ class Consumer(ConsumerBase):
 
     # ---- reading -------------------------------------------------------------------------------------------------------
 
-    def poll(self, max_records: int | None = None, timeout: float | None = None) -> Records | None:
+    def poll(
+        self, *, max_records: int | None = None, timeout: float | None = None
+    ) -> Records | None:
         """Records, as soon as there are any.
 
         Asking is the sign of life that `max_poll_interval_ms` watches, and it finishes what earlier polls returned.
@@ -191,7 +193,8 @@ class Consumer(ConsumerBase):
             KafkaError: A partition was refused for good, told once; or the group was, told by each poll.
             Closed: The consumer is closed.
             ValueError: max_records is below 1.
-            Error: Another thread or task polls, or a listener does.
+            Error: Another thread or task polls, or a listener does; or there is nothing to read, because neither
+                `subscribe` nor `assign` was called.
             In each case the position has not moved, and records of other partitions come with the next poll.
 
         Cancellation: Nothing is lost: records that were not returned are returned by the next poll.
@@ -201,6 +204,8 @@ class Consumer(ConsumerBase):
         limit = self._config.max_poll_records if max_records is None else max_records
         if limit < 1:
             raise ValueError(f"max_records is {limit}; it has to be 1 or more")
+        if not self._subscribed and not self._closed and not self.assignment():
+            raise Error("there is nothing to read: call subscribe() or assign() first")
         if not self._poller.acquire(blocking=False):
             raise Error("the consumer is being polled already: one thread or task at a time")
         try:
