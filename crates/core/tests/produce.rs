@@ -3,7 +3,7 @@
 mod support;
 
 use ottla_core::completion::Outcome;
-use ottla_core::produce_flow::Event;
+use ottla_core::produce_flow::{Decision, Event};
 use support::frames::{self, Reply};
 use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
 
@@ -103,6 +103,41 @@ fn at_most_five_requests_are_in_flight_and_sequences_go_on() {
     assert_eq!(last[0].sequences(), [12]);
     producer.ack(1, &last[0], 12);
     producer.assert_done();
+}
+
+/// A broker that keeps no sequences of this producer takes any first one: had the second batch gone out beside the first, a
+/// leader that was not ready for the first would have accepted it, and the first could never be written.
+#[test]
+fn one_batch_goes_ahead_until_the_broker_has_acknowledged() {
+    let producer = Producer::beginning(settings(), 2);
+    for number in 0..3 {
+        producer.batch(0, &[&format!("v{number}")]);
+    }
+    let first = producer.requests(1);
+    assert_eq!(first.len(), 1);
+    producer.refuse(1, &first[0], 6);
+    assert_eq!(producer.one_hold().batches.len(), 1);
+    producer
+        .shared
+        .release("t", 0, vec![Decision::Retry], Some(1), None);
+    let again = producer.requests(1);
+    assert_eq!(again.len(), 1, "a new route begins with one batch too");
+    assert_eq!(again[0].sequences(), [0]);
+    producer.ack(1, &again[0], 0);
+    let rest = producer.requests(1);
+    assert_eq!(rest.len(), 2);
+    producer.ack(1, &rest[0], 1);
+    producer.ack(1, &rest[1], 2);
+    producer.assert_done();
+
+    producer.pass(120 * SECOND);
+    producer.batch(0, &["a"]);
+    producer.batch(0, &["b"]);
+    assert_eq!(
+        producer.requests(1).len(),
+        1,
+        "the broker may have forgotten an idle producer"
+    );
 }
 
 #[test]

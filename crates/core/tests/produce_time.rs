@@ -130,6 +130,7 @@ fn what_is_in_flight_is_unknown_and_holds_the_partition() {
         Some(1),
         Some((9, 1, 0)),
     );
+    producer.assume_acknowledged(0);
     let again = producer.requests(1);
     let told: Vec<_> = again
         .iter()

@@ -53,7 +53,7 @@ impl ProduceFlow {
             match position {
                 Some(position) => {
                     let answer = answers.swap_remove(position).answer;
-                    self.apply(part, id, answer);
+                    self.apply(part, id, answer, now);
                 }
                 None => {
                     return Err(BadResponse(format!(
@@ -67,7 +67,7 @@ impl ProduceFlow {
         Ok(())
     }
 
-    pub(super) fn apply(&mut self, part: usize, id: u64, answer: Answer) {
+    pub(super) fn apply(&mut self, part: usize, id: u64, answer: Answer, now: Micros) {
         let entry = &mut self.acc.parts[part];
         let Some(position) = entry.flight.iter().position(|batch| batch.id == id) else {
             return;
@@ -77,6 +77,7 @@ impl ProduceFlow {
             || (answer.code == OUT_OF_ORDER_SEQUENCE_NUMBER && entry.flight[position].overtaken);
         if answer.code == 0 || known {
             overtake(&mut entry.flight, position);
+            entry.acknowledged = Some(now);
             if let Some(batch) = entry.flight.remove(position) {
                 let base_offset = if answer.code == 0 {
                     answer.base_offset

@@ -110,6 +110,7 @@ impl ProduceFlow {
         }
         entry.hold = Hold::No;
         entry.wanted = false;
+        entry.acknowledged = None;
         match conn {
             Some(conn) => self.route(topic, number, conn),
             None if self.acc.parts[part].has_work() => self.acc.want_route(part),

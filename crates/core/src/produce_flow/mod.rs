@@ -83,6 +83,9 @@ pub(crate) enum Hold {
     Told,
 }
 
+/// So long after its last acknowledgement a broker is taken to keep a producer's sequences, at the least.
+const PROVEN_FOR: Micros = 60_000_000;
+
 pub(crate) struct Partition {
     pub topic: usize,
     pub number: i32,
@@ -96,6 +99,8 @@ pub(crate) struct Partition {
     pub wanted: bool,
     identity: Option<(i64, i16)>,
     next_sequence: i32,
+    /// When the broker last acknowledged a batch on this route, under this identity.
+    acknowledged: Option<Micros>,
     /// Size of the last batch: how large the next one's first buffer is.
     pub last_bytes: usize,
 }
@@ -113,8 +118,18 @@ impl Partition {
             wanted: false,
             identity: None,
             next_sequence: 0,
+            acknowledged: None,
             last_bytes: 0,
         }
+    }
+
+    /// Whether the broker is known to keep this producer's sequences here.
+    ///
+    /// To a broker that keeps none any first sequence is right. If the first of several batches were refused, say by a leader
+    /// that is not ready yet, it would accept the second, and the first could never be written. So one goes ahead alone.
+    fn is_proven(&self, now: Micros) -> bool {
+        self.acknowledged
+            .is_some_and(|at| now.saturating_sub(at) < PROVEN_FOR)
     }
 
     fn has_work(&self) -> bool {
@@ -251,7 +266,16 @@ impl ProduceFlow {
             return;
         };
         entry.route = Route::To(conn);
+        entry.acknowledged = None;
         known.parts.push(part);
+    }
+
+    /// Where a script of events begins behind the first acknowledgement of a partition.
+    #[doc(hidden)]
+    pub fn assume_acknowledged(&mut self, topic: &str, number: i32, now: Micros) {
+        if let Some(part) = self.find(topic, number) {
+            self.acc.parts[part].acknowledged = Some(now);
+        }
     }
 
     /// Gives back what a batch took that resolved just now, or keeps it on the books until its outcomes are read.

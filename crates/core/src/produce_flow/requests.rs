@@ -83,7 +83,12 @@ impl ProduceFlow {
     pub(super) fn ready(&mut self, part: usize, now: Micros) -> Option<usize> {
         let settings = &self.acc.settings;
         let entry = &self.acc.parts[part];
-        if entry.hold != Hold::No || entry.flight.len() >= settings.in_flight {
+        let in_flight = if settings.idempotent && !entry.is_proven(now) {
+            1
+        } else {
+            settings.in_flight
+        };
+        if entry.hold != Hold::No || entry.flight.len() >= in_flight {
             return None;
         }
         if settings.idempotent && entry.identity.is_none() && self.identity.is_none() {
@@ -205,7 +210,7 @@ impl ProduceFlow {
                 log_append_time: -1,
                 ..Answer::default()
             };
-            self.apply(entry.part, entry.id, answer);
+            self.apply(entry.part, entry.id, answer, now);
             self.tell_if_at_rest(entry.part, now);
         }
     }

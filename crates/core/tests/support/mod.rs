@@ -136,8 +136,23 @@ impl Producer {
         }
     }
 
-    /// Ready to send: identity (9, 0), topic "t" with its partitions routed to connection 1.
+    /// Ready to send: identity (9, 0), topic "t" with its partitions routed to connection 1, which has acknowledged before.
     pub fn flowing(settings: Settings, partitions: usize) -> Self {
+        let producer = Self::beginning(settings, partitions);
+        for number in 0..partitions {
+            producer.assume_acknowledged(number as i32);
+        }
+        producer
+    }
+
+    pub fn assume_acknowledged(&self, partition: i32) {
+        let now = self.now.get();
+        self.shared
+            .with(|flow| flow.assume_acknowledged("t", partition, now));
+    }
+
+    /// The same before the first acknowledgement.
+    pub fn beginning(settings: Settings, partitions: usize) -> Self {
         let producer = Self::new(settings);
         producer.shared.change(|flow| flow.set_identity(9, 0));
         producer.attach(1);
@@ -289,6 +304,7 @@ impl Producer {
     pub fn release(&self, partition: i32, decisions: Vec<Decision>) {
         self.shared
             .release("t", partition, decisions, Some(1), None);
+        self.assume_acknowledged(partition);
     }
 
     pub fn used(&self) -> usize {
