@@ -70,6 +70,29 @@ pub enum State {
     Failed(Failure),
 }
 
+impl State {
+    /// The offset of the message with this index: None until written, -1 where the broker does not tell.
+    pub fn offset(&self, index: u32) -> Option<i64> {
+        match self {
+            Self::Written { base_offset, .. } if *base_offset >= 0 => {
+                Some(base_offset + i64::from(index))
+            }
+            Self::Written { .. } => Some(-1),
+            _ => None,
+        }
+    }
+
+    /// The time that the record has: the broker's where it stamped the batch, else the message's own.
+    pub fn timestamp(&self, own: i64) -> i64 {
+        match self {
+            Self::Written {
+                log_append_time, ..
+            } if *log_append_time >= 0 => *log_append_time,
+            _ => own,
+        }
+    }
+}
+
 pub struct Completion {
     pub topic: Arc<str>,
     partition: AtomicI32,

@@ -124,15 +124,7 @@ fn failure_of(py: Python<'_>, completion: &Arc<Completion>) -> Option<PyErr> {
     let State::Failed(failure) = completion.state() else {
         return None;
     };
-    Some(errors::raise(
-        py,
-        &failure.kind,
-        failure.code,
-        &failure.message,
-        Some(&completion.topic),
-        Some(completion.partition()),
-        Some(failure.outcome.name()),
-    ))
+    Some(errors::failed(py, completion, &failure))
 }
 
 fn timed_out(py: Python<'_>) -> PyErr {
@@ -204,7 +196,7 @@ impl Deliveries {
     fn offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let offsets = self
             .places()
-            .map(|(completion, index)| delivery::offset_at(&completion, index));
+            .map(|(completion, index)| completion.state().offset(index));
         PyList::new(py, offsets.collect::<Vec<_>>())
     }
 

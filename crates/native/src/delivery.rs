@@ -146,42 +146,22 @@ fn settled(
     object: *mut ffi::PyObject,
 ) -> PyResult<Option<Result<Py<PyAny>, PyErr>>> {
     let (completion, index) = where_is(object);
-    match completion.state() {
-        State::Pending => Ok(None),
-        State::Written {
-            base_offset,
-            log_append_time,
-        } => {
+    let state = completion.state();
+    match (&state, state.offset(index)) {
+        (State::Failed(failure), _) => Ok(Some(Err(errors::failed(py, &completion, failure)))),
+        (_, None) => Ok(None),
+        (_, Some(offset)) => {
             // SAFETY: a delivery.
             let own = unsafe { (*object.cast::<DeliveryObject>()).timestamp_ms };
-            let timestamp = if log_append_time >= 0 {
-                log_append_time
-            } else {
-                own
-            };
-            let offset = if base_offset >= 0 {
-                base_offset + i64::from(index)
-            } else {
-                -1
-            };
             let class = RECORD_METADATA.import(py, "ottla.message", "RecordMetadata")?;
             let arguments = (
                 &*completion.topic,
                 completion.partition(),
                 offset,
-                timestamp,
+                state.timestamp(own),
             );
             Ok(Some(Ok(class.call1(arguments)?.unbind())))
         }
-        State::Failed(failure) => Ok(Some(Err(errors::raise(
-            py,
-            &failure.kind,
-            failure.code,
-            &failure.message,
-            Some(&completion.topic),
-            Some(completion.partition()),
-            Some(failure.outcome.name()),
-        )))),
     }
 }
 
@@ -499,31 +479,16 @@ unsafe extern "C" fn get_partition(slf: *mut ffi::PyObject, _: *mut c_void) -> *
 unsafe extern "C" fn get_offset(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
     guard(|py| {
         let (completion, index) = where_is(slf);
-        Ok(offset_at(&completion, index).into_pyobject(py)?.into_ptr())
+        let offset = completion.state().offset(index);
+        Ok(offset.into_pyobject(py)?.into_ptr())
     })
-}
-
-/// None until written; -1 where the broker does not tell.
-pub fn offset_at(completion: &Completion, index: u32) -> Option<i64> {
-    match completion.state() {
-        State::Written { base_offset, .. } if base_offset >= 0 => {
-            Some(base_offset + i64::from(index))
-        }
-        State::Written { .. } => Some(-1),
-        _ => None,
-    }
 }
 
 unsafe extern "C" fn get_timestamp(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
     guard(|py| {
         // SAFETY: a delivery.
         let own = unsafe { (*slf.cast::<DeliveryObject>()).timestamp_ms };
-        let timestamp = match where_is(slf).0.state() {
-            State::Written {
-                log_append_time, ..
-            } if log_append_time >= 0 => log_append_time,
-            _ => own,
-        };
+        let timestamp = where_is(slf).0.state().timestamp(own);
         Ok(timestamp.into_pyobject(py)?.into_ptr())
     })
 }

@@ -1,5 +1,6 @@
 //! The one place where a failure of the native side becomes an exception of `ottla.errors`.
 
+use ottla_core::completion::{Completion, Failure};
 use ottla_core::error::DecodeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -26,6 +27,19 @@ pub fn raise(
         Ok(exception) => PyErr::from_value(exception),
         Err(error) => error,
     }
+}
+
+/// The exception of a message that failed.
+pub fn failed(py: Python<'_>, completion: &Completion, failure: &Failure) -> PyErr {
+    raise(
+        py,
+        &failure.kind,
+        failure.code,
+        &failure.message,
+        Some(&completion.topic),
+        Some(completion.partition()),
+        Some(failure.outcome.name()),
+    )
 }
 
 /// As `raise`, for where the exception object itself is wanted (an outcome that is looked at, not raised).

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_core::fetch_flow::{Event, Held, Settings};
 use ottla_core::fetch_shared::FetchShared;
-use ottla_core::flow::{Bell, Flow, LostCause, LostKind, Micros};
+use ottla_core::flow::{Bell, Flow, LostCause, LostKind};
 use ottla_io::{FlowId, Handle};
-use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
@@ -19,7 +19,7 @@ use crate::fetch_take::{Taker, Wish, given};
 use crate::fork;
 use crate::io::Io;
 use crate::records::Records;
-use crate::wait::duration;
+use crate::wait::{duration, micros};
 use crate::waiting::Waiting;
 
 #[pyclass(frozen, module = "ottla._native")]
@@ -29,15 +29,6 @@ pub struct FetchFlow {
     /// Once set, the I/O thread has been told to forget the flow.
     left: AtomicBool,
     generation: u32,
-}
-
-/// A duration that the flow counts in.
-fn micros(name: &str, seconds: f64) -> PyResult<Micros> {
-    if !seconds.is_finite() || seconds < 0.0 {
-        let message = format!("{name} must be 0 or more seconds, not {seconds}");
-        return Err(PyOverflowError::new_err(message));
-    }
-    Ok((seconds * 1e6) as Micros)
 }
 
 impl FetchFlow {

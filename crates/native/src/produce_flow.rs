@@ -6,12 +6,12 @@ use std::sync::Arc;
 use ottla_core::accumulator::{Settings, failure};
 use ottla_core::completion::{Failure, Outcome};
 use ottla_core::compression::Codec;
-use ottla_core::flow::{Bell, Flow, Micros};
+use ottla_core::flow::{Bell, Flow};
 use ottla_core::partitioner::Partitioner;
 use ottla_core::produce_flow::{Decision, Event, HeldBatch};
 use ottla_core::produce_shared::ProduceShared;
 use ottla_io::clock;
-use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
@@ -19,6 +19,7 @@ use crate::bell::Silent;
 use crate::fork;
 use crate::io::Io;
 use crate::outcomes::Outcomes;
+use crate::wait::micros;
 
 #[pyclass(frozen, module = "ottla._native")]
 pub struct ProduceFlow {
@@ -27,15 +28,6 @@ pub struct ProduceFlow {
     pub max_block: f64,
     pub generation: u32,
     io: Option<(ottla_io::Handle, ottla_io::FlowId)>,
-}
-
-fn micros(seconds: f64, name: &str) -> PyResult<Micros> {
-    if !seconds.is_finite() || seconds < 0.0 {
-        return Err(PyOverflowError::new_err(format!(
-            "{name} is {seconds} seconds, which cannot be"
-        )));
-    }
-    Ok((seconds * 1e6) as Micros)
 }
 
 fn codec(number: i16) -> PyResult<Codec> {
@@ -82,18 +74,18 @@ impl ProduceFlow {
             transactional_id,
             codec: self::codec(codec)?,
             level,
-            linger: micros(linger, "linger")?,
+            linger: micros("linger", linger)?,
             batch_bytes,
             request_bytes,
             buffer_bytes,
             in_flight,
-            request_timeout: micros(request_timeout, "request_timeout")?,
-            delivery_timeout: micros(delivery_timeout, "delivery_timeout")?,
+            request_timeout: micros("request_timeout", request_timeout)?,
+            delivery_timeout: micros("delivery_timeout", delivery_timeout)?,
             partitioner: Partitioner::from_name(partitioner).ok_or_else(|| {
                 PyValueError::new_err(format!("no such partitioner: {partitioner:?}"))
             })?,
             adaptive,
-            availability_timeout: micros(availability_timeout, "availability_timeout")?,
+            availability_timeout: micros("availability_timeout", availability_timeout)?,
             keep_written: return_successes,
             keep_failed: return_errors,
         };
