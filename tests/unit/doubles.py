@@ -12,7 +12,8 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ottla.config import CommonConfig, producer_config
+from ottla.config.common import CommonConfig
+from ottla.config.producer import producer_config
 from ottla.engine.clock import ManualClock
 from ottla.engine.reactor import Reactor
 from ottla.protocol.api_keys import ApiKey

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ottla import _native, errors
-from ottla.config import consumer_config
+from ottla.config.consumer import consumer_config
 from ottla.consumer.inbox import make_flow
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.headers import decode_request, encode_response
@@ -231,7 +231,7 @@ def test_threads_share_the_records(leader: Leader) -> None:
 
 
 CTRL_C = """
-from ottla.config import consumer_config
+from ottla.config.consumer import consumer_config
 from ottla.consumer.inbox import make_flow
 
 flow = make_flow(None, consumer_config("localhost:1", {}))
@@ -261,7 +261,7 @@ def test_ctrl_c_ends_a_take_at_once() -> None:
 
 FORKED = """
 from ottla import _native, errors
-from ottla.config import consumer_config
+from ottla.config.consumer import consumer_config
 from ottla.consumer.inbox import make_flow
 
 flow = make_flow(None, consumer_config("localhost:1", {}))

@@ -17,7 +17,7 @@ import pytest
 
 from ottla import errors
 from ottla._native import AsyncProducerBase, ProduceFlow, ProducerBase
-from ottla.config import producer_config
+from ottla.config.producer import producer_config
 from ottla.errors import ConfigError
 from ottla.producer.accumulator import make_flow
 

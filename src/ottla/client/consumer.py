@@ -28,7 +28,7 @@ from ottla.observe.log import logger
 from ottla.protocol.error_codes import ErrorCode
 
 if TYPE_CHECKING:
-    from ottla.config import ConsumerConfig
+    from ottla.config.consumer import ConsumerConfig
     from ottla.engine.bridge import Ticket
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from ottla.producer.outbox import Outbox
 from ottla.protocol.messages.init_producer_id import InitProducerIdRequest
 
 if TYPE_CHECKING:
-    from ottla.config import ProducerConfig
+    from ottla.config.producer import ProducerConfig
     from ottla.engine.bridge import Ticket
 
 _log = logger("client")

@@ -11,7 +11,7 @@ from ottla.observe.log import logger
 
 if TYPE_CHECKING:
     from ottla.cluster.cluster import Cluster
-    from ottla.config import CommonConfig
+    from ottla.config.common import CommonConfig
 
 _log = logger("client")
 

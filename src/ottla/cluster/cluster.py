@@ -34,7 +34,8 @@ from ottla.protocol.messages.metadata import MetadataRequest, MetadataRequestTop
 from ottla.wire.connection import Connection, LostCause, Role
 
 if TYPE_CHECKING:
-    from ottla.config import Address, CommonConfig
+    from ottla.config.common import CommonConfig
+    from ottla.config.readers import Address
     from ottla.engine.reactor import Reactor
     from ottla.protocol.base import Message
 

@@ -15,7 +15,7 @@ from ottla.protocol.messages.find_coordinator import FindCoordinatorRequest
 
 if TYPE_CHECKING:
     from ottla.cluster.cluster import Cluster
-    from ottla.config import CommonConfig
+    from ottla.config.common import CommonConfig
     from ottla.engine.reactor import Reactor
     from ottla.protocol.messages.find_coordinator import FindCoordinatorResponse
 

@@ -12,7 +12,7 @@ from ottla.wire.connection import Connection, LostCause, Role
 
 if TYPE_CHECKING:
     from ottla.cluster.metadata import BrokerNode
-    from ottla.config import CommonConfig
+    from ottla.config.common import CommonConfig
     from ottla.engine.reactor import Reactor
 
 Key = tuple[int, Role]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ottla.cluster.backoff import Backoff
 
 if TYPE_CHECKING:
-    from ottla.config import CommonConfig
+    from ottla.config.common import CommonConfig
 
 
 class RefreshSchedule:

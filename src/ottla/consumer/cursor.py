@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ottla._native import FetchFlow
     from ottla.cluster.cluster import Cluster
     from ottla.cluster.metadata import MetadataSnapshot
-    from ottla.config import ConsumerConfig
+    from ottla.config.consumer import ConsumerConfig
     from ottla.consumer.offsets import GroupOffsets
     from ottla.engine.thread import Engine
     from ottla.wire.connection import Connection

@@ -12,7 +12,7 @@ from ottla._native import FetchFlow
 
 if TYPE_CHECKING:
     from ottla._native import Io
-    from ottla.config import ConsumerConfig
+    from ottla.config.consumer import ConsumerConfig
 
 ISOLATION = {"read_uncommitted": 0, "read_committed": 1}
 

@@ -22,7 +22,7 @@ from ottla.wire.connection import Role
 
 if TYPE_CHECKING:
     from ottla.cluster.cluster import Cluster
-    from ottla.config import ConsumerConfig
+    from ottla.config.consumer import ConsumerConfig
 
 LATEST = -1
 EARLIEST = -2

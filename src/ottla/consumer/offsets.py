@@ -32,7 +32,7 @@ from ottla.protocol.messages.offset_fetch import (
 )
 
 if TYPE_CHECKING:
-    from ottla.config import ConsumerConfig
+    from ottla.config.consumer import ConsumerConfig
     from ottla.consumer.group.link import GroupLink
     from ottla.wire.connection import Connection
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ottla.config import DURATION
+from ottla.config.readers import DURATION
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.errors import ConfigError
 

@@ -12,7 +12,7 @@ from ottla._native import ProduceFlow
 
 if TYPE_CHECKING:
     from ottla._native import Io
-    from ottla.config import ProducerConfig
+    from ottla.config.producer import ProducerConfig
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 """Names of `compression`, and their number in a batch's attributes."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ottla._native import ProduceFlow
     from ottla.cluster.cluster import Cluster
     from ottla.cluster.metadata import MetadataSnapshot
-    from ottla.config import ProducerConfig
+    from ottla.config.producer import ProducerConfig
     from ottla.engine.thread import Engine
     from ottla.wire.connection import Connection
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ottla.config import Address, CommonConfig
+    from ottla.config.common import CommonConfig
+    from ottla.config.readers import Address
     from ottla.engine.reactor import Reactor
     from ottla.protocol.base import Message
 

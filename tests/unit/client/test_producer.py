@@ -11,7 +11,7 @@ import pytest
 from ottla._native import ProducerBase
 from ottla.client import producer
 from ottla.client.producer import ProducerClient
-from ottla.config import producer_config
+from ottla.config.producer import producer_config
 from ottla.engine.thread import Engine
 
 NOWHERE = "127.0.0.1:1"

@@ -6,7 +6,7 @@ import pytest
 
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.schedule import DialState, RefreshSchedule
-from ottla.config import producer_config
+from ottla.config.producer import producer_config
 
 CONFIG = producer_config("h:1", {"metadata_recovery_rebootstrap_trigger_ms": 10_000})
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 import pytest
 
 from ottla import errors
-from ottla.config import consumer_config
+from ottla.config.consumer import consumer_config
 from ottla.consumer.cursor import Cursors
 from ottla.consumer.list_offsets import EARLIEST, FoundOffset
 from ottla.message import OffsetAndMetadata, TopicPartition

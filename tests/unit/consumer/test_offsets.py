@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from ottla import errors
-from ottla.config import consumer_config
+from ottla.config.consumer import consumer_config
 from ottla.consumer.offsets import GroupOffsets, Membership
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.protocol.error_codes import ErrorCode

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ottla.client.consumer import ConsumerClient
 from ottla.client.leaving import close_timeout
-from ottla.config import consumer_config
+from ottla.config.consumer import consumer_config
 from ottla.consumer.calls import ASSIGNED, LOST, Call
 from ottla.consumer.handler import SessionCommits
 from ottla.engine.claims import ClaimTasks

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ottla.client.consumer import ConsumerClient
 from ottla.client.leaving import close_timeout
-from ottla.config import consumer_config
+from ottla.config.consumer import consumer_config
 from ottla.consumer.calls import ASSIGNED, LOST, REVOKED, Call
 from ottla.consumer.iteration import ConsumerBase
 from ottla.consumer.list_offsets import EARLIEST, LATEST

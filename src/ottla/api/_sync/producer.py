@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ottla._native import Delivery, ProducerBase
 from ottla.client.leaving import close_timeout
 from ottla.client.producer import ProducerClient
-from ottla.config import producer_config
+from ottla.config.producer import producer_config
 from ottla.engine.twins import in_background, outcome, wait
 from ottla.errors import ConfigError, Timeout
 from ottla.message import CloseReport

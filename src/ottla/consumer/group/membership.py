@@ -34,7 +34,7 @@ from ottla.protocol.messages.sync_group import SyncGroupRequest, SyncGroupReques
 
 if TYPE_CHECKING:
     from ottla.cluster.cluster import Cluster
-    from ottla.config import ConsumerConfig
+    from ottla.config.consumer import ConsumerConfig
     from ottla.consumer.group.link import GroupLink
     from ottla.engine.thread import Engine
     from ottla.wire.connection import Connection

@@ -1,0 +1,181 @@
+"""The options of producers, and the rules between them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from ottla.config.check import checked, fit_maximum
+from ottla.config.common import CommonConfig, common_rules
+from ottla.config.readers import (
+    acks_value,
+    boolean,
+    choice,
+    duration,
+    gzip_level,
+    integer,
+)
+from ottla.config.table import option
+from ottla.partitioners import PARTITIONERS, Partitioner, partitioner_value
+
+_numbers = itertools.count(1)
+
+
+class ProducerConfig(CommonConfig):
+    """Options of producers."""
+
+    role = "producer"
+
+    acks: int = option(
+        -1,
+        acks_value,
+        "How many replicas have a message before it counts as written: all in-sync ones, the leader, or none: with 0 the "
+        "broker answers nothing and a loss goes unnoticed.",
+        aliases=("request.required.acks",),
+        values='"all" (-1), 1, 0',
+    )
+    enable_idempotence: bool = option(
+        True,
+        boolean,
+        "Each message is in the log at most once and in order, whatever is retried. Needs acks=all and at most 5 requests "
+        "in flight; acks=1 or 0 turns it off unless it is set.",
+    )
+    compression: str = option(
+        "none",
+        choice("none", "gzip", "snappy", "lz4", "zstd"),
+        "Codec of the batches.",
+        kafka="compression.type",
+        aliases=("compression_type", "compression.codec"),
+        values="none, gzip, snappy, lz4, zstd",
+    )
+    compression_gzip_level: int = option(
+        -1, gzip_level, "-1: the codec's default (6).", values="-1, 1 to 9"
+    )
+    compression_lz4_level: int = option(
+        9,
+        integer(1, 17),
+        "Taken as Kafka's clients take it, and without effect: lz4 has one level here, the fastest.",
+        values="1 to 17",
+    )
+    compression_zstd_level: int = option(
+        3, integer(-131072, 22), "Level of zstd.", values="-131072 to 22"
+    )
+    linger_ms: float = option(
+        5,
+        duration(0),
+        "How long a batch that is not full waits for more messages. 0: only while the connection is busy.",
+        aliases=("queue.buffering.max.ms",),
+    )
+    batch_size: int = option(
+        1_000_000,
+        integer(1),
+        "A batch is sealed at this size. Memory is taken as a batch grows, so a large limit costs an idle partition "
+        "nothing, and it lets a busy one send fewer, better compressed batches.",
+        unit="bytes",
+        java="16384",
+    )
+    buffer_memory: int = option(
+        33_554_432,
+        integer(1),
+        "Budget for everything that was accepted and has no outcome yet, and for outcomes that were asked for and not "
+        "read. Full: send waits.",
+        unit="bytes",
+    )
+    max_block_ms: float = option(
+        60_000,
+        duration(0),
+        "How long send waits for room in buffer_memory before it raises BufferFull.",
+    )
+    max_request_size: int = option(
+        1_048_576,
+        integer(1),
+        "Largest produce request; a message that does not fit alone is refused at once.",
+        unit="bytes",
+        aliases=("message.max.bytes",),
+    )
+    max_in_flight_requests_per_connection: int = option(
+        5,
+        integer(1, 1_000),
+        "Requests on their way to one broker, and batches of one partition, before an answer is waited for.",
+        unit="requests",
+        aliases=("max.in.flight",),
+    )
+    delivery_timeout_ms: float = option(
+        120_000,
+        duration(0),
+        "From accept to outcome: linger, every retry and every answer. At least linger_ms + request_timeout_ms.",
+        aliases=("message.timeout.ms",),
+    )
+    partitioner: str | Partitioner = option(
+        "default",
+        partitioner_value,
+        "Chooses the partition of a message that names none. default: murmur2 of the key, as Java; without a key, messages "
+        "stay on one partition for a batch (KIP-794). The other names keep each key where another client put it. A "
+        "function `(topic, key, value, partitions) -> int` is called by `send`, in its thread.",
+        aliases=("partitioner.class",),
+        values=f"{', '.join(PARTITIONERS)}, or a function",
+    )
+    partitioner_ignore_keys: bool = option(
+        False, boolean, "The default partitioner treats every message as one without a key."
+    )
+    partitioner_adaptive_partitioning_enable: bool = option(
+        True,
+        boolean,
+        "Messages without a key go the less often to a partition the more batches wait for it; False: to all alike.",
+    )
+    partitioner_availability_timeout_ms: float = option(
+        0,
+        duration(0),
+        "A broker to which nothing could be sent for so long gets no messages without a key. 0: off. Needs "
+        "partitioner_adaptive_partitioning_enable.",
+    )
+    return_successes: bool = option(
+        False, boolean, "Keep every written delivery for successes().", java="no such option"
+    )
+    return_errors: bool = option(
+        False, boolean, "Keep every failed delivery for errors().", java="no such option"
+    )
+
+
+def producer_config(bootstrap_servers: Any, config: Mapping[str, Any]) -> ProducerConfig:
+    """Check a producer's configuration.
+
+    Raises:
+        ConfigError: Every problem at once; nothing was started.
+    """
+    return checked(ProducerConfig, bootstrap_servers, config, _producer_rules)
+
+
+def _producer_rules(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
+    common_rules(values, given, problems)
+    if values["enable_idempotence"]:
+        _idempotence_rules(values, given, problems)
+    least = values["linger_ms"] + values["request_timeout_ms"]
+    if values["delivery_timeout_ms"] < least:
+        if "delivery_timeout_ms" in given:
+            problems.append(
+                f"delivery_timeout_ms: {values['delivery_timeout_ms']} is less than linger_ms + request_timeout_ms ({least})"
+            )
+        else:
+            values["delivery_timeout_ms"] = least
+    fit_maximum(values, given, problems, "batch_size", "max_request_size")
+    if values["partitioner_ignore_keys"] and values["partitioner"] != "default":
+        problems.append("partitioner_ignore_keys: only the default partitioner can ignore keys")
+    if not values["client_id"]:
+        values["client_id"] = f"producer-{next(_numbers)}"
+
+
+def _idempotence_rules(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
+    asked_for = "enable_idempotence" in given
+    if values["acks"] != -1:
+        if asked_for:
+            problems.append(f'enable_idempotence: needs acks="all", not {values["acks"]}')
+        else:
+            values["enable_idempotence"] = False
+            return
+    in_flight = values["max_in_flight_requests_per_connection"]
+    if in_flight > 5:
+        problems.append(
+            f"max_in_flight_requests_per_connection: {in_flight} is over 5, the most that enable_idempotence allows"
+        )

@@ -1,0 +1,169 @@
+"""Readers: what the user gave becomes an option's value, or a ValueError with what was expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+MAX_INT32 = 0x7FFFFFFF
+DEFAULT_PORT = 9092
+
+Address = tuple[str, int]
+"""Host name or numeric address, and port."""
+
+
+Reader = Callable[[Any], Any]
+"""Turns what the user gave into the option's value, or raises ValueError with what was expected."""
+
+
+def _number(
+    value: Any, kinds: type | tuple[type, ...], parse: Callable[[str], Any], word: str
+) -> Any:
+    if isinstance(value, str):
+        try:
+            return parse(value.strip())
+        except ValueError:
+            raise ValueError(f"expected {word}, not {value!r}") from None
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise ValueError(f"expected {word}, not {value!r}")
+    return value
+
+
+def integer(low: int, high: int = MAX_INT32) -> Reader:
+    """A whole number in a range; text that is one is taken too."""
+
+    def read(value: Any) -> int:
+        number: int = _number(value, int, int, "a whole number")
+        if not low <= number <= high:
+            raise ValueError(f"expected {low} to {high}, not {number}")
+        return number
+
+    return read
+
+
+def gzip_level(value: Any) -> int:
+    """-1 or 1 to 9: level 0 would only store, and Java refuses it too."""
+    level: int = integer(-1, 9)(value)
+    if level == 0:
+        raise ValueError("expected -1 or 1 to 9, not 0")
+    return level
+
+
+def duration(low: float = 0) -> Reader:
+    """Milliseconds, whole or not."""
+
+    def read(value: Any) -> float:
+        number = _number(value, (int, float), float, "milliseconds")
+        if not low <= number <= MAX_INT32:
+            raise ValueError(f"expected {low} to {MAX_INT32} ms, not {number}")
+        return int(number) if float(number).is_integer() else float(number)
+
+    return read
+
+
+def boolean(value: Any) -> bool:
+    """True or False, or their names as a file has them."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    raise ValueError(f"expected True or False, not {value!r}")
+
+
+def text(value: Any) -> str:
+    """Any text."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected a str, not {value!r}")
+    return value
+
+
+def optional_text(value: Any) -> str | None:
+    """Text, or None."""
+    return None if value is None else text(value)
+
+
+def choice(*allowed: str) -> Reader:
+    """One of several words."""
+
+    def read(value: Any) -> str:
+        if isinstance(value, str):
+            for word in allowed:
+                if value.strip().lower() == word.lower():
+                    return word
+        raise ValueError(f"expected one of {', '.join(allowed)}, not {value!r}")
+
+    return read
+
+
+def choices(*allowed: str) -> Reader:
+    """Several words in order: a sequence, or one text with commas."""
+    one = choice(*allowed)
+
+    def read(value: Any) -> tuple[str, ...]:
+        words = value.split(",") if isinstance(value, str) else value
+        if not isinstance(words, Sequence) or not words:
+            raise ValueError(f"expected one or more of {', '.join(allowed)}, not {value!r}")
+        return tuple(one(word) for word in words)
+
+    return read
+
+
+DURATION = re.compile(
+    r"P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
+)
+"""ISO 8601, as far as it has a fixed length."""
+
+
+def reset_policy(value: Any) -> str:
+    """earliest, latest, none or by_duration:PnDTnHnMn.nS (KIP-1106)."""
+    kind, _, duration = str(value).strip().partition(":")
+    match = DURATION.fullmatch(duration.upper())
+    if kind.lower() == "by_duration" and match is not None and any(match.groups()):
+        return f"by_duration:{duration.upper()}"
+    if kind.lower() == "by_duration":
+        raise ValueError(f"expected by_duration:PnDTnHnMnS, not {value!r}")
+    word: str = choice("earliest", "latest", "none")(value)
+    return word
+
+
+def acks_value(value: Any) -> int:
+    """All (-1), 1 or 0."""
+    known = {"all": -1, "-1": -1, "1": 1, "0": 0}
+    name = str(value).strip().lower()
+    if isinstance(value, bool) or name not in known:
+        raise ValueError(f'expected "all" (-1), 1 or 0, not {value!r}')
+    return known[name]
+
+
+def addresses(value: Any) -> tuple[Address, ...]:
+    """Text like host:port,host:port or a sequence of such texts; the port defaults to 9092."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, Sequence) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(f'expected "host:port" texts, not {value!r}')
+    found = tuple(address(part.strip()) for part in parts if part.strip())
+    if not found:
+        raise ValueError('expected at least one "host:port"')
+    return found
+
+
+def address(value: str) -> Address:
+    """host, host:port or [ipv6]:port; a leading PLAINTEXT:// is allowed."""
+    scheme, separator, rest = value.rpartition("://")
+    if separator and scheme.upper() != "PLAINTEXT":
+        raise ValueError(f"{value!r}: only PLAINTEXT:// is known")
+    if rest.startswith("["):
+        host, _, tail = rest[1:].partition("]")
+        port = tail.removeprefix(":")
+        well_formed = not tail or tail.startswith(":")
+    elif rest.count(":") > 1:
+        raise ValueError(f"{value!r}: write an IPv6 address as [address]:port")
+    else:
+        host, _, port = rest.partition(":")
+        well_formed = True
+    if not host or not well_formed or (port and not port.isdecimal()):
+        raise ValueError(f"{value!r} is not host:port")
+    number = int(port) if port else DEFAULT_PORT
+    if not 0 < number < 65536:
+        raise ValueError(f"{value!r}: no such port")
+    return host, number
