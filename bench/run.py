@@ -8,6 +8,7 @@ broker and what was read is counted in bytes: a figure of a client that lost som
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -121,6 +122,13 @@ class Bench:
         return result
 
 
+def _compile_checkout() -> None:
+    """pip compiles what it installs; what runs from this checkout is compiled here, or its start would be the compiler's."""
+    for folder in (ROOT / "src" / "ottla", ROOT / "bench" / "drivers"):
+        if not compileall.compile_dir(folder, quiet=1):
+            sys.exit(f"bench: {folder} cannot be compiled")
+
+
 def _refuse_debug_build() -> None:
     from ottla import _native
 
@@ -195,6 +203,7 @@ def main() -> None:
         works = [work for work in works if work.smoke]
     if any(client.name == "ottla" for client in clients):
         _refuse_debug_build()
+    _compile_checkout()
     results: list[dict[str, Any]] = []
     failures: list[str] = []
     with KafkaCluster(1, KEPT_ON_BROKER) as cluster:
