@@ -169,6 +169,8 @@ class FakeIo:
         self.dialled: list[tuple[str, int, float]] = []
         self.silent: set[tuple[str, int]] = set()
         """Addresses that neither accept nor refuse."""
+        self.dialling: list[tuple[int, str, int]] = []
+        """Who dialled one of those: id, address, port."""
         self.beats: dict[int, int] = {}
         self._next = 0
         self.is_shut_down = False
@@ -189,15 +191,29 @@ class FakeIo:
         conn = self._next
         self.dialled.append((ip, port, timeout))
         if (ip, port) in self.silent:
+            self.dialling.append((conn, ip, port))
             return conn
+        self._answer_dial(conn, ip, port)
+        return conn
+
+    def accept(self, *, refuse: bool = False) -> None:
+        """Every silent address answers, now and from now on: those who dialled are connected, or refused."""
+        self.silent.clear()
+        waiting, self.dialling = self.dialling, []
+        for conn, ip, port in waiting:
+            if refuse:
+                self._tell("lost", conn, "connect", "connection refused", [])
+            else:
+                self._answer_dial(conn, ip, port)
+
+    def _answer_dial(self, conn: int, ip: str, port: int) -> None:
         for node in self.cluster.nodes.values():
             if (node.ip, node.port) == (ip, port) and node.up:
                 self.open[conn] = node
                 self.pending[conn] = []
                 self._tell("connected", conn)
-                return conn
+                return
         self._tell("lost", conn, "connect", "connection refused", [])
-        return conn
 
     def request(
         self, conn: int, token: int, frame: bytes, *, timeout: float, expects_response: bool = True

@@ -40,7 +40,7 @@ class ProducerClient:
         )
         self._lock = threading.Lock()
         self._closing: Ticket[None] | None = None  # guarded by _lock
-        self._starting: asyncio.Task[None] | None = None
+        self._starting: list[asyncio.Task[None]] = []
         self._engine.call(self._start)
         self._engine.watch_exit(self, self.undelivered)
 
@@ -51,14 +51,20 @@ class ProducerClient:
 
     async def _start(self) -> None:
         self._outbox.start()
-        self._starting = self._engine.spawn(self._run(), "producer start")
-
-    async def _run(self) -> None:
-        """Reach the cluster and get the producer id, for as long as it takes: what is sent meanwhile waits or expires."""
-        await start_cluster(self._cluster, self.config)
+        reaching = start_cluster(self._cluster, self.config)
+        self._starting.append(self._engine.spawn(reaching, "producer start"))
         if self.config.enable_idempotence:
-            producer_id, epoch = await self._acquire_identity()
-            self._outbox.identity_given(producer_id, epoch)
+            self._starting.append(self._engine.spawn(self._identify(), "producer id"))
+
+    async def _identify(self) -> None:
+        """Get the producer id, for as long as it takes: what is sent meanwhile waits or expires.
+
+        Any broker gives one, so the first that is reached is asked beside its metadata: one round trip less until the
+        first message leaves.
+        """
+        await self._cluster.reached()
+        producer_id, epoch = await self._acquire_identity()
+        self._outbox.identity_given(producer_id, epoch)
 
     async def _acquire_identity(self) -> tuple[int, int]:
         """A producer id of the cluster (KIP-98), asked for until there is one."""
@@ -110,8 +116,8 @@ class ProducerClient:
         )
         if given_up:
             _log.error("closed with %d messages not resolved", given_up)
-        if self._starting is not None:
-            self._starting.cancel()
+        for task in self._starting:
+            task.cancel()
         self._outbox.stop()
         await self._cluster.close()
         self._engine.unwatch_exit(self)

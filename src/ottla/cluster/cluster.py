@@ -92,6 +92,7 @@ class Cluster:
         self._requested: str | None = None
         """Why the next refresh is due."""
         self._urgent = False
+        self._reached = asyncio.Event()
         self._closed = False
 
     # ---- life ------------------------------------------------------------------------------------------------------
@@ -105,6 +106,13 @@ class Cluster:
             Timeout: The time ran out.
         """
         await self.refresh("start", timeout)
+
+    async def reached(self) -> None:
+        """Wait until a broker has been connected to, and its first metadata request is on its way.
+
+        For what need not wait for the answer: two questions, one round trip.
+        """
+        await self._reached.wait()
 
     async def close(self) -> None:
         """Close every connection; who waits gets `Closed`."""
@@ -251,11 +259,21 @@ class Cluster:
                 self._pausing = None
 
     async def _refresh_once(self) -> None:
-        reason, self._requested, self._urgent = self._requested, None, False
-        waiters, self._waiters = self._waiters, []
-        _log.debug("asking for metadata: %s", reason)
         try:
-            await self._ask()
+            # Whoever asks for something while a broker is looked for has it in this very request.
+            connection = await self._connection_to_ask()
+        except Error as error:
+            _, waiters = self._begin()
+            self._refresh_failed(error, waiters)
+            return
+        except BaseException:
+            self._fail_waiters(Closed("the client was closed", outcome="not_written"))
+            raise
+        reason, waiters = self._begin()
+        _log.debug("asking for metadata: %s", reason)
+        self._reached.set()
+        try:
+            await self._ask(connection)
         except Error as error:
             self._refresh_failed(error, waiters)
         except BaseException:
@@ -269,6 +287,17 @@ class Cluster:
             self._watch_age()
             _settle(waiters, None)
 
+    def _begin(self) -> tuple[str | None, list[asyncio.Future[None]]]:
+        """A request begins: why, and who waits for it. What is asked for from here on is for the next one."""
+        reason, self._requested, self._urgent = self._requested, None, False
+        waiters, self._waiters = self._waiters, []
+        return reason, waiters
+
+    async def _connection_to_ask(self) -> Connection:
+        if self._schedule.too_long_without(self._reactor.clock.now()):
+            self._rebootstrap("no metadata for metadata_recovery_rebootstrap_trigger_ms")
+        return await self.any_connection()
+
     def _refresh_failed(self, error: Error, waiters: list[asyncio.Future[None]]) -> None:
         now = self._reactor.clock.now()
         self._schedule.failed(now)
@@ -280,15 +309,12 @@ class Cluster:
         self._requested = self._requested or "the last attempt failed"
         _settle(waiters, error)
 
-    async def _ask(self) -> None:
-        """One answer, from whichever broker gives one.
+    async def _ask(self, connection: Connection) -> None:
+        """One answer, from this connection or from whichever broker gives one.
 
         Raises:
             NoBrokersAvailable, KafkaError, UnsupportedVersion, DecodeError: There was none.
         """
-        now = self._reactor.clock.now()
-        if self._schedule.too_long_without(now):
-            self._rebootstrap("no metadata for metadata_recovery_rebootstrap_trigger_ms")
         names = None if self._want_all else sorted(self._wanted)
         request = MetadataRequest(
             topics=None if names is None else [MetadataRequestTopic(name=name) for name in names],
@@ -296,7 +322,6 @@ class Cluster:
         )
         attempts: list[tuple[str, str]] = []
         while True:
-            connection = await self.any_connection()
             try:
                 response = await connection.request(request)
                 break
@@ -306,6 +331,7 @@ class Cluster:
                     raise NoBrokersAvailable(
                         "no broker answers a metadata request", attempts=attempts
                     ) from None
+            connection = await self.any_connection()
         if response.error_code == _REBOOTSTRAP_REQUIRED:
             self._rebootstrap("the broker asks for it")
         if response.error_code:

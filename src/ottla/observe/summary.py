@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 GATHER_S = 0.02
 EVERY_S = 1.0
@@ -19,10 +18,12 @@ Later = Callable[[float, Callable[[], None]], object]
 """Runs a function in so many seconds, on the same thread."""
 
 
-@dataclass(slots=True)
 class _Sum:
-    count: int = 0
-    places: dict[str, None] = field(default_factory=dict)
+    __slots__ = ("count", "places")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.places: dict[str, None] = {}
 
     def named(self) -> str:
         names = list(self.places)

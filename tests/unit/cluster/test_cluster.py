@@ -80,6 +80,64 @@ async def test_wanted_topics_are_asked_for_at_once_and_listeners_hear(world: Wor
     await cluster.close()
 
 
+async def test_what_is_wanted_while_a_broker_is_looked_for_is_in_the_first_request(
+    world: World,
+) -> None:
+    world.io.silent.add((world.node.ip, world.node.port))
+    cluster = Cluster(world.config, world.reactor)
+    starting = asyncio.ensure_future(cluster.start())
+    reached = asyncio.ensure_future(cluster.reached())
+    await settle()
+    cluster.want_topics(["orders"])
+    waiting = asyncio.ensure_future(cluster.refresh("asked meanwhile"))
+    await settle()
+    assert not reached.done()
+    world.io.accept()
+    await world.run(asyncio.gather(starting, waiting, reached))
+    await world.clock.advance(1.0)
+    (request,) = world.node.asked(ApiKey.METADATA)
+    assert [topic.name for topic in request.topics] == ["orders"]
+    await cluster.close()
+
+
+async def test_who_waits_while_a_broker_is_looked_for_hears_that_there_is_none(
+    world: World,
+) -> None:
+    world.io.silent.add((world.node.ip, world.node.port))
+    cluster = Cluster(world.config, world.reactor)
+    first = asyncio.ensure_future(cluster.refresh("first"))
+    await settle()
+    second = asyncio.ensure_future(cluster.refresh("second"))
+    await settle()
+    world.io.accept(refuse=True)
+    for waiting in (first, second):
+        with pytest.raises(NoBrokersAvailable):
+            await world.run(waiting)
+    await cluster.close()
+
+
+async def test_a_broker_is_reached_once_the_metadata_was_asked_for(world: World) -> None:
+    world.node.answers[ApiKey.METADATA] = lambda _request, _version: None
+    cluster = Cluster(world.config, world.reactor)
+    starting = asyncio.ensure_future(cluster.start())
+    await world.run(cluster.reached())
+    assert not starting.done()
+    assert len(world.node.asked(ApiKey.METADATA)) == 1
+    await cluster.close()
+    with pytest.raises(Closed):
+        await world.run(starting)
+
+
+async def test_closing_while_a_broker_is_looked_for_ends_every_wait(world: World) -> None:
+    world.io.silent.add((world.node.ip, world.node.port))
+    cluster = Cluster(world.config, world.reactor)
+    waiting = asyncio.ensure_future(cluster.refresh("first"))
+    await settle()
+    await cluster.close()
+    with pytest.raises(Closed):
+        await world.run(waiting)
+
+
 async def test_all_topics_are_asked_for_while_wanted(world: World) -> None:
     world.cluster.add_topic("orders", {0: (1, 5)})
     cluster = Cluster(world.config, world.reactor)
