@@ -190,9 +190,17 @@ class ProduceFlow:
 
     # tables that Python gives
     def set_topic(
-        self, topic: str, topic_id: bytes, partitions: int, available: Sequence[int]
+        self,
+        topic: str,
+        topic_id: bytes,
+        partitions: int,
+        available: Sequence[int],
+        near: Sequence[int] = ...,
     ) -> None:
-        """Metadata of a topic came or changed. Messages that waited for it are partitioned now, in order."""
+        """Metadata of a topic came or changed. Messages that waited for it are partitioned now, in order.
+
+        `available`: partitions with a leader; `near`: those of them that messages without a key prefer.
+        """
 
     def fail_topic(self, topic: str, kind: str, code: int, message: str) -> int:
         """Fail what waits for the topic's metadata (outcome not_written); returns how many messages."""

@@ -157,6 +157,14 @@ def test_round_robin_takes_turns_over_those_with_a_leader() -> None:
     assert [chosen(some) for _ in range(6)] == [1, 4, 6, 1, 4, 6]
 
 
+@pytest.mark.parametrize("name", ["round_robin", "random"])
+def test_other_partitioners_know_no_rack(name: str) -> None:
+    flow = flow_of(partitioner=name)
+    flow.set_topic("t", bytes(16), 3, [0, 1, 2], [1])
+    producer = bound(flow, {})
+    assert {chosen(producer) for _ in range(200)} == {0, 1, 2}
+
+
 def test_random_is_even_and_each_message_anew() -> None:
     producer = sender(4, partitioner="random")
     got = [chosen(producer, b"key") for _ in range(4000)]
@@ -349,11 +357,15 @@ def test_names_of_other_clients_are_taken() -> None:
         "partitioner.ignore.keys": "true",
         "partitioner.adaptive.partitioning.enable": "false",
         "partitioner.availability.timeout.ms": "100",
+        "partitioner.rack.aware": "true",
+        "client.rack": "eu-1a",
     }
     config = producer_config("h", dotted)
     assert config.partitioner_ignore_keys is True
     assert config.partitioner_adaptive_partitioning_enable is False
     assert config.partitioner_availability_timeout_ms == 100
+    assert config.partitioner_rack_aware is True
+    assert config.client_rack == "eu-1a"
 
 
 def test_what_cannot_be_is_said() -> None:
@@ -361,3 +373,8 @@ def test_what_cannot_be_is_said() -> None:
         producer_config("h", {"partitioner": "sticky"})
     with pytest.raises(ConfigError, match="only the default partitioner can ignore keys"):
         producer_config("h", {"partitioner": "random", "partitioner_ignore_keys": True})
+    aware = {"partitioner_rack_aware": True}
+    with pytest.raises(ConfigError, match="partitioner_rack_aware: needs client_rack"):
+        producer_config("h", aware)
+    with pytest.raises(ConfigError, match="only the default partitioner prefers a rack"):
+        producer_config("h", {**aware, "client_rack": "a", "partitioner": "random"})

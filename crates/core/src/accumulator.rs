@@ -103,6 +103,8 @@ pub(crate) struct Topic {
     /// How many of them there are now: fewer than `parts` where the topic was deleted and made anew with fewer.
     count: usize,
     available: Vec<usize>,
+    /// Those of them whose leader is in the client's rack, sorted: messages without a key go there first (KIP-1123).
+    near: Vec<usize>,
     sticky: Sticky,
     /// How many messages were placed in turn.
     turns: usize,
@@ -216,6 +218,7 @@ impl Accumulator {
             parts: Vec::new(),
             count: 0,
             available: Vec::new(),
+            near: Vec::new(),
             sticky: Sticky::default(),
             turns: 0,
             waiting: None,
@@ -227,7 +230,16 @@ impl Accumulator {
     }
 
     /// The topic's metadata came or changed; partitions never become fewer, and none at all is no metadata.
-    pub fn set_topic(&mut self, name: &str, id: [u8; 16], partitions: usize, available: &[i32]) {
+    ///
+    /// `available`: those with a leader. `near`: those of them to be preferred for messages without a key.
+    pub fn set_topic(
+        &mut self,
+        name: &str,
+        id: [u8; 16],
+        partitions: usize,
+        available: &[i32],
+        near: &[i32],
+    ) {
         let index = self.topic(name);
         for number in self.topics[index].parts.len()..partitions {
             let part = self.parts.len();
@@ -240,11 +252,17 @@ impl Accumulator {
             topic.count = partitions;
         }
         topic.id = id;
-        topic.available = available
-            .iter()
-            .filter_map(|number| topic.parts.get(usize::try_from(*number).ok()?).copied())
-            .collect();
-        topic.sticky.keep_to(&topic.available);
+        let parts_of = |numbers: &[i32]| -> Vec<usize> {
+            let part = |number: &i32| topic.parts.get(usize::try_from(*number).ok()?).copied();
+            numbers.iter().filter_map(part).collect()
+        };
+        (topic.available, topic.near) = (parts_of(available), parts_of(near));
+        topic.near.sort_unstable();
+        topic.sticky.keep_to(if topic.near.is_empty() {
+            &topic.available
+        } else {
+            &topic.near
+        });
         if topic.parts.is_empty() {
             return;
         }

@@ -175,12 +175,15 @@ pub struct Load {
     pub leader: Option<u64>,
     /// Since when the oldest of them could have been sent.
     pub ready: Option<Micros>,
+    /// Whether its leader is in the client's rack.
+    pub near: bool,
 }
 
 /// The index of the next partition among those that `loads` are of: the more batches wait for one, the less likely.
 ///
 /// `overdue`: a leader that could not be sent to since this moment, though there was something for it, is left out with all
-/// its partitions, as long as others are left.
+/// its partitions, as long as others are left. Of what is left those that are near go before all others, as in Java: a
+/// leader in the client's rack that takes nothing is no reason to wait for it.
 pub fn adaptive(loads: &[Load], overdue: Option<Micros>, random: &mut Random) -> usize {
     let late = |load: &Load| {
         load.ready
@@ -198,6 +201,9 @@ pub fn adaptive(loads: &[Load], overdue: Option<Micros>, random: &mut Random) ->
         .collect();
     if kept.is_empty() {
         kept.extend(0..loads.len());
+    }
+    if kept.iter().any(|index| loads[*index].near) {
+        kept.retain(|index| loads[*index].near);
     }
     kept[by_queue(
         &kept

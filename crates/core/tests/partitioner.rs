@@ -14,6 +14,7 @@ fn waiting(batches: usize, leader: u64, ready: Option<u64>) -> Load {
         batches,
         leader: Some(leader),
         ready,
+        near: false,
     }
 }
 
@@ -68,6 +69,7 @@ fn a_partition_without_a_connection_speaks_for_itself_only() {
         batches: 1,
         leader: None,
         ready,
+        near: false,
     };
     let counts = drawn(&[lost(Some(500)), lost(None)], Some(1_000));
     assert_eq!(counts, [0, DRAWS]);
@@ -77,6 +79,41 @@ fn a_partition_without_a_connection_speaks_for_itself_only() {
 fn where_all_are_late_none_is_left_out() {
     let counts = drawn(&[waiting(1, 1, Some(1)), waiting(1, 2, Some(2))], Some(9));
     assert!(counts.iter().all(|count| near(*count, 0.5)), "{counts:?}");
+}
+
+fn in_rack(load: Load) -> Load {
+    Load { near: true, ..load }
+}
+
+#[test]
+fn those_in_the_rack_go_first_by_their_own_queues() {
+    let loads = [
+        waiting(0, 1, None),
+        in_rack(waiting(3, 2, None)),
+        in_rack(waiting(2, 3, None)),
+    ];
+    let counts = drawn(&loads, None);
+    assert_eq!(counts[0], 0);
+    // Their longest queue counts, not that of others: queues 3 and 2 have weights 1 and 2.
+    assert!(near(counts[1], 1.0 / 3.0), "{counts:?}");
+}
+
+#[test]
+fn a_rack_whose_leaders_are_late_is_left_like_any_other() {
+    let loads = [
+        in_rack(waiting(1, 1, Some(500))),
+        waiting(0, 2, None),
+        waiting(0, 3, None),
+    ];
+    let counts = drawn(&loads, Some(1_000));
+    assert_eq!(counts[0], 0);
+    assert!(counts[1] > 0 && counts[2] > 0, "{counts:?}");
+    assert_eq!(drawn(&loads, None), [DRAWS, 0, 0], "nobody is ever late");
+    let all_late = loads.map(|load| Load {
+        ready: Some(1),
+        ..load
+    });
+    assert_eq!(drawn(&all_late, Some(9)), [DRAWS, 0, 0]);
 }
 
 #[test]
@@ -105,6 +142,45 @@ fn a_visit_ends_where_the_leader_goes() {
     assert_eq!(sticky.visited(), Some(3));
     sticky.keep_to(&[1, 2]);
     assert_eq!(sticky.visited(), None);
+}
+
+/// Where messages without a key go, of four partitions of which these are near.
+fn gone_to(producer: &Producer, near: &[i32]) -> Vec<i32> {
+    let all = [0, 1, 2, 3];
+    producer
+        .shared
+        .change(|flow| flow.acc.set_topic("t", [1; 16], 4, &all, near));
+    let mut got: Vec<i32> = (0..400)
+        .map(|_| {
+            let place = producer.try_send("t", None, None, &[b'x'; 150], None);
+            place.unwrap().0.partition()
+        })
+        .collect();
+    got.sort_unstable();
+    got.dedup();
+    got
+}
+
+#[test]
+fn a_rack_is_kept_to_and_given_up_as_leaders_move() {
+    for adaptive in [true, false] {
+        let mut set = settings();
+        set.batch_bytes = 200;
+        set.adaptive = adaptive;
+        let producer = Producer::flowing(set, 4);
+        assert_eq!(gone_to(&producer, &[1, 2]), [1, 2]);
+        assert_eq!(gone_to(&producer, &[3]), [3], "the open visit ends too");
+        assert_eq!(gone_to(&producer, &[]), [0, 1, 2, 3]);
+        assert_eq!(gone_to(&producer, &[0]), [0]);
+        let by_key = |key: u8| {
+            let place = producer.try_send("t", None, Some(&[key]), b"v", None);
+            place.unwrap().0.partition()
+        };
+        let keyed: Vec<i32> = (0..20).map(by_key).collect();
+        for number in 0..4 {
+            assert!(keyed.contains(&number), "a key goes where it goes");
+        }
+    }
 }
 
 /// Partitions 0 and 1 are on connection 1, which takes nothing; 2 and 3 on connection 2, which takes everything.

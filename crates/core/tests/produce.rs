@@ -314,7 +314,7 @@ fn a_topic_that_is_made_again_meanwhile_keeps_its_answers() {
     assert_eq!(sent.batches[0].topic_id, support::topic_id("t"));
     producer
         .shared
-        .change(|flow| flow.acc.set_topic("t", [7; 16], 1, &[0]));
+        .change(|flow| flow.acc.set_topic("t", [7; 16], 1, &[0], &[]));
     producer.respond(1, &sent, &[Reply::ok(3)]).unwrap();
     assert_eq!(offset_of(&place), Some(3));
 }

@@ -110,7 +110,7 @@ fn a_partition_that_does_not_exist_is_refused() {
 fn made_anew(producer: &Producer) {
     producer
         .shared
-        .change(|flow| flow.acc.set_topic("t", [77; 16], 1, &[0]));
+        .change(|flow| flow.acc.set_topic("t", [77; 16], 1, &[0], &[]));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn messages_without_key_avoid_partitions_without_leader() {
     let producer = producer_without_topic();
     producer
         .shared
-        .change(|flow| flow.acc.set_topic("t", [1; 16], 8, &[3]));
+        .change(|flow| flow.acc.set_topic("t", [1; 16], 8, &[3], &[]));
     for _ in 0..10 {
         let place = producer.try_send("t", None, None, b"v", None).unwrap();
         assert_eq!(place.0.partition(), 3);

@@ -116,9 +116,19 @@ impl ProduceFlow {
         })
     }
 
-    fn set_topic(&self, topic: &str, topic_id: [u8; 16], partitions: usize, available: Vec<i32>) {
-        self.shared
-            .change(|flow| flow.acc.set_topic(topic, topic_id, partitions, &available));
+    #[pyo3(signature = (topic, topic_id, partitions, available, near = Vec::new()))]
+    fn set_topic(
+        &self,
+        topic: &str,
+        topic_id: [u8; 16],
+        partitions: usize,
+        available: Vec<i32>,
+        near: Vec<i32>,
+    ) {
+        self.shared.change(|flow| {
+            flow.acc
+                .set_topic(topic, topic_id, partitions, &available, &near);
+        });
     }
 
     fn fail_topic(&self, topic: &str, kind: &str, code: i16, message: &str) -> usize {

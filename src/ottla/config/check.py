@@ -15,7 +15,6 @@ _EXPLAINED = {
     "key_deserializer": "there is no such option: keys are handed over as bytes",
     "value_deserializer": "there is no such option: values are handed over as bytes",
     "sticky_partitioning_linger_ms": "there is no such option: messages without a key change partition by bytes (KIP-794)",
-    "partitioner_rack_aware": "leaders in the client's rack are not preferred in this release (KIP-1123)",
     "transactional_id": "transactions are not in this release",
     "api_version": "there is no such option: versions are agreed with each broker",
     "bootstrap_server": "did you mean bootstrap_servers?",

@@ -15,6 +15,7 @@ from ottla.config.readers import (
     duration,
     gzip_level,
     integer,
+    text,
 )
 from ottla.config.table import option
 from ottla.partitioners import PARTITIONERS, Partitioner, partitioner_value
@@ -130,6 +131,17 @@ class ProducerConfig(CommonConfig):
         "A broker to which nothing could be sent for so long gets no messages without a key. 0: off. Needs "
         "partitioner_adaptive_partitioning_enable.",
     )
+    partitioner_rack_aware: bool = option(
+        False,
+        boolean,
+        "The default partitioner sends messages without a key to leaders in client_rack, as long as one is available there "
+        "(KIP-1123).",
+    )
+    client_rack: str = option(
+        "",
+        text,
+        "Where this client is, as brokers know it by broker.rack; for partitioner_rack_aware.",
+    )
     return_successes: bool = option(
         False, boolean, "Keep every written delivery for successes().", java="no such option"
     )
@@ -162,8 +174,18 @@ def _producer_rules(values: dict[str, Any], given: frozenset[str], problems: lis
     fit_maximum(values, given, problems, "batch_size", "max_request_size")
     if values["partitioner_ignore_keys"] and values["partitioner"] != "default":
         problems.append("partitioner_ignore_keys: only the default partitioner can ignore keys")
+    if values["partitioner_rack_aware"]:
+        _rack_rules(values, problems)
     if not values["client_id"]:
         values["client_id"] = f"producer-{next(_numbers)}"
+
+
+def _rack_rules(values: dict[str, Any], problems: list[str]) -> None:
+    """Java takes these without a word, and prefers nothing."""
+    if values["partitioner"] != "default":
+        problems.append("partitioner_rack_aware: only the default partitioner prefers a rack")
+    if not values["client_rack"]:
+        problems.append("partitioner_rack_aware: needs client_rack, the broker.rack to prefer")
 
 
 def _idempotence_rules(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:

@@ -21,6 +21,7 @@ from ottla.engine.dispatcher import dispatch
 from ottla.observe.log import logger
 from ottla.observe.summary import Summary
 from ottla.producer.identity import Identities
+from ottla.producer.rack import Rack
 from ottla.producer.verdict import Held, Verdict, judge
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.produce import ProduceRequest
@@ -59,6 +60,7 @@ class Outbox:
         self._config = config
         self._acquire_identity = acquire_identity
         self._identities = Identities()
+        self._rack = Rack(config.client_rack if config.partitioner_rack_aware else None)
         self._wanted_topics: set[str] = set()
         self._routes: dict[tuple[str, int], tuple[int, int]] = {}
         """(topic, partition) -> (node id, leader epoch) that it was routed by."""
@@ -149,8 +151,10 @@ class Outbox:
         """Give the flow the topic's partitions; True where nothing more is to be waited for."""
         known = snapshot.topic(topic)
         if known is not None and known.partitions:
-            available = [p.partition for p in known.partitions.values() if p.leader >= 0]
-            self._flow.set_topic(topic, known.topic_id, len(known.partitions), available)
+            parts = known.partitions.values()
+            available = [part.partition for part in parts if part.leader >= 0]
+            near = self._rack.near(snapshot, parts)
+            self._flow.set_topic(topic, known.topic_id, len(known.partitions), available, near)
             return True
         code = snapshot.topic_error(topic)
         if code in _HOPELESS_TOPIC:
@@ -164,6 +168,7 @@ class Outbox:
         self, old: MetadataSnapshot, new: MetadataSnapshot, _changes: object
     ) -> None:
         """Follow leaders: a partition that flows to a node that no longer leads it is held, and released to the new one."""
+        self._rack.check(new)
         for topic in self._wanted_topics:
             if new.topic(topic) is not None:
                 self._tell_topic(new, topic)

@@ -19,6 +19,15 @@ impl Topic {
             &self.available
         }
     }
+
+    /// The same for a visit of messages without a key: those in the client's rack, if there are any.
+    fn destinations(&self) -> &[usize] {
+        if self.near.is_empty() {
+            self.choices()
+        } else {
+            &self.near
+        }
+    }
 }
 
 impl Accumulator {
@@ -70,19 +79,18 @@ impl Accumulator {
         if let Some(part) = self.topics[topic].sticky.visited() {
             self.close_open(part);
         }
-        let choices = self.topics[topic].choices();
         let settings = &self.settings;
-        let index = if settings.adaptive && choices.len() > 1 {
+        let choices = self.topics[topic].choices();
+        let part = if settings.adaptive && choices.len() > 1 {
             let loads: Vec<Load> = choices.iter().map(|part| self.load(*part)).collect();
             let timeout = settings.availability_timeout;
             let overdue = (timeout > 0).then(|| now.saturating_sub(timeout));
-            partitioner::adaptive(&loads, overdue, &mut self.random)
+            choices[partitioner::adaptive(&loads, overdue, &mut self.random)]
         } else {
-            self.random.below(choices.len())
+            let choices = self.topics[topic].destinations();
+            choices[self.random.below(choices.len())]
         };
-        let entry = &mut self.topics[topic];
-        let part = entry.choices()[index];
-        entry.sticky.visit(part);
+        self.topics[topic].sticky.visit(part);
         part
     }
 
@@ -101,6 +109,7 @@ impl Accumulator {
                 Route::None => None,
             },
             ready: first.or_else(|| entry.open.as_ref().map(lingered)),
+            near: self.topics[entry.topic].near.binary_search(&part).is_ok(),
         }
     }
 

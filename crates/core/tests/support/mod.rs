@@ -171,7 +171,7 @@ impl Producer {
         let numbers: Vec<i32> = (0..partitions as i32).collect();
         let id = topic_id(name);
         self.shared
-            .change(|flow| flow.acc.set_topic(name, id, partitions, &numbers));
+            .change(|flow| flow.acc.set_topic(name, id, partitions, &numbers, &[]));
     }
 
     pub fn attach(&self, conn: ConnId) {

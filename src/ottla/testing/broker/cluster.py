@@ -50,6 +50,7 @@ class Node:
     host: str
     port: int
     alive: bool = False
+    rack: str | None = None
 
 
 class Cluster:

@@ -6,7 +6,7 @@ owns the state; rules about requests and what was seen of them lie under a lock 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -42,6 +42,7 @@ class Broker:
         validate_crc: Whether a wrong CRC-32C of a batch is CORRUPT_MESSAGE. The check runs at about 150 MB/s in plain
             Python; a benchmark may do without.
         virtual_time: Whether the broker's time stands still until `advance` moves it.
+        racks: Each node's `broker.rack`, in the order of their ids; empty: no node has one.
     """
 
     def __init__(
@@ -56,9 +57,13 @@ class Broker:
         group_max_session_timeout_ms: int = 1_800_000,
         validate_crc: bool = True,
         virtual_time: bool = False,
+        racks: Sequence[str | None] = (),
     ) -> None:
         if nodes < 1:
             raise ValueError("a cluster has at least one node")
+        if racks and len(racks) != nodes:
+            raise ValueError(f"{len(racks)} racks for {nodes} nodes")
+        self._racks = tuple(racks) or (None,) * nodes
         self._node_ids = range(1, nodes + 1)
         self._virtual_time = virtual_time
         self._options = Options(
@@ -88,7 +93,10 @@ class Broker:
         if self._thread is not None:
             raise RuntimeError("the broker runs already")
         reserved = reserve_ports(self._node_ids)
-        nodes = [Node(id_, HOST, sock.getsockname()[1]) for id_, sock in reserved.items()]
+        nodes = [
+            Node(id_, HOST, sock.getsockname()[1], rack=rack)
+            for (id_, sock), rack in zip(reserved.items(), self._racks, strict=True)
+        ]
         self._cluster = Cluster(nodes, self._options, Clock(stands_still=self._virtual_time))
         self._thread = BrokerThread(self._cluster, self._controls, reserved)
         return self

@@ -41,7 +41,8 @@ def refuse(request: MetadataRequest, call: Call, error: ErrorCode) -> MetadataRe
 def _response(call: Call, topics: list[MetadataResponseTopic]) -> MetadataResponse:
     nodes = [node for node in call.cluster.nodes.values() if node.alive]
     brokers = [
-        MetadataResponseBroker(node_id=node.id, host=node.host, port=node.port) for node in nodes
+        MetadataResponseBroker(node_id=node.id, host=node.host, port=node.port, rack=node.rack)
+        for node in nodes
     ]
     return MetadataResponse(
         brokers=brokers,

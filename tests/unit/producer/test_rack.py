@@ -1,0 +1,59 @@
+"""Which leaders are near, and what the log says where none can be."""
+
+from __future__ import annotations
+
+import logging
+from types import MappingProxyType
+
+import pytest
+
+from ottla.cluster.metadata import BrokerNode, MetadataSnapshot, PartitionInfo
+from ottla.producer.rack import Rack
+
+PARTITIONS = [
+    PartitionInfo("t", number, leader, 0) for number, leader in enumerate([1, 2, 3, -1, 1])
+]
+
+
+def racks(*names: str | None) -> MetadataSnapshot:
+    """A cluster whose nodes, numbered from 1, are in these racks."""
+    nodes = {id_: BrokerNode(id_, "h", 1, rack) for id_, rack in enumerate(names, 1)}
+    return MetadataSnapshot(brokers=MappingProxyType(nodes))
+
+
+def test_near_are_partitions_whose_leader_is_in_the_rack() -> None:
+    rack = Rack("a")
+    assert rack.near(racks("a", "b", None), PARTITIONS) == [0, 4]
+    assert rack.near(racks("b", "a", "a"), PARTITIONS) == [1, 2]
+    assert rack.near(racks("b", "b", None), PARTITIONS) == []
+
+
+def test_a_leader_that_the_metadata_does_not_name_is_not_near() -> None:
+    assert Rack("a").near(racks("a"), PARTITIONS) == [0, 4]
+
+
+def test_without_a_rack_nothing_is_near() -> None:
+    assert Rack(None).near(racks(None, None, None), PARTITIONS) == []
+
+
+def test_a_rack_without_brokers_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    rack = Rack("a")
+    caplog.set_level(logging.WARNING, "ottla")
+    rack.check(MetadataSnapshot())
+    rack.check(racks("a", "b"))
+    assert caplog.messages == []
+    rack.check(racks("b", None))
+    rack.check(racks(None, "b", "b"))
+    assert len(caplog.messages) == 1
+    assert "no broker is in client_rack 'a'" in caplog.messages[0]
+    assert caplog.messages[0].endswith("the brokers are in: 'b', no rack")
+    rack.check(racks("c"))
+    assert len(caplog.messages) == 2
+    rack.check(racks("a"))
+    rack.check(racks("c"))
+    assert len(caplog.messages) == 3
+
+
+def test_nothing_is_told_where_no_rack_is_preferred(caplog: pytest.LogCaptureFixture) -> None:
+    Rack(None).check(racks("b"))
+    assert caplog.messages == []
