@@ -86,7 +86,12 @@ def test_spellings_and_values(spelling: str, value: Any, name: str, expected: An
         ({"client_id": 5}, "expected a str"),
         ({"compression": "brotli"}, "expected one of none, gzip"),
         ({"compression_gzip_level": 0}, "expected -1 or 1 to 9"),
-        ({"security_protocol": "SSL"}, "expected one of PLAINTEXT"),
+        ({"security_protocol": "SSL"}, "SSL is not in this release; there is PLAINTEXT"),
+        ({"security_protocol": "sasl_ssl"}, "SASL_SSL is not in this release"),
+        ({"security_protocol": "TLS"}, "expected one of PLAINTEXT, not 'TLS'"),
+        ({"ssl.ca.location": "ca.pem"}, "TLS and SASL are not in this release"),
+        ({"sasl_mechanism": "PLAIN"}, "TLS and SASL are not in this release"),
+        ({"transaction.timeout.ms": 5}, "transactions are not in this release"),
         ({"linger_ms": 5, "linger.ms": 6}, "given twice"),
         ({"retry_backoff_ms": 50, "retry_backoff_max_ms": 10}, "is over retry_backoff_max_ms"),
         ({"delivery_timeout_ms": 1_000}, "less than linger_ms + request_timeout_ms"),
@@ -111,6 +116,9 @@ def test_what_a_producer_refuses(config: dict[str, Any], text: str) -> None:
         ({"group_instance_id": "i"}, "needs group_id"),
         ({"partition_assignment_strategy": "range,best"}, "expected one of range, roundrobin"),
         ({"partition_assignment_strategy": []}, "expected one or more"),
+        ({"partition_assignment_strategy": "cooperative-sticky"}, "is not in this release; there"),
+        ({"group_protocol": "consumer"}, "consumer is not in this release; there is classic"),
+        ({"group_remote_assignor": "range"}, "KIP-848 is not in this release"),
         ({"linger_ms": 5}, "there is no such option"),
     ],
 )
@@ -156,6 +164,11 @@ def test_addresses(text: str, expected: tuple[str, int]) -> None:
 def test_addresses_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         address(text)
+
+
+def test_an_address_may_name_its_protocol() -> None:
+    with pytest.raises(ValueError, match="SSL is not in this release; there is PLAINTEXT"):
+        address("SSL://h:1")
 
 
 def test_bootstrap_servers_as_text_or_list() -> None:

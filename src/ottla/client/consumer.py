@@ -84,9 +84,11 @@ class ConsumerClient:
         self._cluster.listen(self._metadata_changed)
         self._engine.spawn(start_cluster(self._cluster, self.config), "consumer start")
 
-    def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Ticket[T]:
-        """Run a coroutine function of this client on the engine thread."""
-        return self._engine.call(function, *args)
+    def call(
+        self, name: str, function: Callable[..., Coroutine[Any, Any, T]], *args: Any
+    ) -> Ticket[T]:
+        """Run a coroutine function of this client on the engine thread, for the public call of this name."""
+        return self._engine.call(function, *args, name=name)
 
     # ---- subscription ------------------------------------------------------------------------------------------------
 
@@ -312,7 +314,7 @@ class ConsumerClient:
     def shut_down(self, timeout: float) -> Ticket[None]:
         """Commit, leave the group, close the connections and let the engine go. Every call gets the same ticket."""
         if self._closing is None:
-            self._closing = self._engine.call(self._shut_down, timeout)
+            self._closing = self._engine.call(self._shut_down, timeout, name="close")
         return self._closing
 
     async def _shut_down(self, timeout: float) -> None:

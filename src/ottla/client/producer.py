@@ -107,7 +107,7 @@ class ProducerClient:
         """
         with self._lock:
             if self._closing is None:
-                self._closing = self._engine.call(self._shut_down)
+                self._closing = self._engine.call(self._shut_down, name="close")
             return self._closing
 
     async def _shut_down(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from ottla.config.table import Config, Option, options
 from ottla.errors import ConfigError
 
+_NO_TRANSACTIONS = "transactions are not in this release"
 _EXPLAINED = {
     "retries": "there is no such option: a message is retried until delivery_timeout_ms has passed",
     "key_serializer": "there is no such option: keys are bytes or str",
@@ -15,7 +16,9 @@ _EXPLAINED = {
     "key_deserializer": "there is no such option: keys are handed over as bytes",
     "value_deserializer": "there is no such option: values are handed over as bytes",
     "sticky_partitioning_linger_ms": "there is no such option: messages without a key change partition by bytes (KIP-794)",
-    "transactional_id": "transactions are not in this release",
+    "transactional_id": _NO_TRANSACTIONS,
+    "transaction_timeout_ms": _NO_TRANSACTIONS,
+    "group_remote_assignor": "the group protocol of KIP-848 is not in this release",
     "api_version": "there is no such option: versions are agreed with each broker",
     "bootstrap_server": "did you mean bootstrap_servers?",
 }
@@ -78,9 +81,11 @@ def _read(
 
 
 def _unknown(spelling: str, known: Mapping[str, Option]) -> str:
-    explained = _EXPLAINED.get(spelling.replace(".", "_"))
-    if explained:
+    name = spelling.replace(".", "_")
+    if (explained := _EXPLAINED.get(name)) is not None:
         return explained
+    if name.startswith(("ssl_", "sasl_")):
+        return "TLS and SASL are not in this release: connections are PLAINTEXT"
     import difflib
 
     style = [name for name in known if ("." in name) == ("." in spelling)]

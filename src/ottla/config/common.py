@@ -6,6 +6,7 @@ from typing import Any
 
 from ottla.config.check import fit_maximum
 from ottla.config.readers import (
+    LATER_PROTOCOLS,
     Address,
     addresses,
     choice,
@@ -99,7 +100,10 @@ class CommonConfig(Config):
         java="no cap",
     )
     security_protocol: str = option(
-        "PLAINTEXT", choice("PLAINTEXT"), "How connections are protected.", values="PLAINTEXT"
+        "PLAINTEXT",
+        choice("PLAINTEXT", later=LATER_PROTOCOLS),
+        "How connections are protected.",
+        values="PLAINTEXT",
     )
 
 

@@ -37,11 +37,14 @@ class ConsumerConfig(CommonConfig):
         "Makes this a static member, which may restart within its session without a rebalance (KIP-345).",
     )
     group_protocol: str = option(
-        "classic", choice("classic"), "The group protocol.", values="classic"
+        "classic",
+        choice("classic", later=("consumer",)),
+        "The group protocol.",
+        values="classic",
     )
     partition_assignment_strategy: tuple[str, ...] = option(
         ("range",),
-        choices("range", "roundrobin"),
+        choices("range", "roundrobin", later=("sticky", "cooperative-sticky")),
         "How a group shares out its partitions, in order of preference; the members must have one in common. "
         "cooperative-sticky is not offered, so it is not in the default either.",
         values="range, roundrobin",

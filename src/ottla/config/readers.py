@@ -8,6 +8,8 @@ from typing import Any
 
 MAX_INT32 = 0x7FFFFFFF
 DEFAULT_PORT = 9092
+LATER_PROTOCOLS = ("SSL", "SASL_PLAINTEXT", "SASL_SSL")
+"""Security protocols of Kafka's that another release will have."""
 
 Address = tuple[str, int]
 """Host name or numeric address, and port."""
@@ -83,22 +85,28 @@ def optional_text(value: Any) -> str | None:
     return None if value is None else text(value)
 
 
-def choice(*allowed: str) -> Reader:
-    """One of several words."""
+def choice(*allowed: str, later: Sequence[str] = ()) -> Reader:
+    """One of several words. `later`: words of Kafka's that another release will take."""
 
     def read(value: Any) -> str:
         if isinstance(value, str):
+            given = value.strip().lower()
             for word in allowed:
-                if value.strip().lower() == word.lower():
+                if given == word.lower():
                     return word
+            for word in later:
+                if given == word.lower():
+                    raise ValueError(
+                        f"{word} is not in this release; there is {', '.join(allowed)}"
+                    )
         raise ValueError(f"expected one of {', '.join(allowed)}, not {value!r}")
 
     return read
 
 
-def choices(*allowed: str) -> Reader:
-    """Several words in order: a sequence, or one text with commas."""
-    one = choice(*allowed)
+def choices(*allowed: str, later: Sequence[str] = ()) -> Reader:
+    """Several words in order: a sequence, or one text with commas. `later` as for `choice`."""
+    one = choice(*allowed, later=later)
 
     def read(value: Any) -> tuple[str, ...]:
         words = value.split(",") if isinstance(value, str) else value
@@ -150,6 +158,8 @@ def addresses(value: Any) -> tuple[Address, ...]:
 def address(value: str) -> Address:
     """host, host:port or [ipv6]:port; a leading PLAINTEXT:// is allowed."""
     scheme, separator, rest = value.rpartition("://")
+    if separator and scheme.upper() in LATER_PROTOCOLS:
+        raise ValueError(f"{value!r}: {scheme.upper()} is not in this release; there is PLAINTEXT")
     if separator and scheme.upper() != "PLAINTEXT":
         raise ValueError(f"{value!r}: only PLAINTEXT:// is known")
     if rest.startswith("["):

@@ -41,7 +41,7 @@ class SessionCommits:
             raise errors.Error("the session is over: nothing of it can be committed any more")
         with self._lock:
             if self._queued is None:
-                self._queued = self._client.call(self._commit)
+                self._queued = self._client.call("GroupSession.commit", self._commit)
             return self._queued
 
     async def _commit(self) -> None:

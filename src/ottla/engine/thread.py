@@ -107,8 +107,18 @@ class Engine(Reactor):
 
     # ---- calls -----------------------------------------------------------------------------------------------------
 
-    def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Ticket[T]:
+    def call(
+        self,
+        function: Callable[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        name: str | None = None,
+    ) -> Ticket[T]:
         """Run `function(*args)` as a task of the engine thread.
+
+        Args:
+            function: A coroutine function.
+            args: What it is called with.
+            name: What the user called, for errors and the log; None: the function's own name.
 
         Returns:
             Ticket: settles with what the coroutine returns or raises; its `cancel` cancels the task.
@@ -121,7 +131,7 @@ class Engine(Reactor):
         """
         if self.forked:
             raise ForkedClient("this client was made before a fork; make a new one in the child")
-        name = getattr(function, "__qualname__", repr(function))
+        name = name or str(getattr(function, "__qualname__", repr(function)))
         running: list[asyncio.Task[None]] = []
 
         def cancel() -> None:

@@ -119,7 +119,9 @@ class AsyncConsumer(AsyncConsumerBase):
         before = self._listeners
         self._listeners = {ASSIGNED: on_assigned, REVOKED: on_revoked, LOST: on_lost}
         try:
-            await wait_async(self._client.call(self._client.subscribe, names, matcher))
+            await wait_async(
+                self._client.call("AsyncConsumer.subscribe", self._client.subscribe, names, matcher)
+            )
         except Error:
             self._listeners = before
             raise
@@ -139,7 +141,9 @@ class AsyncConsumer(AsyncConsumerBase):
         finally:
             self._topics = set()
             self._subscribed = False
-            await wait_async(self._client.call(self._client.unsubscribe))
+            await wait_async(
+                self._client.call("AsyncConsumer.unsubscribe", self._client.unsubscribe)
+            )
 
     async def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Read exactly these partitions, outside any group's assignment. Offsets can still be committed.
@@ -158,7 +162,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: Any.
         """
         wanted = [TopicPartition(*tp) for tp in partitions]
-        await wait_async(self._client.call(self._client.assign, wanted))
+        await wait_async(self._client.call("AsyncConsumer.assign", self._client.assign, wanted))
 
     def assignment(self) -> set[TopicPartition]:
         """The partitions that are assigned now, a set of one's own. Threads: any."""
@@ -302,7 +306,8 @@ class AsyncConsumer(AsyncConsumerBase):
         """
         tp = TopicPartition(*partition)
         limit = self._config.default_api_timeout_ms / 1000 if timeout is None else timeout
-        await wait_async(self._client.call(self._client.cursors.wait_positioned, [tp]), limit)
+        positioned = self._client.cursors.wait_positioned
+        await wait_async(self._client.call("AsyncConsumer.position", positioned, [tp]), limit)
         position = self._positions().get(tp)
         if position is None:
             raise Error("not assigned to this consumer", topic=tp.topic, partition=tp.partition)
@@ -337,19 +342,20 @@ class AsyncConsumer(AsyncConsumerBase):
         """
         tp = TopicPartition(*partition)
         target = _as_offsets({tp: offset})[tp]
-        await wait_async(self._client.call(self._client.cursors.seek, tp, target))
+        seek = self._client.cursors.seek
+        await wait_async(self._client.call("AsyncConsumer.seek", seek, tp, target))
         self._moved(tp, target.offset, target.leader_epoch)
 
     async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
         """Go on at the oldest record. Arguments, errors and threads as `seek_to_timestamp`."""
-        await self._seek_to_time(partitions, EARLIEST)
+        await self._seek_to_time("AsyncConsumer.seek_to_beginning", partitions, EARLIEST)
 
     async def seek_to_end(self, *partitions: TopicPartition) -> None:
         """Go on with what is written from now on; with read_committed, at the first open transaction.
 
         Arguments, errors and threads as `seek_to_timestamp`.
         """
-        await self._seek_to_time(partitions, LATEST)
+        await self._seek_to_time("AsyncConsumer.seek_to_end", partitions, LATEST)
 
     async def seek_to_timestamp(self, timestamp_ms: int, *partitions: TopicPartition) -> None:
         """Go on at the first record of this time or later, else at the end.
@@ -369,11 +375,14 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: The polling one.
         Protocol: ListOffsets (key 2); KIP-79.
         """
-        await self._seek_to_time(partitions, timestamp_ms)
+        await self._seek_to_time("AsyncConsumer.seek_to_timestamp", partitions, timestamp_ms)
 
-    async def _seek_to_time(self, partitions: Iterable[TopicPartition], time_ms: int) -> None:
+    async def _seek_to_time(
+        self, name: str, partitions: Iterable[TopicPartition], time_ms: int
+    ) -> None:
         wanted = [TopicPartition(*tp) for tp in partitions] or sorted(self.assignment())
-        await wait_async(self._client.call(self._client.cursors.seek_to_time, wanted, time_ms))
+        seek = self._client.cursors.seek_to_time
+        await wait_async(self._client.call(name, seek, wanted, time_ms))
         positions = self._flow.positions()
         for tp in wanted:
             if tp in positions:
@@ -466,7 +475,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: Any.
         """
         wanted = self._progress.handed() if offsets is None else _as_offsets(offsets)
-        return self._client.call(self._client.commit, wanted)
+        return self._client.call("AsyncConsumer.commit", self._client.commit, wanted)
 
     async def committed(
         self, *partitions: TopicPartition, timeout: float | None = None
@@ -491,7 +500,8 @@ class AsyncConsumer(AsyncConsumerBase):
         Protocol: OffsetFetch (key 9).
         """
         wanted = [TopicPartition(*tp) for tp in partitions] or sorted(self.assignment())
-        return await wait_async(self._client.call(self._client.committed, wanted), timeout)
+        committed = self._client.call("AsyncConsumer.committed", self._client.committed, wanted)
+        return await wait_async(committed, timeout)
 
     # ---- what there is -------------------------------------------------------------------------------------------------
 
@@ -514,7 +524,9 @@ class AsyncConsumer(AsyncConsumerBase):
         Cancellation: Ends the wait only.
         Threads: Any.
         """
-        return await self._offsets_at(partitions, EARLIEST, timeout)
+        return await self._offsets_at(
+            "AsyncConsumer.beginning_offsets", partitions, EARLIEST, timeout
+        )
 
     async def end_offsets(
         self, *partitions: TopicPartition, timeout: float | None = None
@@ -523,15 +535,14 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Arguments, shape, errors and threads as `beginning_offsets`.
         """
-        return await self._offsets_at(partitions, LATEST, timeout)
+        return await self._offsets_at("AsyncConsumer.end_offsets", partitions, LATEST, timeout)
 
     async def _offsets_at(
-        self, partitions: Iterable[TopicPartition], time_ms: int, timeout: float | None
+        self, name: str, partitions: Iterable[TopicPartition], time_ms: int, timeout: float | None
     ) -> dict[TopicPartition, int]:
         wanted = dict.fromkeys((TopicPartition(*tp) for tp in partitions), time_ms)
-        found = await wait_async(
-            self._client.call(self._client.finder.find, wanted, timeout), timeout
-        )
+        find = self._client.finder.find
+        found = await wait_async(self._client.call(name, find, wanted, timeout), timeout)
         return {tp: answer.offset for tp, answer in found.items()}
 
     async def offsets_for_times(
@@ -554,9 +565,9 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: Any.
         """
         wanted = {TopicPartition(*tp): time_ms for tp, time_ms in times_ms.items()}
-        found = await wait_async(
-            self._client.call(self._client.finder.find, wanted, timeout), timeout
-        )
+        find = self._client.finder.find
+        asked = self._client.call("AsyncConsumer.offsets_for_times", find, wanted, timeout)
+        found = await wait_async(asked, timeout)
         return {
             tp: None
             if answer.offset < 0
@@ -588,7 +599,10 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: Any.
         Protocol: Metadata (key 3).
         """
-        numbers = await wait_async(self._client.call(self._client.partitions_for, topic), timeout)
+        asked = self._client.call(
+            "AsyncConsumer.partitions_for", self._client.partitions_for, topic
+        )
+        numbers = await wait_async(asked, timeout)
         return [TopicPartition(topic, number) for number in numbers]
 
     async def lag(self, timeout: float | None = None) -> dict[TopicPartition, int]:

@@ -181,7 +181,8 @@ class AsyncGroupSession:
         target = OffsetAndMetadata(offset, -1, metadata)
         self._commits.marks.back((topic, partition), target)
         tp = TopicPartition(topic, partition)
-        await wait_async(self._client.call(self._client.cursors.seek, tp, target))
+        seek = self._client.cursors.seek
+        await wait_async(self._client.call("AsyncGroupSession.reset", seek, tp, target))
         self._claimed[tp]._drop()
 
     async def commit(self, timeout: float | None = None) -> None:
@@ -328,7 +329,10 @@ class AsyncConsumerGroup:
             in_background_async(watch_event_async, stop, self.stop, lambda: over)
         names = [topics] if isinstance(topics, str) else list(topics)
         try:
-            await wait_async(self._client.call(self._client.subscribe, names, None))
+            subscribe = self._client.subscribe
+            await wait_async(
+                self._client.call("AsyncConsumerGroup.consume", subscribe, names, None)
+            )
             while (call := await self._next_call()) is not None:
                 if call.kind == ASSIGNED:
                     await self._run_session(handler, call, timeout)
@@ -337,7 +341,8 @@ class AsyncConsumerGroup:
         finally:
             over = True
             try:
-                await wait_async(self._client.call(self._client.unsubscribe), self._left(timeout))
+                left = self._client.call("AsyncConsumerGroup.consume", self._client.unsubscribe)
+                await wait_async(left, self._left(timeout))
             except Timeout:
                 _log.warning("the group could not be left in time; its session timeout ends it")
 
@@ -453,7 +458,9 @@ class AsyncConsumerGroup:
 
     async def _commit_last(self, session: AsyncGroupSession, timeout: float | None) -> Error | None:
         try:
-            problem = await wait_async(self._client.call(session._commits.commit_last), timeout)
+            last = session._commits.commit_last
+            asked = self._client.call("AsyncGroupSession: the last commit", last)
+            problem = await wait_async(asked, timeout)
         except Timeout as error:
             problem = error
         if problem is not None:

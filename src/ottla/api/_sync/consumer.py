@@ -120,7 +120,7 @@ class Consumer(ConsumerBase):
         before = self._listeners
         self._listeners = {ASSIGNED: on_assigned, REVOKED: on_revoked, LOST: on_lost}
         try:
-            wait(self._client.call(self._client.subscribe, names, matcher))
+            wait(self._client.call("Consumer.subscribe", self._client.subscribe, names, matcher))
         except Error:
             self._listeners = before
             raise
@@ -140,7 +140,7 @@ class Consumer(ConsumerBase):
         finally:
             self._topics = set()
             self._subscribed = False
-            wait(self._client.call(self._client.unsubscribe))
+            wait(self._client.call("Consumer.unsubscribe", self._client.unsubscribe))
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Read exactly these partitions, outside any group's assignment. Offsets can still be committed.
@@ -159,7 +159,7 @@ class Consumer(ConsumerBase):
         Threads: Any.
         """
         wanted = [TopicPartition(*tp) for tp in partitions]
-        wait(self._client.call(self._client.assign, wanted))
+        wait(self._client.call("Consumer.assign", self._client.assign, wanted))
 
     def assignment(self) -> set[TopicPartition]:
         """The partitions that are assigned now, a set of one's own. Threads: any."""
@@ -303,7 +303,8 @@ class Consumer(ConsumerBase):
         """
         tp = TopicPartition(*partition)
         limit = self._config.default_api_timeout_ms / 1000 if timeout is None else timeout
-        wait(self._client.call(self._client.cursors.wait_positioned, [tp]), limit)
+        positioned = self._client.cursors.wait_positioned
+        wait(self._client.call("Consumer.position", positioned, [tp]), limit)
         position = self._positions().get(tp)
         if position is None:
             raise Error("not assigned to this consumer", topic=tp.topic, partition=tp.partition)
@@ -338,19 +339,20 @@ class Consumer(ConsumerBase):
         """
         tp = TopicPartition(*partition)
         target = _as_offsets({tp: offset})[tp]
-        wait(self._client.call(self._client.cursors.seek, tp, target))
+        seek = self._client.cursors.seek
+        wait(self._client.call("Consumer.seek", seek, tp, target))
         self._moved(tp, target.offset, target.leader_epoch)
 
     def seek_to_beginning(self, *partitions: TopicPartition) -> None:
         """Go on at the oldest record. Arguments, errors and threads as `seek_to_timestamp`."""
-        self._seek_to_time(partitions, EARLIEST)
+        self._seek_to_time("Consumer.seek_to_beginning", partitions, EARLIEST)
 
     def seek_to_end(self, *partitions: TopicPartition) -> None:
         """Go on with what is written from now on; with read_committed, at the first open transaction.
 
         Arguments, errors and threads as `seek_to_timestamp`.
         """
-        self._seek_to_time(partitions, LATEST)
+        self._seek_to_time("Consumer.seek_to_end", partitions, LATEST)
 
     def seek_to_timestamp(self, timestamp_ms: int, *partitions: TopicPartition) -> None:
         """Go on at the first record of this time or later, else at the end.
@@ -370,11 +372,12 @@ class Consumer(ConsumerBase):
         Threads: The polling one.
         Protocol: ListOffsets (key 2); KIP-79.
         """
-        self._seek_to_time(partitions, timestamp_ms)
+        self._seek_to_time("Consumer.seek_to_timestamp", partitions, timestamp_ms)
 
-    def _seek_to_time(self, partitions: Iterable[TopicPartition], time_ms: int) -> None:
+    def _seek_to_time(self, name: str, partitions: Iterable[TopicPartition], time_ms: int) -> None:
         wanted = [TopicPartition(*tp) for tp in partitions] or sorted(self.assignment())
-        wait(self._client.call(self._client.cursors.seek_to_time, wanted, time_ms))
+        seek = self._client.cursors.seek_to_time
+        wait(self._client.call(name, seek, wanted, time_ms))
         positions = self._flow.positions()
         for tp in wanted:
             if tp in positions:
@@ -467,7 +470,7 @@ class Consumer(ConsumerBase):
         Threads: Any.
         """
         wanted = self._progress.handed() if offsets is None else _as_offsets(offsets)
-        return self._client.call(self._client.commit, wanted)
+        return self._client.call("Consumer.commit", self._client.commit, wanted)
 
     def committed(
         self, *partitions: TopicPartition, timeout: float | None = None
@@ -492,7 +495,8 @@ class Consumer(ConsumerBase):
         Protocol: OffsetFetch (key 9).
         """
         wanted = [TopicPartition(*tp) for tp in partitions] or sorted(self.assignment())
-        return wait(self._client.call(self._client.committed, wanted), timeout)
+        committed = self._client.call("Consumer.committed", self._client.committed, wanted)
+        return wait(committed, timeout)
 
     # ---- what there is -------------------------------------------------------------------------------------------------
 
@@ -515,7 +519,7 @@ class Consumer(ConsumerBase):
         Cancellation: Ends the wait only.
         Threads: Any.
         """
-        return self._offsets_at(partitions, EARLIEST, timeout)
+        return self._offsets_at("Consumer.beginning_offsets", partitions, EARLIEST, timeout)
 
     def end_offsets(
         self, *partitions: TopicPartition, timeout: float | None = None
@@ -524,13 +528,14 @@ class Consumer(ConsumerBase):
 
         Arguments, shape, errors and threads as `beginning_offsets`.
         """
-        return self._offsets_at(partitions, LATEST, timeout)
+        return self._offsets_at("Consumer.end_offsets", partitions, LATEST, timeout)
 
     def _offsets_at(
-        self, partitions: Iterable[TopicPartition], time_ms: int, timeout: float | None
+        self, name: str, partitions: Iterable[TopicPartition], time_ms: int, timeout: float | None
     ) -> dict[TopicPartition, int]:
         wanted = dict.fromkeys((TopicPartition(*tp) for tp in partitions), time_ms)
-        found = wait(self._client.call(self._client.finder.find, wanted, timeout), timeout)
+        find = self._client.finder.find
+        found = wait(self._client.call(name, find, wanted, timeout), timeout)
         return {tp: answer.offset for tp, answer in found.items()}
 
     def offsets_for_times(
@@ -553,7 +558,9 @@ class Consumer(ConsumerBase):
         Threads: Any.
         """
         wanted = {TopicPartition(*tp): time_ms for tp, time_ms in times_ms.items()}
-        found = wait(self._client.call(self._client.finder.find, wanted, timeout), timeout)
+        find = self._client.finder.find
+        asked = self._client.call("Consumer.offsets_for_times", find, wanted, timeout)
+        found = wait(asked, timeout)
         return {
             tp: None
             if answer.offset < 0
@@ -583,7 +590,8 @@ class Consumer(ConsumerBase):
         Threads: Any.
         Protocol: Metadata (key 3).
         """
-        numbers = wait(self._client.call(self._client.partitions_for, topic), timeout)
+        asked = self._client.call("Consumer.partitions_for", self._client.partitions_for, topic)
+        numbers = wait(asked, timeout)
         return [TopicPartition(topic, number) for number in numbers]
 
     def lag(self, timeout: float | None = None) -> dict[TopicPartition, int]:

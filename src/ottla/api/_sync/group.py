@@ -182,7 +182,8 @@ class GroupSession:
         target = OffsetAndMetadata(offset, -1, metadata)
         self._commits.marks.back((topic, partition), target)
         tp = TopicPartition(topic, partition)
-        wait(self._client.call(self._client.cursors.seek, tp, target))
+        seek = self._client.cursors.seek
+        wait(self._client.call("GroupSession.reset", seek, tp, target))
         self._claimed[tp]._drop()
 
     def commit(self, timeout: float | None = None) -> None:
@@ -329,7 +330,8 @@ class ConsumerGroup:
             in_background(watch_event, stop, self.stop, lambda: over)
         names = [topics] if isinstance(topics, str) else list(topics)
         try:
-            wait(self._client.call(self._client.subscribe, names, None))
+            subscribe = self._client.subscribe
+            wait(self._client.call("ConsumerGroup.consume", subscribe, names, None))
             while (call := self._next_call()) is not None:
                 if call.kind == ASSIGNED:
                     self._run_session(handler, call, timeout)
@@ -338,7 +340,8 @@ class ConsumerGroup:
         finally:
             over = True
             try:
-                wait(self._client.call(self._client.unsubscribe), self._left(timeout))
+                left = self._client.call("ConsumerGroup.consume", self._client.unsubscribe)
+                wait(left, self._left(timeout))
             except Timeout:
                 _log.warning("the group could not be left in time; its session timeout ends it")
 
@@ -450,7 +453,9 @@ class ConsumerGroup:
 
     def _commit_last(self, session: GroupSession, timeout: float | None) -> Error | None:
         try:
-            problem = wait(self._client.call(session._commits.commit_last), timeout)
+            last = session._commits.commit_last
+            asked = self._client.call("GroupSession: the last commit", last)
+            problem = wait(asked, timeout)
         except Timeout as error:
             problem = error
         if problem is not None:

@@ -1,0 +1,67 @@
+"""What runs out of time names the call that the user made, not what carries it out."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import ottla
+
+PLACE = ottla.TopicPartition("t", 0)
+
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "position": lambda consumer: consumer.position(PLACE, timeout=0.01),
+    "committed": lambda consumer: consumer.committed(PLACE, timeout=0.01),
+    "beginning_offsets": lambda consumer: consumer.beginning_offsets(PLACE, timeout=0.01),
+    "end_offsets": lambda consumer: consumer.end_offsets(PLACE, timeout=0.01),
+    "offsets_for_times": lambda consumer: consumer.offsets_for_times({PLACE: 0}, timeout=0.01),
+    "partitions_for": lambda consumer: consumer.partitions_for("t", timeout=0.01),
+}
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """An address that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.embedded_only
+@pytest.mark.parametrize("name", CALLS)
+def test_a_thread_reads_what_it_called(name: str, silent: str) -> None:
+    with ottla.Consumer(silent, group_id="g") as consumer:
+        consumer.assign([PLACE])
+        with pytest.raises(ottla.Timeout) as caught:
+            CALLS[name](consumer)
+    assert _is_clear(str(caught.value), f"Consumer.{name}")
+
+
+@pytest.mark.embedded_only
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_task_reads_what_it_called(name: str, silent: str) -> None:
+    async with ottla.AsyncConsumer(silent, group_id="g") as consumer:
+        await consumer.assign([PLACE])
+        with pytest.raises(ottla.Timeout) as caught:
+            await CALLS[name](consumer)
+    assert _is_clear(str(caught.value), f"AsyncConsumer.{name}")
+
+
+@pytest.mark.embedded_only
+async def test_a_ticket_that_is_given_up_says_of_what_it_was(silent: str) -> None:
+    async with ottla.AsyncConsumer(silent, group_id="g") as consumer:
+        ticket = consumer.commit_async({PLACE: 5})
+        ticket.cancel()
+        with pytest.raises(ottla.Closed, match=r"^AsyncConsumer\.commit was given up"):
+            await ticket.wait_async(10)
+        await consumer.close(0.1)
+
+
+def _is_clear(text: str, name: str) -> bool:
+    """The wait's own words, or where the work itself ran out of time before it, what could not be had."""
+    return text in (
+        f"{name}: no outcome within 0.01 s",
+        "offsets of t-0 could not be had in time: its leader is not known",
+    )
