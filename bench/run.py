@@ -124,7 +124,7 @@ class Bench:
 
 def _compile_checkout() -> None:
     """pip compiles what it installs; what runs from this checkout is compiled here, or its start would be the compiler's."""
-    for folder in (ROOT / "src" / "ottla", ROOT / "bench" / "drivers"):
+    for folder in (ROOT / "src" / "ottla", ROOT / "bench"):
         if not compileall.compile_dir(folder, quiet=1):
             sys.exit(f"bench: {folder} cannot be compiled")
 

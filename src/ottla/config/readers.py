@@ -117,16 +117,21 @@ def choices(*allowed: str, later: Sequence[str] = ()) -> Reader:
     return read
 
 
-DURATION = re.compile(
-    r"P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
-)
-"""ISO 8601, as far as it has a fixed length."""
+_DURATION = r"P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
+
+
+def match_duration(text: str) -> re.Match[str] | None:
+    """The parts of an ISO 8601 duration, as far as it has a fixed length.
+
+    Compiled at the first use (`re` keeps it): producers load this module and have no durations.
+    """
+    return re.fullmatch(_DURATION, text)
 
 
 def reset_policy(value: Any) -> str:
     """earliest, latest, none or by_duration:PnDTnHnMn.nS (KIP-1106)."""
     kind, _, duration = str(value).strip().partition(":")
-    match = DURATION.fullmatch(duration.upper())
+    match = match_duration(duration.upper())
     if kind.lower() == "by_duration" and match is not None and any(match.groups()):
         return f"by_duration:{duration.upper()}"
     if kind.lower() == "by_duration":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ottla.config.readers import DURATION
+from ottla.config.readers import match_duration
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.errors import ConfigError
 
@@ -36,7 +36,7 @@ class ResetPolicy(NamedTuple):
         if text in ("earliest", "latest", "none"):
             return cls(text)
         kind, _, duration = text.partition(":")
-        match = DURATION.fullmatch(duration)
+        match = match_duration(duration)
         if kind != "by_duration" or match is None or not any(match.groups()):
             raise ConfigError(
                 f"auto_offset_reset is {text!r}; it takes earliest, latest, none or by_duration:PnDTnHnMnS"
