@@ -372,6 +372,58 @@ def test_many_that_end_early_tell_what_was_accepted(wire: Wire, producer: Produc
         producer.send_many("t", [b"a", b"b"], [b"k"])
 
 
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+def test_many_of_every_kind_of_value_keep_their_order(
+    wire: Wire, producer: ProducerBase, kind: Callable[[list[Any]], Any]
+) -> None:
+    values: list[Any] = [
+        b"a",
+        "é",
+        None,
+        bytearray(b"b"),
+        memoryview(b"c"),
+        b"",
+        *[b"z"] * 150,
+        "end",
+    ]
+    many = producer.send_many("t", kind(values), keys=None)
+    assert len(many) == len(values)
+    assert wire.pump() == len(values)
+    wanted = [None if v is None else v.encode() if isinstance(v, str) else bytes(v) for v in values]
+    assert [record.value for record in wire.records] == wanted
+    assert many.offsets == list(range(len(values)))
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+def test_many_that_find_no_room_are_accepted_up_to_there(
+    kind: Callable[[list[bytes]], Any],
+) -> None:
+    flow = small()
+    flow.set_topic("t", bytes(16), 1, [0])
+    producer = ProducerBase()
+    producer._bind(flow)
+    with pytest.raises(errors.BufferFull) as caught:
+        producer.send_many("t", kind([bytes(100)] * 1000))
+    accepted = caught.value.accepted  # type: ignore[attr-defined]
+    assert 0 < len(accepted) < 1000
+    assert flow.undelivered() == len(accepted)
+
+
+def test_a_list_that_shrinks_while_many_wait_for_room_ends_the_send() -> None:
+    flow = make_flow(buffer_bytes=20_000, batch_bytes=4_000, max_block=5.0)
+    flow.set_topic("t", bytes(16), 1, [0])
+    producer = ProducerBase()
+    producer._bind(flow)
+    values = [bytes(1000)] * 100
+
+    def shrink() -> None:
+        values.clear()
+        flow.abort_all("closed", 0, "makes room")
+
+    threading.Timer(0.05, shrink).start()
+    assert 0 < len(producer.send_many("t", values)) < 100
+
+
 def test_failures_among_many(producer: ProducerBase, wire: Wire) -> None:
     many = producer.send_many("t", [b"x"] * 3)
     wire.flow.abort_all("closed", 0, "given up")

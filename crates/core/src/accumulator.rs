@@ -57,11 +57,9 @@ pub struct Message<'a> {
     pub headers: &'a [HeaderRef<'a>],
 }
 
-/// Where an accepted message is.
-#[derive(Debug)]
+/// What is to be done about accepted messages.
+#[derive(Debug, Default, Clone, Copy)]
 pub struct Appended {
-    pub completion: Arc<Completion>,
-    pub index: u32,
     /// The I/O thread has to look: something is ready, or the first message of an idle producer begins to linger.
     pub wake: bool,
     /// The engine has to look: an event was queued.
@@ -158,6 +156,8 @@ pub struct Accumulator {
     next_batch: u64,
     random: Random,
     closed: bool,
+    /// The largest record that is taken.
+    largest: usize,
     /// The I/O thread has been woken and has not looked yet.
     woken: bool,
     /// Something happened that it has to look at.
@@ -168,7 +168,9 @@ pub struct Accumulator {
 
 impl Accumulator {
     pub fn new(settings: Settings, seed: u64) -> Self {
+        let cap = settings.request_bytes.min(settings.buffer_bytes);
         Self {
+            largest: cap.saturating_sub(HEADER_LEN),
             settings,
             topics: Vec::new(),
             names: HashMap::new(),
@@ -291,11 +293,13 @@ impl Accumulator {
                 headers: &headers,
             };
             let size = record_size_upper_bound(message.key, message.value, message.headers);
-            let place = match self.choose(topic, &message, size, || waiting.created) {
-                Ok(part) => self.append_to(part, &message, size, || waiting.created),
-                Err(_) => (self.no_such_partition(topic, stored.partition), 0),
+            let mut placed = |completion: &Arc<Completion>, index| {
+                places.push((completion.clone(), index));
             };
-            places.push(place);
+            match self.choose(topic, &message, size, || waiting.created) {
+                Ok(part) => self.append_to(part, &message, size, || waiting.created, placed),
+                Err(_) => placed(&self.no_such_partition(topic, stored.partition), 0),
+            }
         }
         waiting.completion.forward_to(places);
         if waiting.flushed {
@@ -383,8 +387,8 @@ impl Accumulator {
 
     // ---- messages --------------------------------------------------------------------------------------------------
 
-    /// Accepts one message. `ticket`: as `wait_for_room` gave it, for who waits in line. `now` is asked only where a batch
-    /// is opened.
+    /// Accepts one message and tells where it is: completion and index. `ticket`: as `wait_for_room` gave it, for who waits in
+    /// line. `now` is asked only where a batch is opened.
     #[inline(always)]
     pub fn append(
         &mut self,
@@ -392,29 +396,28 @@ impl Accumulator {
         message: &Message<'_>,
         ticket: Option<u64>,
         now: impl Fn() -> Micros,
+        accepted: impl FnOnce(&Arc<Completion>, u32),
     ) -> Result<Appended, Refused> {
-        if self.closed {
-            return Err(Refused::Closed);
-        }
         let size = record_size_upper_bound(message.key, message.value, message.headers);
-        if size + HEADER_LEN > self.settings.request_bytes.min(self.settings.buffer_bytes) {
-            let cap = self.settings.request_bytes.min(self.settings.buffer_bytes);
-            return Err(Refused::TooLarge {
-                bytes: size + HEADER_LEN,
-                cap,
-            });
-        }
-        let first_in_line = self.room.front().map(|waiter| waiter.ticket) == ticket;
-        if self.used + size > self.settings.buffer_bytes || !first_in_line {
-            return Err(Refused::Full);
+        let in_turn = match ticket {
+            None => self.room.is_empty(),
+            ticket => self.room.front().map(|waiter| waiter.ticket) == ticket,
+        };
+        if self.closed
+            || size > self.largest
+            || self.used + size > self.settings.buffer_bytes
+            || !in_turn
+        {
+            return Err(self.refusal(size));
         }
         let events = self.events.len();
-        let (completion, index) = if self.topics[topic].parts.is_empty() {
-            self.store(topic, message, size, now())
+        if self.topics[topic].parts.is_empty() {
+            let (completion, index) = self.store(topic, message, size, now());
+            accepted(&completion, index);
         } else {
             let part = self.choose(topic, message, size, &now)?;
-            self.append_to(part, message, size, now)
-        };
+            self.append_to(part, message, size, now, accepted);
+        }
         self.counts.accepted += 1;
         if ticket.is_some() {
             self.room.pop_front();
@@ -422,11 +425,24 @@ impl Accumulator {
         }
         let wake = self.wants_io();
         Ok(Appended {
-            completion,
-            index,
             wake,
             ring: self.events.len() > events,
         })
+    }
+
+    /// Why a message of this size is not accepted.
+    #[cold]
+    fn refusal(&self, size: usize) -> Refused {
+        if self.closed {
+            Refused::Closed
+        } else if size > self.largest {
+            Refused::TooLarge {
+                bytes: size + HEADER_LEN,
+                cap: self.largest + HEADER_LEN,
+            }
+        } else {
+            Refused::Full
+        }
     }
 
     /// Whether the I/O thread has to be woken now.
@@ -486,19 +502,16 @@ impl Accumulator {
         message: &Message<'_>,
         size: usize,
         now: impl Fn() -> Micros,
-    ) -> Place {
+        accepted: impl FnOnce(&Arc<Completion>, u32),
+    ) {
         let batch_bytes = self.settings.batch_bytes;
-        if self.parts[part]
-            .open
-            .as_ref()
-            .is_some_and(|open| open.builder.len_bytes() + size > batch_bytes)
-        {
-            self.close_open(part);
+        let fits = |open: &Open| open.builder.len_bytes() + size <= batch_bytes;
+        if !self.parts[part].open.as_ref().is_some_and(fits) {
+            self.open_next(part, size, now());
         }
-        if self.parts[part].open.is_none() {
-            self.open(part, size, now());
-        }
-        let Some(open) = self.parts[part].open.as_mut() else {
+        let entry = &mut self.parts[part];
+        let topic = entry.topic;
+        let Some(open) = entry.open.as_mut() else {
             unreachable!("it was opened just now");
         };
         let before = open.builder.len_bytes();
@@ -511,18 +524,19 @@ impl Accumulator {
         let capacity = open.builder.capacity_bytes();
         self.used += capacity - open.accounted;
         open.accounted = capacity;
-        let grown = open.builder.len_bytes() - before;
-        let completion = open.completion.clone();
-        let full = open.builder.len_bytes() >= batch_bytes;
-        let topic = self.parts[part].topic;
-        self.topics[topic].sticky.appended(part, grown);
+        let len = open.builder.len_bytes();
+        accepted(&open.completion, index);
+        let full = len >= batch_bytes;
+        self.topics[topic].sticky.appended(part, len - before);
         if full {
             self.close_open(part);
         }
-        (completion, index)
     }
 
-    fn open(&mut self, part: usize, size: usize, now: Micros) {
+    /// A batch that takes a record of this size, in place of the one that does not.
+    #[cold]
+    fn open_next(&mut self, part: usize, size: usize, now: Micros) {
+        self.close_open(part);
         let entry = &self.parts[part];
         let hint = entry
             .last_bytes

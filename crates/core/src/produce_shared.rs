@@ -88,7 +88,7 @@ impl ProduceShared {
         }
     }
 
-    /// The hot path of `send`.
+    /// The hot path of `send`. `accepted` runs under the lock: once it is let go, the batch may resolve at any moment.
     #[inline(always)]
     pub fn append(
         &self,
@@ -97,26 +97,47 @@ impl ProduceShared {
         ticket: Option<u64>,
         now: impl Fn() -> Micros,
         accepted: impl FnOnce(&Arc<Completion>, u32),
-    ) -> Result<(Arc<Completion>, u32), Refused> {
-        let Appended {
-            completion,
-            index,
-            wake,
-            ring,
-        } = {
+    ) -> Result<(), Refused> {
+        let appended = {
             let mut flow = self.flow.lock();
-            let appended = flow.acc.append(topic, message, ticket, now)?;
-            // Attached under the lock: once it is let go, the batch may resolve at any moment.
-            accepted(&appended.completion, appended.index);
-            appended
+            flow.acc.append(topic, message, ticket, now, accepted)?
         };
+        self.tell_appended(appended);
+        Ok(())
+    }
+
+    /// The hot path of `send_many`: one hold of the lock for many messages. The first that is refused ends it.
+    pub fn append_run<'a>(
+        &self,
+        topic: usize,
+        messages: impl Iterator<Item = Message<'a>>,
+        now: impl Fn() -> Micros,
+        mut accepted: impl FnMut(&Arc<Completion>, u32),
+    ) {
+        let mut told = Appended::default();
+        {
+            let mut flow = self.flow.lock();
+            for message in messages {
+                match flow.acc.append(topic, &message, None, &now, &mut accepted) {
+                    Ok(Appended { wake, ring }) => {
+                        told.wake |= wake;
+                        told.ring |= ring;
+                    }
+                    Err(_) => break,
+                }
+            }
+        }
+        self.tell_appended(told);
+    }
+
+    #[inline(always)]
+    fn tell_appended(&self, Appended { wake, ring }: Appended) {
         if wake {
             self.wake_io();
         }
         if ring {
             self.bell.ring();
         }
-        Ok((completion, index))
     }
 
     pub fn release(

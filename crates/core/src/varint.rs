@@ -44,8 +44,7 @@ pub fn write_varlong(buf: &mut Vec<u8>, v: i64) {
 
 #[inline]
 pub const fn len_uvarint(v: u32) -> usize {
-    let bits = 32 - (v | 1).leading_zeros() as usize;
-    bits.div_ceil(7)
+    len_of_bits(32 - (v | 1).leading_zeros() as usize)
 }
 
 #[inline]
@@ -55,8 +54,12 @@ pub const fn len_varint(v: i32) -> usize {
 
 #[inline]
 pub const fn len_varlong(v: i64) -> usize {
-    let bits = 64 - (zigzag64(v) | 1).leading_zeros() as usize;
-    bits.div_ceil(7)
+    len_of_bits(64 - (zigzag64(v) | 1).leading_zeros() as usize)
+}
+
+/// A seventh, rounded up: exact for 1 to 64, and without a division.
+const fn len_of_bits(bits: usize) -> usize {
+    (bits * 9 + 64) / 64
 }
 
 /// Reads fields from a slice; every read is checked against what remains, nothing is allocated.

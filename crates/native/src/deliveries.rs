@@ -46,18 +46,22 @@ pub struct Collected {
 }
 
 impl Collected {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     #[inline]
-    pub fn add(&mut self, (completion, index): Place) {
+    pub fn add(&mut self, completion: &Arc<Completion>, index: u32) {
         self.len += 1;
         if let Some(last) = self.stretches.last_mut()
-            && Arc::ptr_eq(&last.completion, &completion)
+            && Arc::ptr_eq(&last.completion, completion)
             && last.index + last.count as u32 == index
         {
             last.count += 1;
             return;
         }
         self.stretches.push(Stretch {
-            completion,
+            completion: completion.clone(),
             index,
             before: self.len - 1,
             count: 1,

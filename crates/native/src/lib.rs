@@ -21,6 +21,7 @@ mod latch;
 mod origin;
 mod outcome_take;
 mod outcomes;
+mod plain;
 mod produce_flow;
 mod producer;
 mod raw;

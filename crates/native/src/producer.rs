@@ -100,8 +100,15 @@ type Call = (
     *mut ffi::PyObject,
 );
 
-/// What every send begins with: the arguments read, and a delivery without a place.
-struct Begun<'a> {
+/// What every send begins with.
+enum Begun<'a> {
+    /// It was a usual message, and is accepted.
+    Sent(*mut DeliveryObject),
+    General(General<'a>),
+}
+
+/// The arguments read, and a delivery without a place.
+struct General<'a> {
     sender: &'a Arc<Sender>,
     given: Given,
     prepared: Prepared,
@@ -125,19 +132,40 @@ unsafe fn begin<'a, T: Base>(
         let sender = base.sender()?;
         sender.check(py)?;
         let given = given(py, function, args, count, keywords)?;
+        let partitioner = base.partitioner().get();
+        if partitioner.is_none()
+            && let Some(delivery) = sender.send_plain(py, &given)?
+        {
+            return Ok(Begun::Sent(delivery));
+        }
+        general(py, sender, given, partitioner).map(Begun::General)
+    }
+}
+
+/// # Safety
+/// As `begin`.
+#[inline(never)]
+unsafe fn general<'a>(
+    py: Python<'a>,
+    sender: &'a Arc<Sender>,
+    given: Given,
+    partitioner: Option<&'a Py<PyAny>>,
+) -> PyResult<General<'a>> {
+    // SAFETY: by contract.
+    unsafe {
         let prepared = sender.prepare(py, &given)?;
         let delivery = sender.delivery(py, &given, &prepared)?;
-        Ok(Begun {
+        Ok(General {
             sender,
             given,
             prepared,
             delivery,
-            partitioner: base.partitioner().get(),
+            partitioner,
         })
     }
 }
 
-impl Begun<'_> {
+impl General<'_> {
     /// Appends if there is room; the delivery has its place then.
     #[inline(always)]
     fn append(&self) -> Result<(), Refused> {
@@ -186,7 +214,11 @@ unsafe extern "C" fn send_nowait<T: Base>(
 ) -> *mut ffi::PyObject {
     guard(|py| {
         // SAFETY: as Python calls a method of T.
-        let mut begun = unsafe { begin::<T>(py, "send_nowait", slf, (args, count, keywords))? };
+        let begun = unsafe { begin::<T>(py, "send_nowait", slf, (args, count, keywords))? };
+        let mut begun = match begun {
+            Begun::Sent(delivery) => return Ok(delivery.cast()),
+            Begun::General(begun) => begun,
+        };
         begun.ask(py, user::choose_nowait)?;
         match begun.append() {
             Ok(()) => Ok(begun.delivery.cast()),
@@ -203,7 +235,11 @@ unsafe extern "C" fn send(
 ) -> *mut ffi::PyObject {
     guard(|py| {
         // SAFETY: as Python calls a method of ProducerBase.
-        let mut begun = unsafe { begin::<ProducerBase>(py, "send", slf, (args, count, keywords))? };
+        let begun = unsafe { begin::<ProducerBase>(py, "send", slf, (args, count, keywords))? };
+        let mut begun = match begun {
+            Begun::Sent(delivery) => return Ok(delivery.cast()),
+            Begun::General(begun) => begun,
+        };
         begun.ask(py, user::choose_waiting)?;
         match begun.append() {
             Ok(()) => Ok(begun.delivery.cast()),
@@ -214,7 +250,7 @@ unsafe extern "C" fn send(
 }
 
 #[cold]
-fn send_in_line(py: Python<'_>, begun: &Begun<'_>) -> PyResult<*mut ffi::PyObject> {
+fn send_in_line(py: Python<'_>, begun: &General<'_>) -> PyResult<*mut ffi::PyObject> {
     let accepted = begun
         .sender
         .append_waiting(py, &begun.prepared, Some(begun.delivery));
@@ -239,8 +275,13 @@ unsafe extern "C" fn send_async(
 ) -> *mut ffi::PyObject {
     guard(|py| {
         // SAFETY: as Python calls a method of AsyncProducerBase.
-        let mut begun =
+        let begun =
             unsafe { begin::<AsyncProducerBase>(py, "send", slf, (args, count, keywords))? };
+        let mut begun = match begun {
+            // SAFETY: the delivery is an owned reference that is given away.
+            Begun::Sent(delivery) => return unsafe { ready(py, delivery.cast()) },
+            Begun::General(begun) => begun,
+        };
         if let Some(function) = begun.partitioner
             && user::has_to_wait(begun.sender, &begun.prepared)
         {
@@ -268,7 +309,7 @@ unsafe extern "C" fn send_async(
 #[cold]
 fn send_when_known(
     py: Python<'_>,
-    begun: &Begun<'_>,
+    begun: &General<'_>,
     function: &Py<PyAny>,
 ) -> PyResult<*mut ffi::PyObject> {
     // SAFETY: the objects of the call; a message was prepared, so there is a topic.

@@ -12,7 +12,7 @@ use ottla_core::flow::Wake;
 use ottla_core::topic_wait::Known;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyIterator;
+use pyo3::types::{PyIterator, PyList, PyTuple};
 
 use crate::deliveries::{Collected, Deliveries};
 use crate::delivery;
@@ -24,7 +24,7 @@ use crate::waiting::Awaited;
 pub struct Many {
     sender: Arc<Sender>,
     topic: Py<PyAny>,
-    values: Py<PyIterator>,
+    values: Values,
     keys: Option<Py<PyIterator>>,
     collected: Collected,
     timestamp_ms: i64,
@@ -36,6 +36,36 @@ pub struct Many {
     in_line: Option<(Waiter, Option<Py<PyAny>>)>,
     /// When the message in line has waited too long.
     until: Option<Instant>,
+}
+
+/// Where the values come from.
+enum Values {
+    /// A list or a tuple, and how far it was read. A list may change while nobody holds the GIL.
+    Sequence(Py<PyAny>, usize),
+    Iterator(Py<PyIterator>),
+}
+
+impl Values {
+    fn of(values: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if values.is_exact_instance_of::<PyList>() || values.is_exact_instance_of::<PyTuple>() {
+            return Ok(Self::Sequence(values.clone().unbind(), 0));
+        }
+        Ok(Self::Iterator(values.try_iter()?.unbind()))
+    }
+
+    fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self {
+            Self::Iterator(iterator) => iterator.bind(py).clone().next().transpose(),
+            Self::Sequence(values, read) => {
+                let values = values.bind(py);
+                if *read >= values.len()? {
+                    return Ok(None);
+                }
+                *read += 1;
+                values.get_item(*read - 1).map(Some)
+            }
+        }
+    }
 }
 
 /// One message's own objects.
@@ -55,7 +85,7 @@ impl Many {
         Ok(Self {
             sender,
             topic: topic.unbind(),
-            values: values.try_iter()?.unbind(),
+            values: Values::of(values)?,
             keys: keys
                 .map(|keys| Ok::<_, PyErr>(keys.try_iter()?.unbind()))
                 .transpose()?,
@@ -70,20 +100,55 @@ impl Many {
 
     /// All of them, waiting for room at most `max_block` for each.
     pub fn send_all(mut self, py: Python<'_>) -> PyResult<Deliveries> {
-        loop {
-            let next = match self.next(py) {
-                Ok(Some(next)) => next,
-                Ok(None) => return Ok(self.collected.finish(self.timestamp_ms)),
-                Err(error) => return Err(self.ended_early(py, error)),
-            };
-            if let Err(error) = self.send_one(py, &next) {
-                return Err(self.ended_early(py, error));
-            }
+        match self.send_each(py) {
+            Ok(()) => Ok(self.collected.finish(self.timestamp_ms)),
+            Err(error) => Err(self.ended_early(py, error)),
         }
     }
 
-    fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Next<'py>>> {
-        let value = self.values.bind(py).clone().next().transpose()?;
+    fn send_each(&mut self, py: Python<'_>) -> PyResult<()> {
+        loop {
+            self.send_usual(py)?;
+            let Some(next) = self.next(py)? else {
+                return Ok(());
+            };
+            self.send_one(py, &next)?;
+        }
+    }
+
+    /// Sends what comes next as long as it is usual and there is room, many at a time; what follows needs a closer look.
+    fn send_usual(&mut self, py: Python<'_>) -> PyResult<()> {
+        let Values::Sequence(values, read) = &mut self.values else {
+            return Ok(());
+        };
+        if self.keys.is_some() || self.partitioner.is_some() || self.sender.outcomes.keeps() {
+            return Ok(());
+        }
+        let topic = self.sender.topic(py, self.topic.as_ptr())?;
+        loop {
+            let before = self.collected.len();
+            let accepted = |completion: &Arc<_>, index| self.collected.add(completion, index);
+            // SAFETY: a list or a tuple.
+            unsafe {
+                self.sender.send_plain_run(
+                    topic,
+                    self.timestamp_ms,
+                    values.as_ptr(),
+                    *read,
+                    accepted,
+                );
+            }
+            let sent = self.collected.len() - before;
+            *read += sent;
+            if sent == 0 {
+                return Ok(());
+            }
+            py.check_signals()?;
+        }
+    }
+
+    fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Next<'py>>> {
+        let value = self.values.next(py)?;
         let key = match &self.keys {
             Some(keys) => keys.bind(py).clone().next().transpose()?,
             None => None,
@@ -141,12 +206,12 @@ impl Many {
         Ok(Some(owned(py, made)))
     }
 
-    fn accepted(&mut self, place: Place, delivery: Option<Py<PyAny>>) {
+    fn accepted(&mut self, (completion, index): Place, delivery: Option<Py<PyAny>>) {
+        self.collected.add(&completion, index);
         if let Some(made) = delivery {
             // SAFETY: made by `new_delivery`, and it has no place yet.
-            unsafe { delivery::place(made.as_ptr().cast(), place.0.clone(), place.1) };
+            unsafe { delivery::place(made.as_ptr().cast(), completion, index) };
         }
-        self.collected.add(place);
     }
 
     /// The exception knows what was accepted before it.
@@ -175,6 +240,7 @@ impl Many {
                     .get_or_insert_with(|| deadline(self.sender.max_block));
                 return Ok(false);
             }
+            self.send_usual(py)?;
             let Some(next) = self.next(py)? else {
                 return Ok(true);
             };

@@ -132,15 +132,22 @@ impl Sender {
 
     #[inline(always)]
     pub fn topic(&self, py: Python<'_>, name: *mut ffi::PyObject) -> PyResult<usize> {
-        let slot = (name as usize >> 5) % CACHED;
-        if !name.is_null() && self.names[slot].load(Ordering::Relaxed) == name {
-            return Ok(self.indices[slot].load(Ordering::Relaxed));
+        match self.known_topic(name) {
+            Some(index) => Ok(index),
+            None => self.look_up(py, name),
         }
-        self.look_up(py, name, slot)
+    }
+
+    /// The index of a topic by whose name object it was found before.
+    #[inline(always)]
+    pub fn known_topic(&self, name: *mut ffi::PyObject) -> Option<usize> {
+        let slot = slot_of(name);
+        let known = !name.is_null() && self.names[slot].load(Ordering::Relaxed) == name;
+        known.then(|| self.indices[slot].load(Ordering::Relaxed))
     }
 
     #[cold]
-    fn look_up(&self, py: Python<'_>, name: *mut ffi::PyObject, slot: usize) -> PyResult<usize> {
+    fn look_up(&self, py: Python<'_>, name: *mut ffi::PyObject) -> PyResult<usize> {
         // SAFETY: a borrowed argument or null.
         let Some(topic) = (unsafe { Bound::from_borrowed_ptr_or_opt(py, name) }) else {
             return Err(PyTypeError::new_err("send() needs a topic"));
@@ -159,6 +166,7 @@ impl Sender {
         // Only the exact type: a subclass may hold references that make a cycle through here.
         // SAFETY: a living object.
         if unsafe { ffi::PyUnicode_CheckExact(name) } != 0 {
+            let slot = slot_of(name);
             self.indices[slot].store(index, Ordering::Relaxed);
             let old = self.names[slot].swap(topic.unbind().into_ptr(), Ordering::Relaxed);
             // SAFETY: a reference of ours, or null.
@@ -238,7 +246,6 @@ impl Sender {
         ticket: Option<u64>,
         delivery: Option<*mut DeliveryObject>,
     ) -> Result<(Arc<Completion>, u32), Refused> {
-        let kept = delivery.filter(|_| self.outcomes.keeps());
         let headers: Vec<HeaderRef<'_>> = match &prepared.headers {
             None => Vec::new(),
             Some(headers) => headers.refs(),
@@ -250,19 +257,33 @@ impl Sender {
             value: prepared.value.bytes(),
             headers: &headers,
         };
+        let mut place = None;
         self.shared.append(
             prepared.topic,
             &message,
             ticket,
             clock::now,
-            |completion, _| {
-                if let Some(delivery) = kept {
-                    // SAFETY: a living object; the reference is the completion's from here.
-                    unsafe { ffi::Py_INCREF(delivery.cast()) };
-                    completion.attach(delivery as usize);
+            |completion, index| {
+                if let Some(delivery) = delivery {
+                    self.keep(completion, delivery);
                 }
+                place = Some((completion.clone(), index));
             },
-        )
+        )?;
+        match place {
+            Some(place) => Ok(place),
+            None => unreachable!("an accepted message has a place"),
+        }
+    }
+
+    /// Keeps the delivery for readers of outcomes, where there are any.
+    #[inline(always)]
+    pub fn keep(&self, completion: &Completion, delivery: *mut DeliveryObject) {
+        if self.outcomes.keeps() {
+            // SAFETY: a living object; the reference is the completion's from here.
+            unsafe { ffi::Py_INCREF(delivery.cast()) };
+            completion.attach(delivery as usize);
+        }
     }
 
     /// Waits in line until there is room, without the GIL; false where the time ran out. Signals end the wait.
@@ -364,6 +385,12 @@ impl Drop for Sender {
             }
         });
     }
+}
+
+/// Where a name's object is looked for.
+#[inline(always)]
+fn slot_of(name: *mut ffi::PyObject) -> usize {
+    (name as usize >> 5) % CACHED
 }
 
 /// Milliseconds since the epoch; what `SystemTime` does, without its arithmetic on nanoseconds.

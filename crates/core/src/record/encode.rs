@@ -11,21 +11,25 @@ use crate::record::header::{
     ATTRIBUTES_AT, BatchHeader, CRC_AT, HEADER_LEN, LOG_OVERHEAD, PRODUCER_ID_AT, RECORDS_COUNT_AT,
     TRANSACTIONAL_BIT,
 };
-use crate::varint::{len_varint, write_varint, zigzag32, zigzag64};
+use crate::varint::{len_varint, len_varlong, zigzag32, zigzag64};
 
 /// A header of a message: its name (UTF-8) and its value.
 pub type HeaderRef<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// Length (5), attributes (1), timestamp delta (10), offset delta (5), key length (5), value length (5), and room so
-/// that the array is copied in whole vectors.
-const PREFIX_LEN: usize = 32;
-/// The most that a record's length takes.
-const LENGTH_LEN: usize = 5;
+/// What the small fields of a record take at most: length (5), attributes (1), timestamp delta (10), offset delta (5), key
+/// length (5) and value length (5); one more, so that they can be written through a mask instead of bounds checks.
+const FRONT_LEN: usize = 32;
+/// The same for the length of a value (5) behind a key.
+const MIDDLE_LEN: usize = 8;
+/// So much of the buffer is made ready for writing at a time.
+const READY_STEP: usize = 8 * 1024;
 
 /// An open batch. Sizes are the caller's to limit: key, value and all of a record must each stay under 2 GiB.
 #[derive(Debug)]
 pub struct BatchBuilder {
+    /// Behind `filled` there are zeros, or what was in the buffer before: never sent.
     buf: Vec<u8>,
+    filled: usize,
     count: u32,
     base_timestamp_ms: i64,
     max_timestamp_ms: i64,
@@ -34,10 +38,12 @@ pub struct BatchBuilder {
 impl BatchBuilder {
     /// An open batch over `buf`, whose content is dropped and whose capacity is kept.
     pub fn with_buffer(mut buf: Vec<u8>) -> Self {
-        buf.clear();
-        buf.resize(HEADER_LEN, 0);
+        if buf.len() < HEADER_LEN {
+            buf.resize(HEADER_LEN, 0);
+        }
         Self {
             buf,
+            filled: HEADER_LEN,
             count: 0,
             base_timestamp_ms: -1,
             max_timestamp_ms: -1,
@@ -61,46 +67,63 @@ impl BatchBuilder {
             self.max_timestamp_ms = timestamp_ms;
         }
         let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp_ms);
-        let mut front = Prefix::after_length();
+        let value_bytes = value.unwrap_or_default();
+        let body_len = 1
+            + len_varlong(timestamp_delta)
+            + len_varint(index as i32)
+            + len_varint(nullable_len(key))
+            + key.map_or(0, <[u8]>::len)
+            + len_varint(nullable_len(value))
+            + value_bytes.len()
+            + headers_len(headers);
+        let needed = body_len + FRONT_LEN + MIDDLE_LEN;
+        if self.buf.len() - self.filled < needed {
+            self.make_ready(needed);
+        }
+
+        let rest = &mut self.buf[self.filled..];
+        let mut front = Fields::<FRONT_LEN>::at(rest);
+        front.varint(body_len as i32);
         front.byte(0);
         front.varlong(timestamp_delta);
         front.varint(index as i32);
         front.varint(nullable_len(key));
-        let mut middle = Prefix::new();
-        let behind_key = if key.is_some() {
-            &mut middle
+        let mut at = if let Some(key) = key {
+            let at = front.len;
+            let at = put(rest, at, key);
+            put_varint(rest, at, nullable_len(value))
         } else {
-            &mut front
+            front.varint(nullable_len(value));
+            front.len
         };
-        behind_key.varint(nullable_len(value));
-        let body_len = front.len() - LENGTH_LEN
-            + key.map_or(0, <[u8]>::len)
-            + middle.len()
-            + value.map_or(0, <[u8]>::len)
-            + headers_len(headers);
-        self.buf.reserve(2 * PREFIX_LEN + body_len);
-
-        front.flush_with_length(body_len as i32, &mut self.buf);
-        if let Some(key) = key {
-            self.buf.extend_from_slice(key);
-            middle.flush(&mut self.buf);
-        }
-        if let Some(value) = value {
-            self.buf.extend_from_slice(value);
-        }
-        if headers.is_empty() {
-            self.buf.push(0);
+        at = put(rest, at, value_bytes);
+        at = if headers.is_empty() {
+            put_varint(rest, at, 0)
         } else {
-            write_headers(&mut self.buf, headers);
-        }
+            put_headers(rest, at, headers)
+        };
+        self.filled += at;
         self.count = index + 1;
         index
+    }
+
+    /// Sees to it that so many bytes behind the filled ones can be written.
+    #[cold]
+    fn make_ready(&mut self, needed: usize) {
+        let least = self.filled + needed;
+        if least > self.buf.capacity() {
+            // The content goes along, and nothing that is only ready.
+            self.buf.truncate(self.filled);
+            self.buf.reserve(needed);
+        }
+        let ready = (self.filled + needed.max(READY_STEP)).min(self.buf.capacity());
+        self.buf.resize(ready.max(least), 0);
     }
 
     /// Bytes of the batch as it would be sent uncompressed.
     #[inline]
     pub fn len_bytes(&self) -> usize {
-        self.buf.len()
+        self.filled
     }
 
     #[inline]
@@ -175,52 +198,51 @@ fn header_field_len(field: Option<&[u8]>) -> usize {
     len_varint(i32::try_from(len).unwrap_or(i32::MAX)) + len
 }
 
-fn write_headers(buf: &mut Vec<u8>, headers: &[HeaderRef<'_>]) {
-    write_varint(buf, headers.len() as i32);
-    for (name, value) in headers {
-        write_varint(buf, name.len() as i32);
-        buf.extend_from_slice(name);
-        write_varint(buf, nullable_len(*value));
-        buf.extend_from_slice(value.unwrap_or_default());
-    }
+// Each writes behind the first `at` bytes and returns where it ended. There is room for every field and `MIDDLE_LEN` more.
+
+#[inline(always)]
+fn put(rest: &mut [u8], at: usize, bytes: &[u8]) -> usize {
+    rest[at..at + bytes.len()].copy_from_slice(bytes);
+    at + bytes.len()
 }
 
-/// The small fields of a record, collected on the stack and copied as one block of constant size.
-struct Prefix {
-    bytes: [u8; BLOCK_LEN],
+#[inline(always)]
+fn put_varint(rest: &mut [u8], at: usize, v: i32) -> usize {
+    let mut field = Fields::<MIDDLE_LEN>::at(&mut rest[at..]);
+    field.varint(v);
+    at + field.len
+}
+
+fn put_headers(rest: &mut [u8], at: usize, headers: &[HeaderRef<'_>]) -> usize {
+    let mut at = put_varint(rest, at, headers.len() as i32);
+    for (name, value) in headers {
+        at = put_varint(rest, at, name.len() as i32);
+        at = put(rest, at, name);
+        at = put_varint(rest, at, nullable_len(*value));
+        at = put(rest, at, value.unwrap_or_default());
+    }
+    at
+}
+
+/// Small fields one after the other, in at most N bytes, N a power of two.
+struct Fields<'a, const N: usize> {
+    bytes: &'a mut [u8; N],
     len: usize,
 }
 
-/// What a block is copied from: a prefix that starts at most `LENGTH_LEN` bytes in.
-const BLOCK_LEN: usize = 64;
-
-impl Prefix {
+impl<'a, const N: usize> Fields<'a, N> {
     #[inline(always)]
-    fn new() -> Self {
-        Self {
-            bytes: [0; BLOCK_LEN],
-            len: 0,
-        }
-    }
-
-    /// With room in front for the length of what follows, which is known last.
-    #[inline(always)]
-    fn after_length() -> Self {
-        Self {
-            bytes: [0; BLOCK_LEN],
-            len: LENGTH_LEN,
-        }
-    }
-
-    #[inline(always)]
-    fn len(&self) -> usize {
-        self.len
+    fn at(rest: &'a mut [u8]) -> Self {
+        let Some(bytes) = rest.first_chunk_mut::<N>() else {
+            unreachable!("room for every field was made before");
+        };
+        Self { bytes, len: 0 }
     }
 
     #[inline(always)]
     fn byte(&mut self, b: u8) {
-        // The mask keeps the bounds check away; all fields together never need more than 31 bytes.
-        self.bytes[self.len & (BLOCK_LEN - 1)] = b;
+        // The mask keeps the bounds check away; the fields never need more than N bytes.
+        self.bytes[self.len & (N - 1)] = b;
         self.len += 1;
     }
 
@@ -242,25 +264,6 @@ impl Prefix {
             v >>= 7;
         }
         self.byte(v as u8);
-    }
-
-    #[inline(always)]
-    fn flush(&self, buf: &mut Vec<u8>) {
-        let end = buf.len() + self.len;
-        buf.extend_from_slice(&self.bytes[..PREFIX_LEN]);
-        buf.truncate(end);
-    }
-
-    /// Of a prefix made by `after_length`.
-    #[inline(always)]
-    fn flush_with_length(&mut self, length: i32, buf: &mut Vec<u8>) {
-        let end = self.len;
-        let start = LENGTH_LEN.saturating_sub(len_varint(length));
-        self.len = start;
-        self.varint(length);
-        let total = buf.len() + end - start;
-        buf.extend_from_slice(&self.bytes[start..start + PREFIX_LEN]);
-        buf.truncate(total);
     }
 }
 
@@ -305,12 +308,14 @@ pub fn seal(
     producer: ProducerFields,
 ) -> Result<SealedBatch, EncodeError> {
     let BatchBuilder {
-        buf,
+        mut buf,
+        filled,
         count,
         base_timestamp_ms,
         max_timestamp_ms,
     } = builder;
-    let uncompressed_len = buf.len();
+    buf.truncate(filled);
+    let uncompressed_len = filled;
     let (mut bytes, spare, codec) = compress_records(buf, codec, level)?;
     let batch_length = i32::try_from(bytes.len() - LOG_OVERHEAD)
         .map_err(|_| EncodeError::TooLarge { bytes: bytes.len() })?;

@@ -200,8 +200,15 @@ impl Producer {
             headers: &[],
         };
         let now = self.now.get();
-        self.shared
-            .append(index, &message, ticket, || now, |_, _| ())
+        let mut place = None;
+        self.shared.append(
+            index,
+            &message,
+            ticket,
+            || now,
+            |completion, index| place = Some((completion.clone(), index)),
+        )?;
+        Ok(place.expect("an accepted message has a place"))
     }
 
     pub fn send(&self, partition: i32, value: &str) -> Place {
