@@ -39,7 +39,6 @@ NAMES = {
     "__anext__": "__next__",
     "wait_async": "wait",
     "in_background_async": "in_background",
-    "outcome_async": "outcome",
     "next_ring_async": "next_ring",
     "watch_event_async": "watch_event",
     "stop_signals_async": "stop_signals",

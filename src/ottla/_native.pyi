@@ -16,6 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from contextvars import Context
 from typing import Any, Literal, Self, final, overload
 
 from typing_extensions import disjoint_base
@@ -128,17 +129,33 @@ class Io:
 
 @final
 class LoopBridge:
-    """Wakes futures of one asyncio loop from native threads without the GIL. One per event loop."""
+    """Wakes what sleeps in one asyncio loop from native threads without the GIL. One per event loop."""
 
     def __len__(self) -> int:
-        """Futures that wait."""
+        """How many sleep."""
 
-    def __init__(self) -> None: ...
+    def __new__(cls, event_loop: asyncio.AbstractEventLoop) -> Self: ...
     def fileno(self) -> int:
         """For `loop.add_reader`."""
 
     def dispatch(self) -> None:
-        """The reader callback: resolves (set_result(None)) every future whose wake came, skipping done ones."""
+        """The reader callback: wakes every sleeper whose wake came, tasks at once and futures by `set_result(None)`."""
+
+@final
+class Sleep:
+    """What a task sleeps on: as much of a future as `asyncio.Task` asks for. Only ever yielded to a task."""
+
+    _asyncio_future_blocking: bool
+    def get_loop(self) -> asyncio.AbstractEventLoop: ...
+    def add_done_callback(
+        self, callback: Callable[[Self], object], *, context: Context | None = None
+    ) -> None: ...
+    def remove_done_callback(self, callback: Callable[[Self], object]) -> int: ...
+    def cancel(self, msg: object = None) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def done(self) -> bool: ...
+    def result(self) -> None: ...
+    def exception(self) -> None: ...
 
 def bridge_for_loop(loop: asyncio.AbstractEventLoop) -> LoopBridge:
     """The bridge of this loop, made and registered on first use, in the loop's own thread; it ends with the loop."""
@@ -354,6 +371,16 @@ class ProducerBase:
         timestamp_ms: int | None = None,
         metadata: object = None,
     ) -> Delivery: ...
+    def send_and_wait(
+        self,
+        topic: str,
+        value: _Buffer = None,
+        key: _Buffer = None,
+        headers: _Headers = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        metadata: object = None,
+    ) -> RecordMetadata: ...
     def send_nowait(
         self,
         topic: str,
@@ -409,6 +436,16 @@ class AsyncProducerBase:
     ) -> Coroutine[Any, Any, Delivery]:
         """Done at once while the buffer has room."""
 
+    def send_and_wait(
+        self,
+        topic: str,
+        value: _Buffer = None,
+        key: _Buffer = None,
+        headers: _Headers = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        metadata: object = None,
+    ) -> Coroutine[Any, Any, RecordMetadata]: ...
     def send_nowait(
         self,
         topic: str,

@@ -5,7 +5,7 @@
 //! is then another completion and index.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -93,6 +93,9 @@ impl State {
     }
 }
 
+/// By whose they are and by token: woken in the order of their tokens, and each in here once however often it waits.
+type Waiters = BTreeMap<usize, (Arc<dyn Wake>, BTreeSet<u64>)>;
+
 pub struct Completion {
     pub topic: Arc<str>,
     partition: AtomicI32,
@@ -101,8 +104,7 @@ pub struct Completion {
     log_append_time: AtomicI64,
     failure: OnceLock<Failure>,
     forward: OnceLock<Vec<Place>>,
-    /// By token and by whose it is: woken in the order of their tokens, and each in here once however often it waits.
-    waiters: Mutex<BTreeMap<(u64, usize), Arc<dyn Wake>>>,
+    waiters: Mutex<Waiters>,
     /// What the owner of the messages keeps for each, in order; opaque here.
     attached: Mutex<Vec<usize>>,
     /// Whoever made the producer, opaque here: how a delivery finds its way back.
@@ -132,7 +134,7 @@ impl Completion {
             log_append_time: AtomicI64::new(-1),
             failure: OnceLock::new(),
             forward: OnceLock::new(),
-            waiters: Mutex::new(BTreeMap::new()),
+            waiters: Mutex::default(),
             attached: Mutex::new(Vec::new()),
             owner: OnceLock::new(),
             weight: AtomicUsize::new(0),
@@ -213,13 +215,22 @@ impl Completion {
         if !self.is_pending() {
             return false;
         }
-        waiters.insert((token, address(&wake)), wake);
+        let its = waiters.entry(address(&wake));
+        its.or_insert_with(|| (wake, BTreeSet::new()))
+            .1
+            .insert(token);
         true
     }
 
     /// For who gave up waiting: else each short wait for a slow batch would leave something behind.
     pub fn remove_waiter(&self, wake: &Arc<dyn Wake>, token: u64) {
-        self.waiters.lock().remove(&(token, address(wake)));
+        let mut waiters = self.waiters.lock();
+        if let Some((_, tokens)) = waiters.get_mut(&address(wake)) {
+            tokens.remove(&token);
+            if tokens.is_empty() {
+                waiters.remove(&address(wake));
+            }
+        }
     }
 
     pub fn attach(&self, handle: usize) {
@@ -284,8 +295,8 @@ impl Completion {
             }
             std::mem::take(&mut *waiters)
         };
-        for ((token, _), wake) in waiters {
-            wake.wake(token);
+        for (wake, tokens) in waiters.into_values() {
+            wake.wake_all(&mut tokens.into_iter());
         }
         true
     }

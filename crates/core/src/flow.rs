@@ -103,4 +103,11 @@ pub trait Bell: Send + Sync {
 /// A sleeper that waits for an outcome or for records: a parked thread or an event loop. `token` is its own.
 pub trait Wake: Send + Sync {
     fn wake(&self, token: u64);
+
+    /// Many at once, in this order.
+    fn wake_all(&self, tokens: &mut dyn Iterator<Item = u64>) {
+        for token in tokens {
+            self.wake(token);
+        }
+    }
 }

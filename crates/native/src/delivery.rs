@@ -13,6 +13,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
 
 use crate::docs;
 use crate::errors;
@@ -47,6 +48,7 @@ struct ExtendedObject {
 static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static EXTENDED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static RECORD_METADATA: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static NEW_TUPLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// What a new delivery refers to; borrowed pointers, null where absent.
 pub struct Parts {
@@ -153,16 +155,27 @@ fn settled(
         (_, Some(offset)) => {
             // SAFETY: a delivery.
             let own = unsafe { (*object.cast::<DeliveryObject>()).timestamp_ms };
-            let class = RECORD_METADATA.import(py, "ottla.message", "RecordMetadata")?;
-            let arguments = (
+            let fields = (
                 &*completion.topic,
                 completion.partition(),
                 offset,
                 state.timestamp(own),
             );
-            Ok(Some(Ok(class.call1(arguments)?.unbind())))
+            Ok(Some(Ok(metadata(py, fields)?.unbind())))
         }
     }
+}
+
+/// A `RecordMetadata`, made as the tuple that it is: its own `__new__` is a Python function, and costs as much as one.
+fn metadata<'py>(py: Python<'py>, fields: (&str, i32, i64, i64)) -> PyResult<Bound<'py, PyAny>> {
+    let class = RECORD_METADATA.import(py, "ottla.message", "RecordMetadata")?;
+    let new = NEW_TUPLE
+        .get_or_try_init(py, || {
+            let new = py.get_type::<PyTuple>().getattr("__new__")?;
+            Ok::<_, PyErr>(new.unbind())
+        })?
+        .bind(py);
+    new.call1((class, fields))
 }
 
 /// Waits until the message has its outcome; false where the time ran out.
@@ -234,14 +247,20 @@ unsafe extern "C" fn result(
     guard(|py| {
         // SAFETY: as Python calls.
         let timeout = unsafe { timeout_argument("result", args, count, keywords)? };
-        if !wait_settled(py, slf, timeout)? {
-            return Err(timed_out(py));
-        }
-        match settled(py, slf)? {
-            Some(outcome) => Ok(outcome?.into_ptr()),
-            None => Err(timed_out(py)),
-        }
+        wait_result(py, slf, timeout).map(Py::into_ptr)
     })
+}
+
+/// Waits for a delivery's outcome, at most so many seconds: its metadata, or the error that it failed with.
+pub fn wait_result(
+    py: Python<'_>,
+    delivery: *mut ffi::PyObject,
+    timeout: Option<f64>,
+) -> PyResult<Py<PyAny>> {
+    if !wait_settled(py, delivery, timeout)? {
+        return Err(timed_out(py));
+    }
+    settled(py, delivery)?.unwrap_or_else(|| Err(timed_out(py)))
 }
 
 unsafe extern "C" fn exception(
@@ -338,10 +357,20 @@ fn dispatch(py: Python<'_>, callback: &Py<PyAny>, delivery: &Py<PyAny>) -> PyRes
     dispatch.call1((callback, delivery)).map(drop)
 }
 
-struct AwaitedDelivery {
+/// A message's outcome, for an event loop.
+pub struct AwaitedDelivery {
     delivery: Py<PyAny>,
     /// Where it was registered last.
     completion: Option<Arc<Completion>>,
+}
+
+impl AwaitedDelivery {
+    pub fn new(delivery: Py<PyAny>) -> Self {
+        Self {
+            delivery,
+            completion: None,
+        }
+    }
 }
 
 impl Awaited for AwaitedDelivery {
@@ -382,11 +411,7 @@ unsafe extern "C" fn await_(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
     guard(|py| {
         // SAFETY: a borrowed object of the call.
         let delivery = unsafe { Bound::from_borrowed_ptr(py, slf).unbind() };
-        let awaited = AwaitedDelivery {
-            delivery,
-            completion: None,
-        };
-        let waiting = Waiting::new(Box::new(awaited), None);
+        let waiting = Waiting::new(Box::new(AwaitedDelivery::new(delivery)), None);
         Ok(Py::new(py, waiting)?.into_ptr())
     })
 }

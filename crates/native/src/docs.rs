@@ -137,6 +137,57 @@ pub const SEND_ASYNC: &CStr = text(concat!(
     "\0"
 ));
 
+macro_rules! outcome_of_a_wait {
+    () => {
+        "
+    Returns:
+        RecordMetadata: topic, partition, offset, timestamp_ms.
+
+    Raises:
+        KafkaError: The broker refused it; `.outcome` says whether it may be written.
+        DeliveryTimeout: No answer within `delivery_timeout_ms`; `.outcome` says whether it may be written.
+        BufferFull: No room within `max_block_ms`. It was not accepted."
+    };
+}
+
+pub const SEND_AND_WAIT: &CStr = text(concat!(
+    signature!("send_and_wait"),
+    "Send one message and wait for its outcome: `send` and the wait for its delivery in one.
+
+    It lingers as any other message does (`linger_ms`). One at a time is the slow way: a loop of `send` with one wait at its
+    end shares batches and requests.
+",
+    arguments!(),
+    outcome_of_a_wait!(),
+    refusals!(),
+    "
+    Cancellation: Ctrl-C ends the wait only; an accepted message is still sent.
+    Threads: Any thread but one that runs an event loop, which it would stop.
+",
+    origin!(),
+    "\0"
+));
+
+pub const SEND_AND_WAIT_ASYNC: &CStr = text(concat!(
+    signature!("send_and_wait"),
+    "Send one message and wait for its outcome: `send` and the wait for its delivery in one.
+
+    As with `send` the call itself appends, so messages of a partition are written in the order of the calls. It lingers as
+    any other message does (`linger_ms`). One at a time is the slow way: many sends, awaited afterwards, share batches and
+    requests.
+",
+    arguments!(),
+    outcome_of_a_wait!(),
+    refusals!(),
+    "
+    Cancellation: While it waits for room it gives up its place: the message was not accepted. Afterwards it ends the wait
+        only: an accepted message is sent.
+    Threads: Any thread with a running event loop.
+",
+    origin!(),
+    "\0"
+));
+
 pub const DONE: &CStr = c"done($self, /)
 --
 

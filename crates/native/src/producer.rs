@@ -4,6 +4,7 @@
 //! Threads: any; each method holds the GIL except while it waits.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use ottla_core::accumulator::Refused;
 use pyo3::exceptions::PyRuntimeError;
@@ -13,19 +14,20 @@ use pyo3::pyclass::boolean_struct::True;
 use pyo3::{PyClass, PyTraverseError, PyVisit};
 
 use crate::deliveries::Deliveries;
-use crate::delivery::{self, DeliveryObject};
+use crate::delivery::{self, AwaitedDelivery, DeliveryObject};
 use crate::docs;
 use crate::flush::{AwaitedPending, Pending};
 use crate::outcome_take::{AwaitedOutcomes, take_waiting};
 use crate::produce_flow::ProduceFlow;
 use crate::raw::{add_method, fast_method, guard};
 use crate::ready::ready;
+use crate::send_and_wait::SentAndAwaited;
 use crate::send_many::Many;
 use crate::send_wait::{AwaitedSend, Kept, Waiter, owned};
 use crate::sender::{Given, Prepared, Sender, given};
 use crate::user_partitioner as user;
 use crate::wait::duration;
-use crate::waiting::Waiting;
+use crate::waiting::{Awaited, Waiting};
 
 /// Where a producer keeps its sender: empty until its `__init__` has bound it.
 type Slot = OnceLock<Arc<Sender>>;
@@ -235,18 +237,21 @@ unsafe extern "C" fn send(
 ) -> *mut ffi::PyObject {
     guard(|py| {
         // SAFETY: as Python calls a method of ProducerBase.
-        let begun = unsafe { begin::<ProducerBase>(py, "send", slf, (args, count, keywords))? };
-        let mut begun = match begun {
-            Begun::Sent(delivery) => return Ok(delivery.cast()),
-            Begun::General(begun) => begun,
-        };
-        begun.ask(py, user::choose_waiting)?;
-        match begun.append() {
-            Ok(()) => Ok(begun.delivery.cast()),
-            Err(Refused::Full) => send_in_line(py, &begun),
-            Err(refused) => Err(begun.refuse(py, &refused)),
+        match unsafe { begin::<ProducerBase>(py, "send", slf, (args, count, keywords))? } {
+            Begun::Sent(delivery) => Ok(delivery.cast()),
+            Begun::General(mut begun) => send_general(py, &mut begun),
         }
     })
+}
+
+#[inline(never)]
+fn send_general(py: Python<'_>, begun: &mut General<'_>) -> PyResult<*mut ffi::PyObject> {
+    begun.ask(py, user::choose_waiting)?;
+    match begun.append() {
+        Ok(()) => Ok(begun.delivery.cast()),
+        Err(Refused::Full) => send_in_line(py, begun),
+        Err(refused) => Err(begun.refuse(py, &refused)),
+    }
 }
 
 #[cold]
@@ -267,6 +272,73 @@ fn send_in_line(py: Python<'_>, begun: &General<'_>) -> PyResult<*mut ffi::PyObj
     }
 }
 
+unsafe extern "C" fn send_and_wait(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: as Python calls a method of ProducerBase.
+        let call = (args, count, keywords);
+        let begun = unsafe { begin::<ProducerBase>(py, "send_and_wait", slf, call)? };
+        let delivery = match begun {
+            Begun::Sent(delivery) => delivery.cast(),
+            Begun::General(mut begun) => send_general(py, &mut begun)?,
+        };
+        // SAFETY: an owned reference.
+        let delivery = unsafe { Bound::from_owned_ptr(py, delivery) };
+        delivery::wait_result(py, delivery.as_ptr(), None).map(Py::into_ptr)
+    })
+}
+
+/// An asynchronous send that was begun.
+enum Sending {
+    Accepted(Py<PyAny>),
+    /// Whatever it waits for, it is accepted or refused within `max_block`.
+    Waits(Box<dyn Awaited>, Duration),
+}
+
+/// # Safety
+/// As Python calls; `slf` is an AsyncProducerBase.
+#[inline(always)]
+unsafe fn begin_async(
+    py: Python<'_>,
+    function: &str,
+    slf: *mut ffi::PyObject,
+    call: Call,
+) -> PyResult<Sending> {
+    // SAFETY: by contract.
+    match unsafe { begin::<AsyncProducerBase>(py, function, slf, call)? } {
+        Begun::Sent(delivery) => Ok(Sending::Accepted(owned(py, delivery))),
+        Begun::General(begun) => begin_general_async(py, begun),
+    }
+}
+
+#[inline(never)]
+fn begin_general_async(py: Python<'_>, mut begun: General<'_>) -> PyResult<Sending> {
+    let max_block = begun.sender.max_block;
+    if let Some(function) = begun.partitioner
+        && user::has_to_wait(begun.sender, &begun.prepared)
+    {
+        let awaited = send_when_known(py, &begun, function);
+        return Ok(Sending::Waits(Box::new(awaited), max_block));
+    }
+    begun.ask(py, user::choose_nowait)?;
+    match begun.append() {
+        Ok(()) => Ok(Sending::Accepted(owned(py, begun.delivery))),
+        Err(Refused::Full) => {
+            // SAFETY: the objects of the call; a message was prepared, so there is a topic.
+            let kept = unsafe { Kept::new(py, &begun.given, &begun.prepared) };
+            let waiter = Waiter::join(begun.sender, kept, begun.prepared.size());
+            let delivery = owned(py, begun.delivery);
+            let awaited = AwaitedSend::new(begun.sender.clone(), waiter, delivery);
+            Ok(Sending::Waits(Box::new(awaited), max_block))
+        }
+        Err(refused) => Err(begun.refuse(py, &refused)),
+    }
+}
+
 unsafe extern "C" fn send_async(
     slf: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
@@ -275,33 +347,34 @@ unsafe extern "C" fn send_async(
 ) -> *mut ffi::PyObject {
     guard(|py| {
         // SAFETY: as Python calls a method of AsyncProducerBase.
-        let begun =
-            unsafe { begin::<AsyncProducerBase>(py, "send", slf, (args, count, keywords))? };
-        let mut begun = match begun {
-            // SAFETY: the delivery is an owned reference that is given away.
-            Begun::Sent(delivery) => return unsafe { ready(py, delivery.cast()) },
-            Begun::General(begun) => begun,
-        };
-        if let Some(function) = begun.partitioner
-            && user::has_to_wait(begun.sender, &begun.prepared)
-        {
-            return send_when_known(py, &begun, function);
-        }
-        begun.ask(py, user::choose_nowait)?;
-        match begun.append() {
-            // SAFETY: the delivery is an owned reference that is given away.
-            Ok(()) => unsafe { ready(py, begun.delivery.cast()) },
-            Err(Refused::Full) => {
-                // SAFETY: the objects of the call; a message was prepared, so there is a topic.
-                let kept = unsafe { Kept::new(py, &begun.given, &begun.prepared) };
-                let waiter = Waiter::join(begun.sender, kept, begun.prepared.size());
-                let delivery = owned(py, begun.delivery);
-                let awaited = AwaitedSend::new(begun.sender.clone(), waiter, delivery);
-                let waiting = Waiting::new(Box::new(awaited), Some(begun.sender.max_block));
+        match unsafe { begin_async(py, "send", slf, (args, count, keywords))? } {
+            // SAFETY: an owned reference that is given away.
+            Sending::Accepted(delivery) => unsafe { ready(py, delivery.into_ptr()) },
+            Sending::Waits(awaited, max_block) => {
+                let waiting = Waiting::new(awaited, Some(max_block));
                 Ok(Py::new(py, waiting)?.into_ptr())
             }
-            Err(refused) => Err(begun.refuse(py, &refused)),
         }
+    })
+}
+
+unsafe extern "C" fn send_and_wait_async(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: as Python calls a method of AsyncProducerBase.
+        let awaited: Box<dyn Awaited> =
+            match unsafe { begin_async(py, "send_and_wait", slf, (args, count, keywords))? } {
+                Sending::Accepted(delivery) => Box::new(AwaitedDelivery::new(delivery)),
+                Sending::Waits(sending, max_block) => {
+                    let until = Instant::now().checked_add(max_block);
+                    Box::new(SentAndAwaited::new(sending, until))
+                }
+            };
+        Ok(Py::new(py, Waiting::new(awaited, None))?.into_ptr())
     })
 }
 
@@ -311,19 +384,17 @@ fn send_when_known(
     py: Python<'_>,
     begun: &General<'_>,
     function: &Py<PyAny>,
-) -> PyResult<*mut ffi::PyObject> {
+) -> user::AwaitedTopic {
     // SAFETY: the objects of the call; a message was prepared, so there is a topic.
     let kept = unsafe { Kept::new(py, &begun.given, &begun.prepared) };
     let delivery = owned(py, begun.delivery);
-    let awaited = user::AwaitedTopic::new(
+    user::AwaitedTopic::new(
         begun.sender.clone(),
         function.clone_ref(py),
         begun.prepared.topic,
         kept,
         delivery,
-    );
-    let waiting = Waiting::new(Box::new(awaited), Some(begun.sender.max_block));
-    Ok(Py::new(py, waiting)?.into_ptr())
+    )
 }
 
 // ---- the others -------------------------------------------------------------------------------------------------------
@@ -525,8 +596,12 @@ fn to_object(py: Python<'_>, value: bool) -> PyResult<Py<PyAny>> {
     Ok(value.into_pyobject(py)?.to_owned().into_any().unbind())
 }
 
-static mut SYNC_METHODS: [ffi::PyMethodDef; 2] = [
+/// How many of each there are.
+const METHODS: usize = 3;
+
+static mut SYNC_METHODS: [ffi::PyMethodDef; METHODS] = [
     fast_method(c"send", docs::SEND, send),
+    fast_method(c"send_and_wait", docs::SEND_AND_WAIT, send_and_wait),
     fast_method(
         c"send_nowait",
         docs::SEND_NOWAIT,
@@ -534,8 +609,13 @@ static mut SYNC_METHODS: [ffi::PyMethodDef; 2] = [
     ),
 ];
 
-static mut ASYNC_METHODS: [ffi::PyMethodDef; 2] = [
+static mut ASYNC_METHODS: [ffi::PyMethodDef; METHODS] = [
     fast_method(c"send", docs::SEND_ASYNC, send_async),
+    fast_method(
+        c"send_and_wait",
+        docs::SEND_AND_WAIT_ASYNC,
+        send_and_wait_async,
+    ),
     fast_method(
         c"send_nowait",
         docs::SEND_NOWAIT,
@@ -558,9 +638,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ),
     ];
     for (class, methods) in pairs {
-        for index in 0..2 {
+        for index in 0..METHODS {
             let methods: *mut ffi::PyMethodDef = methods;
-            // SAFETY: two static definitions each, of functions that take instances of their class.
+            // SAFETY: so many static definitions each, of functions that take instances of their class.
             unsafe { add_method(&class, methods.add(index))? };
         }
     }

@@ -282,6 +282,10 @@ impl Awaited for AwaitedTopic {
         }
     }
 
+    fn stage(&self) -> u32 {
+        u32::from(self.in_line.is_some())
+    }
+
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match &mut self.in_line {
             Some(in_line) => in_line.time_is_up(py),

@@ -17,9 +17,10 @@ use pyo3::PyVisit;
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyWeakrefReference;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use crate::fork;
+use crate::sleep::{self, Sleep};
 
 /// The longest sleep without a look at pending signals. A signal ends poll(2) at once; but one that another thread took,
 /// or that came between Python's look and poll, leaves only a flag behind.
@@ -144,14 +145,28 @@ impl Wake for LoopWake {
         self.woken.lock().push(token);
         self.notify.notify();
     }
+
+    fn wake_all(&self, tokens: &mut dyn Iterator<Item = u64>) {
+        self.woken.lock().extend(tokens);
+        self.notify.notify();
+    }
 }
 
-/// Wakes futures of one asyncio loop from native threads without the GIL. One per event loop.
+/// What sleeps in an event loop.
+enum Sleeper {
+    /// For whoever wants a future.
+    Future(Py<PyAny>),
+    Task(Py<Sleep>),
+}
+
+/// Wakes what sleeps in one asyncio loop from native threads without the GIL. One per event loop.
 #[pyclass(frozen, weakref, module = "ottla._native")]
 pub struct LoopBridge {
+    /// A weak reference: the loop keeps the bridge.
+    event_loop: Py<PyWeakrefReference>,
     wake: Arc<LoopWake>,
     /// By token. Touched with the GIL only, and never while Python code runs.
-    futures: Mutex<HashMap<u64, Py<PyAny>>>,
+    sleepers: Mutex<HashMap<u64, Sleeper>>,
     next_token: AtomicU64,
     generation: u32,
 }
@@ -159,13 +174,14 @@ pub struct LoopBridge {
 #[pymethods]
 impl LoopBridge {
     #[new]
-    fn new() -> PyResult<Self> {
+    fn new(event_loop: &Bound<'_, PyAny>) -> PyResult<Self> {
         Ok(Self {
+            event_loop: PyWeakrefReference::new(event_loop)?.unbind(),
             wake: Arc::new(LoopWake {
                 woken: Mutex::new(Vec::new()),
                 notify: Notify::new()?,
             }),
-            futures: Mutex::new(HashMap::new()),
+            sleepers: Mutex::default(),
             next_token: AtomicU64::new(1),
             generation: fork::generation(),
         })
@@ -178,37 +194,48 @@ impl LoopBridge {
     fn dispatch(&self, py: Python<'_>) -> PyResult<()> {
         self.wake.notify.clear();
         let woken = std::mem::take(&mut *self.wake.woken.lock());
-        let futures: Vec<Py<PyAny>> = {
-            let mut futures = self.futures.lock();
-            let futures = woken.iter().filter_map(|token| futures.remove(token));
-            futures.collect()
-        };
+        let mut futures = Vec::new();
+        let mut tasks = Vec::with_capacity(woken.len());
+        {
+            let mut sleepers = self.sleepers.lock();
+            for token in woken {
+                match sleepers.remove(&token) {
+                    Some(Sleeper::Future(future)) => futures.push(future),
+                    Some(Sleeper::Task(sleep)) => tasks.push(sleep),
+                    None => {}
+                }
+            }
+        }
         for future in futures {
             let future = future.bind(py);
             if !future.call_method0("done")?.is_truthy()? {
                 future.call_method1("set_result", (py.None(),))?;
             }
         }
-        Ok(())
+        sleep::wake_all(py, tasks)
     }
 
     fn __len__(&self) -> usize {
-        self.futures.lock().len()
+        self.sleepers.lock().len()
     }
 
-    /// Loop, its reader, this bridge, a future and its loop again are a cycle for as long as a future waits.
+    /// Loop, its reader, this bridge, a sleeper and its loop again are a cycle for as long as somebody sleeps.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Some(futures) = self.futures.try_lock() {
-            for future in futures.values() {
-                visit.call(future)?;
+        visit.call(&self.event_loop)?;
+        if let Some(sleepers) = self.sleepers.try_lock() {
+            for sleeper in sleepers.values() {
+                match sleeper {
+                    Sleeper::Future(future) => visit.call(future)?,
+                    Sleeper::Task(sleep) => visit.call(sleep)?,
+                }
             }
         }
         Ok(())
     }
 
     fn __clear__(&self) {
-        let futures = std::mem::take(&mut *self.futures.lock());
-        drop(futures);
+        let sleepers = std::mem::take(&mut *self.sleepers.lock());
+        drop(sleepers);
     }
 }
 
@@ -222,16 +249,46 @@ impl LoopBridge {
         py: Python<'py>,
     ) -> PyResult<(Bound<'py, PyAny>, Arc<dyn Wake>, u64)> {
         let future = running_loop(py)?.call_method0("create_future")?;
-        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
-        self.futures.lock().insert(token, future.clone().unbind());
+        let token = self.add(Sleeper::Future(future.clone().unbind()));
         Ok((future, self.wake.clone(), token))
     }
 
-    /// Lets go of a future that nobody waits for any more (cancelled, timed out, resolved otherwise).
-    pub fn forget(&self, token: u64) {
-        let future = self.futures.lock().remove(&token);
-        drop(future);
+    /// The same for the task that runs: what it has to yield to sleep.
+    pub fn sleep<'py>(
+        &self,
+        py: Python<'py>,
+        event_loop: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, Sleep>, Arc<dyn Wake>, u64)> {
+        let sleep = Bound::new(py, Sleep::new(event_loop.clone().unbind()))?;
+        let token = self.add(Sleeper::Task(sleep.clone().unbind()));
+        Ok((sleep, self.wake.clone(), token))
     }
+
+    fn add(&self, sleeper: Sleeper) -> u64 {
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        self.sleepers.lock().insert(token, sleeper);
+        token
+    }
+
+    /// Lets go of a sleeper that nobody waits for any more (cancelled, timed out, resolved otherwise).
+    pub fn forget(&self, token: u64) {
+        let sleeper = self.sleepers.lock().remove(&token);
+        drop(sleeper);
+    }
+
+    fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        self.generation == fork::generation()
+            && self
+                .event_loop
+                .bind(event_loop.py())
+                .upgrade()
+                .is_some_and(|own| own.is(event_loop))
+    }
+}
+
+thread_local! {
+    /// The bridge that this thread asked for last; weak, so that it keeps nothing alive.
+    static LAST: RefCell<Option<Py<PyWeakrefReference>>> = const { RefCell::new(None) };
 }
 
 static GET_RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -246,7 +303,25 @@ pub fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 
 /// The bridge of the loop that runs in this thread.
 pub fn bridge_for_running_loop(py: Python<'_>) -> PyResult<Bound<'_, LoopBridge>> {
-    bridge_for_loop(py, running_loop(py)?)
+    bridge_in(&running_loop(py)?)
+}
+
+/// The bridge of this loop, which runs in this thread.
+pub fn bridge_in<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, LoopBridge>> {
+    let py = event_loop.py();
+    let last = LAST.with(|last| {
+        let last = last.borrow();
+        let bridge = last.as_ref()?.bind(py).upgrade_as::<LoopBridge>().ok()??;
+        bridge.get().is_of(event_loop).then_some(bridge)
+    });
+    if let Some(bridge) = last {
+        return Ok(bridge);
+    }
+    let bridge = bridge_for_loop(py, event_loop.clone())?;
+    let weak = PyWeakrefReference::new(bridge.as_any())?.unbind();
+    let before = LAST.with(|last| last.borrow_mut().replace(weak));
+    drop(before);
+    Ok(bridge)
 }
 
 /// The bridge of this loop, made and registered on first use, in the loop's own thread.
@@ -274,7 +349,7 @@ fn bridge_for_loop<'py>(
     if r#loop.call_method0("is_closed")?.is_truthy()? {
         return Err(PyRuntimeError::new_err("Event loop is closed"));
     }
-    let bridge = Bound::new(py, LoopBridge::new()?)?;
+    let bridge = Bound::new(py, LoopBridge::new(&r#loop)?)?;
     r#loop.call_method1(
         "add_reader",
         (bridge.get().fileno(), bridge.getattr("dispatch")?),
@@ -285,14 +360,14 @@ fn bridge_for_loop<'py>(
 
 fn known_bridge<'py>(
     bridges: &Bound<'py, PyAny>,
-    r#loop: &Bound<'py, PyAny>,
+    event_loop: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, LoopBridge>>> {
-    let reference = bridges.call_method1("get", (r#loop,))?;
+    let reference = bridges.call_method1("get", (event_loop,))?;
     if reference.is_none() {
         return Ok(None);
     }
     let bridge = reference.call0()?.cast_into::<LoopBridge>().ok();
-    Ok(bridge.filter(|bridge| bridge.get().generation == fork::generation()))
+    Ok(bridge.filter(|bridge| bridge.get().is_of(event_loop)))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

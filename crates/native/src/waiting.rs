@@ -1,6 +1,6 @@
-//! An awaitable over something native: looks, sleeps on a future of the running loop, and looks again.
+//! An awaitable over something native: looks, sleeps in the running loop, and looks again.
 //!
-//! What is ready at the first look costs no future. It has the methods of a coroutine, so that `asyncio.create_task` takes
+//! What is ready at the first look costs no sleep. It has the methods of a coroutine, so that `asyncio.create_task` takes
 //! it. Owner: the event loop in which it is awaited.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use ottla_core::flow::Wake;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 
-use crate::wait::{LoopBridge, bridge_for_running_loop, running_loop};
+use crate::wait::{LoopBridge, bridge_in, running_loop};
 
 /// What is waited for.
 pub trait Awaited: Send + Sync {
@@ -22,6 +22,10 @@ pub trait Awaited: Send + Sync {
     fn unregister(&mut self, _wake: &Arc<dyn Wake>, _token: u64) {}
     /// The result when the time is up.
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>>;
+    /// Counts what it has waited for one after the other: what was registered belongs to one of these.
+    fn stage(&self) -> u32 {
+        0
+    }
     /// When the time is up, where that moves while it is waited for.
     fn deadline(&self) -> Option<Instant> {
         None
@@ -48,7 +52,7 @@ impl Waiting {
         }
     }
 
-    /// One step: a future to sleep on, or the end.
+    /// One step: what to sleep on, or the end.
     fn step<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.rest(py);
         let Some(mut awaited) = self.awaited.take() else {
@@ -63,15 +67,21 @@ impl Waiting {
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return done(awaited.time_is_up(py)?);
         }
-        let future = self.sleep(py, awaited.as_mut(), deadline)?;
-        // It may have become ready between the look and the registration.
-        let looked = awaited.look(py);
+        let (sleep, wake, token) = self.sleep(py, awaited.as_mut(), deadline)?;
+        // It may have become ready between the look and the registration, or gone on to wait for something else.
+        let looked = loop {
+            let stage = awaited.stage();
+            match awaited.look(py) {
+                Ok(None) if awaited.stage() != stage => awaited.register(wake.clone(), token),
+                looked => break looked,
+            }
+        };
         self.awaited = Some(awaited);
         match looked {
-            Ok(None) => Ok(future),
+            Ok(None) => Ok(sleep),
             ended => {
                 self.close(py);
-                ended?.map_or(Ok(future), done)
+                ended?.map_or(Ok(sleep), done)
             }
         }
     }
@@ -81,20 +91,20 @@ impl Waiting {
         py: Python<'py>,
         awaited: &mut dyn Awaited,
         deadline: Option<Instant>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let bridge = bridge_for_running_loop(py)?;
-        let (future, wake, token) = bridge.get().future(py)?;
+    ) -> PyResult<(Bound<'py, PyAny>, Arc<dyn Wake>, u64)> {
+        let event_loop = running_loop(py)?;
+        let bridge = bridge_in(&event_loop)?;
+        let (sleep, wake, token) = bridge.get().sleep(py, &event_loop)?;
         self.sleeping = Some((bridge.clone().unbind(), wake.clone(), token));
         awaited.register(wake.clone(), token);
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now());
+            let wake = wake.clone();
             let timer = Py::new(py, Timer { wake, token })?;
-            let handle =
-                running_loop(py)?.call_method1("call_later", (left.as_secs_f64(), timer))?;
+            let handle = event_loop.call_method1("call_later", (left.as_secs_f64(), timer))?;
             self.timer = Some(handle.unbind());
         }
-        future.setattr("_asyncio_future_blocking", true)?;
-        Ok(future)
+        Ok((sleep.into_any(), wake, token))
     }
 
     /// Sleeps no more.

@@ -13,9 +13,8 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from ottla._native import Delivery, FetchFlow, Records
+    from ottla._native import FetchFlow, Records
     from ottla.engine.bridge import Ticket
-    from ottla.message import RecordMetadata
 
 T = TypeVar("T")
 
@@ -45,18 +44,6 @@ async def wait_async(ticket: Ticket[T], timeout: float | None = None) -> T:
 def wait(ticket: Ticket[T], timeout: float | None = None) -> T:
     """The ticket's result, waited for by this thread; Ctrl-C ends the wait at once."""
     return ticket.wait(timeout)
-
-
-async def outcome_async(delivery: Delivery) -> RecordMetadata:
-    """Where the message was written, awaited."""
-    metadata: RecordMetadata = await delivery
-    return metadata
-
-
-def outcome(delivery: Delivery) -> RecordMetadata:
-    """Where the message was written, waited for by this thread."""
-    metadata: RecordMetadata = delivery.result()
-    return metadata
 
 
 def in_background_async(function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:

@@ -12,18 +12,12 @@ from ottla._native import Delivery, ProducerBase
 from ottla.client.leaving import close_timeout
 from ottla.client.producer import ProducerClient
 from ottla.config.producer import producer_config
-from ottla.engine.twins import in_background, outcome, wait
+from ottla.engine.twins import in_background, wait
 from ottla.errors import ConfigError, Timeout
 from ottla.message import CloseReport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from typing import Self
-
-    from ottla.message import RecordMetadata
-
-    Data = bytes | bytearray | memoryview | str | None
-    Headers = Sequence[tuple[str, bytes | str | None]] | Mapping[str, bytes | str | None] | None
 
 _OUTCOMES_AT_ONCE = 1000
 """How many deliveries a reader of `successes()` or `errors()` takes from the queue in one go."""
@@ -62,45 +56,6 @@ class Producer(ProducerBase):
         self._written: deque[Delivery] = deque()
         self._failed: deque[Delivery] = deque()
         self._resolved: deque[Delivery] = deque()
-
-    def send_and_wait(
-        self,
-        topic: str,
-        value: Data = None,
-        key: Data = None,
-        headers: Headers = None,
-        partition: int | None = None,
-        timestamp_ms: int | None = None,
-        metadata: object = None,
-    ) -> RecordMetadata:
-        """Send one message and wait for its outcome: `send` and the wait for its delivery in one.
-
-        It lingers as any other message does (`linger_ms`). One at a time is the slow way: a loop of `send` with one wait
-        at its end shares batches and requests.
-
-        Args:
-            topic: As for `send`, like all that follow.
-            value: bytes-like, str or None.
-            key: bytes-like, str or None.
-            headers: Pairs of name and value, or a mapping.
-            partition: None: the partitioner chooses.
-            timestamp_ms: Milliseconds since the epoch, UTC; None: now.
-            metadata: Any object; it is in the `Delivery` only, which this method keeps to itself.
-
-        Returns:
-            RecordMetadata: topic, partition, offset, timestamp_ms.
-
-        Raises:
-            KafkaError: The broker refused it; `.outcome` says whether it may be written.
-            DeliveryTimeout: No answer within `delivery_timeout_ms`; `.outcome` says whether it may be written.
-            BufferFull: No room within `max_block_ms`; it was not accepted.
-            MessageTooLarge, Closed, ForkedClient, TypeError, ValueError: As for `send`; it was not accepted.
-
-        Cancellation: Ends the wait only; an accepted message is still sent.
-        Threads: Any.
-        """
-        delivery = self.send(topic, value, key, headers, partition, timestamp_ms, metadata)
-        return outcome(delivery)
 
     def flush(self, timeout: float | None = None) -> None:
         """Send what lingers now, and wait until everything accepted before this call has its outcome.

@@ -1,0 +1,80 @@
+//! `send_and_wait` of an event loop: first the message is accepted, then it has its outcome.
+//!
+//! One awaitable for both. Station: delivery. Owner: the event loop in which it is awaited.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ottla_core::flow::Wake;
+use pyo3::prelude::*;
+
+use crate::delivery::AwaitedDelivery;
+use crate::waiting::Awaited;
+
+pub struct SentAndAwaited {
+    /// What gives the delivery, until when, and how many stages it went through; None once it has.
+    sending: Option<(Box<dyn Awaited>, Option<Instant>)>,
+    outcome: Option<AwaitedDelivery>,
+    stages: u32,
+}
+
+impl SentAndAwaited {
+    pub fn new(sending: Box<dyn Awaited>, until: Option<Instant>) -> Self {
+        Self {
+            sending: Some((sending, until)),
+            outcome: None,
+            stages: 0,
+        }
+    }
+
+    fn current(&mut self) -> Option<&mut dyn Awaited> {
+        match (&mut self.sending, &mut self.outcome) {
+            (Some((sending, _)), _) => Some(sending.as_mut()),
+            (None, Some(outcome)) => Some(outcome),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Awaited for SentAndAwaited {
+    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        if let Some((sending, _)) = &mut self.sending {
+            let Some(delivery) = sending.look(py)? else {
+                return Ok(None);
+            };
+            self.stages += sending.stage() + 1;
+            self.sending = None;
+            self.outcome = Some(AwaitedDelivery::new(delivery));
+        }
+        self.current().map_or(Ok(None), |current| current.look(py))
+    }
+
+    fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
+        if let Some(current) = self.current() {
+            current.register(wake, token);
+        }
+    }
+
+    fn unregister(&mut self, wake: &Arc<dyn Wake>, token: u64) {
+        if let Some(current) = self.current() {
+            current.unregister(wake, token);
+        }
+    }
+
+    fn stage(&self) -> u32 {
+        let sending = self.sending.as_ref();
+        self.stages + sending.map_or(0, |(sending, _)| sending.stage())
+    }
+
+    fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self.current() {
+            Some(current) => current.time_is_up(py),
+            None => Ok(py.None()),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let (sending, until) = self.sending.as_ref()?;
+        sending.deadline().or(*until)
+    }
+}

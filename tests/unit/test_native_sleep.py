@@ -1,0 +1,180 @@
+"""Tasks of an event loop that sleep until a message has its outcome: woken together, cancelled one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextvars import ContextVar
+
+import pytest
+
+from ottla import _native, errors
+from ottla.config.producer import producer_config
+from ottla.producer.accumulator import make_flow
+
+PATIENCE = 10.0
+
+
+def make() -> tuple[_native.ProduceFlow, _native.ProducerBase]:
+    flow = make_flow(None, producer_config("h:1", {}))
+    flow.set_topic("t", bytes(16), 1, [0])
+    producer = _native.ProducerBase()
+    producer._bind(flow)
+    return flow, producer
+
+
+async def test_a_cancelled_task_wakes_no_other() -> None:
+    flow, producer = make()
+    delivery = producer.send("t", b"x")
+
+    async def wait() -> object:
+        return await delivery
+
+    tasks = [asyncio.create_task(wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel("enough")
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[1]
+    assert [task.done() for task in tasks] == [False, True, False]
+    flow.abort_all("closed", 0, "the end")
+    for task in (tasks[0], tasks[2]):
+        with pytest.raises(errors.Closed):
+            await asyncio.wait_for(task, PATIENCE)
+
+
+async def test_woken_tasks_run_in_their_own_contexts() -> None:
+    flow, producer = make()
+    delivery = producer.send("t", b"x")
+    name: ContextVar[int] = ContextVar("name")
+    seen = []
+
+    async def wait(number: int) -> None:
+        name.set(number)
+        with pytest.raises(errors.Closed):
+            await delivery
+        seen.append((name.get(), asyncio.current_task()))
+
+    tasks = [asyncio.create_task(wait(number)) for number in range(20)]
+    await asyncio.sleep(0)
+    flow.abort_all("closed", 0, "the end")
+    await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
+    assert seen == list(enumerate(tasks))
+
+
+def test_an_interrupt_in_a_woken_task_loses_no_other() -> None:
+    flow, producer = make()
+    delivery = producer.send("t", b"x")
+    woken = []
+
+    async def wait(number: int) -> None:
+        with pytest.raises(errors.Closed):
+            await delivery
+        if number == 1:
+            raise KeyboardInterrupt
+        woken.append(number)
+
+    async def begin() -> list[asyncio.Task[None]]:
+        tasks = [asyncio.create_task(wait(number)) for number in range(4)]
+        await asyncio.sleep(0)
+        return tasks
+
+    async def end() -> None:
+        flow.abort_all("closed", 0, "the end")
+        await asyncio.sleep(PATIENCE)
+
+    with asyncio.Runner() as runner:
+        tasks = runner.run(begin())
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(end())
+        runner.run(asyncio.sleep(0))
+        assert woken == [0, 2, 3]
+        assert isinstance(tasks[1].exception(), KeyboardInterrupt)
+
+
+def test_tasks_that_are_not_in_c_sleep_too() -> None:
+    flow, producer = make()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        delivery = producer.send("t", b"x")
+
+        async def wait() -> object:
+            return await delivery
+
+        task = asyncio.tasks._PyTask(wait(), loop=loop)  # type: ignore[attr-defined]
+        given_up = asyncio.tasks._PyTask(wait(), loop=loop)  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+        given_up.cancel()
+        flow.abort_all("closed", 0, "the end")
+        with pytest.raises(errors.Closed):
+            await asyncio.wait_for(task, PATIENCE)
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+
+    asyncio.run(main())
+
+
+async def test_waits_with_a_limit_and_several_loops() -> None:
+    flow, producer = make()
+    delivery = producer.send("t", b"x")
+
+    async def wait() -> object:
+        return await delivery
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(wait(), 0.01)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(wait()), 0.01)
+    other = threading.Thread(target=lambda: results.append(asyncio.run(outcome())))
+    results: list[object] = []
+
+    async def outcome() -> object:
+        return (await asyncio.gather(wait(), return_exceptions=True))[0]
+
+    other.start()
+    here = asyncio.create_task(outcome())
+    await asyncio.sleep(0.05)
+    flow.abort_all("closed", 0, "the end")
+    assert isinstance(await asyncio.wait_for(here, PATIENCE), errors.Closed)
+    await asyncio.to_thread(other.join, PATIENCE)
+    assert isinstance(results[0], errors.Closed)
+
+
+async def test_send_and_wait_waits_for_room_and_then_for_the_outcome() -> None:
+    config = {"buffer_memory": 20_000, "batch_size": 4_000, "max_request_size": 20_000}
+    flow = make_flow(None, producer_config("h:1", config))
+    flow.set_topic("t", bytes(16), 1, [0])
+    producer = _native.AsyncProducerBase()
+    producer._bind(flow)
+    first = asyncio.create_task(producer.send_and_wait("t", bytes(15_000)))
+    second = asyncio.create_task(producer.send_and_wait("t", bytes(15_000)))
+    given_up = asyncio.create_task(producer.send_and_wait("t", b"x"))
+    await asyncio.sleep(0.01)
+    given_up.cancel()
+    assert flow.undelivered() == 1
+    flow.abort_all("closed", 0, "makes room")
+    with pytest.raises(errors.Closed, match="makes room"):
+        await asyncio.wait_for(first, PATIENCE)
+    for _ in range(1000):
+        if flow.undelivered():
+            break
+        await asyncio.sleep(0.01)
+    assert not second.done()
+    flow.abort_all("closed", 0, "the end")
+    with pytest.raises(errors.Closed, match="the end"):
+        await asyncio.wait_for(second, PATIENCE)
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    assert flow.undelivered() == 0
+
+
+async def test_send_and_wait_gives_up_its_place_at_max_block() -> None:
+    config = {"buffer_memory": 20_000, "max_request_size": 20_000, "max_block_ms": 30}
+    flow = make_flow(None, producer_config("h:1", config))
+    flow.set_topic("t", bytes(16), 1, [0])
+    producer = _native.AsyncProducerBase()
+    producer._bind(flow)
+    producer.send_nowait("t", bytes(15_000))
+    with pytest.raises(errors.BufferFull):
+        await producer.send_and_wait("t", bytes(15_000))
+    assert flow.undelivered() == 1
