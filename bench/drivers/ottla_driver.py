@@ -118,6 +118,7 @@ def unconnected(topic: str, partitions: int) -> tuple[_native.ProduceFlow, _nati
         max_block=60.0,
         return_successes=False,
         return_errors=False,
+        tell_outcomes=False,
         partitioner="default",
         adaptive=True,
         availability_timeout=0.0,

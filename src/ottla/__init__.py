@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from ottla.message import RecordMetadata as RecordMetadata
     from ottla.message import TopicPartition as TopicPartition
     from ottla.observe.log import log_to_stderr as log_to_stderr
+    from ottla.producer.interceptors import ProducerInterceptor as ProducerInterceptor
 
 ACKS_NONE = 0
 """`acks`: the broker answers nothing; a message counts as delivered when the socket took it."""
@@ -111,6 +112,7 @@ _HOMES = {
         "TopicPartition",
     ),
     "observe.log": ("log_to_stderr",),
+    "producer.interceptors": ("ProducerInterceptor",),
 }
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -21,7 +21,7 @@ from typing import Any, Literal, Self, final, overload
 
 from typing_extensions import disjoint_base
 
-from ottla.message import RecordMetadata
+from ottla.message import Message, RecordMetadata
 
 _Buffer = bytes | bytearray | memoryview | str | None
 _Headers = Sequence[tuple[str, bytes | str | None]] | Mapping[str, bytes | str | None] | None
@@ -161,6 +161,17 @@ def bridge_for_loop(loop: asyncio.AbstractEventLoop) -> LoopBridge:
     """The bridge of this loop, made and registered on first use, in the loop's own thread; it ends with the loop."""
 
 @final
+class Waiting:
+    """An awaitable over something native, with the methods of a coroutine."""
+
+    def __await__(self) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, _value: Any) -> Any: ...
+    def throw(self, kind: Any, value: Any = None, trace: Any = None) -> None: ...
+    def close(self) -> None: ...
+
+@final
 class Latch:
     """A one-way gate, set once from any thread and waited for by threads and by event loops."""
 
@@ -202,6 +213,7 @@ class ProduceFlow:
         availability_timeout: float,
         return_successes: bool,
         return_errors: bool,
+        tell_outcomes: bool,
     ) -> Self:
         """`io=None`: no thread drives it (tests and the bare-call benchmark drive it by hand)."""
 
@@ -264,8 +276,18 @@ class ProduceFlow:
         leader: (id, epoch)|None, node: (host, port)|None, age: float} ·
         `("failed", topic, partition, records, kind, code, message, outcome)` for the log ·
         `("throttled", conn, throttle_ms)` · `("callbacks", [(callback, delivery), …])` to be called on the dispatcher
-        thread.
+        thread · `("outcomes",)` there is something for `tell_next`.
         """
+
+    def tell_next(self) -> list[Delivery] | None:
+        """The deliveries of the next resolved batch for the producer's callbacks, None where there is none now.
+
+        Those of the call before have been told by now, and leave `buffer_memory`. On the dispatcher thread only.
+        """
+
+    @staticmethod
+    def mark_dispatcher() -> None:
+        """This thread runs callbacks: a send there does not wait for room that callbacks make."""
 
     def undelivered(self) -> int:
         """Messages accepted and not yet resolved."""
@@ -360,7 +382,10 @@ class ProducerBase:
         self,
         flow: ProduceFlow,
         partitioner: Callable[[str, bytes | None, bytes | None, int], int] | None = None,
-    ) -> None: ...
+        interceptors: object | None = None,
+    ) -> None:
+        """interceptors: has `send`, `send_messages` and `send_values`, which call `_send` and the like."""
+
     def send(
         self,
         topic: str,
@@ -391,9 +416,17 @@ class ProducerBase:
         timestamp_ms: int | None = None,
         metadata: object = None,
     ) -> Delivery: ...
+    @overload
     def send_many(
         self, topic: str, values: Iterable[_Buffer], keys: Iterable[_Buffer] | None = None
     ) -> Deliveries: ...
+    @overload
+    def send_many(
+        self, topic: Iterable[Message], values: None = None, keys: None = None
+    ) -> Deliveries: ...
+    def _send(self, *args: Any, **kwargs: Any) -> Delivery: ...
+    def _send_nowait(self, *args: Any, **kwargs: Any) -> Delivery: ...
+    def _send_messages(self, messages: Iterable[Message]) -> Deliveries: ...
     def _flush(self, timeout: float | None) -> bool:
         """Seal everything accepted so far, wait until it is resolved; False when the time ran out."""
 
@@ -423,7 +456,10 @@ class AsyncProducerBase:
         self,
         flow: ProduceFlow,
         partitioner: Callable[[str, bytes | None, bytes | None, int], int] | None = None,
-    ) -> None: ...
+        interceptors: object | None = None,
+    ) -> None:
+        """interceptors: has `send`, `send_messages` and `send_values`, which call `_send` and the like."""
+
     def send(
         self,
         topic: str,
@@ -456,9 +492,17 @@ class AsyncProducerBase:
         timestamp_ms: int | None = None,
         metadata: object = None,
     ) -> Delivery: ...
+    @overload
     def send_many(
         self, topic: str, values: Iterable[_Buffer], keys: Iterable[_Buffer] | None = None
     ) -> Coroutine[Any, Any, Deliveries]: ...
+    @overload
+    def send_many(
+        self, topic: Iterable[Message], values: None = None, keys: None = None
+    ) -> Coroutine[Any, Any, Deliveries]: ...
+    def _send(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Delivery]: ...
+    def _send_nowait(self, *args: Any, **kwargs: Any) -> Delivery: ...
+    def _send_messages(self, messages: Iterable[Message]) -> Coroutine[Any, Any, Deliveries]: ...
     def _flush(self, timeout: float | None) -> Awaitable[bool]: ...
     def _stop_accepting(self) -> None: ...
     def _end_outcomes(self) -> None: ...

@@ -10,8 +10,9 @@ import pytest
 from ottla.testing import Broker
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("intro", "howto", "topics")
 DOCUMENTS = sorted(
-    [ROOT / "README.md", *ROOT.glob("docs/intro/*.md"), *ROOT.glob("docs/howto/*.md")]
+    [ROOT / "README.md", *(path for name in FOLDERS for path in ROOT.glob(f"docs/{name}/*.md"))]
 )
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

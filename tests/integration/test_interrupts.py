@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import ottla
+from ottla.engine import dispatcher
 
 PLACE = ottla.TopicPartition("t", 0)
 NOBODY = "127.0.0.1:1"
@@ -49,6 +50,15 @@ def flush_one(producer: ottla.Producer) -> None:
 
 PRODUCER_WAITS: dict[str, Callable[[ottla.Producer], object]] = {
     "send": fill_the_buffer,
+    "send_many": lambda producer: producer.send_many("t", (bytes(1000) for _ in range(1000))),
+    "send_many of messages": lambda producer: producer.send_many(
+        ottla.Message("t", bytes(1000)) for _ in range(1000)
+    ),
+    "send_and_wait": lambda producer: producer.send_and_wait("t", b"x"),
+    "exception": lambda producer: producer.send("t", b"x").exception(),
+    "result of many": lambda producer: producer.send_many("t", [b"x"]).result(LONG_S),
+    "successes": lambda producer: (producer.send("t", b"x"), list(producer.successes())),
+    "outcomes": lambda producer: (producer.send("t", b"x"), next(producer.outcomes())),
     "result": lambda producer: producer.send("t", b"x").result(LONG_S),
     "flush": flush_one,
     "close": lambda producer: (producer.send("t", b"x"), producer.close(LONG_S)),
@@ -61,7 +71,11 @@ def test_a_signal_ends_each_wait_of_the_producer(
     interrupt_soon: Callable[[], None], wait: str
 ) -> None:
     producer = ottla.Producer(
-        NOBODY, buffer_memory=100_000, max_block_ms=30_000, return_errors=True
+        NOBODY,
+        buffer_memory=100_000,
+        max_block_ms=30_000,
+        return_errors=True,
+        return_successes=True,
     )
     began = time.monotonic()
     interrupt_soon()
@@ -69,6 +83,28 @@ def test_a_signal_ends_each_wait_of_the_producer(
         PRODUCER_WAITS[wait](producer)
     assert time.monotonic() - began < SOON_S + AT_ONCE_S
     assert producer.close(0).delivered == 0
+
+
+CALLBACK_WAITS: dict[str, Callable[[ottla.Producer], object]] = {
+    "flush": lambda producer: producer.flush(LONG_S),
+    "close": lambda producer: producer.close(LONG_S),
+}
+
+
+@pytest.mark.parametrize("wait", CALLBACK_WAITS)
+def test_a_signal_ends_the_wait_for_callbacks(
+    interrupt_soon: Callable[[], None], wait: str
+) -> None:
+    producer = ottla.Producer(NOBODY, on_delivery=print)
+    go_on = threading.Event()
+    dispatcher.dispatch(go_on.wait, LONG_S)
+    began = time.monotonic()
+    interrupt_soon()
+    with pytest.raises(Interrupted):
+        CALLBACK_WAITS[wait](producer)
+    assert time.monotonic() - began < SOON_S + AT_ONCE_S
+    go_on.set()
+    assert producer.close(LONG_S).delivered == 0
 
 
 CONSUMER_WAITS: dict[str, Callable[[ottla.Consumer], object]] = {
@@ -109,3 +145,174 @@ def test_the_end_of_the_interpreter_tells_what_has_no_outcome() -> None:
     assert ended.returncode == 0
     assert "producer 'forgetful' was not closed" in ended.stderr
     assert "17 messages were not delivered" in ended.stderr
+
+
+STUCK = """
+import threading
+import ottla
+from ottla.testing import Broker
+
+called = threading.Event()
+
+def never_returns(delivery):
+    called.set()
+    threading.Event().wait()
+
+broker = Broker().start()
+producer = ottla.Producer(broker.bootstrap, on_delivery=never_returns, client_id="stuck")
+producer.send("t", b"x")
+assert called.wait(20)
+print("ends", flush=True)
+"""
+
+
+def test_a_callback_that_never_returns_does_not_stop_the_end_of_the_interpreter() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ends\n"
+        began = time.monotonic()
+        _, said = program.communicate(timeout=LONG_S)
+        assert time.monotonic() - began < AT_ONCE_S
+    assert program.returncode == 0
+    assert "callbacks were still running" in said
+
+
+# ---- Ctrl-C in a program -----------------------------------------------------------------------------------------------
+
+PROGRAM = """
+import asyncio, sys, time
+import ottla
+
+OPTIONS = dict(buffer_memory=100_000, max_block_ms=60_000, return_errors=True, return_successes=True)
+NOBODY = "127.0.0.1:1"
+
+def waits(producer):
+    full = lambda: [producer.send("t", bytes(1000)) for _ in range(1000)]
+    yield "send", full
+    yield "send_many", lambda: producer.send_many("t", [bytes(1000)] * 1000)
+    yield "result", lambda: producer.send("t", b"x").result()
+    yield "flush", lambda: (producer.send("t", b"x"), producer.flush())
+    yield "successes", lambda: next(producer.successes())
+    yield "close", lambda: (producer.send("t", b"x"), producer.close())
+
+async def full(producer):
+    while True:
+        await producer.send("t", bytes(1000))
+
+async def sent(producer, wait):
+    delivery = await producer.send("t", b"x")
+    await wait(delivery)
+
+async def result(delivery):
+    await delivery
+
+def waits_of_a_loop(producer):
+    yield "send", lambda: full(producer)
+    yield "send_many", lambda: producer.send_many("t", [bytes(1000)] * 1000)
+    yield "await", lambda: sent(producer, result)
+    yield "flush", lambda: sent(producer, lambda _: producer.flush())
+    yield "successes", lambda: anext(producer.successes())
+    yield "close", lambda: sent(producer, lambda _: producer.close())
+
+async def in_loop(number):
+    producer = ottla.AsyncProducer(NOBODY, **OPTIONS)
+    name, wait = list(waits_of_a_loop(producer))[number]
+    print(name, flush=True)
+    try:
+        await wait()
+    finally:
+        await producer.close(0)
+
+def in_thread(number):
+    producer = ottla.Producer(NOBODY, **OPTIONS)
+    name, wait = list(waits(producer))[number]
+    print(name, flush=True)
+    try:
+        wait()
+    finally:
+        producer.close(0)
+
+for number in range(6):
+    began = time.monotonic()
+    try:
+        asyncio.run(in_loop(number)) if sys.argv[1] == "asyncio" else in_thread(number)
+    except KeyboardInterrupt:
+        print("interrupted", time.monotonic() - began, flush=True)
+    else:
+        print("went on", flush=True)
+"""
+
+
+@pytest.mark.parametrize("world", ["threads", "asyncio"])
+def test_ctrl_c_ends_every_wait_of_a_program(world: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, world], stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        for _ in range(6):
+            name = program.stdout.readline().strip()
+            assert name
+            time.sleep(SOON_S)
+            program.send_signal(signal.SIGINT)
+            what, _, seconds = program.stdout.readline().strip().partition(" ")
+            assert what == "interrupted", name
+            assert float(seconds) < SOON_S + AT_ONCE_S, name
+        assert program.wait(LONG_S) == 0
+
+
+# ---- fork --------------------------------------------------------------------------------------------------------------
+
+FORKING = """
+import gc, os, sys
+import ottla
+from ottla.testing import Broker
+
+told = []
+broker = Broker().start()
+producer = ottla.Producer(broker.bootstrap, on_delivery=told.append, return_successes=True)
+delivery = producer.send("t", b"0")
+many = producer.send_many("t", [b"1", b"2"])
+child = os.fork()
+if child == 0:
+    calls = {
+        "send": lambda: producer.send("t", b""),
+        "send_nowait": lambda: producer.send_nowait("t", b""),
+        "send_and_wait": lambda: producer.send_and_wait("t", b""),
+        "send_many": lambda: producer.send_many("t", [b""]),
+        "messages": lambda: producer.send_many([ottla.Message("t")]),
+        "flush": lambda: producer.flush(5),
+        "close": lambda: producer.close(5),
+        "successes": lambda: next(producer.successes()),
+        "statistics": lambda: producer.statistics(),
+        "close_nowait": lambda: producer.close_nowait(5),
+    }
+    for name, call in calls.items():
+        try:
+            call()
+            print("went through:", name)
+        except ottla.ForkedClient:
+            pass
+    del producer, delivery, many, calls, call
+    gc.collect()
+    print("told in the child:", len(told))
+    sys.exit(7)
+_, status = os.waitpid(child, 0)
+producer.send("t", b"3")
+print("child ended with", os.waitstatus_to_exitcode(status))
+print(producer.close(20).delivered, len(told), delivery.result(0).offset)
+broker.close()
+"""
+
+
+def test_the_child_of_a_fork_knows_and_the_parent_does_not_notice() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=LONG_S
+    )
+    assert ended.stdout.splitlines() == [
+        "told in the child: 0",
+        "child ended with 7",
+        "4 4 0",
+    ], ended.stderr
+    assert ended.returncode == 0

@@ -46,6 +46,7 @@ PUBLIC = [
     "OffsetOutOfRange",
     "Producer",
     "ProducerFenced",
+    "ProducerInterceptor",
     "Record",
     "RecordMetadata",
     "Records",

@@ -51,6 +51,7 @@ def make_flow(**changed: Any) -> ProduceFlow:
         "availability_timeout": 0.0,
         "return_successes": False,
         "return_errors": False,
+        "tell_outcomes": False,
     }
     return ProduceFlow(None, **(settings | changed))
 

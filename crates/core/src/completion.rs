@@ -252,6 +252,11 @@ impl Completion {
         self.weight.swap(0, Ordering::Relaxed)
     }
 
+    /// What is attached; it stays.
+    pub fn attached(&self) -> Vec<usize> {
+        self.attached.lock().clone()
+    }
+
     pub fn take_attached(&self) -> Vec<usize> {
         std::mem::take(&mut *self.attached.lock())
     }

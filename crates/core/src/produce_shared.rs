@@ -1,7 +1,7 @@
 //! One producer's produce flow behind its lock: what callers, the engine and the I/O thread share.
 //!
-//! The lock is held for an append or a decision, never for sealing, compression or waking user code. What resolves is told
-//! after the lock is let go, so that whoever hears of it may call back in.
+//! The lock is held for an append or a decision, never for sealing, compression or waking user code. What resolves is put
+//! down in its order under the lock, and who waits for it is woken after it is let go and may call back in.
 
 use std::sync::Arc;
 
@@ -16,8 +16,12 @@ use crate::produce_flow::{Decision, Event, ProduceFlow};
 
 /// Hears of completions that were resolved, right after it happened, on the thread that did it.
 pub trait Listener: Send + Sync {
-    /// Returns the weight of those that nobody will read.
+    /// Under the producer's lock, which is what makes it hear of them in the order in which they were resolved, whichever
+    /// thread did it. Returns the weight of those that nobody will read.
     fn resolved(&self, completions: Vec<Arc<Completion>>) -> usize;
+
+    /// It has heard of some, and the lock is let go: whoever waits for them may be woken.
+    fn wake(&self);
 }
 
 pub struct ProduceShared {
@@ -59,13 +63,13 @@ impl ProduceShared {
 
     /// Works on the flow under the lock; afterwards tells whoever has to know: engine, I/O thread, readers of outcomes.
     pub fn with<R>(&self, work: impl FnOnce(&mut ProduceFlow) -> R) -> R {
-        let (result, ring, wake, resolved) = {
+        let (result, ring, wake, listener) = {
             let mut flow = self.flow.lock();
             let events = flow.acc.events.len();
             let result = work(&mut flow);
+            let listener = self.tell(&mut flow);
             let ring = flow.acc.events.len() > events;
-            let wake = flow.acc.wants_io();
-            (result, ring, wake, std::mem::take(&mut flow.acc.resolved))
+            (result, ring, flow.acc.wants_io(), listener)
         };
         if ring {
             self.bell.ring();
@@ -73,19 +77,24 @@ impl ProduceShared {
         if wake {
             self.wake_io();
         }
-        self.tell(resolved);
+        if let Some(listener) = listener {
+            listener.wake();
+        }
         result
     }
 
-    fn tell(&self, resolved: Vec<Arc<Completion>>) {
-        if !resolved.is_empty()
-            && let Some(listener) = self.listener.get()
-        {
-            let unread = listener.resolved(resolved);
-            if unread > 0 {
-                self.flow.lock().acc.outcomes_read(unread);
-            }
+    /// What was resolved is the listener's from here. Returns it where there was anything.
+    fn tell(&self, flow: &mut ProduceFlow) -> Option<&Arc<dyn Listener>> {
+        if flow.acc.resolved.is_empty() {
+            return None;
         }
+        let resolved = std::mem::take(&mut flow.acc.resolved);
+        let listener = self.listener.get()?;
+        let unread = listener.resolved(resolved);
+        if unread > 0 {
+            flow.acc.outcomes_read(unread);
+        }
+        Some(listener)
     }
 
     /// The hot path of `send`. `accepted` runs under the lock: once it is let go, the batch may resolve at any moment.

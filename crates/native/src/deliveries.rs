@@ -25,9 +25,11 @@ struct Stretch {
     /// How many messages came before it.
     before: usize,
     count: usize,
+    /// Where the messages brought their own.
+    timestamp_ms: Option<i64>,
 }
 
-/// The outcomes of one `send_many`, in the order of its values: one object for all.
+/// The outcomes of one `send_many`, in the order of its values or messages: one object for all.
 ///
 /// Wait with `result` or `await`, then look at `offsets` and `failed`. `len`, indices and iteration give a `Delivery` per
 /// message, without key and value: those are the caller's. Threads: any.
@@ -52,10 +54,21 @@ impl Collected {
 
     #[inline]
     pub fn add(&mut self, completion: &Arc<Completion>, index: u32) {
+        self.put(completion, index, None);
+    }
+
+    /// A message with a timestamp of its own.
+    pub fn add_at(&mut self, completion: &Arc<Completion>, index: u32, timestamp_ms: i64) {
+        self.put(completion, index, Some(timestamp_ms));
+    }
+
+    #[inline]
+    fn put(&mut self, completion: &Arc<Completion>, index: u32, timestamp_ms: Option<i64>) {
         self.len += 1;
         if let Some(last) = self.stretches.last_mut()
             && Arc::ptr_eq(&last.completion, completion)
             && last.index + last.count as u32 == index
+            && last.timestamp_ms == timestamp_ms
         {
             last.count += 1;
             return;
@@ -65,6 +78,7 @@ impl Collected {
             index,
             before: self.len - 1,
             count: 1,
+            timestamp_ms,
         });
     }
 
@@ -106,10 +120,15 @@ impl Deliveries {
             .find_map(|(completion, _)| failure_of(py, &completion))
     }
 
-    fn delivery(&self, py: Python<'_>, (completion, index): Place) -> PyResult<Py<PyAny>> {
+    fn delivery(
+        &self,
+        py: Python<'_>,
+        (completion, index): Place,
+        timestamp_ms: Option<i64>,
+    ) -> PyResult<Py<PyAny>> {
         let null = std::ptr::null_mut();
         let parts = Parts {
-            timestamp_ms: self.timestamp_ms,
+            timestamp_ms: timestamp_ms.unwrap_or(self.timestamp_ms),
             key: null,
             value: null,
             headers: null,
@@ -240,7 +259,8 @@ impl Deliveries {
             .partition_point(|stretch| stretch.before <= at)
             - 1];
         let index = stretch.index + (at - stretch.before) as u32;
-        self.delivery(py, (stretch.completion.clone(), index))
+        let place = (stretch.completion.clone(), index);
+        self.delivery(py, place, stretch.timestamp_ms)
     }
 
     fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {

@@ -188,6 +188,8 @@ pub const SEND_AND_WAIT_ASYNC: &CStr = text(concat!(
     "\0"
 ));
 
+pub const INNER: &CStr = c"The same without the interceptors, which call it.";
+
 pub const DONE: &CStr = c"done($self, /)
 --
 

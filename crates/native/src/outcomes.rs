@@ -3,9 +3,10 @@
 //! The I/O thread only moves completions here and wakes; Python objects are touched by whoever reads, with the GIL.
 //! Station: delivery.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ottla_core::completion::{Completion, State};
 use ottla_core::flow::{Bell, Wake};
@@ -17,12 +18,80 @@ use pyo3::prelude::*;
 use crate::delivery;
 use crate::fork;
 
+thread_local! {
+    static DISPATCHER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread runs the callbacks.
+pub fn on_dispatcher() -> bool {
+    DISPATCHER.get()
+}
+
+/// This thread runs the callbacks: it may not wait for room that only it makes.
+pub fn mark_dispatcher() {
+    DISPATCHER.set(true);
+}
+
 type Sleeper = (Arc<dyn Wake>, u64);
+
+/// Who is to be told of every outcome, and who keeps which.
+#[derive(Clone, Copy)]
+pub struct Wanted {
+    /// For readers.
+    pub written: bool,
+    pub failed: bool,
+    /// By callbacks of the whole producer.
+    pub told: bool,
+}
+
+/// A resolved completion on its way to readers, to the producer's callbacks, or to both.
+struct Settled {
+    failed: bool,
+    completion: Arc<Completion>,
+    /// How many of them have not had its deliveries.
+    left: AtomicUsize,
+}
+
+impl Settled {
+    /// For one of those it is for; `had` has to follow.
+    fn deliveries(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        // SAFETY: `attach` was given owned references, which stay until everybody has had them.
+        let copy =
+            |handle| unsafe { Bound::from_borrowed_ptr(py, handle as *mut ffi::PyObject).unbind() };
+        self.completion.attached().into_iter().map(copy).collect()
+    }
+
+    /// One of them has had the deliveries. The last one gets what they weighed on the producer's books.
+    fn had(&self, py: Python<'_>) -> usize {
+        if self.left.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return 0;
+        }
+        drop(taken(py, &self.completion));
+        self.completion.take_weight()
+    }
+
+    /// Both in one.
+    fn take(&self, py: Python<'_>) -> (Vec<Py<PyAny>>, usize) {
+        if self.left.load(Ordering::Acquire) == 1 {
+            return (taken(py, &self.completion), self.completion.take_weight());
+        }
+        (self.deliveries(py), self.had(py))
+    }
+}
+
+fn taken(py: Python<'_>, completion: &Completion) -> Vec<Py<PyAny>> {
+    let taken = completion.take_attached().into_iter();
+    // SAFETY: owned references that `attach` was given.
+    let own = |handle| unsafe { Bound::from_owned_ptr(py, handle as *mut ffi::PyObject).unbind() };
+    taken.map(own).collect()
+}
 
 #[derive(Default)]
 struct Queues {
-    /// (it failed, completion), in the order of their outcomes.
-    ready: VecDeque<(bool, Arc<Completion>)>,
+    /// For readers, in the order of their outcomes.
+    ready: VecDeque<Arc<Settled>>,
+    /// For the producer's callbacks, likewise.
+    to_tell: VecDeque<Arc<Settled>>,
     sleepers: Vec<Sleeper>,
     ended: bool,
     abandoned: bool,
@@ -39,8 +108,9 @@ pub struct Outcomes {
     /// Callbacks whose completion has moved on.
     due: Mutex<Vec<u64>>,
     next_callback: AtomicU64,
-    keep_written: bool,
-    keep_failed: bool,
+    wanted: Wanted,
+    /// What the producer's callbacks are being told.
+    telling: Mutex<Option<Arc<Settled>>>,
     bell: Arc<dyn Bell>,
     /// References to let go of when somebody with the GIL comes by.
     unwanted: Mutex<Vec<usize>>,
@@ -60,22 +130,28 @@ pub fn check_fork(py: Python<'_>, completion: &Completion) -> PyResult<()> {
 }
 
 impl Outcomes {
-    pub fn new(keep_written: bool, keep_failed: bool, bell: Arc<dyn Bell>) -> Arc<Self> {
+    pub fn new(wanted: Wanted, bell: Arc<dyn Bell>) -> Arc<Self> {
         Arc::new(Self {
             queues: Mutex::default(),
             callbacks: Mutex::default(),
             due: Mutex::default(),
             next_callback: AtomicU64::new(1),
-            keep_written,
-            keep_failed,
+            wanted,
+            telling: Mutex::default(),
             bell,
             unwanted: Mutex::default(),
             generation: fork::generation(),
         })
     }
 
+    /// Whether each message's delivery is kept until its outcome.
     pub fn keeps(&self) -> bool {
-        self.keep_written || self.keep_failed
+        self.wanted.written || self.wanted.failed || self.wanted.told
+    }
+
+    /// Whether the dispatcher is who makes room, at least in part.
+    pub fn tells(&self) -> bool {
+        self.wanted.told
     }
 
     // ---- reading ---------------------------------------------------------------------------------------------------
@@ -87,7 +163,7 @@ impl Outcomes {
             || queues
                 .ready
                 .iter()
-                .any(|(other, _)| failed.is_none_or(|failed| failed == *other))
+                .any(|settled| failed.is_none_or(|failed| failed == settled.failed))
     }
 
     pub fn add_sleeper(&self, wake: Arc<dyn Wake>, token: u64) {
@@ -119,26 +195,22 @@ impl Outcomes {
         let mut taken = Vec::new();
         let mut weight = 0;
         loop {
-            let completion = {
+            let settled = {
                 let mut queues = self.queues.lock();
                 let position = queues
                     .ready
                     .iter()
-                    .position(|(other, _)| failed.is_none_or(|failed| failed == *other));
+                    .position(|settled| failed.is_none_or(|failed| failed == settled.failed));
                 match position {
                     Some(position) if taken.len() < limit => queues.ready.remove(position),
                     _ if taken.is_empty() && !queues.ended => return None,
                     _ => return Some((taken, weight)),
                 }
             };
-            if let Some((_, completion)) = completion {
-                weight += completion.take_weight();
-                for handle in completion.take_attached() {
-                    // SAFETY: an owned reference that `attach` was given.
-                    taken.push(unsafe {
-                        Bound::from_owned_ptr(py, handle as *mut ffi::PyObject).unbind()
-                    });
-                }
+            if let Some(settled) = settled {
+                let (deliveries, its) = settled.take(py);
+                taken.extend(deliveries);
+                weight += its;
             }
         }
     }
@@ -155,7 +227,23 @@ impl Outcomes {
         }
     }
 
-    // ---- callbacks -------------------------------------------------------------------------------------------------
+    // ---- the producer's callbacks ----------------------------------------------------------------------------------
+
+    /// Whether there is anything to tell.
+    pub fn has_to_tell(&self) -> bool {
+        !self.queues.lock().to_tell.is_empty()
+    }
+
+    /// The deliveries of the next completion for the producer's callbacks, None where there is none now; with what those
+    /// of the one before weighed, which have been told by now. On the dispatcher thread only.
+    pub fn tell_next(&self, py: Python<'_>) -> (Option<Vec<Py<PyAny>>>, usize) {
+        let next = self.queues.lock().to_tell.pop_front();
+        let told = std::mem::replace(&mut *self.telling.lock(), next.clone());
+        let weight = told.map_or(0, |told| told.had(py));
+        (next.map(|next| next.deliveries(py)), weight)
+    }
+
+    // ---- callbacks of single deliveries -------------------------------------------------------------------------------------------------
 
     /// Has `callback(delivery)` called on the dispatcher thread once the message has its outcome; false where it has it
     /// already: then the caller has to see to the call.
@@ -249,29 +337,48 @@ impl Listener for Outcomes {
         }
         let mut unread = 0;
         let mut unwanted = Vec::new();
-        let sleepers = {
-            let mut queues = self.queues.lock();
-            for completion in completions {
-                let failed = matches!(completion.state(), State::Failed(_));
-                let kept = !queues.abandoned
-                    && if failed {
-                        self.keep_failed
-                    } else {
-                        self.keep_written
-                    };
-                if kept {
-                    queues.ready.push_back((failed, completion));
-                } else {
-                    unread += completion.take_weight();
-                    unwanted.extend(completion.take_attached());
-                }
+        let mut queues = self.queues.lock();
+        for completion in completions {
+            let failed = matches!(completion.state(), State::Failed(_));
+            let read = if failed {
+                self.wanted.failed
+            } else {
+                self.wanted.written
+            };
+            let read = read && !queues.abandoned;
+            let left = usize::from(read) + usize::from(self.wanted.told);
+            if left == 0 {
+                unread += completion.take_weight();
+                unwanted.extend(completion.take_attached());
+                continue;
             }
-            std::mem::take(&mut queues.sleepers)
-        };
+            let settled = Arc::new(Settled {
+                failed,
+                completion,
+                left: AtomicUsize::new(left),
+            });
+            if self.wanted.told {
+                queues.to_tell.push_back(settled.clone());
+            }
+            if read {
+                queues.ready.push_back(settled);
+            }
+        }
+        drop(queues);
         self.unwanted.lock().extend(unwanted);
+        unread
+    }
+
+    fn wake(&self) {
+        if !self.keeps() {
+            return;
+        }
+        let sleepers = std::mem::take(&mut self.queues.lock().sleepers);
         for (wake, token) in sleepers {
             wake.wake(token);
         }
-        unread
+        if self.wanted.told {
+            self.bell.ring();
+        }
     }
 }

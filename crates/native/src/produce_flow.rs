@@ -18,7 +18,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use crate::bell::Silent;
 use crate::fork;
 use crate::io::Io;
-use crate::outcomes::Outcomes;
+use crate::outcomes::{Outcomes, Wanted, mark_dispatcher};
 use crate::wait::micros;
 
 #[pyclass(frozen, module = "ottla._native")]
@@ -39,7 +39,7 @@ impl ProduceFlow {
     #[new]
     #[pyo3(signature = (io, *, client_id, acks, idempotent, transactional_id, codec, level, linger, batch_bytes,
         request_bytes, buffer_bytes, in_flight, request_timeout, delivery_timeout, max_block, partitioner,
-        adaptive, availability_timeout, return_successes, return_errors))]
+        adaptive, availability_timeout, return_successes, return_errors, tell_outcomes))]
     #[expect(
         clippy::too_many_arguments,
         reason = "a table of settings, by keyword only"
@@ -66,6 +66,7 @@ impl ProduceFlow {
         availability_timeout: f64,
         return_successes: bool,
         return_errors: bool,
+        tell_outcomes: bool,
     ) -> PyResult<Self> {
         let settings = Settings {
             client_id,
@@ -86,8 +87,8 @@ impl ProduceFlow {
             })?,
             adaptive,
             availability_timeout: micros("availability_timeout", availability_timeout)?,
-            keep_written: return_successes,
-            keep_failed: return_errors,
+            keep_written: return_successes || tell_outcomes,
+            keep_failed: return_errors || tell_outcomes,
         };
         let handle = io
             .as_ref()
@@ -97,7 +98,12 @@ impl ProduceFlow {
             Some(handle) => handle.bell(),
             None => Arc::new(Silent),
         };
-        let outcomes = Outcomes::new(return_successes, return_errors, bell.clone());
+        let wanted = Wanted {
+            written: return_successes,
+            failed: return_errors,
+            told: tell_outcomes,
+        };
+        let outcomes = Outcomes::new(wanted, bell.clone());
         let seed = clock::now().wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let shared = Arc::new(ProduceShared::new(settings, seed, bell));
         shared.set_listener(outcomes.clone());
@@ -192,7 +198,27 @@ impl ProduceFlow {
         if !callbacks.is_empty() {
             events.append(("callbacks", callbacks))?;
         }
+        if self.outcomes.has_to_tell() {
+            events.append(("outcomes",))?;
+        }
         Ok(events)
+    }
+
+    /// The next batch's deliveries for the producer's callbacks; those of the one before have been told.
+    fn tell_next(&self, py: Python<'_>) -> PyResult<Option<Vec<Py<PyAny>>>> {
+        fork::check(py, self.generation)?;
+        // Who waits for the last of the outcomes may be ahead of the thread that is putting them down, under this lock.
+        self.shared.with(|_| ());
+        let (next, weight) = self.outcomes.tell_next(py);
+        if weight > 0 {
+            self.shared.with(|flow| flow.acc.outcomes_read(weight));
+        }
+        Ok(next)
+    }
+
+    #[staticmethod]
+    fn mark_dispatcher() {
+        mark_dispatcher();
     }
 
     fn undelivered(&self) -> u64 {
@@ -211,6 +237,7 @@ impl ProduceFlow {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        fork::check(py, self.generation)?;
         let (counts, used) = self
             .shared
             .with(|flow| (flow.acc.counts, flow.acc.used_bytes()));

@@ -3,6 +3,7 @@
 //! `send` and `send_nowait` are hand-made, so that no Python frame and no argument machinery stands in front of an append.
 //! Threads: any; each method holds the GIL except while it waits.
 
+use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -17,12 +18,14 @@ use crate::deliveries::Deliveries;
 use crate::delivery::{self, AwaitedDelivery, DeliveryObject};
 use crate::docs;
 use crate::flush::{AwaitedPending, Pending};
+use crate::intercept::{self, Call};
 use crate::outcome_take::{AwaitedOutcomes, take_waiting};
 use crate::produce_flow::ProduceFlow;
 use crate::raw::{add_method, fast_method, guard};
 use crate::ready::ready;
 use crate::send_and_wait::SentAndAwaited;
 use crate::send_many::Many;
+use crate::send_messages::{Form, Messages};
 use crate::send_wait::{AwaitedSend, Kept, Waiter, owned};
 use crate::sender::{Given, Prepared, Sender, given};
 use crate::user_partitioner as user;
@@ -35,11 +38,15 @@ type Slot = OnceLock<Arc<Sender>>;
 /// The user's own partitioner, if there is one. It is kept here, where the collector sees it, and not in the sender.
 type Function = OnceLock<Py<PyAny>>;
 
+/// The interceptors, if there are any, kept here for the same reason.
+type Chain = OnceLock<Py<PyAny>>;
+
 /// The hot methods of `ottla.Producer`: hand-made, no Python frame in front.
 #[pyclass(subclass, frozen, module = "ottla._native")]
 pub struct ProducerBase {
     sender: Slot,
     partitioner: Function,
+    interceptors: Chain,
 }
 
 /// The hot methods of `ottla.AsyncProducer`: what can wait returns an awaitable.
@@ -47,12 +54,14 @@ pub struct ProducerBase {
 pub struct AsyncProducerBase {
     sender: Slot,
     partitioner: Function,
+    interceptors: Chain,
 }
 
 /// A class whose instances send.
 trait Base: PyClass<Frozen = True> + Sync {
     fn slot(&self) -> &Slot;
     fn partitioner(&self) -> &Function;
+    fn interceptors(&self) -> &Chain;
 
     fn sender(&self) -> PyResult<&Arc<Sender>> {
         self.slot().get().ok_or_else(|| {
@@ -65,9 +74,24 @@ trait Base: PyClass<Frozen = True> + Sync {
         function.map(|function| function.clone_ref(py))
     }
 
-    fn bind(&self, flow: &ProduceFlow, partitioner: Option<Py<PyAny>>) {
+    /// As `sender`, in this process.
+    fn own_sender(&self, py: Python<'_>) -> PyResult<&Arc<Sender>> {
+        let sender = self.sender()?;
+        sender.check(py)?;
+        Ok(sender)
+    }
+
+    fn bind(
+        &self,
+        flow: &ProduceFlow,
+        partitioner: Option<Py<PyAny>>,
+        interceptors: Option<Py<PyAny>>,
+    ) {
         if let Some(function) = partitioner {
             self.partitioner().get_or_init(|| function);
+        }
+        if let Some(chain) = interceptors {
+            self.interceptors().get_or_init(|| chain);
         }
         self.slot().get_or_init(|| Arc::new(Sender::new(flow)));
     }
@@ -81,6 +105,10 @@ impl Base for ProducerBase {
     fn partitioner(&self) -> &Function {
         &self.partitioner
     }
+
+    fn interceptors(&self) -> &Chain {
+        &self.interceptors
+    }
 }
 
 impl Base for AsyncProducerBase {
@@ -91,16 +119,13 @@ impl Base for AsyncProducerBase {
     fn partitioner(&self) -> &Function {
         &self.partitioner
     }
+
+    fn interceptors(&self) -> &Chain {
+        &self.interceptors
+    }
 }
 
 // ---- the hot methods --------------------------------------------------------------------------------------------------
-
-/// The arguments as Python hands them to a METH_FASTCALL | METH_KEYWORDS method.
-type Call = (
-    *const *mut ffi::PyObject,
-    ffi::Py_ssize_t,
-    *mut ffi::PyObject,
-);
 
 /// What every send begins with.
 enum Begun<'a> {
@@ -208,15 +233,67 @@ impl General<'_> {
     }
 }
 
-unsafe extern "C" fn send_nowait<T: Base>(
+/// One way to send a message: what its method does, and the method of the same that passes the interceptors by.
+trait Sends {
+    type Base: Base;
+    const INNER: &'static str;
+    /// The interceptors' own method for it.
+    const THROUGH: &'static str = "send";
+
+    /// # Safety
+    /// As Python calls a method of `Base`.
+    unsafe fn send(
+        py: Python<'_>,
+        slf: *mut ffi::PyObject,
+        call: Call,
+    ) -> PyResult<*mut ffi::PyObject>;
+}
+
+/// What the user calls.
+unsafe extern "C" fn method<S: Sends>(
     slf: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
     keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     guard(|py| {
-        // SAFETY: as Python calls a method of T.
-        let begun = unsafe { begin::<T>(py, "send_nowait", slf, (args, count, keywords))? };
+        let call = (args, count, keywords);
+        // SAFETY: as Python calls a method of the class, whose instances outlive their calls.
+        unsafe {
+            let base = Borrowed::from_ptr(py, slf).cast_unchecked::<S::Base>();
+            match base.get().interceptors().get() {
+                None => S::send(py, slf, call),
+                Some(chain) => intercept::send(py, (chain, S::THROUGH), S::INNER, slf, call),
+            }
+        }
+    })
+}
+
+/// What the interceptors call.
+unsafe extern "C" fn inner<S: Sends>(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as Python calls a method of the class.
+    guard(|py| unsafe { S::send(py, slf, (args, count, keywords)) })
+}
+
+struct Nowait<T>(PhantomData<T>);
+
+impl<T: Base> Sends for Nowait<T> {
+    type Base = T;
+    const INNER: &'static str = "_send_nowait";
+
+    #[inline(always)]
+    unsafe fn send(
+        py: Python<'_>,
+        slf: *mut ffi::PyObject,
+        call: Call,
+    ) -> PyResult<*mut ffi::PyObject> {
+        // SAFETY: by contract.
+        let begun = unsafe { begin::<T>(py, "send_nowait", slf, call)? };
         let mut begun = match begun {
             Begun::Sent(delivery) => return Ok(delivery.cast()),
             Begun::General(begun) => begun,
@@ -226,22 +303,27 @@ unsafe extern "C" fn send_nowait<T: Base>(
             Ok(()) => Ok(begun.delivery.cast()),
             Err(refused) => Err(begun.refuse(py, &refused)),
         }
-    })
+    }
 }
 
-unsafe extern "C" fn send(
-    slf: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-    keywords: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    guard(|py| {
-        // SAFETY: as Python calls a method of ProducerBase.
-        match unsafe { begin::<ProducerBase>(py, "send", slf, (args, count, keywords))? } {
+struct InThread;
+
+impl Sends for InThread {
+    type Base = ProducerBase;
+    const INNER: &'static str = "_send";
+
+    #[inline(always)]
+    unsafe fn send(
+        py: Python<'_>,
+        slf: *mut ffi::PyObject,
+        call: Call,
+    ) -> PyResult<*mut ffi::PyObject> {
+        // SAFETY: by contract.
+        match unsafe { begin::<ProducerBase>(py, "send", slf, call)? } {
             Begun::Sent(delivery) => Ok(delivery.cast()),
             Begun::General(mut begun) => send_general(py, &mut begun),
         }
-    })
+    }
 }
 
 #[inline(never)]
@@ -272,24 +354,30 @@ fn send_in_line(py: Python<'_>, begun: &General<'_>) -> PyResult<*mut ffi::PyObj
     }
 }
 
-unsafe extern "C" fn send_and_wait(
-    slf: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-    keywords: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    guard(|py| {
-        // SAFETY: as Python calls a method of ProducerBase.
-        let call = (args, count, keywords);
-        let begun = unsafe { begin::<ProducerBase>(py, "send_and_wait", slf, call)? };
-        let delivery = match begun {
-            Begun::Sent(delivery) => delivery.cast(),
-            Begun::General(mut begun) => send_general(py, &mut begun)?,
+struct InThreadAndWait;
+
+impl Sends for InThreadAndWait {
+    type Base = ProducerBase;
+    const INNER: &'static str = "_send";
+    const THROUGH: &'static str = "send_and_wait";
+
+    #[inline(always)]
+    unsafe fn send(
+        py: Python<'_>,
+        slf: *mut ffi::PyObject,
+        call: Call,
+    ) -> PyResult<*mut ffi::PyObject> {
+        // SAFETY: by contract; then an owned reference.
+        let delivery = unsafe {
+            let begun = begin::<ProducerBase>(py, "send_and_wait", slf, call)?;
+            let delivery = match begun {
+                Begun::Sent(delivery) => delivery.cast(),
+                Begun::General(mut begun) => send_general(py, &mut begun)?,
+            };
+            Bound::from_owned_ptr(py, delivery)
         };
-        // SAFETY: an owned reference.
-        let delivery = unsafe { Bound::from_owned_ptr(py, delivery) };
         delivery::wait_result(py, delivery.as_ptr(), None).map(Py::into_ptr)
-    })
+    }
 }
 
 /// An asynchronous send that was begun.
@@ -339,15 +427,20 @@ fn begin_general_async(py: Python<'_>, mut begun: General<'_>) -> PyResult<Sendi
     }
 }
 
-unsafe extern "C" fn send_async(
-    slf: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-    keywords: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    guard(|py| {
-        // SAFETY: as Python calls a method of AsyncProducerBase.
-        match unsafe { begin_async(py, "send", slf, (args, count, keywords))? } {
+struct InLoop;
+
+impl Sends for InLoop {
+    type Base = AsyncProducerBase;
+    const INNER: &'static str = "_send";
+
+    #[inline(always)]
+    unsafe fn send(
+        py: Python<'_>,
+        slf: *mut ffi::PyObject,
+        call: Call,
+    ) -> PyResult<*mut ffi::PyObject> {
+        // SAFETY: by contract.
+        match unsafe { begin_async(py, "send", slf, call)? } {
             // SAFETY: an owned reference that is given away.
             Sending::Accepted(delivery) => unsafe { ready(py, delivery.into_ptr()) },
             Sending::Waits(awaited, max_block) => {
@@ -355,19 +448,25 @@ unsafe extern "C" fn send_async(
                 Ok(Py::new(py, waiting)?.into_ptr())
             }
         }
-    })
+    }
 }
 
-unsafe extern "C" fn send_and_wait_async(
-    slf: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-    keywords: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    guard(|py| {
-        // SAFETY: as Python calls a method of AsyncProducerBase.
+struct InLoopAndWait;
+
+impl Sends for InLoopAndWait {
+    type Base = AsyncProducerBase;
+    const INNER: &'static str = "_send";
+    const THROUGH: &'static str = "send_and_wait_async";
+
+    #[inline(always)]
+    unsafe fn send(
+        py: Python<'_>,
+        slf: *mut ffi::PyObject,
+        call: Call,
+    ) -> PyResult<*mut ffi::PyObject> {
+        // SAFETY: by contract.
         let awaited: Box<dyn Awaited> =
-            match unsafe { begin_async(py, "send_and_wait", slf, (args, count, keywords))? } {
+            match unsafe { begin_async(py, "send_and_wait", slf, call)? } {
                 Sending::Accepted(delivery) => Box::new(AwaitedDelivery::new(delivery)),
                 Sending::Waits(sending, max_block) => {
                     let until = Instant::now().checked_add(max_block);
@@ -375,7 +474,7 @@ unsafe extern "C" fn send_and_wait_async(
                 }
             };
         Ok(Py::new(py, Waiting::new(awaited, None))?.into_ptr())
-    })
+    }
 }
 
 /// The user's partitioner is asked once the topic is known.
@@ -407,24 +506,31 @@ impl ProducerBase {
         Self {
             sender: OnceLock::new(),
             partitioner: OnceLock::new(),
+            interceptors: OnceLock::new(),
         }
     }
 
-    #[pyo3(signature = (flow, partitioner=None))]
-    fn _bind(&self, flow: &ProduceFlow, partitioner: Option<Py<PyAny>>) {
-        self.bind(flow, partitioner);
+    #[pyo3(signature = (flow, partitioner=None, interceptors=None))]
+    fn _bind(
+        &self,
+        flow: &ProduceFlow,
+        partitioner: Option<Py<PyAny>>,
+        interceptors: Option<Py<PyAny>>,
+    ) {
+        self.bind(flow, partitioner, interceptors);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(self.partitioner.get())
+        visit.call(self.partitioner.get())?;
+        visit.call(self.interceptors.get())
     }
 
-    /// Send every value of an iterable as a message of one topic; one object has all outcomes.
+    /// Send every value of an iterable as a message of one topic, or every message of one; one object has all outcomes.
     ///
     /// Waits while `buffer_memory` is full, for each message at most `max_block_ms`. Otherwise as `send`.
     ///
     /// Args:
-    ///     topic: Name of the topic.
+    ///     topic: Name of the topic; or, alone, any iterable of `ottla.Message`, each with a topic of its own.
     ///     values: Any iterable of bytes-like, str or None; each is copied when it is accepted.
     ///     keys: As many keys, or None: no keys.
     ///
@@ -433,7 +539,8 @@ impl ProducerBase {
     ///
     /// Raises:
     ///     BufferFull: One message found no room within `max_block_ms`.
-    ///     MessageTooLarge, Closed, ForkedClient, TypeError: As for `send`.
+    ///     MessageTooLarge, Closed, ForkedClient, TypeError: As for `send`. TypeError too for one str or bytes as `values`,
+    ///     whose letters nobody means to send.
     ///     ValueError: There are more keys than values, or the other way round.
     ///     Exception: What the iterable itself raised.
     ///     In each case `.accepted` of the exception has the Deliveries of the messages before that one, which were
@@ -441,33 +548,51 @@ impl ProducerBase {
     ///
     /// Cancellation: Ctrl-C ends a wait for room; `.accepted` as above.
     /// Threads: Any.
-    #[pyo3(signature = (topic, values, keys=None))]
+    #[pyo3(signature = (topic, values=None, keys=None))]
     fn send_many(
-        &self,
-        py: Python<'_>,
-        topic: Bound<'_, PyAny>,
-        values: &Bound<'_, PyAny>,
+        slf: &Bound<'_, Self>,
+        topic: &Bound<'_, PyAny>,
+        values: Option<&Bound<'_, PyAny>>,
         keys: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Deliveries> {
-        let sender = self.sender()?;
-        sender.check(py)?;
-        Many::new(sender.clone(), topic, values, keys, self.function(py))?.send_all(py)
+    ) -> PyResult<Py<PyAny>> {
+        let (py, base) = (slf.py(), slf.get());
+        let sender = base.own_sender(py)?;
+        let form = Form::of(topic, values, keys)?;
+        if let Some(chain) = base.interceptors.get() {
+            return intercept::send_many(slf.as_any(), chain, form);
+        }
+        let (sender, function) = (sender.clone(), base.function(py));
+        let deliveries = match form {
+            Form::Messages(messages) => Messages::new(sender, messages, function)?.send_all(py)?,
+            Form::Values {
+                topic,
+                values,
+                keys,
+            } => Many::new(sender, topic.clone(), values, keys, function)?.send_all(py)?,
+        };
+        Ok(Py::new(py, deliveries)?.into_any())
+    }
+
+    fn _send_messages(&self, py: Python<'_>, messages: &Bound<'_, PyAny>) -> PyResult<Deliveries> {
+        let sender = self.own_sender(py)?.clone();
+        Messages::new(sender, messages, self.function(py))?.send_all(py)
     }
 
     #[pyo3(signature = (timeout))]
     fn _flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let sender = self.sender()?;
-        sender.check(py)?;
+        let sender = self.own_sender(py)?;
         Pending::flush(&sender.shared).wait(py, duration(timeout)?)
     }
 
-    fn _stop_accepting(&self) -> PyResult<()> {
-        self.sender()?.shared.with(|flow| flow.acc.stop_accepting());
+    fn _stop_accepting(&self, py: Python<'_>) -> PyResult<()> {
+        self.own_sender(py)?
+            .shared
+            .with(|flow| flow.acc.stop_accepting());
         Ok(())
     }
 
-    fn _end_outcomes(&self) -> PyResult<()> {
-        self.sender()?.outcomes.end();
+    fn _end_outcomes(&self, py: Python<'_>) -> PyResult<()> {
+        self.own_sender(py)?.outcomes.end();
         Ok(())
     }
 
@@ -479,13 +604,12 @@ impl ProducerBase {
         limit: usize,
         timeout: Option<f64>,
     ) -> PyResult<Option<Vec<Py<PyAny>>>> {
-        let sender = self.sender()?;
-        sender.check(py)?;
+        let sender = self.own_sender(py)?;
         take_waiting(py, sender, failed, limit, duration(timeout)?)
     }
 
-    fn _counts(&self) -> PyResult<(u64, u64, u64)> {
-        Ok(counts(self.sender()?))
+    fn _counts(&self, py: Python<'_>) -> PyResult<(u64, u64, u64)> {
+        Ok(counts(self.own_sender(py)?))
     }
 }
 
@@ -497,25 +621,32 @@ impl AsyncProducerBase {
         Self {
             sender: OnceLock::new(),
             partitioner: OnceLock::new(),
+            interceptors: OnceLock::new(),
         }
     }
 
-    #[pyo3(signature = (flow, partitioner=None))]
-    fn _bind(&self, flow: &ProduceFlow, partitioner: Option<Py<PyAny>>) {
-        self.bind(flow, partitioner);
+    #[pyo3(signature = (flow, partitioner=None, interceptors=None))]
+    fn _bind(
+        &self,
+        flow: &ProduceFlow,
+        partitioner: Option<Py<PyAny>>,
+        interceptors: Option<Py<PyAny>>,
+    ) {
+        self.bind(flow, partitioner, interceptors);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(self.partitioner.get())
+        visit.call(self.partitioner.get())?;
+        visit.call(self.interceptors.get())
     }
 
-    /// Send every value of an iterable as a message of one topic; one object has all outcomes.
+    /// Send every value of an iterable as a message of one topic, or every message of one; one object has all outcomes.
     ///
     /// Nothing is sent before the await, which waits while `buffer_memory` is full, for each message at most
     /// `max_block_ms`. It does not give way to other tasks while there is room. Otherwise as `send`.
     ///
     /// Args:
-    ///     topic: Name of the topic.
+    ///     topic: Name of the topic; or, alone, any iterable of `ottla.Message`, each with a topic of its own.
     ///     values: Any iterable of bytes-like, str or None; each is copied when it is accepted.
     ///     keys: As many keys, or None: no keys.
     ///
@@ -524,7 +655,8 @@ impl AsyncProducerBase {
     ///
     /// Raises:
     ///     BufferFull: One message found no room within `max_block_ms`.
-    ///     MessageTooLarge, Closed, ForkedClient, TypeError: As for `send`.
+    ///     MessageTooLarge, Closed, ForkedClient, TypeError: As for `send`. TypeError too for one str or bytes as `values`,
+    ///     whose letters nobody means to send.
     ///     ValueError: There are more keys than values, or the other way round.
     ///     Exception: What the iterable itself raised.
     ///     In each case `.accepted` of the exception has the Deliveries of the messages before that one, which were
@@ -532,24 +664,40 @@ impl AsyncProducerBase {
     ///
     /// Cancellation: What was accepted is sent; the rest is not.
     /// Threads: Any thread with a running event loop.
-    #[pyo3(signature = (topic, values, keys=None))]
+    #[pyo3(signature = (topic, values=None, keys=None))]
     fn send_many(
-        &self,
-        py: Python<'_>,
-        topic: Bound<'_, PyAny>,
-        values: &Bound<'_, PyAny>,
+        slf: &Bound<'_, Self>,
+        topic: &Bound<'_, PyAny>,
+        values: Option<&Bound<'_, PyAny>>,
         keys: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Waiting> {
-        let sender = self.sender()?;
-        sender.check(py)?;
-        let many = Many::new(sender.clone(), topic, values, keys, self.function(py))?;
+    ) -> PyResult<Py<PyAny>> {
+        let (py, base) = (slf.py(), slf.get());
+        let sender = base.own_sender(py)?;
+        let form = Form::of(topic, values, keys)?;
+        if let Some(chain) = base.interceptors.get() {
+            return intercept::send_many(slf.as_any(), chain, form);
+        }
+        let (sender, function) = (sender.clone(), base.function(py));
+        let awaited: Box<dyn Awaited> = match form {
+            Form::Messages(messages) => Box::new(Messages::new(sender, messages, function)?),
+            Form::Values {
+                topic,
+                values,
+                keys,
+            } => Box::new(Many::new(sender, topic.clone(), values, keys, function)?),
+        };
+        Ok(Py::new(py, Waiting::new(awaited, None))?.into_any())
+    }
+
+    fn _send_messages(&self, py: Python<'_>, messages: &Bound<'_, PyAny>) -> PyResult<Waiting> {
+        let sender = self.own_sender(py)?.clone();
+        let many = Messages::new(sender, messages, self.function(py))?;
         Ok(Waiting::new(Box::new(many), None))
     }
 
     #[pyo3(signature = (timeout))]
     fn _flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Waiting> {
-        let sender = self.sender()?;
-        sender.check(py)?;
+        let sender = self.own_sender(py)?;
         let awaited = AwaitedPending::new(
             Pending::flush(&sender.shared),
             Box::new(|py| to_object(py, true)),
@@ -558,13 +706,15 @@ impl AsyncProducerBase {
         Ok(Waiting::new(Box::new(awaited), duration(timeout)?))
     }
 
-    fn _stop_accepting(&self) -> PyResult<()> {
-        self.sender()?.shared.with(|flow| flow.acc.stop_accepting());
+    fn _stop_accepting(&self, py: Python<'_>) -> PyResult<()> {
+        self.own_sender(py)?
+            .shared
+            .with(|flow| flow.acc.stop_accepting());
         Ok(())
     }
 
-    fn _end_outcomes(&self) -> PyResult<()> {
-        self.sender()?.outcomes.end();
+    fn _end_outcomes(&self, py: Python<'_>) -> PyResult<()> {
+        self.own_sender(py)?.outcomes.end();
         Ok(())
     }
 
@@ -576,14 +726,13 @@ impl AsyncProducerBase {
         limit: usize,
         timeout: Option<f64>,
     ) -> PyResult<Waiting> {
-        let sender = self.sender()?;
-        sender.check(py)?;
+        let sender = self.own_sender(py)?;
         let awaited = AwaitedOutcomes::new(sender.clone(), failed, limit);
         Ok(Waiting::new(Box::new(awaited), duration(timeout)?))
     }
 
-    fn _counts(&self) -> PyResult<(u64, u64, u64)> {
-        Ok(counts(self.sender()?))
+    fn _counts(&self, py: Python<'_>) -> PyResult<(u64, u64, u64)> {
+        Ok(counts(self.own_sender(py)?))
     }
 }
 
@@ -597,29 +746,41 @@ fn to_object(py: Python<'_>, value: bool) -> PyResult<Py<PyAny>> {
 }
 
 /// How many of each there are.
-const METHODS: usize = 3;
+const METHODS: usize = 5;
 
 static mut SYNC_METHODS: [ffi::PyMethodDef; METHODS] = [
-    fast_method(c"send", docs::SEND, send),
-    fast_method(c"send_and_wait", docs::SEND_AND_WAIT, send_and_wait),
+    fast_method(c"send", docs::SEND, method::<InThread>),
+    fast_method(c"_send", docs::INNER, inner::<InThread>),
+    fast_method(
+        c"send_and_wait",
+        docs::SEND_AND_WAIT,
+        method::<InThreadAndWait>,
+    ),
     fast_method(
         c"send_nowait",
         docs::SEND_NOWAIT,
-        send_nowait::<ProducerBase>,
+        method::<Nowait<ProducerBase>>,
     ),
+    fast_method(c"_send_nowait", docs::INNER, inner::<Nowait<ProducerBase>>),
 ];
 
 static mut ASYNC_METHODS: [ffi::PyMethodDef; METHODS] = [
-    fast_method(c"send", docs::SEND_ASYNC, send_async),
+    fast_method(c"send", docs::SEND_ASYNC, method::<InLoop>),
+    fast_method(c"_send", docs::INNER, inner::<InLoop>),
     fast_method(
         c"send_and_wait",
         docs::SEND_AND_WAIT_ASYNC,
-        send_and_wait_async,
+        method::<InLoopAndWait>,
     ),
     fast_method(
         c"send_nowait",
         docs::SEND_NOWAIT,
-        send_nowait::<AsyncProducerBase>,
+        method::<Nowait<AsyncProducerBase>>,
+    ),
+    fast_method(
+        c"_send_nowait",
+        docs::INNER,
+        inner::<Nowait<AsyncProducerBase>>,
     ),
 ];
 
@@ -640,7 +801,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (class, methods) in pairs {
         for index in 0..METHODS {
             let methods: *mut ffi::PyMethodDef = methods;
-            // SAFETY: so many static definitions each, of functions that take instances of their class.
+            // SAFETY: as many static definitions each, of functions that take instances of their class.
             unsafe { add_method(&class, methods.add(index))? };
         }
     }

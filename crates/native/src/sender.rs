@@ -21,7 +21,7 @@ use crate::delivery::{self, DeliveryObject, Parts};
 use crate::errors;
 use crate::field::{Field, Headers, null_for_none, optional_int};
 use crate::fork;
-use crate::outcomes::Outcomes;
+use crate::outcomes::{Outcomes, on_dispatcher};
 use crate::produce_flow::ProduceFlow;
 use crate::raw::Arguments;
 use crate::wait::park;
@@ -75,6 +75,8 @@ pub struct Line {
     pub ticket: u64,
     /// What is to be appended needs this much.
     pub bytes: usize,
+    /// Of the fork: the line of a parent process is not to be touched.
+    generation: u32,
 }
 
 impl Line {
@@ -89,6 +91,7 @@ impl Line {
             shared: shared.clone(),
             ticket,
             bytes,
+            generation: fork::generation(),
         }
     }
 
@@ -106,6 +109,9 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        if self.generation != fork::generation() {
+            return;
+        }
         self.shared.with(|flow| flow.acc.leave_line(self.ticket));
     }
 }
@@ -318,7 +324,8 @@ impl Sender {
         delivery: Option<*mut DeliveryObject>,
     ) -> PyResult<(Arc<Completion>, u32)> {
         match self.append(prepared, None, delivery) {
-            Err(Refused::Full) => {}
+            // A callback would wait for room that comes when callbacks have run.
+            Err(Refused::Full) if !(self.outcomes.tells() && on_dispatcher()) => {}
             Err(refused) => return Err(self.refusal(py, &refused)),
             Ok(place) => return Ok(place),
         }
@@ -371,6 +378,10 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
+        // In the child of a fork the locks are as the parent's threads had them: nothing of it may be touched.
+        if self.generation != fork::generation() {
+            return;
+        }
         // Outcomes that nobody will read refer to their batch, and the batch to them. While the interpreter ends there is
         // no attaching any more, and nothing to free.
         Python::try_attach(|py| {

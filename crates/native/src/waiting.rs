@@ -191,3 +191,7 @@ impl Timer {
         self.wake.wake(self.token);
     }
 }
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Waiting>()
+}

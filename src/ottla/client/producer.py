@@ -13,7 +13,9 @@ from ottla.cluster.cluster import Cluster
 from ottla.engine.thread import Engine
 from ottla.observe.log import logger
 from ottla.producer.accumulator import make_flow
+from ottla.producer.interceptors import Interceptors
 from ottla.producer.outbox import Outbox
+from ottla.producer.reports import Reports
 from ottla.protocol.messages.init_producer_id import InitProducerIdRequest
 
 if TYPE_CHECKING:
@@ -34,9 +36,11 @@ class ProducerClient:
         except BaseException:
             self._engine.release()
             raise
+        self.interceptors = Interceptors(config.interceptors) if config.interceptors else None
+        self._reports = Reports(self.flow, config.on_delivery, self.interceptors)
         self._cluster = Cluster(config, self._engine)
         self._outbox = Outbox(
-            self._engine, self._cluster, self.flow, config, self._acquire_identity
+            self._engine, self._cluster, self.flow, config, self._acquire_identity, self._reports
         )
         self._lock = threading.Lock()
         self._closing: Ticket[None] | None = None  # guarded by _lock
@@ -120,8 +124,17 @@ class ProducerClient:
             task.cancel()
         self._outbox.stop()
         await self._cluster.close()
+        self._reports.close_interceptors()
         self._engine.unwatch_exit(self)
         self._engine.release()
+
+    def told(self) -> Ticket[None] | None:
+        """Settles once `on_delivery` and interceptors were told of everything resolved so far; None: nothing to wait for."""
+        return self._reports.told()
+
+    def called(self) -> Ticket[None] | None:
+        """Settles once every callback for what is resolved so far has run; None: nothing to wait for."""
+        return self._reports.called()
 
     def statistics(self) -> dict[str, Any]:
         """What the flow counts."""

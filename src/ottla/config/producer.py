@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ottla.config.check import checked, fit_maximum
@@ -15,6 +15,8 @@ from ottla.config.readers import (
     duration,
     gzip_level,
     integer,
+    interceptor_objects,
+    plain_function,
     text,
 )
 from ottla.config.table import option
@@ -141,6 +143,22 @@ class ProducerConfig(CommonConfig):
         "",
         text,
         "Where this client is, as brokers know it by broker.rack; for partitioner_rack_aware.",
+    )
+    on_delivery: Callable[[Any], object] | None = option(
+        None,
+        plain_function,
+        "Called with the `Delivery` of each accepted message once it has its outcome: on the dispatcher thread, a batch at "
+        "a time, in the order of the outcomes. What it has not been called with counts against buffer_memory.",
+        values="a function `(delivery) -> None`",
+        java="no such option",
+    )
+    interceptors: Sequence[Any] | None = option(
+        None,
+        interceptor_objects,
+        "Objects like `ottla.ProducerInterceptor`, in order: `on_send` sees, and may change, each message in the caller's "
+        "thread, `on_acknowledgement` hears of its outcome on the dispatcher thread (KIP-42).",
+        kafka="interceptor.classes",
+        values="a list of objects",
     )
     return_successes: bool = option(
         False, boolean, "Keep every written delivery for successes().", java="no such option"

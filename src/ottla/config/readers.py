@@ -182,3 +182,41 @@ def address(value: str) -> Address:
     if not 0 < number < 65536:
         raise ValueError(f"{value!r}: no such port")
     return host, number
+
+
+def plain_function(value: Any) -> Callable[..., object] | None:
+    """None, or what a thread can call: no coroutine function, since nobody would await what it gives."""
+    if value is None:
+        return None
+    # Not inspect.iscoroutinefunction: importing inspect would cost more than all the rest of the start.
+    code = getattr(getattr(value, "__func__", value), "__code__", None)
+    if code is not None and code.co_flags & _CO_COROUTINE:
+        raise ValueError(
+            f"expected a plain function, not the coroutine function {value!r}: it is called on a thread without a loop"
+        )
+    if not callable(value):
+        raise ValueError(f"expected a function, not {value!r}")
+    function: Callable[..., object] = value
+    return function
+
+
+_CO_COROUTINE = 0x80
+"""Flag of a coroutine function's code, `inspect.CO_COROUTINE`."""
+_INTERCEPTOR_METHODS = ("on_send", "on_acknowledgement", "close")
+
+
+def interceptor_objects(value: Any) -> tuple[Any, ...] | None:
+    """None, or objects with the methods of a `ProducerInterceptor`."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ValueError(
+            f"expected a list of objects like ottla.ProducerInterceptor, not {value!r}"
+        )
+    for one in value:
+        missing = [name for name in _INTERCEPTOR_METHODS if not callable(getattr(one, name, None))]
+        if isinstance(one, type):
+            raise ValueError(f"expected objects, not the class {one.__name__}: make one of it")
+        if missing:
+            raise ValueError(f"{one!r} has no {', '.join(missing)}: see ottla.ProducerInterceptor")
+    return tuple(value) or None

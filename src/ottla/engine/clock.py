@@ -34,6 +34,21 @@ class MonotonicClock:
         await asyncio.sleep(max(0.0, seconds))
 
 
+class Deadline:
+    """When a call of the user's has to be over, whatever it waits for one after the other.
+
+    Args:
+        timeout: Seconds from now; None: there is no end.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self._end = None if timeout is None else time.monotonic() + timeout
+
+    def left(self) -> float | None:
+        """Seconds left, 0 where it is over; None: there is no end."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+
 class ManualClock:
     """Time that stands still until `advance` moves it. For tests."""
 

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ottla.engine.bridge import Ticket
+
 _log = logging.getLogger("ottla.dispatcher")
 
 IDLE_S = 0.25
@@ -63,6 +65,16 @@ class Dispatcher:
             self._thread = None
             return True
 
+    def settled(self) -> Ticket[None]:
+        """A ticket that settles once every call queued so far has run. Threads: any."""
+        ticket: Ticket[None] = Ticket("callbacks", is_forked=lambda: _dispatcher is not self)
+        self.dispatch(ticket.settle, None)
+        return ticket
+
+    def is_current(self) -> bool:
+        """Whether the caller is the dispatcher thread."""
+        return threading.current_thread() is self._thread
+
     def settle(self, timeout: float) -> bool:
         """Wait until every call queued so far has run; False when the time ran out. Threads: any but its own."""
         if self._thread is None:
@@ -78,6 +90,16 @@ _dispatcher = Dispatcher()
 def dispatch(function: Callable[..., object], *args: Any) -> None:
     """Run `function(*args)` on the dispatcher thread, after everything dispatched before it. Threads: any."""
     _dispatcher.dispatch(function, *args)
+
+
+def settled() -> Ticket[None]:
+    """A ticket that settles once every callback dispatched so far has run. Threads: any."""
+    return _dispatcher.settled()
+
+
+def on_dispatcher() -> bool:
+    """Whether the caller is a callback."""
+    return _dispatcher.is_current()
 
 
 def settle(timeout: float) -> bool:

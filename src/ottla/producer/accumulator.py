@@ -6,9 +6,9 @@ this module of the producer knows the extension.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
-from ottla._native import ProduceFlow
+from ottla._native import ProduceFlow, Waiting
 
 if TYPE_CHECKING:
     from ottla._native import Io
@@ -53,4 +53,10 @@ def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
         availability_timeout=config.partitioner_availability_timeout_ms / 1000,
         return_successes=config.return_successes,
         return_errors=config.return_errors,
+        tell_outcomes=config.on_delivery is not None or config.interceptors is not None,
     )
+
+
+def has_to_wait(sent: object) -> TypeGuard[Waiting]:
+    """Whether what a send gave is an awaitable whose message is not accepted yet."""
+    return isinstance(sent, Waiting)

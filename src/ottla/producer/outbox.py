@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from ottla import errors
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.metadata import leads
-from ottla.engine.dispatcher import dispatch
 from ottla.observe.log import logger
 from ottla.observe.summary import Summary
 from ottla.producer.identity import Identities
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from ottla.cluster.metadata import MetadataSnapshot
     from ottla.config.producer import ProducerConfig
     from ottla.engine.thread import Engine
+    from ottla.producer.reports import Reports
     from ottla.wire.connection import Connection
 
 _log = logger("outbox")
@@ -53,12 +53,14 @@ class Outbox:
         flow: ProduceFlow,
         config: ProducerConfig,
         acquire_identity: Callable[[], Any],
+        reports: Reports,
     ) -> None:
         self._engine = engine
         self._cluster = cluster
         self._flow = flow
         self._config = config
         self._acquire_identity = acquire_identity
+        self._reports = reports
         self._identities = Identities()
         self._rack = Rack(config.client_rack if config.partitioner_rack_aware else None)
         self._wanted_topics: set[str] = set()
@@ -107,8 +109,9 @@ class Outbox:
             elif kind == "failed":
                 self._report_failure(*event[1:])
             elif kind == "callbacks":
-                for callback, delivery in event[1]:
-                    dispatch(callback, delivery)
+                self._reports.call_soon(event[1])
+            elif kind == "outcomes":
+                self._reports.tell_soon()
             elif kind == "throttled":
                 _log.info("connection %d is throttled by the broker for %d ms", event[1], event[2])
 

@@ -86,6 +86,8 @@ impl Listener for Resolved {
         self.0.lock().extend(completions);
         0
     }
+
+    fn wake(&self) {}
 }
 
 pub struct Producer {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from ottla._native import Delivery, ProducerBase
 from ottla.client.leaving import close_timeout
 from ottla.client.producer import ProducerClient
 from ottla.config.producer import producer_config
+from ottla.engine.clock import Deadline
 from ottla.engine.twins import in_background, wait
 from ottla.errors import ConfigError, Timeout
 from ottla.message import CloseReport
@@ -51,7 +53,7 @@ class Producer(ProducerBase):
         self._config = parsed
         self._client = ProducerClient(parsed)
         chooser = None if isinstance(parsed.partitioner, str) else parsed.partitioner
-        self._bind(self._client.flow, chooser)
+        self._bind(self._client.flow, chooser, self._client.interceptors)
         self._report: CloseReport | None = None
         self._written: deque[Delivery] = deque()
         self._failed: deque[Delivery] = deque()
@@ -60,10 +62,11 @@ class Producer(ProducerBase):
     def flush(self, timeout: float | None = None) -> None:
         """Send what lingers now, and wait until everything accepted before this call has its outcome.
 
-        The producer stays open. Failures do not raise here: they are in each delivery.
+        With `on_delivery` or interceptors it waits until they were told of these outcomes too; called by one of them, for
+        the outcomes only. The producer stays open. Failures do not raise here: they are in each delivery.
 
         Args:
-            timeout: Seconds; None: as long as `delivery_timeout_ms` lets messages live.
+            timeout: Seconds; None: as long as `delivery_timeout_ms` lets messages live, and callbacks take.
 
         Raises:
             Timeout: The time ran out; what is still unresolved goes on being sent.
@@ -72,8 +75,11 @@ class Producer(ProducerBase):
         Cancellation: Ends the wait only.
         Threads: Any.
         """
+        end = Deadline(timeout)
         if not self._flush(timeout):
             raise Timeout(f"flush: not everything was resolved within {timeout} s")
+        if (told := self._client.told()) is not None:
+            wait(told, end.left())
 
     def close(self, timeout: float = 30.0) -> CloseReport:
         """Stop accepting, send everything, wait for every outcome, and end.
@@ -82,6 +88,9 @@ class Producer(ProducerBase):
         `not_written` if it never left, else `unknown`. Failures do not raise here; the report counts them. Closing again
         returns the same report. Leaving a `with` block closes with the default timeout, after an exception too, and with
         one second after Ctrl-C or a cancellation.
+
+        Callbacks of everything resolved run before it returns, as far as the time allows; the rest run after it. Called by
+        a callback it does not wait for any. Interceptors are closed after the last of them.
 
         Args:
             timeout: Seconds for all of it; 0 gives up at once what is not resolved.
@@ -95,9 +104,13 @@ class Producer(ProducerBase):
         Cancellation: The producer accepts nothing more; call again to finish closing.
         Threads: Any; the first call does the work and others wait for it.
         """
+        end = Deadline(max(0.0, timeout))
         self._stop_accepting()
-        self._flush(max(0.0, timeout))
+        self._flush(end.left())
         wait(self._client.shut_down())
+        if (called := self._client.called()) is not None:
+            with suppress(Timeout):
+                wait(called, end.left())
         self._end_outcomes()
         if self._report is None:
             self._report = CloseReport(*self._counts())

@@ -1,0 +1,340 @@
+"""Interceptors: objects of the application that see, and may change, every message and hear of its outcome.
+
+Stations: message, delivery. A producer without interceptors never comes here.
+
+References: KIP-42; Java: ProducerInterceptor, ProducerInterceptors.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from ottla.engine.dispatcher import dispatch
+from ottla.message import Message
+from ottla.observe.log import logger
+from ottla.producer.accumulator import has_to_wait
+
+if TYPE_CHECKING:
+    from ottla._native import Delivery, Waiting
+    from ottla.message import RecordMetadata
+
+_log = logger("dispatcher")
+
+
+class ProducerInterceptor:
+    """Sees every message before it is sent and its outcome after it; derive from it, or have its three methods.
+
+    Given as `ottla.Producer(..., interceptors=[first, second])`. Its methods do nothing.
+
+    References: KIP-42; Java's ProducerInterceptor.
+    """
+
+    def on_send(self, message: Message) -> Message:
+        """Called once per message, before its partition is chosen, and never again for a retry.
+
+        What it raises, and a result that is no Message, is logged; the message goes on as it came.
+
+        Args:
+            message: As the interceptor before left it. It may be changed.
+
+        Returns:
+            Message: What is sent: this one or another.
+
+        Threads: The caller's of `send`; for an asynchronous `send_many`, within its await.
+        """
+        return message
+
+    def on_acknowledgement(self, delivery: Delivery) -> None:
+        """Called once per message with its outcome, before `on_delivery`. What it raises is logged.
+
+        A message that `send` itself refuses after `on_send` has an outcome too: `not_written`, with what `send` raises as
+        `.error`.
+
+        Args:
+            delivery: `.error` is None where the message is written.
+
+        Threads: The dispatcher thread.
+        """
+
+    def close(self) -> None:
+        """Called once, after the last outcome of a producer that was closed. What it raises is logged.
+
+        Threads: The dispatcher thread.
+        """
+
+
+class RefusedDelivery:
+    """What became of a message that was never accepted: looks like a `Delivery` that has failed."""
+
+    outcome: Literal["not_written"] = "not_written"
+    offset = None
+
+    def __init__(self, message: Message, error: BaseException) -> None:
+        self.topic = message.topic
+        self.key = message.key
+        self.value = message.value
+        self.headers = message.headers
+        self.partition = message.partition
+        self.metadata = message.metadata
+        own = message.timestamp_ms
+        self.timestamp_ms = int(time.time() * 1000) if own is None else own
+        self.error = error
+
+    def done(self) -> bool:
+        """It has its outcome from the beginning."""
+        return True
+
+    def result(self, timeout: float | None = None) -> NoReturn:
+        """Raises what `send` raised."""
+        raise self.error
+
+    def exception(self, timeout: float | None = None) -> BaseException:
+        """What `send` raised."""
+        return self.error
+
+    def __await__(self) -> Generator[Any, None, NoReturn]:
+        return _raise(self.error).__await__()
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
+        """Have it called soon on the dispatcher thread."""
+        dispatch(callback, self)
+
+    def __repr__(self) -> str:
+        return f"<RefusedDelivery {self.topic} {self.error!r}>"
+
+
+async def _raise(error: BaseException) -> NoReturn:
+    raise error
+
+
+class Interceptors:
+    """The interceptors of one producer, in their order. `send` and those below run in the caller's thread."""
+
+    def __init__(self, interceptors: Sequence[ProducerInterceptor]) -> None:
+        self._all = tuple(interceptors)
+
+    # ---- messages --------------------------------------------------------------------------------------------------
+
+    def on_send(self, message: Message) -> Message:
+        """The message as the last of them left it."""
+        for interceptor in self._all:
+            before = _fields(message)
+            try:
+                changed: object = interceptor.on_send(message)
+            except Exception:
+                _log.exception("on_send of %r raised; the message goes on as it came", interceptor)
+                message = _message(*before)
+                continue
+            if isinstance(changed, Message):
+                message = changed
+                continue
+            kind = type(changed).__name__
+            _log.error(
+                "on_send of %r returned no Message but %s; the message goes on as it came",
+                interceptor,
+                kind,
+            )
+            message = _message(*before)
+        return message
+
+    def send(
+        self,
+        inner: Callable[..., Any],
+        topic: str,
+        value: Any = None,
+        key: Any = None,
+        headers: Any = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        metadata: Any = None,
+    ) -> Any:
+        """`send` and `send_nowait`: what `inner`, the producer's own, makes of the message."""
+        message = self.on_send(
+            _message(topic, value, key, _pairs(headers), partition, timestamp_ms, metadata)
+        )
+        try:
+            sent = inner(*_fields(message))
+        except BaseException as error:
+            self._refused(message, error)
+            raise
+        if has_to_wait(sent):
+            return _Watched(sent, lambda error: self._refused(message, error))
+        return sent
+
+    def send_and_wait(self, inner: Callable[..., Any], *args: Any, **named: Any) -> RecordMetadata:
+        """`send_and_wait` in a thread; the same arguments as `send`."""
+        metadata: RecordMetadata = self.send(inner, *args, **named).result()
+        return metadata
+
+    def send_and_wait_async(
+        self, inner: Callable[..., Any], *args: Any, **named: Any
+    ) -> Coroutine[Any, Any, RecordMetadata]:
+        """`send_and_wait` in an event loop. The message is on its way when this returns, as without interceptors."""
+        return _outcome(self.send(inner, *args, **named))
+
+    def send_messages(self, inner: Callable[..., Any], messages: Iterable[Message]) -> Any:
+        """`send_many` of messages."""
+        passing = _Passing(self, iter(messages))
+
+        def refused(error: BaseException) -> None:
+            if passing.message is not None:
+                self._refused(passing.message, error)
+
+        try:
+            sent = inner(passing)
+        except BaseException as error:
+            refused(error)
+            raise
+        return _Watched(sent, refused) if has_to_wait(sent) else sent
+
+    def send_values(
+        self,
+        inner: Callable[..., Any],
+        topic: str,
+        values: Iterable[Any],
+        keys: Iterable[Any] | None,
+    ) -> Any:
+        """`send_many` of the values of one topic."""
+        return self.send_messages(inner, _of_values(topic, values, keys))
+
+    # ---- outcomes --------------------------------------------------------------------------------------------------
+
+    def _refused(self, message: Message, error: BaseException) -> None:
+        dispatch(self.acknowledged, [RefusedDelivery(message, error)])
+
+    def acknowledged(self, deliveries: Iterable[Any]) -> None:
+        """Each of them hears of each outcome, in their order. Dispatcher thread."""
+        for delivery in deliveries:
+            for interceptor in self._all:
+                try:
+                    interceptor.on_acknowledgement(delivery)
+                except Exception:
+                    _log.exception("on_acknowledgement of %r raised", interceptor)
+
+    def close(self) -> None:
+        """Close each of them. Dispatcher thread."""
+        for interceptor in self._all:
+            try:
+                interceptor.close()
+            except Exception:
+                _log.exception("close of %r raised", interceptor)
+
+
+class _Passing(Iterator[Message]):
+    """Messages on their way through `on_send`, each when it is asked for."""
+
+    def __init__(self, chain: Interceptors, messages: Iterator[Message]) -> None:
+        self._chain = chain
+        self._messages = messages
+        self.message: Message | None = None
+        """Passed on, and not known to be accepted: only then is the next one asked for."""
+
+    def __next__(self) -> Message:
+        self.message = None
+        message = next(self._messages)
+        if isinstance(message, Message):
+            self.message = message = self._chain.on_send(message)
+        return message
+
+
+class _Watched:
+    """A send that waits in an event loop: an error out of it is told. Has the methods of a coroutine, for create_task."""
+
+    def __init__(self, waiting: Waiting, refused: Callable[[BaseException], None]) -> None:
+        self._waiting = waiting
+        self._refused = refused
+
+    def __await__(self) -> _Watched:
+        return self
+
+    __iter__ = __await__
+
+    def __next__(self) -> Any:
+        return self._step(self._waiting.__next__)
+
+    def send(self, value: Any) -> Any:
+        return self._step(self._waiting.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._step(self._waiting.throw, *error)
+
+    def close(self) -> None:
+        self._waiting.close()
+
+    def _step(self, step: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return step(*args)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._refused(error)
+            raise
+
+
+async def _outcome(sent: Awaitable[Delivery]) -> RecordMetadata:
+    metadata: RecordMetadata = await (await sent)
+    return metadata
+
+
+_NONE_LEFT: Any = object()
+_Fields = tuple[Any, Any, Any, Any, Any, Any, Any]
+
+
+def _fields(message: Message) -> _Fields:
+    """In the order of the arguments of `send`; the headers in a list of their own."""
+    return (
+        message.topic,
+        message.value,
+        message.key,
+        _pairs(message.headers),
+        message.partition,
+        message.timestamp_ms,
+        message.metadata,
+    )
+
+
+def _message(
+    topic: Any, value: Any, key: Any, headers: Any, partition: Any, timestamp_ms: Any, metadata: Any
+) -> Message:
+    return Message(
+        topic,
+        value,
+        key=key,
+        headers=headers,
+        partition=partition,
+        timestamp_ms=timestamp_ms,
+        metadata=metadata,
+    )
+
+
+def _pairs(headers: Any) -> Any:
+    """A list, as `Message` has them; what is neither pairs nor a mapping is left for `send` to refuse."""
+    if isinstance(headers, Mapping):
+        return list(headers.items())
+    return list(headers) if isinstance(headers, Sequence) else headers
+
+
+def _of_values(topic: str, values: Iterable[Any], keys: Iterable[Any] | None) -> Iterator[Message]:
+    if keys is None:
+        for value in values:
+            yield Message(topic, value)
+        return
+    rest = iter(keys)
+    for value in values:
+        key = next(rest, _NONE_LEFT)
+        if key is _NONE_LEFT:
+            raise ValueError("there are more values than keys")
+        yield Message(topic, value, key=key)
+    if next(rest, _NONE_LEFT) is not _NONE_LEFT:
+        raise ValueError("there are more keys than values")

@@ -1,0 +1,183 @@
+"""Every way to hear of an outcome, against a broker: callbacks, interceptors, readers; and what ends them."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Any
+
+import pytest
+
+import ottla
+
+NOBODY = "127.0.0.1:1"
+
+
+async def test_every_accepted_message_is_told_once(bootstrap: str, make_topic: Any) -> None:
+    topics = [make_topic(partitions=2), make_topic()]
+    told: list[ottla.Delivery] = []
+    threads: set[str] = set()
+
+    def on_delivery(delivery: ottla.Delivery) -> None:
+        told.append(delivery)
+        threads.add(threading.current_thread().name)
+
+    async with ottla.AsyncProducer(bootstrap, on_delivery=on_delivery, linger_ms=1) as producer:
+        for number in range(300):
+            await producer.send(topics[number % 2], b"%d" % number, metadata=number)
+        await producer.send_many(topics[0], [b"%d" % number for number in range(300, 400)])
+        await producer.send_many(
+            [ottla.Message(topics[number % 2], b"%d" % number) for number in range(400, 500)]
+        )
+        producer.send_nowait(topics[0], b"500")
+        await producer.flush(20)
+        assert len(told) == 501, "flush waits for the callbacks too"
+    assert Counter(delivery.value for delivery in told) == {b"%d" % n: 1 for n in range(501)}
+    assert {delivery.outcome for delivery in told} == {"written"}
+    assert threads == {"ottla-dispatcher"}
+    places = {(delivery.topic, delivery.partition) for delivery in told}
+    for place in places:
+        offsets = [d.offset for d in told if (d.topic, d.partition) == place]
+        assert offsets == list(range(len(offsets))), "in the order of the calls"
+
+
+async def test_close_gives_the_rest_its_outcome_and_tells_it() -> None:
+    told: list[ottla.Delivery] = []
+    producer = ottla.AsyncProducer(NOBODY, on_delivery=told.append, return_errors=True)
+    sent = [await producer.send("t", b"x") for _ in range(20)]
+    report = await producer.close(0)
+    assert report == ottla.CloseReport(delivered=0, failed=20, unknown=0)
+    assert await producer.close() == report, "closing again waits for the callbacks that are left"
+    assert told == sent
+    assert {delivery.outcome for delivery in told} == {"not_written"}
+    assert [delivery.outcome async for delivery in producer.errors()] == ["not_written"] * 20
+    with pytest.raises(ottla.Closed):
+        await producer.send("t", b"late")
+    with pytest.raises(ottla.Closed):
+        await producer.send_many([ottla.Message("t", b"late")])
+    await producer.flush(1)
+
+
+async def test_close_does_not_wait_longer_than_its_time_for_a_callback(
+    bootstrap: str, topic: str
+) -> None:
+    go_on = threading.Event()
+    told: list[ottla.Delivery] = []
+
+    def slow(delivery: ottla.Delivery) -> None:
+        go_on.wait(20)
+        told.append(delivery)
+
+    producer = ottla.AsyncProducer(bootstrap, on_delivery=slow)
+    for _ in range(10):
+        await producer.send(topic, b"x")
+    with pytest.raises(ottla.Timeout):
+        await producer.flush(0.5)
+    report = await producer.close(0.5)
+    assert report.delivered == 10
+    assert told == []
+    go_on.set()
+    await producer.close(10)
+    assert len(told) == 10, "none is lost"
+
+
+async def test_readers_and_callbacks_get_each_outcome(bootstrap: str, topic: str) -> None:
+    told: list[ottla.Delivery] = []
+    async with ottla.AsyncProducer(
+        bootstrap, on_delivery=told.append, return_successes=True, return_errors=True
+    ) as producer:
+        for number in range(100):
+            await producer.send(topic, b"%d" % number)
+        many = await producer.send_many(topic, [b"x"] * 10)
+        single: list[ottla.Delivery] = []
+        many[0].add_done_callback(single.append)
+        await producer.flush(20)
+    read = [delivery.offset async for delivery in producer.successes()]
+    assert read == [delivery.offset for delivery in told] == list(range(110))
+    assert [delivery.offset for delivery in single] == [100], "close lets it run"
+    assert [delivery.error async for delivery in producer.errors()] == []
+
+
+class Stamp(ottla.ProducerInterceptor):
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def on_send(self, message: ottla.Message) -> ottla.Message:
+        message.headers = [*(message.headers or []), ("stamp", b"1")]
+        return message
+
+    def on_acknowledgement(self, delivery: ottla.Delivery) -> None:
+        self.heard.append(delivery.outcome)
+
+    def close(self) -> None:
+        self.heard.append("closed")
+
+
+async def test_interceptors_see_every_message_and_its_outcome(bootstrap: str, topic: str) -> None:
+    stamp = Stamp()
+    told: list[ottla.Delivery] = []
+    async with ottla.AsyncProducer(
+        bootstrap, interceptors=[stamp], on_delivery=told.append, max_request_size=10_000
+    ) as producer:
+        await producer.send_and_wait(topic, b"1")
+        await producer.send(topic, b"2")
+        await producer.send_many(topic, [b"3", b"4"], [b"k", b"k"])
+        with pytest.raises(ottla.MessageTooLarge):
+            await producer.send(topic, bytes(20_000))
+    assert sorted(stamp.heard[:-1]) == ["not_written", *["written"] * 4]
+    assert stamp.heard[-1] == "closed"
+    assert [delivery.headers for delivery in told] == [[("stamp", b"1")]] * 4, "accepted ones only"
+    async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        await consumer.assign([ottla.TopicPartition(topic, 0)])
+        values: list[Any] = []
+        while len(values) < 4:
+            records = await consumer.poll(timeout=15)
+            assert records is not None
+            values += [(record.value, list(record.headers)) for record in records]
+    assert values == [(b"%d" % number, [("stamp", b"1")]) for number in range(1, 5)]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"on_delivery": 5}, "on_delivery: expected a function"),
+        ({"interceptors": "com.example.Stamp"}, "interceptors: expected a list of objects"),
+        ({"interceptors": [Stamp]}, "not the class Stamp"),
+        ({"interceptors": [object()]}, "has no on_send, on_acknowledgement, close"),
+    ],
+)
+async def test_what_can_hear_nothing_is_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ottla.ConfigError, match=says):
+        ottla.AsyncProducer(NOBODY, **options)
+
+
+async def test_no_interceptors_are_none(bootstrap: str, topic: str) -> None:
+    async with ottla.AsyncProducer(bootstrap, interceptors=[], on_delivery=None) as producer:
+        assert (await producer.send_and_wait(topic, b"1")).offset == 0
+
+
+async def send_until_full(producer: ottla.AsyncProducer, topic: str) -> int:
+    for sent in range(10_000):
+        try:
+            await producer.send(topic, bytes(1_000))
+        except ottla.BufferFull:
+            return sent
+    raise AssertionError("the buffer never fills")
+
+
+async def test_a_full_buffer_waits_for_callbacks(bootstrap: str, topic: str) -> None:
+    go_on = threading.Event()
+    told: list[int] = []
+
+    def slow(delivery: ottla.Delivery) -> None:
+        go_on.wait(20)
+        told.append(delivery.offset or 0)
+
+    async with ottla.AsyncProducer(
+        bootstrap, on_delivery=slow, buffer_memory=100_000, batch_size=10_000, max_block_ms=300
+    ) as producer:
+        sent = await send_until_full(producer, topic)
+        assert sent < 200
+        go_on.set()
+        await producer.send(topic, b"there is room again")
+    assert told == list(range(sent + 1))

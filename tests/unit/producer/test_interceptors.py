@@ -1,0 +1,261 @@
+"""The chain of interceptors: order, errors, refusals; and what is told of outcomes, batch by batch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from ottla import errors
+from ottla._native import AsyncProducerBase, ProducerBase
+from ottla.engine import dispatcher
+from ottla.message import Message
+from ottla.producer.interceptors import Interceptors, ProducerInterceptor, RefusedDelivery
+from ottla.producer.reports import Reports
+from tests.unit.test_native_producer import Wire, fill, make_flow
+
+
+class Marker(ProducerInterceptor):
+    """Adds its name to the value, and keeps what it hears."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.heard: list[Any] = []
+
+    def on_send(self, message: Message) -> Message:
+        assert isinstance(message.value, str)
+        message.value += self.name
+        return message
+
+    def on_acknowledgement(self, delivery: Any) -> None:
+        self.heard.append(delivery)
+
+    def close(self) -> None:
+        self.heard.append("closed")
+
+
+class Spoiler(Marker):
+    """Changes the message and raises; raises at everything else too."""
+
+    def on_send(self, message: Message) -> Message:
+        message.value, message.topic = "spoiled", "elsewhere"
+        if message.headers is not None:
+            message.headers.append(("spoiled", b""))
+        raise LookupError("spoiled")
+
+    def on_acknowledgement(self, delivery: Any) -> None:
+        raise LookupError("spoiled")
+
+    def close(self) -> None:
+        raise LookupError("spoiled")
+
+
+class Mute(Marker):
+    def on_send(self, message: Message) -> Message:
+        message.value = "changed and forgotten"
+        return None  # type: ignore[return-value]
+
+
+def producers(wire: Wire, chain: Interceptors) -> tuple[ProducerBase, AsyncProducerBase]:
+    sync, of_the_loop = ProducerBase(), AsyncProducerBase()
+    sync._bind(wire.flow, None, chain)
+    of_the_loop._bind(wire.flow, None, chain)
+    return sync, of_the_loop
+
+
+def told(wire: Wire, chain: Interceptors) -> None:
+    """Everything resolved is told, and every refusal."""
+    Reports(wire.flow, None, chain)._tell_all()
+    assert dispatcher.settle(5)
+
+
+async def test_they_see_each_message_in_order_whatever_way_it_is_sent() -> None:
+    wire = Wire(make_flow(tell_outcomes=True))
+    first, second = Marker("a"), Marker("b")
+    chain = Interceptors([first, second])
+    producer, of_the_loop = producers(wire, chain)
+    producer.send("t", "1")
+    producer.send_nowait(topic="t", value="2")
+    await of_the_loop.send("t", value="3")
+    of_the_loop.send_nowait("t", "4")
+    producer.send_many("t", ["5", "6"], keys=["k", "k"])
+    producer.send_many([Message("t", "7")])
+    await of_the_loop.send_many("t", iter(["8"]))
+    await of_the_loop.send_many([Message("t", "9")])
+    wire.pump()
+    values = sorted(record.value for record in wire.records)
+    assert values == [b"%dab" % number for number in range(1, 10)]
+    told(wire, chain)
+    assert len(first.heard) == len(second.heard) == 9
+    assert {delivery.outcome for delivery in first.heard} == {"written"}
+
+
+def test_every_field_can_be_changed() -> None:
+    class Changes(Marker):
+        def on_send(self, message: Message) -> Message:
+            assert message == Message(
+                "t",
+                b"v",
+                key=b"k",
+                headers=[("h", b"1")],
+                partition=0,
+                timestamp_ms=1,
+                metadata="m",
+            )
+            return Message(
+                "t", "V", key="K", headers=[("H", b"2")], partition=1, timestamp_ms=2, metadata="M"
+            )
+
+    wire = Wire(make_flow())
+    producer, _ = producers(wire, Interceptors([Changes("")]))
+    delivery = producer.send("t", b"v", b"k", {"h": b"1"}, 0, 1, "m")
+    assert (delivery.topic, delivery.partition) == ("t", 1)
+    assert (delivery.value, delivery.key) == ("V", "K")
+    assert (delivery.headers, delivery.timestamp_ms, delivery.metadata) == ([("H", b"2")], 2, "M")
+
+
+def test_an_error_is_logged_and_the_message_goes_on_as_it_came(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wire = Wire(make_flow(tell_outcomes=True))
+    first, last = Marker("a"), Marker("b")
+    chain = Interceptors([first, Spoiler(""), Mute(""), last])
+    producer, _ = producers(wire, chain)
+    headers = [("h", b"")]
+    delivery = producer.send("t", "1", headers=headers)
+    assert (delivery.topic, delivery.value, delivery.headers) == ("t", "1ab", [("h", b"")])
+    assert headers == [("h", b"")]
+    wire.pump()
+    told(wire, chain)
+    chain.close()
+    assert first.heard == last.heard == [delivery, "closed"]
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(said) == 4
+    assert "on_send" in said[0]
+    assert "returned no Message but NoneType" in said[1]
+    assert "on_acknowledgement" in said[2]
+    assert "close" in said[3]
+
+
+def check_refused(delivery: RefusedDelivery, value: str, error: type[BaseException]) -> None:
+    assert (delivery.value, delivery.outcome, delivery.offset) == (value, "not_written", None)
+    assert delivery.done()
+    assert isinstance(delivery.error, error)
+    assert delivery.exception() is delivery.error
+    with pytest.raises(error):
+        delivery.result()
+
+
+async def test_what_send_refuses_has_an_acknowledgement_too() -> None:
+    wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, max_block=0.01))
+    marker = Marker("a")
+    chain = Interceptors([marker])
+    producer, of_the_loop = producers(wire, chain)
+    with pytest.raises(TypeError):
+        producer.send("t", "1", key=5)  # type: ignore[arg-type]
+    with pytest.raises(errors.MessageTooLarge):
+        producer.send("t", "x" * 30_000)
+    marker.on_send = lambda message: message  # type: ignore[method-assign]
+    fill(producer)
+    with pytest.raises(errors.BufferFull):
+        await of_the_loop.send("t", "y" * 1000)
+    with pytest.raises(errors.BufferFull):
+        await of_the_loop.send_many("t", ["z" * 1000])
+    task = asyncio.create_task(of_the_loop.send("t", "w" * 1000))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert dispatcher.settle(5)
+    # The last send of `fill` found no room.
+    kinds = [type(delivery.error).__name__ for delivery in marker.heard]
+    assert kinds == [
+        "TypeError",
+        "MessageTooLarge",
+        "BufferFull",
+        "BufferFull",
+        "BufferFull",
+        "CancelledError",
+    ]
+    check_refused(marker.heard[0], "1a", TypeError)
+    check_refused(marker.heard[3], "y" * 1000, errors.BufferFull)
+    with pytest.raises(errors.BufferFull):
+        await marker.heard[3]
+    wire.pump()
+
+
+def test_of_many_only_the_one_that_was_refused_is_told() -> None:
+    wire = Wire(make_flow())
+    marker = Marker("")
+    producer, _ = producers(wire, Interceptors([marker]))
+    with pytest.raises(TypeError) as caught:
+        producer.send_many([Message("t", "1"), Message(5, "2"), Message("t", "3")])  # type: ignore[arg-type]
+    assert len(caught.value.accepted) == 1  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match="not one str"):
+        producer.send_many("t", "abc")
+    with pytest.raises(ValueError, match="more values than keys"):
+        producer.send_many("t", ["4", "5"], ["k"])
+    with pytest.raises(ValueError, match="more keys than values"):
+        producer.send_many("t", ["6"], ["k", "k"])
+    with pytest.raises(TypeError, match=r"ottla\.Message, not int"):
+        producer.send_many([5])  # type: ignore[list-item]
+    assert dispatcher.settle(5)
+    assert [delivery.value for delivery in marker.heard] == ["2"]
+    assert wire.pump() == 3
+
+
+# ---- reports -------------------------------------------------------------------------------------------------------
+
+
+class Batches:
+    """A flow with so many batches to tell."""
+
+    def __init__(self, count: int) -> None:
+        self.left = list(range(count))
+
+    def mark_dispatcher(self) -> None:
+        pass
+
+    def tell_next(self) -> list[Any] | None:
+        return [self.left.pop(0)] if self.left else None
+
+
+def test_an_exception_in_a_callback_is_logged_and_loses_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    called: list[Any] = []
+
+    def callback(number: Any) -> None:
+        called.append(number)
+        if number % 2:
+            raise LookupError("odd")
+
+    reports = Reports(Batches(10), callback, None)  # type: ignore[arg-type]
+    ticket = reports.told()
+    assert ticket is not None
+    ticket.wait(5)
+    assert called == list(range(10))
+    assert len([r for r in caplog.records if "a callback raised" in r.getMessage()]) == 5
+
+
+def test_callbacks_of_others_get_their_turn() -> None:
+    order: list[str] = []
+    first = Reports(Batches(200), lambda _: order.append("first"), None)  # type: ignore[arg-type]
+    second = Reports(Batches(1), lambda _: order.append("second"), None)  # type: ignore[arg-type]
+    dispatcher.dispatch(first.tell_soon)
+    dispatcher.dispatch(second.tell_soon)
+    for _ in range(10):
+        assert dispatcher.settle(5)
+    assert len(order) == 201
+    assert order.index("second") < 200
+
+
+def test_a_callback_does_not_wait_for_itself() -> None:
+    found: list[Any] = []
+    reports = Reports(Batches(0), print, None)  # type: ignore[arg-type]
+    dispatcher.dispatch(lambda: found.extend([reports.told(), reports.called()]))
+    assert dispatcher.settle(5)
+    assert found == [None, None]
+    assert Reports(Batches(0), None, None).told() is None  # type: ignore[arg-type]

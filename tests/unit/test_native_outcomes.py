@@ -1,0 +1,162 @@
+"""Outcomes for the producer's callbacks and for readers, driven by hand: the test is the broker and the dispatcher."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ottla import errors
+from ottla._native import Delivery, ProduceFlow, ProducerBase
+from tests.unit.test_native_producer import Wire, bound, fill, make_flow
+
+
+def told_flow(**changed: Any) -> tuple[Wire, ProducerBase]:
+    wire = Wire(make_flow(tell_outcomes=True, **changed))
+    return wire, bound(wire.flow)
+
+
+def tell(flow: ProduceFlow) -> list[Delivery]:
+    """Everything there is to tell, as the dispatcher would take it."""
+    told: list[Delivery] = []
+    while (batch := flow.tell_next()) is not None:
+        told += batch
+    return told
+
+
+def used(wire: Wire) -> int:
+    count: int = wire.flow.statistics()["buffered_bytes"]
+    return count
+
+
+def test_every_message_is_told_once_in_the_order_of_outcomes() -> None:
+    wire, producer = told_flow()
+    sent = [producer.send("t", b"%d" % number, partition=0) for number in range(3)]
+    producer.send_many("t", [b"3", b"4"])
+    assert wire.flow.drain() == []
+    wire.pump()
+    failed = producer.send("t", b"5", partition=0)
+    wire.flow.abort_all("closed", 0, "given up")
+    # Said until it was taken, since who hears of it may be late.
+    assert wire.flow.drain() == [("outcomes",)]
+    assert wire.flow.drain() == [("outcomes",)]
+    told = tell(wire.flow)
+    assert [delivery for delivery in told if delivery.partition == 0 and delivery in sent] == sent
+    assert sorted(bytes(delivery.value) for delivery in told) == [b"%d" % n for n in range(6)]
+    assert told[-1] is failed
+    assert failed.outcome == "not_written"
+    assert wire.flow.drain() == []
+    assert tell(wire.flow) == []
+
+
+def test_what_was_not_told_counts_against_the_buffer() -> None:
+    wire, producer = told_flow(buffer_bytes=60_000)
+    while fill(producer):
+        wire.pump()
+    assert used(wire) > 50_000
+    before = used(wire)
+    assert wire.flow.tell_next()
+    assert used(wire) == before, "its callbacks have not run yet"
+    tell(wire.flow)
+    assert used(wire) == 0
+    producer.send_nowait("t", b"there is room again")
+
+
+@pytest.mark.parametrize("reader_first", [True, False])
+def test_readers_and_callbacks_each_get_each_outcome(reader_first: bool) -> None:
+    wire, producer = told_flow(return_successes=True)
+    sent = [producer.send("t", b"%d" % number) for number in range(10)]
+    wire.pump()
+    held = used(wire)
+    assert held > 0
+    ways: list[Callable[[], Any]] = [
+        lambda: producer._take_outcomes(False, 100, 1),
+        lambda: tell(wire.flow),
+    ]
+    first, second = ways if reader_first else reversed(ways)
+    assert first() == sent
+    assert used(wire) == held
+    assert second() == sent
+    assert used(wire) == 0
+
+
+def test_readers_get_only_what_they_keep() -> None:
+    wire, producer = told_flow(return_errors=True)
+    producer.send("t", b"written")
+    wire.pump()
+    failed = producer.send("t", b"failed")
+    wire.flow.abort_all("closed", 0, "given up")
+    assert producer._take_outcomes(None, 100, 1) == [failed]
+    assert len(tell(wire.flow)) == 2
+    assert used(wire) == 0
+
+
+def test_callbacks_outlive_the_producer_that_was_let_go() -> None:
+    wire, producer = told_flow(return_successes=True)
+    producer.send("t", b"resolved before")
+    wire.pump()
+    producer.send("t", b"resolved after")
+    del producer
+    gc.collect()
+    wire.pump()
+    assert [delivery.value for delivery in tell(wire.flow)] == [
+        b"resolved before",
+        b"resolved after",
+    ]
+    assert used(wire) == 0
+
+
+def test_what_waited_for_its_topic_is_told() -> None:
+    wire = Wire(make_flow(tell_outcomes=True), known=False)
+    producer = bound(wire.flow)
+    sent = [producer.send("t", b"", partition=number % 2) for number in range(4)]
+    lost = producer.send("unknown", b"x")
+    wire.know()
+    wire.pump()
+    wire.flow.fail_topic("unknown", "broker", 17, "no such name")
+    told = tell(wire.flow)
+    assert sorted(map(id, told)) == sorted(map(id, [*sent, lost]))
+    assert used(wire) == 0
+
+
+def refused_on(flow: ProduceFlow, producer: ProducerBase, *, dispatcher: bool) -> type | None:
+    """What a `send` without room ends with, in a thread that is the dispatcher's or not."""
+    ended: list[type | None] = []
+
+    def send() -> None:
+        if dispatcher:
+            flow.mark_dispatcher()
+        try:
+            producer.send("t", bytes(1000))
+        except errors.Error as error:
+            ended.append(type(error))
+        else:
+            ended.append(None)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    thread.join(20)
+    return ended[0]
+
+
+def test_a_callback_does_not_wait_for_the_room_that_callbacks_make() -> None:
+    wire, producer = told_flow(buffer_bytes=20_000, max_block=3600.0)
+    while fill(producer):
+        wire.pump()
+    assert refused_on(wire.flow, producer, dispatcher=True) is errors.BufferFull
+    with pytest.raises(errors.BufferFull):
+        # The same for many, on this thread, which plays the dispatcher in a thread of its own only.
+        bound(make_flow(buffer_bytes=20_000, max_block=0.0)).send_many("t", [bytes(1000)] * 100)
+
+
+def test_a_callback_waits_where_room_comes_by_itself() -> None:
+    wire = Wire(make_flow(buffer_bytes=20_000, max_block=20.0))
+    producer = bound(wire.flow)
+    fill(producer)
+    timer = threading.Timer(0.05, wire.pump)
+    timer.start()
+    assert refused_on(wire.flow, producer, dispatcher=True) is None
+    timer.join()
