@@ -14,6 +14,8 @@ def producing() -> None:
         assert_type(delivery.offset, int | None)
         assert_type(producer.send_and_wait("t", "v"), ottla.RecordMetadata)
         assert_type(producer.send("t", "v").result(1), ottla.RecordMetadata)
+        assert_type(producer.send_many("t", [b"v", "w", None], keys=None)[0], ottla.Delivery)
+        assert_type(producer.send_many([ottla.Message("t", b"v")]).offsets, list[int | None])
         assert_type(producer.close(), ottla.CloseReport)
         for outcome in producer.successes():
             assert_type(outcome, ottla.Delivery)
@@ -24,9 +26,19 @@ async def producing_async() -> None:
         assert_type(await producer.send("t", b"v"), ottla.Delivery)
         assert_type(await producer.send_and_wait("t", b"v"), ottla.RecordMetadata)
         assert_type(await (await producer.send("t", b"v")), ottla.RecordMetadata)
+        assert_type((await producer.send_many([ottla.Message("t")]))[0], ottla.Delivery)
         assert_type(await producer.close(), ottla.CloseReport)
         async for outcome in producer.errors():
             assert_type(outcome, ottla.Delivery)
+
+
+class Traced(ottla.ProducerInterceptor):
+    def on_send(self, message: ottla.Message) -> ottla.Message:
+        assert_type(message.topic, str)
+        return message
+
+    def on_acknowledgement(self, delivery: ottla.Delivery) -> None:
+        assert_type(delivery.error, BaseException | None)
 
 
 def consuming() -> None:
