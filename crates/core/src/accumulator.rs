@@ -28,6 +28,8 @@ pub struct Settings {
     pub client_id: String,
     pub acks: i16,
     pub idempotent: bool,
+    /// Where a record of a partition fails, everything behind it fails as well.
+    pub gapless: bool,
     pub transactional_id: Option<String>,
     pub codec: crate::compression::Codec,
     pub level: Option<i32>,
@@ -600,6 +602,7 @@ impl Accumulator {
             expired: false,
             answered: false,
             answer: None,
+            refused: 0,
         });
     }
 

@@ -1,7 +1,7 @@
 //! Any order of events against a broker that keeps the rules of idempotence: what is promised of every message holds.
 //!
 //! Every accepted message gets one outcome, told once; what is `written` is in the log and what is `not_written` is not; nothing is
-//! there twice; the log is in the order of the calls; every byte comes back to the budget; no wake is lost.
+//! there twice; the log is in the order of the calls, and with `gapless` without a hole; every byte comes back to the budget; no wake is lost.
 
 mod support;
 
@@ -19,12 +19,14 @@ proptest! {
         buffer_kib in prop::sample::select(vec![20, 60, 512]),
         keep_written in any::<bool>(),
         keep_failed in any::<bool>(),
+        gapless in any::<bool>(),
     ) {
         let mut set = small();
         set.codec = codec;
         set.buffer_bytes = buffer_kib * 1024;
         set.keep_written = keep_written;
         set.keep_failed = keep_failed;
+        set.gapless = gapless;
         let mut world = World::new(set);
         for (kind, choice) in script {
             world.step(kind, choice);

@@ -39,7 +39,7 @@ impl ProduceFlow {
     #[new]
     #[pyo3(signature = (io, *, client_id, acks, idempotent, transactional_id, codec, level, linger, batch_bytes,
         request_bytes, buffer_bytes, in_flight, request_timeout, delivery_timeout, max_block, partitioner,
-        adaptive, availability_timeout, return_successes, return_errors, tell_outcomes))]
+        adaptive, availability_timeout, return_successes, return_errors, tell_outcomes, gapless=false))]
     #[expect(
         clippy::too_many_arguments,
         reason = "a table of settings, by keyword only"
@@ -67,11 +67,13 @@ impl ProduceFlow {
         return_successes: bool,
         return_errors: bool,
         tell_outcomes: bool,
+        gapless: bool,
     ) -> PyResult<Self> {
         let settings = Settings {
             client_id,
             acks,
             idempotent,
+            gapless,
             transactional_id,
             codec: self::codec(codec)?,
             level,
@@ -131,10 +133,8 @@ impl ProduceFlow {
         available: Vec<i32>,
         near: Vec<i32>,
     ) {
-        self.shared.change(|flow| {
-            flow.acc
-                .set_topic(topic, topic_id, partitions, &available, &near);
-        });
+        self.shared
+            .change(|flow| flow.set_topic(topic, topic_id, partitions, &available, &near));
     }
 
     fn fail_topic(&self, topic: &str, kind: &str, code: i16, message: &str) -> usize {
@@ -167,7 +167,7 @@ impl ProduceFlow {
 
     fn hold(&self, topic: &str, partition: i32) {
         self.shared
-            .change(|flow| flow.hold(topic, partition, clock::now()));
+            .change(|flow| flow.hold(topic, partition));
     }
 
     #[pyo3(signature = (topic, partition, decisions, conn, identity=None))]
@@ -309,12 +309,13 @@ fn event_tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTupl
             partition,
             cause,
             batches,
+            identity,
         } => {
             let told = PyList::empty(py);
             for batch in batches {
                 told.append(held_batch(py, batch)?)?;
             }
-            ("held", &*topic, partition, cause, told).into_pyobject(py)
+            ("held", &*topic, partition, cause, told, identity).into_pyobject(py)
         }
         Event::Failed {
             topic,
@@ -345,7 +346,7 @@ fn held_batch<'py>(py: Python<'py>, batch: HeldBatch) -> PyResult<Bound<'py, PyD
     told.set_item("sent", batch.sent)?;
     told.set_item("expired", batch.expired)?;
     told.set_item("unanswered", batch.unanswered)?;
-    told.set_item("age", batch.age as f64 / 1e6)?;
+    told.set_item("may_be_written", batch.may_be_written)?;
     let code = batch.answer.as_ref().map(|answer| answer.code);
     let answer = batch.answer.unwrap_or_default();
     told.set_item("code", code)?;

@@ -62,7 +62,7 @@ impl ProduceFlow {
                     )));
                 }
             }
-            self.tell_if_at_rest(part, now);
+            self.tell_if_at_rest(part);
         }
         Ok(())
     }
@@ -99,13 +99,14 @@ impl ProduceFlow {
         }
         let batch = &mut entry.flight[position];
         batch.answered = true;
+        batch.refused = answer.code;
         batch.answer = Some(answer);
         if entry.hold == Hold::No {
             entry.hold = Hold::Ending("answer".into());
         }
     }
 
-    pub fn on_lost(&mut self, conn: ConnId, cause: &LostCause, now: Micros) {
+    pub fn on_lost(&mut self, conn: ConnId, cause: &LostCause) {
         let Some(lost) = self.conns.remove(&conn) else {
             return;
         };
@@ -126,7 +127,7 @@ impl ProduceFlow {
             if entry.hold == Hold::No {
                 entry.hold = Hold::Ending(told.clone());
             }
-            self.tell_if_at_rest(part, now);
+            self.tell_if_at_rest(part);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{Batch, Hold, ProduceFlow, Route};
 use crate::accumulator::failure;
-use crate::completion::Outcome;
+use crate::completion::{Failure, Outcome};
 use crate::flow::Micros;
 
 impl ProduceFlow {
@@ -64,58 +64,54 @@ impl ProduceFlow {
             let Some(batch) = self.acc.parts[part].queue.pop_front() else {
                 return;
             };
-            self.expire_batch(part, &batch);
+            let failed = self.expire_batch(part, &batch);
             self.let_go(batch);
+            self.fail_behind(part, &failed);
         }
         let mut flight = std::mem::take(&mut self.acc.parts[part].flight);
-        let mut stopped = false;
+        let mut stopped = None;
         for batch in flight
             .iter_mut()
             .filter(|batch| !batch.expired && late(batch.created))
         {
             batch.expired = true;
-            stopped = true;
-            self.expire_batch(part, batch);
+            let failed = self.expire_batch(part, batch);
+            stopped.get_or_insert(failed);
         }
         let entry = &mut self.acc.parts[part];
         entry.flight = flight;
-        if stopped && entry.hold == Hold::No {
-            self.begin_hold(part, "expired", now);
+        if let Some(first) = stopped {
+            self.fail_behind(part, &first);
+            if self.acc.parts[part].hold == Hold::No {
+                self.begin_hold(part, "expired");
+            }
         }
     }
 
-    pub(super) fn expire_batch(&mut self, part: usize, batch: &Batch) {
-        let (topic, number) = self.place_of(part);
-        let (outcome, message) = if batch.sent {
-            (
-                Outcome::Unknown,
-                "no answer came before delivery_timeout_ms",
-            )
-        } else {
-            (
-                Outcome::NotWritten,
-                "it could not be sent before delivery_timeout_ms",
-            )
+    /// The end of a batch whose time is up. Returns the failure that its messages have.
+    fn expire_batch(&mut self, part: usize, batch: &Batch) -> Failure {
+        let outcome = batch.outcome();
+        let message = match outcome {
+            Outcome::NotWritten if batch.refused != 0 => {
+                let code = batch.refused;
+                format!("the broker refused it with error code {code} until delivery_timeout_ms")
+            }
+            Outcome::NotWritten => "it could not be sent before delivery_timeout_ms".into(),
+            _ => "no answer came before delivery_timeout_ms".into(),
         };
-        let message = &self.acc.with_trouble(self.acc.parts[part].topic, message);
-        let count = u64::from(batch.count);
-        self.acc.tell_failed(
-            &topic,
-            number,
-            count,
-            "delivery_timeout",
-            0,
-            message,
-            outcome,
-        );
-        self.acc.fail(
-            &batch.completion,
-            count,
-            failure("delivery_timeout", 0, message, outcome),
-        );
+        let message = self.acc.with_trouble(self.acc.parts[part].topic, &message);
+        let failed = failure("delivery_timeout", 0, &message, outcome);
+        if batch.overtaken {
+            // It is in the log, only the answer that says where never came.
+            let count = u64::from(batch.count);
+            self.acc.written(&batch.completion, count, -1, -1);
+        } else {
+            self.tell_and_fail(part, batch, failed.clone());
+        }
+        failed
     }
 
-    /// Fails everything that is not resolved: not_written where it never left, else unknown. Returns how many messages.
+    /// Fails everything that is not resolved, each batch with the outcome that its attempts leave. Returns how many messages.
     pub fn abort_all(&mut self, kind: &str, code: i16, message: &str) -> u64 {
         let before = self.acc.undelivered();
         for topic in self.acc.waiting_topics() {
@@ -126,26 +122,25 @@ impl ProduceFlow {
             self.acc.close_open(part);
             let queue = std::mem::take(&mut self.acc.parts[part].queue);
             for batch in queue {
-                let outcome = if batch.sent {
-                    Outcome::Unknown
-                } else {
-                    Outcome::NotWritten
-                };
-                self.acc.fail(
-                    &batch.completion,
-                    u64::from(batch.count),
-                    failure(kind, code, message, outcome),
-                );
+                self.abort(&batch, kind, code, message);
                 self.let_go(batch);
             }
             let flight = std::mem::take(&mut self.acc.parts[part].flight);
             for batch in &flight {
-                let failed = failure(kind, code, message, Outcome::Unknown);
-                self.acc
-                    .fail(&batch.completion, u64::from(batch.count), failed);
+                self.abort(batch, kind, code, message);
             }
             self.acc.parts[part].flight = flight;
         }
         before - self.acc.undelivered()
+    }
+
+    fn abort(&mut self, batch: &Batch, kind: &str, code: i16, message: &str) {
+        let count = u64::from(batch.count);
+        if batch.overtaken {
+            self.acc.written(&batch.completion, count, -1, -1);
+            return;
+        }
+        let failed = failure(kind, code, message, batch.outcome());
+        self.acc.fail(&batch.completion, count, failed);
     }
 }

@@ -4,30 +4,32 @@
 
 use std::collections::BTreeMap;
 
+use super::gapless;
 use super::{Batch, Decision, Event, HeldBatch, Hold, ProduceFlow, Route};
-use crate::flow::{ConnId, Micros};
+use crate::accumulator::failure;
+use crate::completion::Failure;
+use crate::flow::ConnId;
 
-/// Answers that do not exclude that the batch is in the log: UNKNOWN_SERVER_ERROR, NOT_LEADER_OR_FOLLOWER,
-/// REQUEST_TIMED_OUT, NETWORK_EXCEPTION, NOT_ENOUGH_REPLICAS_AFTER_APPEND, KAFKA_STORAGE_ERROR.
-const MAYBE_WRITTEN: [i16; 6] = [-1, 6, 7, 13, 20, 56];
+const RECREATED: &str = "recreated";
+const NO_ID: [u8; 16] = [0; 16];
 
 impl ProduceFlow {
-    pub fn hold(&mut self, topic: &str, number: i32, now: Micros) {
+    pub fn hold(&mut self, topic: &str, number: i32) {
         if let Some(part) = self.find(topic, number)
             && self.acc.parts[part].route != Route::None
             && self.acc.parts[part].hold == Hold::No
         {
-            self.begin_hold(part, "asked", now);
+            self.begin_hold(part, "asked");
         }
     }
 
-    pub(super) fn begin_hold(&mut self, part: usize, cause: &str, now: Micros) {
+    pub(super) fn begin_hold(&mut self, part: usize, cause: &str) {
         self.acc.parts[part].hold = Hold::Ending(cause.into());
-        self.tell_if_at_rest(part, now);
+        self.tell_if_at_rest(part);
     }
 
     /// Tells the engine about a hold once every batch in flight has ended.
-    pub(super) fn tell_if_at_rest(&mut self, part: usize, now: Micros) {
+    pub(super) fn tell_if_at_rest(&mut self, part: usize) {
         let entry = &mut self.acc.parts[part];
         let Hold::Ending(cause) = &entry.hold else {
             return;
@@ -37,6 +39,11 @@ impl ProduceFlow {
         }
         let cause = cause.clone();
         entry.hold = Hold::Told;
+        entry.recreated = false;
+        // What was sent before and waits to go again is part of the story: its sequence was given, it may be in the log.
+        while entry.queue.front().is_some_and(|batch| batch.sent) {
+            entry.flight.extend(entry.queue.pop_front());
+        }
         if let Route::To(conn) = std::mem::replace(&mut entry.route, Route::None)
             && let Some(conn) = self.conns.get_mut(&conn)
         {
@@ -53,16 +60,18 @@ impl ProduceFlow {
                 sent: batch.sent,
                 expired: batch.expired,
                 unanswered: batch.unanswered,
+                may_be_written: batch.may_be_written(),
                 answer: batch.answer.clone(),
-                age: now.saturating_sub(batch.created),
             })
             .collect();
         let topic = self.acc.topics[entry.topic].name.clone();
+        let identity = entry.identity;
         self.acc.events.push(Event::Held {
             topic,
             partition: entry.number,
             cause,
             batches,
+            identity,
         });
     }
 
@@ -84,18 +93,29 @@ impl ProduceFlow {
         let flight = std::mem::take(&mut self.acc.parts[part].flight);
         let mut again: Vec<Batch> = Vec::new();
         let mut decisions = decisions.into_iter();
+        let mut first_failure: Option<Failure> = None;
         for batch in flight {
             let mut decision = decisions.next().unwrap_or(Decision::Retry);
-            if batch.overtaken && identity.is_some() && matches!(decision, Decision::Retry) {
+            if let Some(first) = &first_failure {
+                decision = Decision::Fail(gapless::behind(first, batch.outcome()));
+            }
+            let gone = identity.is_some() && matches!(decision, Decision::Retry);
+            if batch.overtaken && (gone || matches!(decision, Decision::Fail(_))) {
                 // It is in the log: under another identity it would be there twice.
                 decision = Decision::Written(-1);
             }
-            if batch.completion.is_pending() {
-                self.decide(part, batch, decision, &mut again);
-            } else {
+            if !batch.completion.is_pending() {
                 // It expired, or was given up: its messages have their outcome.
                 self.forget(batch);
+                continue;
             }
+            let failed = self.decide(part, batch, decision, &mut again);
+            if self.acc.settings.gapless {
+                first_failure = first_failure.or(failed);
+            }
+        }
+        if let Some(first) = &first_failure {
+            self.fail_behind(part, first);
         }
         let entry = &mut self.acc.parts[part];
         for batch in again.into_iter().rev() {
@@ -111,6 +131,10 @@ impl ProduceFlow {
         entry.hold = Hold::No;
         entry.wanted = false;
         entry.acknowledged = None;
+        if entry.recreated {
+            self.begin_hold(part, RECREATED);
+            return;
+        }
         match conn {
             Some(conn) => self.route(topic, number, conn),
             None if self.acc.parts[part].has_work() => self.acc.want_route(part),
@@ -118,20 +142,19 @@ impl ProduceFlow {
         }
     }
 
+    /// Carries out one decision; returns the failure, where messages failed by it.
     pub(super) fn decide(
         &mut self,
         part: usize,
         mut batch: Batch,
         decision: Decision,
         again: &mut Vec<Batch>,
-    ) {
+    ) -> Option<Failure> {
         let count = u64::from(batch.count);
         match decision {
             Decision::Retry => {
-                let code = batch.answer.as_ref().map(|answer| answer.code);
                 // A later refusal proves nothing of this attempt.
-                batch.unanswered |= code.is_some_and(|code| MAYBE_WRITTEN.contains(&code));
-                batch.answered = false;
+                batch.unanswered = batch.may_be_written();
                 batch.answer = None;
                 again.push(batch);
             }
@@ -140,25 +163,68 @@ impl ProduceFlow {
                 self.let_go(batch);
             }
             Decision::Fail(failed) => {
-                let (topic, number) = self.place_of(part);
-                self.acc.tell_failed(
-                    &topic,
-                    number,
-                    count,
-                    &failed.kind,
-                    failed.code,
-                    &failed.message,
-                    failed.outcome,
-                );
-                self.acc.fail(&batch.completion, count, failed);
+                self.tell_and_fail(part, &batch, failed.clone());
                 self.let_go(batch);
+                return Some(failed);
             }
             Decision::FailRecords(failed, code) => {
-                self.rebuild(part, batch, &failed, code, usize::MAX, again)
+                let outcome = batch.outcome();
+                let failed = self.and_all_behind(failed, batch.count);
+                self.rebuild(part, batch, &failed, code, usize::MAX, again);
+                let text = failed.into_values().next().unwrap_or_default();
+                return Some(failure("broker", code, &text, outcome));
             }
             Decision::Split => {
                 let half = (batch.count as usize).div_ceil(2);
                 self.rebuild(part, batch, &BTreeMap::new(), 0, half, again);
+            }
+        }
+        None
+    }
+
+    /// Fails every message of a batch, and says so.
+    pub(super) fn tell_and_fail(&mut self, part: usize, batch: &Batch, failed: Failure) {
+        let (topic, number) = self.place_of(part);
+        let count = u64::from(batch.count);
+        self.acc.tell_failed(
+            &topic,
+            number,
+            count,
+            &failed.kind,
+            failed.code,
+            &failed.message,
+            failed.outcome,
+        );
+        self.acc.fail(&batch.completion, count, failed);
+    }
+
+    /// A topic's metadata came or changed. Where it is another topic under the same name, its partitions come to rest: the
+    /// log that could tell what was written is gone, and sequences begin anew.
+    pub fn set_topic(
+        &mut self,
+        name: &str,
+        id: [u8; 16],
+        partitions: usize,
+        available: &[i32],
+        near: &[i32],
+    ) {
+        let index = self.acc.topic(name);
+        let before = self.acc.topics[index].id;
+        self.acc.set_topic(name, id, partitions, available, near);
+        if before == id || before == NO_ID || id == NO_ID {
+            return;
+        }
+        for part in self.acc.topics[index].parts.clone() {
+            let entry = &mut self.acc.parts[part];
+            let sent = entry.queue.front().is_some_and(|batch| batch.sent);
+            if entry.identity.is_none() && entry.flight.is_empty() && !sent {
+                continue;
+            }
+            match entry.hold {
+                Hold::No => self.begin_hold(part, RECREATED),
+                Hold::Ending(_) => entry.hold = Hold::Ending(RECREATED.into()),
+                // The release that is on its way knows nothing of it.
+                Hold::Told => entry.recreated = true,
             }
         }
     }

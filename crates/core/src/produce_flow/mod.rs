@@ -7,7 +7,9 @@
 
 mod answers;
 mod expiry;
+mod gapless;
 mod holds;
+mod outcome;
 mod rebuild;
 mod requests;
 
@@ -66,6 +68,8 @@ pub(crate) struct Batch {
     /// Its attempt has ended, one way or the other.
     pub answered: bool,
     pub answer: Option<Answer>,
+    /// The error code of the last attempt that was answered; 0: none was.
+    pub refused: i16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +105,8 @@ pub(crate) struct Partition {
     next_sequence: i32,
     /// When the broker last acknowledged a batch on this route, under this identity.
     acknowledged: Option<Micros>,
+    /// The topic was made anew, and the engine has not been told yet.
+    recreated: bool,
     /// Size of the last batch: how large the next one's first buffer is.
     pub last_bytes: usize,
 }
@@ -119,6 +125,7 @@ impl Partition {
             identity: None,
             next_sequence: 0,
             acknowledged: None,
+            recreated: false,
             last_bytes: 0,
         }
     }
@@ -169,8 +176,9 @@ pub struct HeldBatch {
     pub sent: bool,
     pub expired: bool,
     pub unanswered: bool,
+    /// Any of its attempts may have written it, the last one included.
+    pub may_be_written: bool,
     pub answer: Option<Answer>,
-    pub age: Micros,
 }
 
 /// What the engine is told.
@@ -185,6 +193,8 @@ pub enum Event {
         partition: i32,
         cause: String,
         batches: Vec<HeldBatch>,
+        /// Producer id and epoch that the partition writes under; None: it has sent nothing yet.
+        identity: Option<(i64, i16)>,
     },
     Failed {
         topic: Arc<str>,

@@ -7,23 +7,12 @@ use std::sync::Arc;
 
 use super::{Batch, Content, ProduceFlow, sequence_after};
 use crate::accumulator::failure;
-use crate::completion::{Completion, Outcome, Place};
+use crate::completion::{Completion, Place};
 use crate::record::decode::{DecodedBatch, iter_batches};
 use crate::record::encode::{BatchBuilder, HeaderRef};
 use crate::record::header::HEADER_LEN;
 
 type Made = (BatchBuilder, Arc<Completion>);
-
-impl Batch {
-    /// What is known of it where it fails: an attempt without an answer may have been written.
-    fn outcome(&self) -> Outcome {
-        if self.unanswered {
-            Outcome::Unknown
-        } else {
-            Outcome::NotWritten
-        }
-    }
-}
 
 impl ProduceFlow {
     /// New batches out of a sealed one: without the records that failed, at most `most` records in each.
@@ -139,25 +128,19 @@ impl ProduceFlow {
             sequence,
             attempts: batch.attempts,
             sent: batch.sent,
-            unanswered: batch.unanswered,
+            unanswered: batch.may_be_written(),
             overtaken: batch.overtaken,
             expired: false,
-            answered: false,
+            answered: batch.answered,
             answer: None,
+            refused: batch.refused,
         }
     }
 
     fn give_up(&mut self, part: usize, batch: Batch, code: i16) {
         let message = "a batch could not be taken apart";
-        let (topic, number) = self.place_of(part);
-        let (count, outcome) = (u64::from(batch.count), batch.outcome());
-        self.acc
-            .tell_failed(&topic, number, count, "broker", code, message, outcome);
-        self.acc.fail(
-            &batch.completion,
-            count,
-            failure("broker", code, message, outcome),
-        );
+        let failed = failure("broker", code, message, batch.outcome());
+        self.tell_and_fail(part, &batch, failed);
         self.let_go(batch);
     }
 }

@@ -211,7 +211,7 @@ impl ProduceFlow {
                 ..Answer::default()
             };
             self.apply(entry.part, entry.id, answer, now);
-            self.tell_if_at_rest(entry.part, now);
+            self.tell_if_at_rest(entry.part);
         }
     }
 

@@ -1,4 +1,7 @@
 //! A partition leader's log under the rules of idempotence: expected sequence, epoch, the last five batches (KIP-98).
+//!
+//! In Kafka's order: what is wrong with the records is found before anybody looks at sequences, so that a batch may be refused
+//! that is in the log already. A producer that it knows nothing of may begin with any sequence.
 
 use std::collections::VecDeque;
 
@@ -37,8 +40,16 @@ pub struct Log {
 
 impl Log {
     pub fn append(&mut self, batch: &SentBatch, fault: Fault) -> Reply {
-        if fault == Fault::NotLeader {
-            return Reply::error(6);
+        match fault {
+            Fault::NotLeader => return Reply::error(6),
+            Fault::TooLarge if batch.values.len() > 1 => return Reply::error(10),
+            Fault::InvalidRecord if batch.values.len() > 1 => {
+                let mut reply = Reply::error(87);
+                reply.record_errors = vec![(batch.values.len() as i32 / 2, "bad".into())];
+                return reply;
+            }
+            Fault::Invalid => return Reply::error(87),
+            _ => {}
         }
         if batch.epoch < self.epoch {
             return Reply::error(47);
@@ -54,18 +65,9 @@ impl Log {
         } else {
             self.next_sequence
         };
-        if batch.base_sequence != expected {
+        let known = !self.recent.is_empty();
+        if known && batch.base_sequence != expected {
             return Reply::error(45);
-        }
-        match fault {
-            Fault::TooLarge if batch.values.len() > 1 => return Reply::error(10),
-            Fault::InvalidRecord if batch.values.len() > 1 => {
-                let mut reply = Reply::error(87);
-                reply.record_errors = vec![(batch.values.len() as i32 / 2, "bad".into())];
-                return reply;
-            }
-            Fault::Invalid => return Reply::error(87),
-            _ => {}
         }
         let offset = self.values.len();
         self.write(batch, offset);

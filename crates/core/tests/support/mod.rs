@@ -32,6 +32,7 @@ pub fn settings() -> Settings {
         client_id: "bench".into(),
         acks: -1,
         idempotent: true,
+        gapless: false,
         transactional_id: None,
         codec: Codec::None,
         level: None,
@@ -170,10 +171,13 @@ impl Producer {
     }
 
     pub fn topic(&self, name: &str, partitions: usize) {
+        self.topic_with_id(name, topic_id(name), partitions);
+    }
+
+    pub fn topic_with_id(&self, name: &str, id: [u8; 16], partitions: usize) {
         let numbers: Vec<i32> = (0..partitions as i32).collect();
-        let id = topic_id(name);
         self.shared
-            .change(|flow| flow.acc.set_topic(name, id, partitions, &numbers, &[]));
+            .change(|flow| flow.set_topic(name, id, partitions, &numbers, &[]));
     }
 
     pub fn attach(&self, conn: ConnId) {
@@ -276,8 +280,7 @@ impl Producer {
     }
 
     pub fn hold(&self, partition: i32) {
-        let now = self.now.get();
-        self.shared.change(|flow| flow.hold("t", partition, now));
+        self.shared.change(|flow| flow.hold("t", partition));
     }
 
     pub fn events(&self) -> Vec<Event> {
@@ -293,6 +296,7 @@ impl Producer {
                     partition,
                     cause,
                     batches,
+                    ..
                 } => Some(Held {
                     topic: topic.to_string(),
                     partition,

@@ -12,7 +12,7 @@ use ottla_core::produce_flow::{Decision, Event, HeldBatch};
 
 use super::broker::{Fault, Log};
 use super::frames::{self, Reply, Sent};
-use super::{Held, Producer, offset_of, settings};
+use super::{Held, Producer, is_pending, offset_of, settings};
 
 pub const PARTITIONS: usize = 3;
 const PRODUCER_ID: i64 = 9;
@@ -42,6 +42,8 @@ pub struct World {
     io_due: bool,
     next_tick: Option<Micros>,
     accepted: Vec<(usize, Place)>,
+    /// What was pending in the partition of each message when it was accepted.
+    pending: Vec<Vec<usize>>,
     /// Whose outcomes were read, in order.
     read: Vec<usize>,
     /// How often anything was done.
@@ -75,6 +77,7 @@ impl World {
             io_due: false,
             next_tick: None,
             accepted: Vec::new(),
+            pending: Vec::new(),
             read: Vec::new(),
             work: 0,
         }
@@ -109,6 +112,12 @@ impl World {
         {
             Ok(place) => {
                 place.0.attach(self.accepted.len());
+                let before = self.accepted.iter().enumerate();
+                let pending = before
+                    .filter(|(_, (other, place))| *other == partition && is_pending(place))
+                    .map(|(number, _)| number)
+                    .collect();
+                self.pending.push(pending);
                 self.accepted.push((partition, place));
             }
             Err(refused) => assert_eq!(refused, Refused::Full),
@@ -237,13 +246,19 @@ impl World {
 
     fn release(&mut self, held: &Held, choice: usize) {
         let mut bump = false;
+        let mut doubtful = false;
         let mut decisions = Vec::new();
         for (position, batch) in held.batches.iter().enumerate() {
             let head = position == 0 || bump;
-            let (decision, anew) = self.decide(held.partition, batch, choice >> position);
-            // Only where nothing before it may be in the log: sequences that start anew would write that a second time.
-            bump |= anew && head;
-            decisions.push(decision);
+            let told = if doubtful && batch.may_be_written {
+                // Whether the one that failed is in the log is not known, so this one may be there behind it.
+                Told::anew(refused(batch))
+            } else {
+                self.decide(held.partition, batch, head, choice >> position)
+            };
+            bump |= told.anew;
+            doubtful |= matches!(&told.decision, Decision::Fail(failed) if failed.outcome == Outcome::Unknown);
+            decisions.push(told.decision);
         }
         let partition = held.partition as usize;
         let identity = bump.then(|| {
@@ -257,39 +272,39 @@ impl World {
     }
 
     /// What is to become of a batch, and whether the sequences behind it have to start anew.
-    fn decide(&self, partition: i32, batch: &HeldBatch, choice: usize) -> (Decision, bool) {
+    fn decide(&self, partition: i32, batch: &HeldBatch, head: bool, choice: usize) -> Told {
+        let again = Told::as_it_is(Decision::Retry);
         let Some(answer) = &batch.answer else {
-            return (Decision::Retry, false);
+            return again;
         };
-        let refused = batch.attempts == 1 && answer.code == 6;
-        let outcome = if batch.unanswered {
-            Outcome::Unknown
-        } else {
-            Outcome::NotWritten
-        };
-        let failed = || Decision::Fail(failure("broker", answer.code, "refused", outcome));
         match answer.code {
-            6 if refused && choice.is_multiple_of(5) => (failed(), true),
-            6 if refused && choice % 5 == 1 && batch.records > 1 => (Decision::Split, false),
+            // The model's leader says so before it appends.
+            6 if head && batch.attempts == 1 && choice.is_multiple_of(5) => Told::anew(
+                Decision::Fail(failure("broker", 6, "refused", Outcome::NotWritten)),
+            ),
+            6 if batch.attempts == 1 && choice % 5 == 1 && batch.records > 1 => {
+                Told::as_it_is(Decision::Split)
+            }
             7 if choice.is_multiple_of(2) => {
                 let log = &self.logs[partition as usize];
                 let epoch = self.epochs[partition as usize];
                 let found = log.find(epoch, batch.base_sequence, batch.records as usize);
-                let decision = found.map_or(Decision::Retry, |at| Decision::Written(at as i64));
-                (decision, false)
+                found.map_or(again, |at| Told::as_it_is(Decision::Written(at as i64)))
             }
-            45 | 47 => (Decision::Retry, true),
-            10 => (Decision::Split, false),
-            87 if !answer.record_errors.is_empty() => {
+            _ if !head => again,
+            45 | 47 if !batch.unanswered => Told::anew(Decision::Retry),
+            45 | 47 => Told::anew(refused(batch)),
+            10 => Told::as_it_is(Decision::Split),
+            87 if !answer.record_errors.is_empty() && !batch.may_be_written => {
                 let records: BTreeMap<u32, String> = answer
                     .record_errors
                     .iter()
                     .map(|(index, _)| (*index as u32, "bad".to_string()))
                     .collect();
-                (Decision::FailRecords(records, 87), true)
+                Told::anew(Decision::FailRecords(records, 87))
             }
-            87 => (failed(), true),
-            _ => (Decision::Retry, false),
+            87 => Told::anew(refused(batch)),
+            _ => again,
         }
     }
 
@@ -385,12 +400,64 @@ impl World {
                 State::Failed(_) => unknown += 1,
             }
         }
+        if self.producer.shared.settings.gapless {
+            self.check_gaps();
+        }
         let counts = self.producer.shared.with(|flow| flow.acc.counts);
         assert_eq!(
             (counts.delivered, counts.failed, counts.unknown),
             (delivered, failed, unknown)
         );
     }
+}
+
+impl World {
+    /// What is in the log has everything before it that was still on its way when it was accepted.
+    fn check_gaps(&self) {
+        let there = |number: usize| {
+            let log = &self.logs[self.accepted[number].0];
+            log.values.contains(&format!("{number:06}"))
+        };
+        for (number, pending) in self.pending.iter().enumerate() {
+            if there(number) {
+                for before in pending {
+                    assert!(there(*before), "{number} is in the log without {before}");
+                }
+            }
+        }
+    }
+}
+
+/// A decision, and whether the sequences start anew behind it.
+struct Told {
+    decision: Decision,
+    anew: bool,
+}
+
+impl Told {
+    fn as_it_is(decision: Decision) -> Self {
+        Self {
+            decision,
+            anew: false,
+        }
+    }
+
+    fn anew(decision: Decision) -> Self {
+        Self {
+            decision,
+            anew: true,
+        }
+    }
+}
+
+fn refused(batch: &HeldBatch) -> Decision {
+    let code = batch.answer.as_ref().map_or(0, |answer| answer.code);
+    let outcome = if batch.may_be_written {
+        Outcome::Unknown
+    } else {
+        Outcome::NotWritten
+    };
+    Decision::Fail(failure("broker", code, "refused", outcome))
 }
 
 fn todo(event: Event) -> Option<Todo> {
@@ -402,6 +469,7 @@ fn todo(event: Event) -> Option<Todo> {
             partition,
             cause,
             batches,
+            ..
         } => Some(Todo::Release(Held {
             topic: topic.to_string(),
             partition,

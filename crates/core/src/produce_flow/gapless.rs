@@ -1,0 +1,75 @@
+//! `gapless`: where a record of a partition fails, everything behind it fails as well.
+//!
+//! Stations: accumulator, outbox. All of it under one lock, so that whoever hears of the first failure finds the partition
+//! empty, and what is sent from then on begins anew. Reference: `docs/adr/0018-gapless.md`.
+
+use std::collections::BTreeMap;
+
+use super::ProduceFlow;
+use crate::accumulator::failure;
+use crate::completion::{Failure, Outcome};
+
+/// As `ottla.errors.from_native` takes it.
+pub(super) const KIND: &str = "gapless";
+
+/// The failure of what is behind the first one, which it names.
+pub(super) fn behind(first: &Failure, outcome: Outcome) -> Failure {
+    if first.kind == KIND {
+        return Failure {
+            outcome,
+            ..first.clone()
+        };
+    }
+    let why = match first.code {
+        0 => first.message.clone(),
+        code if first.message.is_empty() => format!("error code {code}"),
+        code => format!("error code {code}: {}", first.message),
+    };
+    let message = format!("a message before it in the partition failed: {why}");
+    failure(KIND, first.code, &message, outcome)
+}
+
+impl ProduceFlow {
+    /// Fails what waits behind a failure: the queue and the open batch, and what is in flight as far as it is pending.
+    pub(super) fn fail_behind(&mut self, part: usize, first: &Failure) {
+        if !self.acc.settings.gapless {
+            return;
+        }
+        let mut flight = std::mem::take(&mut self.acc.parts[part].flight);
+        for batch in flight
+            .iter_mut()
+            .filter(|batch| batch.completion.is_pending())
+        {
+            // It keeps its place until its attempt has ended: its sequence is on the way.
+            batch.expired = true;
+            if batch.overtaken {
+                let count = u64::from(batch.count);
+                self.acc.written(&batch.completion, count, -1, -1);
+            } else {
+                self.tell_and_fail(part, batch, behind(first, batch.outcome()));
+            }
+        }
+        self.acc.parts[part].flight = flight;
+        self.acc.close_open(part);
+        for batch in std::mem::take(&mut self.acc.parts[part].queue) {
+            self.tell_and_fail(part, &batch, behind(first, batch.outcome()));
+            self.let_go(batch);
+        }
+    }
+
+    /// The named records and all that follow the first of them.
+    pub(super) fn and_all_behind(
+        &self,
+        mut failed: BTreeMap<u32, String>,
+        count: u32,
+    ) -> BTreeMap<u32, String> {
+        let first = failed.first_key_value().map(|(at, text)| (*at, text.clone()));
+        if let Some((at, text)) = first.filter(|_| self.acc.settings.gapless) {
+            let text = format!("a message before it in the partition failed: {text}");
+            for index in at..count {
+                failed.entry(index).or_insert_with(|| text.clone());
+            }
+        }
+        failed
+    }
+}
