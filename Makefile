@@ -9,7 +9,7 @@ BIN := .venv/bin
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 PREPARE := $(PYTHON) tools/prepare.py --profile $(PROFILE)
 CHECKED_PYTHON := $(wildcard src tests codegen tools bench examples)
-TESTS := $(filter-out tests/peers/,$(wildcard tests/unit/ tests/protocol/ tests/integration/ tests/typing/ tests/docs/))
+TESTS := $(filter-out tests/peers/,$(wildcard tests/unit/ tests/protocol/ tests/integration/ tests/faults/ tests/typing/ tests/docs/))
 GENERATORS := $(wildcard $(addprefix codegen/,messages.py errors.py unasync.py config_docs.py) tools/produce_vectors.py)
 
 .DEFAULT_GOAL := help
@@ -63,7 +63,7 @@ lint-gen:
 	@$(PREPARE) venv
 	@set -e; for generator in $(GENERATORS); do echo "$$generator --check"; $(BIN)/python $$generator --check; done
 
-test:  ## unit, protocol and integration tests against the embedded broker (ARGS=... for pytest)
+test:  ## unit, protocol, integration and fault tests against the embedded broker (ARGS=... for pytest)
 	@$(PREPARE) build
 	$(BIN)/python -m pytest $(TESTS) $(ARGS)
 

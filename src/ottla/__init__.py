@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ottla.errors import ConnectionLost as ConnectionLost
     from ottla.errors import DecodeError as DecodeError
     from ottla.errors import DeliveryTimeout as DeliveryTimeout
+    from ottla.errors import EarlierMessageFailed as EarlierMessageFailed
     from ottla.errors import Error as Error
     from ottla.errors import ForkedClient as ForkedClient
     from ottla.errors import KafkaError as KafkaError
@@ -90,6 +91,7 @@ _HOMES = {
         "ConnectionLost",
         "DecodeError",
         "DeliveryTimeout",
+        "EarlierMessageFailed",
         "Error",
         "ForkedClient",
         "KafkaError",

@@ -214,6 +214,7 @@ class ProduceFlow:
         return_successes: bool,
         return_errors: bool,
         tell_outcomes: bool,
+        gapless: bool = False,
     ) -> Self:
         """`io=None`: no thread drives it (tests and the bare-call benchmark drive it by hand)."""
 
@@ -229,6 +230,7 @@ class ProduceFlow:
         """Metadata of a topic came or changed. Messages that waited for it are partitioned now, in order.
 
         `available`: partitions with a leader; `near`: those of them that messages without a key prefer.
+        Another id for the same name: the partitions that have sent are held with cause `recreated`.
         """
 
     def fail_topic(self, topic: str, kind: str, code: int, message: str) -> int:
@@ -270,10 +272,10 @@ class ProduceFlow:
         """Take the events since the last call.
 
         `("topic", name)` messages wait for metadata · `("wanted", topic, partition)` batches wait and there is no
-        route · `("held", topic, partition, cause, batches)` cause: answer|lost:<kind>:<message>|asked|expired;
+        route · `("held", topic, partition, cause, batches, identity)` cause: answer|lost:<kind>:<message>|asked|expired|recreated;
         batches: list of dicts {base_sequence, records, bytes, attempts, sent (bool), expired (bool), unanswered (bool: an
-        attempt ended without an answer, or it was overtaken), code (int|None: no answer), base_offset, log_start_offset, error_message, record_errors: list[(index, message)],
-        leader: (id, epoch)|None, node: (host, port)|None, age: float} ·
+        attempt ended without an answer, or it was overtaken), may_be_written (bool: that, or its last answer does not exclude it), code (int|None: no answer), base_offset, log_start_offset, error_message, record_errors: list[(index, message)],
+        leader: (id, epoch)|None, node: (host, port)|None} · identity: (producer_id, epoch)|None, that the partition writes under ·
         `("failed", topic, partition, records, kind, code, message, outcome)` for the log ·
         `("throttled", conn, throttle_ms)` · `("callbacks", [(callback, delivery), …])` to be called on the dispatcher
         thread · `("outcomes",)` there is something for `tell_next`.
@@ -293,7 +295,7 @@ class ProduceFlow:
         """Messages accepted and not yet resolved."""
 
     def abort_all(self, kind: str, code: int, message: str) -> int:
-        """Fail everything that is not resolved: not_written where it never left, else unknown. Returns the count."""
+        """Fail everything that is not resolved, each batch with the outcome that its attempts leave. Returns the count."""
 
     def detach(self) -> None:
         """Let the I/O thread forget the flow; its connections stay the engine's."""

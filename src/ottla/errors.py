@@ -103,6 +103,14 @@ class DeliveryTimeout(Error):
     """
 
 
+class EarlierMessageFailed(Error):
+    """With `gapless`: a message before it in the same partition failed, so this one must not be written either.
+
+    Did it happen? `outcome` says: `not_written`, or `unknown` where an attempt of it was on its way. The message names the
+    first failure; `__cause__` is its exception where a broker's error code was the reason.
+    """
+
+
 class MessageTooLarge(KafkaError):
     """A message is larger than `max_request_size`, or than the broker or topic accepts.
 
@@ -322,6 +330,7 @@ class Timeout(Error, TimeoutError):
 
 _KINDS: Final[dict[str, type[Error]]] = {
     "delivery_timeout": DeliveryTimeout,
+    "gapless": EarlierMessageFailed,
     "message_too_large": MessageTooLarge,
     "buffer_full": BufferFull,
     "closed": Closed,
@@ -366,9 +375,9 @@ def from_native(
     """The exception for a failure that the extension tells by its fields.
 
     Args:
-        kind: broker, topic, delivery_timeout, message_too_large, buffer_full, closed, timeout, connection_lost, decode
-            or forked.
-        code: The broker's error code where kind is broker or topic, else 0.
+        kind: broker, topic, delivery_timeout, gapless, message_too_large, buffer_full, closed, timeout, connection_lost,
+            decode or forked.
+        code: The broker's error code where kind is broker or topic, or that of the first failure, else 0.
         message: What went wrong.
         topic: The topic it is about.
         partition: The partition it is about, -1 or None where it is not known.
@@ -382,4 +391,7 @@ def from_native(
     made = _KINDS.get(kind)
     if made is None:
         return Error(f"{kind}: {message}", topic=topic, partition=partition, outcome=outcome)
-    return made(message, topic=topic, partition=partition, outcome=outcome)
+    error = made(message, topic=topic, partition=partition, outcome=outcome)
+    if code:
+        error.__cause__ = for_code(code, topic=topic, partition=partition)
+    return error

@@ -33,6 +33,7 @@ PUBLIC = [
     "DecodeError",
     "Delivery",
     "DeliveryTimeout",
+    "EarlierMessageFailed",
     "Error",
     "ForkedClient",
     "GroupSession",

@@ -243,7 +243,7 @@ def test_messages_wait_for_metadata_in_order() -> None:
 def test_a_failure_is_an_exception_with_its_outcome(wire: Wire, producer: ProducerBase) -> None:
     delivery = producer.send("t", b"", partition=0)
     wire.pump(code=87)
-    ((kind, topic, partition, cause, batches),) = wire.flow.drain()
+    ((kind, topic, partition, cause, batches, _),) = wire.flow.drain()
     assert (kind, topic, partition, cause, batches[0]["code"]) == ("held", "t", 0, "answer", 87)
     wire.flow.release("t", 0, [("fail", "broker", 87, "refused", "not_written")], CONN)
     error = delivery.exception(0)

@@ -166,8 +166,7 @@ impl ProduceFlow {
     }
 
     fn hold(&self, topic: &str, partition: i32) {
-        self.shared
-            .change(|flow| flow.hold(topic, partition));
+        self.shared.change(|flow| flow.hold(topic, partition));
     }
 
     #[pyo3(signature = (topic, partition, decisions, conn, identity=None))]

@@ -44,6 +44,14 @@ class ProducerConfig(CommonConfig):
         "Each message is in the log at most once and in order, whatever is retried. Needs acks=all and at most 5 requests "
         "in flight; acks=1 or 0 turns it off unless it is set.",
     )
+    gapless: bool = option(
+        False,
+        boolean,
+        "Where a message fails, all that were accepted behind it for that partition fail too, so that the log never has a later "
+        "message without the earlier one. What is sent after that failure was told goes on. Needs enable_idempotence.",
+        aliases=("enable.gapless.guarantee",),
+        java="no such option",
+    )
     compression: str = option(
         "none",
         choice("none", "gzip", "snappy", "lz4", "zstd"),
@@ -181,6 +189,8 @@ def _producer_rules(values: dict[str, Any], given: frozenset[str], problems: lis
     common_rules(values, given, problems)
     if values["enable_idempotence"]:
         _idempotence_rules(values, given, problems)
+    if values["gapless"] and not values["enable_idempotence"]:
+        problems.append('gapless: needs enable_idempotence, and so acks="all"')
     least = values["linger_ms"] + values["request_timeout_ms"]
     if values["delivery_timeout_ms"] < least:
         if "delivery_timeout_ms" in given:

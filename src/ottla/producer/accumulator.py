@@ -54,6 +54,7 @@ def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
         return_successes=config.return_successes,
         return_errors=config.return_errors,
         tell_outcomes=config.on_delivery is not None or config.interceptors is not None,
+        gapless=config.gapless,
     )
 
 

@@ -23,13 +23,16 @@ NO_IDENTITY = ProducerIdentity(-1, -1)
 
 
 class Identities:
-    """The identity of each partition, from the one that the broker gave."""
+    """The identity that the broker gave, and those that follow from it.
 
-    __slots__ = ("_base", "_of_partition")
+    Under which one a partition writes is the flow's to say (it tells with each hold): it takes the one that was given when
+    the partition sends for the first time, which this side cannot see.
+    """
+
+    __slots__ = ("_base",)
 
     def __init__(self) -> None:
         self._base = NO_IDENTITY
-        self._of_partition: dict[tuple[str, int], ProducerIdentity] = {}
 
     @property
     def base(self) -> ProducerIdentity:
@@ -40,18 +43,10 @@ class Identities:
         """The broker answered InitProducerId. Partitions that already write keep theirs until they are bumped."""
         self._base = ProducerIdentity(producer_id, epoch)
 
-    def current(self, topic: str, partition: int) -> ProducerIdentity:
-        """Under which identity the partition writes from now on; the first call of a partition fixes it."""
-        return self._of_partition.setdefault((topic, partition), self._base)
-
-    def bump(self, topic: str, partition: int) -> ProducerIdentity | None:
+    def after(self, used: ProducerIdentity) -> ProducerIdentity | None:
         """The next identity of a partition that starts anew, or None where a new producer id has to be asked for."""
-        current = self.current(topic, partition)
-        if current.producer_id != self._base.producer_id:
-            following = self._base
-        elif current.epoch >= MAX_EPOCH:
+        if used.producer_id != self._base.producer_id:
+            return self._base
+        if used.epoch >= MAX_EPOCH:
             return None
-        else:
-            following = ProducerIdentity(current.producer_id, current.epoch + 1)
-        self._of_partition[(topic, partition)] = following
-        return following
+        return ProducerIdentity(used.producer_id, used.epoch + 1)

@@ -19,7 +19,7 @@ from ottla.cluster.backoff import Backoff
 from ottla.cluster.metadata import leads
 from ottla.observe.log import logger
 from ottla.observe.summary import Summary
-from ottla.producer.identity import Identities
+from ottla.producer.identity import NO_IDENTITY, Identities, ProducerIdentity
 from ottla.producer.rack import Rack
 from ottla.producer.verdict import Held, Verdict, judge
 from ottla.protocol.error_codes import ErrorCode
@@ -196,7 +196,6 @@ class Outbox:
             connection, node_id, epoch = await self._leader_connection(topic, partition)
             if self._closed:
                 return
-            self._identities.current(topic, partition)
             self._routes[(topic, partition)] = (node_id, epoch)
             self._flow.set_trouble(topic, None)
             self._flow.route(topic, partition, connection.id)
@@ -224,6 +223,10 @@ class Outbox:
                     self._flow.set_trouble(topic, str(error))
             elif known is not None:
                 self._flow.set_trouble(topic, f"partition {partition} has no leader")
+            elif (there := self._cluster.snapshot.topic(topic)) is not None:
+                # It was made anew with fewer.
+                count = len(there.partitions)
+                self._flow.set_trouble(topic, f"partition {partition} of {count} does not exist")
             try:
                 await self._cluster.refresh(
                     f"{topic}-{partition} has no leader that can be reached"
@@ -242,7 +245,7 @@ class Outbox:
     # ---- holds -----------------------------------------------------------------------------------------------------
 
     def _held(self, held: Held) -> None:
-        self._routes.pop((held.topic, held.partition), None)
+        asked, _ = self._routes.pop((held.topic, held.partition), (-1, -1))
         verdict = judge(held, idempotent=self._config.enable_idempotence)
         for note in verdict.notes:
             _log.warning("%s-%d: %s", held.topic, held.partition, note)
@@ -258,23 +261,32 @@ class Outbox:
                 f"{held.topic}-{held.partition}",
                 len(held.batches),
             )
-        self._spawn(self._release(held, verdict), f"release of {held.topic}-{held.partition}")
+        self._spawn(
+            self._release(held, verdict, asked), f"release of {held.topic}-{held.partition}"
+        )
 
-    async def _release(self, held: Held, verdict: Verdict) -> None:
-        """End the hold at once, so that what failed is known; the partition gets its route after the backoff."""
+    async def _release(self, held: Held, verdict: Verdict, asked: int) -> None:
+        """End the hold at once, so that what failed is known; the partition gets its route after the backoff.
+
+        asked: The node that answered, -1 where it was none.
+        """
         topic, partition = held.topic, held.partition
+        backoff = verdict.backoff
         if verdict.leader is not None:
             node_id, epoch = verdict.leader
             self._cluster.apply_leader_hint(topic, partition, node_id, epoch, verdict.node)
+            known = self._cluster.snapshot.partition(topic, partition)
+            # Two nodes that name each other while a leader is elected are not asked in turn without a pause.
+            backoff = known is None or known.leader in (-1, asked)
         elif verdict.refresh:
             self._cluster.refresh_soon(f"{topic}-{partition} is held: {held.cause}")
-        identity = await self._identity_for(topic, partition) if verdict.bump else None
+        identity = await self._identity_after(held.identity) if verdict.bump else None
         if self._closed:
             return
         self._routing.add((topic, partition))
         try:
             self._flow.release(topic, partition, verdict.decisions, None, identity)
-            if verdict.backoff:
+            if backoff and held.batches:
                 attempts = max(batch["attempts"] for batch in held.batches)
                 await asyncio.sleep(self._backoff.delay(attempts))
         except BaseException:
@@ -282,13 +294,14 @@ class Outbox:
             raise
         await self._route(topic, partition)
 
-    async def _identity_for(self, topic: str, partition: int) -> tuple[int, int, int]:
+    async def _identity_after(self, used: tuple[int, int] | None) -> tuple[int, int, int]:
         """The identity under which a partition starts anew: the next epoch, or a new producer id at the last one."""
-        following = self._identities.bump(topic, partition)
+        current = ProducerIdentity(*used) if used is not None else NO_IDENTITY
+        following = self._identities.after(current)
         if following is None:
             producer_id, epoch = await self._acquire_identity()
             self.identity_given(producer_id, epoch)
-            following = self._identities.bump(topic, partition) or self._identities.base
+            following = self._identities.base
         return (following.producer_id, following.epoch, 0)
 
     # ---- the rest --------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 A partition is held after anything out of the ordinary, once nothing of it is in flight. Each of its unresolved
 batches then has an answer or none, and this module says how each goes on. Nothing here waits, looks at a clock or
 touches a socket. References: KIP-98, KIP-126, KIP-360, KIP-467, KIP-951; Java: Sender.completeBatch,
-TransactionManager.canRetry.
+TransactionManager.canRetry. The rules in words: `docs/adr/0010-what-was-overtaken-is-written.md`,
+`docs/adr/0015-what-fails-and-what-goes-again.md`; every code with its outcome: `docs/reference/producer-outcomes.md`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ottla import errors
 from ottla.protocol.error_codes import ErrorCode
 
 Decision = tuple[Any, ...]
@@ -35,15 +37,6 @@ _MOVED = frozenset(
 )
 """Codes after which the metadata of the topic may be stale."""
 
-_RETRIED = _MOVED | {
-    ErrorCode.CORRUPT_MESSAGE,
-    ErrorCode.REQUEST_TIMED_OUT,
-    ErrorCode.NOT_ENOUGH_REPLICAS,
-    ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-    ErrorCode.THROTTLING_QUOTA_EXCEEDED,
-    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
-}
-
 _IDENTITY_LOST = frozenset(
     {
         ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
@@ -54,17 +47,8 @@ _IDENTITY_LOST = frozenset(
 )
 """The broker's sequence state does not fit ours: at the head of the line, only a new epoch goes on."""
 
-_MAYBE_WRITTEN = frozenset(
-    {
-        ErrorCode.UNKNOWN_SERVER_ERROR,
-        ErrorCode.REQUEST_TIMED_OUT,
-        ErrorCode.NOT_LEADER_OR_FOLLOWER,
-        ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-        ErrorCode.KAFKA_STORAGE_ERROR,
-        ErrorCode.NETWORK_EXCEPTION,
-    }
-)
-"""Answers that do not exclude that the batch is in the log."""
+RECREATED = "recreated"
+"""The cause of a hold where the topic is another one under the same name."""
 
 
 class Held(NamedTuple):
@@ -74,6 +58,8 @@ class Held(NamedTuple):
     partition: int
     cause: str
     batches: Sequence[Mapping[str, Any]]
+    identity: tuple[int, int] | None = None
+    """Producer id and epoch that the partition writes under; None: it has sent nothing yet, or is not idempotent."""
 
 
 class Verdict(NamedTuple):
@@ -95,39 +81,45 @@ class Verdict(NamedTuple):
     """For the log: what happened, one line per batch that does not simply go again."""
 
 
-def outcome_of(code: int, ever_unanswered: bool) -> str:
-    """Whether a batch that failed for good with this code may be in the log.
-
-    ever_unanswered: an earlier attempt of it ended without an answer, so a definite last answer proves nothing of it.
-    """
-    return UNKNOWN if ever_unanswered or code in _MAYBE_WRITTEN else NOT_WRITTEN
-
-
 def judge(held: Held, *, idempotent: bool) -> Verdict:
     """Decide about every batch of a held partition.
 
     The first batch in line decides whether sequences start anew: everything behind a refused batch of an idempotent
     producer was refused too (the broker accepts no gap), so it is safe to write it under a new epoch. A batch that is
     refused behind one that goes again waits for its turn and goes again too: nobody knows yet whether the one before
-    it is in the log, and under a new epoch it could be there twice. A batch without an answer is always sent again
-    with the sequence it had: the broker then says which it was.
+    it is in the log, and under a new epoch it could be there twice. A batch without an answer is sent again with the
+    sequence it had: the broker then says which it was. Where that cannot be, because the one before it failed and may
+    be in the log, it fails as well: under a new epoch it could be there twice.
     """
+    recreated = held.cause == RECREATED and idempotent
     decisions: list[Decision] = []
     notes: list[str] = []
-    refresh = held.cause.startswith("lost") or held.cause == "asked"
+    refresh = held.cause.startswith("lost") or held.cause in ("asked", RECREATED)
     backoff = False
-    bump = False
+    bump = recreated
+    doubt: Decision | None = None
     leader: tuple[int, int] | None = None
     node: tuple[str, int] | None = None
     for position, batch in enumerate(held.batches):
         code = batch["code"]
-        if code is None:
-            decisions.append(("retry",))
-            continue
-        if batch["leader"] is not None and batch["leader"][0] >= 0:
+        if code is not None and batch["leader"] is not None and batch["leader"][0] >= 0:
             leader, node = batch["leader"], batch["node"]
         refresh = refresh or code in _MOVED
-        decision = _decide(batch, code, head=position == 0 or bump, idempotent=idempotent)
+        if recreated and batch["may_be_written"]:
+            decision: Decision = (
+                "fail",
+                "broker",
+                int(ErrorCode.UNKNOWN_TOPIC_ID),
+                _MADE_ANEW,
+                UNKNOWN,
+            )
+        elif doubt is not None and batch["may_be_written"]:
+            decision = doubt
+        elif code is None:
+            decisions.append(("retry",))
+            continue
+        else:
+            decision = _decide(batch, code, head=position == 0 or bump, idempotent=idempotent)
         kind = decision[0]
         if kind == "retry":
             backoff = True
@@ -143,14 +135,22 @@ def judge(held: Held, *, idempotent: bool) -> Verdict:
             )
         else:
             bump = bump or idempotent
-            notes.append(f"{batch['records']} messages failed: {_name(code)}")
+            if kind == "fail" and decision[-1] == UNKNOWN and idempotent:
+                doubt = decision
+            failed = len(decision[1]) if kind == "fail_records" else batch["records"]
+            notes.append(f"{failed} messages failed: {_name(decision[2])}")
         decisions.append(decision)
     return Verdict(decisions, refresh, bump, backoff and leader is None, leader, node, notes)
 
 
+_MADE_ANEW = (
+    "the topic was deleted and made anew, and whether this was written to the old one is not known"
+)
+
+
 def _decide(batch: Mapping[str, Any], code: int, *, head: bool, idempotent: bool) -> Decision:
     """One batch that the broker answered with an error."""
-    if code in _RETRIED:
+    if errors.for_code(code).retriable:
         return ("retry",)
     if idempotent and not head:
         return ("retry",)
@@ -158,15 +158,23 @@ def _decide(batch: Mapping[str, Any], code: int, *, head: bool, idempotent: bool
         return ("retry",)
     if code == ErrorCode.MESSAGE_TOO_LARGE and batch["records"] > 1:
         return ("split",)
-    errors = batch["record_errors"]
-    if errors and code in (ErrorCode.INVALID_RECORD, ErrorCode.INVALID_TIMESTAMP):
-        named = {
-            index: message or batch["error_message"] or _name(code) for index, message in errors
-        }
-        if len(named) < batch["records"]:
-            return ("fail_records", named, code)
-    outcome = outcome_of(code, batch["unanswered"])
+    named = _named_records(batch, code)
+    # Without the named records the rest is another batch: if the whole may be in the log, the rest could be there twice.
+    if named and len(named) < batch["records"] and not (idempotent and batch["may_be_written"]):
+        return ("fail_records", named, code)
+    outcome = UNKNOWN if batch["may_be_written"] else NOT_WRITTEN
     return ("fail", "broker", code, batch["error_message"] or "", outcome)
+
+
+def _named_records(batch: Mapping[str, Any], code: int) -> dict[int, str]:
+    """The records that the broker refuses by their index, each with its reason (KIP-467)."""
+    if code not in (ErrorCode.INVALID_RECORD, ErrorCode.INVALID_TIMESTAMP):
+        return {}
+    return {
+        index: message or batch["error_message"] or _name(code)
+        for index, message in batch["record_errors"]
+        if 0 <= index < batch["records"]
+    }
 
 
 def _name(code: int) -> str:

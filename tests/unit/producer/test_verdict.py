@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ottla.producer.verdict import NOT_WRITTEN, UNKNOWN, Held, judge, outcome_of
+from ottla import errors
+from ottla.producer.verdict import NOT_WRITTEN, UNKNOWN, Held, judge
 from ottla.protocol.error_codes import ErrorCode
 
 
@@ -19,6 +20,7 @@ def batch(code: int | None, **more: Any) -> dict[str, Any]:
         "sent": True,
         "expired": False,
         "unanswered": False,
+        "may_be_written": False,
         "code": None if code is None else int(code),
         "base_offset": -1,
         "log_start_offset": -1,
@@ -26,7 +28,6 @@ def batch(code: int | None, **more: Any) -> dict[str, Any]:
         "record_errors": [],
         "leader": None,
         "node": None,
-        "age": 0.1,
     }
     return known | more
 
@@ -57,32 +58,74 @@ def test_batch_goes_again_under_its_sequence(code: ErrorCode) -> None:
 
 
 FINAL = [
-    (ErrorCode.TOPIC_AUTHORIZATION_FAILED, NOT_WRITTEN),
-    (ErrorCode.INVALID_TOPIC_EXCEPTION, NOT_WRITTEN),
-    (ErrorCode.RECORD_LIST_TOO_LARGE, NOT_WRITTEN),
-    (ErrorCode.INVALID_RECORD, NOT_WRITTEN),
-    (ErrorCode.INVALID_TIMESTAMP, NOT_WRITTEN),
-    (ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, NOT_WRITTEN),
-    (ErrorCode.POLICY_VIOLATION, NOT_WRITTEN),
-    (ErrorCode.UNKNOWN_SERVER_ERROR, UNKNOWN),
+    ErrorCode.TOPIC_AUTHORIZATION_FAILED,
+    ErrorCode.INVALID_TOPIC_EXCEPTION,
+    ErrorCode.RECORD_LIST_TOO_LARGE,
+    ErrorCode.INVALID_RECORD,
+    ErrorCode.INVALID_TIMESTAMP,
+    ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
+    ErrorCode.POLICY_VIOLATION,
+    ErrorCode.UNKNOWN_SERVER_ERROR,
 ]
 
+DOUBTFUL = {"unanswered": True, "may_be_written": True}
 
-@pytest.mark.parametrize(("code", "outcome"), FINAL)
-def test_batch_fails_and_those_behind_start_a_new_epoch(code: ErrorCode, outcome: str) -> None:
+
+@pytest.mark.parametrize("code", FINAL)
+def test_batch_fails_and_those_behind_start_a_new_epoch(code: ErrorCode) -> None:
     refused_behind = batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, base_sequence=3)
-    verdict = judge(held(batch(code), refused_behind), idempotent=True)
-    assert verdict.decisions[0] == ("fail", "broker", int(code), "", outcome)
-    assert verdict.decisions[1] == ("retry",)
+    verdict = judge(held(batch(code), refused_behind, batch(None, **DOUBTFUL)), idempotent=True)
+    assert verdict.decisions[0] == ("fail", "broker", int(code), "", NOT_WRITTEN)
+    assert verdict.decisions[1:] == [("retry",), ("retry",)], "the broker accepts no gap"
     assert verdict.bump
 
 
-def test_failure_after_an_unanswered_attempt_is_unknown() -> None:
-    assert outcome_of(ErrorCode.INVALID_RECORD, ever_unanswered=True) == UNKNOWN
+@pytest.mark.parametrize("code", [*FINAL, ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER])
+def test_what_may_be_in_the_log_behind_a_doubtful_failure_gets_no_new_epoch(
+    code: ErrorCode,
+) -> None:
+    refused_behind = batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
     verdict = judge(
-        held(batch(ErrorCode.POLICY_VIOLATION, attempts=2, unanswered=True)), idempotent=True
+        held(batch(code, **DOUBTFUL), batch(None, **DOUBTFUL), refused_behind), idempotent=True
     )
+    failed = ("fail", "broker", int(code), "", UNKNOWN)
+    assert verdict.decisions == [failed, failed, ("retry",)]
+    assert verdict.bump
+
+
+def test_a_topic_made_anew_takes_what_is_not_in_the_old_one() -> None:
+    untold = batch(None, **DOUBTFUL)
+    refused = batch(ErrorCode.UNKNOWN_TOPIC_ID)
+    verdict = judge(held(untold, refused, batch(None), cause="recreated"), idempotent=True)
+    assert verdict.decisions[0][:3] == ("fail", "broker", int(ErrorCode.UNKNOWN_TOPIC_ID))
     assert verdict.decisions[0][-1] == UNKNOWN
+    assert verdict.decisions[1:] == [("retry",), ("retry",)]
+    assert verdict.bump
+    assert verdict.refresh
+    verdict = judge(held(untold, refused, cause="recreated"), idempotent=False)
+    assert verdict.decisions == [("retry",), ("retry",)]
+    assert not verdict.bump
+
+
+def test_a_topic_made_anew_starts_a_new_epoch_with_nothing_in_flight() -> None:
+    assert judge(held(cause="recreated"), idempotent=True).bump
+
+
+def test_records_of_a_batch_that_may_be_in_the_log_are_not_sent_again_without_the_named() -> None:
+    refused = batch(ErrorCode.INVALID_RECORD, record_errors=[(1, "bad")], **DOUBTFUL)
+    assert judge(held(refused), idempotent=True).decisions[0][0] == "fail"
+    assert judge(held(refused), idempotent=False).decisions[0][0] == "fail_records"
+
+
+def test_a_record_that_is_not_there_is_not_named() -> None:
+    refused = batch(ErrorCode.INVALID_RECORD, record_errors=[(-1, "bad"), (3, "bad")])
+    assert judge(held(refused), idempotent=True).decisions[0][0] == "fail"
+
+
+def test_whatever_java_retries_is_retried() -> None:
+    for code in ErrorCode:
+        if errors.for_code(int(code)).retriable:
+            assert judge(held(batch(code)), idempotent=False).decisions == [("retry",)]
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,9 @@ impl ProduceFlow {
         mut failed: BTreeMap<u32, String>,
         count: u32,
     ) -> BTreeMap<u32, String> {
-        let first = failed.first_key_value().map(|(at, text)| (*at, text.clone()));
+        let first = failed
+            .first_key_value()
+            .map(|(at, text)| (*at, text.clone()));
         if let Some((at, text)) = first.filter(|_| self.acc.settings.gapless) {
             let text = format!("a message before it in the partition failed: {text}");
             for index in at..count {

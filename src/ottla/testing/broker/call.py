@@ -8,6 +8,15 @@ from dataclasses import dataclass
 from ottla.testing.broker.cluster import Cluster
 
 
+class Spoiled(Exception):
+    """These bytes are written in place of a response, and then the connection is closed or not."""
+
+    def __init__(self, data: bytes, close: bool) -> None:
+        super().__init__()
+        self.data = data
+        self.close = close
+
+
 class Disconnect(Exception):
     """The connection is to be closed instead of answered."""
 

@@ -19,8 +19,10 @@ from ottla.testing.broker.state.fetch_sessions import FetchSessions
 from ottla.testing.broker.state.groups import Groups
 from ottla.testing.broker.state.log import Appended
 from ottla.testing.broker.state.topics import (
+    CLEANUP,
     LOG_APPEND_TIME,
     MAX_MESSAGE_BYTES,
+    MIN_IN_SYNC,
     TIMESTAMP_TYPE,
     Partition,
     Topic,
@@ -111,9 +113,18 @@ class Cluster:
         self.topics.delete(topic)
         self.groups.forget_topic(topic.name)
 
-    def append(self, partition: Partition, batch: bytes | memoryview) -> Appended:
-        """Append a batch to a partition under its topic's configuration, and wake who waits for it."""
+    def append(self, partition: Partition, batch: bytes | memoryview, *, acks: int = 1) -> Appended:
+        """Append a batch to a partition under its topic's configuration, and wake who waits for it.
+
+        Every living replica is in sync, at once.
+        """
         config = self.topics.by_name[partition.topic].config
+        in_sync = sum(self.nodes[node].alive for node in partition.replicas)
+        # As Kafka does: of a topic with fewer replicas than that all of them are enough.
+        needed = min(int(config.get(MIN_IN_SYNC) or 1), len(partition.replicas))
+        if acks == -1 and in_sync < needed:
+            text = f"{in_sync} replicas are in sync"
+            return Appended(ErrorCode.NOT_ENOUGH_REPLICAS, message=text)
         max_bytes = config.get(MAX_MESSAGE_BYTES)
         appended = partition.log.append(
             batch,
@@ -123,6 +134,7 @@ class Cluster:
             append_time_ms=self.clock.wall_ms()
             if config.get(TIMESTAMP_TYPE) == LOG_APPEND_TIME
             else None,
+            keys_only="compact" in (config.get(CLEANUP) or ""),
         )
         if not appended.error:
             partition.wake()

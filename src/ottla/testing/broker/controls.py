@@ -1,4 +1,4 @@
-"""What a test does to requests: observe, answer, fail, delay, disconnect.
+"""What a test does to requests: observe, answer, fail, delay, disconnect, spoil what is answered.
 
 Rules are tried in the order they were made; the first that matches and is not used up is applied. The test's thread
 adds rules and the broker's thread uses them, both under one lock.
@@ -19,7 +19,9 @@ from ottla.testing.broker.call import Call
 KEPT_REQUESTS = 100_000
 Answer = Callable[[Any, Call], Message | None]
 """Gets the request and its call; returns the response, or None to let the broker answer."""
-Kind = Literal["fail", "delay", "answer", "disconnect", "lose_answer"]
+Spoil = Callable[[bytes], bytes]
+"""Gets a response with its size in front; returns what is written in its place."""
+Kind = Literal["fail", "fail_late", "delay", "answer", "disconnect", "lose_answer", "spoil"]
 
 
 class Seen(NamedTuple):
@@ -42,6 +44,8 @@ class Rule:
     error: int = 0
     seconds: float = 0.0
     function: Answer | None = None
+    spoil: Spoil | None = None
+    close: bool = False
 
 
 @dataclass(eq=False, slots=True)

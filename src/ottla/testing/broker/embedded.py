@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from ottla.protocol.error_codes import ErrorCode
 from ottla.testing.broker.clock import Clock, advance
 from ottla.testing.broker.cluster import Cluster, Node, Options
-from ottla.testing.broker.controls import Answer, Controls, Rule, Seen, api_key
+from ottla.testing.broker.controls import Answer, Controls, Rule, Seen, Spoil, api_key
 from ottla.testing.broker.state.topics import Partition, config_error, is_legal_name
 from ottla.testing.broker.thread import HOST, BrokerThread, reserve_ports
 from ottla.testing.plain_records import Header, Record, encode_batch
@@ -252,7 +252,9 @@ class Broker:
     ) -> None:
         """Create a topic.
 
-        Of its configuration the broker follows `max.message.bytes` and `message.timestamp.type`, and keeps the rest.
+        Of its configuration the broker follows `max.message.bytes`, `message.timestamp.type`, `min.insync.replicas` (every
+        living replica is in sync) and of `cleanup.policy` that a compacted topic takes no record without a key; it keeps
+        the rest.
 
         Raises:
             ValueError: It exists, or its name, its number of partitions or its configuration is not legal.
@@ -330,6 +332,31 @@ class Broker:
             lambda: self._cluster.delete_records(self._partition(topic, partition), before)
         )
 
+    def forget_producer(
+        self, topic: str, partition: int = 0, producer_id: int | None = None
+    ) -> None:
+        """Forget the sequences of a producer, None: of all, as `producer.id.expiration.ms` does.
+
+        The partition then takes any first sequence.
+
+        Raises:
+            KeyError: There is no such partition.
+        """
+        self._on_thread(lambda: self._partition(topic, partition).log.forget_producer(producer_id))
+
+    def add_partitions(self, topic: str, partitions: int) -> None:
+        """Let a topic have so many partitions; it never has fewer than before.
+
+        Raises:
+            KeyError: There is no such topic.
+        """
+
+        def grow() -> None:
+            known = self._cluster.topics.by_name[topic]
+            self._cluster.topics.grow(known, partitions, self._cluster.alive)
+
+        self._on_thread(grow)
+
     def move_leader(self, topic: str, partition: int, node: int) -> None:
         """Make a node the leader of a partition; the leader epoch rises.
 
@@ -401,6 +428,30 @@ class Broker:
         """
         self._add(Rule(api_key(api), "fail", times, match, error=ErrorCode(error)))
 
+    def fail_late(self, api: str, error: int, times: int | None = 1, **match: Any) -> None:
+        """Carry requests out and answer with an error all the same; arguments as `fail`.
+
+        broker.fail_late("Produce", ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND)
+        """
+        self._add(Rule(api_key(api), "fail_late", times, match, error=ErrorCode(error)))
+
+    def spoil(
+        self, api: str, spoil: Spoil, times: int | None = 1, *, close: bool = False, **match: Any
+    ) -> None:
+        """Carry requests out and write other bytes than the answer; the other arguments as `fail`.
+
+            broker.spoil("Produce", lambda frame: frame[:10], close=True)  # closed amid the response
+            broker.spoil("Produce", lambda frame: b"")  # carried out, and silent
+
+        Args:
+            api: Kafka's name, such as "Produce".
+            spoil: Gets the response with its size in front and returns what is written, on the broker's thread.
+            times: How many requests; None for all.
+            close: Whether the connection is closed behind it.
+            match: As for `fail`.
+        """
+        self._add(Rule(api_key(api), "spoil", times, match, spoil=spoil, close=close))
+
     def delay(self, api: str, seconds: float, times: int | None = 1, **match: Any) -> None:
         """Wait before requests are carried out; arguments as `fail`."""
         self._add(Rule(api_key(api), "delay", times, match, seconds=seconds))
@@ -423,7 +474,7 @@ class Broker:
         self._add(Rule(api_key(api), "lose_answer", times, match))
 
     def clear_rules(self) -> None:
-        """Forget what `fail`, `delay`, `answer`, `disconnect` and `lose_answer` said."""
+        """Forget what `fail`, `fail_late`, `delay`, `answer`, `spoil`, `disconnect` and `lose_answer` said."""
         self._controls.clear()
 
     def _add(self, rule: Rule) -> None:

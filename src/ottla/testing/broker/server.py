@@ -22,7 +22,7 @@ from ottla.protocol.headers import decode_request, encode_response, peek_request
 from ottla.protocol.messages.header import RequestHeader
 from ottla.testing.broker.apis import HANDLERS
 from ottla.testing.broker.apis.api_versions import announce, supported_range
-from ottla.testing.broker.call import Call, Disconnect
+from ottla.testing.broker.call import Call, Disconnect, Spoiled
 from ottla.testing.broker.cluster import Cluster
 from ottla.testing.broker.controls import Controls, Seen
 
@@ -91,6 +91,7 @@ class NodeServer:
             DecodeError: It is no request.
             UnsupportedVersion: This API or version is not served.
             Disconnect: A rule of the test says so, or the protocol does.
+            Spoiled: A rule of the test gives the bytes to write.
         """
         header = peek_request_header(frame)
         key, version = header.request_api_key, header.request_api_version
@@ -129,6 +130,16 @@ class NodeServer:
             case "delay":
                 await asyncio.sleep(rule.seconds)
                 return await handler.handle(request, call)
+            case "fail_late":
+                await handler.handle(request, call)
+                return handler.refuse(request, call, ErrorCode(rule.error))
+            case "spoil":
+                assert rule.spoil is not None
+                response = await handler.handle(request, call)
+                frame = b""
+                if response is not None:
+                    frame = encode_response(response, call.version, header.correlation_id)
+                raise Spoiled(rule.spoil(_SIZE.pack(len(frame)) + frame), rule.close)
             case "disconnect":
                 raise Disconnect
             case "lose_answer":
@@ -198,7 +209,14 @@ class Connection(asyncio.Protocol):
         try:
             while True:
                 frame = await self._next_frame()
-                response = await self._server.answer(frame, client_host)
+                try:
+                    response = await self._server.answer(frame, client_host)
+                except Spoiled as spoiled:
+                    self._transport.write(spoiled.data)
+                    if spoiled.close:
+                        self._transport.close()
+                        return
+                    continue
                 if response is not None:
                     self._transport.writelines((_SIZE.pack(len(response)), response))
                     await self._writable.wait()

@@ -1,9 +1,10 @@
 """Produce: append one batch per partition, answered with base offsets.
 
 acks 0 gets no answer at all, and where it would be an error the connection is closed, so that the client learns that
-something is wrong and asks for metadata; 1 and -1 are the same here, as there are no followers; anything else is
-INVALID_REQUIRED_ACKS. A repeated idempotent batch is answered with its old offset, a gap in the sequences with
-OUT_OF_ORDER_SEQUENCE_NUMBER (45). Topics keep the producer's time, which makes the answer's timestamp -1, or with `message.timestamp.type=LogAppendTime`
+something is wrong and asks for metadata; with -1 `min.insync.replicas` of the living replicas are needed
+(NOT_ENOUGH_REPLICAS, nothing is appended), otherwise it is the same as 1; anything else is INVALID_REQUIRED_ACKS. A repeated idempotent batch is answered with its old offset, a gap in the sequences with
+OUT_OF_ORDER_SEQUENCE_NUMBER (45). A
+compacted topic takes no record without a key, and names those records (KIP-467). Topics keep the producer's time, which makes the answer's timestamp -1, or with `message.timestamp.type=LogAppendTime`
 have the broker's. Versions: 10+ name the
 leader when the node is not it (KIP-951), 13+ topics by id. Transactional batches are refused: there is no transaction
 coordinator, so nothing could ever end them.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.produce import (
+    BatchIndexAndErrorMessage,
     LeaderIdAndEpoch,
     NodeEndpoint,
     PartitionProduceData,
@@ -37,7 +39,10 @@ async def handle(request: ProduceRequest, call: Call) -> ProduceResponse | None:
     else:
         response = ProduceResponse(
             responses=[
-                _answer(topic, [_append(topic, part, call) for part in topic.partition_data])
+                _answer(
+                    topic,
+                    [_append(topic, part, call, request.acks) for part in topic.partition_data],
+                )
                 for topic in request.topic_data
             ]
         )
@@ -80,7 +85,7 @@ def _refused(
 
 
 def _append(
-    topic: TopicProduceData, part: PartitionProduceData, call: Call
+    topic: TopicProduceData, part: PartitionProduceData, call: Call, acks: int
 ) -> PartitionProduceResponse:
     name = topic.name
     if call.version >= TOPIC_IDS_FROM:
@@ -97,9 +102,14 @@ def _append(
                 leader_id=hinted.leader, leader_epoch=hinted.leader_epoch
             )
         return answer
-    appended = call.cluster.append(partition, part.records or b"")
+    appended = call.cluster.append(partition, part.records or b"", acks=acks)
     if appended.error:
-        return _refused(part, appended.error, appended.message)
+        refused = _refused(part, appended.error, appended.message)
+        refused.record_errors = [
+            BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=text)
+            for index, text in appended.record_errors
+        ]
+        return refused
     return PartitionProduceResponse(
         index=part.index,
         base_offset=appended.base_offset,

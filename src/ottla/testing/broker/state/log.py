@@ -52,6 +52,8 @@ class Appended:
     error: ErrorCode
     base_offset: int = -1
     message: str | None = None
+    record_errors: tuple[tuple[int, str], ...] = ()
+    """Which records were refused, by their index, and why (KIP-467)."""
     append_time_ms: int = -1
     """The broker's time where it took the place of the producer's."""
 
@@ -76,6 +78,14 @@ def _not_one_batch(data: bytes | memoryview) -> str | None:
     return "more than one batch" if HEADER_BYTES <= size < len(data) else None
 
 
+def _keyless(data: bytes | memoryview) -> tuple[tuple[int, str], ...]:
+    """Return the records without a key, each with what is said of it."""
+    text = "Compacted topic cannot accept message without key"
+    return tuple(
+        (index, text) for index, record in enumerate(decode_batch(data)) if record.key is None
+    )
+
+
 class PartitionLog:
     """The batches of one partition."""
 
@@ -97,6 +107,7 @@ class PartitionLog:
         max_bytes: int,
         validate_crc: bool = True,
         append_time_ms: int | None = None,
+        keys_only: bool = False,
     ) -> Appended:
         """Validate the records of one Produce for this partition and store them.
 
@@ -106,6 +117,7 @@ class PartitionLog:
             max_bytes: Larger batches are refused.
             validate_crc: Whether to check the CRC.
             append_time_ms: Takes the place of the producer's timestamps.
+            keys_only: Records without a key are refused.
         """
         if wrong := _not_one_batch(data):
             return Appended(ErrorCode.INVALID_RECORD, message=wrong)
@@ -123,6 +135,9 @@ class PartitionLog:
             return Appended(ErrorCode.MESSAGE_TOO_LARGE, message=text)
         if header.is_control:
             return Appended(ErrorCode.INVALID_RECORD, message="clients write no control batches")
+        if keys_only and (keyless := _keyless(data)):
+            text = f"{len(keyless)} records were rejected"
+            return Appended(ErrorCode.INVALID_RECORD, message=text, record_errors=keyless)
         if header.producer_id >= 0:
             refused = self._check_sequence(header)
             if refused is not None:
@@ -171,6 +186,13 @@ class PartitionLog:
         self._ends.append(last_offset)
         self.end_offset = last_offset + 1
         return base_offset
+
+    def forget_producer(self, producer_id: int | None = None) -> None:
+        """Forget the sequences of a producer, None: of all."""
+        if producer_id is None:
+            self._producers.clear()
+        else:
+            self._producers.pop(producer_id, None)
 
     # ---- reading -------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ NO_LEADER = -1
 MAX_REPLICAS = 3
 MAX_NAME = 249
 MAX_MESSAGE_BYTES, TIMESTAMP_TYPE = "max.message.bytes", "message.timestamp.type"
+MIN_IN_SYNC, CLEANUP = "min.insync.replicas", "cleanup.policy"
 CREATE_TIME, LOG_APPEND_TIME = "CreateTime", "LogAppendTime"
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
@@ -67,9 +68,10 @@ def is_legal_name(name: str) -> bool:
 
 def config_error(config: Mapping[str, str | None]) -> str | None:
     """Return what is wrong with a topic's configuration, of what the broker follows."""
-    size = config.get(MAX_MESSAGE_BYTES)
-    if size is not None and not size.isdecimal():
-        return f"{MAX_MESSAGE_BYTES} is a number of bytes, not {size!r}"
+    for name in (MAX_MESSAGE_BYTES, MIN_IN_SYNC):
+        number = config.get(name)
+        if number is not None and not number.isdecimal():
+            return f"{name} is a number, not {number!r}"
     kind = config.get(TIMESTAMP_TYPE)
     if kind not in (None, CREATE_TIME, LOG_APPEND_TIME):
         return f"{TIMESTAMP_TYPE} is {CREATE_TIME} or {LOG_APPEND_TIME}, not {kind!r}"

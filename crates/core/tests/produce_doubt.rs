@@ -1,0 +1,310 @@
+//! Whether a batch may be in the log, topics that are made anew, sequences that go round, and `gapless`.
+
+mod support;
+
+use ottla_core::accumulator::failure;
+use ottla_core::completion::Outcome;
+use ottla_core::produce_flow::{Decision, Event};
+use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
+
+const LIMIT: u64 = 120 * SECOND;
+
+fn gapless() -> Producer {
+    let mut set = settings();
+    set.gapless = true;
+    Producer::flowing(set, 1)
+}
+
+fn outcome_at_expiry(codes: &[Option<i16>]) -> (String, i16, Outcome) {
+    let producer = Producer::flowing(settings(), 1);
+    let place = producer.batch(0, &["v"]).remove(0);
+    let mut conn = 1;
+    for code in codes {
+        let sent = producer.next(conn).unwrap();
+        match code {
+            Some(code) => producer.refuse(conn, &sent, *code),
+            None => producer.lose(conn),
+        }
+        producer.one_hold();
+        conn += 1;
+        producer.attach(conn);
+        producer
+            .shared
+            .release("t", 0, vec![Decision::Retry], Some(conn), None);
+    }
+    producer.pass(LIMIT);
+    producer.tick();
+    producer.assert_done();
+    failure_of(&place).unwrap()
+}
+
+#[test]
+fn what_was_refused_before_the_append_each_time_is_not_written() {
+    for codes in [
+        &[][..],
+        &[Some(19)],
+        &[Some(3), Some(19), Some(2)],
+        &[Some(100)],
+    ] {
+        let (kind, _, outcome) = outcome_at_expiry(codes);
+        assert_eq!(
+            (kind.as_str(), outcome),
+            ("delivery_timeout", Outcome::NotWritten)
+        );
+    }
+}
+
+#[test]
+fn one_attempt_that_does_not_tell_makes_it_unknown() {
+    for codes in [
+        &[None][..],
+        &[Some(20)],
+        &[Some(7)],
+        &[Some(6), Some(19)],
+        &[None, Some(19)],
+        &[Some(9999), Some(19)],
+    ] {
+        assert_eq!(outcome_at_expiry(codes).2, Outcome::Unknown, "{codes:?}");
+    }
+}
+
+#[test]
+fn an_attempt_that_is_open_makes_it_unknown() {
+    let producer = Producer::flowing(settings(), 1);
+    let place = producer.batch(0, &["v"]).remove(0);
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 19);
+    producer.one_hold();
+    producer.release(0, vec![Decision::Retry]);
+    producer.next(1).unwrap();
+    producer.pass(LIMIT);
+    producer.tick();
+    assert_eq!(failure_of(&place).unwrap().2, Outcome::Unknown);
+}
+
+#[test]
+fn giving_up_leaves_the_same_outcomes() {
+    let producer = Producer::flowing(settings(), 1);
+    let refused = producer.batch(0, &["refused"]).remove(0);
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 19);
+    producer.one_hold();
+    producer.release(0, vec![Decision::Retry]);
+    producer
+        .shared
+        .with(|flow| flow.abort_all("closed", 0, "closed"));
+    assert_eq!(failure_of(&refused).unwrap().2, Outcome::NotWritten);
+    producer.assert_done();
+}
+
+#[test]
+fn what_was_overtaken_is_written_when_its_time_is_up() {
+    let producer = Producer::flowing(settings(), 1);
+    let place = producer.batch(0, &["first"]).remove(0);
+    producer.batch(0, &["second"]);
+    let sent = producer.requests(1);
+    producer.refuse(1, &sent[0], 7);
+    producer.ack(1, &sent[1], 1);
+    producer.one_hold();
+    producer.release(0, vec![Decision::Retry]);
+    producer.pass(LIMIT);
+    producer.tick();
+    assert_eq!(offset_of(&place), Some(-1));
+    producer.assert_done();
+}
+
+#[test]
+fn a_hold_tells_of_what_waits_to_go_again() {
+    let producer = Producer::flowing(settings(), 1);
+    for value in ["a", "b", "c"] {
+        producer.batch(0, &[value]);
+    }
+    producer.requests(1);
+    producer.lose(1);
+    producer.one_hold();
+    producer.attach(2);
+    producer
+        .shared
+        .release("t", 0, vec![Decision::Retry; 3], Some(2), None);
+    producer.batch(0, &["d"]);
+    let sent = producer.requests(2);
+    assert_eq!(sent.len(), 1, "one goes ahead");
+    producer.refuse(2, &sent[0], 29);
+    let held = producer.one_hold();
+    assert_eq!(held.story(), [(0, 1, Some(29)), (1, 1, None), (2, 1, None)]);
+    assert!(held.batches.iter().all(|batch| batch.may_be_written));
+}
+
+#[test]
+fn sequences_go_round_behind_the_largest() {
+    let producer = Producer::flowing(settings(), 1);
+    producer.batch(0, &["v"]);
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 45);
+    producer.one_hold();
+    let identity = Some((9, 1, i32::MAX - 1));
+    producer
+        .shared
+        .release("t", 0, vec![Decision::Retry], Some(1), identity);
+    producer.assume_acknowledged(0);
+    producer.batch(0, &["w", "x"]);
+    producer.batch(0, &["y"]);
+    let sequences: Vec<_> = producer
+        .requests(1)
+        .iter()
+        .flat_map(|sent| sent.sequences())
+        .collect();
+    assert_eq!(sequences, [i32::MAX - 1, i32::MAX, 1]);
+}
+
+// ---- topics made anew ------------------------------------------------------------------------------------------------
+
+fn made_anew(producer: &Producer) {
+    producer.topic_with_id("t", [7; 16], 1);
+}
+
+#[test]
+fn a_topic_made_anew_holds_what_has_sent_before() {
+    let producer = Producer::flowing(settings(), 2);
+    producer.batch(0, &["v"]);
+    let sent = producer.next(1).unwrap();
+    producer.ack(1, &sent, 0);
+    made_anew(&producer);
+    let held = producer.one_hold();
+    assert_eq!((held.partition, held.cause.as_str()), (0, "recreated"));
+    producer.batch(0, &["w"]);
+    assert!(producer.next(1).is_none());
+    producer
+        .shared
+        .release("t", 0, vec![], Some(1), Some((9, 1, 0)));
+    assert_eq!(producer.next(1).unwrap().sequences(), [0]);
+}
+
+#[test]
+fn what_is_in_flight_ends_before_it_is_told() {
+    let producer = Producer::flowing(settings(), 1);
+    producer.batch(0, &["v"]);
+    let sent = producer.next(1).unwrap();
+    made_anew(&producer);
+    made_anew(&producer);
+    assert!(producer.held().is_empty());
+    producer.refuse(1, &sent, 100);
+    let held = producer.one_hold();
+    assert_eq!(held.cause, "recreated");
+    assert_eq!(held.story(), [(0, 1, Some(100))]);
+}
+
+#[test]
+fn a_release_that_did_not_know_of_it_is_followed_by_a_hold() {
+    let producer = Producer::flowing(settings(), 1);
+    let place = producer.batch(0, &["v"]).remove(0);
+    producer.next(1).unwrap();
+    producer.lose(1);
+    assert!(producer.one_hold().cause.starts_with("lost"));
+    made_anew(&producer);
+    assert!(producer.held().is_empty());
+    producer.attach(2);
+    producer
+        .shared
+        .release("t", 0, vec![Decision::Retry], Some(2), None);
+    let held = producer.one_hold();
+    assert_eq!((held.cause.as_str(), held.batches.len()), ("recreated", 1));
+    assert!(held.batches[0].may_be_written);
+    assert!(producer.next(2).is_none() && is_pending(&place));
+}
+
+#[test]
+fn an_id_that_is_told_late_or_not_at_all_is_no_other_topic() {
+    let producer = Producer::flowing(settings(), 1);
+    producer.batch(0, &["v"]);
+    producer.next(1).unwrap();
+    producer.topic_with_id("t", [0; 16], 1);
+    producer.topic_with_id("t", [7; 16], 1);
+    producer.topic_with_id("t", [7; 16], 1);
+    producer.lose(1);
+    assert!(producer.one_hold().cause.starts_with("lost"));
+}
+
+// ---- gapless ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn queue_and_open_batch_fail_with_the_first() {
+    let producer = gapless();
+    let first = producer.batch(0, &["a"]).remove(0);
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 44);
+    let queued = producer.batch(0, &["b"]).remove(0);
+    let open = producer.send(0, "c");
+    producer.one_hold();
+    let failed = failure("broker", 44, "no", Outcome::NotWritten);
+    producer.release(0, vec![Decision::Fail(failed)]);
+    assert_eq!(failure_of(&first).unwrap().0, "broker");
+    for place in [queued, open] {
+        assert_eq!(
+            failure_of(&place),
+            Some(("gapless".into(), 44, Outcome::NotWritten))
+        );
+    }
+    let told = producer.events();
+    let records: u64 = told
+        .iter()
+        .map(|event| match event {
+            Event::Failed { records, .. } => *records,
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(records, 3);
+    producer.batch(0, &["d"]);
+    assert_eq!(producer.next(1).unwrap().values(), ["d"]);
+}
+
+#[test]
+fn what_is_behind_has_the_outcome_of_its_own_attempts() {
+    let producer = gapless();
+    let places: Vec<_> = ["a", "b", "c"]
+        .iter()
+        .map(|value| producer.batch(0, &[value]).remove(0))
+        .collect();
+    let sent = producer.requests(1);
+    producer.refuse(1, &sent[0], 44);
+    producer.refuse(1, &sent[1], 45);
+    producer.lose(1);
+    producer.one_hold();
+    let failed = failure("broker", 44, "no", Outcome::NotWritten);
+    let decisions = vec![Decision::Fail(failed), Decision::Retry, Decision::Retry];
+    producer
+        .shared
+        .release("t", 0, decisions, None, Some((9, 1, 0)));
+    let outcomes: Vec<_> = places
+        .iter()
+        .map(|place| failure_of(place).unwrap().2)
+        .collect();
+    assert_eq!(
+        outcomes,
+        [Outcome::NotWritten, Outcome::NotWritten, Outcome::Unknown]
+    );
+    producer.assert_done();
+}
+
+#[test]
+fn what_was_not_even_sent_fails_with_what_expires_in_flight() {
+    let producer = gapless();
+    let first = producer.batch(0, &["a"]).remove(0);
+    producer.next(1).unwrap();
+    producer.pass(LIMIT - SECOND);
+    producer.assume_acknowledged(0);
+    let behind = producer.batch(0, &["b"]).remove(0);
+    producer.next(1).unwrap();
+    let waits = producer.send(0, "c");
+    producer.pass(SECOND);
+    producer.tick();
+    let outcomes = [first, behind, waits].map(|place| failure_of(&place).unwrap().2);
+    assert_eq!(
+        outcomes,
+        [Outcome::Unknown, Outcome::Unknown, Outcome::NotWritten]
+    );
+    producer.lose(1);
+    assert_eq!(producer.one_hold().batches.len(), 2);
+    producer.release(0, vec![Decision::Retry; 2]);
+    producer.assert_done();
+}

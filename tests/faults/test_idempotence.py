@@ -1,0 +1,222 @@
+"""Sequences and epochs: never lost, never twice, in order, whatever the broker remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ottla.producer.outbox import Outbox
+from ottla.protocol.error_codes import ErrorCode
+from ottla.protocol.messages.init_producer_id import InitProducerIdResponse
+from ottla.testing import Broker
+from tests.faults.support import WAIT_S, code_of, outcome, outcomes, producer, stored, values
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    with Broker(2) as running:
+        running.create_topic("t")
+        yield running
+
+
+LOST = [
+    ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    ErrorCode.UNKNOWN_PRODUCER_ID,
+    ErrorCode.INVALID_PRODUCER_EPOCH,
+    ErrorCode.INVALID_PRODUCER_ID_MAPPING,
+]
+
+
+@pytest.mark.parametrize("code", LOST)
+@pytest.mark.parametrize("acknowledged", [0, 3])
+def test_lost_sequences_start_a_new_epoch(
+    broker: Broker, code: ErrorCode, acknowledged: int
+) -> None:
+    with producer(broker) as sending:
+        for number in range(acknowledged):
+            assert outcome(sending.send("t", b"%d" % number)) == "written"
+        broker.forget_producer("t")
+        broker.fail("Produce", code)
+        assert outcome(sending.send("t", b"after")) == "written"
+    last = stored(broker)[-1]
+    assert (last.epoch, last.sequence, last.values) == (1, 0, [b"after"])
+    assert len(values(broker)) == acknowledged + 1
+
+
+@pytest.mark.parametrize("given_late", [False, True])
+def test_the_new_epoch_follows_the_one_that_was_used(broker: Broker, given_late: bool) -> None:
+    """Also where the partition had its route before the producer id came."""
+    if given_late:
+        broker.delay("InitProducerId", 0.3)
+    with producer(broker) as sending:
+        first = [sending.send("t", b"a"), sending.send("t", b"b")]
+        assert outcomes(first) == ["written"] * 2
+        broker.fail("Produce", ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+        assert outcome(sending.send("t", b"c")) == "written"
+    assert [batch.epoch for batch in stored(broker)][-1] == 1
+    assert values(broker) == [b"a", b"b", b"c"]
+
+
+def test_sequences_survive_the_loss_of_the_metadata(broker: Broker) -> None:
+    with producer(broker, metadata_max_age_ms=50) as sending:
+        assert outcome(sending.send("t", b"0")) == "written"
+        asked = broker.count("Metadata")
+        broker.fail("Metadata", ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, times=3)
+        broker.wait_for("Metadata", asked + 3)
+        assert outcome(sending.send("t", b"1")) == "written"
+    assert [(batch.epoch, batch.sequence) for batch in stored(broker)] == [(0, 0), (0, 1)]
+
+
+def test_sequences_go_with_the_leader_there_and_back(broker: Broker) -> None:
+    home = broker.leader("t")
+    with producer(broker) as sending:
+        for number, node in enumerate([home, 3 - home, home, 3 - home]):
+            broker.move_leader("t", 0, node)
+            assert outcome(sending.send("t", b"%d" % number)) == "written"
+    assert [(batch.epoch, batch.sequence) for batch in stored(broker)] == [
+        (0, number) for number in range(4)
+    ]
+
+
+def test_sequences_survive_a_restart_of_the_broker() -> None:
+    with Broker() as broker:
+        broker.create_topic("t")
+        with producer(broker) as sending:
+            assert outcome(sending.send("t", b"0")) == "written"
+            broker.kill(1)
+            waiting = sending.send("t", b"1")
+            broker.restart(1)
+            assert outcome(waiting) == "written"
+        assert [(batch.epoch, batch.sequence) for batch in stored(broker)] == [(0, 0), (0, 1)]
+
+
+@pytest.mark.parametrize("appended", [True, False])
+def test_expiry_in_flight_and_what_goes_on_behind_it(broker: Broker, appended: bool) -> None:
+    with producer(broker, request_timeout_ms=200, delivery_timeout_ms=300) as sending:
+        assert outcome(sending.send("t", b"before")) == "written"
+        if appended:
+            broker.spoil("Produce", lambda frame: b"", times=None)
+        else:
+            broker.delay("Produce", 3600, times=None)
+        assert outcome(sending.send("t", b"expires")) == "unknown"
+        broker.clear_rules()
+        assert outcome(sending.send("t", b"after")) == "written"
+    assert values(broker) == (
+        [b"before", b"expires", b"after"] if appended else [b"before", b"after"]
+    )
+
+
+def test_used_up_epochs_take_a_new_producer_id(broker: Broker) -> None:
+    last = InitProducerIdResponse(producer_id=77, producer_epoch=32767)
+    broker.answer("InitProducerId", lambda request, call: last)
+    with producer(broker) as sending:
+        assert outcome(sending.send("t", b"a")) == "written"
+        broker.fail("Produce", ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+        assert outcomes([sending.send("t", b"b"), sending.send("t", b"c")]) == ["written"] * 2
+    first, *rest = stored(broker)
+    assert (first.producer_id, first.epoch) == (77, 32767)
+    assert {(batch.producer_id, batch.epoch) for batch in rest} == {(1000, 0)}
+    assert (rest[0].sequence, values(broker)) == (0, [b"a", b"b", b"c"])
+
+
+def test_sequences_go_round(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def near_the_end(self: Outbox, used: tuple[int, int]) -> tuple[int, int, int]:
+        return (used[0], used[1] + 1, 2**31 - 3)
+
+    monkeypatch.setattr(Outbox, "_identity_after", near_the_end)
+    broker.fail("Produce", ErrorCode.UNKNOWN_PRODUCER_ID)
+    with producer(broker, linger_ms=20) as sending:
+        for number in range(4):
+            pair = [sending.send("t", b"%d" % number), sending.send("t", b"%d+" % number)]
+            sending.flush(WAIT_S)
+            assert outcomes(pair) == ["written"] * 2
+    assert [batch.sequence for batch in stored(broker)] == [2**31 - 3, 2**31 - 1, 1, 3]
+
+
+def test_a_duplicate_is_a_success_without_an_offset(broker: Broker) -> None:
+    with producer(broker) as sending:
+        broker.lose_answer("Produce")
+        broker.fail("Produce", ErrorCode.DUPLICATE_SEQUENCE_NUMBER)
+        delivery = sending.send("t", b"once")
+        assert outcome(delivery) == "written"
+        assert delivery.offset == -1
+    assert values(broker) == [b"once"]
+
+
+def test_a_repeat_that_the_broker_knows_has_its_offset(broker: Broker) -> None:
+    with producer(broker) as sending:
+        assert outcome(sending.send("t", b"a")) == "written"
+        broker.lose_answer("Produce")
+        delivery = sending.send("t", b"b")
+        assert (outcome(delivery), delivery.offset) == ("written", 1)
+    assert values(broker) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("code", LOST)
+@pytest.mark.parametrize("appended", [True, False])
+def test_lost_sequences_behind_an_attempt_without_an_answer_are_unknown(
+    broker: Broker, code: ErrorCode, appended: bool
+) -> None:
+    with producer(broker, batch_size=1) as sending:
+        assert outcome(sending.send("t", b"before")) == "written"
+        if appended:
+            broker.lose_answer("Produce")
+        else:
+            broker.disconnect("Produce")
+        broker.fail("Produce", code)
+        doubtful = sending.send("t", b"doubtful")
+        assert outcome(doubtful) == "unknown"
+        assert code_of(doubtful) == code
+        assert outcome(sending.send("t", b"after")) == "written"
+    there = [b"doubtful"] if appended else []
+    assert values(broker) == [b"before", *there, b"after"]
+
+
+@pytest.mark.parametrize("appended", [0, 1, 5])
+def test_nothing_behind_a_doubtful_failure_is_there_twice(broker: Broker, appended: int) -> None:
+    """Several in flight, some appended, no answer; then the first is refused for good."""
+    with producer(broker, batch_size=1) as sending:
+        assert outcome(sending.send("t", b"before")) == "written"
+        if appended:
+            broker.spoil("Produce", lambda frame: b"", times=appended)
+        broker.delay("Produce", 3600)
+        first = broker.count("Produce")
+        deliveries = [sending.send("t", b"%d" % number) for number in range(5)]
+        broker.wait_for("Produce", first + (min(appended + 1, 5)))
+        broker.clear_rules()
+        broker.fail("Produce", ErrorCode.TOPIC_AUTHORIZATION_FAILED)
+        broker.kill(broker.leader("t"))
+        told = outcomes(deliveries)
+        assert outcome(sending.send("t", b"after")) == "written"
+    log = values(broker)
+    assert log[0] == b"before"
+    assert log[-1] == b"after"
+    assert len(log) == len(set(log)), log
+    for number, one in enumerate(told):
+        assert one != "written" or b"%d" % number in log
+        assert one != "not_written" or b"%d" % number not in log
+    assert told[0] == "unknown"
+
+
+@pytest.mark.parametrize("refused", [1, 2, 3])
+def test_a_new_leader_that_refuses_the_first_and_takes_the_second(
+    broker: Broker, refused: int
+) -> None:
+    broker.create_topic("new")
+    broker.fail("Produce", ErrorCode.NOT_LEADER_OR_FOLLOWER, times=refused)
+    with producer(broker, batch_size=1) as sending:
+        deliveries = [sending.send("new", b"%d" % number) for number in range(20)]
+        assert outcomes(deliveries) == ["written"] * 20
+    assert values(broker, "new") == [b"%d" % number for number in range(20)]
+    assert [delivery.offset for delivery in deliveries] == list(range(20))
+
+
+def test_a_forgotten_producer_loses_nothing_behind_a_pause(broker: Broker) -> None:
+    with producer(broker, batch_size=1) as sending:
+        for number in range(10):
+            assert outcome(sending.send("t", b"%d" % number)) == "written"
+        broker.forget_producer("t")
+        later = [sending.send("t", b"%d" % number) for number in range(10, 20)]
+        assert outcomes(later) == ["written"] * 10
+    assert values(broker) == [b"%d" % number for number in range(20)]

@@ -1,0 +1,187 @@
+"""Replicas that are missing, leaders that move, topics that are made anew: what is told, and what is in the log."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+import ottla
+from ottla import errors
+from ottla.protocol.error_codes import ErrorCode
+from ottla.protocol.messages.produce import (
+    LeaderIdAndEpoch,
+    PartitionProduceResponse,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceResponse,
+)
+from ottla.testing import Broker
+from ottla.testing.broker.call import Call
+from tests.faults.support import WAIT_S, code_of, outcome, outcomes, producer, stored, values
+
+SHORT = {"request_timeout_ms": 200, "delivery_timeout_ms": 300}
+
+
+def test_too_few_replicas_before_the_append_is_not_written() -> None:
+    with Broker(2) as broker:
+        broker.create_topic("t", config={"min.insync.replicas": "2"})
+        broker.kill(2)
+        with producer(broker, **SHORT) as sending:
+            refused = sending.send("t", b"refused")
+            assert outcome(refused) == "not_written"
+            assert "19" in str(refused.exception(0))
+            broker.restart(2)
+            assert outcome(sending.send("t", b"taken")) == "written"
+        assert values(broker) == [b"taken"]
+
+
+@pytest.mark.parametrize("times", [1, None])
+def test_too_few_replicas_after_the_append(times: int | None) -> None:
+    with Broker() as broker:
+        broker.create_topic("t")
+        code = ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND
+        broker.fail_late("Produce", code, times=times)
+        with producer(broker, **SHORT) as sending:
+            delivery = sending.send("t", b"once")
+            assert outcome(delivery) == ("written" if times else "unknown")
+            broker.clear_rules()
+            assert outcome(sending.send("t", b"after")) == "written"
+        assert values(broker) == [b"once", b"after"]
+
+
+@pytest.mark.parametrize("node_is_new", [True, False])
+def test_a_leader_hint_needs_no_metadata(node_is_new: bool) -> None:
+    """KIP-951: the answer names the leader and where it listens."""
+    with Broker(2) as broker:
+        broker.create_topic("t")
+        broker.move_leader("t", 0, 1)
+        if node_is_new:
+            broker.kill(2)
+        with producer(broker) as sending:
+            assert outcome(sending.send("t", b"0")) == "written"
+            broker.delay("Metadata", 3600, times=None)
+            broker.restart(2)
+            broker.move_leader("t", 0, 2)
+            assert outcome(sending.send("t", b"1")) == "written"
+            nodes = [seen.node for seen in broker.requests if seen.api == "Produce"]
+            assert nodes[-2:] == [1, 2]
+            broker.clear_rules()
+        assert [(batch.epoch, batch.sequence) for batch in stored(broker)] == [(0, 0), (0, 1)]
+
+
+def test_a_hint_that_leads_nowhere_is_no_busy_loop() -> None:
+    def name_myself(request: ProduceRequest, call: Call) -> ProduceResponse:
+        refused = PartitionProduceResponse(
+            index=0, error_code=ErrorCode.NOT_LEADER_OR_FOLLOWER, base_offset=-1
+        )
+        refused.current_leader = LeaderIdAndEpoch(leader_id=call.node, leader_epoch=0)
+        topic = request.topic_data[0]
+        return ProduceResponse(
+            responses=[
+                TopicProduceResponse(
+                    name=topic.name, topic_id=topic.topic_id, partition_responses=[refused]
+                )
+            ]
+        )
+
+    with Broker() as broker:
+        broker.create_topic("t")
+        broker.answer("Produce", name_myself, times=None)
+        with producer(broker, retry_backoff_ms=50, retry_backoff_max_ms=50, **SHORT) as sending:
+            assert outcome(sending.send("t", b"")) == "unknown"
+        assert broker.count("Produce") <= 12
+
+
+# ---- topics ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_a_topic_made_anew_is_written_under_a_new_epoch(partitions: int) -> None:
+    with Broker() as broker:
+        broker.create_topic("t")
+        with producer(broker) as sending:
+            assert outcome(sending.send("t", b"old")) == "written"
+            broker.delete_topic("t")
+            broker.create_topic("t", partitions)
+            later = [sending.send("t", b"%d" % number, partition=0) for number in range(3)]
+            assert outcomes(later) == ["written"] * 3
+        assert values(broker) == [b"0", b"1", b"2"]
+        assert (stored(broker)[0].epoch, stored(broker)[0].sequence) == (1, 0)
+        assert later[0].offset == 0
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_what_may_be_in_the_old_topic_does_not_go_to_the_new_one(idempotent: bool) -> None:
+    with Broker() as broker:
+        broker.create_topic("t")
+        with producer(
+            broker, enable_idempotence=idempotent, request_timeout_ms=300, batch_size=1
+        ) as sending:
+            assert outcome(sending.send("t", b"before")) == "written"
+            asked = broker.count("Produce")
+            broker.spoil("Produce", lambda frame: b"")
+            doubtful = sending.send("t", b"doubtful")
+            broker.wait_for("Produce", asked + 1)
+            broker.delete_topic("t")
+            broker.create_topic("t")
+            assert outcome(doubtful) == ("unknown" if idempotent else "written")
+            assert outcome(sending.send("t", b"after")) == "written"
+            if idempotent:
+                assert code_of(doubtful) == ErrorCode.UNKNOWN_TOPIC_ID
+        assert values(broker) == ([b"after"] if idempotent else [b"doubtful", b"after"])
+
+
+def test_a_topic_that_stays_away_is_not_written() -> None:
+    with Broker(auto_create_topics=False) as broker:
+        broker.create_topic("t")
+        with producer(broker, **SHORT) as sending:
+            assert outcome(sending.send("t", b"old")) == "written"
+            broker.delete_topic("t")
+            assert outcome(sending.send("t", b"lost")) == "not_written"
+
+
+def test_partitions_are_added_under_the_producer() -> None:
+    with Broker() as broker:
+        broker.create_topic("t")
+        with producer(broker, metadata_max_age_ms=50) as sending:
+            assert outcome(sending.send("t", b"0", partition=0)) == "written"
+            with pytest.raises(errors.Error, match="no such partition"):
+                sending.send("t", b"", partition=2).result(WAIT_S)
+            broker.add_partitions("t", 3)
+            asked = broker.count("Metadata")
+            broker.wait_for("Metadata", asked + 2)
+            assert sending.send("t", b"2", partition=2).result(WAIT_S).partition == 2
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compression", ["none", "lz4"])
+def test_a_batch_that_is_too_large_is_split_down_to_one_record(compression: str) -> None:
+    with Broker() as broker:
+        broker.create_topic("t", config={"max.message.bytes": "400"})
+        with producer(broker, linger_ms=50, compression=compression) as sending:
+            sent = [b"%02d" % number * 30 for number in range(16)]
+            sent[5] = random.Random(5).randbytes(700)
+            deliveries = [sending.send("t", value) for value in sent]
+            sending.flush(WAIT_S)
+            told = outcomes(deliveries)
+            assert told == ["written"] * 5 + ["not_written"] + ["written"] * 10
+            assert isinstance(deliveries[5].exception(0), ottla.MessageTooLarge)
+        assert values(broker) == sent[:5] + sent[6:]
+
+
+def test_only_the_records_that_are_named_fail() -> None:
+    with Broker() as broker:
+        broker.create_topic("t", config={"cleanup.policy": "compact"})
+        with producer(broker, linger_ms=50) as sending:
+            deliveries = [
+                sending.send("t", b"%d" % number, key=None if number in (2, 3) else b"k")
+                for number in range(6)
+            ]
+            sending.flush(WAIT_S)
+            assert outcomes(deliveries) == ["written"] * 2 + ["not_written"] * 2 + ["written"] * 2
+            assert code_of(deliveries[2]) == ErrorCode.INVALID_RECORD
+            assert "without key" in str(deliveries[3].exception(0))
+        assert values(broker) == [b"0", b"1", b"4", b"5"]
