@@ -98,6 +98,8 @@ struct Waiting {
 pub(crate) struct Topic {
     pub name: Arc<str>,
     pub id: [u8; 16],
+    /// Ids that it had before it was made anew: who still tells one of them lags behind.
+    pub former: Vec<[u8; 16]>,
     /// Indices of its partitions; empty while its metadata is not known.
     pub parts: Vec<usize>,
     /// How many of them there are now: fewer than `parts` where the topic was deleted and made anew with fewer.
@@ -219,6 +221,7 @@ impl Accumulator {
         self.topics.push(Topic {
             name: name.clone(),
             id: [0; 16],
+            former: Vec::new(),
             parts: Vec::new(),
             count: 0,
             available: Vec::new(),

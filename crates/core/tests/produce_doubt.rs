@@ -214,6 +214,24 @@ fn a_release_that_did_not_know_of_it_is_followed_by_a_hold() {
 }
 
 #[test]
+fn a_broker_that_still_tells_the_old_id_lags_behind() {
+    let producer = Producer::flowing(settings(), 1);
+    producer.batch(0, &["v"]);
+    let sent = producer.next(1).unwrap();
+    producer.ack(1, &sent, 0);
+    made_anew(&producer);
+    producer.one_hold();
+    producer
+        .shared
+        .release("t", 0, vec![], Some(1), Some((9, 1, 0)));
+    producer.topic("t", 1);
+    made_anew(&producer);
+    assert!(producer.held().is_empty());
+    producer.batch(0, &["w"]);
+    assert_eq!(producer.next(1).unwrap().sequences(), [0]);
+}
+
+#[test]
 fn an_id_that_is_told_late_or_not_at_all_is_no_other_topic() {
     let producer = Producer::flowing(settings(), 1);
     producer.batch(0, &["v"]);

@@ -210,10 +210,14 @@ impl ProduceFlow {
     ) {
         let index = self.acc.topic(name);
         let before = self.acc.topics[index].id;
+        if self.acc.topics[index].former.contains(&id) {
+            return;
+        }
         self.acc.set_topic(name, id, partitions, available, near);
         if before == id || before == NO_ID || id == NO_ID {
             return;
         }
+        self.acc.topics[index].former.push(before);
         for part in self.acc.topics[index].parts.clone() {
             let entry = &mut self.acc.parts[part];
             let sent = entry.queue.front().is_some_and(|batch| batch.sent);
