@@ -20,14 +20,17 @@ from ottla.testing import Broker
 from ottla.testing.broker.call import Call
 from tests.faults.support import WAIT_S, code_of, outcome, outcomes, producer, stored, values
 
-SHORT = {"request_timeout_ms": 200, "delivery_timeout_ms": 300}
+SHORT = {"request_timeout_ms": 900, "delivery_timeout_ms": 1_000}
 
 
 def test_too_few_replicas_before_the_append_is_not_written() -> None:
     with Broker(2) as broker:
         broker.create_topic("t", config={"min.insync.replicas": "2"})
         broker.kill(2)
-        with producer(broker, **SHORT) as sending:
+        # No attempt is on its way when the time is up: that would make it unknown.
+        apart = {"retry_backoff_ms": 1_000, "retry_backoff_max_ms": 1_000}
+        timeouts = {"request_timeout_ms": 1_000, "delivery_timeout_ms": 1_400}
+        with producer(broker, **apart, **timeouts) as sending:
             refused = sending.send("t", b"refused")
             assert outcome(refused) == "not_written"
             assert "19" in str(refused.exception(0))
@@ -90,7 +93,7 @@ def test_a_hint_that_leads_nowhere_is_no_busy_loop() -> None:
         broker.answer("Produce", name_myself, times=None)
         with producer(broker, retry_backoff_ms=50, retry_backoff_max_ms=50, **SHORT) as sending:
             assert outcome(sending.send("t", b"")) == "unknown"
-        assert broker.count("Produce") <= 12
+        assert broker.count("Produce") <= 40
 
 
 # ---- topics ----------------------------------------------------------------------------------------------------------
