@@ -93,7 +93,7 @@ def test_sequences_survive_a_restart_of_the_broker() -> None:
 
 @pytest.mark.parametrize("appended", [True, False])
 def test_expiry_in_flight_and_what_goes_on_behind_it(broker: Broker, appended: bool) -> None:
-    with producer(broker, request_timeout_ms=900, delivery_timeout_ms=1_000) as sending:
+    with producer(broker, request_timeout_ms=300, delivery_timeout_ms=1_000) as sending:
         assert outcome(sending.send("t", b"before")) == "written"
         if appended:
             broker.spoil("Produce", lambda frame: b"", times=None)

@@ -20,7 +20,7 @@ from ottla.testing import Broker
 from ottla.testing.broker.call import Call
 from tests.faults.support import WAIT_S, code_of, outcome, outcomes, producer, stored, values
 
-SHORT = {"request_timeout_ms": 900, "delivery_timeout_ms": 1_000}
+SHORT = {"request_timeout_ms": 300, "delivery_timeout_ms": 1_000}
 
 
 def test_too_few_replicas_before_the_append_is_not_written() -> None:
