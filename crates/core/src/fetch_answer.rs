@@ -48,7 +48,9 @@ impl FetchFlow {
             let time = response.throttle_time_ms;
             self.events.push(Event::Throttled(conn, time));
             if version >= MUTES_FROM {
-                known.muted_until = now.saturating_add(Micros::from(time.unsigned_abs()) * 1000);
+                // No longer than a request may take: `ProduceFlow::on_response` says why.
+                let asked = Micros::from(time.unsigned_abs()) * 1000;
+                known.muted_until = now.saturating_add(asked.min(self.settings.request_timeout));
             }
         }
         let verdict = known

@@ -274,6 +274,21 @@ fn throttling_mutes_the_connection() {
 }
 
 #[test]
+fn no_throttle_time_silences_a_connection_for_longer_than_a_request_may_take() {
+    let producer = Producer::flowing(settings(), 1);
+    producer.send(0, "a");
+    let sent = producer.next(1).unwrap();
+    let frame = frames::response(sent.version, &sent, &[Reply::ok(0)], i32::MAX);
+    producer.respond_raw(1, &sent, frame).unwrap();
+    producer.send(0, "b");
+    let timeout = settings().request_timeout;
+    assert_eq!(producer.tick(), Some(producer.now.get() + timeout));
+    producer.pass(timeout);
+    producer.tick();
+    assert_eq!(producer.next(1).unwrap().values(), ["b"]);
+}
+
+#[test]
 fn a_response_that_leaves_out_a_partition_is_bad() {
     let producer = Producer::flowing(settings(), 2);
     producer.send(0, "a");

@@ -229,9 +229,13 @@ class Connection:
             del self._waiting[token]
 
     def throttled(self, seconds: float) -> None:
-        """The broker asked for silence: requests wait this long."""
+        """The broker asked for silence: requests wait this long, at most as long as one may take.
+
+        The broker sees to its quota itself, and a number that came garbled would silence the connection for weeks.
+        """
         if seconds > 0:
             _log.info("%s: throttled by the broker for %.3f s", self.address, seconds)
+            seconds = min(seconds, self._settings.request_timeout_ms / 1000)
             self._muted_until = max(self._muted_until, self._reactor.clock.now() + seconds)
 
     async def _unmuted(self, timeout: float) -> float:

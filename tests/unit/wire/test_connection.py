@@ -172,6 +172,16 @@ async def test_throttling_longer_than_the_request_may_take_ends_it_unsent(world:
     assert world.node.asked(ApiKey.HEARTBEAT) == []
 
 
+async def test_no_throttling_lasts_longer_than_a_request_may_take(world: World) -> None:
+    connection = await opened(world)
+    world.node.answers[ApiKey.HEARTBEAT] = lambda _request, _version: HeartbeatResponse()
+    connection.throttled(2**31 / 1000)
+    waiting = asyncio.ensure_future(connection.request(HeartbeatRequest(), timeout=60))
+    await world.clock.advance(30.1)
+    await waiting
+    assert len(world.node.asked(ApiKey.HEARTBEAT)) == 1
+
+
 async def test_old_versions_do_not_throttle_since_the_broker_has_waited(world: World) -> None:
     world.node.versions[ApiKey.HEARTBEAT] = (0, 1)
     connection = await opened(world)

@@ -35,10 +35,14 @@ impl ProduceFlow {
             self.acc
                 .events
                 .push(Event::Throttled(conn, response.throttle_time_ms));
+            // The broker sees to its quota itself (KIP-219): silence for longer than a request may take spares nobody
+            // anything, and a number that came garbled would silence the connection for weeks.
+            let asked = Micros::from(response.throttle_time_ms.unsigned_abs()) * 1000;
+            let muted = asked.min(self.acc.settings.request_timeout);
             if version >= 6
                 && let Some(known) = self.conns.get_mut(&conn)
             {
-                known.muted_until = now + response.throttle_time_ms as Micros * 1000;
+                known.muted_until = now + muted;
             }
         }
         let mut answers = response.partitions;

@@ -346,6 +346,16 @@ fn a_throttled_connection_keeps_quiet() {
 }
 
 #[test]
+fn no_throttle_time_keeps_a_connection_quiet_for_longer_than_a_request_may_take() {
+    let flow = flowing(1);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let frame = throttled(i32::MAX, 0, 1, &[]);
+    flow.on_response(CONN, token, frame, 0).unwrap();
+    assert!(flow.next_request(CONN, 1, 29_999_999).is_none());
+    assert!(flow.next_request(CONN, 1, 30_000_000).is_some());
+}
+
+#[test]
 fn the_deadline_leaves_room_for_the_long_poll() {
     let flow = flowing(1);
     let request = flow.next_request(CONN, 1, 7).unwrap();
