@@ -14,7 +14,7 @@ GENERATORS := $(wildcard $(addprefix codegen/,messages.py errors.py unasync.py c
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build gen golden fmt lint lint-python lint-rust lint-gen test test-rust test-all test-kafka
-.PHONY: test-peers test-chaos kafka demo bench bench-smoke bench-instructions docs ci ci-rest
+.PHONY: test-peers test-chaos soak kafka demo bench bench-smoke bench-instructions docs ci ci-rest
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ test-peers:  ## other clients and Ottla on each other's records (starts a real K
 test-chaos:  ## faults of a real cluster of three nodes (starts and kills them)
 	@$(PREPARE) build peers
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
+
+soak:  ## mixed faults of a real cluster for as long as asked (ARGS="--minutes 20 --seed 1")
+	@$(PREPARE) build peers
+	$(BIN)/python -m tests.chaos.soak $(ARGS)
 
 test-all: test test-rust test-kafka test-peers test-chaos  ## every test there is
 

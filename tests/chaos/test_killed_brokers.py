@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 
-import confluent_kafka
 import pytest
 
 import ottla
 from tests.chaos.checker import Seen, Sent, check
+from tests.chaos.reader import read_all
 from tools.kafka.launch import KafkaCluster
 from tools.kafka.raw_requests import create_topic
 
@@ -21,7 +20,6 @@ FIRST_KEY = b"first"
 DOWN_S = 2.0
 BURST = 20
 PAUSE_S = 0.01
-READ_S = 5.0
 
 
 def kill_each_node_once(cluster: KafkaCluster) -> None:
@@ -43,25 +41,6 @@ def send_while(chaos: threading.Thread, producer: ottla.Producer) -> list[ottla.
     return deliveries
 
 
-def read_back(bootstrap: str) -> Iterator[Seen]:
-    """Everything up to the end of each partition, by another client."""
-    config = {"bootstrap.servers": bootstrap, "group.id": "unused", "enable.partition.eof": True}
-    consumer = confluent_kafka.Consumer(config)
-    consumer.assign([confluent_kafka.TopicPartition(TOPIC, n, 0) for n in range(PARTITIONS)])
-    unread = set(range(PARTITIONS))
-    deadline = time.monotonic() + READ_S
-    while unread:
-        assert time.monotonic() < deadline, f"partitions {unread} were not read to their ends"
-        for message in consumer.consume(1000, 0.2):
-            if message.error() is None:
-                yield Seen(
-                    int(message.value()), message.key(), message.partition(), message.offset()
-                )
-            elif message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
-                unread.discard(message.partition())
-    consumer.close()
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_killed_brokers_lose_double_and_reorder_nothing() -> None:
@@ -75,10 +54,13 @@ def test_killed_brokers_lose_double_and_reorder_nothing() -> None:
             chaos.join()
             report = producer.close(30)
         sent = [
-            Sent(number, d.key, d.outcome, d.partition, d.offset)
-            for number, d in enumerate(deliveries)
+            Sent(number, d.outcome, d.partition, d.offset) for number, d in enumerate(deliveries)
         ]
-        seen = [record for record in read_back(cluster.bootstrap) if record.key != FIRST_KEY]
+        seen = [
+            Seen(int(message.value()), message.partition(), message.offset())
+            for message in read_all(cluster.bootstrap, TOPIC, PARTITIONS)
+            if message.key() != FIRST_KEY
+        ]
     assert not (findings := check(sent, seen)), str(findings)
     assert (report.failed, report.unknown) == (0, 0)
     assert report.delivered == len(deliveries) + 1

@@ -146,9 +146,11 @@ def _brokers_known(port: int) -> int:
 
 
 class _Node:
-    def __init__(self, node_id: int, folder: Path, ports: tuple[int, int]) -> None:
+    def __init__(self, node_id: int, folder: Path, ports: list[int]) -> None:
         self.id = node_id
-        self.port, self.controller_port = ports
+        self.port, self.controller_port = ports[:2]
+        self.proxied: tuple[int, int] | None = (ports[2], ports[3]) if len(ports) == 4 else None
+        """(port that the proxy listens on, port of the node behind it)"""
         self.folder = folder
         self.properties = folder / "server.properties"
         self.log = folder / "log.txt"
@@ -156,14 +158,21 @@ class _Node:
 
     def write_properties(self, extra: Mapping[str, str]) -> None:
         self.folder.mkdir(parents=True)
+        listeners = [f"PLAINTEXT://127.0.0.1:{self.port}"]
+        advertised = list(listeners)
+        if self.proxied is not None:
+            listeners.append(f"EXTERNAL://127.0.0.1:{self.proxied[1]}")
+            advertised.append(f"EXTERNAL://127.0.0.1:{self.proxied[0]}")
+        listeners.append(f"CONTROLLER://127.0.0.1:{self.controller_port}")
         own = {
             "process.roles": "broker,controller",
             "node.id": str(self.id),
             "broker.rack": f"rack-{self.id}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "listeners": ",".join(listeners),
+            "advertised.listeners": ",".join(advertised),
             "inter.broker.listener.name": "PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,EXTERNAL:PLAINTEXT",
             "log.dirs": str(self.folder / "data"),
         }
         lines = [f"{name}={value}\n" for name, value in {**own, **extra}.items()]
@@ -180,6 +189,8 @@ class KafkaCluster:
         nodes: 1 or 3; node ids count from 1, and node N lies in rack `rack-N`.
         properties: broker settings that win over the small ones of this module.
         java_options: further options of the Java machine.
+        proxied: each node gets a second listener whose advertised port is another one, `proxy_ports`: whoever listens
+            there and forwards is between the cluster and every client that came in by `proxy_bootstrap`.
     """
 
     def __init__(
@@ -187,12 +198,15 @@ class KafkaCluster:
         nodes: int = 1,
         properties: Mapping[str, str] | None = None,
         java_options: list[str] | None = None,
+        *,
+        proxied: bool = False,
     ) -> None:
         if nodes not in (1, 3):
             raise ValueError(f"a cluster has 1 or 3 nodes, not {nodes}")
         self._count = nodes
         self._extra = dict(properties or {})
         self._java_options = java_options
+        self._ports_per_node = 4 if proxied else 2
         self._nodes: dict[int, _Node] = {}
         self._reaper: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
@@ -208,6 +222,20 @@ class KafkaCluster:
 
     def address(self, node_id: int) -> str:
         return f"127.0.0.1:{self._nodes[node_id].port}"
+
+    @property
+    def proxy_ports(self) -> dict[int, tuple[int, int]]:
+        """By node id: the port to listen on for its clients, and the port to forward to. Empty unless `proxied`."""
+        return {node.id: node.proxied for node in self._nodes.values() if node.proxied is not None}
+
+    @property
+    def proxy_bootstrap(self) -> str:
+        """As `bootstrap`, through whoever listens on `proxy_ports`."""
+        return ",".join(f"127.0.0.1:{listen}" for listen, _ in self.proxy_ports.values())
+
+    def running(self, node_id: int) -> bool:
+        """Whether the node has a process, frozen or not."""
+        return self._nodes[node_id].process is not None
 
     def __enter__(self) -> KafkaCluster:
         self._class_path = resolve()
@@ -246,10 +274,11 @@ class KafkaCluster:
     # -- starting --
 
     def _lay_out(self, folder: Path) -> None:
-        ports = _free_ports(2 * self._count)
+        each = self._ports_per_node
+        ports = _free_ports(each * self._count)
         for index in range(self._count):
-            pair = (ports[2 * index], ports[2 * index + 1])
-            self._nodes[index + 1] = _Node(index + 1, folder / f"node-{index + 1}", pair)
+            own = ports[each * index : each * (index + 1)]
+            self._nodes[index + 1] = _Node(index + 1, folder / f"node-{index + 1}", own)
         voters = [f"{node.id}@127.0.0.1:{node.controller_port}" for node in self._nodes.values()]
         replicas = str(self._count)
         shared = {

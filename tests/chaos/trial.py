@@ -1,0 +1,255 @@
+"""A trial: producers send while faults happen, then the whole topic is read and judged."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.checker import PROGRESS_S, Deadline, Findings, check, stalled
+from tests.chaos.faults import FAULTS, NODE_FAULTS, PROXY_FAULTS, Fault
+from tests.chaos.ledger import StarvationWatch
+from tests.chaos.reader import read_by_producer
+from tests.chaos.stage import PARTITIONS, Stage
+from tests.chaos.workload import LOADS, Load, Worker, Workload
+
+_TOPICS = itertools.count()
+OUTCOME_GRACE_S = 1.0
+WARM_UP_S = 1.0
+FAULT_S = 90.0
+"""Longer than any fault lasts, rolling restarts on a slow machine included."""
+LOOK_S = 0.02
+ANYWHERE = -1
+
+
+@dataclass
+class ProducerVerdict:
+    """What the checker says of one producer."""
+
+    outcomes: Counter[str]
+    reasons: Counter[str]
+    slowest_s: float
+    due_s: float
+    findings: Findings
+    miscounted: str
+    """How the report of `close` differs from the outcomes, "" where it does not."""
+
+    def __bool__(self) -> bool:
+        return not self.findings and not self.miscounted
+
+
+@dataclass
+class Verdict:
+    """What came of a trial."""
+
+    seed: int
+    faults: Counter[str]
+    proxied: Counter[str]
+    producers: dict[str, ProducerVerdict]
+    stalls: list[str]
+    slowest_progress_s: float
+    worst_starvation_s: float
+    seconds: float
+
+    def __bool__(self) -> bool:
+        return all(self.producers.values()) and not self.stalls
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        producers = {
+            name: {
+                "outcomes": dict(each.outcomes),
+                "reasons": dict(each.reasons),
+                "slowest_outcome_s": round(each.slowest_s, 3),
+                "due_s": each.due_s,
+                "findings": {
+                    what: found[:20] for what, found in vars(each.findings).items() if found
+                },
+                "broken": each.findings.kinds(),
+                "miscounted": each.miscounted,
+            }
+            for name, each in self.producers.items()
+        }
+        return {
+            "seed": self.seed,
+            "ok": bool(self),
+            "seconds": round(self.seconds, 1),
+            "faults": dict(self.faults),
+            "frames_struck": dict(self.proxied),
+            "stalls": self.stalls,
+            "slowest_progress_s": round(self.slowest_progress_s, 3),
+            "worst_starvation_s": round(self.worst_starvation_s, 3),
+            "producers": producers,
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"seed {self.seed}, {self.seconds:.0f} s: {'every promise kept' if self else 'BROKEN'}",
+            "  faults: " + _listed(self.faults),
+            "  frames struck: " + _listed(self.proxied),
+            f"  slowest progress after a fault: {self.slowest_progress_s:.2f} s of {PROGRESS_S:.0f} s"
+            f"; this process overslept {self.worst_starvation_s:.2f} s at worst",
+        ]
+        lines += [f"  stalled: {stall}" for stall in self.stalls]
+        for name, each in self.producers.items():
+            lines.append(
+                f"  {name}: {_listed(each.outcomes)}; slowest outcome {each.slowest_s:.2f} s of {each.due_s:.0f} s"
+                f"; {each.findings}{each.miscounted and '; ' + each.miscounted}"
+            )
+            if each.reasons:
+                lines.append("    " + _listed(each.reasons))
+        return "\n".join(lines)
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) or "none"
+
+
+@dataclass
+class Trial:
+    """One topic, one workload, any number of faults; `with Trial(stage, seed) as trial: trial.strike(["killed"])`."""
+
+    stage: Stage
+    seed: int
+    loads: Sequence[Load] = LOADS
+    stalls: list[str] = field(default_factory=list)
+    slowest_progress_s: float = 0.0
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Trial:
+        self._began = time.monotonic()
+        self.rng = random.Random(self.seed)
+        self.stage.new_topic(f"trial-{self.seed}-{next(_TOPICS)}")
+        self.stage.struck.clear()
+        self.stage.proxy.counts.clear()
+        self.stage.proxy.rng.seed(self.seed)
+        self._watch = self._stack.enter_context(StarvationWatch())
+        self._workload = self._stack.enter_context(
+            Workload(self.loads, self.stage.cluster.proxy_bootstrap, self.stage.topic, self.seed)
+        )
+        self.check_progress("the start", time.monotonic())
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
+
+    # ---- faults ----------------------------------------------------------------------------------------------------
+
+    def strike(self, names: Sequence[str]) -> None:
+        """These faults at once, until the last of them is over; then the producers have to get on."""
+        self.strike_with({name: FAULTS[name] for name in names})
+
+    def strike_with(self, faults: Mapping[str, Fault]) -> None:
+        """As `strike`, with faults of one's own."""
+        time.sleep(WARM_UP_S)
+        failures: list[BaseException] = []
+        threads = [
+            threading.Thread(target=self._one, args=[name, fault, self.rng.random(), failures])
+            for name, fault in faults.items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(FAULT_S)
+            assert not thread.is_alive(), f"a fault of {list(faults)} does not end"
+        if failures:
+            raise failures[0]
+        self.check_progress(" and ".join(faults), self.stage.heal())
+
+    def _one(self, name: str, fault: Fault, seed: float, failures: list[BaseException]) -> None:
+        try:
+            fault(self.stage, random.Random(seed))
+            self.stage.struck[name] += 1
+        except BaseException as error:
+            failures.append(error)
+
+    def check_progress(self, after: str, healed: float) -> None:
+        """Wait until every producer has written again wherever it has to; what does not is a stall."""
+        for worker in self._workload.workers:
+            worker.ledger.mark()
+        for worker in self._workload.workers:
+            behind = self._await_progress(worker, healed)
+            if behind:
+                self.stalls.append(f"{worker.load.name} after {after}: partitions {behind}")
+
+    def _await_progress(self, worker: Worker, healed: float) -> list[int]:
+        """Where the producer did not write in time; returns as soon as it has written everywhere."""
+        expected = range(PARTITIONS) if worker.load.keyed else [ANYWHERE]
+        while True:
+            now = time.monotonic()
+            margin = self._watch.margin(healed, now)
+            written = _first_written(worker)
+            if now > healed + PROGRESS_S + margin or all(n in written for n in expected):
+                self.slowest_progress_s = max(
+                    [self.slowest_progress_s, *(at - healed for at in written.values())]
+                )
+                return stalled(healed, written, expected, margin)
+            time.sleep(LOOK_S)
+
+    # ---- the end ---------------------------------------------------------------------------------------------------
+
+    def verdict(self) -> Verdict:
+        """Stop, read the topic and judge."""
+        self._workload.finish()
+        stage = self.stage
+        seen = read_by_producer(stage.cluster.bootstrap, stage.topic, PARTITIONS)
+        producers = {}
+        for worker in self._workload.workers:
+            due = worker.load.delivery_timeout_ms / 1000 + OUTCOME_GRACE_S
+            findings = check(
+                worker.ledger.sent(),
+                seen.pop(worker.load.name, []),
+                Deadline(due, self._watch.margin),
+            )
+            producers[worker.load.name] = ProducerVerdict(
+                worker.ledger.counts(),
+                worker.ledger.reasons,
+                worker.ledger.slowest(),
+                due,
+                findings,
+                _miscounted(worker),
+            )
+        assert not seen, f"records of producers that there are none of: {list(seen)}"
+        return Verdict(
+            self.seed,
+            Counter(stage.struck),
+            Counter(stage.proxy.counts),
+            producers,
+            self.stalls,
+            self.slowest_progress_s,
+            self._watch.worst,
+            time.monotonic() - self._began,
+        )
+
+
+def _first_written(worker: Worker) -> dict[int, float]:
+    """By partition; without keys a producer writes where it likes, so that it writes anywhere is enough."""
+    written = dict(worker.ledger.first_written)
+    if worker.load.keyed or not written:
+        return written
+    return {ANYWHERE: min(written.values())}
+
+
+def _miscounted(worker: Worker) -> str:
+    counts = worker.ledger.counts()
+    report = worker.report
+    assert report is not None
+    told = (counts["written"], counts["not_written"], counts["unknown"])
+    said = (report.delivered, report.failed, report.unknown)
+    return "" if told == said else f"close reports {said}, the deliveries say {told}"
+
+
+def mixture(rng: random.Random) -> list[str]:
+    """Faults for one strike of a soak: of the nodes, of their connections, or both at once."""
+    choice = rng.random()
+    proxied = rng.sample(sorted(PROXY_FAULTS), rng.randint(1, 2))
+    if choice < 0.4:
+        return proxied
+    node = rng.choice(sorted(NODE_FAULTS))
+    return [node] if choice < 0.65 else [node, *proxied[:1]]
