@@ -47,6 +47,9 @@ _IDENTITY_LOST = frozenset(
 )
 """The broker's sequence state does not fit ours: at the head of the line, only a new epoch goes on."""
 
+_WAITS_ITS_TURN = _IDENTITY_LOST | {ErrorCode.MESSAGE_TOO_LARGE}
+"""Behind the head of the line these say nothing of the broker: what became of the head says whether to wait."""
+
 RECREATED = "recreated"
 """The cause of a hold where the topic is another one under the same name."""
 
@@ -122,7 +125,7 @@ def judge(held: Held, *, idempotent: bool) -> Verdict:
             decision = _decide(batch, code, head=position == 0 or bump, idempotent=idempotent)
         kind = decision[0]
         if kind == "retry":
-            backoff = True
+            backoff = backoff or position == 0 or code not in _WAITS_ITS_TURN
             if code in _IDENTITY_LOST and (position == 0 or bump):
                 bump = True
                 notes.append(

@@ -169,6 +169,21 @@ def test_large_batch_is_split_and_a_single_large_message_fails() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "behind", [ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode.MESSAGE_TOO_LARGE]
+)
+def test_what_was_refused_behind_a_split_batch_does_not_make_it_wait(behind: ErrorCode) -> None:
+    verdict = judge(held(batch(ErrorCode.MESSAGE_TOO_LARGE), batch(behind)), idempotent=True)
+    assert verdict.decisions == [("split",), ("retry",)]
+    assert not verdict.backoff
+
+
+def test_what_was_refused_behind_a_batch_that_goes_again_waits_with_it() -> None:
+    refused = batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    verdict = judge(held(batch(ErrorCode.NOT_ENOUGH_REPLICAS), refused), idempotent=True)
+    assert verdict.backoff
+
+
 def test_only_the_named_records_fail() -> None:
     errors = [(1, "no key"), (2, None)]
     verdict = judge(
