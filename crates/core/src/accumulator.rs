@@ -4,20 +4,27 @@
 //! A message for a topic whose metadata is not known yet is kept in order and gets its partition when that comes.
 //! References: KIP-480, KIP-794; Java: `RecordAccumulator`, `BuiltInPartitioner`.
 
+mod batching;
 mod choice;
+mod room;
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::completion::{Completion, Failure, Outcome, Place};
-use crate::flow::{Micros, Wake};
+use crate::flow::Micros;
 use crate::partitioner::{Partitioner, Random, Sticky};
 use crate::pool::Pool;
-use crate::produce_flow::{Batch, Content, Event, Hold, Partition, Route};
+use crate::produce_flow::{Batch, Event, Hold, Partition, Route};
 use crate::record::encode::{BatchBuilder, HeaderRef, record_size_upper_bound};
 use crate::record::header::HEADER_LEN;
 use crate::topic_wait::TopicWait;
+
+pub use batching::Batching;
+pub(crate) use batching::SealsWaiting;
+use batching::{SealLine, TopicBatching};
+use room::RoomWaiter;
 
 /// The first buffer of a partition; it grows with what is in it.
 const FIRST_BUFFER: usize = 16 * 1024;
@@ -47,6 +54,8 @@ pub struct Settings {
     pub availability_timeout: Micros,
     pub keep_written: bool,
     pub keep_failed: bool,
+    /// Topics whose batches are made in another way.
+    pub topics: HashMap<String, Batching>,
 }
 
 /// One message as the caller gives it.
@@ -107,6 +116,7 @@ pub(crate) struct Topic {
     available: Vec<usize>,
     /// Those of them whose leader is in the client's rack, sorted: messages without a key go there first (KIP-1123).
     near: Vec<usize>,
+    pub batching: TopicBatching,
     sticky: Sticky,
     /// How many messages were placed in turn.
     turns: usize,
@@ -122,6 +132,20 @@ pub(crate) struct Open {
     completion: Arc<Completion>,
     pub created: Micros,
     accounted: usize,
+    /// Bytes at which it is full.
+    limit: usize,
+}
+
+impl Open {
+    /// Whether a message of this size fits.
+    #[inline(always)]
+    fn takes(&self, size: usize) -> bool {
+        self.builder.len_bytes() + size <= self.limit
+    }
+
+    pub fn len_bytes(&self) -> usize {
+        self.builder.len_bytes()
+    }
 }
 
 /// How many messages came to which end.
@@ -136,12 +160,6 @@ pub struct Counts {
     pub retries: u64,
 }
 
-struct RoomWaiter {
-    ticket: u64,
-    wake: Arc<dyn Wake>,
-    token: u64,
-}
-
 pub struct Accumulator {
     pub settings: Settings,
     pub(crate) topics: Vec<Topic>,
@@ -153,6 +171,10 @@ pub struct Accumulator {
     pub(crate) events: Vec<Event>,
     pub(crate) resolved: Vec<Arc<Completion>>,
     pub(crate) pool: Arc<Pool>,
+    /// Complete batches that are sealed ahead.
+    pub(crate) to_seal: SealLine,
+    /// From this size on, whatever the codec; for tests.
+    ahead_from: Option<usize>,
     /// Given to every completion.
     owner: Option<Arc<dyn Any + Send + Sync>>,
     room: VecDeque<RoomWaiter>,
@@ -184,6 +206,8 @@ impl Accumulator {
             events: Vec::new(),
             resolved: Vec::new(),
             pool: Arc::new(Pool::default()),
+            to_seal: SealLine::default(),
+            ahead_from: None,
             owner: None,
             room: VecDeque::new(),
             next_ticket: 1,
@@ -218,6 +242,7 @@ impl Accumulator {
         }
         let name: Arc<str> = Arc::from(name);
         let index = self.topics.len();
+        let batching = TopicBatching::new(self.settings.batching(&name));
         self.topics.push(Topic {
             name: name.clone(),
             id: [0; 16],
@@ -226,6 +251,7 @@ impl Accumulator {
             count: 0,
             available: Vec::new(),
             near: Vec::new(),
+            batching,
             sticky: Sticky::default(),
             turns: 0,
             waiting: None,
@@ -450,6 +476,11 @@ impl Accumulator {
         }
     }
 
+    /// There is something for the I/O thread to look at.
+    pub(crate) fn look(&mut self) {
+        self.attention = true;
+    }
+
     /// Whether the I/O thread has to be woken now.
     #[inline]
     pub(crate) fn wants_io(&mut self) -> bool {
@@ -509,9 +540,8 @@ impl Accumulator {
         now: impl Fn() -> Micros,
         accepted: impl FnOnce(&Arc<Completion>, u32),
     ) {
-        let batch_bytes = self.settings.batch_bytes;
-        let fits = |open: &Open| open.builder.len_bytes() + size <= batch_bytes;
-        if !self.parts[part].open.as_ref().is_some_and(fits) {
+        let takes = |open: &Open| open.takes(size);
+        if !self.parts[part].open.as_ref().is_some_and(takes) {
             self.open_next(part, size, now());
         }
         let entry = &mut self.parts[part];
@@ -531,7 +561,7 @@ impl Accumulator {
         open.accounted = capacity;
         let len = open.builder.len_bytes();
         accepted(&open.completion, index);
-        let full = len >= batch_bytes;
+        let full = len >= open.limit;
         self.topics[topic].sticky.appended(part, len - before);
         if full {
             self.close_open(part);
@@ -543,11 +573,13 @@ impl Accumulator {
     fn open_next(&mut self, part: usize, size: usize, now: Micros) {
         self.close_open(part);
         let entry = &self.parts[part];
+        let topic = &self.topics[entry.topic];
+        let (limit, linger) = (topic.batching.limit, topic.batching.set.linger);
         let hint = entry
             .last_bytes
-            .clamp(FIRST_BUFFER, self.settings.batch_bytes.max(FIRST_BUFFER));
+            .clamp(FIRST_BUFFER, limit.max(FIRST_BUFFER));
         let builder = BatchBuilder::with_buffer(self.pool.take(hint.max(size + HEADER_LEN)));
-        let completion = self.completion(self.topics[entry.topic].name.clone(), entry.number);
+        let completion = self.completion(topic.name.clone(), entry.number);
         let accounted = builder.capacity_bytes();
         self.used += accounted;
         self.parts[part].open = Some(Open {
@@ -555,8 +587,9 @@ impl Accumulator {
             completion,
             created: now,
             accounted,
+            limit,
         });
-        let due = now.saturating_add(self.settings.linger);
+        let due = now.saturating_add(linger);
         self.attention |= self.next_look.is_none_or(|look| due < look);
         self.want_route(part);
     }
@@ -586,14 +619,17 @@ impl Accumulator {
         let id = self.next_batch;
         self.next_batch += 1;
         self.attention = true;
+        let count = open.builder.count();
+        let bytes = open.builder.len_bytes();
+        let content = self.complete(part, id, open.builder);
         let entry = &mut self.parts[part];
         // A small batch now and then, lingered out, does not make the next large one grow from the beginning.
         let faded = entry.last_bytes - entry.last_bytes / 8;
-        entry.last_bytes = open.builder.len_bytes().max(faded);
+        entry.last_bytes = bytes.max(faded);
         entry.queue.push_back(Batch {
             id,
-            count: open.builder.count(),
-            content: Content::Open(open.builder),
+            count,
+            content,
             completion: open.completion,
             created: open.created,
             accounted: open.accounted,
@@ -609,84 +645,16 @@ impl Accumulator {
         });
     }
 
+    /// Batches of this size and more are sealed ahead, whatever their codec: for scripts with small ones.
+    #[doc(hidden)]
+    pub fn seal_ahead_from(&mut self, bytes: usize) {
+        self.ahead_from = Some(bytes);
+    }
+
     /// A number for a batch that is made from another.
     pub(crate) fn batch_id(&mut self) -> u64 {
         self.next_batch += 1;
         self.next_batch - 1
-    }
-
-    // ---- room ------------------------------------------------------------------------------------------------------
-
-    /// Stands in line for room: `wake` is woken when it is this waiter's turn and there may be room.
-    pub fn wait_for_room(&mut self, wake: Arc<dyn Wake>, token: u64) -> u64 {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.room.push_back(RoomWaiter {
-            ticket,
-            wake,
-            token,
-        });
-        self.close_all();
-        ticket
-    }
-
-    /// What is open has to go, or no room ever comes.
-    fn close_all(&mut self) {
-        for part in 0..self.parts.len() {
-            self.close_open(part);
-        }
-    }
-
-    /// Wakes the next waiter, or sees to it that there will be room for it.
-    fn make_room(&mut self) {
-        if !self.room.is_empty() && self.used >= self.settings.buffer_bytes {
-            self.close_all();
-        }
-        self.wake_room();
-    }
-
-    /// Another wake for a waiter that keeps its place in line.
-    pub fn wait_again(&mut self, ticket: u64, wake: Arc<dyn Wake>, token: u64) {
-        if let Some(waiter) = self.room.iter_mut().find(|waiter| waiter.ticket == ticket) {
-            waiter.wake = wake;
-            waiter.token = token;
-            // It looked and there was too little room: whoever was before it may have opened a batch.
-            self.close_all();
-        }
-    }
-
-    /// Gives up a place in line.
-    pub fn leave_line(&mut self, ticket: u64) {
-        self.room.retain(|waiter| waiter.ticket != ticket);
-        self.wake_room();
-    }
-
-    /// Whether the waiter with this ticket may try now.
-    pub fn has_turn(&self, ticket: u64, bytes: usize) -> bool {
-        self.closed
-            || (self
-                .room
-                .front()
-                .is_some_and(|waiter| waiter.ticket == ticket)
-                && self.used + bytes <= self.settings.buffer_bytes)
-    }
-
-    pub(crate) fn wake_room(&self) {
-        if let Some(waiter) = self.room.front()
-            && (self.used < self.settings.buffer_bytes || self.closed)
-        {
-            waiter.wake.wake(waiter.token);
-        }
-    }
-
-    pub(crate) fn free(&mut self, bytes: usize) {
-        self.used -= bytes;
-        self.wake_room();
-    }
-
-    /// Resolved outcomes of this weight were read.
-    pub fn outcomes_read(&mut self, weight: usize) {
-        self.free(weight);
     }
 
     // ---- ends ------------------------------------------------------------------------------------------------------

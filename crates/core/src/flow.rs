@@ -6,6 +6,9 @@
 
 use bytes::Bytes;
 
+use crate::compression::Cost;
+use crate::produce_flow::{SealJob, Sealed};
+
 /// A connection for as long as it lives: a reconnect has a new id, so a dead connection's bytes can never be mistaken.
 pub type ConnId = u64;
 
@@ -88,6 +91,19 @@ pub trait Flow: Send + Sync {
 
     /// Does what time asks for (linger, expiry) and says when it wants to be called next.
     fn on_tick(&self, now: Micros) -> Option<Micros>;
+
+    /// How many batches of this cost wait to be sealed ahead. Any thread; no lock.
+    fn seals_waiting(&self, _cost: Cost) -> usize {
+        0
+    }
+
+    /// The next of them. Any thread.
+    fn next_seal(&self, _cost: Cost) -> Option<SealJob> {
+        None
+    }
+
+    /// It is done. Any thread, once for each.
+    fn on_sealed(&self, _done: Sealed) {}
 }
 
 /// Wakes the I/O thread for one flow: callable from any thread, idempotent until the thread has looked.

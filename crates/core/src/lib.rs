@@ -24,6 +24,7 @@ pub mod pool;
 pub mod produce_flow;
 pub mod produce_shared;
 pub mod produce_wire;
+pub mod ratio;
 pub mod record;
 pub mod run;
 pub mod shelf;

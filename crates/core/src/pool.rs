@@ -4,30 +4,61 @@ use parking_lot::Mutex;
 
 /// Most bytes that lie idle here.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
+/// Smaller buffers than this are the allocator's to keep.
+const SMALLEST_CLASS: u32 = 12;
+const CLASSES: usize = 16;
+
+#[derive(Debug, Default)]
+struct Shelves {
+    /// By the power of two that a buffer's capacity reaches.
+    classes: [Vec<Vec<u8>>; CLASSES],
+    bytes: usize,
+}
 
 #[derive(Debug, Default)]
 pub struct Pool {
-    idle: Mutex<Vec<Vec<u8>>>,
+    shelves: Mutex<Shelves>,
 }
 
 impl Pool {
-    /// A buffer of at least this capacity, and not of many times as much, since capacity is what counts against budgets.
+    /// An empty buffer of at least this capacity, and not of many times as much, since capacity is what counts against
+    /// budgets.
     pub fn take(&self, capacity: usize) -> Vec<u8> {
-        let mut idle = self.idle.lock();
-        let fits =
-            |buffer: &Vec<u8>| (capacity..=capacity.saturating_mul(2)).contains(&buffer.capacity());
-        match idle.iter().rposition(fits) {
-            Some(index) => idle.swap_remove(index),
-            None => Vec::with_capacity(capacity.next_power_of_two()),
+        let rounded = capacity.next_power_of_two();
+        let Some(class) = class_of(rounded) else {
+            return Vec::with_capacity(capacity);
+        };
+        let mut shelves = self.shelves.lock();
+        match shelves.classes[class].pop() {
+            Some(buffer) => {
+                shelves.bytes -= buffer.capacity();
+                buffer
+            }
+            None => Vec::with_capacity(rounded),
         }
     }
 
-    pub fn give(&self, buffer: Vec<u8>) {
-        let mut idle = self.idle.lock();
-        if buffer.capacity() > 0 && idle.iter().map(Vec::capacity).sum::<usize>() < KEPT_BYTES {
-            idle.push(buffer);
+    pub fn give(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let Some(class) = class_of(buffer.capacity()) else {
+            return;
+        };
+        let mut shelves = self.shelves.lock();
+        if shelves.bytes + buffer.capacity() <= KEPT_BYTES {
+            shelves.bytes += buffer.capacity();
+            shelves.classes[class].push(buffer);
         }
     }
+
+    /// Bytes that lie idle.
+    pub fn idle_bytes(&self) -> usize {
+        self.shelves.lock().bytes
+    }
+}
+
+fn class_of(capacity: usize) -> Option<usize> {
+    let class = capacity.checked_ilog2()?.checked_sub(SMALLEST_CLASS)? as usize;
+    (class < CLASSES).then_some(class)
 }
 
 /// A batch's bytes that go back to the pool when nothing refers to them any more.
@@ -45,5 +76,31 @@ impl AsRef<[u8]> for Pooled {
 impl Drop for Pooled {
     fn drop(&mut self) {
         self.pool.give(std::mem::take(&mut self.buffer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_used_again_for_what_is_not_much_smaller() {
+        let pool = Pool::default();
+        pool.give(Vec::with_capacity(100_000));
+        assert_eq!(pool.idle_bytes(), 100_000);
+        assert!(pool.take(20_000).capacity() < 100_000);
+        assert_eq!(pool.take(60_000).capacity(), 100_000);
+        assert_eq!(pool.idle_bytes(), 0);
+    }
+
+    #[test]
+    fn small_buffers_and_too_many_are_not_kept() {
+        let pool = Pool::default();
+        pool.give(Vec::with_capacity(1000));
+        assert_eq!(pool.idle_bytes(), 0);
+        for _ in 0..40 {
+            pool.give(Vec::with_capacity(1 << 20));
+        }
+        assert_eq!(pool.idle_bytes(), KEPT_BYTES);
     }
 }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::accumulator::{Appended, Message, Refused, Settings};
+use crate::accumulator::{Appended, Message, Refused, SealsWaiting, Settings};
 use crate::completion::{Completion, Failure};
+use crate::compression::{Compressor, Cost};
 use crate::flow::{BadResponse, Bell, ConnId, Flow, LostCause, Micros, OutRequest, WakeIo};
 use crate::pool::Pool;
-use crate::produce_flow::{Decision, Event, ProduceFlow};
+use crate::produce_flow::{Decision, Event, ProduceFlow, SealJob, Sealed};
 
 /// Hears of completions that were resolved, right after it happened, on the thread that did it.
 pub trait Listener: Send + Sync {
@@ -28,6 +29,10 @@ pub struct ProduceShared {
     flow: Mutex<ProduceFlow>,
     pub settings: Settings,
     pool: Arc<Pool>,
+    /// As the flow counts them.
+    seals_waiting: Arc<SealsWaiting>,
+    /// The I/O thread's.
+    compressor: Mutex<Compressor>,
     bell: Arc<dyn Bell>,
     waker: std::sync::OnceLock<Arc<dyn WakeIo>>,
     listener: std::sync::OnceLock<Arc<dyn Listener>>,
@@ -38,6 +43,8 @@ impl ProduceShared {
         let flow = ProduceFlow::new(settings.clone(), seed);
         Self {
             pool: flow.acc.pool.clone(),
+            seals_waiting: flow.acc.to_seal.waiting(),
+            compressor: Mutex::default(),
             flow: Mutex::new(flow),
             settings,
             bell,
@@ -171,6 +178,18 @@ impl ProduceShared {
         self.with(|flow| flow.acc.fail_topic(topic, failed))
     }
 
+    /// Seals here and now what waits for it: where no other thread does.
+    pub fn seal_here(&self) {
+        let next = || {
+            self.next_seal(Cost::Low)
+                .or_else(|| self.next_seal(Cost::High))
+        };
+        while let Some(job) = next() {
+            let done = job.run(&mut self.compressor.lock());
+            self.on_sealed(done);
+        }
+    }
+
     pub fn take_events(&self) -> Vec<Event> {
         self.flow.lock().take_events()
     }
@@ -179,7 +198,7 @@ impl ProduceShared {
 impl Flow for ProduceShared {
     fn next_request(&self, conn: ConnId, correlation_id: i32, now: Micros) -> Option<OutRequest> {
         let mut plan = self.with(|flow| flow.plan(conn, now))?;
-        plan.seal(&self.settings, &self.pool);
+        plan.seal(&mut self.compressor.lock(), &self.pool);
         Some(self.with(|flow| flow.finish(plan, correlation_id, now)))
     }
 
@@ -199,6 +218,18 @@ impl Flow for ProduceShared {
 
     fn on_tick(&self, now: Micros) -> Option<Micros> {
         self.with(|flow| flow.on_tick(now))
+    }
+
+    fn seals_waiting(&self, cost: Cost) -> usize {
+        self.seals_waiting.get(cost)
+    }
+
+    fn next_seal(&self, cost: Cost) -> Option<SealJob> {
+        self.flow.lock().next_seal(cost)
+    }
+
+    fn on_sealed(&self, done: Sealed) {
+        self.with(|flow| flow.on_sealed(done));
     }
 }
 

@@ -85,6 +85,37 @@ pub fn encode_request(head: Head<'_>, topics: &[TopicBatches<'_>]) -> Vec<Bytes>
     segments
 }
 
+/// Length fields of compact arrays and bytes at most; what is counted may be some bytes more than what is written.
+const COMPACT_LEN: usize = 5;
+
+/// What a request takes beside its topics, at most.
+pub fn head_bytes(version: i16, client_id: &str, transactional_id: Option<&str>) -> usize {
+    let names = client_id.len() + transactional_id.map_or(0, str::len);
+    let header = 2 + 2 + 4 + 2 + usize::from(version >= FLEXIBLE_FROM);
+    header + names + COMPACT_LEN + 2 + 4 + COMPACT_LEN + usize::from(version >= FLEXIBLE_FROM)
+}
+
+/// What a topic takes beside its partitions, at most.
+pub fn topic_bytes(version: i16, name: &str) -> usize {
+    let named = if version >= TOPIC_IDS_FROM {
+        16
+    } else {
+        COMPACT_LEN + name.len()
+    };
+    named + COMPACT_LEN + usize::from(version >= FLEXIBLE_FROM)
+}
+
+/// What a partition takes beside its batch, at most.
+pub fn partition_bytes(version: i16) -> usize {
+    4 + COMPACT_LEN + usize::from(version >= FLEXIBLE_FROM)
+}
+
+/// What a request with one batch takes beside it, in any version.
+pub fn overhead_bound(client_id: &str, transactional_id: Option<&str>, topic: &str) -> usize {
+    let named = topic_bytes(FLEXIBLE_FROM, topic).max(topic_bytes(MAX_VERSION, topic));
+    head_bytes(MAX_VERSION, client_id, transactional_id) + named + partition_bytes(MAX_VERSION)
+}
+
 /// What the broker says of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {

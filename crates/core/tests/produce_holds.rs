@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use ottla_core::accumulator::failure;
 use ottla_core::completion::{Outcome, Place};
+use ottla_core::compression::Compressor;
 use ottla_core::produce_flow::{Decision, Event};
 use support::frames::{Reply, Sent};
 use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
@@ -335,7 +336,7 @@ fn a_hold_with_acks_0_is_told_after_the_request() {
     let mut plan = producer.shared.with(|flow| flow.plan(1, now)).unwrap();
     producer.hold(0);
     assert!(producer.held().is_empty());
-    plan.seal(&set, &std::sync::Arc::default());
+    plan.seal(&mut Compressor::default(), &std::sync::Arc::default());
     producer.shared.with(|flow| flow.finish(plan, 1, now));
     assert_eq!(producer.one_hold().cause, "asked");
     producer.assert_done();

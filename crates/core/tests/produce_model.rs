@@ -17,6 +17,7 @@ proptest! {
         script in proptest::collection::vec((any::<u8>(), any::<u16>()), 1..250),
         codec in prop::sample::select(vec![Codec::None, Codec::Lz4]),
         buffer_kib in prop::sample::select(vec![20, 60, 512]),
+        beside in prop::sample::select(vec![0, 120, usize::MAX]),
         keep_written in any::<bool>(),
         keep_failed in any::<bool>(),
         gapless in any::<bool>(),
@@ -27,7 +28,7 @@ proptest! {
         set.keep_written = keep_written;
         set.keep_failed = keep_failed;
         set.gapless = gapless;
-        let mut world = World::new(set);
+        let mut world = World::new(set, beside);
         for (kind, choice) in script {
             world.step(kind, choice);
         }

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
+use ottla_core::compression::{Compressor, Cost};
 use ottla_core::flow::{ConnId, Flow, LostCause, LostKind, Micros};
 
 use crate::clock;
 use crate::connection::{Attached, Connection, Owner, lost};
+use crate::sealers::Sealers;
 use crate::shared::{BeatId, Command, FlowId, FlowWaker, IoEvent, Shared, add};
 
 pub(crate) const WAKE: Token = Token(usize::MAX);
@@ -52,6 +54,8 @@ pub(crate) struct Driver {
     /// Nothing is late before this; found anew when it has passed.
     next_late: Micros,
     scratch: Vec<u8>,
+    sealers: Sealers,
+    compressor: Compressor,
     ending: bool,
 }
 
@@ -67,6 +71,8 @@ impl Driver {
             gone: VecDeque::new(),
             next_late: Micros::MAX,
             scratch: vec![0; SCRATCH_BYTES],
+            sealers: Sealers::new(),
+            compressor: Compressor::default(),
             ending: false,
         }
     }
@@ -126,6 +132,25 @@ impl Driver {
         let turn: Vec<ConnId> = self.busy.drain(..).collect();
         for id in turn {
             self.write(id, now);
+        }
+        self.seal();
+    }
+
+    /// Compresses ahead: one batch that is cheap in a turn, so that no socket waits for two of them; the others are handed over.
+    fn seal(&mut self) {
+        for driven in self.flows.values_mut() {
+            let machine = &driven.machine;
+            let mut next = None;
+            if machine.seals_waiting(Cost::Low) > 0 {
+                next = machine.next_seal(Cost::Low);
+            }
+            if machine.seals_waiting(Cost::High) > 0 && !self.sealers.offer(machine) {
+                next = next.or_else(|| machine.next_seal(Cost::High));
+            }
+            if let Some(job) = next {
+                machine.on_sealed(job.run(&mut self.compressor));
+                driven.due = true;
+            }
         }
     }
 
@@ -284,6 +309,7 @@ impl Driver {
         let Some(driven) = self.flows.remove(&flow) else {
             return;
         };
+        self.sealers.forget(&driven.machine);
         for id in driven.conns {
             if let Some(conn) = self.conns.get_mut(&id) {
                 conn.flow = None;

@@ -11,6 +11,7 @@ mod frame;
 mod handle;
 mod notify;
 mod pool;
+mod sealers;
 mod shared;
 mod transport;
 mod write_queue;

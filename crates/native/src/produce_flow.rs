@@ -1,11 +1,11 @@
 //! `ProduceFlow`: what the engine and the outbox talk to. Tables in, events out; see `_native.pyi`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use ottla_core::accumulator::{Settings, failure};
+use ottla_core::accumulator::{Batching, Settings, failure};
 use ottla_core::completion::{Failure, Outcome};
-use ottla_core::compression::Codec;
+use ottla_core::compression::{Codec, Compression};
 use ottla_core::flow::{Bell, Flow};
 use ottla_core::partitioner::Partitioner;
 use ottla_core::produce_flow::{Decision, Event, HeldBatch};
@@ -34,12 +34,32 @@ fn codec(number: i16) -> PyResult<Codec> {
     Codec::from_attributes(number).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
+/// codec, level, batch_bytes, linger of a topic that has its own.
+type TopicSettings = (i16, Option<i32>, usize, f64);
+
+fn batching(topics: HashMap<String, TopicSettings>) -> PyResult<HashMap<String, Batching>> {
+    let own = |(number, level, batch_bytes, linger)| {
+        PyResult::Ok(Batching {
+            compression: Compression {
+                codec: codec(number)?,
+                level,
+            },
+            batch_bytes,
+            linger: micros("linger", linger)?,
+        })
+    };
+    topics
+        .into_iter()
+        .map(|(topic, settings)| Ok((topic, own(settings)?)))
+        .collect()
+}
+
 #[pymethods]
 impl ProduceFlow {
     #[new]
     #[pyo3(signature = (io, *, client_id, acks, idempotent, transactional_id, codec, level, linger, batch_bytes,
         request_bytes, buffer_bytes, in_flight, request_timeout, delivery_timeout, max_block, partitioner,
-        adaptive, availability_timeout, return_successes, return_errors, tell_outcomes, gapless=false))]
+        adaptive, availability_timeout, return_successes, return_errors, tell_outcomes, gapless=false, topics=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "a table of settings, by keyword only"
@@ -68,6 +88,7 @@ impl ProduceFlow {
         return_errors: bool,
         tell_outcomes: bool,
         gapless: bool,
+        topics: Option<HashMap<String, TopicSettings>>,
     ) -> PyResult<Self> {
         let settings = Settings {
             client_id,
@@ -91,6 +112,7 @@ impl ProduceFlow {
             availability_timeout: micros("availability_timeout", availability_timeout)?,
             keep_written: return_successes || tell_outcomes,
             keep_failed: return_errors || tell_outcomes,
+            topics: batching(topics.unwrap_or_default())?,
         };
         let handle = io
             .as_ref()
@@ -254,6 +276,7 @@ impl ProduceFlow {
 
     /// Without an I/O thread: the next request's frame, for tests that are the broker themselves.
     fn next_frame(&self, conn: u64, correlation_id: i32, now_us: u64) -> Option<(u64, Vec<u8>)> {
+        self.shared.seal_here();
         let request = self.shared.next_request(conn, correlation_id, now_us)?;
         Some((request.token, request.segments.concat()))
     }

@@ -66,8 +66,8 @@ impl Accumulator {
     #[inline(always)]
     fn sticky(&mut self, topic: usize, size: usize, now: impl Fn() -> Micros) -> usize {
         let takes = |part: usize| self.has_room(part, size);
-        let sticky = &self.topics[topic].sticky;
-        match sticky.stays(size, self.settings.batch_bytes, takes) {
+        let entry = &self.topics[topic];
+        match entry.sticky.stays(size, entry.batching.limit, takes) {
             Some(part) => part,
             None => self.move_on(topic, now()),
         }
@@ -97,11 +97,12 @@ impl Accumulator {
     /// What waits for a partition; what is in flight does not wait.
     fn load(&self, part: usize) -> Load {
         let entry = &self.parts[part];
-        let lingered = |open: &Open| open.created.saturating_add(self.settings.linger);
+        let linger = self.topics[entry.topic].batching.set.linger;
+        let lingered = |open: &Open| open.created.saturating_add(linger);
         let first = entry
             .queue
             .front()
-            .map(|batch| batch.created.saturating_add(self.settings.linger));
+            .map(|batch| batch.created.saturating_add(linger));
         Load {
             batches: entry.queue.len() + usize::from(entry.open.is_some()),
             leader: match entry.route {
@@ -125,7 +126,7 @@ impl Accumulator {
     #[inline(always)]
     fn has_room(&self, part: usize, size: usize) -> bool {
         let open = self.parts[part].open.as_ref();
-        open.is_some_and(|open| open.builder.len_bytes() + size <= self.settings.batch_bytes)
+        open.is_some_and(|open| open.takes(size))
     }
 
     // ---- callers that wait for a topic ------------------------------------------------------------------------------

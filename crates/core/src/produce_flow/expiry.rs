@@ -11,25 +11,24 @@ impl ProduceFlow {
     /// Expires what is too old; returns when to look again.
     pub fn on_tick(&mut self, now: Micros) -> Option<Micros> {
         let mut next = self.acc.expire_waiting(now);
-        let settings = (self.acc.settings.linger, self.acc.settings.delivery_timeout);
+        let limit = self.acc.settings.delivery_timeout;
         for part in 0..self.acc.parts.len() {
-            self.expire(part, now, settings.1);
+            self.expire(part, now, limit);
             let entry = &self.acc.parts[part];
+            let linger = self.acc.topics[entry.topic].batching.set.linger;
             let dues = entry
                 .queue
                 .iter()
                 .chain(&entry.flight)
                 .filter(|batch| !batch.expired);
-            let mut due = dues
-                .map(|batch| batch.created.saturating_add(settings.1))
-                .min();
+            let mut due = dues.map(|batch| batch.created.saturating_add(limit)).min();
             if let Some(open) = &entry.open {
                 let lingers = matches!(entry.route, Route::To(_)) && entry.hold == Hold::No;
-                let wait = if lingers { settings.0 } else { settings.1 };
+                let wait = if lingers { linger } else { limit };
                 let at = open.created.saturating_add(wait);
                 // A lingered batch that cannot go yet goes with the next answer, which ticks by itself.
                 let at = if at <= now {
-                    open.created.saturating_add(settings.1)
+                    open.created.saturating_add(limit)
                 } else {
                     at
                 };

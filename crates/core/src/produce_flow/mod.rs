@@ -12,6 +12,7 @@ mod holds;
 mod outcome;
 mod rebuild;
 mod requests;
+mod sealing;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::produce_wire::Answer;
 use crate::record::encode::BatchBuilder;
 
 pub use requests::{Pick, Plan};
+pub use sealing::{SealJob, Sealed};
 
 /// Kafka's sequences go round after this one.
 const LAST_SEQUENCE: i64 = i32::MAX as i64;
@@ -32,8 +34,12 @@ const LAST_SEQUENCE: i64 = i32::MAX as i64;
 pub(crate) enum Content {
     /// Not sealed yet: sealing happens outside the lock, when the batch is first sent.
     Open(BatchBuilder),
+    /// Not sealed yet, and so large that it is sealed before it may be sent.
+    Queued(BatchBuilder),
+    /// Sealed ahead; who produces is written into it when it is first sent.
+    Ready(Vec<u8>),
     Sealed(Bytes),
-    /// Being sealed by the I/O thread.
+    /// Being sealed.
     Away,
 }
 
@@ -41,7 +47,8 @@ impl Content {
     /// Bytes in a request: before compression where it is not sealed.
     fn len_bytes(&self) -> usize {
         match self {
-            Self::Open(builder) => builder.len_bytes(),
+            Self::Open(builder) | Self::Queued(builder) => builder.len_bytes(),
+            Self::Ready(bytes) => bytes.len(),
             Self::Sealed(bytes) => bytes.len(),
             Self::Away => 0,
         }
@@ -309,10 +316,14 @@ impl ProduceFlow {
         self.give_back(batch.content);
     }
 
-    /// The buffer of a batch that was never sealed is used again; a sealed one goes back by itself.
+    /// The buffer of a batch that was never sent is used again; that of one that was goes back by itself.
     fn give_back(&self, content: Content) {
-        if let Content::Open(builder) = content {
-            self.acc.pool.give(builder.into_buffer());
+        match content {
+            Content::Open(builder) | Content::Queued(builder) => {
+                self.acc.pool.give(builder.into_buffer());
+            }
+            Content::Ready(bytes) => self.acc.pool.give(bytes),
+            Content::Sealed(_) | Content::Away => {}
         }
     }
 

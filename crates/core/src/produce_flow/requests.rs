@@ -9,10 +9,11 @@ use bytes::Bytes;
 
 use super::{Content, Entry, Hold, ProduceFlow, Request, sequence_after};
 use crate::accumulator::Settings;
+use crate::compression::{Compression, Compressor};
 use crate::flow::{ConnId, Micros, OutRequest};
 use crate::pool::{Pool, Pooled};
 use crate::produce_wire::{self, Answer, Head, TopicBatches};
-use crate::record::encode::{BatchBuilder, ProducerFields, seal, set_producer_fields};
+use crate::record::encode::{BatchBuilder, ProducerFields, Tools, seal_with, set_producer_fields};
 
 /// A batch on its way into a request: what is not sealed is sealed without the lock.
 pub struct Pick {
@@ -24,6 +25,11 @@ pub struct Pick {
     content: Content,
     producer: ProducerFields,
     restamp: bool,
+    compression: Compression,
+    /// Its size before it was sealed, where that happened here.
+    before: usize,
+    /// What its buffer takes.
+    capacity: usize,
 }
 
 /// A request whose batches are chosen.
@@ -42,15 +48,18 @@ impl ProduceFlow {
             return None;
         }
         let (count, start, version) = (known.parts.len(), known.start, known.version);
-        let mut picks = Vec::new();
-        let mut bytes = 0;
+        let mut picks: Vec<Pick> = Vec::new();
+        let mut room = Room::new(&self.acc.settings, version);
         for step in 0..count {
             let part = self.conns.get(&conn)?.parts[(start + step) % count];
-            if let Some(size) = self.ready(part, now) {
-                if !picks.is_empty() && bytes + size > self.acc.settings.request_bytes {
-                    continue;
+            let Some(size) = self.ready(part, now) else {
+                continue;
+            };
+            let topic = &self.acc.topics[self.acc.parts[part].topic].name;
+            if room.takes(topic, size) {
+                if self.acc.parts[part].queue.is_empty() {
+                    self.acc.close_to_send(part);
                 }
-                bytes += size;
                 picks.extend(self.pick(part));
             }
         }
@@ -79,7 +88,7 @@ impl ProduceFlow {
         })
     }
 
-    /// The size of the partition's next batch, if it may be sent now.
+    /// The size of the partition's next batch, if it may be sent now: at most, where it is not sealed yet.
     pub(super) fn ready(&mut self, part: usize, now: Micros) -> Option<usize> {
         let settings = &self.acc.settings;
         let entry = &self.acc.parts[part];
@@ -96,12 +105,18 @@ impl ProduceFlow {
         }
         if entry.queue.is_empty() {
             let open = entry.open.as_ref()?;
-            if open.created.saturating_add(settings.linger) > now {
+            let linger = self.acc.topics[entry.topic].batching.set.linger;
+            if open.created.saturating_add(linger) > now {
                 return None;
+            }
+            if !self.acc.is_sealed_ahead(part, open.len_bytes()) {
+                return Some(open.len_bytes());
             }
             self.acc.close_to_send(part);
         }
-        Some(self.acc.parts[part].queue.front()?.content.len_bytes())
+        let content = &self.acc.parts[part].queue.front()?.content;
+        let sent_as_it_is = !matches!(content, Content::Queued(_) | Content::Away);
+        sent_as_it_is.then(|| content.len_bytes())
     }
 
     pub(super) fn pick(&mut self, part: usize) -> Option<Pick> {
@@ -129,6 +144,7 @@ impl ProduceFlow {
         batch.answer = None;
         let content = match &mut batch.content {
             Content::Sealed(bytes) => Content::Sealed(bytes.clone()),
+            // Open, or sealed ahead.
             other => std::mem::replace(other, Content::Away),
         };
         let topic = &self.acc.topics[entry.topic];
@@ -146,6 +162,9 @@ impl ProduceFlow {
                 transactional,
             },
             restamp,
+            compression: topic.batching.set.compression,
+            before: 0,
+            capacity: batch.accounted,
         };
         entry.flight.push_back(batch);
         Some(pick)
@@ -153,7 +172,6 @@ impl ProduceFlow {
 
     /// Takes the sealed bytes back and makes the request; called right after `Plan::seal`, by the same thread.
     pub fn finish(&mut self, plan: Plan, correlation_id: i32, now: Micros) -> OutRequest {
-        let settings = self.acc.settings.clone();
         let mut topics: Vec<TopicBatches<'_>> = Vec::new();
         let mut accounting = 0isize;
         for pick in &plan.picks {
@@ -163,8 +181,11 @@ impl ProduceFlow {
             let flight = &mut self.acc.parts[pick.part].flight;
             if let Some(batch) = flight.iter_mut().find(|batch| batch.id == pick.id) {
                 batch.content = Content::Sealed(bytes.clone());
-                accounting += bytes.len() as isize - batch.accounted as isize;
-                batch.accounted = bytes.len();
+                accounting += pick.capacity as isize - batch.accounted as isize;
+                batch.accounted = pick.capacity;
+            }
+            if pick.before > 0 {
+                self.acc.sealed(pick.part, pick.before, bytes.len());
             }
             match topics.iter_mut().find(|topic| *topic.name == *pick.topic) {
                 Some(topic) => topic.batches.push((pick.number, bytes.clone())),
@@ -178,6 +199,7 @@ impl ProduceFlow {
         // Compression made room, or sealing took what the buffer had left.
         self.acc.used = self.acc.used.saturating_add_signed(accounting);
         self.acc.wake_room();
+        let settings = &self.acc.settings;
         let head = Head {
             version: plan.version,
             correlation_id,
@@ -186,10 +208,9 @@ impl ProduceFlow {
             acks: settings.acks,
             timeout_ms: i32::try_from(settings.request_timeout / 1000).unwrap_or(i32::MAX),
         };
-        let segments = produce_wire::encode_request(head, &topics);
         let out = OutRequest {
             token: plan.token,
-            segments,
+            segments: produce_wire::encode_request(head, &topics),
             deadline: now.saturating_add(settings.request_timeout),
             expects_response: settings.acks != 0,
         };
@@ -224,14 +245,20 @@ impl ProduceFlow {
 
 impl Plan {
     /// Seals what is not sealed yet: compression and checksums, without any lock.
-    pub fn seal(&mut self, settings: &Settings, pool: &Arc<Pool>) {
+    pub fn seal(&mut self, compressor: &mut Compressor, pool: &Arc<Pool>) {
         for pick in &mut self.picks {
             pick.content = match std::mem::replace(&mut pick.content, Content::Away) {
-                Content::Open(builder) => {
-                    Content::Sealed(sealed(builder, settings, pick.producer, pool))
+                Content::Open(builder) => Content::Sealed(pick.sealed(builder, compressor, pool)),
+                Content::Ready(mut buffer) => {
+                    pick.producer.stamp(&mut buffer);
+                    Content::Sealed(pooled(buffer, pool))
                 }
                 Content::Sealed(bytes) if pick.restamp => {
-                    Content::Sealed(restamped(&bytes, pick.producer, pool))
+                    let mut buffer = pool.take(bytes.len());
+                    buffer.extend_from_slice(&bytes);
+                    pick.producer.stamp(&mut buffer);
+                    pick.capacity = buffer.capacity();
+                    Content::Sealed(pooled(buffer, pool))
                 }
                 other => other,
             };
@@ -239,41 +266,79 @@ impl Plan {
     }
 }
 
-fn sealed(
-    builder: BatchBuilder,
-    settings: &Settings,
-    producer: ProducerFields,
-    pool: &Arc<Pool>,
-) -> Bytes {
-    match seal(builder, settings.codec, settings.level, producer) {
-        Ok(batch) => {
-            if let Some(spare) = batch.spare {
-                pool.give(spare);
+impl Pick {
+    fn sealed(
+        &mut self,
+        builder: BatchBuilder,
+        compressor: &mut Compressor,
+        pool: &Arc<Pool>,
+    ) -> Bytes {
+        let tools = Tools { compressor, pool };
+        match seal_with(tools, builder, self.compression, self.producer) {
+            Ok(batch) => {
+                if let Some(spare) = batch.spare {
+                    pool.give(spare);
+                }
+                self.before = batch.uncompressed_len;
+                self.capacity = batch.bytes.capacity();
+                pooled(batch.bytes, pool)
             }
-            Bytes::from_owner(Pooled {
-                buffer: batch.bytes,
-                pool: pool.clone(),
-            })
+            // A batch that cannot be sealed goes out empty and the broker refuses it: no message is lost silently.
+            Err(_) => Bytes::new(),
         }
-        // A batch that cannot be sealed goes out empty and the broker refuses it: no message is lost silently.
-        Err(_) => Bytes::new(),
     }
 }
 
-fn restamped(bytes: &Bytes, producer: ProducerFields, pool: &Arc<Pool>) -> Bytes {
-    let mut buffer = pool.take(bytes.len());
-    buffer.clear();
-    buffer.extend_from_slice(bytes);
-    match set_producer_fields(
-        &mut buffer,
-        producer.producer_id,
-        producer.epoch,
-        producer.base_sequence,
-    ) {
-        Ok(()) => Bytes::from_owner(Pooled {
-            buffer,
-            pool: pool.clone(),
-        }),
-        Err(_) => bytes.clone(),
+impl ProducerFields {
+    /// Writes them into a sealed batch, which is left as it is only where it is none: the broker refuses that.
+    fn stamp(self, buffer: &mut [u8]) {
+        let _ = set_producer_fields(buffer, self.producer_id, self.epoch, self.base_sequence);
+    }
+}
+
+fn pooled(buffer: Vec<u8>, pool: &Arc<Pool>) -> Bytes {
+    Bytes::from_owner(Pooled {
+        buffer,
+        pool: pool.clone(),
+    })
+}
+
+/// What is left of a request's size.
+struct Room {
+    version: i16,
+    left: usize,
+    /// The topics that it has already.
+    topics: Vec<Arc<str>>,
+}
+
+impl Room {
+    fn new(settings: &Settings, version: i16) -> Self {
+        let head = produce_wire::head_bytes(
+            version,
+            &settings.client_id,
+            settings.transactional_id.as_deref(),
+        );
+        Self {
+            version,
+            left: settings.request_bytes.saturating_sub(head),
+            topics: Vec::new(),
+        }
+    }
+
+    /// Takes a batch of this size if it fits. One that never would goes alone.
+    fn takes(&mut self, topic: &Arc<str>, bytes: usize) -> bool {
+        let known = self.topics.iter().any(|known| Arc::ptr_eq(known, topic));
+        let mut whole = bytes + produce_wire::partition_bytes(self.version);
+        if !known {
+            whole += produce_wire::topic_bytes(self.version, topic);
+        }
+        if whole > self.left && !self.topics.is_empty() {
+            return false;
+        }
+        self.left = self.left.saturating_sub(whole);
+        if !known {
+            self.topics.push(topic.clone());
+        }
+        true
     }
 }

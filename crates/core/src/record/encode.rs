@@ -5,8 +5,9 @@
 //! KIP-126 (split), KIP-360 (new sequence for a sealed batch).
 
 use crate::checksum::{crc32c, crc32c_replace_head};
-use crate::compression::{self, Codec};
+use crate::compression::{Codec, Compression, Compressor};
 use crate::error::{DecodeError, EncodeError};
+use crate::pool::Pool;
 use crate::record::header::{
     ATTRIBUTES_AT, BatchHeader, CRC_AT, HEADER_LEN, LOG_OVERHEAD, PRODUCER_ID_AT, RECORDS_COUNT_AT,
     TRANSACTIONAL_BIT,
@@ -296,15 +297,35 @@ pub struct SealedBatch {
     pub max_timestamp_ms: i64,
     /// What was used: `None` also when compression would have made the batch larger.
     pub codec: Codec,
-    /// The builder's buffer when the batch was compressed into another one: for the pool.
+    /// The builder's buffer when the batch went into another one: for the pool.
     pub spare: Option<Vec<u8>>,
 }
 
-/// Compresses (when that makes it smaller), writes the header and the checksum.
+/// What is needed to seal: a thread has its own compressor, and all share the pool that buffers come from.
+pub struct Tools<'a> {
+    pub compressor: &'a mut Compressor,
+    pub pool: &'a Pool,
+}
+
+/// Compresses (when that makes it smaller), writes the header and the checksum. With tools of its own, for one batch.
 pub fn seal(
     builder: BatchBuilder,
     codec: Codec,
     level: Option<i32>,
+    producer: ProducerFields,
+) -> Result<SealedBatch, EncodeError> {
+    let tools = Tools {
+        compressor: &mut Compressor::default(),
+        pool: &Pool::default(),
+    };
+    seal_with(tools, builder, Compression { codec, level }, producer)
+}
+
+/// As `seal`, with tools that are used again.
+pub fn seal_with(
+    tools: Tools<'_>,
+    builder: BatchBuilder,
+    compression: Compression,
     producer: ProducerFields,
 ) -> Result<SealedBatch, EncodeError> {
     let BatchBuilder {
@@ -316,7 +337,7 @@ pub fn seal(
     } = builder;
     buf.truncate(filled);
     let uncompressed_len = filled;
-    let (mut bytes, spare, codec) = compress_records(buf, codec, level)?;
+    let (mut bytes, spare, codec) = compress_records(tools, buf, compression)?;
     let batch_length = i32::try_from(bytes.len() - LOG_OVERHEAD)
         .map_err(|_| EncodeError::TooLarge { bytes: bytes.len() })?;
     let transactional = if producer.transactional {
@@ -355,21 +376,28 @@ pub fn seal(
 type Compressed = (Vec<u8>, Option<Vec<u8>>, Codec);
 
 fn compress_records(
+    tools: Tools<'_>,
     buf: Vec<u8>,
-    codec: Codec,
-    level: Option<i32>,
+    Compression { codec, level }: Compression,
 ) -> Result<Compressed, EncodeError> {
-    if codec == Codec::None {
-        return Ok((buf, None, Codec::None));
+    if codec != Codec::None {
+        let records = tools
+            .compressor
+            .compress(codec, level, &buf[HEADER_LEN..])?;
+        if HEADER_LEN + records.len() < buf.len() {
+            let mut out = tools.pool.take(HEADER_LEN + records.len());
+            out.resize(HEADER_LEN, 0);
+            out.extend_from_slice(records);
+            return Ok((out, Some(buf), codec));
+        }
     }
-    let mut out = Vec::with_capacity(HEADER_LEN + buf.len() / 2);
-    out.resize(HEADER_LEN, 0);
-    compression::compress(codec, level, &buf[HEADER_LEN..], &mut out)?;
-    if out.len() < buf.len() {
-        Ok((out, Some(buf), codec))
-    } else {
-        Ok((buf, Some(out), Codec::None))
+    // A few records in a large buffer: while they wait for their answer, the buffer serves other batches.
+    if buf.len() < buf.capacity() / 4 {
+        let mut out = tools.pool.take(buf.len());
+        out.extend_from_slice(&buf);
+        return Ok((out, Some(buf), Codec::None));
     }
+    Ok((buf, None, Codec::None))
 }
 
 fn write_crc(bytes: &mut [u8]) {

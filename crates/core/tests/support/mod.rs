@@ -7,6 +7,7 @@ pub mod frames;
 pub mod world;
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -48,6 +49,7 @@ pub fn settings() -> Settings {
         availability_timeout: 0,
         keep_written: false,
         keep_failed: false,
+        topics: HashMap::new(),
     }
 }
 
@@ -98,6 +100,8 @@ pub struct Producer {
     pub waker: Arc<Counter>,
     pub resolved: Arc<Resolved>,
     correlation: Cell<i32>,
+    /// What is sealed beside the I/O thread is left to the test.
+    pub sealed_by_hand: Cell<bool>,
 }
 
 /// A held partition as the engine hears of it.
@@ -136,6 +140,7 @@ impl Producer {
             waker,
             resolved,
             correlation: Cell::new(0),
+            sealed_by_hand: Cell::new(false),
         }
     }
 
@@ -237,6 +242,9 @@ impl Producer {
     }
 
     pub fn next(&self, conn: ConnId) -> Option<Sent> {
+        if !self.sealed_by_hand.get() {
+            self.shared.seal_here();
+        }
         self.correlation.set(self.correlation.get() + 1);
         let out = self
             .shared

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use ottla_core::accumulator::{Refused, Settings, failure};
 use ottla_core::completion::{Outcome, Place, State};
-use ottla_core::flow::{ConnId, Micros};
-use ottla_core::produce_flow::{Decision, Event, HeldBatch};
+use ottla_core::compression::{Compressor, Cost};
+use ottla_core::flow::{ConnId, Flow, Micros};
+use ottla_core::produce_flow::{Decision, Event, HeldBatch, SealJob};
 
 use super::broker::{Fault, Log};
 use super::frames::{self, Reply, Sent};
@@ -39,6 +40,8 @@ pub struct World {
     conns: Vec<Conn>,
     next_conn: ConnId,
     todo: VecDeque<Todo>,
+    /// Batches that are being sealed beside the I/O thread.
+    sealing: Vec<SealJob>,
     io_due: bool,
     next_tick: Option<Micros>,
     accepted: Vec<(usize, Place)>,
@@ -62,11 +65,14 @@ pub fn small() -> Settings {
 }
 
 impl World {
-    pub fn new(settings: Settings) -> Self {
+    /// Batches of `beside` bytes and more are sealed beside the I/O thread.
+    pub fn new(settings: Settings, beside: usize) -> Self {
         let producer = Producer::new(settings);
-        producer
-            .shared
-            .change(|flow| flow.set_identity(PRODUCER_ID, 0));
+        producer.sealed_by_hand.set(true);
+        producer.shared.change(|flow| {
+            flow.acc.seal_ahead_from(beside);
+            flow.set_identity(PRODUCER_ID, 0);
+        });
         Self {
             producer,
             logs: (0..PARTITIONS).map(|_| Log::default()).collect(),
@@ -74,6 +80,7 @@ impl World {
             conns: Vec::new(),
             next_conn: 1,
             todo: VecDeque::new(),
+            sealing: Vec::new(),
             io_due: false,
             next_tick: None,
             accepted: Vec::new(),
@@ -86,7 +93,7 @@ impl World {
     /// One step of a script.
     pub fn step(&mut self, kind: u8, choice: u16) {
         let choice = usize::from(choice);
-        match kind % 20 {
+        match kind % 23 {
             0..=4 => self.send(choice % PARTITIONS),
             5..=7 => self.io(),
             8..=9 => self.engine(choice),
@@ -97,6 +104,8 @@ impl World {
             18 => {
                 self.producer.shared.with(|flow| flow.acc.flush());
             }
+            19..=20 => self.begin_to_seal(),
+            21 => self.seal(choice),
             _ if choice.is_multiple_of(8) => self.settle(),
             _ if choice.is_multiple_of(3) => self.read(),
             _ => self.producer.pass(choice as Micros % 700 * MILLISECOND),
@@ -104,7 +113,7 @@ impl World {
     }
 
     fn send(&mut self, partition: usize) {
-        let value = format!("{:06}", self.accepted.len());
+        let value = value_of(self.accepted.len());
         let number = Some(partition as i32);
         match self
             .producer
@@ -136,6 +145,23 @@ impl World {
         self.next_tick = self.producer.tick();
         for conn in &mut self.conns {
             conn.requests.extend(self.producer.requests(conn.id));
+        }
+    }
+
+    fn begin_to_seal(&mut self) {
+        let next = |cost| self.producer.shared.next_seal(cost);
+        self.sealing
+            .extend(next(Cost::Low).or_else(|| next(Cost::High)));
+    }
+
+    /// A thread beside the I/O thread has sealed a batch.
+    fn seal(&mut self, choice: usize) {
+        if let Some(at) = choice.checked_rem(self.sealing.len()) {
+            let job = self.sealing.remove(at);
+            self.producer
+                .shared
+                .on_sealed(job.run(&mut Compressor::default()));
+            self.work += 1;
         }
     }
 
@@ -327,6 +353,8 @@ impl World {
             let before = self.work;
             self.engine(1);
             self.io();
+            self.begin_to_seal();
+            self.seal(0);
             for conn in 0..self.conns.len() {
                 while let Some(sent) = self.conns[conn].requests.pop_front() {
                     let replies = self.append(&sent, usize::MAX & !0x7fff);
@@ -379,7 +407,7 @@ impl World {
         }
         let (mut delivered, mut failed, mut unknown) = (0, 0, 0);
         for (number, (partition, place)) in self.accepted.iter().enumerate() {
-            let value = format!("{number:06}");
+            let value = value_of(number);
             let found = self.logs[*partition]
                 .values
                 .iter()
@@ -490,4 +518,14 @@ fn fault(choice: usize) -> Fault {
         6..=10 => Fault::DuplicateCode,
         _ => Fault::None,
     }
+}
+
+/// Sorted as the numbers are. Some compress well and some not at all, so that no estimate is right for long.
+fn value_of(number: usize) -> String {
+    let mut mixed = number as u64;
+    let noise = (0..if number / 40 % 3 == 1 { 24 } else { 0 }).map(|_| {
+        mixed = mixed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(7);
+        char::from(b'A' + (mixed >> 59) as u8 % 26)
+    });
+    format!("{number:06}{}", noise.collect::<String>())
 }

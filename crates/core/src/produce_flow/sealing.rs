@@ -1,0 +1,158 @@
+//! Sealing ahead: large batches are compressed before the request that takes them is made, and not by it.
+//!
+//! Station: batch. A complete batch of some size is `Queued`; whoever has time takes it (`next_seal`), compresses it
+//! without any lock (`SealJob::run`) and brings it back (`on_sealed`). From then on its real size is known. A batch is not
+//! sent before that, so order needs no care. Cheap codecs are the I/O thread's, between two turns; for the others it has
+//! threads (`crates/io/src/sealers.rs`). References: KIP-126; ADR 0014.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Content, ProduceFlow};
+use crate::compression::{Compression, Compressor, Cost};
+use crate::error::EncodeError;
+use crate::pool::Pool;
+use crate::produce_wire::overhead_bound;
+use crate::record::encode::{BatchBuilder, ProducerFields, SealedBatch, Tools, seal_with};
+
+/// A batch to be sealed: owns all that it needs.
+#[derive(Debug)]
+pub struct SealJob {
+    part: usize,
+    id: u64,
+    builder: BatchBuilder,
+    compression: Compression,
+    producer: ProducerFields,
+    pool: Arc<Pool>,
+}
+
+/// What became of it, for `on_sealed`.
+#[derive(Debug)]
+pub struct Sealed {
+    part: usize,
+    id: u64,
+    sealed: Result<SealedBatch, EncodeError>,
+}
+
+impl SealJob {
+    /// Takes as long as compression takes; to be called without any lock.
+    pub fn run(self, compressor: &mut Compressor) -> Sealed {
+        let tools = Tools {
+            compressor,
+            pool: &self.pool,
+        };
+        Sealed {
+            part: self.part,
+            id: self.id,
+            sealed: seal_with(tools, self.builder, self.compression, self.producer),
+        }
+    }
+
+    /// What to bring back where `run` met a bug: the batch fails, and its partition goes on.
+    pub fn failed(&self) -> Sealed {
+        Sealed {
+            part: self.part,
+            id: self.id,
+            sealed: Err(EncodeError::TooLarge { bytes: 0 }),
+        }
+    }
+}
+
+impl ProduceFlow {
+    /// The next batch of this cost to be sealed, oldest first. It is away until `on_sealed`.
+    pub fn next_seal(&mut self, cost: Cost) -> Option<SealJob> {
+        while let Some((part, id)) = self.acc.to_seal.pop(cost) {
+            let entry = &mut self.acc.parts[part];
+            let found = entry.queue.iter_mut().find(|batch| batch.id == id);
+            // Of what expired meanwhile only the number is left.
+            let Some(batch) = found.filter(|batch| matches!(batch.content, Content::Queued(_)))
+            else {
+                continue;
+            };
+            if let Content::Queued(builder) = std::mem::replace(&mut batch.content, Content::Away) {
+                let topic = &self.acc.topics[entry.topic];
+                return Some(SealJob {
+                    part,
+                    id,
+                    builder,
+                    compression: topic.batching.set.compression,
+                    producer: ProducerFields {
+                        transactional: self.acc.settings.transactional_id.is_some(),
+                        ..ProducerFields::NONE
+                    },
+                    pool: self.acc.pool.clone(),
+                });
+            }
+        }
+        None
+    }
+
+    /// A batch comes back sealed. What turns out too large for a request is taken apart before anybody sees it.
+    pub fn on_sealed(&mut self, done: Sealed) {
+        let Sealed { part, id, sealed } = done;
+        let queue = &mut self.acc.parts[part].queue;
+        let position = queue.iter().position(|batch| batch.id == id);
+        // A batch that cannot be sealed goes out empty and the broker refuses it: no message is lost silently.
+        let (bytes, spare, before) = match sealed {
+            Ok(batch) => (batch.bytes, batch.spare, batch.uncompressed_len),
+            Err(_) => (Vec::new(), None, 0),
+        };
+        if let Some(spare) = spare {
+            self.acc.pool.give(spare);
+        }
+        let Some(position) = position else {
+            self.acc.pool.give(bytes);
+            return;
+        };
+        if before > 0 {
+            self.acc.sealed(part, before, bytes.len());
+        }
+        let len = bytes.len();
+        let batch = &mut self.acc.parts[part].queue[position];
+        let capacity = bytes.capacity();
+        let taken = capacity as isize - batch.accounted as isize;
+        batch.accounted = capacity;
+        batch.content = Content::Ready(bytes);
+        let records = batch.count;
+        self.acc.used = self.acc.used.saturating_add_signed(taken);
+        let most = self.most_bytes(part);
+        if len > most && records > 1 {
+            self.take_apart_unsent(part, position, len.div_ceil(most));
+        }
+        self.acc.look();
+        self.acc.wake_room();
+    }
+
+    /// The largest batch that fits into a request of its own. What `batch_size` itself allows is never too large.
+    fn most_bytes(&self, part: usize) -> usize {
+        let settings = &self.acc.settings;
+        let topic = &self.acc.topics[self.acc.parts[part].topic];
+        let room = settings.request_bytes.saturating_sub(overhead_bound(
+            &settings.client_id,
+            settings.transactional_id.as_deref(),
+            &topic.name,
+        ));
+        room.max(topic.batching.set.batch_bytes)
+    }
+
+    /// The estimate of its size was wrong: several batches in the place of one that no broker has seen.
+    fn take_apart_unsent(&mut self, part: usize, position: usize, pieces: usize) {
+        let Some(mut batch) = self.acc.parts[part].queue.remove(position) else {
+            return;
+        };
+        if let Content::Ready(bytes) = std::mem::replace(&mut batch.content, Content::Away) {
+            batch.content = Content::Sealed(Bytes::from(bytes));
+        }
+        let most = (batch.count as usize).div_ceil(pieces.max(2));
+        let mut made = Vec::new();
+        self.rebuild(part, batch, &BTreeMap::new(), 0, most, &mut made);
+        for mut piece in made.into_iter().rev() {
+            if let Content::Open(builder) = std::mem::replace(&mut piece.content, Content::Away) {
+                piece.content = self.acc.complete_first(part, piece.id, builder);
+            }
+            self.acc.parts[part].queue.insert(position, piece);
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! How large batches become, what is sealed ahead of its request, and what a request holds.
+
+mod support;
+
+use std::collections::HashMap;
+
+use ottla_core::accumulator::{Batching, Settings};
+use ottla_core::completion::Outcome;
+use ottla_core::compression::{Codec, Compression, Compressor, Cost};
+use ottla_core::flow::Flow;
+use ottla_core::produce_flow::SealJob;
+use ottla_core::ratio::Ratio;
+use ottla_core::record::header::BatchHeader;
+use proptest::prelude::*;
+use support::frames::{Sent, SentBatch};
+use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
+
+const BATCH: usize = 4_000;
+
+fn compressing(codec: Codec) -> Settings {
+    Settings {
+        codec,
+        batch_bytes: BATCH,
+        linger: SECOND,
+        ..settings()
+    }
+}
+
+/// Everything is sealed ahead, by the test.
+fn by_hand(set: Settings, partitions: usize) -> Producer {
+    let producer = Producer::flowing(set, partitions);
+    producer.sealed_by_hand.set(true);
+    producer.shared.change(|flow| flow.acc.seal_ahead_from(0));
+    producer
+}
+
+fn next_seal(producer: &Producer) -> Option<SealJob> {
+    let shared = &producer.shared;
+    shared
+        .next_seal(Cost::Low)
+        .or_else(|| shared.next_seal(Cost::High))
+}
+
+fn seal(producer: &Producer, job: SealJob) {
+    producer
+        .shared
+        .on_sealed(job.run(&mut Compressor::default()));
+}
+
+/// 100 bytes that compress very well, or not at all.
+fn value(number: usize, well: bool) -> String {
+    if well {
+        return format!("{number:06}{}", "a".repeat(94));
+    }
+    let mut mixed = number as u64 + 1;
+    let noise = (0..94).map(|_| {
+        mixed = mixed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(11);
+        char::from(b'!' + (mixed >> 57) as u8 % 94)
+    });
+    format!("{number:06}{}", noise.collect::<String>())
+}
+
+/// Sends so many messages to one partition and answers every request at once.
+fn send_all(producer: &Producer, values: impl Iterator<Item = String>) -> Vec<Sent> {
+    let mut all = Vec::new();
+    let mut offset = 0;
+    let mut look = |producer: &Producer| {
+        for sent in producer.requests(1) {
+            producer.ack(1, &sent, offset);
+            offset += sent.values().len() as i64;
+            all.push(sent);
+        }
+    };
+    for value in values {
+        producer.send(0, &value);
+        look(producer);
+    }
+    producer.shared.with(|flow| flow.acc.flush());
+    look(producer);
+    all
+}
+
+fn batches(sent: &[Sent]) -> Vec<&SentBatch> {
+    sent.iter().flat_map(|sent| &sent.batches).collect()
+}
+
+fn codec_of(batch: &SentBatch) -> Codec {
+    BatchHeader::parse(&batch.raw).unwrap().codec().unwrap()
+}
+
+#[test]
+fn batch_size_counts_compressed_bytes_once_it_is_known_how_well_they_compress() {
+    for codec in [Codec::Lz4, Codec::Zstd, Codec::Gzip, Codec::Snappy] {
+        let producer = Producer::flowing(compressing(codec), 1);
+        let sent = send_all(&producer, (0..20_000).map(|number| value(number, true)));
+        let counts: Vec<usize> = batches(&sent).iter().map(|b| b.values.len()).collect();
+        let (first, most) = (counts[0], *counts.iter().max().unwrap());
+        assert!(first < 40, "nothing is known of the first: {first}");
+        let least = 4 * BATCH / 120;
+        assert!(
+            (least..4 * 40).contains(&most),
+            "{codec:?}: {most} of {first}"
+        );
+        for batch in batches(&sent) {
+            assert!(batch.raw.len() <= BATCH, "{codec:?}: {}", batch.raw.len());
+        }
+        producer.assert_done();
+    }
+}
+
+#[test]
+fn without_compression_a_batch_is_as_large_as_it_is() {
+    let producer = Producer::flowing(compressing(Codec::None), 1);
+    let sent = send_all(&producer, (0..1000).map(|number| value(number, true)));
+    let largest = batches(&sent).iter().map(|b| b.raw.len()).max().unwrap();
+    assert!((BATCH - 150..=BATCH).contains(&largest), "{largest}");
+}
+
+#[test]
+fn a_wrong_estimate_makes_no_request_too_large() {
+    let mut set = compressing(Codec::Lz4);
+    set.request_bytes = BATCH + 200;
+    let producer = by_hand(set.clone(), 1);
+    producer.sealed_by_hand.set(false);
+    let values = |number| value(number, !(5_000..=5_400).contains(&number));
+    let sent = send_all(&producer, (0..8_000).map(values));
+    for sent in &sent {
+        assert!(sent.bytes <= set.request_bytes, "{} bytes", sent.bytes);
+    }
+    let all: Vec<String> = (0..8_000).map(values).collect();
+    let written: Vec<&str> = sent.iter().flat_map(Sent::values).collect();
+    assert_eq!(written, all, "in order, each once");
+    let mut expected = 0;
+    for batch in batches(&sent) {
+        assert_eq!(batch.base_sequence, expected);
+        expected += batch.values.len() as i32;
+    }
+    producer.assert_done();
+}
+
+#[test]
+fn what_waits_is_sealed_ahead_in_any_order_and_sent_in_its_own() {
+    let producer = by_hand(compressing(Codec::Zstd), 1);
+    let first = producer.batch(0, &["a0", "a1"]);
+    let second = producer.batch(0, &["b0"]);
+    assert!(producer.next(1).is_none(), "nothing is sealed");
+    let (a, b) = (next_seal(&producer).unwrap(), next_seal(&producer).unwrap());
+    assert!(next_seal(&producer).is_none());
+    seal(&producer, b);
+    assert!(producer.next(1).is_none(), "the first is away");
+    producer.tick();
+    producer.waker.take();
+    seal(&producer, a);
+    assert_eq!(producer.waker.take(), 1, "the I/O thread looks");
+    let sent = producer.requests(1);
+    let values: Vec<&str> = sent.iter().flat_map(Sent::values).collect();
+    assert_eq!(values, ["a0", "a1", "b0"]);
+    assert_eq!(sent[1].sequences(), [2]);
+    producer.ack(1, &sent[0], 10);
+    producer.ack(1, &sent[1], 12);
+    assert_eq!(
+        (offset_of(&first[1]), offset_of(&second[0])),
+        (Some(11), Some(12))
+    );
+    producer.assert_done();
+}
+
+#[test]
+fn what_cannot_go_yet_is_sealed_ahead() {
+    let mut set = compressing(Codec::Zstd);
+    set.in_flight = 1;
+    let producer = by_hand(set, 1);
+    producer.batch(0, &["a"]);
+    let job = next_seal(&producer).unwrap();
+    seal(&producer, job);
+    let sent = producer.requests(1);
+    producer.batch(0, &["b"]);
+    let job = next_seal(&producer).expect("though a is in flight");
+    seal(&producer, job);
+    producer.ack(1, &sent[0], 0);
+    let sent = producer
+        .next(1)
+        .expect("there is nothing left to do for it");
+    producer.ack(1, &sent, 1);
+    producer.assert_done();
+}
+
+#[test]
+fn compression_gives_room_back_at_once() {
+    let mut set = compressing(Codec::Zstd);
+    set.batch_bytes = 100_000;
+    let producer = by_hand(set, 1);
+    let values: Vec<String> = (0..500).map(|number| value(number, true)).collect();
+    producer.batch(0, &values.iter().map(String::as_str).collect::<Vec<_>>());
+    let before = producer.used();
+    let job = next_seal(&producer).unwrap();
+    seal(&producer, job);
+    assert!(
+        producer.used() < before / 4,
+        "{} of {before}",
+        producer.used()
+    );
+}
+
+#[test]
+fn a_batch_that_expires_while_it_is_sealed_is_gone() {
+    let producer = by_hand(compressing(Codec::Zstd), 1);
+    let places = producer.batch(0, &["a"]);
+    let job = next_seal(&producer).unwrap();
+    let later = producer.batch(0, &["b"]);
+    producer.pass(121 * SECOND);
+    producer.tick();
+    let (_, _, outcome) = failure_of(&places[0]).expect("its time is up");
+    assert_eq!(outcome, Outcome::NotWritten);
+    assert!(!is_pending(&later[0]));
+    seal(&producer, job);
+    assert!(
+        next_seal(&producer).is_none(),
+        "of the other only the number is left"
+    );
+    assert!(producer.next(1).is_none());
+    producer.assert_done();
+}
+
+#[test]
+fn a_bug_in_a_codec_fails_the_batch_and_the_partition_goes_on() {
+    let producer = by_hand(compressing(Codec::Zstd), 1);
+    producer.batch(0, &["a"]);
+    let job = next_seal(&producer).unwrap();
+    producer.shared.on_sealed(job.failed());
+    let request = producer.shared.next_request(1, 1, producer.now.get());
+    assert!(request.is_some(), "the broker refuses what is empty");
+}
+
+#[test]
+fn a_topic_has_its_own_batching() {
+    let own = Batching {
+        compression: Compression {
+            codec: Codec::Zstd,
+            level: Some(1),
+        },
+        batch_bytes: 1_000,
+        linger: 0,
+    };
+    let mut set = compressing(Codec::None);
+    set.topics = HashMap::from([("fast".to_owned(), own)]);
+    let producer = Producer::flowing(set, 1);
+    producer.topic("fast", 1);
+    producer.route("fast", 0, 1);
+    producer
+        .shared
+        .with(|flow| flow.assume_acknowledged("fast", 0, SECOND));
+    producer.send(0, &value(1, true));
+    let send = |number| {
+        let value = value(number, true);
+        producer.try_send("fast", Some(0), None, value.as_bytes(), None)
+    };
+    for number in 0..12 {
+        send(number).unwrap();
+    }
+    let sent = producer.requests(1);
+    assert!(
+        sent.iter()
+            .flat_map(|s| &s.batches)
+            .all(|b| b.topic == "fast"),
+        "the other lingers"
+    );
+    assert_eq!(codec_of(&sent[0].batches[0]), Codec::Zstd);
+    assert_eq!(
+        sent[0].batches[0].values.len(),
+        8,
+        "as many as 1000 bytes hold"
+    );
+}
+
+#[test]
+fn a_request_is_filled_to_its_last_byte_and_not_over_it() {
+    let whole = |request_bytes: usize| {
+        let mut set = settings();
+        set.request_bytes = request_bytes;
+        let producer = Producer::flowing(set, 3);
+        for partition in 0..3 {
+            producer.batch(partition, &[&"x".repeat(500)]);
+        }
+        let sent = producer.requests(1);
+        let sizes: Vec<usize> = sent.iter().map(|sent| sent.bytes).collect();
+        (sent[0].batches.len(), sizes)
+    };
+    let (together, sizes) = whole(100_000);
+    assert_eq!((together, sizes.len()), (3, 1));
+    let exact = sizes[0];
+    let least = (exact..exact + 60)
+        .find(|bytes| whole(*bytes).0 == 3)
+        .expect("close to what it takes");
+    // What does not fit waits for the next request, and no request is over the limit.
+    let (fewer, sizes) = whole(least - 1);
+    assert_eq!(fewer, 2);
+    assert_eq!(sizes.len(), 2);
+    assert!(sizes.iter().all(|size| *size < least), "{sizes:?}");
+}
+
+#[test]
+fn one_that_is_too_large_for_any_request_goes_alone() {
+    let mut set = settings();
+    set.request_bytes = 700;
+    let producer = Producer::flowing(set, 2);
+    producer.batch(0, &[&"x".repeat(600)]);
+    producer.batch(1, &["y"]);
+    let sent = producer.requests(1);
+    assert_eq!(sent.len(), 2);
+    assert!(sent.iter().all(|sent| sent.batches.len() == 1));
+    assert!(sent[0].bytes > 700, "{}", sent[0].bytes);
+}
+
+#[test]
+fn a_batch_that_does_not_fit_stays_open() {
+    let mut set = settings();
+    set.request_bytes = 1_000;
+    let producer = Producer::flowing(set, 2);
+    producer.send(0, &"x".repeat(600));
+    producer.send(1, &"y".repeat(600));
+    let first = producer.next(1).unwrap();
+    assert_eq!(first.batches.len(), 1);
+    producer.send(1 - first.partitions()[0], "one more");
+    let second = producer.next(1).unwrap();
+    assert_eq!(second.values().len(), 2, "it went with the other");
+}
+
+proptest! {
+    /// A batch like the last one fits, and no batch is over the bounds, whatever was seen before.
+    #[test]
+    fn estimates_keep_to_their_bounds(
+        seen in proptest::collection::vec((1usize..10_000_000, 0.0f64..1.3), 0..200),
+        batch_bytes in 1usize..5_000_000,
+        buffer_bytes in 1usize..100_000_000,
+    ) {
+        let mut ratio = Ratio::default();
+        prop_assert_eq!(ratio.limit(batch_bytes, buffer_bytes), batch_bytes);
+        for (before, part) in seen {
+            let last = ratio.get();
+            let after = (before as f64 * part) as usize;
+            ratio.observe(before, after);
+            let actual = (after as f64 / before as f64).min(1.0);
+            prop_assert!(ratio.get() >= actual && ratio.get() <= 1.0);
+            prop_assert!(ratio.get() >= last - (0.005f64).max((last - actual) / 16.0) - 1e-9);
+            let limit = ratio.limit(batch_bytes, buffer_bytes);
+            prop_assert!(limit >= batch_bytes && limit <= 4 * batch_bytes);
+            prop_assert!(limit == batch_bytes || limit <= buffer_bytes / 8);
+            prop_assert!(limit == batch_bytes || limit as f64 * actual <= batch_bytes as f64);
+        }
+    }
+}
