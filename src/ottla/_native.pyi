@@ -215,8 +215,10 @@ class ProduceFlow:
         return_errors: bool,
         tell_outcomes: bool,
         gapless: bool = False,
+        topics: dict[str, tuple[int, int | None, int, float]] | None = None,
     ) -> Self:
-        """`io=None`: no thread drives it (tests and the bare-call benchmark drive it by hand)."""
+        """`topics`: codec, level, batch_bytes and linger of those that have their own. `io=None`: no thread drives it
+        (tests and the bare-call benchmark drive it by hand)."""
 
     # tables that Python gives
     def set_topic(

@@ -261,3 +261,46 @@ def test_a_secret_never_shows_itself() -> None:
     assert secret == Secret("hunter2")
     assert secret != Secret("hunter3")
     assert secret != "hunter2"
+
+
+def test_a_topic_has_options_of_its_own_and_else_those_of_the_producer() -> None:
+    config = producer_config(
+        "h:1",
+        {
+            "compression": "lz4",
+            "compression_zstd_level": 7,
+            "linger_ms": 3,
+            "topics": {"orders": {"compression.type": "ZSTD", "batch_size": "200000"}, "t": {}},
+        },
+    )
+    orders, other = config.topics["orders"], config.topics["t"]
+    assert (orders.compression, orders.compression_zstd_level) == ("zstd", 7)
+    assert (orders.batch_size, orders.linger_ms) == (200_000, 3)
+    assert (other.compression, other.batch_size) == ("lz4", config.batch_size)
+    assert producer_config("h:1", {}).topics == {}
+
+
+def test_every_problem_of_every_topic_is_reported_at_once() -> None:
+    topics = {"a": {"lnger_ms": 3, "batch_size": -1}, "b": 3, 4: {}, "c": {"acks": 1}}
+    assert problems(producer_config, topics=topics, linger_ms="x") == [
+        "topics['a'].lnger_ms: there is no such option; did you mean linger_ms?",
+        "topics['a'].batch_size: expected 1 to 2147483647, not -1",
+        "topics['b']: expected options, not 3",
+        "topics: expected the name of a topic, not 4",
+        "topics['c'].acks: there is no such option",
+        "linger_ms: expected milliseconds, not 'x'",
+    ]
+    [problem] = problems(producer_config, topics="orders")
+    assert problem == "topics: expected options by topic, not 'orders'"
+
+
+def test_a_topics_batches_fit_into_requests_and_its_linger_into_the_delivery_timeout() -> None:
+    large = {"t": {"batch_size": 3_000_000}}
+    assert producer_config("h:1", {"topics": large}).max_request_size == 3_000_000
+    assert problems(producer_config, topics=large, max_request_size=2_000_000) == [
+        "topics['t'].batch_size: 3000000 is over max_request_size (2000000)"
+    ]
+    slow = {"t": {"linger_ms": 100_000}}
+    assert producer_config("h:1", {"topics": slow}).delivery_timeout_ms == 130_000
+    [problem] = problems(producer_config, topics=slow, delivery_timeout_ms=120_000)
+    assert problem.startswith("delivery_timeout_ms: 120000 is less than linger_ms")

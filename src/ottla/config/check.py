@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ottla.config.table import Config, Option, options
@@ -55,12 +55,27 @@ def _read(
     problems: list[str],
 ) -> tuple[dict[str, Any], frozenset[str]]:
     """The values that the user gave, by the options' own names."""
-    by_spelling = {spelling: row for row in rows.values() for spelling in row.spellings()}
     given = dict(config)
     if bootstrap_servers is not None:
         if any(given.pop(s, None) is not None for s in rows["bootstrap_servers"].spellings()):
             problems.append("bootstrap_servers: given twice")
         given["bootstrap_servers"] = bootstrap_servers
+    return read_options(rows, given, problems)
+
+
+class Problems(ValueError):
+    """What a reader finds wrong with an option that has options of its own; each text begins behind the option's name."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+def read_options(
+    rows: Mapping[str, Option], given: Mapping[Any, Any], problems: list[str]
+) -> tuple[dict[str, Any], frozenset[str]]:
+    """What was given, read, by the options' own names, and those names; what cannot be read is among the problems."""
+    by_spelling = {spelling: row for row in rows.values() for spelling in row.spellings()}
     values: dict[str, Any] = {}
     seen: set[str] = set()
     for spelling, value in given.items():
@@ -74,6 +89,8 @@ def _read(
         seen.add(row.name)
         try:
             values[row.name] = row.read(value)
+        except Problems as several:
+            problems.extend(f"{row.name}{problem}" for problem in several.problems)
         except ValueError as error:
             shown = "the value is not usable" if row.secret else str(error)
             problems.append(f"{row.name}: {shown}")

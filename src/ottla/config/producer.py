@@ -6,14 +6,13 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ottla.config.batching import BatchingConfig, TopicConfig, topic_configs, topic_options
 from ottla.config.check import checked, fit_maximum
 from ottla.config.common import CommonConfig, common_rules
 from ottla.config.readers import (
     acks_value,
     boolean,
-    choice,
     duration,
-    gzip_level,
     integer,
     interceptor_objects,
     plain_function,
@@ -25,7 +24,7 @@ from ottla.partitioners import PARTITIONERS, Partitioner, partitioner_value
 _numbers = itertools.count(1)
 
 
-class ProducerConfig(CommonConfig):
+class ProducerConfig(CommonConfig, BatchingConfig):
     """Options of producers."""
 
     role = "producer"
@@ -52,39 +51,13 @@ class ProducerConfig(CommonConfig):
         aliases=("enable.gapless.guarantee",),
         java="no such option",
     )
-    compression: str = option(
-        "none",
-        choice("none", "gzip", "snappy", "lz4", "zstd"),
-        "Codec of the batches.",
-        kafka="compression.type",
-        aliases=("compression_type", "compression.codec"),
-        values="none, gzip, snappy, lz4, zstd",
-    )
-    compression_gzip_level: int = option(
-        -1, gzip_level, "-1: the codec's default (6).", values="-1, 1 to 9"
-    )
-    compression_lz4_level: int = option(
-        9,
-        integer(1, 17),
-        "Taken as Kafka's clients take it, and without effect: lz4 has one level here, the fastest.",
-        values="1 to 17",
-    )
-    compression_zstd_level: int = option(
-        3, integer(-131072, 22), "Level of zstd.", values="-131072 to 22"
-    )
-    linger_ms: float = option(
-        5,
-        duration(0),
-        "How long a batch that is not full waits for more messages. 0: only while the connection is busy.",
-        aliases=("queue.buffering.max.ms",),
-    )
-    batch_size: int = option(
-        1_000_000,
-        integer(1),
-        "A batch is sealed at this size. Memory is taken as a batch grows, so a large limit costs an idle partition "
-        "nothing, and it lets a busy one send fewer, better compressed batches.",
-        unit="bytes",
-        java="16384",
+    topics: Mapping[str, TopicConfig] = option(
+        {},
+        topic_options,
+        "Topics whose batches are made in another way: by name, any of the compression options, `linger_ms` and "
+        "`batch_size`. What a topic does not set is as for all.",
+        values='`{"orders": {"compression": "zstd", "linger_ms": 50}}`',
+        java="no such option",
     )
     buffer_memory: int = option(
         33_554_432,
@@ -191,7 +164,11 @@ def _producer_rules(values: dict[str, Any], given: frozenset[str], problems: lis
         _idempotence_rules(values, given, problems)
     if values["gapless"] and not values["enable_idempotence"]:
         problems.append('gapless: needs enable_idempotence, and so acks="all"')
-    least = values["linger_ms"] + values["request_timeout_ms"]
+    fit_maximum(values, given, problems, "batch_size", "max_request_size")
+    values["topics"] = topic_configs(values)
+    _fit_topics(values, given, problems)
+    lingers = [values["linger_ms"], *(topic.linger_ms for topic in values["topics"].values())]
+    least = max(lingers) + values["request_timeout_ms"]
     if values["delivery_timeout_ms"] < least:
         if "delivery_timeout_ms" in given:
             problems.append(
@@ -199,7 +176,6 @@ def _producer_rules(values: dict[str, Any], given: frozenset[str], problems: lis
             )
         else:
             values["delivery_timeout_ms"] = least
-    fit_maximum(values, given, problems, "batch_size", "max_request_size")
     if values["partitioner_ignore_keys"] and values["partitioner"] != "default":
         problems.append("partitioner_ignore_keys: only the default partitioner can ignore keys")
     if values["partitioner_rack_aware"]:
@@ -214,6 +190,20 @@ def _rack_rules(values: dict[str, Any], problems: list[str]) -> None:
         problems.append("partitioner_rack_aware: only the default partitioner prefers a rack")
     if not values["client_rack"]:
         problems.append("partitioner_rack_aware: needs client_rack, the broker.rack to prefer")
+
+
+def _fit_topics(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
+    """A topic's batches fit into requests: those become larger, unless the user has said how large they are."""
+    for name, topic in values["topics"].items():
+        most = values["max_request_size"]
+        if topic.batch_size <= most or "batch_size" not in topic.given:
+            continue
+        if "max_request_size" in given:
+            problems.append(
+                f"topics[{name!r}].batch_size: {topic.batch_size} is over max_request_size ({most})"
+            )
+        else:
+            values["max_request_size"] = topic.batch_size
 
 
 def _idempotence_rules(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:

@@ -12,6 +12,7 @@ from ottla._native import ProduceFlow, Waiting
 
 if TYPE_CHECKING:
     from ottla._native import Io
+    from ottla.config.batching import BatchingConfig
     from ottla.config.producer import ProducerConfig
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -25,23 +26,31 @@ def partitioner_name(config: ProducerConfig) -> str:
     return "ignore_keys" if config.partitioner_ignore_keys else config.partitioner
 
 
-def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
-    """The accumulator and produce flow of one producer."""
+def batching(config: BatchingConfig) -> tuple[int, int | None, int, float]:
+    """Codec, level, bytes and seconds of linger, as the extension takes them."""
     levels = {
         "gzip": config.compression_gzip_level,
         "lz4": config.compression_lz4_level,
         "zstd": config.compression_zstd_level,
     }
+    codec = CODECS[config.compression]
+    level = levels.get(config.compression)
+    return codec, level, config.batch_size, config.linger_ms / 1000
+
+
+def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
+    """The accumulator and produce flow of one producer."""
+    codec, level, batch_bytes, linger = batching(config)
     return ProduceFlow(
         io,
         client_id=config.client_id,
         acks=config.acks,
         idempotent=config.enable_idempotence,
         transactional_id=None,
-        codec=CODECS[config.compression],
-        level=levels.get(config.compression),
-        linger=config.linger_ms / 1000,
-        batch_bytes=config.batch_size,
+        codec=codec,
+        level=level,
+        linger=linger,
+        batch_bytes=batch_bytes,
         request_bytes=config.max_request_size,
         buffer_bytes=config.buffer_memory,
         in_flight=config.max_in_flight_requests_per_connection,
@@ -55,6 +64,7 @@ def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
         return_errors=config.return_errors,
         tell_outcomes=config.on_delivery is not None or config.interceptors is not None,
         gapless=config.gapless,
+        topics={name: batching(topic) for name, topic in config.topics.items()},
     )
 
 

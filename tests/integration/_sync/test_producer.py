@@ -49,6 +49,23 @@ def test_what_is_sent_is_read_back(bootstrap: str, topic: str, codec: str) -> No
         assert record.timestamp_ms == 1_700_000_000_000 + number
 
 
+@pytest.mark.parametrize("codec", CODECS)
+def test_large_batches_of_several_partitions_stay_in_order(
+    bootstrap: str, make_topic: Callable[[int], str], codec: str
+) -> None:
+    topic = make_topic(3)
+    own = {topic: {"compression": codec, "batch_size": 100_000, "linger_ms": 20}}
+    with ottla.Producer(bootstrap, topics=own, buffer_memory=1_000_000) as producer:
+        deliveries = [
+            producer.send(topic, b"%06d" % number * 150, partition=number % 3)
+            for number in range(3000)
+        ]
+        producer.flush(20)
+    assert [delivery.offset for delivery in deliveries] == [n // 3 for n in range(3000)]
+    for record in read(bootstrap, topic, 3000, partitions=3):
+        assert record.value == b"%06d" % (record.offset * 3 + record.partition) * 150
+
+
 def test_delivery_tells_where_the_message_is(bootstrap: str, topic: str) -> None:
     with ottla.Producer(bootstrap, linger_ms=0) as producer:
         first = producer.send_and_wait(topic, b"a")
