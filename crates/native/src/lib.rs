@@ -34,6 +34,7 @@ mod send_many;
 mod send_messages;
 mod send_wait;
 mod sender;
+mod sends;
 mod sleep;
 mod user_partitioner;
 mod wait;

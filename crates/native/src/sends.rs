@@ -1,0 +1,392 @@
+//! The ways to send one message: in a thread or an event loop, with or without a wait for room or for the outcome.
+//!
+//! Hand-made, so that no Python frame and no argument machinery stands in front of an append. Stations: message → partition →
+//! accumulator. Threads: any; each holds the GIL except while it waits.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_core::accumulator::Refused;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::delivery::{self, AwaitedDelivery, DeliveryObject};
+use crate::intercept::{self, Call};
+use crate::producer::{AsyncProducerBase, Base, ProducerBase};
+use crate::raw::guard;
+use crate::ready::ready;
+use crate::send_and_wait::SentAndAwaited;
+use crate::send_wait::{AwaitedSend, Kept, Waiter, owned};
+use crate::sender::{Given, Prepared, Sender, given};
+use crate::user_partitioner as user;
+use crate::waiting::{Awaited, Waiting};
+
+/// What every send begins with.
+enum Begun<'a> {
+    /// It was a usual message, and is accepted.
+    Sent(*mut DeliveryObject),
+    General(General<'a>),
+}
+
+/// The arguments read, and a delivery without a place.
+struct General<'a> {
+    sender: &'a Arc<Sender>,
+    given: Given,
+    prepared: Prepared,
+    delivery: *mut DeliveryObject,
+    /// To be asked for the partition.
+    partitioner: Option<&'a Py<PyAny>>,
+}
+
+/// # Safety
+/// As Python calls; `slf` is an instance of T.
+#[inline(always)]
+unsafe fn begin<'a, T: Base>(
+    py: Python<'a>,
+    function: &str,
+    slf: *mut ffi::PyObject,
+    (args, count, keywords): Call,
+) -> PyResult<Begun<'a>> {
+    // SAFETY: by contract; the object and the arguments outlive the call.
+    unsafe {
+        let base: &'a T = Borrowed::from_ptr(py, slf).cast_unchecked::<T>().get();
+        let sender = base.sender()?;
+        sender.check(py)?;
+        let given = given(py, function, args, count, keywords)?;
+        let partitioner = base.partitioner().get();
+        if partitioner.is_none()
+            && let Some(delivery) = sender.send_plain(py, &given)?
+        {
+            return Ok(Begun::Sent(delivery));
+        }
+        general(py, sender, given, partitioner).map(Begun::General)
+    }
+}
+
+/// # Safety
+/// As `begin`.
+#[inline(never)]
+unsafe fn general<'a>(
+    py: Python<'a>,
+    sender: &'a Arc<Sender>,
+    given: Given,
+    partitioner: Option<&'a Py<PyAny>>,
+) -> PyResult<General<'a>> {
+    // SAFETY: by contract.
+    unsafe {
+        let prepared = sender.prepare(py, &given)?;
+        let delivery = sender.delivery(py, &given, &prepared)?;
+        Ok(General {
+            sender,
+            given,
+            prepared,
+            delivery,
+            partitioner,
+        })
+    }
+}
+
+impl General<'_> {
+    /// Appends if there is room; the delivery has its place then.
+    #[inline(always)]
+    fn append(&self) -> Result<(), Refused> {
+        let (completion, index) = self
+            .sender
+            .append(&self.prepared, None, Some(self.delivery))?;
+        // SAFETY: made by `new_delivery`, and it has no place yet.
+        unsafe { delivery::place(self.delivery, completion, index) };
+        Ok(())
+    }
+
+    /// Asks the user's partitioner, where there is one and the call names no partition. `choose` may wait for the topic.
+    #[inline(always)]
+    fn ask(&mut self, py: Python<'_>, choose: user::Choose) -> PyResult<()> {
+        match self.partitioner {
+            None => Ok(()),
+            Some(function) => self.ask_user(py, function, choose),
+        }
+    }
+
+    #[cold]
+    fn ask_user(
+        &mut self,
+        py: Python<'_>,
+        function: &Py<PyAny>,
+        choose: user::Choose,
+    ) -> PyResult<()> {
+        // SAFETY: the objects of the call.
+        let chosen = unsafe { choose(py, self.sender, function, &self.given, &mut self.prepared) };
+        chosen.inspect_err(|_| drop(owned(py, self.delivery)))
+    }
+
+    /// Nothing was accepted: the delivery goes.
+    #[cold]
+    fn refuse(&self, py: Python<'_>, refused: &Refused) -> PyErr {
+        drop(owned(py, self.delivery));
+        self.sender.refusal(py, refused)
+    }
+}
+
+/// One way to send a message: what its method does, and the method of the same that passes the interceptors by.
+pub trait Sends {
+    type Base: Base;
+    const INNER: &'static str;
+    /// The interceptors' own method for it.
+    const THROUGH: &'static str = "send";
+
+    /// # Safety
+    /// As Python calls a method of `Base`.
+    unsafe fn send(
+        py: Python<'_>,
+        slf: *mut ffi::PyObject,
+        call: Call,
+    ) -> PyResult<*mut ffi::PyObject>;
+}
+
+/// What the user calls.
+pub unsafe extern "C" fn method<S: Sends>(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        let call = (args, count, keywords);
+        // SAFETY: as Python calls a method of the class, whose instances outlive their calls.
+        unsafe {
+            let base = Borrowed::from_ptr(py, slf).cast_unchecked::<S::Base>();
+            match base.get().interceptors().get() {
+                None => S::send(py, slf, call),
+                Some(chain) => intercept::send(py, (chain, S::THROUGH), S::INNER, slf, call),
+            }
+        }
+    })
+}
+
+/// What the interceptors call.
+pub unsafe extern "C" fn inner<S: Sends>(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as Python calls a method of the class.
+    guard(|py| unsafe { S::send(py, slf, (args, count, keywords)) })
+}
+
+pub struct Nowait<T>(PhantomData<T>);
+
+impl<T: Base> Sends for Nowait<T> {
+    type Base = T;
+    const INNER: &'static str = "_send_nowait";
+
+    #[inline(always)]
+    unsafe fn send(
+        py: Python<'_>,
+        slf: *mut ffi::PyObject,
+        call: Call,
+    ) -> PyResult<*mut ffi::PyObject> {
+        // SAFETY: by contract.
+        let begun = unsafe { begin::<T>(py, "send_nowait", slf, call)? };
+        let mut begun = match begun {
+            Begun::Sent(delivery) => return Ok(delivery.cast()),
+            Begun::General(begun) => begun,
+        };
+        begun.ask(py, user::choose_nowait)?;
+        match begun.append() {
+            Ok(()) => Ok(begun.delivery.cast()),
+            Err(refused) => Err(begun.refuse(py, &refused)),
+        }
+    }
+}
+
+pub struct InThread;
+
+impl Sends for InThread {
+    type Base = ProducerBase;
+    const INNER: &'static str = "_send";
+
+    #[inline(always)]
+    unsafe fn send(
+        py: Python<'_>,
+        slf: *mut ffi::PyObject,
+        call: Call,
+    ) -> PyResult<*mut ffi::PyObject> {
+        // SAFETY: by contract.
+        match unsafe { begin::<ProducerBase>(py, "send", slf, call)? } {
+            Begun::Sent(delivery) => Ok(delivery.cast()),
+            Begun::General(mut begun) => send_general(py, &mut begun),
+        }
+    }
+}
+
+#[inline(never)]
+fn send_general(py: Python<'_>, begun: &mut General<'_>) -> PyResult<*mut ffi::PyObject> {
+    begun.ask(py, user::choose_waiting)?;
+    match begun.append() {
+        Ok(()) => Ok(begun.delivery.cast()),
+        Err(Refused::Full) => send_in_line(py, begun),
+        Err(refused) => Err(begun.refuse(py, &refused)),
+    }
+}
+
+#[cold]
+fn send_in_line(py: Python<'_>, begun: &General<'_>) -> PyResult<*mut ffi::PyObject> {
+    let accepted = begun
+        .sender
+        .append_waiting(py, &begun.prepared, Some(begun.delivery));
+    match accepted {
+        Ok((completion, index)) => {
+            // SAFETY: made by `new_delivery`, and it has no place yet.
+            unsafe { delivery::place(begun.delivery, completion, index) };
+            Ok(begun.delivery.cast())
+        }
+        Err(error) => {
+            drop(owned(py, begun.delivery));
+            Err(error)
+        }
+    }
+}
+
+pub struct InThreadAndWait;
+
+impl Sends for InThreadAndWait {
+    type Base = ProducerBase;
+    const INNER: &'static str = "_send";
+    const THROUGH: &'static str = "send_and_wait";
+
+    #[inline(always)]
+    unsafe fn send(
+        py: Python<'_>,
+        slf: *mut ffi::PyObject,
+        call: Call,
+    ) -> PyResult<*mut ffi::PyObject> {
+        // SAFETY: by contract; then an owned reference.
+        let delivery = unsafe {
+            let begun = begin::<ProducerBase>(py, "send_and_wait", slf, call)?;
+            let delivery = match begun {
+                Begun::Sent(delivery) => delivery.cast(),
+                Begun::General(mut begun) => send_general(py, &mut begun)?,
+            };
+            Bound::from_owned_ptr(py, delivery)
+        };
+        delivery::wait_result(py, delivery.as_ptr(), None).map(Py::into_ptr)
+    }
+}
+
+/// An asynchronous send that was begun.
+enum Sending {
+    Accepted(Py<PyAny>),
+    /// Whatever it waits for, it is accepted or refused within `max_block`.
+    Waits(Box<dyn Awaited>, Duration),
+}
+
+/// # Safety
+/// As Python calls; `slf` is an AsyncProducerBase.
+#[inline(always)]
+unsafe fn begin_async(
+    py: Python<'_>,
+    function: &str,
+    slf: *mut ffi::PyObject,
+    call: Call,
+) -> PyResult<Sending> {
+    // SAFETY: by contract.
+    match unsafe { begin::<AsyncProducerBase>(py, function, slf, call)? } {
+        Begun::Sent(delivery) => Ok(Sending::Accepted(owned(py, delivery))),
+        Begun::General(begun) => begin_general_async(py, begun),
+    }
+}
+
+#[inline(never)]
+fn begin_general_async(py: Python<'_>, mut begun: General<'_>) -> PyResult<Sending> {
+    let max_block = begun.sender.max_block;
+    if let Some(function) = begun.partitioner
+        && user::has_to_wait(begun.sender, &begun.prepared)
+    {
+        let awaited = send_when_known(py, &begun, function);
+        return Ok(Sending::Waits(Box::new(awaited), max_block));
+    }
+    begun.ask(py, user::choose_nowait)?;
+    match begun.append() {
+        Ok(()) => Ok(Sending::Accepted(owned(py, begun.delivery))),
+        Err(Refused::Full) => {
+            // SAFETY: the objects of the call; a message was prepared, so there is a topic.
+            let kept = unsafe { Kept::new(py, &begun.given, &begun.prepared) };
+            let waiter = Waiter::join(begun.sender, kept, begun.prepared.size());
+            let delivery = owned(py, begun.delivery);
+            let awaited = AwaitedSend::new(begun.sender.clone(), waiter, delivery);
+            Ok(Sending::Waits(Box::new(awaited), max_block))
+        }
+        Err(refused) => Err(begun.refuse(py, &refused)),
+    }
+}
+
+pub struct InLoop;
+
+impl Sends for InLoop {
+    type Base = AsyncProducerBase;
+    const INNER: &'static str = "_send";
+
+    #[inline(always)]
+    unsafe fn send(
+        py: Python<'_>,
+        slf: *mut ffi::PyObject,
+        call: Call,
+    ) -> PyResult<*mut ffi::PyObject> {
+        // SAFETY: by contract.
+        match unsafe { begin_async(py, "send", slf, call)? } {
+            // SAFETY: an owned reference that is given away.
+            Sending::Accepted(delivery) => unsafe { ready(py, delivery.into_ptr()) },
+            Sending::Waits(awaited, max_block) => {
+                let waiting = Waiting::new(awaited, Some(max_block));
+                Ok(Py::new(py, waiting)?.into_ptr())
+            }
+        }
+    }
+}
+
+pub struct InLoopAndWait;
+
+impl Sends for InLoopAndWait {
+    type Base = AsyncProducerBase;
+    const INNER: &'static str = "_send";
+    const THROUGH: &'static str = "send_and_wait_async";
+
+    #[inline(always)]
+    unsafe fn send(
+        py: Python<'_>,
+        slf: *mut ffi::PyObject,
+        call: Call,
+    ) -> PyResult<*mut ffi::PyObject> {
+        // SAFETY: by contract.
+        let awaited: Box<dyn Awaited> =
+            match unsafe { begin_async(py, "send_and_wait", slf, call)? } {
+                Sending::Accepted(delivery) => Box::new(AwaitedDelivery::new(delivery)),
+                Sending::Waits(sending, max_block) => {
+                    let until = Instant::now().checked_add(max_block);
+                    Box::new(SentAndAwaited::new(sending, until))
+                }
+            };
+        Ok(Py::new(py, Waiting::new(awaited, None))?.into_ptr())
+    }
+}
+
+/// The user's partitioner is asked once the topic is known.
+#[cold]
+fn send_when_known(
+    py: Python<'_>,
+    begun: &General<'_>,
+    function: &Py<PyAny>,
+) -> user::AwaitedTopic {
+    // SAFETY: the objects of the call; a message was prepared, so there is a topic.
+    let kept = unsafe { Kept::new(py, &begun.given, &begun.prepared) };
+    let delivery = owned(py, begun.delivery);
+    user::AwaitedTopic::new(
+        begun.sender.clone(),
+        function.clone_ref(py),
+        begun.prepared.topic,
+        kept,
+        delivery,
+    )
+}
