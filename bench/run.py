@@ -201,7 +201,7 @@ def main() -> None:
     works = [work for work in WORKS if arguments.only in work.name]
     if arguments.smoke:
         works = [work for work in works if work.smoke]
-    if any(client.name == "ottla" for client in clients):
+    if any(client.name.startswith("ottla") for client in clients):
         _refuse_debug_build()
     _compile_checkout()
     results: list[dict[str, Any]] = []

@@ -38,6 +38,7 @@ CLIENTS = (
         "ottla_driver",
         "produce paced send_many consume call start latency latency_async busy tasks windows",
     ),
+    _python("ottla uvloop", "ottla_driver", "tasks windows latency_async", tuned=True),
     _python(
         "confluent-kafka",
         "confluent_driver",

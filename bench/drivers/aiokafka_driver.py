@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import aiokafka
@@ -20,6 +20,7 @@ from bench.drivers.shared import (
     beside_busy_python,
     cycled,
     main,
+    run_async,
     values,
 )
 
@@ -34,15 +35,6 @@ def make_producer(job: Job, linger_ms: float = LINGER_MS) -> aiokafka.AIOKafkaPr
         enable_idempotence=True,
         compression_type=None if job.compression == "none" else job.compression,
     )
-
-
-def run(job: Job, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-    """Run to the end, on uvloop when the job is tuned."""
-    if not job.tuned:
-        return asyncio.run(work)
-    import uvloop
-
-    return uvloop.run(work)
 
 
 async def _start(job: Job) -> dict[str, Any]:
@@ -165,12 +157,12 @@ def busy(job: Job) -> dict[str, Any]:
 
 if __name__ == "__main__":
     kinds = {
-        "produce": lambda job: run(job, _produce(job)),
-        "start": lambda job: run(job, _start(job)),
-        "windows": lambda job: run(job, _windows(job)),
-        "consume": lambda job: run(job, _consume(job)),
-        "latency_async": lambda job: run(job, _latency(job)),
-        "tasks": lambda job: run(job, _tasks(job)),
+        "produce": lambda job: run_async(job, _produce(job)),
+        "start": lambda job: run_async(job, _start(job)),
+        "windows": lambda job: run_async(job, _windows(job)),
+        "consume": lambda job: run_async(job, _consume(job)),
+        "latency_async": lambda job: run_async(job, _latency(job)),
+        "tasks": lambda job: run_async(job, _tasks(job)),
         "busy": busy,
     }
     main(kinds, f"aiokafka {aiokafka.__version__}")

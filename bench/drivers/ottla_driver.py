@@ -18,6 +18,7 @@ from bench.drivers.shared import (
     cycled,
     main,
     paced,
+    run_async,
     time_calls,
     values,
 )
@@ -177,7 +178,7 @@ def latency_async(job: Job) -> dict[str, Any]:
                     taken.append((time.perf_counter() - before) * 1000)
         return meter
 
-    meter = asyncio.run(run())
+    meter = run_async(job, run())
     return meter.result(job.messages, latencies_ms=taken[job.messages // 10 :])
 
 
@@ -200,7 +201,7 @@ def tasks(job: Job) -> dict[str, Any]:
                     await asyncio.gather(*waits)
         return meter
 
-    meter = asyncio.run(run())
+    meter = run_async(job, run())
     sent = job.messages // job.tasks * job.tasks
     return meter.result(sent, written=sent + 1)
 
@@ -217,7 +218,7 @@ def windows(job: Job) -> dict[str, Any]:
                         await delivery
         return meter
 
-    meter = asyncio.run(run())
+    meter = run_async(job, run())
     sent = job.messages // job.tasks * job.tasks
     return meter.result(sent, written=sent + 1)
 

@@ -8,15 +8,18 @@ has them; `start_seconds` and `idle_rss_mb` for start; `client`, its name and ve
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 LINGER_MS = 5
 BATCH_BYTES = 1_000_000
@@ -116,6 +119,15 @@ def after_start(job: Job) -> dict[str, Any]:
     resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
     idle_rss_mb = int(resident.split()[1]) * 1024 / 1e6
     return {"start_seconds": taken, "idle_rss_mb": idle_rss_mb, "messages": 0, "failed": 0}
+
+
+def run_async(job: Job, work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, on uvloop when the job is tuned."""
+    if not job.tuned:
+        return asyncio.run(work)
+    import uvloop
+
+    return uvloop.run(work)
 
 
 def time_calls(
