@@ -1,8 +1,10 @@
 //! CRC-32C (batches of magic 2, in hardware where the processor has it), CRC-32 (message sets of magic 0 and 1) and
 //! xxHash32 (lz4 frames).
 
+use crc_fast::CrcAlgorithm::Crc32Iscsi;
+
 pub fn crc32c(data: &[u8]) -> u32 {
-    crc32c::crc32c(data)
+    crc_fast::checksum(Crc32Iscsi, data) as u32
 }
 
 pub fn crc32(data: &[u8]) -> u32 {
@@ -16,7 +18,8 @@ pub fn crc32(data: &[u8]) -> u32 {
 /// A CRC is linear: `crc(head + tail) = shift(crc(head), len(tail)) ^ crc(tail)`, so the tail's part cancels out.
 pub fn crc32c_replace_head(old: u32, old_head: &[u8], new_head: &[u8], tail_len: usize) -> u32 {
     let difference = crc32c(old_head) ^ crc32c(new_head);
-    old ^ crc32c::crc32c_combine(difference, 0, tail_len)
+    let shifted = crc_fast::checksum_combine(Crc32Iscsi, difference.into(), 0, tail_len as u64);
+    old ^ shifted as u32
 }
 
 const XXH: [u32; 5] = [
