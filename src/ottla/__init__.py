@@ -55,7 +55,16 @@ if TYPE_CHECKING:
     from ottla.message import OffsetAndTimestamp as OffsetAndTimestamp
     from ottla.message import RecordMetadata as RecordMetadata
     from ottla.message import TopicPartition as TopicPartition
+    from ottla.observe.events import Event as Event
     from ottla.observe.log import log_to_stderr as log_to_stderr
+    from ottla.observe.producer_health import BufferHealth as BufferHealth
+    from ottla.observe.producer_health import BufferHolder as BufferHolder
+    from ottla.observe.producer_health import HealthTrouble as HealthTrouble
+    from ottla.observe.producer_health import ProducerHealth as ProducerHealth
+    from ottla.observe.statistics import BrokerStatistics as BrokerStatistics
+    from ottla.observe.statistics import LatencyStatistics as LatencyStatistics
+    from ottla.observe.statistics import ProducerStatistics as ProducerStatistics
+    from ottla.observe.statistics import TopicStatistics as TopicStatistics
     from ottla.producer.interceptors import ProducerInterceptor as ProducerInterceptor
 
 ACKS_NONE = 0
@@ -113,7 +122,20 @@ _HOMES = {
         "RecordMetadata",
         "TopicPartition",
     ),
+    "observe.events": ("Event",),
     "observe.log": ("log_to_stderr",),
+    "observe.producer_health": (
+        "BufferHealth",
+        "BufferHolder",
+        "HealthTrouble",
+        "ProducerHealth",
+    ),
+    "observe.statistics": (
+        "BrokerStatistics",
+        "LatencyStatistics",
+        "ProducerStatistics",
+        "TopicStatistics",
+    ),
     "producer.interceptors": ("ProducerInterceptor",),
 }
 

@@ -238,14 +238,17 @@ class ProduceFlow:
     def fail_topic(self, topic: str, kind: str, code: int, message: str) -> int:
         """Fail what waits for the topic's metadata (outcome not_written); returns how many messages."""
 
-    def set_trouble(self, topic: str, trouble: str | None) -> None:
-        """What keeps the topic's messages from being sent, for the errors of those that expire; None: nothing known."""
+    def set_trouble(self, topic: str, trouble: str | None, partition: int | None = None) -> None:
+        """What keeps the messages of a topic, or of one partition of it until that is routed, from being sent: for errors
+        and health. None: nothing known."""
 
     def set_identity(self, producer_id: int, epoch: int) -> None:
         """No batch is drained before this when idempotent."""
 
-    def attach(self, conn: int, api_version: int) -> None:
-        """A connection in the produce role is ready; it belongs to this flow until it is lost."""
+    def attach(
+        self, conn: int, api_version: int, node: int | None = None, address: str = ""
+    ) -> None:
+        """A connection in the produce role to this node is ready; it belongs to this flow until it is lost."""
 
     def route(self, topic: str, partition: int, conn: int) -> None:
         """Let the partition flow over this connection. Only for a partition that neither flows nor is held."""
@@ -302,7 +305,14 @@ class ProduceFlow:
     def detach(self) -> None:
         """Let the I/O thread forget the flow; its connections stay the engine's."""
 
-    def statistics(self) -> dict[str, Any]: ...
+    def statistics(self) -> dict[str, Any]:
+        """All that is counted and held, taken at one moment; `ottla.observe.statistics` makes a value of it."""
+
+    def budget(self, most: int) -> dict[str, Any]:
+        """used_bytes, capacity_bytes, waiting_senders, told (the text of BufferFull) and the largest holders."""
+
+    def watch(self, watched: bool) -> None:
+        """Whether acked, full and free are told."""
 
     # for tests that are the broker themselves: `io=None`, and time is passed in
     def next_frame(self, conn: int, correlation_id: int, now_us: int) -> tuple[int, bytes] | None:

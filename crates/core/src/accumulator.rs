@@ -6,10 +6,12 @@
 
 mod batching;
 mod choice;
+mod ends;
 mod room;
+mod weight;
 
 use std::any::Any;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::completion::{Completion, Failure, Outcome, Place};
@@ -17,6 +19,7 @@ use crate::flow::Micros;
 use crate::partitioner::{Partitioner, Random, Sticky};
 use crate::pool::Pool;
 use crate::produce_flow::{Batch, Event, Hold, Partition, Route};
+use crate::produce_stats::{Ends, Traffic};
 use crate::record::encode::{BatchBuilder, HeaderRef, record_size_upper_bound};
 use crate::record::header::HEADER_LEN;
 use crate::topic_wait::TopicWait;
@@ -24,10 +27,13 @@ use crate::topic_wait::TopicWait;
 pub use batching::Batching;
 pub(crate) use batching::SealsWaiting;
 use batching::{SealLine, TopicBatching};
-use room::RoomWaiter;
+pub use ends::{Counts, failure};
+pub(crate) use weight::sealed_bytes;
+use weight::{BATCH_BYTES, DELIVERY_BYTES, stored_bytes};
 
-/// The first buffer of a partition; it grows with what is in it.
+/// The first buffer of a partition; it grows with what is in it. Later ones are as large as the batches before them.
 const FIRST_BUFFER: usize = 16 * 1024;
+const SMALLEST_BUFFER: usize = 1024;
 
 /// What a producer is set to.
 #[derive(Debug, Clone)]
@@ -124,6 +130,8 @@ pub(crate) struct Topic {
     /// What keeps its messages from being sent, as the engine knows it: for who asks why they expired.
     pub trouble: Option<String>,
     wait: TopicWait,
+    pub(crate) traffic: Traffic,
+    pub(crate) ends: Ends,
 }
 
 /// An open batch.
@@ -131,7 +139,8 @@ pub(crate) struct Open {
     builder: BatchBuilder,
     completion: Arc<Completion>,
     pub created: Micros,
-    accounted: usize,
+    /// What it weighs: the capacity of its buffer, itself, and what its messages weigh beside their records.
+    pub accounted: usize,
     /// Bytes at which it is full.
     limit: usize,
 }
@@ -146,18 +155,10 @@ impl Open {
     pub fn len_bytes(&self) -> usize {
         self.builder.len_bytes()
     }
-}
 
-/// How many messages came to which end.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub accepted: u64,
-    pub delivered: u64,
-    pub failed: u64,
-    pub unknown: u64,
-    pub batches: u64,
-    pub requests: u64,
-    pub retries: u64,
+    pub fn count(&self) -> u32 {
+        self.builder.count()
+    }
 }
 
 pub struct Accumulator {
@@ -175,15 +176,20 @@ pub struct Accumulator {
     pub(crate) to_seal: SealLine,
     /// From this size on, whatever the codec; for tests.
     ahead_from: Option<usize>,
+    /// What a message weighs beside its record: 0, but for who reads outcomes one by one.
+    pub(crate) per_message: usize,
     /// Given to every completion.
     owner: Option<Arc<dyn Any + Send + Sync>>,
-    room: VecDeque<RoomWaiter>,
-    next_ticket: u64,
+    room: room::Room,
     next_batch: u64,
+    /// A batch was opened since `close_all`.
+    opened: bool,
     random: Random,
     closed: bool,
     /// The largest record that is taken.
     largest: usize,
+    /// Somebody listens to events that are told for that only.
+    pub(crate) watched: bool,
     /// The I/O thread has been woken and has not looked yet.
     woken: bool,
     /// Something happened that it has to look at.
@@ -195,8 +201,14 @@ pub struct Accumulator {
 impl Accumulator {
     pub fn new(settings: Settings, seed: u64) -> Self {
         let cap = settings.request_bytes.min(settings.buffer_bytes);
+        let per_message = if settings.keep_written || settings.keep_failed {
+            DELIVERY_BYTES
+        } else {
+            0
+        };
         Self {
             largest: cap.saturating_sub(HEADER_LEN),
+            pool: Arc::new(Pool::new(settings.buffer_bytes)),
             settings,
             topics: Vec::new(),
             names: HashMap::new(),
@@ -205,13 +217,14 @@ impl Accumulator {
             counts: Counts::default(),
             events: Vec::new(),
             resolved: Vec::new(),
-            pool: Arc::new(Pool::default()),
             to_seal: SealLine::default(),
             ahead_from: None,
+            per_message,
             owner: None,
-            room: VecDeque::new(),
-            next_ticket: 1,
+            room: room::Room::default(),
             next_batch: 1,
+            opened: false,
+            watched: false,
             random: Random::new(seed),
             closed: false,
             woken: false,
@@ -257,6 +270,8 @@ impl Accumulator {
             waiting: None,
             trouble: None,
             wait: TopicWait::default(),
+            traffic: Traffic::default(),
+            ends: Ends::default(),
         });
         self.names.insert(name, index);
         index
@@ -309,7 +324,7 @@ impl Accumulator {
     /// Messages that waited get their partitions, in order. Their time goes on from when the first of them came.
     fn place_waiting(&mut self, topic: usize, waiting: Waiting) {
         let mut places: Vec<Place> = Vec::with_capacity(waiting.messages.len());
-        for stored in &waiting.messages {
+        for stored in waiting.messages {
             self.used -= stored.bytes;
             let headers: Vec<HeaderRef<'_>> = stored
                 .headers
@@ -402,14 +417,21 @@ impl Accumulator {
         next
     }
 
-    /// What keeps the topic's messages from being sent; None: nothing that is known.
-    pub fn set_trouble(&mut self, name: &str, trouble: Option<String>) {
+    /// What keeps the messages of a topic, or of one partition of it, from being sent; None: nothing that is known.
+    pub fn set_trouble(&mut self, name: &str, partition: Option<i32>, trouble: Option<String>) {
         let index = self.topic(name);
-        self.topics[index].trouble = trouble;
+        let Some(number) = partition else {
+            self.topics[index].trouble = trouble;
+            return;
+        };
+        let number = usize::try_from(number).ok();
+        if let Some(part) = number.and_then(|number| self.topics[index].parts.get(number)) {
+            self.parts[*part].trouble = trouble;
+        }
     }
 
     /// A failure's text with its cause behind it.
-    pub(crate) fn with_trouble(&self, topic: usize, message: &str) -> String {
+    fn with_trouble(&self, topic: usize, message: &str) -> String {
         match &self.topics[topic].trouble {
             Some(trouble) => format!("{message}: {trouble}"),
             None => message.to_owned(),
@@ -432,7 +454,7 @@ impl Accumulator {
         let size = record_size_upper_bound(message.key, message.value, message.headers);
         let in_turn = match ticket {
             None => self.room.is_empty(),
-            ticket => self.room.front().map(|waiter| waiter.ticket) == ticket,
+            ticket => self.room.head() == ticket,
         };
         if self.closed
             || size > self.largest
@@ -451,8 +473,7 @@ impl Accumulator {
         }
         self.counts.accepted += 1;
         if ticket.is_some() {
-            self.room.pop_front();
-            self.make_room();
+            self.next_in_line();
         }
         let wake = self.wants_io();
         Ok(Appended {
@@ -495,6 +516,7 @@ impl Accumulator {
     }
 
     fn store(&mut self, topic: usize, message: &Message<'_>, bytes: usize, now: Micros) -> Place {
+        let bytes = bytes + stored_bytes(message) + self.per_message;
         self.used += bytes;
         let name = self.topics[topic].name.clone();
         if self.topics[topic].waiting.is_none() {
@@ -550,15 +572,16 @@ impl Accumulator {
             unreachable!("it was opened just now");
         };
         let before = open.builder.len_bytes();
+        let capacity = open.builder.capacity_bytes();
         let index = open.builder.append(
             message.timestamp_ms,
             message.key,
             message.value,
             message.headers,
         );
-        let capacity = open.builder.capacity_bytes();
-        self.used += capacity - open.accounted;
-        open.accounted = capacity;
+        let more = open.builder.capacity_bytes() - capacity + self.per_message;
+        self.used += more;
+        open.accounted += more;
         let len = open.builder.len_bytes();
         accepted(&open.completion, index);
         let full = len >= open.limit;
@@ -572,15 +595,18 @@ impl Accumulator {
     #[cold]
     fn open_next(&mut self, part: usize, size: usize, now: Micros) {
         self.close_open(part);
+        self.opened = true;
         let entry = &self.parts[part];
         let topic = &self.topics[entry.topic];
         let (limit, linger) = (topic.batching.limit, topic.batching.set.linger);
-        let hint = entry
-            .last_bytes
-            .clamp(FIRST_BUFFER, limit.max(FIRST_BUFFER));
+        let first = match entry.last_bytes {
+            0 => self.first_buffer(),
+            _ => SMALLEST_BUFFER,
+        };
+        let hint = entry.last_bytes.clamp(first, limit.max(first));
         let builder = BatchBuilder::with_buffer(self.pool.take(hint.max(size + HEADER_LEN)));
         let completion = self.completion(topic.name.clone(), entry.number);
-        let accounted = builder.capacity_bytes();
+        let accounted = builder.capacity_bytes() + BATCH_BYTES;
         self.used += accounted;
         self.parts[part].open = Some(Open {
             builder,
@@ -592,6 +618,12 @@ impl Accumulator {
         let due = now.saturating_add(linger);
         self.attention |= self.next_look.is_none_or(|look| due < look);
         self.want_route(part);
+    }
+
+    /// Of many partitions with little in each, the first buffers alone must not fill the budget.
+    fn first_buffer(&self) -> usize {
+        let share = self.settings.buffer_bytes / 4 / self.parts.len().max(1);
+        share.clamp(SMALLEST_BUFFER, FIRST_BUFFER)
     }
 
     /// Tells once that batches wait for a route.
@@ -630,6 +662,7 @@ impl Accumulator {
             id,
             count,
             content,
+            raw: bytes,
             completion: open.completion,
             created: open.created,
             accounted: open.accounted,
@@ -661,9 +694,7 @@ impl Accumulator {
 
     pub fn stop_accepting(&mut self) {
         self.closed = true;
-        for waiter in &self.room {
-            waiter.wake.wake(waiter.token);
-        }
+        self.room.wake_all();
         for topic in &mut self.topics {
             topic.wait.wake_all();
         }
@@ -698,56 +729,6 @@ impl Accumulator {
         self.used
     }
 
-    /// Messages accepted and not resolved.
-    pub fn undelivered(&self) -> u64 {
-        self.counts.accepted - self.counts.delivered - self.counts.failed - self.counts.unknown
-    }
-
-    pub(crate) fn written(
-        &mut self,
-        completion: &Arc<Completion>,
-        count: u64,
-        base_offset: i64,
-        append_time: i64,
-    ) -> bool {
-        let first = completion.resolve_written(base_offset, append_time);
-        if first {
-            self.counts.delivered += count;
-            self.resolved.push(completion.clone());
-        }
-        first
-    }
-
-    pub(crate) fn fail(&mut self, completion: &Arc<Completion>, count: u64, failed: Failure) {
-        let outcome = failed.outcome;
-        if completion.resolve_failed(failed) {
-            match outcome {
-                Outcome::NotWritten => self.counts.failed += count,
-                Outcome::Unknown | Outcome::Written => self.counts.unknown += count,
-            }
-            self.resolved.push(completion.clone());
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "an event's fields")]
-    pub(crate) fn tell_failed(
-        &mut self,
-        topic: &Arc<str>,
-        partition: i32,
-        records: u64,
-        kind: &str,
-        code: i16,
-        message: &str,
-        outcome: Outcome,
-    ) {
-        self.events.push(Event::Failed {
-            topic: topic.clone(),
-            partition,
-            records,
-            failure: failure(kind, code, message, outcome),
-        });
-    }
-
     /// The topics that wait for metadata.
     pub(crate) fn waiting_topics(&self) -> Vec<Arc<str>> {
         self.topics
@@ -755,14 +736,5 @@ impl Accumulator {
             .filter(|topic| topic.waiting.is_some())
             .map(|topic| topic.name.clone())
             .collect()
-    }
-}
-
-pub fn failure(kind: &str, code: i16, message: &str, outcome: Outcome) -> Failure {
-    Failure {
-        kind: kind.into(),
-        code,
-        message: message.into(),
-        outcome,
     }
 }

@@ -23,6 +23,7 @@ pub mod places;
 pub mod pool;
 pub mod produce_flow;
 pub mod produce_shared;
+pub mod produce_stats;
 pub mod produce_wire;
 pub mod ratio;
 pub mod record;

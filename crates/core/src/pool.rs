@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 
-/// Most bytes that lie idle here.
+/// Most bytes that lie idle in a pool.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
 /// Smaller buffers than this are the allocator's to keep.
 const SMALLEST_CLASS: u32 = 12;
@@ -15,14 +15,31 @@ struct Shelves {
     bytes: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pool {
     shelves: Mutex<Shelves>,
+    /// Most bytes that lie idle.
+    most: usize,
+}
+
+impl Default for Pool {
+    /// Beside no budget.
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
 }
 
 impl Pool {
-    /// An empty buffer of at least this capacity, and not of many times as much, since capacity is what counts against
-    /// budgets.
+    /// Of a producer with this budget: at most half of it lies idle beside it.
+    pub fn new(budget: usize) -> Self {
+        Self {
+            shelves: Mutex::default(),
+            most: KEPT_BYTES.min(budget / 2),
+        }
+    }
+
+    /// A buffer of at least this capacity, and not of many times as much, since capacity is what counts against budgets.
+    /// In it is what was in it last: whoever fills it anew spares itself the zeros.
     pub fn take(&self, capacity: usize) -> Vec<u8> {
         let rounded = capacity.next_power_of_two();
         let Some(class) = class_of(rounded) else {
@@ -38,13 +55,19 @@ impl Pool {
         }
     }
 
-    pub fn give(&self, mut buffer: Vec<u8>) {
+    /// As `take`, and empty.
+    pub fn take_empty(&self, capacity: usize) -> Vec<u8> {
+        let mut buffer = self.take(capacity);
         buffer.clear();
+        buffer
+    }
+
+    pub fn give(&self, buffer: Vec<u8>) {
         let Some(class) = class_of(buffer.capacity()) else {
             return;
         };
         let mut shelves = self.shelves.lock();
-        if shelves.bytes + buffer.capacity() <= KEPT_BYTES {
+        if shelves.bytes + buffer.capacity() <= self.most {
             shelves.bytes += buffer.capacity();
             shelves.classes[class].push(buffer);
         }
@@ -102,5 +125,23 @@ mod tests {
             pool.give(Vec::with_capacity(1 << 20));
         }
         assert_eq!(pool.idle_bytes(), KEPT_BYTES);
+    }
+
+    #[test]
+    fn at_most_half_of_the_budget_lies_idle() {
+        let pool = Pool::new(64 * 1024);
+        for _ in 0..3 {
+            pool.give(Vec::with_capacity(16 * 1024));
+        }
+        assert_eq!(pool.idle_bytes(), 32 * 1024);
+    }
+
+    #[test]
+    fn a_buffer_comes_back_as_it_was_or_empty() {
+        let pool = Pool::default();
+        pool.give(vec![7; 8192]);
+        assert_eq!(pool.take(8192), [7; 8192]);
+        pool.give(vec![7; 8192]);
+        assert!(pool.take_empty(8192).is_empty());
     }
 }

@@ -212,8 +212,8 @@ impl Flow for ProduceShared {
         self.with(|flow| flow.on_response(conn, token, &frame, now))
     }
 
-    fn on_lost(&self, conn: ConnId, cause: &LostCause, _now: Micros) {
-        self.with(|flow| flow.on_lost(conn, cause));
+    fn on_lost(&self, conn: ConnId, cause: &LostCause, now: Micros) {
+        self.with(|flow| flow.on_lost(conn, cause, now));
     }
 
     fn on_tick(&self, now: Micros) -> Option<Micros> {

@@ -2,7 +2,8 @@
 //!
 //! Station: accumulator. `batch_size` counts bytes as they are sent. Nobody knows what an open batch will compress to, so each
 //! topic has an estimate, made of the batches before. It errs on the side of too small a batch: it rises with the first batch
-//! that compresses worse, and falls a little with each that compresses better. Reference: Java's `CompressionRatioEstimator`,
+//! that compresses worse, and falls a little with each that compresses better. What statistics tell is no estimate: it is made of
+//! the bytes of the batches that were sent (`produce_stats.rs`). Reference: Java's `CompressionRatioEstimator`,
 //! `MemoryRecordsBuilder.estimatedBytesWritten`.
 
 /// As Java: what is estimated turns out up to so much larger.

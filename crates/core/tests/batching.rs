@@ -109,6 +109,55 @@ fn batch_size_counts_compressed_bytes_once_it_is_known_how_well_they_compress() 
 }
 
 #[test]
+fn what_is_sealed_ahead_is_counted_as_it_was_appended_and_as_it_is_sent() {
+    let producer = by_hand(compressing(Codec::Lz4), 1);
+    for number in 0..10 {
+        producer.send(0, &value(number, true));
+    }
+    producer.shared.with(|flow| flow.acc.flush());
+    let appended = producer.shared.with(|flow| flow.acc.used_bytes());
+    seal(&producer, next_seal(&producer).unwrap());
+    let sealed = producer.shared.with(|flow| flow.acc.used_bytes());
+    assert!(
+        sealed < appended,
+        "{sealed} of {appended}: a smaller buffer, and the same batch"
+    );
+    let sent = producer.requests(1);
+    let told = producer.shared.with(|flow| flow.picture(0)).traffic;
+    assert_eq!((told.batches, told.records), (1, 10));
+    assert!(told.raw_bytes > 10 * 100, "{}", told.raw_bytes);
+    assert_eq!(told.sent_bytes, batches(&sent)[0].raw.len() as u64);
+    assert_eq!(
+        producer.shared.with(|flow| flow.acc.used_bytes()),
+        sealed,
+        "it goes in the buffer that it was sealed into"
+    );
+    producer.ack(1, &sent[0], 0);
+    producer.assert_done();
+}
+
+#[test]
+fn a_delivery_that_is_to_be_read_weighs_until_it_was() {
+    let weight = |keep| {
+        let producer = Producer::flowing(
+            Settings {
+                keep_written: keep,
+                ..settings()
+            },
+            1,
+        );
+        for number in 0..10 {
+            producer.send(0, &value(number, true));
+        }
+        let used = producer.shared.with(|flow| flow.acc.used_bytes());
+        let held = producer.shared.with(|flow| flow.picture(0)).topics[0].buffered_bytes;
+        assert_eq!(used, held);
+        used
+    };
+    assert_eq!(weight(true) - weight(false), 10 * 128);
+}
+
+#[test]
 fn without_compression_a_batch_is_as_large_as_it_is() {
     let producer = Producer::flowing(compressing(Codec::None), 1);
     let sent = send_all(&producer, (0..1000).map(|number| value(number, true)));

@@ -107,9 +107,21 @@ fn what_was_overtaken_is_written_when_its_time_is_up() {
     producer.ack(1, &sent[1], 1);
     producer.one_hold();
     producer.release(0, vec![Decision::Retry]);
+    producer.shared.with(|flow| flow.watch(true));
     producer.pass(LIMIT);
     producer.tick();
     assert_eq!(offset_of(&place), Some(-1));
+    let told = producer.events();
+    assert!(
+        told.iter().any(|event| matches!(
+            event,
+            Event::Acked {
+                base_offset: -1,
+                ..
+            }
+        )),
+        "who listens hears of it: {told:?}"
+    );
     producer.assert_done();
 }
 

@@ -260,7 +260,14 @@ fn a_batch_can_be_declared_written() {
     }
     producer.one_hold();
     let decisions = [0, 2, 3].map(Decision::Written).to_vec();
+    producer.shared.with(|flow| flow.watch(true));
     producer.release(0, decisions);
+    let offset = |event: &Event| match event {
+        Event::Acked { base_offset, .. } => Some(*base_offset),
+        _ => None,
+    };
+    let told: Vec<i64> = producer.events().iter().filter_map(offset).collect();
+    assert_eq!(told, [0, 2, 3], "who listens hears of them as of any other");
     assert_eq!(offset_of(&places[5]), Some(5));
     assert!(producer.next(1).is_none());
     producer.assert_done();

@@ -243,7 +243,7 @@ fn nothing_is_accepted_after_the_end() {
     let turn = Arc::new(Counter::default());
     let ticket = producer
         .shared
-        .with(|flow| flow.acc.wait_for_room(turn.clone(), 0));
+        .with(|flow| flow.acc.wait_for_room(10, turn.clone(), 0));
     turn.take();
     producer.shared.with(|flow| flow.acc.stop_accepting());
     assert_eq!(turn.take(), 1);
@@ -252,10 +252,10 @@ fn nothing_is_accepted_after_the_end() {
     assert_eq!(refused.unwrap_err(), Refused::Closed);
 }
 
-/// A producer whose 32 KiB are taken by two messages in flight, and the request that they are in.
+/// A producer whose 33 KiB are taken by two messages in flight, and the request that they are in.
 fn full() -> (Producer, support::frames::Sent) {
     let mut set = settings();
-    set.buffer_bytes = 32 * 1024;
+    set.buffer_bytes = 33 * 1024;
     set.batch_bytes = 15 * 1024;
     set.linger = 60 * SECOND;
     let producer = Producer::flowing(set, 2);
@@ -272,10 +272,14 @@ fn full() -> (Producer, support::frames::Sent) {
 }
 
 fn join(producer: &Producer) -> (u64, Arc<Counter>) {
+    join_for(producer, 1_000)
+}
+
+fn join_for(producer: &Producer, bytes: usize) -> (u64, Arc<Counter>) {
     let wake = Arc::new(Counter::default());
     let ticket = producer
         .shared
-        .with(|flow| flow.acc.wait_for_room(wake.clone(), 0));
+        .with(|flow| flow.acc.wait_for_room(bytes, wake.clone(), 0));
     (ticket, wake)
 }
 
@@ -293,7 +297,7 @@ fn room_is_given_first_come_first_served() {
     first_wake.take();
     producer.ack(1, &sent, 0);
     assert!(first_wake.take() > 0);
-    assert_eq!(second_wake.take(), 0);
+    assert!(second_wake.take() > 0, "there is room for both");
     assert!(turn(first) && !turn(second));
     let value = [b'y'; 1_000];
     let send = |ticket| producer.try_send("t", Some(0), None, &value, ticket);
@@ -315,9 +319,10 @@ fn whoever_leaves_the_line_lets_the_next_one_try() {
     let (first, _) = join(&producer);
     let (second, wake) = join(&producer);
     producer.ack(1, &sent, 0);
-    assert_eq!(wake.take(), 0);
-    producer.shared.with(|flow| flow.acc.leave_line(first));
     assert!(wake.take() > 0);
+    assert!(!producer.shared.with(|flow| flow.acc.has_turn(second, 10)));
+    producer.shared.with(|flow| flow.acc.leave_line(first));
+    assert!(wake.take() > 0, "it looked too early, so it is woken again");
     assert!(producer.shared.with(|flow| flow.acc.has_turn(second, 10)));
     producer.shared.with(|flow| flow.acc.leave_line(second));
     producer
@@ -326,10 +331,27 @@ fn whoever_leaves_the_line_lets_the_next_one_try() {
 }
 
 #[test]
+fn what_is_told_to_wait_for_room_names_who_holds_it() {
+    let (producer, _sent) = full();
+    let told = |now| producer.shared.with(|flow| flow.budget(now)).told();
+    let now = producer.now.get();
+    let all = "buffer_memory (33792 bytes) is full: 33.0 KiB of it wait for t-0, t-1";
+    assert_eq!(
+        told(now),
+        format!("{all} (on their way to node 1 at broker:9092)")
+    );
+    let silent = told(now + 12 * SECOND);
+    assert_eq!(
+        silent,
+        format!("{all} (node 1 at broker:9092 has not answered for 12.0 s)")
+    );
+}
+
+#[test]
 fn a_waiter_in_line_has_open_batches_sent() {
     let (producer, sent) = full();
     let (first, _) = join(&producer);
-    let (second, wake) = join(&producer);
+    let (second, wake) = join_for(&producer, 20_000);
     producer.ack(1, &sent, 0);
     let large = [b'z'; 14_000];
     producer
@@ -354,6 +376,44 @@ fn a_waiter_in_line_has_open_batches_sent() {
         producer
             .shared
             .with(|flow| flow.acc.has_turn(second, 20_000))
+    );
+}
+
+#[test]
+fn a_long_line_is_woken_in_order_and_each_once() {
+    let (producer, sent) = full();
+    let order = Arc::new(Counter::default());
+    let tickets: Vec<u64> = (0..700)
+        .map(|token| {
+            let wake = order.clone();
+            producer
+                .shared
+                .with(|flow| flow.acc.wait_for_room(50, wake, token))
+        })
+        .collect();
+    assert_eq!(order.take(), 0);
+    producer.ack(1, &sent, 0);
+    // 33 KiB came free: as many are woken as have room in it, and not one more.
+    assert_eq!(order.take(), 33 * 1024 / 50);
+    let mut accepted = 0;
+    for ticket in &tickets {
+        let turn = producer.shared.with(|flow| flow.acc.has_turn(*ticket, 50));
+        if !turn {
+            break;
+        }
+        producer
+            .try_send("t", Some(0), None, &[b'x'; 20], Some(*ticket))
+            .unwrap();
+        accepted += 1;
+    }
+    assert_eq!(
+        accepted, 700,
+        "what a record takes is less than was asked for"
+    );
+    assert_eq!(
+        order.take(),
+        700 - 33 * 1024 / 50,
+        "the others were woken, once"
     );
 }
 

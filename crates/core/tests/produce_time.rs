@@ -71,8 +71,10 @@ fn what_expires_unsent_says_what_kept_it() {
     producer.topic("t", 1);
     let unrouted = producer.send(0, "b");
     producer.shared.with(|flow| {
-        flow.acc.set_trouble("u", Some("no broker".to_owned()));
-        flow.acc.set_trouble("t", Some("no leader".to_owned()));
+        flow.acc
+            .set_trouble("u", None, Some("no broker".to_owned()));
+        flow.acc
+            .set_trouble("t", None, Some("no leader".to_owned()));
     });
     producer.pass(LIMIT);
     producer.tick();

@@ -180,6 +180,7 @@ mod tests {
             client_id: "sealers".into(),
             acks: -1,
             idempotent: false,
+            gapless: false,
             transactional_id: None,
             codec: Codec::Zstd,
             level: None,

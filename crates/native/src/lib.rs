@@ -22,6 +22,7 @@ mod latch;
 mod origin;
 mod outcome_take;
 mod outcomes;
+mod picture;
 mod plain;
 mod produce_flow;
 mod producer;

@@ -19,6 +19,7 @@ use crate::bell::Silent;
 use crate::fork;
 use crate::io::Io;
 use crate::outcomes::{Outcomes, Wanted, mark_dispatcher};
+use crate::picture;
 use crate::wait::micros;
 
 #[pyclass(frozen, module = "ottla._native")]
@@ -164,10 +165,10 @@ impl ProduceFlow {
             .fail_topic(topic, failure(kind, code, message, Outcome::NotWritten))
     }
 
-    #[pyo3(signature = (topic, trouble))]
-    fn set_trouble(&self, topic: &str, trouble: Option<String>) {
+    #[pyo3(signature = (topic, trouble, partition=None))]
+    fn set_trouble(&self, topic: &str, trouble: Option<String>, partition: Option<i32>) {
         self.shared
-            .with(|flow| flow.acc.set_trouble(topic, trouble));
+            .with(|flow| flow.acc.set_trouble(topic, partition, trouble));
     }
 
     fn set_identity(&self, producer_id: i64, epoch: i16) {
@@ -175,8 +176,11 @@ impl ProduceFlow {
             .change(|flow| flow.set_identity(producer_id, epoch));
     }
 
-    fn attach(&self, conn: u64, api_version: i16) {
-        self.shared.change(|flow| flow.attach(conn, api_version));
+    #[pyo3(signature = (conn, api_version, node=None, address=""))]
+    fn attach(&self, conn: u64, api_version: i16, node: Option<i32>, address: &str) {
+        let node = node.unwrap_or(-1);
+        self.shared
+            .change(|flow| flow.attach_node(conn, api_version, node, address));
         if let Some((handle, id)) = &self.io {
             handle.attach(*id, conn);
         }
@@ -259,19 +263,18 @@ impl ProduceFlow {
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         fork::check(py, self.generation)?;
-        let (counts, used) = self
-            .shared
-            .with(|flow| (flow.acc.counts, flow.acc.used_bytes()));
-        let statistics = PyDict::new(py);
-        statistics.set_item("accepted", counts.accepted)?;
-        statistics.set_item("delivered", counts.delivered)?;
-        statistics.set_item("failed", counts.failed)?;
-        statistics.set_item("unknown", counts.unknown)?;
-        statistics.set_item("batches", counts.batches)?;
-        statistics.set_item("requests", counts.requests)?;
-        statistics.set_item("retries", counts.retries)?;
-        statistics.set_item("buffered_bytes", used)?;
-        Ok(statistics)
+        let picture = self.shared.with(|flow| flow.picture(clock::now()));
+        picture::statistics(py, &picture)
+    }
+
+    fn budget<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Bound<'py, PyDict>> {
+        fork::check(py, self.generation)?;
+        let budget = self.shared.with(|flow| flow.budget(clock::now()));
+        picture::budget(py, &budget, most)
+    }
+
+    fn watch(&self, watched: bool) {
+        self.shared.with(|flow| flow.watch(watched));
     }
 
     /// Without an I/O thread: the next request's frame, for tests that are the broker themselves.
@@ -356,6 +359,27 @@ fn event_tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTupl
         )
             .into_pyobject(py),
         Event::Throttled(conn, ms) => ("throttled", conn, ms).into_pyobject(py),
+        Event::Acked {
+            topic,
+            partition,
+            records,
+            bytes,
+            base_offset,
+            attempts,
+            created,
+        } => (
+            "acked",
+            &*topic,
+            partition,
+            records,
+            bytes,
+            base_offset,
+            attempts,
+            clock::now().saturating_sub(created) as f64 / 1e6,
+        )
+            .into_pyobject(py),
+        Event::Full { used } => ("full", used).into_pyobject(py),
+        Event::Free { used } => ("free", used).into_pyobject(py),
     }
 }
 

@@ -86,7 +86,7 @@ impl Line {
         wake: Arc<dyn Wake>,
         token: u64,
     ) -> Self {
-        let ticket = shared.with(|flow| flow.acc.wait_for_room(wake, token));
+        let ticket = shared.with(|flow| flow.acc.wait_for_room(bytes, wake, token));
         Self {
             shared: shared.clone(),
             ticket,
@@ -351,12 +351,7 @@ impl Sender {
     pub fn refusal(&self, py: Python<'_>, refused: &Refused) -> PyErr {
         let (kind, code, message) = match refused {
             Refused::Full => {
-                let cap = self.shared.settings.buffer_bytes;
-                let waiting = self.shared.with(|flow| flow.acc.undelivered());
-                let message = format!(
-                    "buffer_memory ({cap} bytes) is full: {waiting} messages are on their way and their outcomes have \
-                     not come"
-                );
+                let message = self.shared.with(|flow| flow.budget(clock::now())).told();
                 ("buffer_full", 0, message)
             }
             Refused::TooLarge { bytes, cap } => {

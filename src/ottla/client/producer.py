@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ottla import errors
 from ottla.client.start import start_cluster
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.cluster import Cluster
+from ottla.engine.dispatcher import dispatch
 from ottla.engine.thread import Engine
+from ottla.observe.events import Events
 from ottla.observe.log import logger
 from ottla.producer.accumulator import make_flow
 from ottla.producer.interceptors import Interceptors
@@ -21,6 +23,8 @@ from ottla.protocol.messages.init_producer_id import InitProducerIdRequest
 if TYPE_CHECKING:
     from ottla.config.producer import ProducerConfig
     from ottla.engine.bridge import Ticket
+    from ottla.observe.producer_health import ProducerHealth
+    from ottla.observe.statistics import ProducerStatistics
 
 _log = logger("client")
 
@@ -38,7 +42,8 @@ class ProducerClient:
             raise
         self.interceptors = Interceptors(config.interceptors) if config.interceptors else None
         self._reports = Reports(self.flow, config.on_delivery, self.interceptors)
-        self._cluster = Cluster(config, self._engine)
+        self.events = Events(dispatch, self.flow.watch)
+        self._cluster = Cluster(config, self._engine, self.events)
         self._outbox = Outbox(
             self._engine, self._cluster, self.flow, config, self._acquire_identity, self._reports
         )
@@ -136,6 +141,17 @@ class ProducerClient:
         """Settles once every callback for what is resolved so far has run; None: nothing to wait for."""
         return self._reports.called()
 
-    def statistics(self) -> dict[str, Any]:
-        """What the flow counts."""
-        return self.flow.statistics()
+    # ---- what it tells about itself --------------------------------------------------------------------------------
+
+    def statistics(self) -> ProducerStatistics:
+        """What the flow has counted and holds."""
+        from ottla.observe.statistics import producer_statistics
+
+        return producer_statistics(self.flow.statistics())
+
+    def health(self) -> ProducerHealth:
+        """What keeps the producer from its work."""
+        from ottla.observe.producer_health import HOLDERS, producer_health
+
+        notes = self._cluster.health.report()
+        return producer_health(notes, self.flow.budget(HOLDERS), self._engine.clock.now())

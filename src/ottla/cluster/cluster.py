@@ -71,11 +71,11 @@ class Cluster:
     ) -> None:
         self.snapshot = MetadataSnapshot()
         """What is known now. Never changes itself: each change is another snapshot."""
-        self.events = events or Events()
-        self.health = health or Health()
+        self.events = Events() if events is None else events
+        self.health = Health() if health is None else health
         self._config = config
         self._reactor = reactor
-        self._pool = Pool(reactor, config, self._connection_lost)
+        self._pool = Pool(reactor, config, self._connection_lost, self.events)
         self._schedule = RefreshSchedule(config)
         self._listeners: list[MetadataListener] = []
         self._wanted: set[str] = set()
@@ -306,6 +306,7 @@ class Cluster:
         level = "warning" if failures & (failures - 1) == 0 else "debug"
         getattr(_log, level)("no metadata (attempt %d): %s", failures, error)
         self.health.trouble("cluster", str(error), now)
+        self.events.tell("cluster.unreachable", reason=str(error), attempts=failures)
         self._requested = self._requested or "the last attempt failed"
         _settle(waiters, error)
 
@@ -357,7 +358,7 @@ class Cluster:
         for name in sorted(changes.refused):
             _log.info("topic %s has no metadata: %s", name, for_code(new.topic_error(name)))
         if changes:
-            self.events.tell("cluster.changed", changes=changes)
+            self.events.tell("cluster.changed", brokers=len(new.brokers), topics=changes.topics())
 
     def _watch_age(self) -> None:
         if self._ageing is None:
@@ -528,7 +529,14 @@ class Cluster:
             connection.address,
             cause.message,
         )
-        self.events.tell("connection.lost", connection=connection, cause=cause)
+        self.events.tell(
+            "connection.lost",
+            node_id=connection.node_id,
+            address=connection.address,
+            role=connection.role.value,
+            kind=cause.kind,
+            reason=cause.message,
+        )
         self.refresh_soon(f"connection to node {connection.node_id} lost")
 
     def drop(self, connection: Connection) -> None:

@@ -127,6 +127,13 @@ class Changes(NamedTuple):
     def __bool__(self) -> bool:
         return self != NO_CHANGES
 
+    def topics(self) -> list[str]:
+        """The topics of which something is different."""
+        moved = {place.topic for place in self.moved}
+        return sorted(
+            moved.union(self.new_topics, self.recreated, self.vanished, self.resized, self.refused)
+        )
+
 
 NO_CHANGES = Changes()
 

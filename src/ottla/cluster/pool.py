@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ottla.cluster.metadata import BrokerNode
     from ottla.config.common import CommonConfig
     from ottla.engine.reactor import Reactor
+    from ottla.observe.events import Events
 
 Key = tuple[int, Role]
 
@@ -25,6 +26,7 @@ class Pool:
         reactor: The engine thread's side.
         settings: As `Connection.open` takes them.
         on_lost: Told of each connection that ended, and why.
+        events: Where connections that are opened, or fail to be, are told.
     """
 
     def __init__(
@@ -32,10 +34,12 @@ class Pool:
         reactor: Reactor,
         settings: CommonConfig,
         on_lost: Callable[[Connection, LostCause], None],
+        events: Events,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._on_lost = on_lost
+        self._events = events
         self._open: dict[Key, Connection] = {}
         self._dialling: dict[Key, asyncio.Future[Connection]] = {}
         self._states: dict[int, DialState] = {}
@@ -89,6 +93,9 @@ class Pool:
             future.set_result(connection)
         except Error as error:
             state.failed(clock.now())
+            self._events.tell(
+                "connection.failed", node_id=node.node_id, role=role.value, reason=str(error)
+            )
             _fail(future, error)
         except BaseException:
             _fail(future, Closed("the dial was given up", outcome="not_written"))
@@ -101,6 +108,12 @@ class Pool:
         key = (node_id, connection.role)
         connection.node_id = node_id
         self._open[key] = connection
+        self._events.tell(
+            "connection.opened",
+            node_id=node_id,
+            address=connection.address,
+            role=connection.role.value,
+        )
         connection.lost.add_done_callback(lambda lost: self._lost(key, connection, lost.result()))
 
     def _lost(self, key: Key, connection: Connection, cause: LostCause) -> None:

@@ -1,40 +1,123 @@
 """Events: what happened inside the client, for whoever wants to watch it live.
 
-An event is a dotted name of the stations' vocabulary (`connection.opened`, `cluster.rebootstrapped`) and its fields.
-Listeners run in the thread that tells the event, so they have to be quick; an exception in one is logged. Leaf.
+An event is a dotted name of the stations' vocabulary and its fields; `event_table` has all of them. Telling one without
+a listener costs a look at an empty tuple. With listeners it is queued, and the queue is handed over at once to another
+thread, so that nothing that a listener does can hold up whoever tells. The queue is bounded. Leaf.
 """
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ottla.observe.log import logger
 
-Listener = Callable[[str, dict[str, Any]], None]
-"""Called with the event's name and its fields."""
+MOST = 10_000
+"""So many events wait for slow listeners; of more it is told how many there were."""
 
 _log = logger("client")
 
 
-class Events:
-    """The events of one client."""
+class Event(NamedTuple):
+    """Something that happened inside a client: what, when, and its particulars.
 
-    def __init__(self) -> None:
+    `docs/reference/events.md` has every name with its fields.
+    """
+
+    name: str
+    """Dotted: `connection.lost`."""
+    time: float
+    """Seconds since the epoch."""
+    fields: dict[str, Any]
+    """Numbers, texts and lists of them."""
+
+
+Listener = Callable[[Event], object]
+"""Called with each event."""
+
+HandOver = Callable[[Callable[[], None]], None]
+"""Has a function run soon, on the thread that listeners are to run on."""
+
+
+def _at_once(call: Callable[[], None]) -> None:
+    call()
+
+
+class Events:
+    """The events of one client.
+
+    Args:
+        hand_over: Runs listeners on a thread of theirs; by default they run in the thread that tells.
+        watched: Called with whether anybody listens, when that changes.
+    """
+
+    def __init__(
+        self,
+        hand_over: HandOver = _at_once,
+        watched: Callable[[bool], None] | None = None,
+    ) -> None:
+        self._hand_over = hand_over
+        self._watched = watched
+        self._lock = threading.Lock()
         self._listeners: tuple[Listener, ...] = ()
+        self._waiting: deque[Event] = deque()  # guarded by _lock
+        self._dropped = 0  # guarded by _lock
+        self._handed = False  # guarded by _lock
+
+    def __bool__(self) -> bool:
+        """Whether anybody listens: what is dear to find out is found out only then."""
+        return bool(self._listeners)
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` for every event from now on. Threads: any."""
-        self._listeners = (*self._listeners, listener)
+        with self._lock:
+            first = not self._listeners
+            self._listeners = (*self._listeners, listener)
+            if first and self._watched is not None:
+                self._watched(True)
 
     def unlisten(self, listener: Listener) -> None:
         """No longer call it. Threads: any."""
-        self._listeners = tuple(known for known in self._listeners if known != listener)
+        with self._lock:
+            had = bool(self._listeners)
+            self._listeners = tuple(known for known in self._listeners if known != listener)
+            if had and not self._listeners and self._watched is not None:
+                self._watched(False)
 
     def tell(self, name: str, **fields: Any) -> None:
-        """Tell every listener."""
-        for listener in self._listeners:
-            try:
-                listener(name, fields)
-            except Exception:
-                _log.exception("a listener failed at %s", name)
+        """Tell every listener. Threads: any."""
+        if not self._listeners:
+            return
+        with self._lock:
+            if len(self._waiting) >= MOST:
+                self._dropped += 1
+                return
+            self._waiting.append(Event(name, time.time(), fields))
+            if self._handed:
+                return
+            self._handed = True
+        self._hand_over(self._serve)
+
+    def _serve(self) -> None:
+        while True:
+            with self._lock:
+                events, self._waiting = self._waiting, deque()
+                dropped, self._dropped = self._dropped, 0
+                if not events:
+                    self._handed = False
+                    return
+            if dropped:
+                events.append(Event("events.dropped", time.time(), {"count": dropped}))
+            for event in events:
+                for listener in self._listeners:
+                    _call(listener, event)
+
+
+def _call(listener: Listener, event: Event) -> None:
+    try:
+        listener(event)
+    except Exception:
+        _log.exception("a listener failed at %s", event.name)

@@ -19,6 +19,7 @@ from ottla.cluster.backoff import Backoff
 from ottla.cluster.metadata import leads
 from ottla.observe.log import logger
 from ottla.observe.summary import Summary
+from ottla.producer.hold_events import tell_hold
 from ottla.producer.identity import NO_IDENTITY, Identities, ProducerIdentity
 from ottla.producer.rack import Rack
 from ottla.producer.verdict import Held, Verdict, judge
@@ -55,6 +56,8 @@ class Outbox:
         acquire_identity: Callable[[], Any],
         reports: Reports,
     ) -> None:
+        self._events = cluster.events
+        self._health = cluster.health
         self._engine = engine
         self._cluster = cluster
         self._flow = flow
@@ -112,16 +115,30 @@ class Outbox:
                 self._reports.call_soon(event[1])
             elif kind == "outcomes":
                 self._reports.tell_soon()
+            elif kind == "acked":
+                self._tell_acked(*event[1:])
+            elif kind in ("full", "free"):
+                self._events.tell(
+                    "buffer.full" if kind == "full" else "buffer.free",
+                    used_bytes=event[1],
+                    capacity_bytes=self._config.buffer_memory,
+                )
             elif kind == "throttled":
+                self._tell_throttled(event[1], event[2])
                 _log.info("connection %d is throttled by the broker for %d ms", event[1], event[2])
 
     def identity_given(self, producer_id: int, epoch: int) -> None:
         """The broker gave this producer its id: the flow may drain."""
         self._identities.given(producer_id, epoch)
         self._flow.set_identity(producer_id, epoch)
+        self._health.recovered("identity")
+        self._events.tell("identity.given", producer_id=producer_id, epoch=epoch)
+        for topic in self._wanted_topics:
+            self._flow.set_trouble(topic, None)
 
     def trouble(self, reason: str) -> None:
         """Nothing can be sent, for this reason: messages that expire meanwhile say so."""
+        self._health.trouble("identity", reason, self._engine.clock.now())
         for topic in self._wanted_topics:
             self._flow.set_trouble(topic, reason)
 
@@ -144,11 +161,13 @@ class Outbox:
                 self._flow.set_trouble(topic, str(error))
             else:
                 if self._tell_topic(self._cluster.snapshot, topic):
-                    return
+                    break
                 code = self._cluster.snapshot.topic_error(topic)
                 self._flow.set_trouble(topic, str(errors.for_code(code)) if code else None)
             attempts += 1
             await asyncio.sleep(self._backoff.delay(attempts))
+        # What keeps the producer from its identity is told again with each attempt.
+        self._flow.set_trouble(topic, None)
 
     def _tell_topic(self, snapshot: MetadataSnapshot, topic: str) -> bool:
         """Give the flow the topic's partitions; True where nothing more is to be waited for."""
@@ -181,6 +200,7 @@ class Outbox:
                 continue
             if known.leader != node_id and known.leader_epoch >= epoch:
                 del self._routes[(topic, partition)]
+                self._tell_moved(topic, partition, known.leader, known.leader_epoch)
                 self._flow.hold(topic, partition)
 
     # ---- routes ----------------------------------------------------------------------------------------------------
@@ -197,8 +217,14 @@ class Outbox:
             if self._closed:
                 return
             self._routes[(topic, partition)] = (node_id, epoch)
-            self._flow.set_trouble(topic, None)
             self._flow.route(topic, partition, connection.id)
+            self._events.tell(
+                "partition.routed",
+                topic=topic,
+                partition=partition,
+                node_id=node_id,
+                leader_epoch=epoch,
+            )
         finally:
             self._routing.discard((topic, partition))
 
@@ -220,13 +246,15 @@ class Outbox:
                         f"no connection to node {known.leader}, the leader of {{places}}: {error}; it is tried again",
                         f"{topic}-{partition}",
                     )
-                    self._flow.set_trouble(topic, str(error))
+                    trouble = f"no connection to node {known.leader}: {error}"
+                    self._flow.set_trouble(topic, trouble, partition)
             elif known is not None:
-                self._flow.set_trouble(topic, f"partition {partition} has no leader")
+                self._flow.set_trouble(topic, f"partition {partition} has no leader", partition)
             elif (there := self._cluster.snapshot.topic(topic)) is not None:
                 # It was made anew with fewer.
                 count = len(there.partitions)
-                self._flow.set_trouble(topic, f"partition {partition} of {count} does not exist")
+                trouble = f"partition {partition} of {count} does not exist"
+                self._flow.set_trouble(topic, trouble, partition)
             try:
                 await self._cluster.refresh(
                     f"{topic}-{partition} has no leader that can be reached"
@@ -240,13 +268,16 @@ class Outbox:
         """Hand the connection to the flow, once."""
         if self._attached.get(node_id) != connection.id:
             self._attached[node_id] = connection.id
-            self._flow.attach(connection.id, connection.version_for(ProduceRequest))
+            version = connection.version_for(ProduceRequest)
+            self._flow.attach(connection.id, version, node_id, connection.address)
 
     # ---- holds -----------------------------------------------------------------------------------------------------
 
     def _held(self, held: Held) -> None:
         asked, _ = self._routes.pop((held.topic, held.partition), (-1, -1))
         verdict = judge(held, idempotent=self._config.enable_idempotence)
+        if self._events:
+            tell_hold(self._events, held, verdict, gapless=self._config.gapless)
         for note in verdict.notes:
             _log.warning("%s-%d: %s", held.topic, held.partition, note)
         if held.cause.startswith("lost") and held.batches:
@@ -274,6 +305,7 @@ class Outbox:
         backoff = verdict.backoff
         if verdict.leader is not None:
             node_id, epoch = verdict.leader
+            self._tell_moved(topic, partition, node_id, epoch)
             self._cluster.apply_leader_hint(topic, partition, node_id, epoch, verdict.node)
             known = self._cluster.snapshot.partition(topic, partition)
             # Two nodes that name each other while a leader is elected are not asked in turn without a pause.
@@ -283,6 +315,14 @@ class Outbox:
         identity = await self._identity_after(held.identity) if verdict.bump else None
         if self._closed:
             return
+        if identity is not None:
+            self._events.tell(
+                "identity.bumped",
+                topic=topic,
+                partition=partition,
+                producer_id=identity[0],
+                epoch=identity[1],
+            )
         self._routing.add((topic, partition))
         try:
             self._flow.release(topic, partition, verdict.decisions, None, identity)
@@ -318,12 +358,56 @@ class Outbox:
     ) -> None:
         """A failure that nobody may be looking at is at least in the log."""
         error = errors.from_native(kind, code, message)
+        self._events.tell(
+            "batch.expired" if kind == "delivery_timeout" else "batch.failed",
+            topic=topic,
+            partition=partition,
+            records=records,
+            error=type(error).__name__,
+            reason=str(error),
+            outcome=outcome,
+        )
         self._summary.add(
             logging.ERROR,
             f"{{count}} messages to {{places}} failed ({outcome}): {error}",
             topic if partition < 0 else f"{topic}-{partition}",
             records,
         )
+
+    def _tell_acked(
+        self,
+        topic: str,
+        partition: int,
+        records: int,
+        size_bytes: int,
+        base_offset: int,
+        attempts: int,
+        age_s: float,
+    ) -> None:
+        self._events.tell(
+            "batch.acked",
+            topic=topic,
+            partition=partition,
+            records=records,
+            size_bytes=size_bytes,
+            base_offset=base_offset,
+            attempts=attempts,
+            age_ms=age_s * 1000,
+        )
+
+    def _tell_moved(self, topic: str, partition: int, node_id: int, epoch: int) -> None:
+        self._events.tell(
+            "partition.moved",
+            topic=topic,
+            partition=partition,
+            node_id=node_id,
+            leader_epoch=epoch,
+        )
+
+    def _tell_throttled(self, connection_id: int, throttle_ms: int) -> None:
+        nodes = [node for node, attached in self._attached.items() if attached == connection_id]
+        for node_id in nodes:
+            self._events.tell("connection.throttled", node_id=node_id, throttle_ms=throttle_ms)
 
     def _spawn(self, coroutine: Any, name: str) -> None:
         task = self._engine.spawn(coroutine, name)

@@ -197,7 +197,7 @@ async def test_a_lost_connection_refreshes_and_the_node_is_dialled_again_after_i
     cluster = Cluster(world.config, world.reactor)
     await cluster.start()
     told: list[str] = []
-    cluster.events.listen(lambda name, _fields: told.append(name))
+    cluster.events.listen(lambda event: told.append(event.name))
     connection = await cluster.connection(2, Role.PRODUCE)
     before = len(world.node.asked(ApiKey.METADATA))
     world.io.lose(connection.id)
@@ -259,7 +259,7 @@ async def test_the_bootstrap_list_is_tried_anew_when_no_known_broker_is_usable(
     moved = world.cluster.add_node(7, port=9001)
     world.cluster.add_topic("orders", {0: (7, 6)})
     told: list[str] = []
-    cluster.events.listen(lambda name, _fields: told.append(name))
+    cluster.events.listen(lambda event: told.append(event.name))
     moved.up = False
     world.io.lose(next(iter(world.io.open)))
     await world.clock.advance(3)
@@ -289,7 +289,7 @@ async def test_a_broker_may_ask_to_start_over(world: World) -> None:
     cluster = Cluster(world.config, world.reactor)
     await cluster.start()
     told: list[str] = []
-    cluster.events.listen(lambda name, _fields: told.append(name))
+    cluster.events.listen(lambda event: told.append(event.name))
     world.cluster.metadata_error = 129
     with pytest.raises(KafkaError, match="REBOOTSTRAP_REQUIRED"):
         await world.run(cluster.refresh("test"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from ottla.observe.events import Events
+from ottla.observe.events import MOST, Event, Events
 from ottla.observe.health import Health
 from ottla.observe.log import log_to_stderr, logger
 
@@ -40,11 +40,11 @@ def test_listeners_hear_events_and_a_failing_one_disturbs_nobody(
     events = Events()
     heard: list[tuple[str, dict[str, Any]]] = []
 
-    def broken(name: str, fields: dict[str, Any]) -> None:
-        raise ValueError(name)
+    def broken(event: Event) -> None:
+        raise ValueError(event.name)
 
-    def listen(name: str, fields: dict[str, Any]) -> None:
-        heard.append((name, fields))
+    def listen(event: Event) -> None:
+        heard.append((event.name, event.fields))
 
     events.listen(broken)
     events.listen(listen)
@@ -53,6 +53,30 @@ def test_listeners_hear_events_and_a_failing_one_disturbs_nobody(
     events.tell("connection.lost", node=2)
     assert heard == [("connection.lost", {"node": 1})]
     assert "a listener failed" in caplog.text
+
+
+def test_events_wait_for_the_thread_of_listeners_and_are_bounded() -> None:
+    calls: list[Callable[[], None]] = []
+    watched: list[bool] = []
+    events = Events(calls.append, watched.append)
+    heard: list[Event] = []
+    events.tell("identity.given", producer_id=1, epoch=0)
+    assert not calls, "nobody listens"
+    events.listen(heard.append)
+    for number in range(MOST + 3):
+        events.tell("identity.given", producer_id=number, epoch=0)
+    assert len(calls) == 1, "one hand-over for many"
+    assert not heard
+    calls.pop()()
+    assert [event.fields["producer_id"] for event in heard[:-1]] == list(range(MOST))
+    assert heard[-1].name == "events.dropped"
+    assert heard[-1].fields == {"count": 3}
+    events.tell("identity.given", producer_id=0, epoch=1)
+    assert len(calls) == 1
+    events.unlisten(heard.append)
+    calls.pop()()
+    assert heard[-1].name == "events.dropped", "who left hears nothing more"
+    assert watched == [True, False]
 
 
 def test_health_keeps_the_time_of_the_first_trouble() -> None:

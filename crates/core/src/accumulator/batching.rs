@@ -66,10 +66,6 @@ impl TopicBatching {
             self.limit = self.ratio.limit(self.set.batch_bytes, buffer_bytes);
         }
     }
-
-    pub fn ratio(&self) -> f64 {
-        self.ratio.get()
-    }
 }
 
 /// Complete batches that are sealed ahead, by partition and id, oldest first; what is cheap apart from what is not.
@@ -172,10 +168,5 @@ impl Accumulator {
         self.topics[topic]
             .batching
             .sealed(before, after, buffer_bytes);
-    }
-
-    /// How well the topic's batches compress, as far as is known: 1 is not at all.
-    pub fn compression_ratio(&self, topic: usize) -> f64 {
-        self.topics[topic].batching.ratio()
     }
 }

@@ -1,52 +1,124 @@
-//! The budget and the line of those who wait for room in it: first come, first served.
+//! The line for room: who waits for a part of the budget, and who is woken when some of it comes free.
 //!
-//! Station: accumulator. Any thread, under the producer's lock.
+//! Station: accumulator; under the producer's lock. First come, first served: only the head of the line may append. Woken
+//! are as many as what is free has room for, in order and each once, so that a long line moves in one turn of its event loop;
+//! whoever looks too early is woken again when it has become the head. See `docs/adr/0016-one-budget-and-one-line.md`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Accumulator;
 use crate::flow::Wake;
+use crate::produce_flow::Event;
 
-pub(super) struct RoomWaiter {
-    pub ticket: u64,
-    pub wake: Arc<dyn Wake>,
-    pub token: u64,
+struct Waiter {
+    ticket: u64,
+    bytes: usize,
+    wake: Arc<dyn Wake>,
+    token: u64,
+    /// It looked in vain since it was woken last.
+    looked: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Room {
+    /// In the order of their tickets.
+    line: VecDeque<Waiter>,
+    last_ticket: u64,
+    /// So many at the head were woken and have not appended, for these bytes.
+    woken: usize,
+    woken_bytes: usize,
+}
+
+impl Room {
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.line.is_empty()
+    }
+
+    #[inline(always)]
+    pub fn head(&self) -> Option<u64> {
+        self.line.front().map(|waiter| waiter.ticket)
+    }
+
+    fn position(&self, ticket: u64) -> Option<usize> {
+        self.line
+            .binary_search_by_key(&ticket, |waiter| waiter.ticket)
+            .ok()
+    }
+
+    fn remove(&mut self, position: usize) {
+        let Some(waiter) = self.line.remove(position) else {
+            return;
+        };
+        if position < self.woken {
+            self.woken -= 1;
+            self.woken_bytes -= waiter.bytes;
+        }
+    }
+
+    pub fn wake_all(&self) {
+        for waiter in &self.line {
+            waiter.wake.wake(waiter.token);
+        }
+    }
 }
 
 impl Accumulator {
-    /// Stands in line for room: `wake` is woken when it is this waiter's turn and there may be room.
-    pub fn wait_for_room(&mut self, wake: Arc<dyn Wake>, token: u64) -> u64 {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.room.push_back(RoomWaiter {
+    /// Stands in line for room: `wake` is woken when there may be room for these bytes.
+    pub fn wait_for_room(&mut self, bytes: usize, wake: Arc<dyn Wake>, token: u64) -> u64 {
+        if self.watched && self.room.line.is_empty() {
+            self.events.push(Event::Full { used: self.used });
+        }
+        self.room.last_ticket += 1;
+        let ticket = self.room.last_ticket;
+        self.room.line.push_back(Waiter {
             ticket,
+            bytes,
             wake,
             token,
+            looked: false,
         });
         self.close_all();
         ticket
     }
 
-    /// What is open has to go, or no room ever comes.
+    pub fn waiting_senders(&self) -> usize {
+        self.room.line.len()
+    }
+
+    /// The head of the line has appended: it is the next one's turn.
+    pub(super) fn next_in_line(&mut self) {
+        self.room.remove(0);
+        self.line_moved();
+    }
+
+    /// What is open has to go, or no room ever comes. It gives back what it does not fill: nothing more comes in.
     pub(super) fn close_all(&mut self) {
+        if !std::mem::take(&mut self.opened) {
+            return;
+        }
         for part in 0..self.parts.len() {
+            if let Some(open) = &mut self.parts[part].open
+                && open.builder.capacity_bytes() > 4 * open.builder.len_bytes()
+            {
+                let before = open.builder.capacity_bytes();
+                open.builder.shrink();
+                let less = before - open.builder.capacity_bytes();
+                open.accounted -= less;
+                self.used -= less;
+            }
             self.close_open(part);
         }
     }
 
-    /// Wakes the next waiter, or sees to it that there will be room for it.
-    pub(super) fn make_room(&mut self) {
-        if !self.room.is_empty() && self.used >= self.settings.buffer_bytes {
-            self.close_all();
-        }
-        self.wake_room();
-    }
-
     /// Another wake for a waiter that keeps its place in line.
     pub fn wait_again(&mut self, ticket: u64, wake: Arc<dyn Wake>, token: u64) {
-        if let Some(waiter) = self.room.iter_mut().find(|waiter| waiter.ticket == ticket) {
+        if let Some(position) = self.room.position(ticket) {
+            let waiter = &mut self.room.line[position];
             waiter.wake = wake;
             waiter.token = token;
+            waiter.looked = true;
             // It looked and there was too little room: whoever was before it may have opened a batch.
             self.close_all();
         }
@@ -54,25 +126,64 @@ impl Accumulator {
 
     /// Gives up a place in line.
     pub fn leave_line(&mut self, ticket: u64) {
-        self.room.retain(|waiter| waiter.ticket != ticket);
+        if let Some(position) = self.room.position(ticket) {
+            self.room.remove(position);
+            self.line_moved();
+        }
+    }
+
+    fn line_moved(&mut self) {
+        let Some(head) = self.room.line.front() else {
+            if self.watched {
+                self.events.push(Event::Free { used: self.used });
+            }
+            return;
+        };
+        if self.used + head.bytes > self.settings.buffer_bytes {
+            self.close_all();
+        }
         self.wake_room();
     }
 
-    /// Whether the waiter with this ticket may try now.
-    pub fn has_turn(&self, ticket: u64, bytes: usize) -> bool {
-        self.closed
-            || (self
-                .room
-                .front()
-                .is_some_and(|waiter| waiter.ticket == ticket)
-                && self.used + bytes <= self.settings.buffer_bytes)
+    /// Whether the waiter with this ticket may try now. Who may not is woken when it may.
+    pub fn has_turn(&mut self, ticket: u64, bytes: usize) -> bool {
+        if self.closed {
+            return true;
+        }
+        let Some(position) = self.room.position(ticket) else {
+            return false;
+        };
+        let fits = self.used + bytes <= self.settings.buffer_bytes;
+        if position == 0 && fits {
+            return true;
+        }
+        self.room.line[position].looked = true;
+        if position == 0 {
+            // What was free went into a batch that another one opened: all of them wait for more.
+            self.room.woken = 0;
+            self.room.woken_bytes = 0;
+        }
+        false
     }
 
-    pub(crate) fn wake_room(&self) {
-        if let Some(waiter) = self.room.front()
-            && (self.used < self.settings.buffer_bytes || self.closed)
+    pub(crate) fn wake_room(&mut self) {
+        let cap = self.settings.buffer_bytes;
+        let (room, used) = (&mut self.room, self.used);
+        if let Some(head) = room.line.front_mut()
+            && head.looked
+            && room.woken > 0
+            && used + head.bytes <= cap
         {
+            head.looked = false;
+            head.wake.wake(head.token);
+        }
+        while let Some(waiter) = room.line.get_mut(room.woken)
+            && used + room.woken_bytes + waiter.bytes <= cap
+        {
+            waiter.looked = false;
             waiter.wake.wake(waiter.token);
+            room.woken += 1;
+            room.woken_bytes += waiter.bytes;
         }
     }
 

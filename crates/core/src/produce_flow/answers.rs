@@ -31,6 +31,11 @@ impl ProduceFlow {
                 "a Produce response that was not asked for".into(),
             ));
         };
+        if let Some(known) = self.conns.get(&conn) {
+            let oldest = known.requests.front().map(|request| request.sent);
+            let stats = self.nodes.entry(known.node).or_default();
+            stats.answered(request.sent, oldest, now);
+        }
         if response.throttle_time_ms > 0 {
             self.acc
                 .events
@@ -39,10 +44,11 @@ impl ProduceFlow {
             // anything, and a number that came garbled would silence the connection for weeks.
             let asked = Micros::from(response.throttle_time_ms.unsigned_abs()) * 1000;
             let muted = asked.min(self.acc.settings.request_timeout);
-            if version >= 6
-                && let Some(known) = self.conns.get_mut(&conn)
-            {
-                known.muted_until = now + muted;
+            if let Some(known) = self.conns.get_mut(&conn) {
+                self.nodes.entry(known.node).or_default().throttle_ms += muted / 1000;
+                if version >= 6 {
+                    known.muted_until = now + muted;
+                }
             }
         }
         let mut answers = response.partitions;
@@ -88,12 +94,7 @@ impl ProduceFlow {
                 } else {
                     -1
                 };
-                let count = u64::from(batch.count);
-                let append_time = answer.log_append_time;
-                if self
-                    .acc
-                    .written(&batch.completion, count, base_offset, append_time)
-                {
+                if self.written(part, &batch, base_offset, answer.log_append_time) {
                     self.let_go(batch);
                 } else {
                     self.forget(batch);
@@ -110,10 +111,36 @@ impl ProduceFlow {
         }
     }
 
-    pub fn on_lost(&mut self, conn: ConnId, cause: &LostCause) {
+    /// A batch is in the log; returns whether its messages have this outcome, and had none before.
+    pub(super) fn written(
+        &mut self,
+        part: usize,
+        batch: &Batch,
+        base_offset: i64,
+        append_time: i64,
+    ) -> bool {
+        if self.acc.watched {
+            let (topic, partition) = self.place_of(part);
+            self.acc.events.push(Event::Acked {
+                topic,
+                partition,
+                records: batch.count,
+                bytes: batch.content.len_bytes(),
+                base_offset,
+                attempts: batch.attempts,
+                created: batch.created,
+            });
+        }
+        let count = u64::from(batch.count);
+        self.acc
+            .written(&batch.completion, count, base_offset, append_time)
+    }
+
+    pub fn on_lost(&mut self, conn: ConnId, cause: &LostCause, now: Micros) {
         let Some(lost) = self.conns.remove(&conn) else {
             return;
         };
+        self.nodes.entry(lost.node).or_default().lost(now);
         let told = format!("lost:{}:{}", cause.kind.name(), cause.message);
         for part in lost.parts {
             let entry = &mut self.acc.parts[part];

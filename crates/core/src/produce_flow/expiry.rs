@@ -63,7 +63,7 @@ impl ProduceFlow {
             let Some(batch) = self.acc.parts[part].queue.pop_front() else {
                 return;
             };
-            let failed = self.expire_batch(part, &batch);
+            let failed = self.expire_batch(part, &batch, now);
             self.let_go(batch);
             self.fail_behind(part, &failed);
         }
@@ -74,7 +74,7 @@ impl ProduceFlow {
             .filter(|batch| !batch.expired && late(batch.created))
         {
             batch.expired = true;
-            let failed = self.expire_batch(part, batch);
+            let failed = self.expire_batch(part, batch, now);
             stopped.get_or_insert(failed);
         }
         let entry = &mut self.acc.parts[part];
@@ -88,9 +88,9 @@ impl ProduceFlow {
     }
 
     /// The end of a batch whose time is up. Returns the failure that its messages have.
-    fn expire_batch(&mut self, part: usize, batch: &Batch) -> Failure {
+    fn expire_batch(&mut self, part: usize, batch: &Batch, now: Micros) -> Failure {
         let outcome = batch.outcome();
-        let message = match outcome {
+        let mut message: String = match outcome {
             Outcome::NotWritten if batch.refused != 0 => {
                 let code = batch.refused;
                 format!("the broker refused it with error code {code} until delivery_timeout_ms")
@@ -98,12 +98,13 @@ impl ProduceFlow {
             Outcome::NotWritten => "it could not be sent before delivery_timeout_ms".into(),
             _ => "no answer came before delivery_timeout_ms".into(),
         };
-        let message = self.acc.with_trouble(self.acc.parts[part].topic, &message);
+        if let Some(trouble) = self.trouble_of(part, now) {
+            message = format!("{message}: {trouble}");
+        }
         let failed = failure("delivery_timeout", 0, &message, outcome);
         if batch.overtaken {
             // It is in the log, only the answer that says where never came.
-            let count = u64::from(batch.count);
-            self.acc.written(&batch.completion, count, -1, -1);
+            self.written(part, batch, -1, -1);
         } else {
             self.tell_and_fail(part, batch, failed.clone());
         }

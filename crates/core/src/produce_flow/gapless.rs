@@ -43,8 +43,7 @@ impl ProduceFlow {
             // It keeps its place until its attempt has ended: its sequence is on the way.
             batch.expired = true;
             if batch.overtaken {
-                let count = u64::from(batch.count);
-                self.acc.written(&batch.completion, count, -1, -1);
+                self.written(part, batch, -1, -1);
             } else {
                 self.tell_and_fail(part, batch, behind(first, batch.outcome()));
             }

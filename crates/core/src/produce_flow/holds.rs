@@ -55,7 +55,7 @@ impl ProduceFlow {
             .map(|batch| HeldBatch {
                 base_sequence: batch.sequence.map_or(-1, |(_, _, sequence)| sequence),
                 records: batch.count,
-                bytes: batch.accounted,
+                bytes: batch.content.len_bytes(),
                 attempts: batch.attempts,
                 sent: batch.sent,
                 expired: batch.expired,
@@ -150,7 +150,6 @@ impl ProduceFlow {
         decision: Decision,
         again: &mut Vec<Batch>,
     ) -> Option<Failure> {
-        let count = u64::from(batch.count);
         match decision {
             Decision::Retry => {
                 // A later refusal proves nothing of this attempt.
@@ -159,7 +158,7 @@ impl ProduceFlow {
                 again.push(batch);
             }
             Decision::Written(base_offset) => {
-                self.acc.written(&batch.completion, count, base_offset, -1);
+                self.written(part, &batch, base_offset, -1);
                 self.let_go(batch);
             }
             Decision::Fail(failed) => {

@@ -10,6 +10,7 @@ mod expiry;
 mod gapless;
 mod holds;
 mod outcome;
+pub mod picture;
 mod rebuild;
 mod requests;
 mod sealing;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use crate::accumulator::{Accumulator, Open, Settings};
 use crate::completion::{Completion, Failure, State};
 use crate::flow::{ConnId, Micros};
+use crate::produce_stats::NodeStats;
 use crate::produce_wire::Answer;
 use crate::record::encode::BatchBuilder;
 
@@ -61,6 +63,8 @@ pub(crate) struct Batch {
     pub completion: Arc<Completion>,
     pub count: u32,
     pub created: Micros,
+    /// Its size before compression.
+    pub raw: usize,
     pub accounted: usize,
     /// Producer id, epoch and first sequence, from the first time that it was sent.
     pub sequence: Option<(i64, i16, i32)>,
@@ -116,6 +120,10 @@ pub(crate) struct Partition {
     recreated: bool,
     /// Size of the last batch: how large the next one's first buffer is.
     pub last_bytes: usize,
+    /// What keeps it from being sent, as the engine knows it.
+    pub trouble: Option<String>,
+    /// Where it was routed to last; -1: nowhere yet.
+    pub node: i32,
 }
 
 impl Partition {
@@ -134,6 +142,8 @@ impl Partition {
             acknowledged: None,
             recreated: false,
             last_bytes: 0,
+            trouble: None,
+            node: -1,
         }
     }
 
@@ -153,6 +163,7 @@ impl Partition {
 
 struct Request {
     token: u64,
+    sent: Micros,
     entries: Vec<Entry>,
 }
 
@@ -166,6 +177,8 @@ struct Entry {
 
 struct Conn {
     version: i16,
+    /// -1 where it is not told.
+    node: i32,
     parts: Vec<usize>,
     /// Where the next request begins to collect, so that no partition starves.
     start: usize,
@@ -210,6 +223,24 @@ pub enum Event {
         failure: Failure,
     },
     Throttled(ConnId, i32),
+    /// A batch is in the log. Only where somebody listens, as the two below.
+    Acked {
+        topic: Arc<str>,
+        partition: i32,
+        records: u32,
+        bytes: usize,
+        base_offset: i64,
+        attempts: u32,
+        created: Micros,
+    },
+    /// The first sender waits for room.
+    Full {
+        used: usize,
+    },
+    /// No sender waits any more.
+    Free {
+        used: usize,
+    },
 }
 
 /// What is to become of a held batch.
@@ -228,6 +259,7 @@ pub enum Decision {
 pub struct ProduceFlow {
     pub acc: Accumulator,
     conns: HashMap<ConnId, Conn>,
+    nodes: BTreeMap<i32, NodeStats>,
     identity: Option<(i64, i16)>,
     next_token: u64,
 }
@@ -237,6 +269,7 @@ impl ProduceFlow {
         Self {
             acc: Accumulator::new(settings, seed),
             conns: HashMap::new(),
+            nodes: BTreeMap::new(),
             identity: None,
             next_token: 1,
         }
@@ -248,8 +281,15 @@ impl ProduceFlow {
     }
 
     pub fn attach(&mut self, conn: ConnId, version: i16) {
+        self.attach_node(conn, version, -1, "");
+    }
+
+    /// A connection to this node, which the flow owns from now on.
+    pub fn attach_node(&mut self, conn: ConnId, version: i16, node: i32, address: &str) {
+        self.nodes.entry(node).or_default().address = address.into();
         let made = Conn {
             version,
+            node,
             parts: Vec::new(),
             start: 0,
             requests: VecDeque::new(),
@@ -284,6 +324,8 @@ impl ProduceFlow {
         };
         entry.route = Route::To(conn);
         entry.acknowledged = None;
+        entry.trouble = None;
+        entry.node = known.node;
         known.parts.push(part);
     }
 
@@ -330,6 +372,11 @@ impl ProduceFlow {
     pub(super) fn place_of(&self, part: usize) -> (Arc<str>, i32) {
         let entry = &self.acc.parts[part];
         (self.acc.topics[entry.topic].name.clone(), entry.number)
+    }
+
+    /// Whether somebody listens: what happens to each batch is told then.
+    pub fn watch(&mut self, watched: bool) {
+        self.acc.watched = watched;
     }
 
     pub fn take_events(&mut self) -> Vec<Event> {

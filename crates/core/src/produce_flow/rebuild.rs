@@ -116,11 +116,12 @@ impl ProduceFlow {
         completion: Arc<Completion>,
         sequence: Option<(i64, i16, i32)>,
     ) -> Batch {
-        let accounted = builder.capacity_bytes();
+        let accounted = self.acc.open_bytes(&builder);
         self.acc.used += accounted;
         Batch {
             id: self.acc.batch_id(),
             count: builder.count(),
+            raw: builder.len_bytes(),
             content: Content::Open(builder),
             completion,
             created: batch.created,

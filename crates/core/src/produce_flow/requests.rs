@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Content, Entry, Hold, ProduceFlow, Request, sequence_after};
-use crate::accumulator::Settings;
+use crate::accumulator::{Settings, sealed_bytes};
 use crate::compression::{Compression, Compressor};
 use crate::flow::{ConnId, Micros, OutRequest};
 use crate::pool::{Pool, Pooled};
@@ -26,10 +26,12 @@ pub struct Pick {
     producer: ProducerFields,
     restamp: bool,
     compression: Compression,
+    /// It leaves for the first time.
+    first: bool,
     /// Its size before it was sealed, where that happened here.
     before: usize,
-    /// What its buffer takes.
-    capacity: usize,
+    /// What its buffer takes; 0: as before.
+    held: usize,
 }
 
 /// A request whose batches are chosen.
@@ -79,7 +81,13 @@ impl ProduceFlow {
                 topic_id: pick.topic_id,
             })
             .collect();
-        known.requests.push_back(Request { token, entries });
+        known.requests.push_back(Request {
+            token,
+            sent: now,
+            entries,
+        });
+        let node = known.node;
+        self.nodes.entry(node).or_default().requested(now);
         Some(Plan {
             conn,
             version,
@@ -133,7 +141,8 @@ impl ProduceFlow {
             restamp = true;
         }
         let (producer_id, epoch, base_sequence) = batch.sequence.unwrap_or((-1, -1, -1));
-        if batch.attempts > 0 {
+        let first = batch.attempts == 0;
+        if !first {
             self.acc.counts.retries += 1;
         } else {
             self.acc.counts.batches += 1;
@@ -163,8 +172,9 @@ impl ProduceFlow {
             },
             restamp,
             compression: topic.batching.set.compression,
+            first,
             before: 0,
-            capacity: batch.accounted,
+            held: 0,
         };
         entry.flight.push_back(batch);
         Some(pick)
@@ -174,15 +184,29 @@ impl ProduceFlow {
     pub fn finish(&mut self, plan: Plan, correlation_id: i32, now: Micros) -> OutRequest {
         let mut topics: Vec<TopicBatches<'_>> = Vec::new();
         let mut accounting = 0isize;
+        let per_message = self.acc.per_message;
+        let node = self.conns.get(&plan.conn).map_or(-1, |conn| conn.node);
+        let node = self.nodes.entry(node).or_default();
         for pick in &plan.picks {
             let Content::Sealed(bytes) = &pick.content else {
                 continue;
             };
-            let flight = &mut self.acc.parts[pick.part].flight;
+            let entry = &mut self.acc.parts[pick.part];
+            let flight = &mut entry.flight;
             if let Some(batch) = flight.iter_mut().find(|batch| batch.id == pick.id) {
                 batch.content = Content::Sealed(bytes.clone());
-                accounting += pick.capacity as isize - batch.accounted as isize;
-                batch.accounted = pick.capacity;
+                if pick.held > 0 {
+                    let held = sealed_bytes(batch, pick.held, per_message);
+                    accounting += held as isize - batch.accounted as isize;
+                    batch.accounted = held;
+                }
+                for traffic in [&mut self.acc.topics[entry.topic].traffic, &mut node.traffic] {
+                    if pick.first {
+                        traffic.sent(batch.count, batch.raw, bytes.len());
+                    } else {
+                        traffic.retries += 1;
+                    }
+                }
             }
             if pick.before > 0 {
                 self.acc.sealed(pick.part, pick.before, bytes.len());
@@ -225,6 +249,9 @@ impl ProduceFlow {
         let Some(request) = self.take_request(conn, token) else {
             return;
         };
+        if let Some(known) = self.conns.get(&conn) {
+            self.nodes.entry(known.node).or_default().owes_nothing();
+        }
         for entry in request.entries {
             let answer = Answer {
                 base_offset: -1,
@@ -254,10 +281,10 @@ impl Plan {
                     Content::Sealed(pooled(buffer, pool))
                 }
                 Content::Sealed(bytes) if pick.restamp => {
-                    let mut buffer = pool.take(bytes.len());
+                    let mut buffer = pool.take_empty(bytes.len());
                     buffer.extend_from_slice(&bytes);
                     pick.producer.stamp(&mut buffer);
-                    pick.capacity = buffer.capacity();
+                    pick.held = buffer.capacity();
                     Content::Sealed(pooled(buffer, pool))
                 }
                 other => other,
@@ -280,7 +307,7 @@ impl Pick {
                     pool.give(spare);
                 }
                 self.before = batch.uncompressed_len;
-                self.capacity = batch.bytes.capacity();
+                self.held = batch.bytes.capacity();
                 pooled(batch.bytes, pool)
             }
             // A batch that cannot be sealed goes out empty and the broker refuses it: no message is lost silently.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Content, ProduceFlow};
+use crate::accumulator::sealed_bytes;
 use crate::compression::{Compression, Compressor, Cost};
 use crate::error::EncodeError;
 use crate::pool::Pool;
@@ -110,10 +111,11 @@ impl ProduceFlow {
             self.acc.sealed(part, before, bytes.len());
         }
         let len = bytes.len();
+        let per_message = self.acc.per_message;
         let batch = &mut self.acc.parts[part].queue[position];
-        let capacity = bytes.capacity();
-        let taken = capacity as isize - batch.accounted as isize;
-        batch.accounted = capacity;
+        let held = sealed_bytes(batch, bytes.capacity(), per_message);
+        let taken = held as isize - batch.accounted as isize;
+        batch.accounted = held;
         batch.content = Content::Ready(bytes);
         let records = batch.count;
         self.acc.used = self.acc.used.saturating_add_signed(taken);

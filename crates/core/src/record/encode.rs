@@ -132,6 +132,12 @@ impl BatchBuilder {
         self.buf.capacity()
     }
 
+    /// Gives back the room that is not filled.
+    pub fn shrink(&mut self) {
+        self.buf.truncate(self.filled);
+        self.buf.shrink_to_fit();
+    }
+
     #[inline]
     pub fn count(&self) -> u32 {
         self.count
@@ -385,7 +391,7 @@ fn compress_records(
             .compressor
             .compress(codec, level, &buf[HEADER_LEN..])?;
         if HEADER_LEN + records.len() < buf.len() {
-            let mut out = tools.pool.take(HEADER_LEN + records.len());
+            let mut out = tools.pool.take_empty(HEADER_LEN + records.len());
             out.resize(HEADER_LEN, 0);
             out.extend_from_slice(records);
             return Ok((out, Some(buf), codec));
@@ -393,7 +399,7 @@ fn compress_records(
     }
     // A few records in a large buffer: while they wait for their answer, the buffer serves other batches.
     if buf.len() < buf.capacity() / 4 {
-        let mut out = tools.pool.take(buf.len());
+        let mut out = tools.pool.take_empty(buf.len());
         out.extend_from_slice(&buf);
         return Ok((out, Some(buf), Codec::None));
     }

@@ -504,7 +504,11 @@ fn todo(event: Event) -> Option<Todo> {
             cause,
             batches,
         })),
-        Event::Failed { .. } | Event::Throttled(..) => None,
+        Event::Failed { .. }
+        | Event::Throttled(..)
+        | Event::Acked { .. }
+        | Event::Full { .. }
+        | Event::Free { .. } => None,
     }
 }
 

@@ -18,7 +18,12 @@ from ottla.errors import ConfigError, Timeout
 from ottla.message import CloseReport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
+
+    from ottla.observe.events import Event
+    from ottla.observe.producer_health import ProducerHealth
+    from ottla.observe.statistics import ProducerStatistics
 
 _OUTCOMES_AT_ONCE = 1000
 """How many deliveries a reader of `successes()` or `errors()` takes from the queue in one go."""
@@ -190,16 +195,65 @@ class AsyncProducer(AsyncProducerBase):
                 return None
             ready.extend(deliveries or ())
 
-    def statistics(self) -> dict[str, Any]:
-        """What the producer has counted since its start, and what it holds now.
+    def statistics(self) -> ProducerStatistics:
+        """What the producer has counted since its start and what it holds now, per broker and topic too.
+
+        Everything is taken at one moment: accepted = delivered + failed + unknown + buffered_records. Counting costs
+        nothing per message. `as_dict()` gives plain values for JSON.
 
         Returns:
-            dict: accepted, delivered, failed, unknown messages; batches, requests, retries of batches so far;
-            buffered_bytes of `buffer_memory` in use now.
+            ProducerStatistics: frozen; its fields say their units.
+
+        Raises:
+            ForkedClient: The producer was made before a fork.
 
         Threads: Any.
         """
         return self._client.statistics()
+
+    def health(self) -> ProducerHealth:
+        """Whether everything that was accepted is on its way, and if not, what keeps it and what the client does next.
+
+        It names who holds `buffer_memory`: bytes by topic-partition and leader, each with its cause. It looks at what is
+        known and asks no broker; a leader that owes an answer for more than a second is a trouble. `if producer.health():`
+        holds while all is well.
+
+        Returns:
+            ProducerHealth: state "ok" or "degraded", troubles, and the buffer with its largest holders.
+
+        Raises:
+            ForkedClient: The producer was made before a fork.
+
+        Threads: Any.
+        """
+        return self._client.health()
+
+    def listen(self, listener: Callable[[Event], object]) -> None:
+        """Call `listener` with each `Event` from now on: batches, holds, connections, the buffer, metadata.
+
+        `docs/reference/events.md` has every event with its fields. Listeners run on the dispatcher thread, one call after
+        the other, behind the callbacks of deliveries: a slow one delays those and nothing else. An exception in one is
+        logged. What a listener cannot keep up with (10 000 events waiting) is counted and told as `events.dropped`. Without
+        a listener events cost nothing; with one, a call per batch or rarer.
+
+        Args:
+            listener: Takes one `Event`; given twice, it is called twice.
+
+        Threads: Any.
+        """
+        self._client.events.listen(listener)
+
+    def unlisten(self, listener: Callable[[Event], object]) -> None:
+        """No longer call `listener`; one that never listened is no error.
+
+        A call that has begun on the dispatcher thread still ends.
+
+        Args:
+            listener: As it was given to `listen`.
+
+        Threads: Any.
+        """
+        self._client.events.unlisten(listener)
 
     async def __aenter__(self) -> Self:
         return self

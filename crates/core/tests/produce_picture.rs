@@ -1,0 +1,150 @@
+//! The picture of a producer: its numbers fit together, and it names who holds the budget.
+
+mod support;
+
+use ottla_core::accumulator::failure;
+use ottla_core::completion::Outcome;
+use ottla_core::flow::{LostCause, LostKind};
+use ottla_core::produce_flow::Event;
+use ottla_core::produce_stats::Picture;
+use support::{Producer, SECOND, settings};
+
+fn picture(producer: &Producer) -> Picture {
+    let now = producer.now.get();
+    producer.shared.with(|flow| flow.picture(now))
+}
+
+fn assert_adds_up(picture: &Picture) {
+    let counts = picture.counts;
+    let pending: u64 = picture
+        .topics
+        .iter()
+        .map(|topic| topic.buffered_records)
+        .sum();
+    let bytes: usize = picture
+        .topics
+        .iter()
+        .map(|topic| topic.buffered_bytes)
+        .sum();
+    let ended = counts.delivered + counts.failed + counts.unknown;
+    assert_eq!(counts.accepted, ended + pending);
+    assert_eq!(picture.used, bytes);
+}
+
+#[test]
+fn numbers_fit_together_at_every_step() {
+    let producer = Producer::flowing(settings(), 2);
+    for partition in [0, 1, 1] {
+        producer
+            .try_send("t", Some(partition), None, b"value", None)
+            .unwrap();
+    }
+    producer.try_send("later", None, None, b"v", None).unwrap();
+    assert_adds_up(&picture(&producer));
+    let sent = producer.next(1).unwrap();
+    producer.now.set(producer.now.get() + SECOND / 2);
+    let on_its_way = picture(&producer);
+    assert_adds_up(&on_its_way);
+    assert_eq!(on_its_way.nodes[0].in_flight, 1);
+    assert_eq!(on_its_way.nodes[0].silent_for, SECOND / 2);
+    assert_eq!(&*on_its_way.nodes[0].address, "broker:9092");
+    assert_eq!(
+        (on_its_way.traffic.batches, on_its_way.traffic.records),
+        (2, 3)
+    );
+    producer.ack(1, &sent, 0);
+    let gone = failure("broker", 17, "no such name", Outcome::NotWritten);
+    producer.shared.fail_topic("later", gone);
+    let done = picture(&producer);
+    assert_adds_up(&done);
+    assert_eq!((done.counts.delivered, done.counts.failed), (3, 1));
+    assert_eq!(done.topics[0].ends.delivered, 3);
+    assert_eq!(done.topics[1].ends.failed, 1);
+    assert_eq!((done.latency.count, done.latency.max), (1, SECOND / 2));
+    assert_eq!((done.nodes[0].in_flight, done.nodes[0].silent_for), (0, 0));
+    assert_eq!(done.used, 0);
+}
+
+#[test]
+fn a_node_stays_silent_over_a_lost_connection() {
+    let producer = Producer::flowing(settings(), 1);
+    producer.try_send("t", Some(0), None, b"v", None).unwrap();
+    producer.next(1).unwrap();
+    let cause = LostCause {
+        kind: LostKind::RequestTimeout,
+        message: "no answer".into(),
+    };
+    use ottla_core::flow::Flow;
+    producer.shared.on_lost(1, &cause, producer.now.get());
+    producer.now.set(producer.now.get() + 5 * SECOND);
+    assert_eq!(picture(&producer).nodes[0].silent_for, 5 * SECOND);
+    let now = producer.now.get();
+    let held = producer.shared.with(|flow| flow.budget(now)).holders;
+    let cause = "node 1 at broker:9092 has not answered for 5.0 s";
+    assert_eq!((held[0].cause.as_str(), held[0].node), (cause, 1));
+}
+
+#[test]
+fn a_node_that_is_to_answer_nothing_is_not_silent() {
+    let mut set = settings();
+    set.acks = 0;
+    set.idempotent = false;
+    let producer = Producer::flowing(set, 1);
+    producer.try_send("t", Some(0), None, b"v", None).unwrap();
+    producer.next(1).unwrap();
+    producer.now.set(producer.now.get() + 5 * SECOND);
+    let told = picture(&producer);
+    assert_eq!((told.nodes[0].silent_for, told.nodes[0].requests), (0, 1));
+}
+
+#[test]
+fn troubles_are_told_of_their_own_partition() {
+    let producer = Producer::beginning(settings(), 2);
+    for partition in 0..2 {
+        producer
+            .try_send("u", Some(partition), None, b"v", None)
+            .unwrap();
+    }
+    producer.topic("u", 2);
+    let now = producer.now.get();
+    let causes = || {
+        producer.shared.with(|flow| {
+            let mut holders = flow.budget(now).holders;
+            holders.sort_by_key(|holder| holder.partition);
+            let causes = holders.into_iter().map(|one| (one.cause, one.moving));
+            causes.collect::<Vec<_>>()
+        })
+    };
+    producer.shared.with(|flow| {
+        let acc = &mut flow.acc;
+        acc.set_trouble("u", Some(1), Some("no leader".into()));
+    });
+    let moving = ("on their way".to_owned(), true);
+    assert_eq!(causes(), [moving.clone(), ("no leader".to_owned(), false)]);
+    producer.route("u", 1, 1);
+    let routed = ("on their way to node 1 at broker:9092".to_owned(), true);
+    assert_eq!(causes(), [moving, routed]);
+}
+
+#[test]
+fn batches_are_told_only_where_somebody_listens() {
+    let producer = Producer::flowing(settings(), 1);
+    let acked = || {
+        producer.try_send("t", Some(0), None, b"v", None).unwrap();
+        producer.events();
+        let sent = producer.next(1).unwrap();
+        producer.ack(1, &sent, 7);
+        producer.events()
+    };
+    assert!(acked().is_empty());
+    producer.shared.with(|flow| flow.watch(true));
+    assert!(matches!(
+        &acked()[..],
+        [Event::Acked {
+            records: 1,
+            base_offset: 7,
+            attempts: 1,
+            ..
+        }]
+    ));
+}

@@ -1,0 +1,133 @@
+"""Health of a producer: whether everything that it was given is on its way, and if not, what keeps it.
+
+Pure: notes of troubles and the state of the budget in, one value out. Leaf; any thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ottla.observe.health import Trouble
+
+HOLDERS = 10
+"""So many places that hold the budget are named; the largest."""
+
+_NEXT = {
+    "cluster": "the brokers and bootstrap_servers are asked again, after reconnect_backoff_ms to reconnect_backoff_max_ms",
+    "identity": "a producer id is asked for again after retry_backoff_ms to retry_backoff_max_ms",
+    "buffer": "send() waits in line until outcomes come, at most max_block_ms, and raises BufferFull then",
+    "outcomes": "reading them (successes(), errors(), outcomes()) gives their memory back",
+}
+_NEXT_OF_PLACE = "its messages keep their order and go once its leader answers; after delivery_timeout_ms they fail"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthTrouble:
+    """Why a part of a client cannot do its work."""
+
+    part: str
+    """cluster (no metadata), identity (no producer id), buffer (full), outcomes (unread), or a place: `orders-3`."""
+    reason: str
+    """In words."""
+    for_s: float
+    """For so long; of a place: the age of its oldest message."""
+    next: str
+    """What the client does about it, or what you can do."""
+
+
+@dataclass(frozen=True, slots=True)
+class BufferHolder:
+    """A part of `buffer_memory` and what it waits for."""
+
+    topic: str | None
+    """None: outcomes that were not read."""
+    partition: int | None
+    """None where it is not chosen yet."""
+    bytes: int
+    node_id: int | None
+    """The leader that it goes to, or went to last; None: none was reached yet."""
+    address: str | None
+    cause: str
+    """In words: on their way, or what keeps them."""
+    age_s: float
+    """Age of the oldest message of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BufferHealth:
+    """The budget of a producer now."""
+
+    used_bytes: int
+    capacity_bytes: int
+    waiting_senders: int
+    holders: tuple[BufferHolder, ...]
+    """Who holds it, the largest first, ten at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerHealth:
+    """How a producer does now; see `Producer.health`."""
+
+    state: Literal["ok", "degraded"]
+    for_s: float
+    """Degraded: since its first trouble; ok: 0."""
+    troubles: tuple[HealthTrouble, ...]
+    buffer: BufferHealth
+
+    def __bool__(self) -> bool:
+        return self.state == "ok"
+
+
+def _place(holder: Mapping[str, Any]) -> str:
+    if holder["topic"] is None:
+        return "outcomes"
+    return (
+        holder["topic"]
+        if holder["partition"] is None
+        else f"{holder['topic']}-{holder['partition']}"
+    )
+
+
+def producer_health(
+    notes: Mapping[str, Trouble], budget: Mapping[str, Any], now: float
+) -> ProducerHealth:
+    """Judge.
+
+    Args:
+        notes: Troubles that parts of the client have noted.
+        budget: As `ProduceFlow.budget` tells it.
+        now: By the clock of the notes, seconds.
+    """
+    troubles = [
+        HealthTrouble(part, note.reason, max(0.0, now - note.since), _NEXT.get(part, ""))
+        for part, note in notes.items()
+    ]
+    holders: Sequence[Mapping[str, Any]] = budget["holders"]
+    full = budget["waiting_senders"] > 0
+    for holder in holders:
+        place = _place(holder)
+        if holder["moving"] or (place == "outcomes" and not full):
+            continue
+        following = _NEXT.get(place, _NEXT_OF_PLACE)
+        troubles.append(HealthTrouble(place, holder["cause"], holder["age_s"], following))
+    if full:
+        oldest = max((holder["age_s"] for holder in holders), default=0.0)
+        troubles.append(HealthTrouble("buffer", budget["told"], oldest, _NEXT["buffer"]))
+    return ProducerHealth(
+        state="degraded" if troubles else "ok",
+        for_s=max((trouble.for_s for trouble in troubles), default=0.0),
+        troubles=tuple(troubles),
+        buffer=BufferHealth(
+            used_bytes=budget["used_bytes"],
+            capacity_bytes=budget["capacity_bytes"],
+            waiting_senders=budget["waiting_senders"],
+            holders=tuple(
+                BufferHolder(**{k: v for k, v in holder.items() if k != "moving"})
+                for holder in holders
+            ),
+        ),
+    )

@@ -1,0 +1,40 @@
+"""What listeners hear of a hold: which partition, why, and what becomes of each of its batches. Engine thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ottla.protocol.error_codes import ErrorCode
+
+if TYPE_CHECKING:
+    from ottla.observe.events import Events
+    from ottla.producer.verdict import Held, Verdict
+
+
+def tell_hold(events: Events, held: Held, verdict: Verdict, *, gapless: bool) -> None:
+    """Tell of the hold, and of the batches that go again. Those that fail are told when they have failed.
+
+    gapless: Behind a batch that fails nothing goes again, whatever the verdict says of it.
+    """
+    place = {"topic": held.topic, "partition": held.partition}
+    events.tell("partition.held", **place, cause=held.cause, batches=len(held.batches))
+    for batch, decision in zip(held.batches, verdict.decisions, strict=True):
+        if batch["expired"]:
+            continue
+        if gapless and decision[0] in ("fail", "fail_records"):
+            return
+        if decision[0] == "split":
+            events.tell("batch.split", **place, records=batch["records"], size_bytes=batch["bytes"])
+        elif decision[0] == "retry":
+            events.tell(
+                "batch.retried",
+                **place,
+                records=batch["records"],
+                attempts=batch["attempts"],
+                reason=held.cause if batch["code"] is None else _name(batch["code"]),
+            )
+
+
+def _name(code: int) -> str:
+    known = code in ErrorCode._value2member_map_
+    return ErrorCode(code).name if known else f"error code {code}"

@@ -1,0 +1,37 @@
+"""`buffer_memory` holds: a producer beside a broker that says nothing grows by its budget and a constant, whatever it is given."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from bench.memory import SCENARIOS, Scenario, run, summary
+
+BUDGET_MIB = 8
+BESIDE_MIB = 20
+"""Idle buffers (half of the budget), an open batch, what Python keeps of thousands of held batches, the allocator's own."""
+
+HARD = (
+    "100 B lz4",
+    "1000 partitions, linger 0",
+    "metadata not known, 10 B",
+    "outcomes read, 10 B",
+)
+"""Where more would be held than what the bytes of the messages say, if only those were counted."""
+
+
+@pytest.mark.parametrize(
+    "scenario", [one for one in SCENARIOS if one.name in HARD], ids=lambda scenario: scenario.name
+)
+def test_growth_stays_within_the_budget(scenario: Scenario) -> None:
+    result = run(dataclasses.replace(scenario, buffer_mib=BUDGET_MIB, silent_s=0.5))
+    told = summary(result)
+    assert result["full"] > 0, "the budget was filled"
+    assert told["silent"] < BUDGET_MIB + 4, told
+    assert told["peak"] < BUDGET_MIB + BESIDE_MIB, told
+    most = max(used for _, _, used in result["samples"])
+    assert BUDGET_MIB * 0.7 < most < BUDGET_MIB + 2, (
+        "counted: the budget and at most one batch more"
+    )
+    assert result["delivered"] == result["accepted"]

@@ -1,0 +1,68 @@
+"""Health of a producer: notes and a budget in, a judgement out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ottla.observe.health import Trouble
+from ottla.observe.producer_health import producer_health
+
+
+def holder(**changed: Any) -> dict[str, Any]:
+    """Something on its way."""
+    made = {
+        "topic": "orders",
+        "partition": 3,
+        "bytes": 100,
+        "node_id": 2,
+        "address": "broker:9092",
+        "cause": "on their way to node 2 at broker:9092",
+        "moving": True,
+        "age_s": 0.5,
+    }
+    return made | changed
+
+
+def budget(*holders: dict[str, Any], waiting: int = 0) -> dict[str, Any]:
+    """A budget of 1000 bytes."""
+    return {
+        "used_bytes": sum(one["bytes"] for one in holders),
+        "capacity_bytes": 1000,
+        "waiting_senders": waiting,
+        "told": "buffer_memory is full",
+        "holders": list(holders),
+    }
+
+
+def test_what_is_on_its_way_is_no_trouble() -> None:
+    health = producer_health({}, budget(holder()), 0)
+    assert health
+    assert (health.state, health.for_s, health.troubles) == ("ok", 0, ())
+    assert health.buffer.holders[0].partition == 3
+
+
+def test_each_trouble_says_for_how_long_and_what_is_next() -> None:
+    notes = {"cluster": Trouble("no broker can be reached", 90), "identity": Trouble("none", 99)}
+    stuck = holder(cause="no leader", moving=False, age_s=4.0)
+    health = producer_health(notes, budget(stuck, waiting=2), 100)
+    assert not health
+    assert health.state == "degraded"
+    told = {trouble.part: trouble for trouble in health.troubles}
+    assert told.keys() == {"cluster", "identity", "orders-3", "buffer"}
+    assert told["cluster"].for_s == health.for_s == 10
+    assert told["orders-3"].reason == "no leader"
+    assert "max_block_ms" in told["buffer"].next
+    assert all(trouble.next for trouble in health.troubles)
+
+
+def test_unread_outcomes_are_a_trouble_only_where_they_stop_senders() -> None:
+    unread = holder(topic=None, partition=None, node_id=None, moving=False, cause="nobody reads")
+    assert producer_health({}, budget(unread), 0)
+    parts = [one.part for one in producer_health({}, budget(unread, waiting=1), 0).troubles]
+    assert parts == ["outcomes", "buffer"]
+
+
+def test_a_topic_without_metadata_is_named_alone() -> None:
+    waiting = holder(partition=None, moving=False, cause="its metadata has not come")
+    (trouble,) = producer_health({}, budget(waiting), 0).troubles
+    assert trouble.part == "orders"

@@ -1,0 +1,71 @@
+"""What listeners hear of a hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ottla.observe.events import Events
+from ottla.producer.hold_events import tell_hold
+from ottla.producer.verdict import RECREATED, Held, judge
+from ottla.protocol.error_codes import ErrorCode
+
+
+def batch(code: int | None, **more: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "base_sequence": 0,
+        "records": 3,
+        "bytes": 300,
+        "attempts": 1,
+        "expired": False,
+        "unanswered": False,
+        "may_be_written": False,
+        "code": code,
+        "error_message": None,
+        "record_errors": [],
+        "leader": None,
+        "node": None,
+    }
+    return known | more
+
+
+def heard(held: Held, *, gapless: bool = False) -> list[tuple[str, dict[str, Any]]]:
+    told: list[tuple[str, dict[str, Any]]] = []
+    events = Events(lambda serve: serve())
+    events.listen(lambda event: told.append((event.name, dict(event.fields))))
+    tell_hold(events, held, judge(held, idempotent=True), gapless=gapless)
+    return told
+
+
+REFUSED = int(ErrorCode.POLICY_VIOLATION)
+OUT_OF_ORDER = int(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+
+
+@pytest.mark.parametrize(("gapless", "again"), [(False, ["batch.retried"] * 2), (True, [])])
+def test_behind_a_failure_nothing_goes_again_with_gapless(gapless: bool, again: list[str]) -> None:
+    batches = [batch(REFUSED), batch(None), batch(OUT_OF_ORDER)]
+    told = heard(Held("t", 0, "answer", batches), gapless=gapless)
+    assert [name for name, _ in told] == ["partition.held", *again]
+
+
+def test_what_goes_again_before_a_failure_is_told_with_gapless() -> None:
+    batches = [batch(OUT_OF_ORDER), batch(REFUSED), batch(None)]
+    told = heard(Held("t", 0, "answer", batches), gapless=True)
+    assert [name for name, _ in told] == ["partition.held", "batch.retried"]
+    assert told[1][1]["reason"] == "OUT_OF_ORDER_SEQUENCE_NUMBER"
+
+
+def test_an_expired_batch_takes_nothing_with_it_a_second_time() -> None:
+    batches = [batch(REFUSED, expired=True), batch(None)]
+    told = heard(Held("t", 0, "expired", batches), gapless=True)
+    assert [name for name, _ in told] == ["partition.held", "batch.retried"]
+
+
+def test_a_topic_that_was_made_anew_is_the_cause_of_the_hold() -> None:
+    told = heard(Held("t", 4, RECREATED, [batch(None, may_be_written=True), batch(None)]))
+    assert told[0] == (
+        "partition.held",
+        {"topic": "t", "partition": 4, "cause": "recreated", "batches": 2},
+    )
+    assert [name for name, _ in told[1:]] == ["batch.retried"]
