@@ -12,6 +12,9 @@ BUDGET_MIB = 8
 BESIDE_MIB = 20
 """Idle buffers (half of the budget), an open batch, what Python keeps of thousands of held batches, the allocator's own."""
 
+FRAGMENTED_MIB = 12
+"""What the allocator may have free in between, where thousands of small buffers come and go on two threads."""
+
 HARD = (
     "100 B lz4",
     "1000 partitions, linger 0",
@@ -28,7 +31,7 @@ def test_growth_stays_within_the_budget(scenario: Scenario) -> None:
     result = run(dataclasses.replace(scenario, buffer_mib=BUDGET_MIB, silent_s=0.5))
     told = summary(result)
     assert result["full"] > 0, "the budget was filled"
-    assert told["silent"] < BUDGET_MIB + 4, told
+    assert told["silent"] < BUDGET_MIB + FRAGMENTED_MIB, told
     assert told["peak"] < BUDGET_MIB + BESIDE_MIB, told
     most = max(used for _, _, used in result["samples"])
     assert BUDGET_MIB * 0.7 < most < BUDGET_MIB + 2, (

@@ -196,7 +196,6 @@ mod tests {
             availability_timeout: 0,
             keep_written: false,
             keep_failed: false,
-            gapless: false,
             topics: std::collections::HashMap::new(),
         };
         let shared = Arc::new(ProduceShared::new(settings, 7, Arc::new(Unheard)));
