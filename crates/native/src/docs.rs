@@ -31,7 +31,8 @@ macro_rules! refusals {
         UnknownTopicOrPartition: The topic is known and has no such partition. It was not accepted.
         Closed: The producer is closed or closing. It was not accepted.
         ForkedClient: The producer was made before a fork. It was not accepted.
-        Timeout: The `partitioner` is a function and the topic's partitions are not known. It was not accepted.
+        Timeout: The `partitioner` is a function and the topic's partitions are not known, or sends of an event loop that
+            have waited for them come first. It was not accepted.
             What the function itself raises, TypeError or ValueError for a result that is no partition: likewise.
         TypeError: A value that is neither bytes-like nor str, named by its type; ValueError: a number below 0. It was
             not accepted.

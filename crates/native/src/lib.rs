@@ -37,6 +37,7 @@ mod send_wait;
 mod sender;
 mod sends;
 mod sleep;
+mod topic_line;
 mod user_partitioner;
 mod wait;
 mod waiting;

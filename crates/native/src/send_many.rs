@@ -9,7 +9,6 @@ use std::time::Instant;
 use ottla_core::accumulator::Refused;
 use ottla_core::completion::Place;
 use ottla_core::flow::Wake;
-use ottla_core::topic_wait::Known;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList, PyTuple};
@@ -18,6 +17,7 @@ use crate::deliveries::{Collected, Deliveries};
 use crate::delivery;
 use crate::send_wait::{Kept, Waiter, owned};
 use crate::sender::{Given, Sender, deadline, now_ms};
+use crate::topic_line::{self, TopicPlace};
 use crate::user_partitioner as user;
 use crate::waiting::Awaited;
 
@@ -30,8 +30,8 @@ pub struct Many {
     timestamp_ms: i64,
     /// The user's own function that chooses the partitions.
     partitioner: Option<Py<PyAny>>,
-    /// The topic whose partitions it waits for.
-    awaited_topic: Option<usize>,
+    /// Its place among those who wait for the topic's partitions, kept until it waits for room or has ended.
+    place: Option<TopicPlace>,
     /// The message that waits for room, with its delivery where outcomes are kept.
     in_line: Option<(Waiter, Option<Py<PyAny>>)>,
     /// When the message in line has waited too long.
@@ -92,7 +92,7 @@ impl Many {
             collected: Collected::default(),
             timestamp_ms: now_ms(),
             partitioner,
-            awaited_topic: None,
+            place: None,
             in_line: None,
             until: None,
         })
@@ -236,8 +236,6 @@ impl Many {
                 }
             }
             if self.waits_for_topic(py)? {
-                self.until
-                    .get_or_insert_with(|| deadline(self.sender.max_block));
                 return Ok(false);
             }
             self.send_usual(py)?;
@@ -254,8 +252,11 @@ impl Many {
             return Ok(false);
         }
         let topic = self.sender.topic(py, self.topic.as_ptr())?;
-        let waits = user::ask_for(&self.sender, topic) == Known::NotYet;
-        self.awaited_topic = waits.then_some(topic);
+        let waited = self.place.is_some();
+        let waits = topic_line::has_to_wait(&self.sender, topic, true, &mut self.place);
+        if waits && !waited {
+            self.until = Some(deadline(self.sender.max_block));
+        }
         Ok(waits)
     }
 
@@ -266,7 +267,7 @@ impl Many {
         let mut prepared = unsafe { self.sender.prepare(py, &given)? };
         if let Some(function) = &self.partitioner {
             // SAFETY: as above.
-            unsafe { user::choose_nowait(py, &self.sender, function, &given, &mut prepared)? };
+            unsafe { user::choose_known(py, &self.sender, function, &given, &mut prepared)? };
         }
         let delivery = self.delivery(py, &given, &prepared)?;
         let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
@@ -277,6 +278,7 @@ impl Many {
                 let kept = unsafe { Kept::new(py, &given, &prepared) };
                 let waiter = Waiter::join(&self.sender, kept, prepared.size());
                 self.in_line = Some((waiter, delivery));
+                self.place = None;
                 self.until = Some(deadline(self.sender.max_block));
             }
             Err(refused) => return Err(self.sender.refusal(py, &refused)),
@@ -300,15 +302,15 @@ impl Awaited for Many {
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
         if let Some((waiter, _)) = &self.in_line {
             waiter.sleep(wake, token);
-        } else if let Some(topic) = self.awaited_topic {
-            user::wait_for_topic(&self.sender, topic, wake, token);
+        } else if let Some(place) = &self.place {
+            place.sleep(wake, token);
         }
     }
 
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let error = match self.awaited_topic {
-            Some(topic) if self.in_line.is_none() => user::not_known(py, &self.sender, topic),
-            _ => self.sender.refusal(py, &Refused::Full),
+        let error = match &self.place {
+            Some(place) => place.too_late(py),
+            None => self.sender.refusal(py, &Refused::Full),
         };
         Err(self.ended_early(py, error))
     }

@@ -9,7 +9,6 @@ use std::time::Instant;
 use ottla_core::accumulator::Refused;
 use ottla_core::completion::Place;
 use ottla_core::flow::Wake;
-use ottla_core::topic_wait::Known;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -19,6 +18,7 @@ use crate::deliveries::{Collected, Deliveries};
 use crate::delivery;
 use crate::send_wait::{Kept, Waiter, owned};
 use crate::sender::{Given, Prepared, Sender, deadline, now_ms};
+use crate::topic_line::{self, TopicPlace};
 use crate::user_partitioner as user;
 use crate::waiting::Awaited;
 
@@ -141,7 +141,9 @@ pub struct Messages {
     /// The user's own function that chooses the partitions.
     partitioner: Option<Py<PyAny>>,
     /// Taken from the iterable; its topic's partitions are waited for.
-    waits_for_topic: Option<(Py<PyAny>, usize)>,
+    waits_for_topic: Option<Py<PyAny>>,
+    /// The place among those who wait for this, kept until a message goes to another topic or waits for room.
+    place: Option<TopicPlace>,
     in_line: Option<InLine>,
     /// When what is waited for has taken too long.
     until: Option<Instant>,
@@ -160,6 +162,7 @@ impl Messages {
             timestamp_ms: now_ms(),
             partitioner,
             waits_for_topic: None,
+            place: None,
             in_line: None,
             until: None,
         })
@@ -262,11 +265,11 @@ impl Messages {
                 }
             }
             let message = match self.waits_for_topic.take() {
-                Some((message, topic)) if user::ask_for(&self.sender, topic) == Known::NotYet => {
-                    self.waits_for_topic = Some((message, topic));
+                Some(message) if self.place.as_ref().is_some_and(TopicPlace::has_to_wait) => {
+                    self.waits_for_topic = Some(message);
                     return Ok(false);
                 }
-                Some((message, _)) => message.into_bound(py),
+                Some(message) => message.into_bound(py),
                 None => match self.next(py)? {
                     Some(message) => message,
                     None => return Ok(true),
@@ -285,12 +288,13 @@ impl Messages {
         let given = next.given();
         let mut prepared = self.prepare(py, &given)?;
         if let Some(function) = &self.partitioner {
-            if user::has_to_wait(&self.sender, &prepared) {
-                self.waits_for_topic = Some((message.clone().unbind(), prepared.topic));
+            let (topic, chooses) = (prepared.topic, prepared.partition.is_none());
+            if topic_line::has_to_wait(&self.sender, topic, chooses, &mut self.place) {
+                self.waits_for_topic = Some(message.clone().unbind());
                 return Ok(false);
             }
             // SAFETY: `next` holds the objects.
-            unsafe { user::choose_nowait(py, &self.sender, function, &given, &mut prepared)? };
+            unsafe { user::choose_known(py, &self.sender, function, &given, &mut prepared)? };
         }
         let delivery = self.delivery(py, &given, &prepared)?;
         let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
@@ -307,6 +311,7 @@ impl Messages {
                     delivery,
                     timestamp_ms: prepared.timestamp_ms,
                 });
+                self.place = None;
                 Ok(false)
             }
             Err(refused) => Err(self.sender.refusal(py, &refused)),
@@ -329,14 +334,14 @@ impl Awaited for Messages {
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
         if let Some(in_line) = &self.in_line {
             in_line.waiter.sleep(wake, token);
-        } else if let Some((_, topic)) = &self.waits_for_topic {
-            user::wait_for_topic(&self.sender, *topic, wake, token);
+        } else if let Some(place) = &self.place {
+            place.sleep(wake, token);
         }
     }
 
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let error = match &self.waits_for_topic {
-            Some((_, topic)) => user::not_known(py, &self.sender, *topic),
+        let error = match &self.place {
+            Some(place) => place.too_late(py),
             None => self.sender.refusal(py, &Refused::Full),
         };
         Err(self.ended_early(py, error))

@@ -19,6 +19,7 @@ use crate::ready::ready;
 use crate::send_and_wait::SentAndAwaited;
 use crate::send_wait::{AwaitedSend, Kept, Waiter, owned};
 use crate::sender::{Given, Prepared, Sender, given};
+use crate::topic_line;
 use crate::user_partitioner as user;
 use crate::waiting::{Awaited, Waiting};
 
@@ -193,7 +194,7 @@ impl<T: Base> Sends for Nowait<T> {
             Begun::Sent(delivery) => return Ok(delivery.cast()),
             Begun::General(begun) => begun,
         };
-        begun.ask(py, user::choose_nowait)?;
+        begun.ask(py, user::choose_at_once)?;
         match begun.append() {
             Ok(()) => Ok(begun.delivery.cast()),
             Err(refused) => Err(begun.refuse(py, &refused)),
@@ -302,12 +303,11 @@ unsafe fn begin_async(
 fn begin_general_async(py: Python<'_>, mut begun: General<'_>) -> PyResult<Sending> {
     let max_block = begun.sender.max_block;
     if let Some(function) = begun.partitioner
-        && user::has_to_wait(begun.sender, &begun.prepared)
+        && let Some(awaited) = send_when_known(py, &begun, function)
     {
-        let awaited = send_when_known(py, &begun, function);
         return Ok(Sending::Waits(Box::new(awaited), max_block));
     }
-    begun.ask(py, user::choose_nowait)?;
+    begun.ask(py, user::choose_known)?;
     match begun.append() {
         Ok(()) => Ok(Sending::Accepted(owned(py, begun.delivery))),
         Err(Refused::Full) => {
@@ -372,21 +372,19 @@ impl Sends for InLoopAndWait {
     }
 }
 
-/// The user's partitioner is asked once the topic is known.
-#[cold]
+/// The user's partitioner is asked once the topic is known and those before it were accepted; None: now.
 fn send_when_known(
     py: Python<'_>,
     begun: &General<'_>,
     function: &Py<PyAny>,
-) -> user::AwaitedTopic {
+) -> Option<user::AwaitedTopic> {
+    let mut place = None;
+    let chooses = begun.prepared.partition.is_none();
+    topic_line::has_to_wait(begun.sender, begun.prepared.topic, chooses, &mut place);
+    let place = place?;
     // SAFETY: the objects of the call; a message was prepared, so there is a topic.
     let kept = unsafe { Kept::new(py, &begun.given, &begun.prepared) };
+    let function = function.clone_ref(py);
     let delivery = owned(py, begun.delivery);
-    user::AwaitedTopic::new(
-        begun.sender.clone(),
-        function.clone_ref(py),
-        begun.prepared.topic,
-        kept,
-        delivery,
-    )
+    Some(user::AwaitedTopic::new(function, place, kept, delivery))
 }

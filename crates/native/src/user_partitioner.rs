@@ -19,6 +19,7 @@ use crate::errors;
 use crate::field::Field;
 use crate::send_wait::{AwaitedSend, Kept, Waiter};
 use crate::sender::{Given, Prepared, Sender, deadline};
+use crate::topic_line::{self, TopicPlace};
 use crate::wait::park;
 use crate::waiting::Awaited;
 
@@ -29,7 +30,7 @@ pub type Choose =
 // ---- the topic --------------------------------------------------------------------------------------------------------
 
 /// What is known of a topic, which is asked for where that is nothing.
-pub fn ask_for(sender: &Sender, topic: usize) -> Known {
+fn ask_for(sender: &Sender, topic: usize) -> Known {
     sender.shared.with(|flow| flow.acc.ask_for(topic))
 }
 
@@ -37,44 +38,21 @@ fn known(sender: &Sender, topic: usize) -> Known {
     sender.shared.with(|flow| flow.acc.known(topic))
 }
 
-pub fn wait_for_topic(sender: &Sender, topic: usize, wake: Arc<dyn Wake>, token: u64) {
+fn wait_for_topic(sender: &Sender, topic: usize, wake: Arc<dyn Wake>, token: u64) {
     sender
         .shared
         .with(|flow| flow.acc.wait_for_topic(topic, wake, token));
-}
-
-/// Whether a send that may not stop the thread has to be awaited for its topic.
-pub fn has_to_wait(sender: &Sender, prepared: &Prepared) -> bool {
-    prepared.partition.is_none() && ask_for(sender, prepared.topic) == Known::NotYet
 }
 
 fn name(sender: &Sender, topic: usize) -> Arc<str> {
     sender.shared.with(|flow| flow.acc.topic_name(topic))
 }
 
-/// The error where the partitioner could not be asked in time.
-#[cold]
-pub fn not_known(py: Python<'_>, sender: &Sender, topic: usize) -> PyErr {
-    let name = name(sender, topic);
-    let message = format!(
-        "the partitions of topic {name:?} are not known yet, and the partitioner chooses among them"
-    );
-    errors::raise(
-        py,
-        "timeout",
-        0,
-        &message,
-        Some(&name),
-        None,
-        Some("not_written"),
-    )
-}
-
 /// The number of partitions, or the exception that says why there is none.
 fn partitions(py: Python<'_>, sender: &Sender, topic: usize, known: Known) -> PyResult<usize> {
     match known {
         Known::Partitions(count) => Ok(count),
-        Known::NotYet => Err(not_known(py, sender, topic)),
+        Known::NotYet => Err(topic_line::late(py, sender, topic)),
         Known::Closed => Err(sender.refusal(py, &Refused::Closed)),
         Known::Failed(failure) => Err(errors::raise(
             py,
@@ -154,7 +132,7 @@ pub unsafe fn choose_waiting(
     prepared: &mut Prepared,
 ) -> PyResult<()> {
     let topic = prepared.topic;
-    if has_to_wait(sender, prepared) {
+    if prepared.partition.is_none() && ask_for(sender, topic) == Known::NotYet {
         let left = deadline(sender.max_block).saturating_duration_since(Instant::now());
         let ready = || known(sender, topic) != Known::NotYet;
         park(py, Some(left), ready, |wake, token| {
@@ -166,26 +144,31 @@ pub unsafe fn choose_waiting(
     unsafe { choose_known(py, sender, function, given, prepared) }
 }
 
-/// Raises where the topic is not known.
+/// Raises where the topic is not known, and where others wait for it, who come first.
 ///
 /// # Safety
 /// As `choose_waiting`.
-pub unsafe fn choose_nowait(
+pub unsafe fn choose_at_once(
     py: Python<'_>,
     sender: &Arc<Sender>,
     function: &Py<PyAny>,
     given: &Given,
     prepared: &mut Prepared,
 ) -> PyResult<()> {
+    topic_line::check_nobody_waits(py, sender, prepared.topic)?;
     // An answer of long ago does not count: it is asked again.
-    has_to_wait(sender, prepared);
+    if prepared.partition.is_none() {
+        ask_for(sender, prepared.topic);
+    }
     // SAFETY: by contract.
     unsafe { choose_known(py, sender, function, given, prepared) }
 }
 
+/// For those who have asked for the topic, and waited for it if need be.
+///
 /// # Safety
 /// As `choose_waiting`.
-unsafe fn choose_known(
+pub unsafe fn choose_known(
     py: Python<'_>,
     sender: &Arc<Sender>,
     function: &Py<PyAny>,
@@ -207,25 +190,17 @@ unsafe fn choose_known(
 pub struct AwaitedTopic {
     sender: Arc<Sender>,
     function: Py<PyAny>,
-    topic: usize,
-    /// Given away once it stands in line.
-    message: Option<(Kept, Py<PyAny>)>,
+    /// None once it was accepted or stands in line for room.
+    waiting: Option<(TopicPlace, Kept, Py<PyAny>)>,
     in_line: Option<AwaitedSend>,
 }
 
 impl AwaitedTopic {
-    pub fn new(
-        sender: Arc<Sender>,
-        function: Py<PyAny>,
-        topic: usize,
-        kept: Kept,
-        delivery: Py<PyAny>,
-    ) -> Self {
+    pub fn new(function: Py<PyAny>, place: TopicPlace, kept: Kept, delivery: Py<PyAny>) -> Self {
         Self {
-            sender,
+            sender: place.sender.clone(),
             function,
-            topic,
-            message: Some((kept, delivery)),
+            waiting: Some((place, kept, delivery)),
             in_line: None,
         }
     }
@@ -266,19 +241,18 @@ impl Awaited for AwaitedTopic {
         if let Some(in_line) = &mut self.in_line {
             return in_line.look(py);
         }
-        if known(&self.sender, self.topic) == Known::NotYet {
-            return Ok(None);
-        }
-        match self.message.take() {
-            Some((kept, delivery)) => self.go_on(py, kept, delivery),
+        match self.waiting.take_if(|(place, ..)| !place.has_to_wait()) {
+            // The place is given up when this has an end or a place in the line for room: whoever is next comes behind.
+            Some((_place, kept, delivery)) => self.go_on(py, kept, delivery),
             None => Ok(None),
         }
     }
 
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
-        match &mut self.in_line {
-            Some(in_line) => in_line.register(wake, token),
-            None => wait_for_topic(&self.sender, self.topic, wake, token),
+        match (&mut self.in_line, &self.waiting) {
+            (Some(in_line), _) => in_line.register(wake, token),
+            (None, Some((place, ..))) => place.sleep(wake, token),
+            (None, None) => {}
         }
     }
 
@@ -287,9 +261,10 @@ impl Awaited for AwaitedTopic {
     }
 
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        match &mut self.in_line {
-            Some(in_line) => in_line.time_is_up(py),
-            None => Err(not_known(py, &self.sender, self.topic)),
+        match (&mut self.in_line, &self.waiting) {
+            (Some(in_line), _) => in_line.time_is_up(py),
+            (None, Some((place, ..))) => Err(place.too_late(py)),
+            (None, None) => Err(self.sender.refusal(py, &Refused::Full)),
         }
     }
 }

@@ -156,6 +156,33 @@ impl Accumulator {
         self.topics[topic].wait.join(wake, token);
     }
 
+    // ---- the line of event loops' sends that wait for a topic --------------------------------------------------------
+
+    /// Takes the last place in the topic's line; the ticket says which.
+    pub fn stand_in_topic_line(&mut self, topic: usize) -> u64 {
+        self.topics[topic].wait.stand_in_line()
+    }
+
+    /// Whether no send stands in the topic's line before this one. Once the producer is closed nobody waits for another.
+    pub fn is_head_of_topic(&self, topic: usize, ticket: Option<u64>) -> bool {
+        self.closed || self.topics[topic].wait.is_head(ticket)
+    }
+
+    /// Wakes once when more is known of the topic, and when it has become the head.
+    pub fn sleep_in_topic_line(
+        &mut self,
+        topic: usize,
+        ticket: u64,
+        wake: Arc<dyn Wake>,
+        token: u64,
+    ) {
+        self.topics[topic].wait.sleep_in_line(ticket, wake, token);
+    }
+
+    pub fn leave_topic_line(&mut self, topic: usize, ticket: u64) {
+        self.topics[topic].wait.leave_line(ticket);
+    }
+
     pub fn topic_name(&self, topic: usize) -> Arc<str> {
         self.topics[topic].name.clone()
     }
