@@ -311,6 +311,9 @@ class ProduceFlow:
     def budget(self, most: int) -> dict[str, Any]:
         """used_bytes, capacity_bytes, waiting_senders, told (the text of BufferFull) and the largest holders."""
 
+    def is_closed(self) -> bool:
+        """Whether every message is refused from here on."""
+
     def watch(self, watched: bool) -> None:
         """Whether acked, full and free are told."""
 

@@ -273,6 +273,11 @@ impl ProduceFlow {
         picture::budget(py, &budget, most)
     }
 
+    fn is_closed(&self, py: Python<'_>) -> PyResult<bool> {
+        fork::check(py, self.generation)?;
+        Ok(self.shared.with(|flow| flow.acc.is_closed()))
+    }
+
     fn watch(&self, watched: bool) {
         self.shared.with(|flow| flow.watch(watched));
     }

@@ -40,7 +40,9 @@ class ProducerClient:
         except BaseException:
             self._engine.release()
             raise
-        self.interceptors = Interceptors(config.interceptors) if config.interceptors else None
+        self.interceptors = (
+            Interceptors(config.interceptors, self.flow.is_closed) if config.interceptors else None
+        )
         self._reports = Reports(self.flow, config.on_delivery, self.interceptors)
         self.events = Events(dispatch, self.flow.watch)
         self._cluster = Cluster(config, self._engine, self.events)

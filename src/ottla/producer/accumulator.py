@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeGuard
 
-from ottla._native import ProduceFlow, Waiting
+from ottla._native import Deliveries, ProduceFlow, Waiting
 
 if TYPE_CHECKING:
     from ottla._native import Io
@@ -71,3 +71,9 @@ def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
 def has_to_wait(sent: object) -> TypeGuard[Waiting]:
     """Whether what a send gave is an awaitable whose message is not accepted yet."""
     return isinstance(sent, Waiting)
+
+
+def accepted_of(error: BaseException) -> int:
+    """How many messages a `send_many` that ended with this error had accepted; 0 where the error does not say."""
+    accepted = getattr(error, "accepted", None)
+    return len(accepted) if isinstance(accepted, Deliveries) else 0

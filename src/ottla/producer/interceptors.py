@@ -7,6 +7,7 @@ References: KIP-42; Java: ProducerInterceptor, ProducerInterceptors.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import (
     Awaitable,
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from ottla.engine.dispatcher import dispatch
 from ottla.message import Message
 from ottla.observe.log import logger
-from ottla.producer.accumulator import has_to_wait
+from ottla.producer.accumulator import accepted_of, has_to_wait
 
 if TYPE_CHECKING:
     from ottla._native import Delivery, Waiting
@@ -58,8 +59,9 @@ class ProducerInterceptor:
     def on_acknowledgement(self, delivery: Delivery) -> None:
         """Called once per message with its outcome, before `on_delivery`. What it raises is logged.
 
-        A message that `send` itself refuses after `on_send` has an outcome too: `not_written`, with what `send` raises as
-        `.error`.
+        A message that `send` itself refuses after `on_send`, or whose wait for room is given up, has an outcome too:
+        `not_written`, with what `send` raises as `.error`. After `close` of the producer `send` raises `Closed` before
+        `on_send`, and there is none.
 
         Args:
             delivery: `.error` is None where the message is written.
@@ -68,7 +70,10 @@ class ProducerInterceptor:
         """
 
     def close(self) -> None:
-        """Called once, after the last outcome of a producer that was closed. What it raises is logged.
+        """Called once, after the last outcome of an accepted message, when the producer is closed. What it raises is logged.
+
+        A `send` that the closing ends while it waits for room raises `Closed` in its own time: the acknowledgement of that
+        message may come after this.
 
         Threads: The dispatcher thread.
         """
@@ -119,10 +124,21 @@ async def _raise(error: BaseException) -> NoReturn:
 
 
 class Interceptors:
-    """The interceptors of one producer, in their order. `send` and those below run in the caller's thread."""
+    """The interceptors of one producer, in their order. `send` and those below run in the caller's thread.
 
-    def __init__(self, interceptors: Sequence[ProducerInterceptor]) -> None:
+    Args:
+        interceptors: In the order in which they are called.
+        is_closed: Whether every message is refused by now: these pass the interceptors by. What it raises comes out of
+            `send`, before `on_send`.
+    """
+
+    def __init__(
+        self,
+        interceptors: Sequence[ProducerInterceptor],
+        is_closed: Callable[[], bool],
+    ) -> None:
         self._all = tuple(interceptors)
+        self.is_closed = is_closed
 
     # ---- messages --------------------------------------------------------------------------------------------------
 
@@ -160,6 +176,8 @@ class Interceptors:
         metadata: Any = None,
     ) -> Any:
         """`send` and `send_nowait`: what `inner`, the producer's own, makes of the message."""
+        if self.is_closed():
+            return inner(topic, value, key, headers, partition, timestamp_ms, metadata)
         message = self.on_send(
             _message(topic, value, key, _pairs(headers), partition, timestamp_ms, metadata)
         )
@@ -188,8 +206,9 @@ class Interceptors:
         passing = _Passing(self, iter(messages))
 
         def refused(error: BaseException) -> None:
-            if passing.message is not None:
-                self._refused(passing.message, error)
+            message = passing.refused(error)
+            if message is not None:
+                self._refused(message, error)
 
         try:
             sent = inner(passing)
@@ -237,23 +256,39 @@ class _Passing(Iterator[Message]):
     def __init__(self, chain: Interceptors, messages: Iterator[Message]) -> None:
         self._chain = chain
         self._messages = messages
-        self.message: Message | None = None
-        """Passed on, and not known to be accepted: only then is the next one asked for."""
+        self._count = 0
+        self._last: tuple[int, Message] | None = None
+        """What was passed on last, and how many before it; None where it is known to be accepted."""
 
     def __next__(self) -> Message:
-        self.message = None
+        # Only a message that was accepted lets the next one be asked for.
+        self._last = None
         message = next(self._messages)
-        if isinstance(message, Message):
-            self.message = message = self._chain.on_send(message)
+        if isinstance(message, Message) and not self._chain.is_closed():
+            message = self._chain.on_send(message)
+            self._last = (self._count, message)
+        self._count += 1
         return message
+
+    def refused(self, error: BaseException) -> Message | None:
+        """The message that went through `on_send` and was not accepted, where `send_many` ended with this error."""
+        if self._last is None:
+            return None
+        before, message = self._last
+        # A signal may come before the first line of `__next__`: only the producer knows then how many it accepted.
+        return None if accepted_of(error) > before else message
 
 
 class _Watched:
-    """A send that waits in an event loop: an error out of it is told. Has the methods of a coroutine, for create_task."""
+    """A send that waits in an event loop: an error out of it is told, and so is that it was given up.
+
+    Has the methods of a coroutine, for create_task.
+    """
 
     def __init__(self, waiting: Waiting, refused: Callable[[BaseException], None]) -> None:
         self._waiting = waiting
-        self._refused = refused
+        self._refused: Callable[[BaseException], None] | None = refused
+        """None once it has ended: what is done to it from there says nothing about the message."""
 
     def __await__(self) -> _Watched:
         return self
@@ -271,15 +306,22 @@ class _Watched:
 
     def close(self) -> None:
         self._waiting.close()
+        self._ended(asyncio.CancelledError("the send was closed while it waited"))
 
     def _step(self, step: Callable[..., Any], *args: Any) -> Any:
         try:
             return step(*args)
         except StopIteration:
+            self._refused = None
             raise
         except BaseException as error:
-            self._refused(error)
+            self._ended(error)
             raise
+
+    def _ended(self, error: BaseException) -> None:
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            refused(error)
 
 
 async def _outcome(sent: Awaitable[Delivery]) -> RecordMetadata:

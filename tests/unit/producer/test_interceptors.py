@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -12,7 +14,13 @@ from ottla import errors
 from ottla._native import AsyncProducerBase, ProducerBase
 from ottla.engine import dispatcher
 from ottla.message import Message
-from ottla.producer.interceptors import Interceptors, ProducerInterceptor, RefusedDelivery
+from ottla.producer.interceptors import (
+    Interceptors,
+    ProducerInterceptor,
+    RefusedDelivery,
+    _Passing,
+    _Watched,
+)
 from ottla.producer.reports import Reports
 from tests.unit.test_native_producer import Wire, fill, make_flow
 
@@ -74,7 +82,7 @@ def told(wire: Wire, chain: Interceptors) -> None:
 async def test_they_see_each_message_in_order_whatever_way_it_is_sent() -> None:
     wire = Wire(make_flow(tell_outcomes=True))
     first, second = Marker("a"), Marker("b")
-    chain = Interceptors([first, second])
+    chain = Interceptors([first, second], wire.flow.is_closed)
     producer, of_the_loop = producers(wire, chain)
     producer.send("t", "1")
     producer.send_nowait(topic="t", value="2")
@@ -109,7 +117,7 @@ def test_every_field_can_be_changed() -> None:
             )
 
     wire = Wire(make_flow())
-    producer, _ = producers(wire, Interceptors([Changes("")]))
+    producer, _ = producers(wire, Interceptors([Changes("")], wire.flow.is_closed))
     delivery = producer.send("t", b"v", b"k", {"h": b"1"}, 0, 1, "m")
     assert (delivery.topic, delivery.partition) == ("t", 1)
     assert (delivery.value, delivery.key) == ("V", "K")
@@ -121,7 +129,7 @@ def test_an_error_is_logged_and_the_message_goes_on_as_it_came(
 ) -> None:
     wire = Wire(make_flow(tell_outcomes=True))
     first, last = Marker("a"), Marker("b")
-    chain = Interceptors([first, Spoiler(""), Mute(""), last])
+    chain = Interceptors([first, Spoiler(""), Mute(""), last], wire.flow.is_closed)
     producer, _ = producers(wire, chain)
     headers = [("h", b"")]
     delivery = producer.send("t", "1", headers=headers)
@@ -149,9 +157,9 @@ def check_refused(delivery: RefusedDelivery, value: str, error: type[BaseExcepti
 
 
 async def test_what_send_refuses_has_an_acknowledgement_too() -> None:
-    wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, max_block=0.01))
+    wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, max_block=0.1))
     marker = Marker("a")
-    chain = Interceptors([marker])
+    chain = Interceptors([marker], wire.flow.is_closed)
     producer, of_the_loop = producers(wire, chain)
     with pytest.raises(TypeError):
         producer.send("t", "1", key=5)  # type: ignore[arg-type]
@@ -189,7 +197,7 @@ async def test_what_send_refuses_has_an_acknowledgement_too() -> None:
 def test_of_many_only_the_one_that_was_refused_is_told() -> None:
     wire = Wire(make_flow())
     marker = Marker("")
-    producer, _ = producers(wire, Interceptors([marker]))
+    producer, _ = producers(wire, Interceptors([marker], wire.flow.is_closed))
     with pytest.raises(TypeError) as caught:
         producer.send_many([Message("t", "1"), Message(5, "2"), Message("t", "3")])  # type: ignore[arg-type]
     assert len(caught.value.accepted) == 1  # type: ignore[attr-defined]
@@ -204,6 +212,130 @@ def test_of_many_only_the_one_that_was_refused_is_told() -> None:
     assert dispatcher.settle(5)
     assert [delivery.value for delivery in marker.heard] == ["2"]
     assert wire.pump() == 3
+
+
+async def test_a_message_has_one_acknowledgement_however_often_it_is_awaited() -> None:
+    wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, tell_outcomes=True))
+    marker = Marker("")
+    chain = Interceptors([marker], wire.flow.is_closed)
+    _, of_the_loop = producers(wire, chain)
+    fill_up = ["x" * 1000] * 30
+    with pytest.raises(errors.BufferFull):
+        [of_the_loop.send_nowait("t", value) for value in fill_up]
+    sent = of_the_loop.send("t", "waited" * 200)
+    many = of_the_loop.send_many("t", ["waited" * 200])
+    assert isinstance(sent, _Watched)
+    asyncio.get_running_loop().call_later(0.01, told_all, wire, chain)
+    delivery = await sent
+    await many
+    for again in (sent, many):
+        with pytest.raises(RuntimeError, match="already awaited"):
+            await again
+        with pytest.raises(asyncio.CancelledError):
+            again.throw(asyncio.CancelledError())
+        again.close()
+    told_all(wire, chain)
+    heard = [each.outcome for each in marker.heard if each.value.startswith("waited")]
+    assert (heard, delivery.outcome) == (["written", "written"], "written")
+
+
+def told_all(wire: Wire, chain: Interceptors) -> None:
+    """What was sent is written, and everything is told."""
+    wire.pump()
+    told(wire, chain)
+
+
+async def test_a_refused_message_has_one_acknowledgement_too() -> None:
+    wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, max_block=0.01))
+    marker = Marker("")
+    chain = Interceptors([marker], wire.flow.is_closed)
+    producer, of_the_loop = producers(wire, chain)
+    fill(producer)
+    assert dispatcher.settle(5)
+    marker.heard.clear()
+    refused, closed = (of_the_loop.send("t", name * 1000) for name in "rc")
+    closed.close()
+    with pytest.raises(errors.BufferFull):
+        await refused
+    with pytest.raises(RuntimeError, match="already awaited"):
+        await refused
+    refused.close()
+    closed.close()
+    assert dispatcher.settle(5)
+    check_refused(marker.heard[0], "c" * 1000, asyncio.CancelledError)
+    check_refused(marker.heard[1], "r" * 1000, errors.BufferFull)
+    assert len(marker.heard) == 2
+    wire.pump()
+
+
+async def test_after_the_end_nobody_sees_a_message() -> None:
+    wire = Wire(make_flow(tell_outcomes=True))
+    marker = Marker("a")
+    seen: list[Message] = []
+    marker.on_send = lambda message: seen.append(message) or message  # type: ignore[func-returns-value,method-assign]
+    chain = Interceptors([marker], wire.flow.is_closed)
+    producer, of_the_loop = producers(wire, chain)
+    first = producer.send("t", "1")
+    producer._stop_accepting()
+    for send in (producer.send, producer.send_nowait, producer.send_and_wait):
+        with pytest.raises(errors.Closed):
+            send("t", "2", key="k", headers={"h": b""})
+    with pytest.raises(errors.Closed):
+        of_the_loop.send_nowait("t", "2")
+    for way in (of_the_loop.send, of_the_loop.send_and_wait):
+        with pytest.raises(errors.Closed):
+            await way("t", value="2")
+    for given in (("t", ["2"]), ([Message("t", "2")],)):
+        with pytest.raises(errors.Closed) as caught:
+            producer.send_many(*given)
+        assert len(caught.value.accepted) == 0  # type: ignore[attr-defined]
+        with pytest.raises(errors.Closed):
+            await of_the_loop.send_many(*given)
+    told_all(wire, chain)
+    chain.close()
+    assert [message.value for message in seen] == ["1"]
+    assert marker.heard == [first, "closed"]
+
+
+class Signal:
+    """KeyboardInterrupt before the first line of the second call of a function, where a signal may come too."""
+
+    def __init__(self, function: Any) -> None:
+        self.code = function.__code__
+        self.calls = 0
+
+    def __enter__(self) -> None:
+        self.before = sys.gettrace()
+        sys.settrace(self.trace)
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self.before)
+
+    def trace(self, frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code is self.code:
+            self.calls += 1
+            if self.calls == 2:
+                raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+async def test_a_signal_between_two_messages_makes_no_refusal_of_the_first(in_loop: bool) -> None:
+    wire = Wire(make_flow(tell_outcomes=True))
+    marker = Marker("")
+    chain = Interceptors([marker], wire.flow.is_closed)
+    producer, of_the_loop = producers(wire, chain)
+
+    async def send_many() -> None:
+        if in_loop:
+            await of_the_loop.send_many("t", ["1", "2"])
+        else:
+            producer.send_many("t", ["1", "2"])
+
+    with Signal(_Passing.__next__), pytest.raises(KeyboardInterrupt) as caught:
+        await send_many()
+    assert len(caught.value.accepted) == 1  # type: ignore[attr-defined]
+    told_all(wire, chain)
+    assert [(each.value, each.outcome) for each in marker.heard] == [("1", "written")]
 
 
 # ---- reports -------------------------------------------------------------------------------------------------------

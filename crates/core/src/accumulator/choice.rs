@@ -183,6 +183,11 @@ impl Accumulator {
         self.topics[topic].wait.leave_line(ticket);
     }
 
+    /// Whether every message is refused from here on.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     pub fn topic_name(&self, topic: usize) -> Arc<str> {
         self.topics[topic].name.clone()
     }
