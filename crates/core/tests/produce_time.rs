@@ -2,7 +2,8 @@
 
 mod support;
 
-use ottla_core::completion::{Outcome, State};
+use ottla_core::accumulator::Settings;
+use ottla_core::completion::{Outcome, Place, State};
 use ottla_core::produce_flow::{Decision, Event};
 use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
 
@@ -224,4 +225,115 @@ fn a_request_has_its_own_deadline() {
     let sent = producer.next(1).unwrap();
     assert_eq!(sent.deadline, producer.now.get() + 30 * SECOND);
     assert!(sent.expects_response);
+}
+
+/// The position among `places` of each batch that was resolved since the last time, in the order in which that was told.
+fn told_order(producer: &Producer, places: &[Place]) -> Vec<usize> {
+    let told = std::mem::take(&mut *producer.resolved.0.lock());
+    told.iter()
+        .filter_map(|completion| {
+            let same = |place: &Place| std::sync::Arc::ptr_eq(&place.0, completion);
+            places.iter().position(same)
+        })
+        .collect()
+}
+
+/// One message in flight, one in the queue, and one in the open batch.
+fn one_at_each_place(producer: &Producer) -> Vec<Place> {
+    let in_flight = producer.batch(0, &["in flight"]).remove(0);
+    producer.next(1).unwrap();
+    let queued = producer.batch(0, &["queued"]).remove(0);
+    vec![in_flight, queued, producer.send(0, "open")]
+}
+
+#[test]
+fn what_expires_together_is_told_in_the_order_of_the_calls() {
+    let producer = Producer::flowing(settings(), 1);
+    let places = one_at_each_place(&producer);
+    producer.pass(LIMIT);
+    producer.tick();
+    assert_eq!(told_order(&producer, &places), [0, 1, 2]);
+    producer.lose(1);
+    assert_eq!(producer.one_hold().cause, "expired");
+    producer.release(0, vec![Decision::Retry]);
+    producer.assert_done();
+}
+
+#[test]
+fn gapless_the_first_in_line_expires_and_the_others_fail_behind_it() {
+    let producer = Producer::flowing(
+        Settings {
+            gapless: true,
+            ..settings()
+        },
+        1,
+    );
+    let places = one_at_each_place(&producer);
+    producer.pass(LIMIT);
+    producer.tick();
+    assert_eq!(told_order(&producer, &places), [0, 1, 2]);
+    assert_eq!(failure_of(&places[0]), timed_out(Outcome::Unknown));
+    for place in &places[1..] {
+        let behind = ("gapless".into(), 0, Outcome::NotWritten);
+        assert_eq!(failure_of(place), Some(behind));
+    }
+    producer.lose(1);
+    assert_eq!(producer.one_hold().cause, "expired");
+    producer.release(0, vec![Decision::Retry]);
+    producer.assert_done();
+}
+
+#[test]
+fn gapless_what_is_in_the_log_when_its_time_is_up_takes_nothing_with_it() {
+    let producer = Producer::flowing(
+        Settings {
+            gapless: true,
+            ..settings()
+        },
+        1,
+    );
+    let first = producer.batch(0, &["a"]).remove(0);
+    let sent = producer.next(1).unwrap();
+    producer.pass(SECOND);
+    producer.batch(0, &["b"]);
+    let second = producer.next(1).unwrap();
+    let third = producer.batch(0, &["c"]).remove(0);
+    producer.ack(1, &second, 1);
+    producer.pass(LIMIT - SECOND);
+    producer.tick();
+    assert_eq!(offset_of(&first), Some(-1), "b is in the log, so a is");
+    assert!(is_pending(&third));
+    producer.ack(1, &sent, 0);
+    assert_eq!(producer.one_hold().cause, "expired");
+    producer.release(0, vec![]);
+    let sent = producer.next(1).unwrap();
+    producer.ack(1, &sent, 2);
+    assert_eq!(offset_of(&third), Some(2));
+    producer.assert_done();
+}
+
+#[test]
+fn what_is_given_up_is_told_in_the_order_of_the_calls() {
+    let producer = Producer::flowing(settings(), 1);
+    let places = one_at_each_place(&producer);
+    let given_up = producer
+        .shared
+        .with(|flow| flow.abort_all("closed", 0, "closed"));
+    assert_eq!(given_up, 3);
+    assert_eq!(told_order(&producer, &places), [0, 1, 2]);
+}
+
+#[test]
+fn what_was_given_up_does_not_expire_as_well() {
+    let producer = Producer::flowing(settings(), 1);
+    producer.send(0, "a");
+    let sent = producer.next(1).unwrap();
+    producer
+        .shared
+        .with(|flow| flow.abort_all("closed", 0, "closed"));
+    producer.pass(LIMIT);
+    assert_eq!(producer.tick(), None, "no time is looked at again");
+    assert!(producer.events().is_empty(), "no failure and no hold");
+    producer.ack(1, &sent, 0);
+    producer.assert_done();
 }

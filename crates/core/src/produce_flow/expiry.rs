@@ -48,6 +48,8 @@ impl ProduceFlow {
 
     pub(super) fn expire(&mut self, part: usize, now: Micros, limit: Micros) {
         let late = |created: Micros| created.saturating_add(limit) <= now;
+        // In the order in which they were accepted, which is the order in which their outcomes are told.
+        let stopped = self.expire_flight(part, now, late);
         if self.acc.parts[part]
             .open
             .as_ref()
@@ -61,34 +63,47 @@ impl ProduceFlow {
             .is_some_and(|batch| late(batch.created))
         {
             let Some(batch) = self.acc.parts[part].queue.pop_front() else {
-                return;
+                break;
             };
             let failed = self.expire_batch(part, &batch, now);
             self.let_go(batch);
-            self.fail_behind(part, &failed);
+            if let Some(failed) = failed {
+                self.fail_behind(part, &failed);
+            }
         }
+        if stopped && self.acc.parts[part].hold == Hold::No {
+            self.begin_hold(part, "expired");
+        }
+    }
+
+    /// What is late in flight has its outcome, and stays in line until its answer or the connection's end. Returns whether
+    /// there was any.
+    fn expire_flight(&mut self, part: usize, now: Micros, late: impl Fn(Micros) -> bool) -> bool {
         let mut flight = std::mem::take(&mut self.acc.parts[part].flight);
-        let mut stopped = None;
+        let mut stopped = false;
+        let mut first = None;
         for batch in flight
             .iter_mut()
             .filter(|batch| !batch.expired && late(batch.created))
         {
             batch.expired = true;
-            let failed = self.expire_batch(part, batch, now);
-            stopped.get_or_insert(failed);
+            stopped = true;
+            first = first.or(self.expire_batch(part, batch, now));
         }
-        let entry = &mut self.acc.parts[part];
-        entry.flight = flight;
-        if let Some(first) = stopped {
+        self.acc.parts[part].flight = flight;
+        if let Some(first) = first {
             self.fail_behind(part, &first);
-            if self.acc.parts[part].hold == Hold::No {
-                self.begin_hold(part, "expired");
-            }
         }
+        stopped
     }
 
-    /// The end of a batch whose time is up. Returns the failure that its messages have.
-    fn expire_batch(&mut self, part: usize, batch: &Batch, now: Micros) -> Failure {
+    /// The end of a batch whose time is up. Returns the failure that its messages have; None where they are in the log.
+    fn expire_batch(&mut self, part: usize, batch: &Batch, now: Micros) -> Option<Failure> {
+        if batch.overtaken {
+            // It is in the log, only the answer that says where never came.
+            self.written(part, batch, -1, -1);
+            return None;
+        }
         let outcome = batch.outcome();
         let mut message: String = match outcome {
             Outcome::NotWritten if batch.refused != 0 => {
@@ -102,13 +117,8 @@ impl ProduceFlow {
             message = format!("{message}: {trouble}");
         }
         let failed = failure("delivery_timeout", 0, &message, outcome);
-        if batch.overtaken {
-            // It is in the log, only the answer that says where never came.
-            self.written(part, batch, -1, -1);
-        } else {
-            self.tell_and_fail(part, batch, failed.clone());
-        }
-        failed
+        self.tell_and_fail(part, batch, failed.clone());
+        Some(failed)
     }
 
     /// Fails everything that is not resolved, each batch with the outcome that its attempts leave. Returns how many messages.
@@ -119,17 +129,18 @@ impl ProduceFlow {
                 .fail_topic(&topic, failure(kind, code, message, Outcome::NotWritten));
         }
         for part in 0..self.acc.parts.len() {
-            self.acc.close_open(part);
-            let queue = std::mem::take(&mut self.acc.parts[part].queue);
-            for batch in queue {
-                self.abort(&batch, kind, code, message);
-                self.let_go(batch);
-            }
-            let flight = std::mem::take(&mut self.acc.parts[part].flight);
-            for batch in &flight {
+            let mut flight = std::mem::take(&mut self.acc.parts[part].flight);
+            for batch in &mut flight {
+                // It stays in line, as what expired does, and its time is not looked at again.
+                batch.expired = true;
                 self.abort(batch, kind, code, message);
             }
             self.acc.parts[part].flight = flight;
+            self.acc.close_open(part);
+            for batch in std::mem::take(&mut self.acc.parts[part].queue) {
+                self.abort(&batch, kind, code, message);
+                self.let_go(batch);
+            }
         }
         before - self.acc.undelivered()
     }
