@@ -174,8 +174,9 @@ impl ProduceFlow {
                 return Some(failure("broker", code, &text, outcome));
             }
             Decision::Split => {
-                let half = (batch.count as usize).div_ceil(2);
-                self.rebuild(part, batch, &BTreeMap::new(), 0, half, again);
+                let pieces = self.refused_as_too_large(part, batch.content.len_bytes());
+                let most = (batch.count as usize).div_ceil(pieces);
+                self.rebuild(part, batch, &BTreeMap::new(), 0, most, again);
             }
         }
         None
@@ -216,7 +217,9 @@ impl ProduceFlow {
         if before == id || before == NO_ID || id == NO_ID {
             return;
         }
+        let buffer_bytes = self.acc.settings.buffer_bytes;
         self.acc.topics[index].former.push(before);
+        self.acc.topics[index].batching.made_anew(buffer_bytes);
         for part in self.acc.topics[index].parts.clone() {
             let entry = &mut self.acc.parts[part];
             let sent = entry.queue.front().is_some_and(|batch| batch.sent);

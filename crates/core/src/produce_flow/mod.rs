@@ -14,6 +14,7 @@ pub mod picture;
 mod rebuild;
 mod requests;
 mod sealing;
+mod too_large;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -251,7 +252,7 @@ pub enum Decision {
     Fail(Failure),
     /// Only these records fail; the rest is a new batch.
     FailRecords(BTreeMap<u32, String>, i16),
-    /// Two batches of half the records each.
+    /// Several batches in its place: the broker takes no batch of this size.
     Split,
     Written(i64),
 }

@@ -117,11 +117,13 @@ impl ProduceFlow {
             if open.created.saturating_add(linger) > now {
                 return None;
             }
-            if !self.acc.is_sealed_ahead(part, open.len_bytes()) {
-                return Some(open.len_bytes());
+            let bytes = open.len_bytes();
+            if !self.acc.is_sealed_ahead(part, bytes) && !self.is_too_large_open(part, bytes) {
+                return Some(bytes);
             }
             self.acc.close_to_send(part);
         }
+        self.fit_next(part);
         let content = &self.acc.parts[part].queue.front()?.content;
         let sent_as_it_is = !matches!(content, Content::Queued(_) | Content::Away);
         sent_as_it_is.then(|| content.len_bytes())

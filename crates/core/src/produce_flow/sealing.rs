@@ -5,17 +5,13 @@
 //! sent before that, so order needs no care. Cheap codecs are the I/O thread's, between two turns; for the others it has
 //! threads (`crates/io/src/sealers.rs`). References: KIP-126; ADR 0014.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 use super::{Content, ProduceFlow};
 use crate::accumulator::sealed_bytes;
 use crate::compression::{Compression, Compressor, Cost};
 use crate::error::EncodeError;
 use crate::pool::Pool;
-use crate::produce_wire::overhead_bound;
 use crate::record::encode::{BatchBuilder, ProducerFields, SealedBatch, Tools, seal_with};
 
 /// A batch to be sealed: owns all that it needs.
@@ -121,40 +117,9 @@ impl ProduceFlow {
         self.acc.used = self.acc.used.saturating_add_signed(taken);
         let most = self.most_bytes(part);
         if len > most && records > 1 {
-            self.take_apart_unsent(part, position, len.div_ceil(most));
+            self.take_apart_unsent(part, position, len.div_ceil(most).max(2));
         }
         self.acc.look();
         self.acc.wake_room();
-    }
-
-    /// The largest batch that fits into a request of its own. What `batch_size` itself allows is never too large.
-    fn most_bytes(&self, part: usize) -> usize {
-        let settings = &self.acc.settings;
-        let topic = &self.acc.topics[self.acc.parts[part].topic];
-        let room = settings.request_bytes.saturating_sub(overhead_bound(
-            &settings.client_id,
-            settings.transactional_id.as_deref(),
-            &topic.name,
-        ));
-        room.max(topic.batching.set.batch_bytes)
-    }
-
-    /// The estimate of its size was wrong: several batches in the place of one that no broker has seen.
-    fn take_apart_unsent(&mut self, part: usize, position: usize, pieces: usize) {
-        let Some(mut batch) = self.acc.parts[part].queue.remove(position) else {
-            return;
-        };
-        if let Content::Ready(bytes) = std::mem::replace(&mut batch.content, Content::Away) {
-            batch.content = Content::Sealed(Bytes::from(bytes));
-        }
-        let most = (batch.count as usize).div_ceil(pieces.max(2));
-        let mut made = Vec::new();
-        self.rebuild(part, batch, &BTreeMap::new(), 0, most, &mut made);
-        for mut piece in made.into_iter().rev() {
-            if let Content::Open(builder) = std::mem::replace(&mut piece.content, Content::Away) {
-                piece.content = self.acc.complete_first(part, piece.id, builder);
-            }
-            self.acc.parts[part].queue.insert(position, piece);
-        }
     }
 }

@@ -1,0 +1,144 @@
+//! A topic that takes smaller batches than the producer makes: how many requests it takes to find out.
+
+mod support;
+
+use ottla_core::accumulator::Settings;
+use ottla_core::compression::Codec;
+use ottla_core::produce_flow::{Decision, HeldBatch};
+use support::frames::{Reply, Sent, SentBatch};
+use support::{Producer, offset_of, settings};
+
+/// What the topic takes.
+const TAKEN: usize = 10_000;
+const BATCH: usize = 100_000;
+const MESSAGES: usize = 5_000;
+
+const TOO_LARGE: i16 = 10;
+const OUT_OF_ORDER: i16 = 45;
+
+/// The leader of one partition: refuses by size, and then what does not follow.
+#[derive(Default)]
+struct Leader {
+    values: Vec<String>,
+    refused: usize,
+    accepted: usize,
+}
+
+impl Leader {
+    fn answer(&mut self, batch: &SentBatch) -> Reply {
+        if batch.raw.len() > TAKEN {
+            self.refused += 1;
+            return Reply::error(TOO_LARGE);
+        }
+        if batch.base_sequence as usize != self.values.len() {
+            return Reply::error(OUT_OF_ORDER);
+        }
+        let offset = self.values.len() as i64;
+        self.values.extend(batch.values.iter().cloned());
+        self.accepted += 1;
+        Reply::ok(offset)
+    }
+
+    /// Answers everything, and decides as the outbox does, until nothing is left.
+    fn serve(&mut self, producer: &Producer) {
+        loop {
+            let sent = producer.requests(1);
+            if sent.is_empty() {
+                return;
+            }
+            sent.iter().for_each(|sent| self.reply(producer, sent));
+            for held in producer.held() {
+                let head = held.batches.first().is_some_and(is_too_large);
+                let mut decisions = vec![Decision::Retry; held.batches.len()];
+                if head {
+                    decisions[0] = Decision::Split;
+                }
+                producer.release(0, decisions);
+            }
+        }
+    }
+
+    fn reply(&mut self, producer: &Producer, sent: &Sent) {
+        let replies: Vec<Reply> = sent
+            .batches
+            .iter()
+            .map(|batch| self.answer(batch))
+            .collect();
+        producer.respond(1, sent, &replies).unwrap();
+    }
+}
+
+fn is_too_large(batch: &HeldBatch) -> bool {
+    batch
+        .answer
+        .as_ref()
+        .is_some_and(|answer| answer.code == TOO_LARGE)
+}
+
+/// 100 bytes of which about half compress.
+fn value(number: usize) -> String {
+    let mut mixed = number as u64 + 1;
+    let noise = (0..44).map(|_| {
+        mixed = mixed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(11);
+        char::from(b'!' + (mixed >> 57) as u8 % 94)
+    });
+    format!("{number:06}{}{}", "a".repeat(50), noise.collect::<String>())
+}
+
+fn with_codec(codec: Codec) -> Settings {
+    Settings {
+        codec,
+        batch_bytes: BATCH,
+        ..settings()
+    }
+}
+
+/// Everything is in the queue before the first refusal, and as much again comes after it.
+fn written_by(codec: Codec) -> Leader {
+    let producer = Producer::flowing(with_codec(codec), 1);
+    let mut leader = Leader::default();
+    let mut places = Vec::new();
+    for half in 0..2 {
+        let from = half * MESSAGES;
+        places.extend((from..from + MESSAGES).map(|number| producer.send(0, &value(number))));
+        leader.serve(&producer);
+    }
+    let expected: Vec<String> = (0..2 * MESSAGES).map(value).collect();
+    assert_eq!(leader.values, expected, "in order, each once");
+    for (offset, place) in places.iter().enumerate() {
+        assert_eq!(offset_of(place), Some(offset as i64));
+    }
+    producer.assert_done();
+    leader
+}
+
+#[test]
+fn one_refused_batch_tells_what_the_topic_takes() {
+    let leader = written_by(Codec::None);
+    // Four are refused until it is known, and each time the others that are in flight.
+    assert!(leader.refused <= 20, "{} refused", leader.refused);
+    let least = 2 * MESSAGES * 110 / TAKEN;
+    assert!(
+        leader.accepted <= 3 * least,
+        "{} of {least}",
+        leader.accepted
+    );
+}
+
+#[test]
+fn what_compresses_is_taken_apart_by_its_real_size() {
+    for codec in [Codec::Lz4, Codec::Zstd] {
+        let leader = written_by(codec);
+        assert!(
+            leader.refused <= 20,
+            "{codec:?}: {} refused",
+            leader.refused
+        );
+        let least = 2 * MESSAGES * 110 / TAKEN;
+        assert!(
+            leader.accepted <= 2 * least,
+            "{codec:?}: {} of {least}",
+            leader.accepted
+        );
+    }
+}
