@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -120,8 +121,43 @@ def test_used_up_epochs_take_a_new_producer_id(broker: Broker) -> None:
     assert (rest[0].sequence, values(broker)) == (0, [b"a", b"b", b"c"])
 
 
+def test_what_failed_is_told_while_a_new_producer_id_is_waited_for(broker: Broker) -> None:
+    last = InitProducerIdResponse(producer_id=77, producer_epoch=32767)
+    broker.answer("InitProducerId", lambda request, call: last)
+    with producer(broker, max_in_flight_requests_per_connection=1, batch_size=1) as sending:
+        assert outcome(sending.send("t", b"a")) == "written"
+        broker.fail("InitProducerId", ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, times=None)
+        broker.fail("Produce", ErrorCode.POLICY_VIOLATION)
+        refused, behind = sending.send("t", b"b"), sending.send("t", b"c")
+        assert outcome(refused) == "not_written"
+        assert code_of(refused) == ErrorCode.POLICY_VIOLATION
+        assert not behind.done()
+        broker.clear_rules()
+        assert outcome(behind) == "written"
+    first, second = stored(broker)
+    assert (first.producer_id, first.epoch) == (77, 32767)
+    assert second == (1000, 0, 0, [b"c"])
+
+
+def test_a_bug_in_the_search_for_a_leader_is_logged_and_the_partition_goes_on(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    searching = Outbox._leader_connection
+    bugs = [RuntimeError("a bug")]
+
+    async def with_a_bug(self: Outbox, topic: str, partition: int) -> Any:
+        if bugs:
+            raise bugs.pop()
+        return await searching(self, topic, partition)
+
+    monkeypatch.setattr(Outbox, "_leader_connection", with_a_bug)
+    with producer(broker, delivery_timeout_ms=5_000, request_timeout_ms=1_000) as sending:
+        assert outcome(sending.send("t", b"a")) == "written"
+    assert "no route to t-0 (attempt 1)" in caplog.text
+
+
 def test_sequences_go_round(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def near_the_end(self: Outbox, used: tuple[int, int]) -> tuple[int, int, int]:
+    def near_the_end(self: Outbox, used: tuple[int, int]) -> tuple[int, int, int]:
         return (used[0], used[1] + 1, 2**31 - 3)
 
     monkeypatch.setattr(Outbox, "_identity_after", near_the_end)

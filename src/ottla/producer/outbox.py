@@ -71,6 +71,8 @@ class Outbox:
         """(topic, partition) -> (node id, leader epoch) that it was routed by."""
         self._attached: dict[int, int] = {}
         """node id -> id of the connection that the flow owns."""
+        self._anew: set[tuple[str, int]] = set()
+        """Partitions that are held once more, to begin under the producer id that was waited for."""
         self._routing: set[tuple[str, int]] = set()
         """Partitions for which a task is finding a route right now."""
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
@@ -213,7 +215,7 @@ class Outbox:
 
     async def _route(self, topic: str, partition: int) -> None:
         try:
-            connection, node_id, epoch = await self._leader_connection(topic, partition)
+            connection, node_id, epoch = await self._sure_leader_connection(topic, partition)
             if self._closed:
                 return
             self._routes[(topic, partition)] = (node_id, epoch)
@@ -227,6 +229,24 @@ class Outbox:
             )
         finally:
             self._routing.discard((topic, partition))
+
+    async def _sure_leader_connection(
+        self, topic: str, partition: int
+    ) -> tuple[Connection, int, int]:
+        """As `_leader_connection`, also past a bug: the flow asks for a route only once, and waits for it."""
+        attempts = 0
+        while True:
+            try:
+                return await self._leader_connection(topic, partition)
+            except Exception:
+                attempts += 1
+                _log.exception(
+                    "no route to %s-%d (attempt %d): it is looked for again",
+                    topic,
+                    partition,
+                    attempts,
+                )
+                await asyncio.sleep(self._backoff.delay(attempts))
 
     async def _leader_connection(self, topic: str, partition: int) -> tuple[Connection, int, int]:
         """The produce connection to the partition's leader, however long that takes: the flow expires what waits."""
@@ -276,6 +296,9 @@ class Outbox:
     def _held(self, held: Held) -> None:
         asked, _ = self._routes.pop((held.topic, held.partition), (-1, -1))
         verdict = judge(held, idempotent=self._config.enable_idempotence)
+        if (held.topic, held.partition) in self._anew:
+            self._anew.discard((held.topic, held.partition))
+            verdict = verdict._replace(bump=True)
         if self._events:
             tell_hold(self._events, held, verdict, gapless=self._config.gapless)
         for note in verdict.notes:
@@ -312,9 +335,10 @@ class Outbox:
             backoff = known is None or known.leader in (-1, asked)
         elif verdict.refresh:
             self._cluster.refresh_soon(f"{topic}-{partition} is held: {held.cause}")
-        identity = await self._identity_after(held.identity) if verdict.bump else None
-        if self._closed:
+        if verdict.bump and self._following(held.identity) is None:
+            await self._release_and_renew(held, verdict)
             return
+        identity = self._identity_after(held.identity) if verdict.bump else None
         if identity is not None:
             self._events.tell(
                 "identity.bumped",
@@ -334,14 +358,31 @@ class Outbox:
             raise
         await self._route(topic, partition)
 
-    async def _identity_after(self, used: tuple[int, int] | None) -> tuple[int, int, int]:
-        """The identity under which a partition starts anew: the next epoch, or a new producer id at the last one."""
-        current = ProducerIdentity(*used) if used is not None else NO_IDENTITY
-        following = self._identities.after(current)
-        if following is None:
+    async def _release_and_renew(self, held: Held, verdict: Verdict) -> None:
+        """End the hold at once where the epochs are used up; the partition is held again when there is a new producer id.
+
+        It gets no route meanwhile, so nothing goes under the identity that is given up.
+        """
+        place = (held.topic, held.partition)
+        self._routing.add(place)
+        try:
+            self._flow.release(*place, verdict.decisions, None, None)
             producer_id, epoch = await self._acquire_identity()
+            if self._closed:
+                return
             self.identity_given(producer_id, epoch)
-            following = self._identities.base
+            self._anew.add(place)
+            self._flow.hold(*place)
+        finally:
+            self._routing.discard(place)
+
+    def _following(self, used: tuple[int, int] | None) -> ProducerIdentity | None:
+        current = ProducerIdentity(*used) if used is not None else NO_IDENTITY
+        return self._identities.after(current)
+
+    def _identity_after(self, used: tuple[int, int] | None) -> tuple[int, int, int]:
+        """The identity under which a partition starts anew: the next epoch, or the new producer id after the last one."""
+        following = self._following(used) or self._identities.base
         return (following.producer_id, following.epoch, 0)
 
     # ---- the rest --------------------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ const RECREATED: &str = "recreated";
 const NO_ID: [u8; 16] = [0; 16];
 
 impl ProduceFlow {
+    /// Brings a partition to rest. One without a route is told at once.
     pub fn hold(&mut self, topic: &str, number: i32) {
         if let Some(part) = self.find(topic, number)
-            && self.acc.parts[part].route != Route::None
             && self.acc.parts[part].hold == Hold::No
         {
             self.begin_hold(part, "asked");
