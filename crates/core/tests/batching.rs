@@ -8,7 +8,7 @@ use ottla_core::accumulator::{Batching, Settings};
 use ottla_core::completion::Outcome;
 use ottla_core::compression::{Codec, Compression, Compressor, Cost};
 use ottla_core::flow::Flow;
-use ottla_core::produce_flow::SealJob;
+use ottla_core::produce_flow::{Decision, SealJob};
 use ottla_core::ratio::Ratio;
 use ottla_core::record::header::BatchHeader;
 use proptest::prelude::*;
@@ -211,6 +211,35 @@ fn what_waits_is_sealed_ahead_in_any_order_and_sent_in_its_own() {
         (offset_of(&first[1]), offset_of(&second[0])),
         (Some(11), Some(12))
     );
+    producer.assert_done();
+}
+
+#[test]
+fn pieces_of_a_refused_batch_are_sealed_ahead_also_while_they_are_held() {
+    let producer = by_hand(compressing(Codec::Zstd), 1);
+    let places = producer.batch(0, &["a", "b"]);
+    let job = next_seal(&producer).unwrap();
+    seal(&producer, job);
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 10);
+    producer.one_hold();
+    producer.release(0, vec![Decision::Split]);
+    assert!(producer.next(1).is_none(), "no request seals them");
+    let first = next_seal(&producer).expect("a");
+    producer.hold(0);
+    assert_eq!(producer.one_hold().batches.len(), 2);
+    seal(&producer, first);
+    let second = next_seal(&producer).expect("b");
+    producer.release(0, vec![Decision::Retry; 2]);
+    let sent = producer.next(1).expect("a");
+    assert_eq!((sent.values(), sent.sequences()), (vec!["a"], vec![0]));
+    assert!(producer.next(1).is_none(), "b is away");
+    producer.ack(1, &sent, 0);
+    seal(&producer, second);
+    let sent = producer.next(1).expect("b");
+    assert_eq!((sent.values(), sent.sequences()), (vec!["b"], vec![1]));
+    producer.ack(1, &sent, 1);
+    assert_eq!(offset_of(&places[1]), Some(1));
     producer.assert_done();
 }
 

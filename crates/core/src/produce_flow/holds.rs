@@ -117,10 +117,11 @@ impl ProduceFlow {
         if let Some(first) = &first_failure {
             self.fail_behind(part, first);
         }
-        let entry = &mut self.acc.parts[part];
-        for batch in again.into_iter().rev() {
-            entry.queue.push_front(batch);
+        for mut batch in again.into_iter().rev() {
+            self.complete_piece(part, &mut batch);
+            self.acc.parts[part].queue.push_front(batch);
         }
+        let entry = &mut self.acc.parts[part];
         if let Some((producer_id, epoch, sequence)) = identity {
             entry.identity = Some((producer_id, epoch));
             entry.next_sequence = sequence;

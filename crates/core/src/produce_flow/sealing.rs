@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::{Content, ProduceFlow};
+use super::{Batch, Content, Partition, ProduceFlow};
 use crate::accumulator::sealed_bytes;
 use crate::compression::{Compression, Compressor, Cost};
 use crate::error::EncodeError;
@@ -57,12 +57,21 @@ impl SealJob {
     }
 }
 
+impl Partition {
+    /// A batch that is sealed or waits for that. A piece of one that was sent is part of the story of the next hold, and is
+    /// sealed among what is in flight as well.
+    fn in_line(&mut self, id: u64) -> Option<&mut Batch> {
+        let mut line = self.queue.iter_mut().chain(&mut self.flight);
+        line.find(|batch| batch.id == id)
+    }
+}
+
 impl ProduceFlow {
     /// The next batch of this cost to be sealed, oldest first. It is away until `on_sealed`.
     pub fn next_seal(&mut self, cost: Cost) -> Option<SealJob> {
         while let Some((part, id)) = self.acc.to_seal.pop(cost) {
             let entry = &mut self.acc.parts[part];
-            let found = entry.queue.iter_mut().find(|batch| batch.id == id);
+            let found = entry.in_line(id);
             // Of what expired meanwhile only the number is left.
             let Some(batch) = found.filter(|batch| matches!(batch.content, Content::Queued(_)))
             else {
@@ -89,8 +98,6 @@ impl ProduceFlow {
     /// A batch comes back sealed. What turns out too large for a request is taken apart before anybody sees it.
     pub fn on_sealed(&mut self, done: Sealed) {
         let Sealed { part, id, sealed } = done;
-        let queue = &mut self.acc.parts[part].queue;
-        let position = queue.iter().position(|batch| batch.id == id);
         // A batch that cannot be sealed goes out empty and the broker refuses it: no message is lost silently.
         let (bytes, spare, before) = match sealed {
             Ok(batch) => (batch.bytes, batch.spare, batch.uncompressed_len),
@@ -99,24 +106,28 @@ impl ProduceFlow {
         if let Some(spare) = spare {
             self.acc.pool.give(spare);
         }
-        let Some(position) = position else {
+        let len = bytes.len();
+        let per_message = self.acc.per_message;
+        let Some(batch) = self.acc.parts[part].in_line(id) else {
             self.acc.pool.give(bytes);
             return;
         };
-        if before > 0 {
-            self.acc.sealed(part, before, bytes.len());
-        }
-        let len = bytes.len();
-        let per_message = self.acc.per_message;
-        let batch = &mut self.acc.parts[part].queue[position];
         let held = sealed_bytes(batch, bytes.capacity(), per_message);
         let taken = held as isize - batch.accounted as isize;
         batch.accounted = held;
         batch.content = Content::Ready(bytes);
-        let records = batch.count;
+        let may_be_cut = batch.count > 1 && !batch.may_be_written();
         self.acc.used = self.acc.used.saturating_add_signed(taken);
+        if before > 0 {
+            self.acc.sealed(part, before, len);
+        }
         let most = self.most_bytes(part);
-        if len > most && records > 1 {
+        let mut queue = self.acc.parts[part].queue.iter();
+        // One that is held is looked at again when it is its turn.
+        if let Some(position) = queue.position(|batch| batch.id == id)
+            && len > most
+            && may_be_cut
+        {
             self.take_apart_unsent(part, position, len.div_ceil(most).max(2));
         }
         self.acc.look();
