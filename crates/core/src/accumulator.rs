@@ -186,7 +186,8 @@ pub struct Accumulator {
     opened: bool,
     random: Random,
     closed: bool,
-    /// The largest record that is taken.
+    /// The largest record that is taken: one of which a batch of `request_bytes` can be made. What the request needs beside the
+    /// batch does not count, as in Java: who sets a limit for messages does not know how long a client id is.
     largest: usize,
     /// Somebody listens to events that are told for that only.
     pub(crate) watched: bool,

@@ -1,7 +1,9 @@
 //! One producer's produce flow behind its lock: what callers, the engine and the I/O thread share.
 //!
-//! The lock is held for an append or a decision, never for sealing, compression or waking user code. What resolves is put
-//! down in its order under the lock, and who waits for it is woken after it is let go and may call back in.
+//! The lock is held for an append or a decision, never for compression or code of the user. Two things are not as short: a batch
+//! that has to be taken apart is decoded and made anew under it (`produce_flow/rebuild.rs`), which is rare; and who waits for one
+//! completion, for room or for a topic's metadata is woken under it, which is a write to an eventfd. What resolves is put down
+//! in its order under the lock; the engine, the I/O thread and the listener, which may call back in, are told after it is let go.
 
 use std::sync::Arc;
 

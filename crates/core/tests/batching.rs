@@ -9,6 +9,7 @@ use ottla_core::completion::Outcome;
 use ottla_core::compression::{Codec, Compression, Compressor, Cost};
 use ottla_core::flow::Flow;
 use ottla_core::produce_flow::{Decision, SealJob};
+use ottla_core::produce_wire::overhead_bound;
 use ottla_core::ratio::Ratio;
 use ottla_core::record::header::BatchHeader;
 use proptest::prelude::*;
@@ -388,6 +389,20 @@ fn one_that_is_too_large_for_any_request_goes_alone() {
     assert_eq!(sent.len(), 2);
     assert!(sent.iter().all(|sent| sent.batches.len() == 1));
     assert!(sent[0].bytes > 700, "{}", sent[0].bytes);
+}
+
+#[test]
+fn the_largest_message_makes_a_request_that_is_larger_by_what_it_needs_beside_the_batch() {
+    let mut set = settings();
+    set.request_bytes = 700;
+    let producer = Producer::flowing(set, 1);
+    let send = |bytes| producer.try_send("t", Some(0), None, &vec![b'x'; bytes], None);
+    let largest = (1..700).rev().find(|bytes| send(*bytes).is_ok()).unwrap();
+    let sent = producer.next(1).unwrap();
+    assert_eq!(sent.values()[0].len(), largest);
+    assert!(sent.batches[0].raw.len() <= 700);
+    let beside = overhead_bound("bench", None, "t");
+    assert!((701..=700 + beside).contains(&sent.bytes), "{}", sent.bytes);
 }
 
 #[test]

@@ -74,7 +74,8 @@ class ProducerConfig(CommonConfig, BatchingConfig):
     max_request_size: int = option(
         1_048_576,
         integer(1),
-        "Largest produce request; a message that does not fit alone is refused at once.",
+        "Largest produce request; a message that does not fit alone, before compression, is refused at once. As in Java, "
+        "a request of a single batch may be larger by what it needs beside the batch.",
         unit="bytes",
         aliases=("message.max.bytes",),
     )

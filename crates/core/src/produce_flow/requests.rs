@@ -354,7 +354,9 @@ impl Room {
         }
     }
 
-    /// Takes a batch of this size if it fits. One that never would goes alone.
+    /// Takes a batch of this size if it fits, with what the request needs beside it. One that never would goes alone: the
+    /// request is larger then, by no more than that where the batch is of the size that `batch_size` and `Accumulator::largest`
+    /// allow.
     fn takes(&mut self, topic: &Arc<str>, bytes: usize) -> bool {
         let known = self.topics.iter().any(|known| Arc::ptr_eq(known, topic));
         let mut whole = bytes + produce_wire::partition_bytes(self.version);
