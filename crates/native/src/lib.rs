@@ -19,6 +19,7 @@ mod fork;
 mod intercept;
 mod io;
 mod latch;
+mod many;
 mod origin;
 mod outcome_take;
 mod outcomes;

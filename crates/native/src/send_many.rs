@@ -6,36 +6,24 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ottla_core::accumulator::Refused;
-use ottla_core::completion::Place;
 use ottla_core::flow::Wake;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList, PyTuple};
 
-use crate::deliveries::{Collected, Deliveries};
-use crate::delivery;
-use crate::send_wait::{Kept, Waiter, owned};
-use crate::sender::{Given, Sender, deadline, now_ms};
-use crate::topic_line::{self, TopicPlace};
+use crate::deliveries::Deliveries;
+use crate::many::Accepting;
+use crate::sender::{Given, Prepared, Sender};
 use crate::user_partitioner as user;
 use crate::waiting::Awaited;
 
 pub struct Many {
-    sender: Arc<Sender>,
+    accepting: Accepting,
     topic: Py<PyAny>,
     values: Values,
     keys: Option<Py<PyIterator>>,
-    collected: Collected,
-    timestamp_ms: i64,
     /// The user's own function that chooses the partitions.
     partitioner: Option<Py<PyAny>>,
-    /// Its place among those who wait for the topic's partitions, kept until it waits for room or has ended.
-    place: Option<TopicPlace>,
-    /// The message that waits for room, with its delivery where outcomes are kept.
-    in_line: Option<(Waiter, Option<Py<PyAny>>)>,
-    /// When the message in line has waited too long.
-    until: Option<Instant>,
 }
 
 /// Where the values come from.
@@ -83,26 +71,21 @@ impl Many {
         partitioner: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         Ok(Self {
-            sender,
+            accepting: Accepting::new(sender),
             topic: topic.unbind(),
             values: Values::of(values)?,
             keys: keys
                 .map(|keys| Ok::<_, PyErr>(keys.try_iter()?.unbind()))
                 .transpose()?,
-            collected: Collected::default(),
-            timestamp_ms: now_ms(),
             partitioner,
-            place: None,
-            in_line: None,
-            until: None,
         })
     }
 
     /// All of them, waiting for room at most `max_block` for each.
     pub fn send_all(mut self, py: Python<'_>) -> PyResult<Deliveries> {
         match self.send_each(py) {
-            Ok(()) => Ok(self.collected.finish(self.timestamp_ms)),
-            Err(error) => Err(self.ended_early(py, error)),
+            Ok(()) => Ok(self.accepting.finish()),
+            Err(error) => Err(self.accepting.ended_early(py, error)),
         }
     }
 
@@ -121,24 +104,24 @@ impl Many {
         let Values::Sequence(values, read) = &mut self.values else {
             return Ok(());
         };
-        if self.keys.is_some() || self.partitioner.is_some() || self.sender.outcomes.keeps() {
+        let Accepting {
+            sender,
+            collected,
+            timestamp_ms,
+            ..
+        } = &mut self.accepting;
+        if self.keys.is_some() || self.partitioner.is_some() || sender.outcomes.keeps() {
             return Ok(());
         }
-        let topic = self.sender.topic(py, self.topic.as_ptr())?;
+        let topic = sender.topic(py, self.topic.as_ptr())?;
         loop {
-            let before = self.collected.len();
-            let accepted = |completion: &Arc<_>, index| self.collected.add(completion, index);
+            let before = collected.len();
+            let accepted = |completion: &Arc<_>, index| collected.add(completion, index);
             // SAFETY: a list or a tuple.
             unsafe {
-                self.sender.send_plain_run(
-                    topic,
-                    self.timestamp_ms,
-                    values.as_ptr(),
-                    *read,
-                    accepted,
-                );
+                sender.send_plain_run(topic, *timestamp_ms, values.as_ptr(), *read, accepted);
             }
-            let sent = self.collected.len() - before;
+            let sent = collected.len() - before;
             *read += sent;
             if sent == 0 {
                 return Ok(());
@@ -176,69 +159,34 @@ impl Many {
         }
     }
 
+    fn prepare(&self, py: Python<'_>, given: &Given) -> PyResult<Prepared> {
+        // SAFETY: the objects of `given` outlive the result: each caller holds them.
+        unsafe { self.accepting.sender.prepare(py, given) }
+    }
+
     fn send_one(&mut self, py: Python<'_>, next: &Next<'_>) -> PyResult<()> {
         let given = self.given(next);
+        let mut prepared = self.prepare(py, &given)?;
         // SAFETY: the objects outlive the call.
-        let mut prepared = unsafe { self.sender.prepare(py, &given)? };
-        if let Some(function) = &self.partitioner {
-            // SAFETY: as above.
-            unsafe { user::choose_waiting(py, &self.sender, function, &given, &mut prepared)? };
-        }
-        let delivery = self.delivery(py, &given, &prepared)?;
-        let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
-        let place = self.sender.append_waiting(py, &prepared, pointer)?;
-        self.accepted(place, delivery);
-        Ok(())
-    }
-
-    /// A delivery only where somebody reads outcomes one by one.
-    fn delivery(
-        &self,
-        py: Python<'_>,
-        given: &Given,
-        prepared: &crate::sender::Prepared,
-    ) -> PyResult<Option<Py<PyAny>>> {
-        if !self.sender.outcomes.keeps() {
-            return Ok(None);
-        }
-        // SAFETY: the objects of `given` are valid.
-        let made = unsafe { self.sender.delivery(py, given, prepared)? };
-        Ok(Some(owned(py, made)))
-    }
-
-    fn accepted(&mut self, (completion, index): Place, delivery: Option<Py<PyAny>>) {
-        self.collected.add(&completion, index);
-        if let Some(made) = delivery {
-            // SAFETY: made by `new_delivery`, and it has no place yet.
-            unsafe { delivery::place(made.as_ptr().cast(), completion, index) };
+        unsafe {
+            if let Some(function) = &self.partitioner {
+                let sender = &self.accepting.sender;
+                user::choose_waiting(py, sender, function, &given, &mut prepared)?;
+            }
+            self.accepting.append_waiting(py, &given, &prepared, None)
         }
     }
 
-    /// The exception knows what was accepted before it.
-    fn ended_early(&mut self, py: Python<'_>, error: PyErr) -> PyErr {
-        let accepted = self.collected.finish(self.timestamp_ms);
-        let told = Py::new(py, accepted)
-            .and_then(|accepted| error.value(py).setattr("accepted", accepted));
-        told.err().unwrap_or(error)
-    }
-
-    /// Sends until one finds no room; true where all are accepted.
+    /// Sends until one has to wait; true where all are accepted.
     fn advance(&mut self, py: Python<'_>) -> PyResult<bool> {
         loop {
-            if let Some((mut waiter, delivery)) = self.in_line.take() {
-                let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
-                match waiter.try_append(py, &self.sender, pointer)? {
-                    Some(place) => self.accepted(place, delivery),
-                    None => {
-                        self.in_line = Some((waiter, delivery));
-                        return Ok(false);
-                    }
-                }
-            }
-            if self.waits_for_topic(py)? {
+            if self.accepting.has_to_wait(py)? {
                 return Ok(false);
             }
             self.send_usual(py)?;
+            if self.waits_for_topic(py)? {
+                continue;
+            }
             let Some(next) = self.next(py)? else {
                 return Ok(true);
             };
@@ -251,71 +199,44 @@ impl Many {
         if self.partitioner.is_none() {
             return Ok(false);
         }
-        let topic = self.sender.topic(py, self.topic.as_ptr())?;
-        let waited = self.place.is_some();
-        let waits = topic_line::has_to_wait(&self.sender, topic, true, &mut self.place);
-        if waits && !waited {
-            self.until = Some(deadline(self.sender.max_block));
-        }
-        Ok(waits)
+        let topic = self.accepting.sender.topic(py, self.topic.as_ptr())?;
+        Ok(self.accepting.waits_for_topic(topic, true))
     }
 
     /// Appends, or puts the message in line.
     fn offer(&mut self, py: Python<'_>, next: &Next<'_>) -> PyResult<()> {
         let given = self.given(next);
-        // SAFETY: the objects outlive the call.
-        let mut prepared = unsafe { self.sender.prepare(py, &given)? };
-        if let Some(function) = &self.partitioner {
-            // SAFETY: as above.
-            unsafe { user::choose_known(py, &self.sender, function, &given, &mut prepared)? };
-        }
-        let delivery = self.delivery(py, &given, &prepared)?;
-        let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
-        match self.sender.append(&prepared, None, pointer) {
-            Ok(place) => self.accepted(place, delivery),
-            Err(Refused::Full) => {
-                // SAFETY: as above; the topic is there.
-                let kept = unsafe { Kept::new(py, &given, &prepared) };
-                let waiter = Waiter::join(&self.sender, kept, prepared.size());
-                self.in_line = Some((waiter, delivery));
-                self.place = None;
-                self.until = Some(deadline(self.sender.max_block));
+        let mut prepared = self.prepare(py, &given)?;
+        // SAFETY: the objects outlive the call; the topic is there.
+        unsafe {
+            if let Some(function) = &self.partitioner {
+                let sender = &self.accepting.sender;
+                user::choose_known(py, sender, function, &given, &mut prepared)?;
             }
-            Err(refused) => return Err(self.sender.refusal(py, &refused)),
+            self.accepting.append(py, &given, &prepared, None)
         }
-        Ok(())
     }
 }
 
 impl Awaited for Many {
     fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        match self.advance(py) {
-            Ok(false) => Ok(None),
-            Ok(true) => {
-                let deliveries = self.collected.finish(self.timestamp_ms);
-                Ok(Some(Py::new(py, deliveries)?.into_any()))
-            }
-            Err(error) => Err(self.ended_early(py, error)),
-        }
+        let all = self.advance(py);
+        self.accepting.looked(py, all)
     }
 
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
-        if let Some((waiter, _)) = &self.in_line {
-            waiter.sleep(wake, token);
-        } else if let Some(place) = &self.place {
-            place.sleep(wake, token);
-        }
+        self.accepting.register(wake, token);
+    }
+
+    fn stage(&self) -> u32 {
+        self.accepting.stage()
     }
 
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let error = match &self.place {
-            Some(place) => place.too_late(py),
-            None => self.sender.refusal(py, &Refused::Full),
-        };
-        Err(self.ended_early(py, error))
+        Err(self.accepting.time_is_up(py))
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.until
+        self.accepting.deadline()
     }
 }

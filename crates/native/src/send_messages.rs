@@ -6,19 +6,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ottla_core::accumulator::Refused;
-use ottla_core::completion::Place;
 use ottla_core::flow::Wake;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyIterator, PyMemoryView, PyString};
 
-use crate::deliveries::{Collected, Deliveries};
-use crate::delivery;
-use crate::send_wait::{Kept, Waiter, owned};
-use crate::sender::{Given, Prepared, Sender, deadline, now_ms};
-use crate::topic_line::{self, TopicPlace};
+use crate::deliveries::Deliveries;
+use crate::many::Accepting;
+use crate::sender::{Given, Prepared, Sender};
 use crate::user_partitioner as user;
 use crate::waiting::Awaited;
 
@@ -125,28 +121,13 @@ impl<'py> Next<'py> {
     }
 }
 
-/// A message in line for room.
-struct InLine {
-    waiter: Waiter,
-    delivery: Option<Py<PyAny>>,
-    timestamp_ms: i64,
-}
-
 pub struct Messages {
-    sender: Arc<Sender>,
+    accepting: Accepting,
     messages: Py<PyIterator>,
-    collected: Collected,
-    /// Of messages that name none: the time of the call.
-    timestamp_ms: i64,
     /// The user's own function that chooses the partitions.
     partitioner: Option<Py<PyAny>>,
-    /// Taken from the iterable; its topic's partitions are waited for.
-    waits_for_topic: Option<Py<PyAny>>,
-    /// The place among those who wait for this, kept until a message goes to another topic or waits for room.
-    place: Option<TopicPlace>,
-    in_line: Option<InLine>,
-    /// When what is waited for has taken too long.
-    until: Option<Instant>,
+    /// Taken from the iterable, and not offered yet: it waits for its topic.
+    taken: Option<Py<PyAny>>,
 }
 
 impl Messages {
@@ -156,15 +137,10 @@ impl Messages {
         partitioner: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         Ok(Self {
-            sender,
+            accepting: Accepting::new(sender),
             messages: messages.try_iter()?.unbind(),
-            collected: Collected::default(),
-            timestamp_ms: now_ms(),
             partitioner,
-            waits_for_topic: None,
-            place: None,
-            in_line: None,
-            until: None,
+            taken: None,
         })
     }
 
@@ -173,8 +149,8 @@ impl Messages {
         loop {
             match self.send_next(py) {
                 Ok(true) => {}
-                Ok(false) => return Ok(self.collected.finish(self.timestamp_ms)),
-                Err(error) => return Err(self.ended_early(py, error)),
+                Ok(false) => return Ok(self.accepting.finish()),
+                Err(error) => return Err(self.accepting.ended_early(py, error)),
             }
         }
     }
@@ -185,47 +161,11 @@ impl Messages {
 
     fn prepare(&self, py: Python<'_>, given: &Given) -> PyResult<Prepared> {
         // SAFETY: the objects of `given` outlive the result: each caller holds them.
-        let mut prepared = unsafe { self.sender.prepare(py, given)? };
+        let mut prepared = unsafe { self.accepting.sender.prepare(py, given)? };
         if given.timestamp_ms == py.None().as_ptr() {
-            prepared.timestamp_ms = self.timestamp_ms;
+            prepared.timestamp_ms = self.accepting.timestamp_ms;
         }
         Ok(prepared)
-    }
-
-    /// A delivery only where somebody hears of outcomes one by one.
-    fn delivery(
-        &self,
-        py: Python<'_>,
-        given: &Given,
-        prepared: &Prepared,
-    ) -> PyResult<Option<Py<PyAny>>> {
-        if !self.sender.outcomes.keeps() {
-            return Ok(None);
-        }
-        // SAFETY: as in `prepare`.
-        let made = unsafe { self.sender.delivery(py, given, prepared)? };
-        Ok(Some(owned(py, made)))
-    }
-
-    fn accepted(
-        &mut self,
-        (completion, index): Place,
-        delivery: Option<Py<PyAny>>,
-        timestamp_ms: i64,
-    ) {
-        self.collected.add_at(&completion, index, timestamp_ms);
-        if let Some(made) = delivery {
-            // SAFETY: made by `new_delivery`, and it has no place yet.
-            unsafe { delivery::place(made.as_ptr().cast(), completion, index) };
-        }
-    }
-
-    /// The exception knows what was accepted before it.
-    fn ended_early(&mut self, py: Python<'_>, error: PyErr) -> PyErr {
-        let accepted = self.collected.finish(self.timestamp_ms);
-        let told = Py::new(py, accepted)
-            .and_then(|accepted| error.value(py).setattr("accepted", accepted));
-        told.err().unwrap_or(error)
     }
 
     // ---- in a thread -----------------------------------------------------------------------------------------------
@@ -238,14 +178,15 @@ impl Messages {
         let next = Next::of(&message)?;
         let given = next.given();
         let mut prepared = self.prepare(py, &given)?;
-        if let Some(function) = &self.partitioner {
-            // SAFETY: `next` holds the objects.
-            unsafe { user::choose_waiting(py, &self.sender, function, &given, &mut prepared)? };
+        // SAFETY: `next` holds the objects.
+        unsafe {
+            if let Some(function) = &self.partitioner {
+                let sender = &self.accepting.sender;
+                user::choose_waiting(py, sender, function, &given, &mut prepared)?;
+            }
+            let own = Some(prepared.timestamp_ms);
+            self.accepting.append_waiting(py, &given, &prepared, own)?;
         }
-        let delivery = self.delivery(py, &given, &prepared)?;
-        let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
-        let place = self.sender.append_waiting(py, &prepared, pointer)?;
-        self.accepted(place, delivery, prepared.timestamp_ms);
         Ok(true)
     }
 
@@ -253,101 +194,60 @@ impl Messages {
 
     /// Sends until one has to wait; true where all are accepted.
     fn advance(&mut self, py: Python<'_>) -> PyResult<bool> {
-        loop {
-            if let Some(mut in_line) = self.in_line.take() {
-                let pointer = in_line.delivery.as_ref().map(|made| made.as_ptr().cast());
-                match in_line.waiter.try_append(py, &self.sender, pointer)? {
-                    Some(place) => self.accepted(place, in_line.delivery, in_line.timestamp_ms),
-                    None => {
-                        self.in_line = Some(in_line);
-                        return Ok(false);
-                    }
-                }
-            }
-            let message = match self.waits_for_topic.take() {
-                Some(message) if self.place.as_ref().is_some_and(TopicPlace::has_to_wait) => {
-                    self.waits_for_topic = Some(message);
-                    return Ok(false);
-                }
+        while !self.accepting.has_to_wait(py)? {
+            let message = match self.taken.take() {
                 Some(message) => message.into_bound(py),
                 None => match self.next(py)? {
                     Some(message) => message,
                     None => return Ok(true),
                 },
             };
-            if !self.offer(py, &message)? {
-                self.until = Some(deadline(self.sender.max_block));
-                return Ok(false);
-            }
+            self.offer(py, message)?;
         }
+        Ok(false)
     }
 
-    /// Appends; false where it has to wait, for its topic or for room.
-    fn offer(&mut self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let next = Next::of(message)?;
+    /// Appends, or has it wait: for its topic or for room.
+    fn offer(&mut self, py: Python<'_>, message: Bound<'_, PyAny>) -> PyResult<()> {
+        let next = Next::of(&message)?;
         let given = next.given();
         let mut prepared = self.prepare(py, &given)?;
-        if let Some(function) = &self.partitioner {
-            let (topic, chooses) = (prepared.topic, prepared.partition.is_none());
-            if topic_line::has_to_wait(&self.sender, topic, chooses, &mut self.place) {
-                self.waits_for_topic = Some(message.clone().unbind());
-                return Ok(false);
+        // SAFETY: `next` holds the objects; the topic is there.
+        unsafe {
+            if let Some(function) = &self.partitioner {
+                let (topic, chooses) = (prepared.topic, prepared.partition.is_none());
+                if self.accepting.waits_for_topic(topic, chooses) {
+                    self.taken = Some(message.unbind());
+                    return Ok(());
+                }
+                let sender = &self.accepting.sender;
+                user::choose_known(py, sender, function, &given, &mut prepared)?;
             }
-            // SAFETY: `next` holds the objects.
-            unsafe { user::choose_known(py, &self.sender, function, &given, &mut prepared)? };
-        }
-        let delivery = self.delivery(py, &given, &prepared)?;
-        let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
-        match self.sender.append(&prepared, None, pointer) {
-            Ok(place) => {
-                self.accepted(place, delivery, prepared.timestamp_ms);
-                Ok(true)
-            }
-            Err(Refused::Full) => {
-                // SAFETY: as above; the topic is there.
-                let kept = unsafe { Kept::new(py, &given, &prepared) };
-                self.in_line = Some(InLine {
-                    waiter: Waiter::join(&self.sender, kept, prepared.size()),
-                    delivery,
-                    timestamp_ms: prepared.timestamp_ms,
-                });
-                self.place = None;
-                Ok(false)
-            }
-            Err(refused) => Err(self.sender.refusal(py, &refused)),
+            let own = Some(prepared.timestamp_ms);
+            self.accepting.append(py, &given, &prepared, own)
         }
     }
 }
 
 impl Awaited for Messages {
     fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        match self.advance(py) {
-            Ok(false) => Ok(None),
-            Ok(true) => {
-                let deliveries = self.collected.finish(self.timestamp_ms);
-                Ok(Some(Py::new(py, deliveries)?.into_any()))
-            }
-            Err(error) => Err(self.ended_early(py, error)),
-        }
+        let all = self.advance(py);
+        self.accepting.looked(py, all)
     }
 
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
-        if let Some(in_line) = &self.in_line {
-            in_line.waiter.sleep(wake, token);
-        } else if let Some(place) = &self.place {
-            place.sleep(wake, token);
-        }
+        self.accepting.register(wake, token);
+    }
+
+    fn stage(&self) -> u32 {
+        self.accepting.stage()
     }
 
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let error = match &self.place {
-            Some(place) => place.too_late(py),
-            None => self.sender.refusal(py, &Refused::Full),
-        };
-        Err(self.ended_early(py, error))
+        Err(self.accepting.time_is_up(py))
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.until
+        self.accepting.deadline()
     }
 }
