@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -160,3 +163,58 @@ def test_a_callback_waits_where_room_comes_by_itself() -> None:
     timer.start()
     assert refused_on(wire.flow, producer, dispatcher=True) is None
     timer.join()
+
+
+# ---- outcomes that nobody keeps ---------------------------------------------------------------------------------------
+
+
+class Thing:
+    """Given as metadata: lives as long as its delivery."""
+
+
+@pytest.mark.parametrize(
+    ("kept", "written"), [("return_errors", True), ("return_successes", False)]
+)
+def test_deliveries_that_nobody_reads_count_until_they_are_let_go(kept: str, written: bool) -> None:
+    wire = Wire(make_flow(**{kept: True}))
+    producer = bound(wire.flow)
+    for _ in range(3):
+        things = [Thing() for _ in range(20)]
+        alive = [weakref.ref(thing) for thing in things]
+        for thing in things:
+            producer.send("t", b"x", metadata=thing)
+        del thing, things
+        if written:
+            wire.pump()
+        else:
+            wire.flow.abort_all("closed", 0, "given up")
+        assert used(wire) > 0, "they are memory still"
+        wire.flow.drain()
+        assert [one() for one in alive if one() is not None] == []
+        assert used(wire) == 0
+
+
+SENDS_IN_A_FINALIZER = """
+from tests.unit.test_native_producer import Wire, bound, make_flow
+
+class Finalized:
+    def __del__(self):
+        producer.send("t", b"another")
+        wire.pump()
+
+wire = Wire(make_flow(return_errors=True))
+producer = bound(wire.flow)
+for _ in range(3):
+    producer.send("t", b"x", metadata=Finalized())
+wire.pump()
+wire.flow.drain()
+print(len(wire.records))
+"""
+
+
+def test_a_finalizer_of_what_is_let_go_may_send() -> None:
+    # In a process of its own: a lock that is held meanwhile stops the process with the GIL.
+    ended = subprocess.run(
+        [sys.executable, "-c", SENDS_IN_A_FINALIZER], capture_output=True, text=True, timeout=30
+    )
+    assert (ended.stdout, ended.returncode) == ("6\n", 0), ended.stderr

@@ -594,6 +594,7 @@ def test_what_nobody_will_read_leaves_the_books() -> None:
     del producer
     gc.collect()
     wire.pump()
+    wire.flow.drain()
     assert wire.flow.statistics()["delivered"] == 2
     assert wire.flow.statistics()["buffered_bytes"] == 0
 

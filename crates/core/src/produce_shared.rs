@@ -20,8 +20,8 @@ use crate::produce_flow::{Decision, Event, ProduceFlow, SealJob, Sealed};
 /// Hears of completions that were resolved, right after it happened, on the thread that did it.
 pub trait Listener: Send + Sync {
     /// Under the producer's lock, which is what makes it hear of them in the order in which they were resolved, whichever
-    /// thread did it. Returns the weight of those that nobody will read.
-    fn resolved(&self, completions: Vec<Arc<Completion>>) -> usize;
+    /// thread did it.
+    fn resolved(&self, completions: Vec<Arc<Completion>>);
 
     /// It has heard of some, and the lock is let go: whoever waits for them may be woken.
     fn wake(&self);
@@ -99,10 +99,7 @@ impl ProduceShared {
         }
         let resolved = std::mem::take(&mut flow.acc.resolved);
         let listener = self.listener.get()?;
-        let unread = listener.resolved(resolved);
-        if unread > 0 {
-            flow.acc.outcomes_read(unread);
-        }
+        listener.resolved(resolved);
         Some(listener)
     }
 

@@ -44,6 +44,12 @@ pub struct Wanted {
     pub told: bool,
 }
 
+impl Wanted {
+    pub fn any(self) -> bool {
+        self.written || self.failed || self.told
+    }
+}
+
 /// A resolved completion on its way to readers, to the producer's callbacks, or to both.
 struct Settled {
     failed: bool,
@@ -97,6 +103,13 @@ struct Queues {
     abandoned: bool,
 }
 
+/// References that the I/O thread cannot let go of, and what they weigh until somebody has.
+#[derive(Default)]
+struct Unwanted {
+    handles: Vec<usize>,
+    weight: usize,
+}
+
 struct Callback {
     callback: Py<PyAny>,
     delivery: Py<PyAny>,
@@ -112,8 +125,8 @@ pub struct Outcomes {
     /// What the producer's callbacks are being told.
     telling: Mutex<Option<Arc<Settled>>>,
     bell: Arc<dyn Bell>,
-    /// References to let go of when somebody with the GIL comes by.
-    unwanted: Mutex<Vec<usize>>,
+    /// Of batches whose outcome nobody keeps, for whoever comes by with the GIL: the bell is rung for it.
+    unwanted: Mutex<Unwanted>,
     /// The fork generation of the producer.
     generation: u32,
 }
@@ -146,7 +159,7 @@ impl Outcomes {
 
     /// Whether each message's delivery is kept until its outcome.
     pub fn keeps(&self) -> bool {
-        self.wanted.written || self.wanted.failed || self.wanted.told
+        self.wanted.any()
     }
 
     /// Whether the dispatcher is who makes room, at least in part.
@@ -260,7 +273,8 @@ impl Outcomes {
             return true;
         }
         // Not pending: forwarded or resolved.
-        self.callbacks.lock().remove(&number);
+        let entry = self.callbacks.lock().remove(&number);
+        drop(entry);
         false
     }
 
@@ -307,16 +321,22 @@ impl Outcomes {
                 break;
             }
         }
-        self.discard(py);
-        weight
+        weight + self.discard(py)
     }
 
-    /// Lets go of references that the I/O thread could not.
-    pub fn discard(&self, py: Python<'_>) {
-        for handle in std::mem::take(&mut *self.unwanted.lock()) {
+    fn has_unwanted(&self) -> bool {
+        !self.unwanted.lock().handles.is_empty()
+    }
+
+    /// Lets go of references that the I/O thread could not. Returns what they weighed.
+    pub fn discard(&self, py: Python<'_>) -> usize {
+        // The lock is let go first: a finalizer that runs here may give the GIL to somebody who needs it, or need it itself.
+        let Unwanted { handles, weight } = std::mem::take(&mut *self.unwanted.lock());
+        for handle in handles {
             // SAFETY: an owned reference that `attach` was given.
             drop(unsafe { Bound::from_owned_ptr(py, handle as *mut ffi::PyObject) });
         }
+        weight
     }
 }
 
@@ -331,12 +351,11 @@ impl Wake for CallbackDue {
 }
 
 impl Listener for Outcomes {
-    fn resolved(&self, completions: Vec<Arc<Completion>>) -> usize {
+    fn resolved(&self, completions: Vec<Arc<Completion>>) {
         if !self.keeps() {
-            return 0;
+            return;
         }
-        let mut unread = 0;
-        let mut unwanted = Vec::new();
+        let mut unwanted = Unwanted::default();
         let mut queues = self.queues.lock();
         for completion in completions {
             let failed = matches!(completion.state(), State::Failed(_));
@@ -348,8 +367,8 @@ impl Listener for Outcomes {
             let read = read && !queues.abandoned;
             let left = usize::from(read) + usize::from(self.wanted.told);
             if left == 0 {
-                unread += completion.take_weight();
-                unwanted.extend(completion.take_attached());
+                unwanted.weight += completion.take_weight();
+                unwanted.handles.extend(completion.take_attached());
                 continue;
             }
             let settled = Arc::new(Settled {
@@ -365,8 +384,11 @@ impl Listener for Outcomes {
             }
         }
         drop(queues);
-        self.unwanted.lock().extend(unwanted);
-        unread
+        if !unwanted.handles.is_empty() {
+            let mut all = self.unwanted.lock();
+            all.handles.extend(unwanted.handles);
+            all.weight += unwanted.weight;
+        }
     }
 
     fn wake(&self) {
@@ -377,7 +399,7 @@ impl Listener for Outcomes {
         for (wake, token) in sleepers {
             wake.wake(token);
         }
-        if self.wanted.told {
+        if self.wanted.told || self.has_unwanted() {
             self.bell.ring();
         }
     }

@@ -91,6 +91,12 @@ impl ProduceFlow {
         gapless: bool,
         topics: Option<HashMap<String, TopicSettings>>,
     ) -> PyResult<Self> {
+        let wanted = Wanted {
+            written: return_successes,
+            failed: return_errors,
+            told: tell_outcomes,
+        };
+        let keeps = wanted.any();
         let settings = Settings {
             client_id,
             acks,
@@ -111,8 +117,9 @@ impl ProduceFlow {
             })?,
             adaptive,
             availability_timeout: micros("availability_timeout", availability_timeout)?,
-            keep_written: return_successes || tell_outcomes,
-            keep_failed: return_errors || tell_outcomes,
+            // A batch's deliveries are there whichever way it ends: those that nobody asked for weigh until they are let go.
+            keep_written: keeps,
+            keep_failed: keeps,
             topics: batching(topics.unwrap_or_default())?,
         };
         let handle = io
@@ -122,11 +129,6 @@ impl ProduceFlow {
         let bell: Arc<dyn Bell> = match &handle {
             Some(handle) => handle.bell(),
             None => Arc::new(Silent),
-        };
-        let wanted = Wanted {
-            written: return_successes,
-            failed: return_errors,
-            told: tell_outcomes,
         };
         let outcomes = Outcomes::new(wanted, bell.clone());
         let seed = clock::now().wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -214,7 +216,10 @@ impl ProduceFlow {
     }
 
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        self.outcomes.discard(py);
+        let unwanted = self.outcomes.discard(py);
+        if unwanted > 0 {
+            self.shared.with(|flow| flow.acc.outcomes_read(unwanted));
+        }
         let events = PyList::empty(py);
         for event in self.shared.take_events() {
             events.append(event_tuple(py, event)?)?;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import Counter
 from typing import Any
 
@@ -96,6 +97,26 @@ async def test_readers_and_callbacks_get_each_outcome(bootstrap: str, topic: str
     assert read == [delivery.offset for delivery in told] == list(range(110))
     assert [delivery.offset for delivery in single] == [100], "close lets it run"
     assert [delivery.error async for delivery in producer.errors()] == []
+
+
+class Thing:
+    """Given as metadata: lives as long as its delivery."""
+
+
+async def test_deliveries_that_nobody_reads_are_let_go(bootstrap: str, topic: str) -> None:
+    async with ottla.AsyncProducer(bootstrap, return_errors=True, linger_ms=1) as producer:
+        for _ in range(5):
+            things = [Thing() for _ in range(100)]
+            alive = [weakref.ref(thing) for thing in things]
+            while things:
+                await producer.send(topic, b"x", metadata=things.pop())
+            await producer.flush(20)
+            for _ in range(1000):
+                if all(one() is None for one in alive):
+                    break
+                await producer.send_and_wait(topic, b"time goes by")
+            else:
+                pytest.fail("some are kept")
 
 
 class Stamp(ottla.ProducerInterceptor):

@@ -85,9 +85,8 @@ impl Wake for Counter {
 pub struct Resolved(pub Mutex<Vec<Arc<Completion>>>);
 
 impl Listener for Resolved {
-    fn resolved(&self, completions: Vec<Arc<Completion>>) -> usize {
+    fn resolved(&self, completions: Vec<Arc<Completion>>) {
         self.0.lock().extend(completions);
-        0
     }
 
     fn wake(&self) {}
