@@ -152,6 +152,29 @@ def test_cancelled_future_is_skipped() -> None:
     asyncio.run(main())
 
 
+def test_a_future_that_raises_loses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(asyncio.Future[None]):
+        def set_result(self, result: None) -> None:
+            raise ZeroDivisionError(id(self))
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        told: list[object] = []
+        loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+        latches = [_native.Latch() for _ in range(4)]
+        waiting = [latches[0].future()]
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "create_future", lambda: Broken(loop=loop))
+            broken = [latch.future() for latch in latches[1:3]]
+        waiting.append(latches[3].future())
+        for latch in latches:
+            latch.set()
+        await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE)
+        assert [str(error) for error in told] == [str(id(broken[0]))], "the first error is told"
+
+    asyncio.run(main())
+
+
 def test_future_needs_a_running_loop() -> None:
     with pytest.raises(RuntimeError):
         _native.Latch().future()

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import select
 import threading
+import weakref
+from collections.abc import Generator
 from contextvars import ContextVar
+from typing import Any
 
 import pytest
 
@@ -178,3 +184,102 @@ async def test_send_and_wait_gives_up_its_place_at_max_block() -> None:
     with pytest.raises(errors.BufferFull):
         await producer.send_and_wait("t", bytes(15_000))
     assert flow.undelivered() == 1
+
+
+def test_a_task_that_slept_when_its_loop_was_closed_is_collected() -> None:
+    _flow, producer = make()
+    delivery = producer.send("t", b"x")
+
+    async def wait() -> object:
+        return await delivery
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)  # of a task that was destroyed while it is pending
+    task = loop.create_task(wait())
+    loop.run_until_complete(asyncio.sleep(0))
+    alive = weakref.ref(task)
+    loop.close()
+    del task, loop
+    gc.collect()
+    assert alive() is None
+
+
+def asleep(producer: _native.ProducerBase) -> tuple[Generator[Any, None, Any], Any]:
+    """A wait for an outcome, driven by hand, and what a task would sleep on."""
+    waiting = producer.send("t", b"x").__await__()
+    return waiting, next(waiting)
+
+
+async def called_by(flow: _native.ProduceFlow, called: list[object], count: int) -> None:
+    flow.abort_all("closed", 0, "the end")
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(called) == count
+
+
+class Incomparable:
+    def __eq__(self, other: object) -> bool:
+        raise ZeroDivisionError
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+async def test_a_comparison_that_raises_loses_no_callback() -> None:
+    flow, producer = make()
+    _waiting, sleep = asleep(producer)
+    called: list[object] = []
+    sleep.add_done_callback(called.append)
+    sleep.add_done_callback(called.append)
+    with pytest.raises(ZeroDivisionError):
+        sleep.remove_done_callback(Incomparable())
+    await called_by(flow, called, 2)
+
+
+async def test_a_callback_is_removed_however_often_it_was_added() -> None:
+    flow, producer = make()
+    _waiting, sleep = asleep(producer)
+    called: list[object] = []
+    for callback in (called.append, called.remove, called.append):
+        sleep.add_done_callback(callback)
+    assert sleep.remove_done_callback(print) == 0
+    assert sleep.remove_done_callback(called.append) == 2
+    assert sleep.remove_done_callback(called.remove) == 1
+    await called_by(flow, called, 0)
+
+
+async def test_a_callback_that_raises_loses_no_other() -> None:
+    flow, producer = make()
+    _waiting, sleep = asleep(producer)
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    called: list[object] = []
+
+    def broken(_sleep: object) -> None:
+        raise ZeroDivisionError
+
+    for callback in (broken, called.append):
+        sleep.add_done_callback(callback)
+    await called_by(flow, called, 1)
+    assert len(told) == 1
+
+
+def the_child_ends_with(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+async def test_a_wait_of_the_parent_is_not_touched_in_the_child_of_a_fork() -> None:
+    """Another thread of the parent may have held the lock under which it is registered: nobody would ever let it go."""
+    flow, producer = make()
+    waiting, _ = asleep(producer)
+    bridge = _native.bridge_for_loop(asyncio.get_running_loop()).fileno()
+    child = os.fork()
+    if child == 0:
+        _native.mark_forked()
+        del waiting
+        # Whoever is still registered is woken.
+        flow.abort_all("closed", 0, "the end")
+        os._exit(0 if select.select([bridge], [], [], 0)[0] else 1)
+    assert the_child_ends_with(child) == 0
+    flow.abort_all("closed", 0, "the end")
+    with pytest.raises(errors.Closed):
+        next(waiting)

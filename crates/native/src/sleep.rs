@@ -49,25 +49,28 @@ impl Sleep {
     pub fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let callbacks = slf.borrow_mut().finish(End::Woken);
+        let mut first = Ok(());
         for (callback, context) in callbacks {
-            match context {
+            let called = match context {
                 Some(context) => {
-                    context.call_method1(py, pyo3::intern!(py, "run"), (callback, slf))?
+                    context.call_method1(py, pyo3::intern!(py, "run"), (callback, slf))
                 }
-                None => callback.call1(py, (slf,))?,
+                None => callback.call1(py, (slf,)),
             };
+            first = first.and(called.map(drop));
         }
-        Ok(())
+        first
     }
 
     /// The same in the loop's next turn.
     pub fn wake_soon(slf: &Bound<'_, Self>, end: End) -> PyResult<()> {
         let callbacks = slf.borrow_mut().finish(end);
         let event_loop = slf.borrow().event_loop.clone_ref(slf.py());
+        let mut first = Ok(());
         for callback in callbacks {
-            call_soon(slf, event_loop.bind(slf.py()), callback)?;
+            first = first.and(call_soon(slf, event_loop.bind(slf.py()), callback));
         }
-        Ok(())
+        first
     }
 }
 
@@ -77,10 +80,11 @@ pub fn wake_all(py: Python<'_>, sleeping: Vec<Py<Sleep>>) -> PyResult<()> {
     for one in sleeping.by_ref() {
         if let Err(error) = Sleep::wake(one.bind(py)) {
             // What ends the whole loop (KeyboardInterrupt): the others are there for whoever runs it again.
+            let mut first = Err(error);
             for other in sleeping {
-                Sleep::wake_soon(other.bind(py), End::Woken)?;
+                first = first.and(Sleep::wake_soon(other.bind(py), End::Woken));
             }
-            return Err(error);
+            return first;
         }
     }
     Ok(())
@@ -119,20 +123,24 @@ impl Sleep {
         call_soon(slf, event_loop.bind(slf.py()), (callback, context))
     }
 
-    fn remove_done_callback(
-        &mut self,
-        py: Python<'_>,
-        callback: &Bound<'_, PyAny>,
-    ) -> PyResult<usize> {
-        let before = self.callbacks.len();
-        let mut kept = Vec::with_capacity(before);
-        for entry in std::mem::take(&mut self.callbacks) {
-            if !entry.0.bind(py).eq(callback)? {
-                kept.push(entry);
+    fn remove_done_callback(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let py = slf.py();
+        let copy = |(its, _): &Callback| its.clone_ref(py);
+        let all: Vec<_> = slf.borrow().callbacks.iter().map(copy).collect();
+        // A comparison may raise, or come back here: none is taken out before all are compared.
+        let mut equal = Vec::new();
+        for its in all {
+            if its.bind(py).eq(callback)? {
+                equal.push(its);
             }
         }
-        self.callbacks = kept;
-        Ok(before - self.callbacks.len())
+        let is_equal = |(its, _): &Callback| equal.iter().any(|one| one.is(its));
+        let (removed, kept): (Vec<_>, Vec<_>) = {
+            let callbacks = &mut slf.borrow_mut().callbacks;
+            std::mem::take(callbacks).into_iter().partition(is_equal)
+        };
+        slf.borrow_mut().callbacks = kept;
+        Ok(removed.len())
     }
 
     #[pyo3(signature = (msg=None))]

@@ -159,6 +159,13 @@ enum Sleeper {
     Task(Py<Sleep>),
 }
 
+fn resolve(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    if !future.call_method0("done")?.is_truthy()? {
+        future.call_method1("set_result", (future.py().None(),))?;
+    }
+    Ok(())
+}
+
 /// Wakes what sleeps in one asyncio loop from native threads without the GIL. One per event loop.
 #[pyclass(frozen, weakref, module = "ottla._native")]
 pub struct LoopBridge {
@@ -206,13 +213,12 @@ impl LoopBridge {
                 }
             }
         }
+        // Nobody comes back for the others: whatever one of them raises, all are woken.
+        let mut first = Ok(());
         for future in futures {
-            let future = future.bind(py);
-            if !future.call_method0("done")?.is_truthy()? {
-                future.call_method1("set_result", (py.None(),))?;
-            }
+            first = first.and(resolve(future.bind(py)));
         }
-        sleep::wake_all(py, tasks)
+        first.and(sleep::wake_all(py, tasks))
     }
 
     fn __len__(&self) -> usize {

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use ottla_core::flow::Wake;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
+use crate::fork;
 use crate::wait::{LoopBridge, bridge_in, running_loop};
 
 /// What is waited for.
@@ -37,8 +39,11 @@ pub struct Waiting {
     /// None once it has ended.
     awaited: Option<Box<dyn Awaited>>,
     deadline: Option<Instant>,
-    sleeping: Option<(Py<LoopBridge>, Arc<dyn Wake>, u64)>,
+    /// The bridge as a weak reference: the loop keeps it, and it keeps the task that sleeps, which keeps this.
+    sleeping: Option<(Py<PyWeakrefReference>, Arc<dyn Wake>, u64)>,
     timer: Option<Py<PyAny>>,
+    /// Of the fork: what a parent process waited for is not to be touched.
+    generation: u32,
 }
 
 impl Waiting {
@@ -49,6 +54,7 @@ impl Waiting {
             deadline,
             sleeping: None,
             timer: None,
+            generation: fork::generation(),
         }
     }
 
@@ -95,7 +101,8 @@ impl Waiting {
         let event_loop = running_loop(py)?;
         let bridge = bridge_in(&event_loop)?;
         let (sleep, wake, token) = bridge.get().sleep(py, &event_loop)?;
-        self.sleeping = Some((bridge.clone().unbind(), wake.clone(), token));
+        let weak = PyWeakrefReference::new(bridge.as_any())?.unbind();
+        self.sleeping = Some((weak, wake.clone(), token));
         awaited.register(wake.clone(), token);
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -110,11 +117,15 @@ impl Waiting {
     /// Sleeps no more.
     fn rest(&mut self, py: Python<'_>) {
         if let Some((bridge, wake, token)) = self.sleeping.take() {
-            if let Some(awaited) = &mut self.awaited {
+            if let Some(awaited) = &mut self.awaited
+                && self.generation == fork::generation()
+            {
                 awaited.unregister(&wake, token);
             }
-            bridge.get().forget(token);
-            drop(bridge.into_bound(py));
+            // A bridge that is gone has no sleepers.
+            if let Ok(Some(bridge)) = bridge.bind(py).upgrade_as::<LoopBridge>() {
+                bridge.get().forget(token);
+            }
         }
         if let Some(timer) = self.timer.take() {
             // A timer that has fired already cancels to nothing, and there is nobody to tell of anything else.
