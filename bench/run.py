@@ -156,7 +156,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one short round of the main works")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="works whose name contains this")
+    parser.add_argument(
+        "--only", nargs="*", default=[""], help="works whose name contains one of these"
+    )
     parser.add_argument(
         "--clients", nargs="*", help="by name; else all, in a smoke run the plain ones in Python"
     )
@@ -198,7 +200,7 @@ def _report(results: list[dict[str, Any]], left_out: list[str], failures: list[s
 def main() -> None:
     arguments = _arguments()
     clients, left_out = _choose(arguments.clients, smoke=arguments.smoke)
-    works = [work for work in WORKS if arguments.only in work.name]
+    works = [work for work in WORKS if any(word in work.name for word in arguments.only)]
     if arguments.smoke:
         works = [work for work in works if work.smoke]
     if any(client.name.startswith("ottla") for client in clients):
