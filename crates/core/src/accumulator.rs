@@ -459,7 +459,8 @@ impl Accumulator {
         };
         if self.closed
             || size > self.largest
-            || self.used + size > self.settings.buffer_bytes
+            || (self.used + size > self.settings.buffer_bytes
+                && !self.is_paid_for(topic, message, size))
             || !in_turn
         {
             return Err(self.refusal(size));

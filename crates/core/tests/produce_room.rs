@@ -489,3 +489,28 @@ fn a_batch_that_expired_in_flight_is_not_weighed_after_its_outcome_was_told() {
     producer.ack(1, &sent, 0);
     producer.assert_done();
 }
+
+#[test]
+fn what_goes_into_a_buffer_that_counts_already_needs_no_room() {
+    for key in [None, Some(&b"key"[..])] {
+        let mut set = settings();
+        set.buffer_bytes = 17_500;
+        let producer = Producer::new(set);
+        producer.topic("t", 1);
+        let send = || producer.try_send("t", None, key, &[b'x'; 1000], None);
+        let used = || producer.shared.with(|flow| flow.acc.used_bytes());
+        // The buffer grows until nothing else has room.
+        while used() + 1_000 <= 17_500 {
+            send().unwrap();
+        }
+        let (before, mut more) = (used(), 0);
+        while send().is_ok() {
+            more += 1;
+        }
+        assert!(more > 5, "{more}");
+        assert_eq!(used(), before);
+        let (_, woken) = join(&producer);
+        assert_eq!(woken.take(), 0);
+        assert_eq!(send().unwrap_err(), Refused::Full, "nobody passes the line");
+    }
+}

@@ -129,6 +129,40 @@ impl Accumulator {
         open.is_some_and(|open| open.takes(size))
     }
 
+    /// Whether the message goes into a buffer that counts already, though nothing else has room.
+    ///
+    /// Without this, the buffer that took the last room would leave with one message in it, and the next one likewise.
+    #[cold]
+    pub(super) fn is_paid_for(&self, topic: usize, message: &Message<'_>, size: usize) -> bool {
+        if self.per_message > 0 {
+            // A delivery that is kept takes room of its own.
+            return false;
+        }
+        let part = self.certain_partition(topic, message, size);
+        let open = part.and_then(|part| self.parts[part].open.as_ref());
+        open.is_some_and(|open| open.takes(size) && open.builder.has_spare(size))
+    }
+
+    /// The message's partition, where it does not depend on a choice that is made only once.
+    fn certain_partition(&self, topic: usize, message: &Message<'_>, size: usize) -> Option<usize> {
+        let entry = &self.topics[topic];
+        if entry.count == 0 {
+            return None;
+        }
+        if let Some(number) = message.partition {
+            let number = usize::try_from(number).ok()?;
+            return entry.parts[..entry.count].get(number).copied();
+        }
+        match partitioner::choose(self.settings.partitioner, message.key, entry.count) {
+            Choice::Hashed(number) => entry.parts.get(number).copied(),
+            Choice::Sticky => {
+                let takes = |part: usize| self.has_room(part, size);
+                entry.sticky.stays(size, entry.batching.limit, takes)
+            }
+            Choice::InTurn | Choice::AtRandom => None,
+        }
+    }
+
     // ---- callers that wait for a topic ------------------------------------------------------------------------------
 
     /// What is known of the topic of this index.

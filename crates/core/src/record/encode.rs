@@ -132,6 +132,11 @@ impl BatchBuilder {
         self.buf.capacity()
     }
 
+    /// Whether a record of at most this size needs no larger buffer.
+    pub fn has_spare(&self, size: usize) -> bool {
+        self.buf.capacity() - self.filled >= size + FRONT_LEN + MIDDLE_LEN
+    }
+
     /// Gives back the room that is not filled.
     pub fn shrink(&mut self) {
         self.buf.truncate(self.filled);
