@@ -432,7 +432,7 @@ impl Accumulator {
     }
 
     /// A failure's text with its cause behind it.
-    fn with_trouble(&self, topic: usize, message: &str) -> String {
+    pub(crate) fn with_trouble(&self, topic: usize, message: &str) -> String {
         match &self.topics[topic].trouble {
             Some(trouble) => format!("{message}: {trouble}"),
             None => message.to_owned(),

@@ -123,10 +123,10 @@ class ProducerClient:
 
     async def _shut_down(self) -> None:
         given_up = self.flow.abort_all(
-            "closed", 0, "the producer was closed before the broker answered"
+            "closed", 0, "the producer was closed before its messages had their outcome"
         )
         if given_up:
-            _log.error("closed with %d messages not resolved", given_up)
+            _log.error("%r was closed with %d messages that had no outcome yet", self, given_up)
         for task in self._starting:
             task.cancel()
         self._outbox.stop()

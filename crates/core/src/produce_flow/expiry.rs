@@ -125,10 +125,17 @@ impl ProduceFlow {
     pub fn abort_all(&mut self, kind: &str, code: i16, message: &str) -> u64 {
         let before = self.acc.undelivered();
         for topic in self.acc.waiting_topics() {
+            let index = self.acc.topic(&topic);
+            let message = self.acc.with_trouble(index, message);
             self.acc
-                .fail_topic(&topic, failure(kind, code, message, Outcome::NotWritten));
+                .fail_topic(&topic, failure(kind, code, &message, Outcome::NotWritten));
         }
         for part in 0..self.acc.parts.len() {
+            let entry = &self.acc.parts[part];
+            let message = &match &entry.trouble {
+                Some(trouble) => format!("{message}: {trouble}"),
+                None => self.acc.with_trouble(entry.topic, message),
+            };
             let mut flight = std::mem::take(&mut self.acc.parts[part].flight);
             for batch in &mut flight {
                 // It stays in line, as what expired does, and its time is not looked at again.
