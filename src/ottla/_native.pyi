@@ -141,6 +141,9 @@ class LoopBridge:
     def dispatch(self) -> None:
         """The reader callback: wakes every sleeper whose wake came, tasks at once and futures by `set_result(None)`."""
 
+    def turn_ended(self) -> None:
+        """Tells producers what the tasks of the loop sleep on since its turn began."""
+
 @final
 class Sleep:
     """What a task sleeps on: as much of a future as `asyncio.Task` asks for. Only ever yielded to a task."""

@@ -7,6 +7,7 @@
 mod batching;
 mod choice;
 mod ends;
+mod hurry;
 mod room;
 mod weight;
 
@@ -122,6 +123,8 @@ pub(crate) struct Topic {
     available: Vec<usize>,
     /// Those of them whose leader is in the client's rack, sorted: messages without a key go there first (KIP-1123).
     near: Vec<usize>,
+    /// Somebody waits for what its open batches with a lower number have: `accumulator/hurry.rs`.
+    hurried: u64,
     pub batching: TopicBatching,
     sticky: Sticky,
     /// How many messages were placed in turn.
@@ -136,6 +139,8 @@ pub(crate) struct Topic {
 
 /// An open batch.
 pub(crate) struct Open {
+    /// Of the batch that it becomes.
+    id: u64,
     builder: BatchBuilder,
     completion: Arc<Completion>,
     pub created: Micros,
@@ -265,6 +270,7 @@ impl Accumulator {
             count: 0,
             available: Vec::new(),
             near: Vec::new(),
+            hurried: 0,
             batching,
             sticky: Sticky::default(),
             turns: 0,
@@ -610,7 +616,9 @@ impl Accumulator {
         let completion = self.completion(topic.name.clone(), entry.number);
         let accounted = builder.capacity_bytes() + BATCH_BYTES;
         self.used += accounted;
+        let id = self.batch_id();
         self.parts[part].open = Some(Open {
+            id,
             builder,
             completion,
             created: now,
@@ -650,8 +658,7 @@ impl Accumulator {
         let Some(open) = self.parts[part].open.take() else {
             return;
         };
-        let id = self.next_batch;
-        self.next_batch += 1;
+        let id = open.id;
         self.attention = true;
         let count = open.builder.count();
         let bytes = open.builder.len_bytes();
@@ -686,7 +693,7 @@ impl Accumulator {
         self.ahead_from = Some(bytes);
     }
 
-    /// A number for a batch that is made from another.
+    /// A number for a batch, higher than all before.
     pub(crate) fn batch_id(&mut self) -> u64 {
         self.next_batch += 1;
         self.next_batch - 1

@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -105,6 +105,8 @@ pub struct Completion {
     failure: OnceLock<Failure>,
     forward: OnceLock<Vec<Place>>,
     waiters: Mutex<Waiters>,
+    /// Somebody sleeps until it resolves, and its producer has been told.
+    waited_for: AtomicBool,
     /// What the owner of the messages keeps for each, in order; opaque here.
     attached: Mutex<Vec<usize>>,
     /// Whoever made the producer, opaque here: how a delivery finds its way back.
@@ -135,6 +137,7 @@ impl Completion {
             failure: OnceLock::new(),
             forward: OnceLock::new(),
             waiters: Mutex::default(),
+            waited_for: AtomicBool::new(false),
             attached: Mutex::new(Vec::new()),
             owner: OnceLock::new(),
             weight: AtomicUsize::new(0),
@@ -231,6 +234,15 @@ impl Completion {
                 waiters.remove(&address(wake));
             }
         }
+    }
+
+    /// Whether `set_waited_for` was called. It only spares telling a producer twice.
+    pub fn is_waited_for(&self) -> bool {
+        self.waited_for.load(Ordering::Relaxed)
+    }
+
+    pub fn set_waited_for(&self) {
+        self.waited_for.store(true, Ordering::Relaxed);
     }
 
     pub fn attach(&self, handle: usize) {

@@ -173,6 +173,13 @@ impl ProduceShared {
         self.wake_io();
     }
 
+    /// Somebody sleeps until this completion resolves: its batch does not linger for nobody.
+    pub fn hurry(&self, completion: &Arc<Completion>) {
+        if completion.is_pending() {
+            self.with(|flow| flow.acc.hurry(completion));
+        }
+    }
+
     pub fn fail_topic(&self, topic: &str, failed: Failure) -> usize {
         self.with(|flow| flow.acc.fail_topic(topic, failed))
     }

@@ -13,16 +13,17 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
 
 use crate::docs;
 use crate::errors;
 use crate::flush::park_until_settled;
+use crate::metadata::record_metadata;
 use crate::outcomes::{Outcomes, check_fork};
 use crate::raw::{
     Arguments, documented, fast_method, getter, guard, make_type, no_getter, no_method,
     plain_method, slot,
 };
+use crate::ready::ready;
 use crate::wait::duration;
 use crate::waiting::{Awaited, Waiting};
 
@@ -47,8 +48,6 @@ struct ExtendedObject {
 
 static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static EXTENDED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static RECORD_METADATA: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static NEW_TUPLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// What a new delivery refers to; borrowed pointers, null where absent.
 pub struct Parts {
@@ -155,27 +154,10 @@ fn settled(
         (_, Some(offset)) => {
             // SAFETY: a delivery.
             let own = unsafe { (*object.cast::<DeliveryObject>()).timestamp_ms };
-            let fields = (
-                &*completion.topic,
-                completion.partition(),
-                offset,
-                state.timestamp(own),
-            );
-            Ok(Some(Ok(metadata(py, fields)?.unbind())))
+            let made = record_metadata(py, &completion, offset, state.timestamp(own))?;
+            Ok(Some(Ok(made)))
         }
     }
-}
-
-/// A `RecordMetadata`, made as the tuple that it is: its own `__new__` is a Python function, and costs as much as one.
-fn metadata<'py>(py: Python<'py>, fields: (&str, i32, i64, i64)) -> PyResult<Bound<'py, PyAny>> {
-    let class = RECORD_METADATA.import(py, "ottla.message", "RecordMetadata")?;
-    let new = NEW_TUPLE
-        .get_or_try_init(py, || {
-            let new = py.get_type::<PyTuple>().getattr("__new__")?;
-            Ok::<_, PyErr>(new.unbind())
-        })?
-        .bind(py);
-    new.call1((class, fields))
 }
 
 /// Waits until the message has its outcome; false where the time ran out.
@@ -402,13 +384,22 @@ impl Awaited for AwaitedDelivery {
         }
     }
 
+    fn sleeps_on(&self) -> Option<&Arc<Completion>> {
+        self.completion.as_ref()
+    }
+
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Err(timed_out(py))
     }
 }
 
+/// What is written already costs no more than its metadata.
 unsafe extern "C" fn await_(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
     guard(|py| {
+        if let Some(settled) = settled(py, slf)? {
+            // SAFETY: an owned reference that is given away.
+            return unsafe { ready(py, settled?.into_ptr()) };
+        }
         // SAFETY: a borrowed object of the call.
         let delivery = unsafe { Bound::from_borrowed_ptr(py, slf).unbind() };
         let waiting = Waiting::new(Box::new(AwaitedDelivery::new(delivery)), None);

@@ -155,8 +155,8 @@ pub const SEND_AND_WAIT: &CStr = text(concat!(
     signature!("send_and_wait"),
     "Send one message and wait for its outcome: `send` and the wait for its delivery in one.
 
-    It lingers as any other message does (`linger_ms`). One at a time is the slow way: a loop of `send` with one wait at its
-    end shares batches and requests.
+    It does not linger (`linger_ms`): it goes as soon as nothing of its partition is on its way. One at a time is the slow way all
+    the same, a round trip for each: a loop of `send` with one wait at its end shares batches and requests.
 ",
     arguments!(),
     outcome_of_a_wait!(),
@@ -173,9 +173,10 @@ pub const SEND_AND_WAIT_ASYNC: &CStr = text(concat!(
     signature!("send_and_wait"),
     "Send one message and wait for its outcome: `send` and the wait for its delivery in one.
 
-    As with `send` the call itself appends, so messages of a partition are written in the order of the calls. It lingers as
-    any other message does (`linger_ms`). One at a time is the slow way: many sends, awaited afterwards, share batches and
-    requests.
+    As with `send` the call itself appends, so messages of a partition are written in the order of the calls. It does
+    not linger (`linger_ms`): it goes as soon as nothing of its partition is on its way, with what the other tasks of this turn of the
+    loop send. One at a time is the slow way all the same, a round trip for each: many sends, awaited afterwards, share
+    batches and requests.
 ",
     arguments!(),
     outcome_of_a_wait!(),

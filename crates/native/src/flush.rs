@@ -12,6 +12,7 @@ use ottla_core::flow::Wake;
 use ottla_core::produce_shared::ProduceShared;
 use pyo3::prelude::*;
 
+use crate::hurry::hurry;
 use crate::outcomes::check_fork;
 use crate::wait::park;
 use crate::waiting::Awaited;
@@ -31,7 +32,7 @@ impl Pending {
         }
     }
 
-    /// These, without hurrying them.
+    /// These alone.
     pub fn of(completions: Vec<Arc<Completion>>) -> Self {
         Self {
             shared: None,
@@ -76,7 +77,7 @@ impl Pending {
 /// Waits without the GIL until the completion is not pending any more; false where the time ran out.
 pub fn park_until_settled(
     py: Python<'_>,
-    completion: &Completion,
+    completion: &Arc<Completion>,
     timeout: Option<Duration>,
 ) -> PyResult<bool> {
     let registered: RefCell<Option<(Arc<dyn Wake>, u64)>> = RefCell::new(None);
@@ -85,6 +86,7 @@ pub fn park_until_settled(
         timeout,
         || !completion.is_pending(),
         |wake, token| {
+            hurry(completion);
             // Refused where it is settled by now, which `ready` sees.
             if completion.add_waiter(wake.clone(), token) {
                 *registered.borrow_mut() = Some((wake, token));
@@ -147,6 +149,10 @@ impl Awaited for AwaitedPending {
         if let Some(completion) = self.registered.take() {
             completion.remove_waiter(wake, token);
         }
+    }
+
+    fn sleeps_on(&self) -> Option<&Arc<Completion>> {
+        self.registered.as_ref()
     }
 
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {

@@ -5,12 +5,12 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use ottla_core::completion::{Completion, State};
 use ottla_core::flow::{Bell, Wake};
-use ottla_core::produce_shared::Listener;
+use ottla_core::produce_shared::{Listener, ProduceShared};
 use parking_lot::Mutex;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -129,6 +129,8 @@ pub struct Outcomes {
     unwanted: Mutex<Unwanted>,
     /// The fork generation of the producer.
     generation: u32,
+    /// Where messages linger: the producer, to be told of who waits for them.
+    lingers: OnceLock<Weak<ProduceShared>>,
 }
 
 /// Raises `ForkedClient` where nobody in this process will ever settle the completion: its producer is the parent's.
@@ -154,7 +156,19 @@ impl Outcomes {
             bell,
             unwanted: Mutex::default(),
             generation: fork::generation(),
+            lingers: OnceLock::new(),
         })
+    }
+
+    /// Its producer, once; it keeps these alive, not they it.
+    pub fn set_producer(&self, producer: &Arc<ProduceShared>) {
+        if producer.settings.lingers() {
+            let _ = self.lingers.set(Arc::downgrade(producer));
+        }
+    }
+
+    pub fn producer_that_lingers(&self) -> Option<Arc<ProduceShared>> {
+        self.lingers.get()?.upgrade()
     }
 
     /// Whether each message's delivery is kept until its outcome.
@@ -340,7 +354,7 @@ impl Outcomes {
     }
 }
 
-struct CallbackDue(std::sync::Weak<Outcomes>);
+struct CallbackDue(Weak<Outcomes>);
 
 impl Wake for CallbackDue {
     fn wake(&self, token: u64) {

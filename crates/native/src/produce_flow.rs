@@ -134,6 +134,7 @@ impl ProduceFlow {
         let seed = clock::now().wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let shared = Arc::new(ProduceShared::new(settings, seed, bell));
         shared.set_listener(outcomes.clone());
+        outcomes.set_producer(&shared);
         shared.with(|flow| flow.acc.set_owner(outcomes.clone()));
         let io = handle.map(|handle| {
             let (id, waker) = handle.register_flow(shared.clone());

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use ottla_core::completion::Completion;
 use ottla_core::flow::Wake;
 use pyo3::prelude::*;
 
@@ -59,6 +60,10 @@ impl Awaited for SentAndAwaited {
         if let Some(current) = self.current() {
             current.unregister(wake, token);
         }
+    }
+
+    fn sleeps_on(&self) -> Option<&Arc<Completion>> {
+        self.outcome.as_ref()?.sleeps_on()
     }
 
     fn stage(&self) -> u32 {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ottla_core::completion::Completion;
 use ottla_core::flow::{Micros, Wake};
 use ottla_io::Notify;
 use parking_lot::Mutex;
@@ -20,6 +21,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use crate::fork;
+use crate::hurry::Hurried;
 use crate::sleep::{self, Sleep};
 
 /// The longest sleep without a look at pending signals. A signal ends poll(2) at once; but one that another thread took,
@@ -175,6 +177,7 @@ pub struct LoopBridge {
     /// By token. Touched with the GIL only, and never while Python code runs.
     sleepers: Mutex<HashMap<u64, Sleeper>>,
     next_token: AtomicU64,
+    hurried: Hurried,
     generation: u32,
 }
 
@@ -190,6 +193,7 @@ impl LoopBridge {
             }),
             sleepers: Mutex::default(),
             next_token: AtomicU64::new(1),
+            hurried: Hurried::default(),
             generation: fork::generation(),
         })
     }
@@ -219,6 +223,11 @@ impl LoopBridge {
             first = first.and(resolve(future.bind(py)));
         }
         first.and(sleep::wake_all(py, tasks))
+    }
+
+    /// A turn of the loop is over: what its tasks wait for is not to linger.
+    fn turn_ended(&self) {
+        self.hurried.tell();
     }
 
     fn __len__(&self) -> usize {
@@ -268,6 +277,19 @@ impl LoopBridge {
         let sleep = Bound::new(py, Sleep::new(event_loop.clone().unbind()))?;
         let token = self.add(Sleeper::Task(sleep.clone().unbind()));
         Ok((sleep, self.wake.clone(), token))
+    }
+
+    /// The task that runs sleeps until the completion resolves.
+    pub fn hurry(slf: &Bound<'_, Self>, completion: &Arc<Completion>) -> PyResult<()> {
+        let py = slf.py();
+        let event_loop = slf.get().event_loop.bind(py).upgrade();
+        let Some(event_loop) = event_loop else {
+            return Ok(());
+        };
+        let at_end_of_turn = || Ok(slf.getattr(pyo3::intern!(py, "turn_ended"))?.unbind());
+        slf.get()
+            .hurried
+            .add(&event_loop, completion, at_end_of_turn)
     }
 
     fn add(&self, sleeper: Sleeper) -> u64 {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ottla_core::completion::Completion;
 use ottla_core::flow::Wake;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
@@ -22,6 +23,10 @@ pub trait Awaited: Send + Sync {
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64);
     /// Is not to be woken any more: the wait has ended, or begins anew.
     fn unregister(&mut self, _wake: &Arc<dyn Wake>, _token: u64) {}
+    /// Where a message's outcome is waited for: what it was registered with.
+    fn sleeps_on(&self) -> Option<&Arc<Completion>> {
+        None
+    }
     /// The result when the time is up.
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>>;
     /// Counts what it has waited for one after the other: what was registered belongs to one of these.
@@ -82,8 +87,12 @@ impl Waiting {
                 looked => break looked,
             }
         };
+        let hurried = match awaited.sleeps_on() {
+            Some(completion) => self.hurry(py, completion),
+            None => Ok(()),
+        };
         self.awaited = Some(awaited);
-        match looked {
+        match hurried.and(looked) {
             Ok(None) => Ok(sleep),
             ended => {
                 self.close(py);
@@ -112,6 +121,20 @@ impl Waiting {
             self.timer = Some(handle.unbind());
         }
         Ok((sleep.into_any(), wake, token))
+    }
+
+    /// What it sleeps for is not to linger.
+    fn hurry(&self, py: Python<'_>, completion: &Arc<Completion>) -> PyResult<()> {
+        if completion.is_waited_for() {
+            return Ok(());
+        }
+        let Some((bridge, _, _)) = &self.sleeping else {
+            return Ok(());
+        };
+        match bridge.bind(py).upgrade_as::<LoopBridge>()? {
+            Some(bridge) => LoopBridge::hurry(&bridge, completion),
+            None => Ok(()),
+        }
     }
 
     /// Sleeps no more.

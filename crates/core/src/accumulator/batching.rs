@@ -42,6 +42,11 @@ impl Settings {
             linger: self.linger,
         })
     }
+
+    /// Whether messages of any topic do.
+    pub fn lingers(&self) -> bool {
+        self.linger > 0 || self.topics.values().any(|topic| topic.linger > 0)
+    }
 }
 
 /// A topic's batching and what is known of how it compresses.

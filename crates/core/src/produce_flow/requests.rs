@@ -113,8 +113,7 @@ impl ProduceFlow {
         }
         if entry.queue.is_empty() {
             let open = entry.open.as_ref()?;
-            let linger = self.acc.topics[entry.topic].batching.set.linger;
-            if open.created.saturating_add(linger) > now {
+            if !self.acc.has_lingered(entry, open, now) {
                 return None;
             }
             let bytes = open.len_bytes();

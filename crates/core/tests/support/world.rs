@@ -93,7 +93,7 @@ impl World {
     /// One step of a script.
     pub fn step(&mut self, kind: u8, choice: u16) {
         let choice = usize::from(choice);
-        match kind % 23 {
+        match kind % 24 {
             0..=4 => self.send(choice % PARTITIONS),
             5..=7 => self.io(),
             8..=9 => self.engine(choice),
@@ -104,6 +104,7 @@ impl World {
             18 => {
                 self.producer.shared.with(|flow| flow.acc.flush());
             }
+            23 => self.hurry(choice),
             19..=20 => self.begin_to_seal(),
             21 => self.seal(choice),
             _ if choice.is_multiple_of(8) => self.settle(),
@@ -130,6 +131,14 @@ impl World {
                 self.accepted.push((partition, place));
             }
             Err(refused) => assert_eq!(refused, Refused::Full),
+        }
+    }
+
+    /// Somebody waits for a message.
+    fn hurry(&self, choice: usize) {
+        if let Some(at) = choice.checked_rem(self.accepted.len()) {
+            let (_, place) = &self.accepted[at];
+            self.producer.shared.hurry(&place.0.place(place.1).0);
         }
     }
 

@@ -1,0 +1,58 @@
+//! `RecordMetadata`: what an awaited message gives. One is made per message that somebody waits for, so it is made directly.
+//!
+//! It is a named tuple, whose own `__new__` is a Python function. The object is allocated as tuples of its class are, and filled.
+//! Station: delivery.
+
+use std::sync::Arc;
+
+use ottla_core::completion::Completion;
+use parking_lot::Mutex;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyString, PyType};
+
+static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+/// The name that was asked for last: most messages in a row have the same. Touched with the GIL only.
+static LAST_TOPIC: Mutex<Option<(Arc<str>, Py<PyString>)>> = Mutex::new(None);
+
+fn topic_name<'py>(py: Python<'py>, topic: &Arc<str>) -> Bound<'py, PyString> {
+    let mut last = LAST_TOPIC.lock();
+    if let Some((known, name)) = &*last
+        && Arc::ptr_eq(known, topic)
+    {
+        return name.bind(py).clone();
+    }
+    let name = PyString::new(py, topic);
+    *last = Some((topic.clone(), name.clone().unbind()));
+    name
+}
+
+/// Where and when a message was written.
+pub fn record_metadata(
+    py: Python<'_>,
+    completion: &Completion,
+    offset: i64,
+    timestamp_ms: i64,
+) -> PyResult<Py<PyAny>> {
+    let class = CLASS.import(py, "ottla.message", "RecordMetadata")?;
+    let fields = [
+        topic_name(py, &completion.topic).into_any(),
+        completion.partition().into_pyobject(py)?.into_any(),
+        offset.into_pyobject(py)?.into_any(),
+        timestamp_ms.into_pyobject(py)?.into_any(),
+    ];
+    // SAFETY: a subclass of tuple without fields of its own: allocated with room for the items, which are null until they are
+    // set. Nobody else sees it before; `PyTuple_SetItem` takes the reference over.
+    unsafe {
+        let made = ffi::PyType_GenericAlloc(class.as_ptr().cast(), fields.len() as isize);
+        let made = Bound::from_owned_ptr_or_err(py, made)?;
+        for (place, field) in fields.into_iter().enumerate() {
+            if ffi::PyTuple_SetItem(made.as_ptr(), place as isize, field.into_ptr()) != 0 {
+                return Err(PyErr::fetch(py));
+            }
+        }
+        Ok(made.unbind())
+    }
+}
