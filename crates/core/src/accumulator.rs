@@ -4,6 +4,7 @@
 //! A message for a topic whose metadata is not known yet is kept in order and gets its partition when that comes.
 //! References: KIP-480, KIP-794; Java: `RecordAccumulator`, `BuiltInPartitioner`.
 
+mod active;
 mod batching;
 mod choice;
 mod ends;
@@ -25,6 +26,7 @@ use crate::record::encode::{BatchBuilder, HeaderRef, record_size_upper_bound};
 use crate::record::header::HEADER_LEN;
 use crate::topic_wait::TopicWait;
 
+use active::Active;
 pub use batching::Batching;
 pub(crate) use batching::SealsWaiting;
 use batching::{SealLine, TopicBatching};
@@ -171,6 +173,7 @@ pub struct Accumulator {
     pub(crate) topics: Vec<Topic>,
     names: HashMap<Arc<str>, usize>,
     pub(crate) parts: Vec<Partition>,
+    pub(crate) active: Active,
     /// Bytes accepted and not resolved, or resolved and not read where they were asked for.
     pub(crate) used: usize,
     pub counts: Counts,
@@ -219,6 +222,7 @@ impl Accumulator {
             topics: Vec::new(),
             names: HashMap::new(),
             parts: Vec::new(),
+            active: Active::default(),
             used: 0,
             counts: Counts::default(),
             events: Vec::new(),
@@ -627,6 +631,7 @@ impl Accumulator {
         });
         let due = now.saturating_add(linger);
         self.attention |= self.next_look.is_none_or(|look| due < look);
+        self.has_batch(part);
         self.want_route(part);
     }
 
@@ -721,7 +726,8 @@ impl Accumulator {
             waiting.flushed = true;
             unresolved.push(waiting.completion.clone());
         }
-        for part in &self.parts {
+        for part in self.active.iter() {
+            let part = &self.parts[part];
             unresolved.extend(
                 part.flight
                     .iter()

@@ -98,7 +98,10 @@ impl Accumulator {
         if !std::mem::take(&mut self.opened) {
             return;
         }
-        for part in 0..self.parts.len() {
+        for place in 0.. {
+            let Some(part) = self.active.at(place) else {
+                break;
+            };
             if let Some(open) = &mut self.parts[part].open
                 && open.builder.capacity_bytes() > 4 * open.builder.len_bytes()
             {

@@ -137,6 +137,7 @@ impl ProduceFlow {
     }
 
     pub fn on_lost(&mut self, conn: ConnId, cause: &LostCause, now: Micros) {
+        self.sort_in();
         let Some(lost) = self.conns.remove(&conn) else {
             return;
         };
@@ -145,6 +146,7 @@ impl ProduceFlow {
         for part in lost.parts {
             let entry = &mut self.acc.parts[part];
             entry.route = Route::None;
+            entry.listed = false;
             for batch in entry.flight.iter_mut().filter(|batch| !batch.answered) {
                 batch.answered = true;
                 batch.unanswered = true;

@@ -12,7 +12,9 @@ impl ProduceFlow {
     pub fn on_tick(&mut self, now: Micros) -> Option<Micros> {
         let mut next = self.acc.expire_waiting(now);
         let limit = self.acc.settings.delivery_timeout;
-        for part in 0..self.acc.parts.len() {
+        let mut place = 0;
+        while let Some(part) = self.acc.active.at(place) {
+            place += 1;
             self.expire(part, now, limit);
             let entry = &self.acc.parts[part];
             let linger = self.acc.topics[entry.topic].batching.set.linger;
@@ -39,6 +41,7 @@ impl ProduceFlow {
                 (next, due) => next.or(due),
             };
         }
+        self.acc.forget_idle();
         for conn in self.conns.values().filter(|conn| conn.muted_until > now) {
             next = Some(next.map_or(conn.muted_until, |next| next.min(conn.muted_until)));
         }

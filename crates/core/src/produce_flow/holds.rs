@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::gapless;
-use super::{Batch, Decision, Event, HeldBatch, Hold, ProduceFlow, Route};
+use super::{Batch, Decision, Event, HeldBatch, Hold, ProduceFlow};
 use crate::accumulator::failure;
 use crate::completion::Failure;
 use crate::flow::ConnId;
@@ -44,11 +44,8 @@ impl ProduceFlow {
         while entry.queue.front().is_some_and(|batch| batch.sent) {
             entry.flight.extend(entry.queue.pop_front());
         }
-        if let Route::To(conn) = std::mem::replace(&mut entry.route, Route::None)
-            && let Some(conn) = self.conns.get_mut(&conn)
-        {
-            conn.parts.retain(|other| *other != part);
-        }
+        self.unroute(part);
+        let entry = &self.acc.parts[part];
         let batches = entry
             .flight
             .iter()

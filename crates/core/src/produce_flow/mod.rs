@@ -14,6 +14,7 @@ pub mod picture;
 mod rebuild;
 mod requests;
 mod sealing;
+mod todo;
 mod too_large;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -113,6 +114,9 @@ pub(crate) struct Partition {
     pub route: Route,
     pub hold: Hold,
     pub wanted: bool,
+    /// As `accumulator/active.rs` says.
+    pub active: bool,
+    pub listed: bool,
     identity: Option<(i64, i16)>,
     next_sequence: i32,
     /// When the broker last acknowledged a batch on this route, under this identity.
@@ -138,6 +142,8 @@ impl Partition {
             route: Route::None,
             hold: Hold::No,
             wanted: false,
+            active: false,
+            listed: false,
             identity: None,
             next_sequence: 0,
             acknowledged: None,
@@ -157,7 +163,8 @@ impl Partition {
             .is_some_and(|at| now.saturating_sub(at) < PROVEN_FOR)
     }
 
-    fn has_work(&self) -> bool {
+    /// Whether it has batches that are not on their way.
+    pub fn has_work(&self) -> bool {
         self.open.is_some() || !self.queue.is_empty()
     }
 }
@@ -181,8 +188,8 @@ struct Conn {
     /// -1 where it is not told.
     node: i32,
     parts: Vec<usize>,
-    /// Where the next request begins to collect, so that no partition starves.
-    start: usize,
+    /// Those of them with something to be sent: `todo.rs`.
+    todo: Vec<usize>,
     requests: VecDeque<Request>,
     muted_until: Micros,
 }
@@ -292,7 +299,7 @@ impl ProduceFlow {
             version,
             node,
             parts: Vec::new(),
-            start: 0,
+            todo: Vec::new(),
             requests: VecDeque::new(),
             muted_until: 0,
         };
@@ -328,6 +335,9 @@ impl ProduceFlow {
         entry.trouble = None;
         entry.node = known.node;
         known.parts.push(part);
+        if entry.has_work() {
+            self.acc.has_batch(part);
+        }
     }
 
     /// Where a script of events begins behind the first acknowledgement of a partition.

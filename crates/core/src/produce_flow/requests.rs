@@ -49,11 +49,11 @@ impl ProduceFlow {
         if known.requests.len() >= self.acc.settings.in_flight || known.muted_until > now {
             return None;
         }
-        let (count, start, version) = (known.parts.len(), known.start, known.version);
+        let version = known.version;
+        let todo = self.take_todo(conn);
         let mut picks: Vec<Pick> = Vec::new();
         let mut room = Room::new(&self.acc.settings, version);
-        for step in 0..count {
-            let part = self.conns.get(&conn)?.parts[(start + step) % count];
+        for &part in &todo {
             let Some(size) = self.ready(part, now) else {
                 continue;
             };
@@ -65,6 +65,8 @@ impl ProduceFlow {
                 picks.extend(self.pick(part));
             }
         }
+        let chosen: Vec<usize> = picks.iter().map(|pick| pick.part).collect();
+        self.put_back(conn, todo, &chosen);
         if picks.is_empty() {
             return None;
         }
@@ -72,7 +74,6 @@ impl ProduceFlow {
         self.next_token += 1;
         self.acc.counts.requests += 1;
         let known = self.conns.get_mut(&conn)?;
-        known.start = (start + 1) % count.max(1);
         let entries = picks
             .iter()
             .map(|pick| Entry {
