@@ -8,7 +8,7 @@ mod active;
 mod batching;
 mod choice;
 mod ends;
-mod hurry;
+mod linger;
 mod room;
 mod weight;
 
@@ -125,7 +125,7 @@ pub(crate) struct Topic {
     available: Vec<usize>,
     /// Those of them whose leader is in the client's rack, sorted: messages without a key go there first (KIP-1123).
     near: Vec<usize>,
-    /// Somebody waits for what its open batches with a lower number have: `accumulator/hurry.rs`.
+    /// Somebody waits for what its open batches with a lower number have: `accumulator/linger.rs`.
     hurried: u64,
     pub batching: TopicBatching,
     sticky: Sticky,
@@ -203,6 +203,8 @@ pub struct Accumulator {
     woken: bool,
     /// Something happened that it has to look at.
     attention: bool,
+    /// A batch left or was answered since it looked.
+    flowing: bool,
     /// When it looks anyway.
     next_look: Option<Micros>,
 }
@@ -239,6 +241,7 @@ impl Accumulator {
             closed: false,
             woken: false,
             attention: false,
+            flowing: false,
             next_look: None,
         }
     }

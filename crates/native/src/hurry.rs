@@ -2,7 +2,7 @@
 //!
 //! A thread says it right before it sleeps. A task of an event loop has others beside it that are about to send in the same turn of
 //! the loop, so it is said for all of them when that turn is over. Station: delivery. Why and what it does:
-//! `crates/core/src/accumulator/hurry.rs`.
+//! `crates/core/src/accumulator/linger.rs`.
 
 use std::sync::Arc;
 

@@ -37,7 +37,7 @@ class BatchingConfig(Config):
     linger_ms: float = option(
         5,
         duration(0),
-        "How long a batch that is not full waits for more messages. 0: only while the connection is busy. What somebody "
+        "How long a batch that is not full waits for more messages, at the most. 0: only while the connection is busy. What somebody "
         "waits for goes as soon as nothing of its partition is on its way.",
         aliases=("queue.buffering.max.ms",),
     )

@@ -88,6 +88,8 @@ impl ProduceFlow {
         if answer.code == 0 || known {
             overtake(&mut entry.flight, position);
             entry.acknowledged = Some(now);
+            self.acc.flows();
+            let entry = &mut self.acc.parts[part];
             if let Some(batch) = entry.flight.remove(position) {
                 let base_offset = if answer.code == 0 {
                     answer.base_offset

@@ -16,37 +16,40 @@ impl ProduceFlow {
         while let Some(part) = self.acc.active.at(place) {
             place += 1;
             self.expire(part, now, limit);
-            let entry = &self.acc.parts[part];
-            let linger = self.acc.topics[entry.topic].batching.set.linger;
-            let dues = entry
-                .queue
-                .iter()
-                .chain(&entry.flight)
-                .filter(|batch| !batch.expired);
-            let mut due = dues.map(|batch| batch.created.saturating_add(limit)).min();
-            if let Some(open) = &entry.open {
-                let lingers = matches!(entry.route, Route::To(_)) && entry.hold == Hold::No;
-                let wait = if lingers { linger } else { limit };
-                let at = open.created.saturating_add(wait);
-                // A lingered batch that cannot go yet goes with the next answer, which ticks by itself.
-                let at = if at <= now {
-                    open.created.saturating_add(limit)
-                } else {
-                    at
-                };
-                due = Some(due.map_or(at, |due| due.min(at)));
-            }
-            next = match (next, due) {
-                (Some(next), Some(due)) => Some(next.min(due)),
-                (next, due) => next.or(due),
-            };
+            next = earliest(next, self.due(part, now, limit));
         }
         self.acc.forget_idle();
+        next = earliest(next, self.acc.expected(now));
         for conn in self.conns.values().filter(|conn| conn.muted_until > now) {
-            next = Some(next.map_or(conn.muted_until, |next| next.min(conn.muted_until)));
+            next = earliest(next, Some(conn.muted_until));
         }
         self.acc.looked(next);
         next
+    }
+
+    /// When time asks for something of a partition.
+    fn due(&mut self, part: usize, now: Micros, limit: Micros) -> Option<Micros> {
+        let entry = &self.acc.parts[part];
+        let closed = entry.queue.iter().chain(&entry.flight);
+        let expires = |created: Micros| created.saturating_add(limit);
+        let closed = closed.filter(|batch| !batch.expired);
+        let due = closed.map(|batch| expires(batch.created)).min();
+        let Some(open) = &entry.open else {
+            return due;
+        };
+        let lingers = matches!(entry.route, Route::To(_)) && entry.hold == Hold::No;
+        let lingered = self.acc.has_lingered(entry, open, now);
+        let at = if lingers && !lingered {
+            let linger = self.acc.topics[entry.topic].batching.set.linger;
+            open.created.saturating_add(linger)
+        } else {
+            // One that has lingered and cannot go yet goes with the next answer, which ticks by itself.
+            expires(open.created)
+        };
+        if lingers && lingered && entry.flight.is_empty() {
+            self.acc.flows();
+        }
+        earliest(due, Some(at))
     }
 
     pub(super) fn expire(&mut self, part: usize, now: Micros, limit: Micros) {
@@ -163,5 +166,12 @@ impl ProduceFlow {
         }
         let failed = failure(kind, code, message, batch.outcome());
         self.acc.fail(&batch.completion, count, failed);
+    }
+}
+
+fn earliest(one: Option<Micros>, other: Option<Micros>) -> Option<Micros> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

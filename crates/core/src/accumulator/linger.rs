@@ -1,10 +1,11 @@
-//! What somebody waits for does not linger for nobody.
+//! How long an open batch waits for more: what somebody waits for does not linger for nobody.
 //!
 //! Lingering pays latency for larger batches. A caller that sleeps until its message is acknowledged pays it for nothing:
 //! it sends nothing while it sleeps. So the open batches of its topic go at once, unless a batch of their partition is on its
 //! way: then they go with its answer, and whoever sends meanwhile goes along. That is Nagle's rule (RFC 896), and bounds the
 //! requests that waiting can cause to one for each partition and round trip.
-//! Station: accumulator; under the producer's lock. See `docs/adr/0023-what-is-waited-for-does-not-linger.md`.
+//! Station: accumulator; under the producer's lock. See `docs/adr/0023-what-is-waited-for-does-not-linger.md`
+//! and `docs/adr/0024-a-linger-ends-where-somebody-is-awake.md`.
 
 use std::sync::Arc;
 
@@ -36,9 +37,25 @@ impl Accumulator {
     }
 
     /// Whether an open batch has waited long enough for more.
+    ///
+    /// Where the I/O thread is awake anyway, three quarters of the time are enough: batches that were opened one after the
+    /// other leave in one request, and for one that is nearly due nobody has to wake again. Java sends whatever is open to a broker
+    /// to which anything is sent.
     pub(crate) fn has_lingered(&self, entry: &Partition, open: &Open, now: Micros) -> bool {
         let topic = &self.topics[entry.topic];
         let is_hurried = open.id < topic.hurried && entry.flight.is_empty();
-        is_hurried || open.created.saturating_add(topic.batching.set.linger) <= now
+        let linger = topic.batching.set.linger;
+        is_hurried || open.created.saturating_add(linger - linger / 4) <= now
+    }
+
+    /// A batch leaves or was answered: while messages flow, the next ones are about to come.
+    pub(crate) fn flows(&mut self) {
+        self.flowing = true;
+    }
+
+    /// When to look for a batch that is not there yet: what is opened in the meantime need not wake the I/O thread.
+    pub(crate) fn expected(&mut self, now: Micros) -> Option<Micros> {
+        let expected = std::mem::take(&mut self.flowing) && self.settings.linger > 0;
+        expected.then(|| now.saturating_add(self.settings.linger))
     }
 }

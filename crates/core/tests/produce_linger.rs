@@ -1,4 +1,4 @@
-//! What somebody waits for does not linger for nobody.
+//! How long an open batch waits for more.
 
 mod support;
 
@@ -82,4 +82,51 @@ fn what_was_opened_later_lingers() {
     producer.send(1, "not");
     assert_eq!(producer.next(1).unwrap().values(), ["waited for"]);
     assert!(producer.next(1).is_none());
+}
+
+#[test]
+fn where_the_io_thread_is_awake_three_quarters_of_a_linger_are_enough() {
+    let producer = Producer::flowing(lingering(), 2);
+    producer.send(0, "a");
+    producer.pass(SECOND / 4 - 1);
+    producer.send(1, "b");
+    producer.pass(SECOND / 2);
+    assert!(producer.next(1).is_none(), "neither has lingered");
+    producer.pass(SECOND / 4 + 1);
+    let sent = producer.next(1).expect("the first has");
+    assert_eq!(sent.values(), ["a", "b"]);
+}
+
+#[test]
+fn while_messages_flow_the_next_one_wakes_nobody() {
+    let producer = Producer::flowing(lingering(), 1);
+    producer.tick();
+    producer.waker.take();
+    producer.send(0, "a");
+    assert_eq!(producer.waker.take(), 1, "nobody would look for it");
+    producer.pass(SECOND);
+    let leaves = producer.now.get();
+    assert_eq!(producer.tick(), Some(leaves + SECOND));
+    let sent = producer.next(1).unwrap();
+    producer.send(0, "b");
+    assert_eq!(producer.waker.take(), 0, "it is looked for anyway");
+    producer.ack(1, &sent, 0);
+    producer.tick();
+    producer.pass(SECOND);
+    assert_eq!(producer.next(1).unwrap().values(), ["b"]);
+}
+
+#[test]
+fn an_idle_producer_is_looked_at_once_more() {
+    let producer = Producer::flowing(lingering(), 1);
+    producer.send(0, "a");
+    producer.pass(SECOND);
+    producer.tick();
+    let sent = producer.next(1).unwrap();
+    producer.ack(1, &sent, 0);
+    let answered = producer.now.get();
+    assert_eq!(producer.tick(), Some(answered + SECOND));
+    producer.pass(SECOND);
+    assert_eq!(producer.tick(), None);
+    producer.assert_done();
 }
