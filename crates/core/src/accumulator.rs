@@ -61,8 +61,8 @@ pub struct Settings {
     pub adaptive: bool,
     /// A leader that could not be sent to for this long is left out of that choice; 0: none is.
     pub availability_timeout: Micros,
-    pub keep_written: bool,
-    pub keep_failed: bool,
+    /// Somebody hears of outcomes one by one: each message has a delivery, which weighs until it was heard of.
+    pub keeps_outcomes: bool,
     /// Topics whose batches are made in another way.
     pub topics: HashMap<String, Batching>,
 }
@@ -212,7 +212,7 @@ pub struct Accumulator {
 impl Accumulator {
     pub fn new(settings: Settings, seed: u64) -> Self {
         let cap = settings.request_bytes.min(settings.buffer_bytes);
-        let per_message = if settings.keep_written || settings.keep_failed {
+        let per_message = if settings.keeps_outcomes {
             DELIVERY_BYTES
         } else {
             0

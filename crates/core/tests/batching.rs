@@ -142,7 +142,7 @@ fn a_delivery_that_is_to_be_read_weighs_until_it_was() {
     let weight = |keep| {
         let producer = Producer::flowing(
             Settings {
-                keep_written: keep,
+                keeps_outcomes: keep,
                 ..settings()
             },
             1,

@@ -18,15 +18,13 @@ proptest! {
         codec in prop::sample::select(vec![Codec::None, Codec::Lz4]),
         buffer_kib in prop::sample::select(vec![20, 60, 512]),
         beside in prop::sample::select(vec![0, 120, usize::MAX]),
-        keep_written in any::<bool>(),
-        keep_failed in any::<bool>(),
+        keeps_outcomes in any::<bool>(),
         gapless in any::<bool>(),
     ) {
         let mut set = small();
         set.codec = codec;
         set.buffer_bytes = buffer_kib * 1024;
-        set.keep_written = keep_written;
-        set.keep_failed = keep_failed;
+        set.keeps_outcomes = keeps_outcomes;
         set.gapless = gapless;
         let mut world = World::new(set, beside);
         for (kind, choice) in script {

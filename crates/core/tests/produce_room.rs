@@ -455,7 +455,7 @@ fn compression_makes_room() {
 #[test]
 fn outcomes_that_wait_to_be_read_stay_on_the_books() {
     let mut set = settings();
-    set.keep_failed = true;
+    set.keeps_outcomes = true;
     let producer = Producer::flowing(set, 2);
     let written = producer.send(0, "a");
     let failed = producer.send(1, "b");
@@ -466,19 +466,21 @@ fn outcomes_that_wait_to_be_read_stay_on_the_books() {
     producer.respond(1, &sent, &replies).unwrap();
     let gone = failure("broker", 87, "no", Outcome::NotWritten);
     producer.release(1, vec![Decision::Fail(gone)]);
-    let weight = failed.0.take_weight();
-    assert!(weight > 0, "errors are read");
-    assert_eq!(written.0.take_weight(), 0, "nobody reads successes");
-    assert_eq!(producer.used(), weight);
-    assert_eq!(failed.0.take_attached(), [2]);
-    producer.shared.with(|flow| flow.acc.outcomes_read(weight));
+    for (place, delivery) in [(written, 1), (failed, 2)] {
+        let before = producer.used();
+        let weight = place.0.take_weight();
+        assert!(weight > 0);
+        assert_eq!(place.0.take_attached(), [delivery]);
+        producer.shared.with(|flow| flow.acc.outcomes_read(weight));
+        assert_eq!(producer.used(), before - weight);
+    }
     producer.assert_done();
 }
 
 #[test]
 fn a_batch_that_expired_in_flight_is_not_weighed_after_its_outcome_was_told() {
     let mut set = settings();
-    set.keep_failed = true;
+    set.keeps_outcomes = true;
     let producer = Producer::flowing(set, 1);
     let place = producer.send(0, "a");
     place.0.attach(1);

@@ -194,8 +194,7 @@ mod tests {
             partitioner: Partitioner::Default,
             adaptive: true,
             availability_timeout: 0,
-            keep_written: false,
-            keep_failed: false,
+            keeps_outcomes: false,
             topics: std::collections::HashMap::new(),
         };
         let shared = Arc::new(ProduceShared::new(settings, 7, Arc::new(Unheard)));

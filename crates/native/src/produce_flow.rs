@@ -96,7 +96,6 @@ impl ProduceFlow {
             failed: return_errors,
             told: tell_outcomes,
         };
-        let keeps = wanted.any();
         let settings = Settings {
             client_id,
             acks,
@@ -118,8 +117,7 @@ impl ProduceFlow {
             adaptive,
             availability_timeout: micros("availability_timeout", availability_timeout)?,
             // A batch's deliveries are there whichever way it ends: those that nobody asked for weigh until they are let go.
-            keep_written: keeps,
-            keep_failed: keeps,
+            keeps_outcomes: wanted.any(),
             topics: batching(topics.unwrap_or_default())?,
         };
         let handle = io

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::accumulator::{Accumulator, Open, Settings};
-use crate::completion::{Completion, Failure, State};
+use crate::completion::{Completion, Failure};
 use crate::flow::{ConnId, Micros};
 use crate::produce_stats::NodeStats;
 use crate::produce_wire::Answer;
@@ -352,11 +352,7 @@ impl ProduceFlow {
     ///
     /// Only before the lock is let go: once whoever reads outcomes has heard of them, a weight might never be taken off.
     pub(super) fn let_go(&mut self, batch: Batch) {
-        let settings = &self.acc.settings;
-        let kept = match batch.completion.state() {
-            State::Failed(_) => settings.keep_failed,
-            _ => settings.keep_written,
-        };
+        let kept = self.acc.settings.keeps_outcomes;
         if !(kept && batch.completion.weigh(batch.accounted)) {
             self.acc.free(batch.accounted);
         }

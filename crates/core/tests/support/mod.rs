@@ -47,8 +47,7 @@ pub fn settings() -> Settings {
         partitioner: Partitioner::Default,
         adaptive: true,
         availability_timeout: 0,
-        keep_written: false,
-        keep_failed: false,
+        keeps_outcomes: false,
         topics: HashMap::new(),
     }
 }
