@@ -1,0 +1,355 @@
+//! `Delivery` and `DeliveryWithMetadata` as Python sees them: methods, attributes, and the types.
+//!
+//! Station: delivery. Threads: any.
+
+use std::ffi::{CStr, c_void};
+use std::ptr;
+
+use ottla_core::completion::State;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::outcome::{
+    AwaitedDelivery, call_when_settled, error_of, settled, wait_error, wait_result,
+};
+use super::{
+    DeliveryObject, EXTENDED, ExtendedObject, TYPE, clear_extended, dealloc, dealloc_extended,
+    extension, traverse_extended, where_is, xincref,
+};
+use crate::docs;
+use crate::raw::{
+    Arguments, documented, fast_method, getter, guard, make_type, no_getter, no_method,
+    plain_method, slot,
+};
+use crate::ready::ready;
+use crate::waiting::Waiting;
+
+// ---- methods ----------------------------------------------------------------------------------------------------------
+
+unsafe fn timeout_argument(
+    function: &str,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> PyResult<Option<f64>> {
+    // SAFETY: the GIL is held in methods.
+    let py = unsafe { Python::assume_attached() };
+    let arguments = Arguments {
+        positional: args,
+        count: count as usize,
+        keywords,
+    };
+    // SAFETY: as Python calls.
+    let [timeout] =
+        unsafe { arguments.sort(function, || [pyo3::intern!(py, "timeout").as_ptr()])? };
+    if timeout.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: a borrowed argument.
+    unsafe { Bound::from_borrowed_ptr(py, timeout) }.extract()
+}
+
+unsafe extern "C" fn result(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: as Python calls.
+        let timeout = unsafe { timeout_argument("result", args, count, keywords)? };
+        wait_result(py, slf, timeout).map(Py::into_ptr)
+    })
+}
+
+unsafe extern "C" fn exception(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: as Python calls.
+        let timeout = unsafe { timeout_argument("exception", args, count, keywords)? };
+        wait_error(py, slf, timeout)
+    })
+}
+
+unsafe extern "C" fn done(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard(|py| {
+        Ok((where_is(slf).0.state() != State::Pending)
+            .into_pyobject(py)?
+            .to_owned()
+            .into_ptr())
+    })
+}
+
+unsafe extern "C" fn add_done_callback(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        let arguments = Arguments {
+            positional: args,
+            count: count as usize,
+            keywords,
+        };
+        // SAFETY: as Python calls.
+        let [callback] = unsafe {
+            arguments.sort("add_done_callback", || {
+                [pyo3::intern!(py, "callback").as_ptr()]
+            })?
+        };
+        if callback.is_null() {
+            return Err(pyo3::exceptions::PyTypeError::new_err(
+                "add_done_callback() needs a callback",
+            ));
+        }
+        // SAFETY: borrowed objects of the call.
+        let (callback, delivery) = unsafe {
+            (
+                Bound::from_borrowed_ptr(py, callback).unbind(),
+                Bound::from_borrowed_ptr(py, slf).unbind(),
+            )
+        };
+        call_when_settled(py, delivery, callback)?;
+        Ok(py.None().into_ptr())
+    })
+}
+
+/// What is written already costs no more than its metadata.
+unsafe extern "C" fn await_(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard(|py| {
+        if let Some(settled) = settled(py, slf)? {
+            // SAFETY: an owned reference that is given away.
+            return unsafe { ready(py, settled?.into_ptr()) };
+        }
+        // SAFETY: a borrowed object of the call.
+        let delivery = unsafe { Bound::from_borrowed_ptr(py, slf).unbind() };
+        let waiting = Waiting::new(Box::new(AwaitedDelivery::new(delivery)), None);
+        Ok(Py::new(py, waiting)?.into_ptr())
+    })
+}
+
+unsafe extern "C" fn repr(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard(|py| {
+        let (completion, index) = where_is(slf);
+        let state = match completion.state() {
+            State::Pending => "pending".to_owned(),
+            State::Written { base_offset, .. } if base_offset >= 0 => {
+                format!("written at offset {}", base_offset + i64::from(index))
+            }
+            State::Written { .. } => "written".to_owned(),
+            State::Failed(failure) => format!(
+                "{}: {} {}",
+                failure.outcome.name(),
+                failure.kind,
+                failure.message
+            ),
+        };
+        let text = format!(
+            "<Delivery {}-{} {state}>",
+            completion.topic,
+            completion.partition()
+        );
+        Ok(text.into_pyobject(py)?.into_ptr())
+    })
+}
+
+// ---- attributes -------------------------------------------------------------------------------------------------------
+
+fn or_none(py: Python<'_>, object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    if object.is_null() {
+        return py.None().into_ptr();
+    }
+    // SAFETY: a field of a living delivery.
+    unsafe { xincref(object) }
+}
+
+unsafe extern "C" fn get_topic(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| Ok(where_is(slf).0.topic.into_pyobject(py)?.into_ptr()))
+}
+
+unsafe extern "C" fn get_key(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: a delivery.
+        let key = unsafe { (*slf.cast::<DeliveryObject>()).key };
+        Ok(or_none(py, key))
+    })
+}
+
+unsafe extern "C" fn get_value(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: a delivery.
+        let value = unsafe { (*slf.cast::<DeliveryObject>()).value };
+        Ok(or_none(py, value))
+    })
+}
+
+unsafe extern "C" fn get_headers(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| Ok(or_none(py, extension(py, slf).0)))
+}
+
+unsafe extern "C" fn get_metadata(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| Ok(or_none(py, extension(py, slf).1)))
+}
+
+unsafe extern "C" fn get_partition(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| {
+        let partition = where_is(slf).0.partition();
+        Ok((partition >= 0)
+            .then_some(partition)
+            .into_pyobject(py)?
+            .into_ptr())
+    })
+}
+
+unsafe extern "C" fn get_offset(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| {
+        let (completion, index) = where_is(slf);
+        let offset = completion.state().offset(index);
+        Ok(offset.into_pyobject(py)?.into_ptr())
+    })
+}
+
+unsafe extern "C" fn get_timestamp(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: a delivery.
+        let own = unsafe { (*slf.cast::<DeliveryObject>()).timestamp_ms };
+        let timestamp = where_is(slf).0.state().timestamp(own);
+        Ok(timestamp.into_pyobject(py)?.into_ptr())
+    })
+}
+
+unsafe extern "C" fn get_outcome(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| {
+        let outcome = match where_is(slf).0.state() {
+            State::Pending => None,
+            State::Written { .. } => Some("written"),
+            State::Failed(failure) => Some(failure.outcome.name()),
+        };
+        Ok(outcome.into_pyobject(py)?.into_ptr())
+    })
+}
+
+unsafe extern "C" fn get_error(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| error_of(py, slf))
+}
+
+// ---- the types --------------------------------------------------------------------------------------------------------
+
+const NAME: &CStr = c"ottla._native.Delivery";
+const NAME_EXTENDED: &CStr = c"ottla._native.DeliveryWithMetadata";
+
+const DOC: &CStr = c"What becomes of one message: what `send` returns.
+
+It is pending until the message has its outcome, at the latest `delivery_timeout_ms` plus a second after it was accepted,
+and never changes afterwards. Wait with `result` or `exception`, `await` it in an event loop, be called by
+`add_done_callback`, or look at `outcome` and `error`. Cancelling an await ends that wait only; any number may wait.
+Threads: any.";
+const DOC_EXTENDED: &CStr = c"A `Delivery` with headers or metadata.";
+
+static mut GETTERS: [ffi::PyGetSetDef; 11] = [
+    getter(
+        c"topic",
+        c"Name of the topic.",
+        get_topic,
+    ),
+    getter(
+        c"key",
+        c"The key as it was given, the same object; None without one, and for deliveries out of `send_many`.",
+        get_key,
+    ),
+    getter(
+        c"value",
+        c"The value as it was given, the same object; None without one, and for deliveries out of `send_many`.",
+        get_value,
+    ),
+    getter(
+        c"headers",
+        c"The headers as they were given, the same object, or None.",
+        get_headers,
+    ),
+    getter(
+        c"metadata",
+        c"The `metadata` of the send, the same object, or None. It never leaves this process.",
+        get_metadata,
+    ),
+    getter(
+        c"partition",
+        c"Number of the partition; None until it is chosen.",
+        get_partition,
+    ),
+    getter(
+        c"offset",
+        c"Offset of the record; None until it is written, -1 where the broker does not tell (acks=0, or a retry that found it there).",
+        get_offset,
+    ),
+    getter(
+        c"timestamp_ms",
+        c"Milliseconds since the epoch, UTC: of the message, or of the append where the topic says LogAppendTime.",
+        get_timestamp,
+    ),
+    getter(
+        c"outcome",
+        c"None while pending, then \"written\", \"not_written\" or \"unknown\"; it never changes afterwards.",
+        get_outcome,
+    ),
+    getter(
+        c"error",
+        c"Why it failed, without waiting; None while pending and where it is written. `.outcome` of it says whether it may be written.",
+        get_error,
+    ),
+    no_getter(),
+];
+
+static mut METHODS: [ffi::PyMethodDef; 5] = [
+    documented(plain_method(c"done", done), docs::DONE),
+    fast_method(c"result", docs::RESULT, result),
+    fast_method(c"exception", docs::EXCEPTION, exception),
+    fast_method(
+        c"add_done_callback",
+        docs::ADD_DONE_CALLBACK,
+        add_done_callback,
+    ),
+    no_method(),
+];
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let flags =
+        ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
+    let mut slots = [
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
+        slot(ffi::Py_tp_getset, (&raw mut GETTERS).cast()),
+        slot(ffi::Py_tp_methods, (&raw mut METHODS).cast()),
+        slot(ffi::Py_tp_repr, repr as *mut c_void),
+        slot(ffi::Py_am_await, await_ as *mut c_void),
+        slot(0, ptr::null_mut()),
+    ];
+    let base = make_type(py, NAME, size_of::<DeliveryObject>(), flags, &mut slots)?;
+    let base = TYPE.get_or_init(py, || base);
+    let flags =
+        ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
+    let mut slots = [
+        slot(ffi::Py_tp_doc, DOC_EXTENDED.as_ptr().cast_mut().cast()),
+        slot(ffi::Py_tp_base, base.as_ptr().cast()),
+        slot(ffi::Py_tp_dealloc, dealloc_extended as *mut c_void),
+        slot(ffi::Py_tp_traverse, traverse_extended as *mut c_void),
+        slot(ffi::Py_tp_clear, clear_extended as *mut c_void),
+        slot(0, ptr::null_mut()),
+    ];
+    let extended = make_type(
+        py,
+        NAME_EXTENDED,
+        size_of::<ExtendedObject>(),
+        flags,
+        &mut slots,
+    )?;
+    let extended = EXTENDED.get_or_init(py, || extended);
+    module.add("Delivery", base)?;
+    module.add("DeliveryWithMetadata", extended)
+}

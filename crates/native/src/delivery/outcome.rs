@@ -1,0 +1,176 @@
+//! Whether a message has its outcome, and the ways to hear of it: a look, a wait, an await, a callback.
+//!
+//! A delivery can be forwarded while it is waited for, so its place is looked up again after each wait. Station: delivery.
+//! Threads: any.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ottla_core::completion::{Completion, State};
+use ottla_core::flow::Wake;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use super::{DeliveryObject, where_is};
+use crate::errors;
+use crate::flush::park_until_settled;
+use crate::metadata::record_metadata;
+use crate::outcomes::{Outcomes, check_fork};
+use crate::wait::duration;
+use crate::waiting::Awaited;
+
+static DISPATCH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// What a written or failed message gives: its metadata or the exception. None while pending.
+pub fn settled(
+    py: Python<'_>,
+    object: *mut ffi::PyObject,
+) -> PyResult<Option<Result<Py<PyAny>, PyErr>>> {
+    let (completion, index) = where_is(object);
+    let state = completion.state();
+    match (&state, state.offset(index)) {
+        (State::Failed(failure), _) => Ok(Some(Err(errors::failed(py, &completion, failure)))),
+        (_, None) => Ok(None),
+        (_, Some(offset)) => {
+            // SAFETY: a delivery.
+            let own = unsafe { (*object.cast::<DeliveryObject>()).timestamp_ms };
+            let made = record_metadata(py, &completion, offset, state.timestamp(own))?;
+            Ok(Some(Ok(made)))
+        }
+    }
+}
+
+/// Waits until the message has its outcome; raises where the time ran out.
+fn wait_settled(py: Python<'_>, object: *mut ffi::PyObject, timeout: Option<f64>) -> PyResult<()> {
+    let timeout = duration(timeout)?;
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        let (completion, _) = where_is(object);
+        if completion.state() != State::Pending {
+            return Ok(());
+        }
+        check_fork(py, &completion)?;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // A completion that is forwarded is not pending either; the loop then looks at the next one.
+        if !park_until_settled(py, &completion, left)? {
+            return Err(timed_out(py));
+        }
+    }
+}
+
+fn timed_out(py: Python<'_>) -> PyErr {
+    errors::raise(
+        py,
+        "timeout",
+        0,
+        "the outcome is not known yet",
+        None,
+        None,
+        None,
+    )
+}
+
+/// Waits for a delivery's outcome, at most so many seconds: its metadata, or the error that it failed with.
+pub fn wait_result(
+    py: Python<'_>,
+    delivery: *mut ffi::PyObject,
+    timeout: Option<f64>,
+) -> PyResult<Py<PyAny>> {
+    wait_settled(py, delivery, timeout)?;
+    settled(py, delivery)?.unwrap_or_else(|| Err(timed_out(py)))
+}
+
+/// The same, but gives the error instead of raising it; None where the message is written.
+pub fn wait_error(
+    py: Python<'_>,
+    delivery: *mut ffi::PyObject,
+    timeout: Option<f64>,
+) -> PyResult<*mut ffi::PyObject> {
+    wait_settled(py, delivery, timeout)?;
+    error_of(py, delivery)
+}
+
+/// The error of a message that failed, without waiting; else None.
+pub fn error_of(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
+    match settled(py, slf)? {
+        Some(Err(error)) => Ok(error.into_value(py).into_ptr()),
+        _ => Ok(py.None().into_ptr()),
+    }
+}
+
+/// Has the callback called on the dispatcher thread once the message has its outcome.
+pub fn call_when_settled(py: Python<'_>, delivery: Py<PyAny>, callback: Py<PyAny>) -> PyResult<()> {
+    loop {
+        let (completion, _) = where_is(delivery.as_ptr());
+        if !completion.is_pending() {
+            let dispatch = DISPATCH.import(py, "ottla.engine.dispatcher", "dispatch")?;
+            return dispatch.call1((callback, delivery)).map(drop);
+        }
+        check_fork(py, &completion)?;
+        let owner = completion.owner().cloned();
+        let Some(outcomes) = owner.and_then(|owner| owner.downcast::<Outcomes>().ok()) else {
+            return Err(PyRuntimeError::new_err(
+                "a bug in ottla: a delivery without a producer",
+            ));
+        };
+        if outcomes.call_when_settled(&completion, callback.clone_ref(py), delivery.clone_ref(py)) {
+            return Ok(());
+        }
+    }
+}
+
+/// A message's outcome, for an event loop.
+pub struct AwaitedDelivery {
+    delivery: Py<PyAny>,
+    /// Where it was registered last.
+    completion: Option<Arc<Completion>>,
+}
+
+impl AwaitedDelivery {
+    pub fn new(delivery: Py<PyAny>) -> Self {
+        Self {
+            delivery,
+            completion: None,
+        }
+    }
+}
+
+impl Awaited for AwaitedDelivery {
+    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let found = settled(py, self.delivery.as_ptr())?;
+        if found.is_none() {
+            check_fork(py, &where_is(self.delivery.as_ptr()).0)?;
+        }
+        found.transpose()
+    }
+
+    fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {
+        // Refused where it has moved on meanwhile: the look that follows sees it, or the next place is registered with.
+        loop {
+            let (completion, _) = where_is(self.delivery.as_ptr());
+            if completion.state() != State::Pending {
+                return;
+            }
+            if completion.add_waiter(wake.clone(), token) {
+                self.completion = Some(completion);
+                return;
+            }
+        }
+    }
+
+    fn unregister(&mut self, wake: &Arc<dyn Wake>, token: u64) {
+        if let Some(completion) = self.completion.take() {
+            completion.remove_waiter(wake, token);
+        }
+    }
+
+    fn sleeps_on(&self) -> Option<&Arc<Completion>> {
+        self.completion.as_ref()
+    }
+
+    fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Err(timed_out(py))
+    }
+}
