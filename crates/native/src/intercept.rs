@@ -7,7 +7,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::send_messages::Form;
+use crate::send_many::Form;
 
 /// The arguments as Python hands them to a METH_FASTCALL | METH_KEYWORDS method.
 pub type Call = (

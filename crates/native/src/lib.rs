@@ -4,6 +4,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+mod accepting;
 mod bell;
 mod codec_debug;
 mod consumer;
@@ -20,7 +21,6 @@ mod hurry;
 mod intercept;
 mod io;
 mod latch;
-mod many;
 mod metadata;
 mod origin;
 mod outcome_take;
@@ -36,6 +36,7 @@ mod records;
 mod send_and_wait;
 mod send_many;
 mod send_messages;
+mod send_values;
 mod send_wait;
 mod sender;
 mod sends;

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::{PyClass, PyTraverseError, PyVisit};
 
+use crate::accepting::{Accepting, World};
 use crate::deliveries::Deliveries;
 use crate::docs;
 use crate::flush::{AwaitedPending, Pending};
@@ -18,12 +19,11 @@ use crate::intercept;
 use crate::outcome_take::{AwaitedOutcomes, take_waiting};
 use crate::produce_flow::ProduceFlow;
 use crate::raw::{add_method, fast_method};
-use crate::send_many::Many;
-use crate::send_messages::{Form, Messages};
+use crate::send_many::{Form, SendMany};
 use crate::sender::Sender;
 use crate::sends::{InLoop, InLoopAndWait, InThread, InThreadAndWait, Nowait, inner, method};
 use crate::wait::duration;
-use crate::waiting::{Awaited, Waiting};
+use crate::waiting::Waiting;
 
 /// Where a producer keeps its sender: empty until its `__init__` has bound it.
 pub type Slot = OnceLock<Arc<Sender>>;
@@ -65,6 +65,12 @@ pub trait Base: PyClass<Frozen = True> + Sync {
     fn function(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let function = self.partitioner().get();
         function.map(|function| function.clone_ref(py))
+    }
+
+    /// A call of `send_many` that has not sent anything yet.
+    fn many(&self, py: Python<'_>, form: Form<'_, '_>, world: World) -> PyResult<SendMany> {
+        let sender = self.own_sender(py)?.clone();
+        SendMany::new(form, Accepting::new(sender, self.function(py), world))
     }
 
     /// As `sender`, in this process.
@@ -176,26 +182,18 @@ impl ProducerBase {
         keys: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let (py, base) = (slf.py(), slf.get());
-        let sender = base.own_sender(py)?;
+        base.own_sender(py)?;
         let form = Form::of(topic, values, keys)?;
         if let Some(chain) = base.interceptors.get() {
             return intercept::send_many(slf.as_any(), chain, form);
         }
-        let (sender, function) = (sender.clone(), base.function(py));
-        let deliveries = match form {
-            Form::Messages(messages) => Messages::new(sender, messages, function)?.send_all(py)?,
-            Form::Values {
-                topic,
-                values,
-                keys,
-            } => Many::new(sender, topic.clone(), values, keys, function)?.send_all(py)?,
-        };
+        let deliveries = base.many(py, form, World::Thread)?.send_all(py)?;
         Ok(Py::new(py, deliveries)?.into_any())
     }
 
     fn _send_messages(&self, py: Python<'_>, messages: &Bound<'_, PyAny>) -> PyResult<Deliveries> {
-        let sender = self.own_sender(py)?.clone();
-        Messages::new(sender, messages, self.function(py))?.send_all(py)
+        self.many(py, Form::Messages(messages), World::Thread)?
+            .send_all(py)
     }
 
     #[pyo3(signature = (timeout))]
@@ -292,26 +290,17 @@ impl AsyncProducerBase {
         keys: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let (py, base) = (slf.py(), slf.get());
-        let sender = base.own_sender(py)?;
+        base.own_sender(py)?;
         let form = Form::of(topic, values, keys)?;
         if let Some(chain) = base.interceptors.get() {
             return intercept::send_many(slf.as_any(), chain, form);
         }
-        let (sender, function) = (sender.clone(), base.function(py));
-        let awaited: Box<dyn Awaited> = match form {
-            Form::Messages(messages) => Box::new(Messages::new(sender, messages, function)?),
-            Form::Values {
-                topic,
-                values,
-                keys,
-            } => Box::new(Many::new(sender, topic.clone(), values, keys, function)?),
-        };
-        Ok(Py::new(py, Waiting::new(awaited, None))?.into_any())
+        let many = base.many(py, form, World::Loop)?;
+        Ok(Py::new(py, Waiting::new(Box::new(many), None))?.into_any())
     }
 
     fn _send_messages(&self, py: Python<'_>, messages: &Bound<'_, PyAny>) -> PyResult<Waiting> {
-        let sender = self.own_sender(py)?.clone();
-        let many = Messages::new(sender, messages, self.function(py))?;
+        let many = self.many(py, Form::Messages(messages), World::Loop)?;
         Ok(Waiting::new(Box::new(many), None))
     }
 

@@ -1,7 +1,8 @@
-//! What both forms of an asynchronous `send_many` have in common: what was accepted, and the one message that has to wait.
+//! The messages of one `send_many` on their way into the accumulator: what was accepted, and the one that has to wait.
 //!
-//! A message waits for its topic's partitions, then maybe for room; the next one may have to wait again within the same
-//! look, so each wait is counted: what was registered for the one before wakes nobody. Stations: partition → accumulator.
+//! In a thread that one blocks the call. In an event loop it is left to the next look: it waits for its topic's partitions,
+//! then maybe for room; the next one may have to wait again within the same look, so each wait is counted: what was
+//! registered for the one before wakes nobody. Stations: partition → accumulator. Threads: the caller's.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,6 +17,7 @@ use crate::delivery;
 use crate::send_wait::{Kept, Waiter, owned};
 use crate::sender::{Given, Prepared, Sender, deadline, now_ms};
 use crate::topic_line::{self, TopicPlace};
+use crate::user_partitioner as user;
 
 /// A message in line for room.
 struct InLine {
@@ -31,9 +33,19 @@ enum Wait {
     Room(InLine),
 }
 
-/// One call's messages on their way into the accumulator.
+/// Where the call is made, and so how a message waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum World {
+    Thread,
+    Loop,
+}
+
+/// One call's messages, accepted one after the other.
 pub struct Accepting {
     pub sender: Arc<Sender>,
+    /// The user's own function that chooses the partitions.
+    pub partitioner: Option<Py<PyAny>>,
+    world: World,
     pub collected: Collected,
     /// Of messages that name none: the time of the call.
     pub timestamp_ms: i64,
@@ -46,9 +58,11 @@ pub struct Accepting {
 }
 
 impl Accepting {
-    pub fn new(sender: Arc<Sender>) -> Self {
+    pub fn new(sender: Arc<Sender>, partitioner: Option<Py<PyAny>>, world: World) -> Self {
         Self {
             sender,
+            partitioner,
+            world,
             collected: Collected::default(),
             timestamp_ms: now_ms(),
             wait: None,
@@ -104,46 +118,40 @@ impl Accepting {
         }
     }
 
-    /// Appends one in a thread, which waits for room at most `max_block`.
+    // ---- messages --------------------------------------------------------------------------------------------------
+
+    /// Appends one, which has its topic; in a loop it may be put in line.
     ///
     /// # Safety
-    /// The objects of `given`, of which `prepared` was made, are valid or null.
-    pub unsafe fn append_waiting(
-        &mut self,
-        py: Python<'_>,
-        given: &Given,
-        prepared: &Prepared,
-        timestamp_ms: Option<i64>,
-    ) -> PyResult<()> {
-        // SAFETY: by contract.
-        let delivery = unsafe { self.delivery(py, given, prepared)? };
-        let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
-        let place = self.sender.append_waiting(py, prepared, pointer)?;
-        self.accepted(place, delivery, timestamp_ms);
-        Ok(())
-    }
-
-    // ---- in an event loop ------------------------------------------------------------------------------------------
-
-    /// Appends one, or puts it in line.
-    ///
-    /// # Safety
-    /// As `append_waiting`; the topic is there.
+    /// The objects of `given`, of which `prepared` was made, are valid or null; the topic is there.
     pub unsafe fn append(
         &mut self,
         py: Python<'_>,
         given: &Given,
-        prepared: &Prepared,
+        mut prepared: Prepared,
         timestamp_ms: Option<i64>,
     ) -> PyResult<()> {
+        if let Some(function) = &self.partitioner {
+            let choose = match self.world {
+                World::Thread => user::choose_waiting,
+                World::Loop => user::choose_known,
+            };
+            // SAFETY: by contract.
+            unsafe { choose(py, &self.sender, function, given, &mut prepared)? };
+        }
         // SAFETY: by contract.
-        let delivery = unsafe { self.delivery(py, given, prepared)? };
+        let delivery = unsafe { self.delivery(py, given, &prepared)? };
         let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
-        match self.sender.append(prepared, None, pointer) {
+        if self.world == World::Thread {
+            let place = self.sender.append_waiting(py, &prepared, pointer)?;
+            self.accepted(place, delivery, timestamp_ms);
+            return Ok(());
+        }
+        match self.sender.append(&prepared, None, pointer) {
             Ok(place) => self.accepted(place, delivery, timestamp_ms),
             Err(Refused::Full) => {
                 // SAFETY: by contract.
-                let kept = unsafe { Kept::new(py, given, prepared) };
+                let kept = unsafe { Kept::new(py, given, &prepared) };
                 self.begin(Wait::Room(InLine {
                     waiter: Waiter::join(&self.sender, kept, prepared.size()),
                     delivery,
@@ -154,6 +162,11 @@ impl Accepting {
             Err(refused) => return Err(self.sender.refusal(py, &refused)),
         }
         Ok(())
+    }
+
+    /// Whether a message may have to wait for its topic before it is offered: in a thread the append itself waits.
+    pub fn may_wait_for_topic(&self) -> bool {
+        self.partitioner.is_some() && self.world == World::Loop
     }
 
     /// Whether the next message has to wait for this topic first; it stands in the topic's line then.
@@ -189,16 +202,7 @@ impl Accepting {
         Ok(self.wait.is_some())
     }
 
-    // ---- the rest of `Awaited` ---------------------------------------------------------------------------------------
-
-    /// What a look gives that found all accepted (true), one that waits, or an error.
-    pub fn looked(&mut self, py: Python<'_>, all: PyResult<bool>) -> PyResult<Option<Py<PyAny>>> {
-        match all {
-            Ok(false) => Ok(None),
-            Ok(true) => Ok(Some(Py::new(py, self.finish())?.into_any())),
-            Err(error) => Err(self.ended_early(py, error)),
-        }
-    }
+    // ---- what `Awaited` asks for ---------------------------------------------------------------------------------------
 
     pub fn register(&self, wake: Arc<dyn Wake>, token: u64) {
         match (&self.wait, &self.place) {
