@@ -394,10 +394,9 @@ class Deliveries:
     def __iter__(self) -> Iterator[Delivery]: ...
 
 @disjoint_base
-class ProducerBase:
-    """The hot methods of `ottla.Producer`: hand-made, no Python frame in front."""
+class SendingBase:
+    """What both producers have: what they send with, and the methods that never wait."""
 
-    def __new__(cls, *_args: Any, **_config: Any) -> Self: ...
     def _bind(
         self,
         flow: ProduceFlow,
@@ -406,6 +405,30 @@ class ProducerBase:
     ) -> None:
         """interceptors: has `send`, `send_messages` and `send_values`, which call `_send` and the like."""
 
+    def send_nowait(
+        self,
+        topic: str,
+        value: _Buffer = None,
+        key: _Buffer = None,
+        headers: _Headers = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        metadata: object = None,
+    ) -> Delivery: ...
+    def _send_nowait(self, *args: Any, **kwargs: Any) -> Delivery: ...
+    def _stop_accepting(self) -> None:
+        """From here `send` raises `ottla.errors.Closed`."""
+
+    def _end_outcomes(self) -> None:
+        """`_take_outcomes` returns [] once drained."""
+
+    def _counts(self) -> tuple[int, int, int]:
+        """(delivered, failed as not written, unknown) messages so far."""
+
+class ProducerBase(SendingBase):
+    """The hot methods of `ottla.Producer`: hand-made, no Python frame in front."""
+
+    def __new__(cls, *_args: Any, **_config: Any) -> Self: ...
     def send(
         self,
         topic: str,
@@ -426,16 +449,6 @@ class ProducerBase:
         timestamp_ms: int | None = None,
         metadata: object = None,
     ) -> RecordMetadata: ...
-    def send_nowait(
-        self,
-        topic: str,
-        value: _Buffer = None,
-        key: _Buffer = None,
-        headers: _Headers = None,
-        partition: int | None = None,
-        timestamp_ms: int | None = None,
-        metadata: object = None,
-    ) -> Delivery: ...
     @overload
     def send_many(
         self, topic: str, values: Iterable[_Buffer], keys: Iterable[_Buffer] | None = None
@@ -445,16 +458,9 @@ class ProducerBase:
         self, topic: Iterable[Message], values: None = None, keys: None = None
     ) -> Deliveries: ...
     def _send(self, *args: Any, **kwargs: Any) -> Delivery: ...
-    def _send_nowait(self, *args: Any, **kwargs: Any) -> Delivery: ...
     def _send_messages(self, messages: Iterable[Message]) -> Deliveries: ...
     def _flush(self, timeout: float | None) -> bool:
         """Seal everything accepted so far, wait until it is resolved; False when the time ran out."""
-
-    def _stop_accepting(self) -> None:
-        """From here `send` raises `ottla.errors.Closed`."""
-
-    def _end_outcomes(self) -> None:
-        """`_take_outcomes` returns [] once drained."""
 
     def _take_outcomes(
         self, failed: bool | None, limit: int, timeout: float | None
@@ -464,22 +470,10 @@ class ProducerBase:
         None: the time ran out; []: ended.
         """
 
-    def _counts(self) -> tuple[int, int, int]:
-        """(delivered, failed as not written, unknown) messages so far."""
-
-@disjoint_base
-class AsyncProducerBase:
+class AsyncProducerBase(SendingBase):
     """As `ProducerBase` for event loops: what can wait returns an awaitable."""
 
     def __new__(cls, *_args: Any, **_config: Any) -> Self: ...
-    def _bind(
-        self,
-        flow: ProduceFlow,
-        partitioner: Callable[[str, bytes | None, bytes | None, int], int] | None = None,
-        interceptors: object | None = None,
-    ) -> None:
-        """interceptors: has `send`, `send_messages` and `send_values`, which call `_send` and the like."""
-
     def send(
         self,
         topic: str,
@@ -502,16 +496,6 @@ class AsyncProducerBase:
         timestamp_ms: int | None = None,
         metadata: object = None,
     ) -> Coroutine[Any, Any, RecordMetadata]: ...
-    def send_nowait(
-        self,
-        topic: str,
-        value: _Buffer = None,
-        key: _Buffer = None,
-        headers: _Headers = None,
-        partition: int | None = None,
-        timestamp_ms: int | None = None,
-        metadata: object = None,
-    ) -> Delivery: ...
     @overload
     def send_many(
         self, topic: str, values: Iterable[_Buffer], keys: Iterable[_Buffer] | None = None
@@ -521,15 +505,11 @@ class AsyncProducerBase:
         self, topic: Iterable[Message], values: None = None, keys: None = None
     ) -> Coroutine[Any, Any, Deliveries]: ...
     def _send(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Delivery]: ...
-    def _send_nowait(self, *args: Any, **kwargs: Any) -> Delivery: ...
     def _send_messages(self, messages: Iterable[Message]) -> Coroutine[Any, Any, Deliveries]: ...
     def _flush(self, timeout: float | None) -> Awaitable[bool]: ...
-    def _stop_accepting(self) -> None: ...
-    def _end_outcomes(self) -> None: ...
     def _take_outcomes(
         self, failed: bool | None, limit: int, timeout: float | None
     ) -> Awaitable[list[Delivery] | None]: ...
-    def _counts(self) -> tuple[int, int, int]: ...
 
 # ---- consuming -----------------------------------------------------------------------------------------------------
 

@@ -190,6 +190,43 @@ pub const SEND_AND_WAIT_ASYNC: &CStr = text(concat!(
     "\0"
 ));
 
+/// `send_many`, but for how it waits.
+macro_rules! send_many {
+    (waits: $waits:literal, cancellation: $cancellation:literal, threads: $threads:literal) => {
+        concat!(
+            "Send every value of an iterable as a message of one topic, or every message of one; one object has all outcomes.
+
+    ",
+            $waits,
+            "
+
+    Args:
+        topic: Name of the topic; or, alone, any iterable of `ottla.Message`, each with a topic of its own.
+        values: Any iterable of bytes-like, str or None; each is copied when it is accepted.
+        keys: As many keys, or None: no keys.
+
+    Returns:
+        Deliveries: len, `.result(timeout)`, `.offsets`, `.failed`, and a `Delivery` by index.
+
+    Raises:
+        BufferFull: One message found no room within `max_block_ms`.
+        MessageTooLarge, Closed, ForkedClient, TypeError: As for `send`. TypeError too for one str or bytes as `values`,
+        whose letters nobody means to send.
+        ValueError: There are more keys than values, or the other way round.
+        Exception: What the iterable itself raised.
+        In each case `.accepted` of the exception has the Deliveries of the messages before that one, which were
+        accepted and are sent; that one and those behind it were not.
+
+    Cancellation: ",
+            $cancellation,
+            "
+    Threads: ",
+            $threads
+        )
+    };
+}
+pub(crate) use send_many;
+
 pub const INNER: &CStr = c"The same without the interceptors, which call it.";
 
 pub const DONE: &CStr = c"done($self, /)

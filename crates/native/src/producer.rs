@@ -1,4 +1,4 @@
-//! `ProducerBase` and `AsyncProducerBase`: the hot methods that the public producers inherit.
+//! `ProducerBase` and `AsyncProducerBase`: the hot methods that the public producers inherit, and what both have in common.
 //!
 //! Sends of one message are hand-made, in `sends.rs`; what is called more rarely is here.
 //! Threads: any; each method holds the GIL except while it waits.
@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::pyclass::boolean_struct::True;
 use pyo3::{PyClass, PyTraverseError, PyVisit};
 
 use crate::accepting::{Accepting, World};
@@ -25,52 +24,39 @@ use crate::sends::{InLoop, InLoopAndWait, InThread, InThreadAndWait, Nowait, inn
 use crate::wait::duration;
 use crate::waiting::Waiting;
 
-/// Where a producer keeps its sender: empty until its `__init__` has bound it.
-pub type Slot = OnceLock<Arc<Sender>>;
-
-/// The user's own partitioner, if there is one. It is kept here, where the collector sees it, and not in the sender.
-pub type Function = OnceLock<Py<PyAny>>;
-
-/// The interceptors, if there are any, kept here for the same reason.
-pub type Chain = OnceLock<Py<PyAny>>;
+/// What both producers have: what they send with, and the methods that never wait.
+#[pyclass(subclass, frozen, module = "ottla._native")]
+#[derive(Default)]
+pub struct SendingBase {
+    /// Empty until the `__init__` of the producer has bound it.
+    sender: OnceLock<Arc<Sender>>,
+    /// The user's own partitioner, if there is one. It is kept here, where the collector sees it, and not in the sender.
+    partitioner: OnceLock<Py<PyAny>>,
+    /// The interceptors, if there are any, kept here for the same reason.
+    interceptors: OnceLock<Py<PyAny>>,
+}
 
 /// The hot methods of `ottla.Producer`: hand-made, no Python frame in front.
-#[pyclass(subclass, frozen, module = "ottla._native")]
-pub struct ProducerBase {
-    sender: Slot,
-    partitioner: Function,
-    interceptors: Chain,
-}
+#[pyclass(subclass, frozen, extends = SendingBase, module = "ottla._native")]
+pub struct ProducerBase;
 
 /// The hot methods of `ottla.AsyncProducer`: what can wait returns an awaitable.
-#[pyclass(subclass, frozen, module = "ottla._native")]
-pub struct AsyncProducerBase {
-    sender: Slot,
-    partitioner: Function,
-    interceptors: Chain,
-}
+#[pyclass(subclass, frozen, extends = SendingBase, module = "ottla._native")]
+pub struct AsyncProducerBase;
 
-/// A class whose instances send.
-pub trait Base: PyClass<Frozen = True> + Sync {
-    fn slot(&self) -> &Slot;
-    fn partitioner(&self) -> &Function;
-    fn interceptors(&self) -> &Chain;
-
-    fn sender(&self) -> PyResult<&Arc<Sender>> {
-        self.slot().get().ok_or_else(|| {
+impl SendingBase {
+    pub fn sender(&self) -> PyResult<&Arc<Sender>> {
+        self.sender.get().ok_or_else(|| {
             PyRuntimeError::new_err("the producer was not set up: its __init__ has not run")
         })
     }
 
-    fn function(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let function = self.partitioner().get();
-        function.map(|function| function.clone_ref(py))
+    pub fn partitioner(&self) -> Option<&Py<PyAny>> {
+        self.partitioner.get()
     }
 
-    /// A call of `send_many` that has not sent anything yet.
-    fn many(&self, py: Python<'_>, form: Form<'_, '_>, world: World) -> PyResult<SendMany> {
-        let sender = self.own_sender(py)?.clone();
-        SendMany::new(form, Accepting::new(sender, self.function(py), world))
+    pub fn interceptors(&self) -> Option<&Py<PyAny>> {
+        self.interceptors.get()
     }
 
     /// As `sender`, in this process.
@@ -80,62 +66,30 @@ pub trait Base: PyClass<Frozen = True> + Sync {
         Ok(sender)
     }
 
-    fn bind(
-        &self,
-        flow: &ProduceFlow,
-        partitioner: Option<Py<PyAny>>,
-        interceptors: Option<Py<PyAny>>,
-    ) {
-        if let Some(function) = partitioner {
-            self.partitioner().get_or_init(|| function);
-        }
-        if let Some(chain) = interceptors {
-            self.interceptors().get_or_init(|| chain);
-        }
-        self.slot().get_or_init(|| Arc::new(Sender::new(flow)));
+    /// A call of `send_many` that has not sent anything yet.
+    fn many(&self, py: Python<'_>, form: Form<'_, '_>, world: World) -> PyResult<SendMany> {
+        let sender = self.own_sender(py)?.clone();
+        let partitioner = self.partitioner().map(|function| function.clone_ref(py));
+        SendMany::new(form, Accepting::new(sender, partitioner, world))
     }
 }
 
-impl Base for ProducerBase {
-    fn slot(&self) -> &Slot {
-        &self.sender
-    }
-
-    fn partitioner(&self) -> &Function {
-        &self.partitioner
-    }
-
-    fn interceptors(&self) -> &Chain {
-        &self.interceptors
-    }
-}
-
-impl Base for AsyncProducerBase {
-    fn slot(&self) -> &Slot {
-        &self.sender
-    }
-
-    fn partitioner(&self) -> &Function {
-        &self.partitioner
-    }
-
-    fn interceptors(&self) -> &Chain {
-        &self.interceptors
+/// `send_many`, through the interceptors where there are any; `send` is how it goes on in its world without them.
+fn send_many(
+    slf: &Bound<'_, SendingBase>,
+    form: Form<'_, '_>,
+    world: World,
+    send: impl FnOnce(SendMany) -> PyResult<Py<PyAny>>,
+) -> PyResult<Py<PyAny>> {
+    let base = slf.get();
+    match base.interceptors() {
+        Some(chain) => intercept::send_many(slf.as_any(), chain, form),
+        None => send(base.many(slf.py(), form, world)?),
     }
 }
 
 #[pymethods]
-impl ProducerBase {
-    #[new]
-    #[pyo3(signature = (*_args, **_config))]
-    fn new(_args: &Bound<'_, PyAny>, _config: Option<&Bound<'_, PyAny>>) -> Self {
-        Self {
-            sender: OnceLock::new(),
-            partitioner: OnceLock::new(),
-            interceptors: OnceLock::new(),
-        }
-    }
-
+impl SendingBase {
     #[pyo3(signature = (flow, partitioner=None, interceptors=None))]
     fn _bind(
         &self,
@@ -143,63 +97,18 @@ impl ProducerBase {
         partitioner: Option<Py<PyAny>>,
         interceptors: Option<Py<PyAny>>,
     ) {
-        self.bind(flow, partitioner, interceptors);
+        if let Some(function) = partitioner {
+            self.partitioner.get_or_init(|| function);
+        }
+        if let Some(chain) = interceptors {
+            self.interceptors.get_or_init(|| chain);
+        }
+        self.sender.get_or_init(|| Arc::new(Sender::new(flow)));
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(self.partitioner.get())?;
         visit.call(self.interceptors.get())
-    }
-
-    /// Send every value of an iterable as a message of one topic, or every message of one; one object has all outcomes.
-    ///
-    /// Waits while `buffer_memory` is full, for each message at most `max_block_ms`. Otherwise as `send`.
-    ///
-    /// Args:
-    ///     topic: Name of the topic; or, alone, any iterable of `ottla.Message`, each with a topic of its own.
-    ///     values: Any iterable of bytes-like, str or None; each is copied when it is accepted.
-    ///     keys: As many keys, or None: no keys.
-    ///
-    /// Returns:
-    ///     Deliveries: len, `.result(timeout)`, `.offsets`, `.failed`, and a `Delivery` by index.
-    ///
-    /// Raises:
-    ///     BufferFull: One message found no room within `max_block_ms`.
-    ///     MessageTooLarge, Closed, ForkedClient, TypeError: As for `send`. TypeError too for one str or bytes as `values`,
-    ///     whose letters nobody means to send.
-    ///     ValueError: There are more keys than values, or the other way round.
-    ///     Exception: What the iterable itself raised.
-    ///     In each case `.accepted` of the exception has the Deliveries of the messages before that one, which were
-    ///     accepted and are sent; that one and those behind it were not.
-    ///
-    /// Cancellation: Ctrl-C ends a wait for room; `.accepted` as above.
-    /// Threads: Any.
-    #[pyo3(signature = (topic, values=None, keys=None))]
-    fn send_many(
-        slf: &Bound<'_, Self>,
-        topic: &Bound<'_, PyAny>,
-        values: Option<&Bound<'_, PyAny>>,
-        keys: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        let (py, base) = (slf.py(), slf.get());
-        base.own_sender(py)?;
-        let form = Form::of(topic, values, keys)?;
-        if let Some(chain) = base.interceptors.get() {
-            return intercept::send_many(slf.as_any(), chain, form);
-        }
-        let deliveries = base.many(py, form, World::Thread)?.send_all(py)?;
-        Ok(Py::new(py, deliveries)?.into_any())
-    }
-
-    fn _send_messages(&self, py: Python<'_>, messages: &Bound<'_, PyAny>) -> PyResult<Deliveries> {
-        self.many(py, Form::Messages(messages), World::Thread)?
-            .send_all(py)
-    }
-
-    #[pyo3(signature = (timeout))]
-    fn _flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let sender = self.own_sender(py)?;
-        Pending::flush(&sender.shared).wait(py, duration(timeout)?)
     }
 
     fn _stop_accepting(&self, py: Python<'_>) -> PyResult<()> {
@@ -214,74 +123,28 @@ impl ProducerBase {
         Ok(())
     }
 
-    #[pyo3(signature = (failed, limit, timeout))]
-    fn _take_outcomes(
-        &self,
-        py: Python<'_>,
-        failed: Option<bool>,
-        limit: usize,
-        timeout: Option<f64>,
-    ) -> PyResult<Option<Vec<Py<PyAny>>>> {
-        let sender = self.own_sender(py)?;
-        take_waiting(py, sender, failed, limit, duration(timeout)?)
-    }
-
     fn _counts(&self, py: Python<'_>) -> PyResult<(u64, u64, u64)> {
-        Ok(counts(self.own_sender(py)?))
+        let counts = self.own_sender(py)?.shared.with(|flow| flow.acc.counts);
+        Ok((counts.delivered, counts.failed, counts.unknown))
     }
 }
 
 #[pymethods]
-impl AsyncProducerBase {
+impl ProducerBase {
     #[new]
     #[pyo3(signature = (*_args, **_config))]
-    fn new(_args: &Bound<'_, PyAny>, _config: Option<&Bound<'_, PyAny>>) -> Self {
-        Self {
-            sender: OnceLock::new(),
-            partitioner: OnceLock::new(),
-            interceptors: OnceLock::new(),
-        }
+    fn new(
+        _args: &Bound<'_, PyAny>,
+        _config: Option<&Bound<'_, PyAny>>,
+    ) -> PyClassInitializer<Self> {
+        PyClassInitializer::from(SendingBase::default()).add_subclass(Self)
     }
 
-    #[pyo3(signature = (flow, partitioner=None, interceptors=None))]
-    fn _bind(
-        &self,
-        flow: &ProduceFlow,
-        partitioner: Option<Py<PyAny>>,
-        interceptors: Option<Py<PyAny>>,
-    ) {
-        self.bind(flow, partitioner, interceptors);
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(self.partitioner.get())?;
-        visit.call(self.interceptors.get())
-    }
-
-    /// Send every value of an iterable as a message of one topic, or every message of one; one object has all outcomes.
-    ///
-    /// Nothing is sent before the await, which waits while `buffer_memory` is full, for each message at most
-    /// `max_block_ms`. It does not give way to other tasks while there is room. Otherwise as `send`.
-    ///
-    /// Args:
-    ///     topic: Name of the topic; or, alone, any iterable of `ottla.Message`, each with a topic of its own.
-    ///     values: Any iterable of bytes-like, str or None; each is copied when it is accepted.
-    ///     keys: As many keys, or None: no keys.
-    ///
-    /// Returns:
-    ///     Deliveries: len, `.result(timeout)`, `.offsets`, `.failed`, and a `Delivery` by index.
-    ///
-    /// Raises:
-    ///     BufferFull: One message found no room within `max_block_ms`.
-    ///     MessageTooLarge, Closed, ForkedClient, TypeError: As for `send`. TypeError too for one str or bytes as `values`,
-    ///     whose letters nobody means to send.
-    ///     ValueError: There are more keys than values, or the other way round.
-    ///     Exception: What the iterable itself raised.
-    ///     In each case `.accepted` of the exception has the Deliveries of the messages before that one, which were
-    ///     accepted and are sent; that one and those behind it were not.
-    ///
-    /// Cancellation: What was accepted is sent; the rest is not.
-    /// Threads: Any thread with a running event loop.
+    #[doc = docs::send_many!(
+        waits: "Waits while `buffer_memory` is full, for each message at most `max_block_ms`. Otherwise as `send`.",
+        cancellation: "Ctrl-C ends a wait for room; `.accepted` as above.",
+        threads: "Any."
+    )]
     #[pyo3(signature = (topic, values=None, keys=None))]
     fn send_many(
         slf: &Bound<'_, Self>,
@@ -289,24 +152,79 @@ impl AsyncProducerBase {
         values: Option<&Bound<'_, PyAny>>,
         keys: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        let (py, base) = (slf.py(), slf.get());
-        base.own_sender(py)?;
+        let py = slf.py();
+        slf.as_super().get().own_sender(py)?;
         let form = Form::of(topic, values, keys)?;
-        if let Some(chain) = base.interceptors.get() {
-            return intercept::send_many(slf.as_any(), chain, form);
-        }
-        let many = base.many(py, form, World::Loop)?;
-        Ok(Py::new(py, Waiting::new(Box::new(many), None))?.into_any())
+        send_many(slf.as_super(), form, World::Thread, |many| {
+            Ok(Py::new(py, many.send_all(py)?)?.into_any())
+        })
     }
 
-    fn _send_messages(&self, py: Python<'_>, messages: &Bound<'_, PyAny>) -> PyResult<Waiting> {
-        let many = self.many(py, Form::Messages(messages), World::Loop)?;
+    fn _send_messages(slf: &Bound<'_, Self>, messages: &Bound<'_, PyAny>) -> PyResult<Deliveries> {
+        let (py, base) = (slf.py(), slf.as_super().get());
+        base.many(py, Form::Messages(messages), World::Thread)?
+            .send_all(py)
+    }
+
+    #[pyo3(signature = (timeout))]
+    fn _flush(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<bool> {
+        let sender = slf.as_super().get().own_sender(slf.py())?;
+        Pending::flush(&sender.shared).wait(slf.py(), duration(timeout)?)
+    }
+
+    #[pyo3(signature = (failed, limit, timeout))]
+    fn _take_outcomes(
+        slf: &Bound<'_, Self>,
+        failed: Option<bool>,
+        limit: usize,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<Vec<Py<PyAny>>>> {
+        let sender = slf.as_super().get().own_sender(slf.py())?;
+        take_waiting(slf.py(), sender, failed, limit, duration(timeout)?)
+    }
+}
+
+#[pymethods]
+impl AsyncProducerBase {
+    #[new]
+    #[pyo3(signature = (*_args, **_config))]
+    fn new(
+        _args: &Bound<'_, PyAny>,
+        _config: Option<&Bound<'_, PyAny>>,
+    ) -> PyClassInitializer<Self> {
+        PyClassInitializer::from(SendingBase::default()).add_subclass(Self)
+    }
+
+    #[doc = docs::send_many!(
+        waits: "Nothing is sent before the await, which waits while `buffer_memory` is full, for each message at most
+    `max_block_ms`. It does not give way to other tasks while there is room. Otherwise as `send`.",
+        cancellation: "What was accepted is sent; the rest is not.",
+        threads: "Any thread with a running event loop."
+    )]
+    #[pyo3(signature = (topic, values=None, keys=None))]
+    fn send_many(
+        slf: &Bound<'_, Self>,
+        topic: &Bound<'_, PyAny>,
+        values: Option<&Bound<'_, PyAny>>,
+        keys: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        slf.as_super().get().own_sender(py)?;
+        let form = Form::of(topic, values, keys)?;
+        send_many(slf.as_super(), form, World::Loop, |many| {
+            Ok(Py::new(py, Waiting::new(Box::new(many), None))?.into_any())
+        })
+    }
+
+    fn _send_messages(slf: &Bound<'_, Self>, messages: &Bound<'_, PyAny>) -> PyResult<Waiting> {
+        let (py, base) = (slf.py(), slf.as_super().get());
+        let many = base.many(py, Form::Messages(messages), World::Loop)?;
         Ok(Waiting::new(Box::new(many), None))
     }
 
     #[pyo3(signature = (timeout))]
-    fn _flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Waiting> {
-        let sender = self.own_sender(py)?;
+    fn _flush(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<Waiting> {
+        let sender = slf.as_super().get().own_sender(slf.py())?;
         let awaited = AwaitedPending::new(
             Pending::flush(&sender.shared),
             Box::new(|py| to_object(py, true)),
@@ -315,49 +233,29 @@ impl AsyncProducerBase {
         Ok(Waiting::new(Box::new(awaited), duration(timeout)?))
     }
 
-    fn _stop_accepting(&self, py: Python<'_>) -> PyResult<()> {
-        self.own_sender(py)?
-            .shared
-            .with(|flow| flow.acc.stop_accepting());
-        Ok(())
-    }
-
-    fn _end_outcomes(&self, py: Python<'_>) -> PyResult<()> {
-        self.own_sender(py)?.outcomes.end();
-        Ok(())
-    }
-
     #[pyo3(signature = (failed, limit, timeout))]
     fn _take_outcomes(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         failed: Option<bool>,
         limit: usize,
         timeout: Option<f64>,
     ) -> PyResult<Waiting> {
-        let sender = self.own_sender(py)?;
+        let sender = slf.as_super().get().own_sender(slf.py())?;
         let awaited = AwaitedOutcomes::new(sender.clone(), failed, limit);
         Ok(Waiting::new(Box::new(awaited), duration(timeout)?))
     }
-
-    fn _counts(&self, py: Python<'_>) -> PyResult<(u64, u64, u64)> {
-        Ok(counts(self.own_sender(py)?))
-    }
-}
-
-fn counts(sender: &Sender) -> (u64, u64, u64) {
-    let counts = sender.shared.with(|flow| flow.acc.counts);
-    (counts.delivered, counts.failed, counts.unknown)
 }
 
 fn to_object(py: Python<'_>, value: bool) -> PyResult<Py<PyAny>> {
     Ok(value.into_pyobject(py)?.to_owned().into_any().unbind())
 }
 
-/// How many of each there are.
-const METHODS: usize = 5;
+static mut METHODS: [ffi::PyMethodDef; 2] = [
+    fast_method(c"send_nowait", docs::SEND_NOWAIT, method::<Nowait>),
+    fast_method(c"_send_nowait", docs::INNER, inner::<Nowait>),
+];
 
-static mut SYNC_METHODS: [ffi::PyMethodDef; METHODS] = [
+static mut SYNC_METHODS: [ffi::PyMethodDef; 3] = [
     fast_method(c"send", docs::SEND, method::<InThread>),
     fast_method(c"_send", docs::INNER, inner::<InThread>),
     fast_method(
@@ -365,15 +263,9 @@ static mut SYNC_METHODS: [ffi::PyMethodDef; METHODS] = [
         docs::SEND_AND_WAIT,
         method::<InThreadAndWait>,
     ),
-    fast_method(
-        c"send_nowait",
-        docs::SEND_NOWAIT,
-        method::<Nowait<ProducerBase>>,
-    ),
-    fast_method(c"_send_nowait", docs::INNER, inner::<Nowait<ProducerBase>>),
 ];
 
-static mut ASYNC_METHODS: [ffi::PyMethodDef; METHODS] = [
+static mut ASYNC_METHODS: [ffi::PyMethodDef; 3] = [
     fast_method(c"send", docs::SEND_ASYNC, method::<InLoop>),
     fast_method(c"_send", docs::INNER, inner::<InLoop>),
     fast_method(
@@ -381,38 +273,30 @@ static mut ASYNC_METHODS: [ffi::PyMethodDef; METHODS] = [
         docs::SEND_AND_WAIT_ASYNC,
         method::<InLoopAndWait>,
     ),
-    fast_method(
-        c"send_nowait",
-        docs::SEND_NOWAIT,
-        method::<Nowait<AsyncProducerBase>>,
-    ),
-    fast_method(
-        c"_send_nowait",
-        docs::INNER,
-        inner::<Nowait<AsyncProducerBase>>,
-    ),
 ];
 
-pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<ProducerBase>()?;
-    module.add_class::<AsyncProducerBase>()?;
-    let py = module.py();
-    let pairs = [
-        (
-            py.get_type::<ProducerBase>(),
-            (&raw mut SYNC_METHODS).cast(),
-        ),
-        (
-            py.get_type::<AsyncProducerBase>(),
-            (&raw mut ASYNC_METHODS).cast(),
-        ),
-    ];
-    for (class, methods) in pairs {
-        for index in 0..METHODS {
-            let methods: *mut ffi::PyMethodDef = methods;
-            // SAFETY: as many static definitions each, of functions that take instances of their class.
-            unsafe { add_method(&class, methods.add(index))? };
-        }
+/// Adds the class, with hand-made methods beside those that PyO3 knows.
+///
+/// # Safety
+/// The methods are static, and their functions take instances of the class.
+unsafe fn add<T: PyClass>(
+    module: &Bound<'_, PyModule>,
+    methods: *mut [ffi::PyMethodDef],
+) -> PyResult<()> {
+    module.add_class::<T>()?;
+    let class = module.py().get_type::<T>();
+    for index in 0..methods.len() {
+        // SAFETY: by contract; there are so many.
+        unsafe { add_method(&class, methods.cast::<ffi::PyMethodDef>().add(index))? };
     }
     Ok(())
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // SAFETY: the functions of a table take instances of its class.
+    unsafe {
+        add::<SendingBase>(module, &raw mut METHODS)?;
+        add::<ProducerBase>(module, &raw mut SYNC_METHODS)?;
+        add::<AsyncProducerBase>(module, &raw mut ASYNC_METHODS)
+    }
 }

@@ -3,7 +3,6 @@
 //! Hand-made, so that no Python frame and no argument machinery stands in front of an append. Stations: message → partition →
 //! accumulator. Threads: any; each holds the GIL except while it waits.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use pyo3::prelude::*;
 
 use crate::delivery::{self, AwaitedDelivery, DeliveryObject};
 use crate::intercept::{self, Call};
-use crate::producer::{AsyncProducerBase, Base, ProducerBase};
+use crate::producer::SendingBase;
 use crate::raw::guard;
 use crate::ready::ready;
 use crate::send_and_wait::SentAndAwaited;
@@ -41,9 +40,20 @@ struct General<'a> {
 }
 
 /// # Safety
-/// As Python calls; `slf` is an instance of T.
+/// `slf` is an instance of `SendingBase`, and outlives the result.
 #[inline(always)]
-unsafe fn begin<'a, T: Base>(
+unsafe fn base<'a>(py: Python<'a>, slf: *mut ffi::PyObject) -> &'a SendingBase {
+    // SAFETY: by contract.
+    unsafe {
+        let slf = Borrowed::from_ptr(py, slf);
+        slf.cast_unchecked::<SendingBase>().get()
+    }
+}
+
+/// # Safety
+/// As Python calls; `slf` is an instance of `SendingBase`.
+#[inline(always)]
+unsafe fn begin<'a>(
     py: Python<'a>,
     function: &str,
     slf: *mut ffi::PyObject,
@@ -51,11 +61,11 @@ unsafe fn begin<'a, T: Base>(
 ) -> PyResult<Begun<'a>> {
     // SAFETY: by contract; the object and the arguments outlive the call.
     unsafe {
-        let base: &'a T = Borrowed::from_ptr(py, slf).cast_unchecked::<T>().get();
+        let base = base(py, slf);
         let sender = base.sender()?;
         sender.check(py)?;
         let given = given(py, function, args, count, keywords)?;
-        let partitioner = base.partitioner().get();
+        let partitioner = base.partitioner();
         if partitioner.is_none()
             && let Some(delivery) = sender.send_plain(py, &given)?
         {
@@ -131,13 +141,12 @@ impl General<'_> {
 
 /// One way to send a message: what its method does, and the method of the same that passes the interceptors by.
 pub trait Sends {
-    type Base: Base;
     const INNER: &'static str;
     /// The interceptors' own method for it.
     const THROUGH: &'static str = "send";
 
     /// # Safety
-    /// As Python calls a method of `Base`.
+    /// As Python calls a method of a producer.
     unsafe fn send(
         py: Python<'_>,
         slf: *mut ffi::PyObject,
@@ -156,8 +165,7 @@ pub unsafe extern "C" fn method<S: Sends>(
         let call = (args, count, keywords);
         // SAFETY: as Python calls a method of the class, whose instances outlive their calls.
         unsafe {
-            let base = Borrowed::from_ptr(py, slf).cast_unchecked::<S::Base>();
-            match base.get().interceptors().get() {
+            match base(py, slf).interceptors() {
                 None => S::send(py, slf, call),
                 Some(chain) => intercept::send(py, (chain, S::THROUGH), S::INNER, slf, call),
             }
@@ -176,10 +184,9 @@ pub unsafe extern "C" fn inner<S: Sends>(
     guard(|py| unsafe { S::send(py, slf, (args, count, keywords)) })
 }
 
-pub struct Nowait<T>(PhantomData<T>);
+pub struct Nowait;
 
-impl<T: Base> Sends for Nowait<T> {
-    type Base = T;
+impl Sends for Nowait {
     const INNER: &'static str = "_send_nowait";
 
     #[inline(always)]
@@ -189,7 +196,7 @@ impl<T: Base> Sends for Nowait<T> {
         call: Call,
     ) -> PyResult<*mut ffi::PyObject> {
         // SAFETY: by contract.
-        let begun = unsafe { begin::<T>(py, "send_nowait", slf, call)? };
+        let begun = unsafe { begin(py, "send_nowait", slf, call)? };
         let mut begun = match begun {
             Begun::Sent(delivery) => return Ok(delivery.cast()),
             Begun::General(begun) => begun,
@@ -205,7 +212,6 @@ impl<T: Base> Sends for Nowait<T> {
 pub struct InThread;
 
 impl Sends for InThread {
-    type Base = ProducerBase;
     const INNER: &'static str = "_send";
 
     #[inline(always)]
@@ -215,7 +221,7 @@ impl Sends for InThread {
         call: Call,
     ) -> PyResult<*mut ffi::PyObject> {
         // SAFETY: by contract.
-        match unsafe { begin::<ProducerBase>(py, "send", slf, call)? } {
+        match unsafe { begin(py, "send", slf, call)? } {
             Begun::Sent(delivery) => Ok(delivery.cast()),
             Begun::General(mut begun) => send_general(py, &mut begun),
         }
@@ -253,7 +259,6 @@ fn send_in_line(py: Python<'_>, begun: &General<'_>) -> PyResult<*mut ffi::PyObj
 pub struct InThreadAndWait;
 
 impl Sends for InThreadAndWait {
-    type Base = ProducerBase;
     const INNER: &'static str = "_send";
     const THROUGH: &'static str = "send_and_wait";
 
@@ -265,7 +270,7 @@ impl Sends for InThreadAndWait {
     ) -> PyResult<*mut ffi::PyObject> {
         // SAFETY: by contract; then an owned reference.
         let delivery = unsafe {
-            let begun = begin::<ProducerBase>(py, "send_and_wait", slf, call)?;
+            let begun = begin(py, "send_and_wait", slf, call)?;
             let delivery = match begun {
                 Begun::Sent(delivery) => delivery.cast(),
                 Begun::General(mut begun) => send_general(py, &mut begun)?,
@@ -284,7 +289,7 @@ enum Sending {
 }
 
 /// # Safety
-/// As Python calls; `slf` is an AsyncProducerBase.
+/// As Python calls; `slf` is an instance of `SendingBase`.
 #[inline(always)]
 unsafe fn begin_async(
     py: Python<'_>,
@@ -293,7 +298,7 @@ unsafe fn begin_async(
     call: Call,
 ) -> PyResult<Sending> {
     // SAFETY: by contract.
-    match unsafe { begin::<AsyncProducerBase>(py, function, slf, call)? } {
+    match unsafe { begin(py, function, slf, call)? } {
         Begun::Sent(delivery) => Ok(Sending::Accepted(owned(py, delivery))),
         Begun::General(begun) => begin_general_async(py, begun),
     }
@@ -325,7 +330,6 @@ fn begin_general_async(py: Python<'_>, mut begun: General<'_>) -> PyResult<Sendi
 pub struct InLoop;
 
 impl Sends for InLoop {
-    type Base = AsyncProducerBase;
     const INNER: &'static str = "_send";
 
     #[inline(always)]
@@ -349,7 +353,6 @@ impl Sends for InLoop {
 pub struct InLoopAndWait;
 
 impl Sends for InLoopAndWait {
-    type Base = AsyncProducerBase;
     const INNER: &'static str = "_send";
     const THROUGH: &'static str = "send_and_wait_async";
 
