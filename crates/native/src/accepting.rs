@@ -98,7 +98,7 @@ impl Accepting {
         }
         // SAFETY: by contract.
         let made = unsafe { self.sender.delivery(py, given, prepared)? };
-        Ok(Some(owned(py, made)))
+        Ok(Some(owned(py, made).unbind()))
     }
 
     /// The timestamp is None where it is the call's.

@@ -31,7 +31,16 @@ pub fn raise(
 
 /// The exception of a message that failed.
 pub fn failed(py: Python<'_>, completion: &Completion, failure: &Failure) -> PyErr {
-    raise(
+    error_of(py, completion, failure).map_or_else(|error| error, PyErr::from_value)
+}
+
+/// The same as an object, for who looks at it.
+pub fn error_of<'py>(
+    py: Python<'py>,
+    completion: &Completion,
+    failure: &Failure,
+) -> PyResult<Bound<'py, PyAny>> {
+    exception(
         py,
         &failure.kind,
         failure.code,

@@ -92,7 +92,7 @@ impl Drop for Field {
 pub struct Headers {
     fields: Vec<(Field, Field)>,
     /// Keeps what the fields borrow from alive.
-    _items: Vec<Py<PyAny>>,
+    items: Vec<Py<PyAny>>,
 }
 
 impl Headers {
@@ -124,10 +124,7 @@ impl Headers {
             items.push(name.unbind());
             items.push(value.unbind());
         }
-        Ok(Self {
-            fields,
-            _items: items,
-        })
+        Ok(Self { fields, items })
     }
 
     pub fn refs(&self) -> Vec<(&[u8], Option<&[u8]>)> {
@@ -135,6 +132,16 @@ impl Headers {
             .iter()
             .map(|(name, value)| (name.bytes().unwrap_or_default(), value.bytes()))
             .collect()
+    }
+}
+
+impl Drop for Headers {
+    fn drop(&mut self) {
+        // SAFETY: what is prepared lives within a call, which has the GIL; PyO3 does not know it there.
+        let py = unsafe { Python::assume_attached() };
+        for item in self.items.drain(..) {
+            item.drop_ref(py);
+        }
     }
 }
 

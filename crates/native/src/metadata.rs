@@ -25,7 +25,10 @@ fn topic_name<'py>(py: Python<'py>, topic: &Arc<str>) -> Bound<'py, PyString> {
         return name.bind(py).clone();
     }
     let name = PyString::new(py, topic);
-    *last = Some((topic.clone(), name.clone().unbind()));
+    let known = (topic.clone(), name.clone().unbind());
+    if let Some((_, before)) = last.replace(known) {
+        before.drop_ref(py);
+    }
     name
 }
 

@@ -277,18 +277,25 @@ impl Outcomes {
     pub fn call_when_settled(
         self: &Arc<Self>,
         completion: &Arc<Completion>,
-        callback: Py<PyAny>,
-        delivery: Py<PyAny>,
+        callback: &Bound<'_, PyAny>,
+        delivery: &Bound<'_, PyAny>,
     ) -> bool {
+        let py = delivery.py();
         let number = self.next_callback.fetch_add(1, Ordering::Relaxed);
-        let entry = Callback { callback, delivery };
+        let entry = Callback {
+            callback: callback.clone().unbind(),
+            delivery: delivery.clone().unbind(),
+        };
         self.callbacks.lock().insert(number, entry);
         if self.watch(completion, number) {
             return true;
         }
         // Not pending: forwarded or resolved.
         let entry = self.callbacks.lock().remove(&number);
-        drop(entry);
+        if let Some(Callback { callback, delivery }) = entry {
+            callback.drop_ref(py);
+            delivery.drop_ref(py);
+        }
         false
     }
 

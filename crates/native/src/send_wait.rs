@@ -168,7 +168,7 @@ impl Awaited for AwaitedSend {
 }
 
 /// Owned pointer to a Python object of ours.
-pub fn owned(py: Python<'_>, delivery: *mut DeliveryObject) -> Py<PyAny> {
+pub fn owned<'py>(py: Python<'py>, delivery: *mut DeliveryObject) -> Bound<'py, PyAny> {
     // SAFETY: an owned reference that the caller gives away.
-    unsafe { Bound::from_owned_ptr(py, delivery.cast::<ffi::PyObject>()).unbind() }
+    unsafe { Bound::from_owned_ptr(py, delivery.cast::<ffi::PyObject>()) }
 }

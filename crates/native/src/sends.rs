@@ -299,7 +299,7 @@ unsafe fn begin_async(
 ) -> PyResult<Sending> {
     // SAFETY: by contract.
     match unsafe { begin(py, function, slf, call)? } {
-        Begun::Sent(delivery) => Ok(Sending::Accepted(owned(py, delivery))),
+        Begun::Sent(delivery) => Ok(Sending::Accepted(owned(py, delivery).unbind())),
         Begun::General(begun) => begin_general_async(py, begun),
     }
 }
@@ -314,12 +314,12 @@ fn begin_general_async(py: Python<'_>, mut begun: General<'_>) -> PyResult<Sendi
     }
     begun.ask(py, user::choose_known)?;
     match begun.append() {
-        Ok(()) => Ok(Sending::Accepted(owned(py, begun.delivery))),
+        Ok(()) => Ok(Sending::Accepted(owned(py, begun.delivery).unbind())),
         Err(Refused::Full) => {
             // SAFETY: the objects of the call; a message was prepared, so there is a topic.
             let kept = unsafe { Kept::new(py, &begun.given, &begun.prepared) };
             let waiter = Waiter::join(begun.sender, kept, begun.prepared.size());
-            let delivery = owned(py, begun.delivery);
+            let delivery = owned(py, begun.delivery).unbind();
             let awaited = AwaitedSend::new(begun.sender.clone(), waiter, delivery);
             Ok(Sending::Waits(Box::new(awaited), max_block))
         }
@@ -388,6 +388,6 @@ fn send_when_known(
     // SAFETY: the objects of the call; a message was prepared, so there is a topic.
     let kept = unsafe { Kept::new(py, &begun.given, &begun.prepared) };
     let function = function.clone_ref(py);
-    let delivery = owned(py, begun.delivery);
+    let delivery = owned(py, begun.delivery).unbind();
     Some(user::AwaitedTopic::new(function, place, kept, delivery))
 }

@@ -110,11 +110,11 @@ unsafe extern "C" fn add_done_callback(
         // SAFETY: borrowed objects of the call.
         let (callback, delivery) = unsafe {
             (
-                Bound::from_borrowed_ptr(py, callback).unbind(),
-                Bound::from_borrowed_ptr(py, slf).unbind(),
+                Bound::from_borrowed_ptr(py, callback),
+                Bound::from_borrowed_ptr(py, slf),
             )
         };
-        call_when_settled(py, delivery, callback)?;
+        call_when_settled(&delivery, &callback)?;
         Ok(py.None().into_ptr())
     })
 }

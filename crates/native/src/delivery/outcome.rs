@@ -93,15 +93,17 @@ pub fn wait_error(
 }
 
 /// The error of a message that failed, without waiting; else None.
-pub fn error_of(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
-    match settled(py, slf)? {
-        Some(Err(error)) => Ok(error.into_value(py).into_ptr()),
+pub fn error_of(py: Python<'_>, delivery: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
+    let (completion, _) = where_is(delivery);
+    match completion.state() {
+        State::Failed(failure) => Ok(errors::error_of(py, &completion, &failure)?.into_ptr()),
         _ => Ok(py.None().into_ptr()),
     }
 }
 
 /// Has the callback called on the dispatcher thread once the message has its outcome.
-pub fn call_when_settled(py: Python<'_>, delivery: Py<PyAny>, callback: Py<PyAny>) -> PyResult<()> {
+pub fn call_when_settled(delivery: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = delivery.py();
     loop {
         let (completion, _) = where_is(delivery.as_ptr());
         if !completion.is_pending() {
@@ -115,7 +117,7 @@ pub fn call_when_settled(py: Python<'_>, delivery: Py<PyAny>, callback: Py<PyAny
                 "a bug in ottla: a delivery without a producer",
             ));
         };
-        if outcomes.call_when_settled(&completion, callback.clone_ref(py), delivery.clone_ref(py)) {
+        if outcomes.call_when_settled(&completion, callback, delivery) {
             return Ok(());
         }
     }
