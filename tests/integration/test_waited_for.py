@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 
@@ -85,6 +87,18 @@ def test_several_partitions_are_waited_for_together(
         deliveries = [producer.send(topic, b"v", partition=number) for number in range(4)]
         for delivery in deliveries:
             delivery.result(SOON_S)
+
+
+def test_what_is_given_is_as_one_of_the_class_itself(bootstrap: str, topic: str) -> None:
+    with linger(bootstrap) as producer:
+        written = producer.send_and_wait(topic, b"v", timestamp_ms=1)
+    plain = ottla.RecordMetadata(topic, 0, 0, 1)
+    assert type(written) is ottla.RecordMetadata
+    assert written == plain
+    assert hash(written) == hash(plain)
+    assert repr(written) == repr(plain)
+    assert pickle.loads(pickle.dumps(written)) == copy.deepcopy(written) == plain
+    assert written._replace(offset=1).offset == 1
 
 
 def test_what_nobody_waits_for_lingers(
