@@ -13,19 +13,17 @@ use pyo3::prelude::*;
 
 use crate::outcomes::Outcomes;
 
-/// The producer of a completion that is waited for from now on; None where it has been told, or never lingers.
-fn first_wait(completion: &Completion) -> Option<Arc<ProduceShared>> {
-    if completion.is_waited_for() {
-        return None;
-    }
+/// The producer of a completion that is waited for from now on; None where it never lingers.
+fn waited_for(completion: &Completion) -> Option<Arc<ProduceShared>> {
     completion.set_waited_for();
     let owner = completion.owner()?.downcast_ref::<Outcomes>()?;
     owner.producer_that_lingers()
 }
 
-/// This thread is about to sleep until the completion resolves.
+/// This thread is about to sleep until the completion resolves. It says so itself, whoever waits already: an event loop that said it
+/// would at the end of its turn may be what sleeps here.
 pub fn hurry(completion: &Arc<Completion>) {
-    if let Some(producer) = first_wait(completion) {
+    if let Some(producer) = waited_for(completion) {
         producer.hurry(completion);
     }
 }
@@ -42,15 +40,20 @@ impl Hurried {
         completion: &Arc<Completion>,
         at_end_of_turn: impl FnOnce() -> PyResult<Py<PyAny>>,
     ) -> PyResult<()> {
-        let Some(producer) = first_wait(completion) else {
+        if completion.is_waited_for() {
+            return Ok(());
+        }
+        let Some(producer) = waited_for(completion) else {
             return Ok(());
         };
-        let is_first = {
+        // Usually the first alone asks for it. The call may be lost, as to a KeyboardInterrupt in the loop, and what waits for
+        // it must neither grow for ever nor linger for ever.
+        let is_due = {
             let mut waited = self.0.lock();
             waited.push((producer, completion.clone()));
-            waited.len() == 1
+            waited.len().is_power_of_two()
         };
-        if is_first {
+        if is_due {
             let py = event_loop.py();
             event_loop.call_method1(pyo3::intern!(py, "call_soon"), (at_end_of_turn()?,))?;
         }

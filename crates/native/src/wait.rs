@@ -227,7 +227,10 @@ impl LoopBridge {
 
     /// A turn of the loop is over: what its tasks wait for is not to linger.
     fn turn_ended(&self) {
-        self.hurried.tell();
+        // The child of a fork in the middle of a turn has no business with the parent's producers and their locks.
+        if self.generation == fork::generation() {
+            self.hurried.tell();
+        }
     }
 
     fn __len__(&self) -> usize {

@@ -1,0 +1,95 @@
+"""Who waits ends the linger, also where the event loop that promised to say so does not come to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from ottla import _native, errors
+from ottla.config.producer import producer_config
+from ottla.producer.accumulator import make_flow
+
+CONN = 1
+LONG_AGO_US = 0
+"""A time at which nothing that is sent now has lingered."""
+
+
+def make() -> tuple[_native.ProduceFlow, _native.ProducerBase]:
+    flow = make_flow(None, producer_config("h:1", {"linger_ms": 60_000}))
+    flow.set_identity(1, 0)
+    flow.attach(CONN, 9)
+    flow.set_topic("t", bytes(16), 2, [0, 1])
+    for partition in range(2):
+        flow.route("t", partition, CONN)
+    producer = _native.ProducerBase()
+    producer._bind(flow)
+    return flow, producer
+
+
+def goes(flow: _native.ProduceFlow) -> bool:
+    return flow.next_frame(CONN, 1, LONG_AGO_US) is not None
+
+
+def asleep(delivery: _native.Delivery) -> Generator[Any, None, Any]:
+    waiting = delivery.__await__()
+    next(waiting)
+    return waiting
+
+
+def the_child_ends_with(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+async def test_it_is_said_when_the_turn_is_over() -> None:
+    flow, producer = make()
+    waiting = asleep(producer.send("t", b"v"))
+    assert not goes(flow), "others may be about to send in this turn"
+    await asyncio.sleep(0)
+    assert goes(flow)
+    waiting.close()
+
+
+async def test_a_thread_says_it_before_the_turn_of_the_loop_that_it_holds_up_is_over() -> None:
+    flow, producer = make()
+    delivery = producer.send("t", b"v")
+    waiting = asleep(delivery)
+    with pytest.raises(errors.Timeout):
+        delivery.result(0.001)
+    assert goes(flow)
+    waiting.close()
+
+
+async def test_what_a_lost_call_should_have_said_is_said_with_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flow, producer = make()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio.get_running_loop(), "call_soon", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            asleep(producer.send("t", b"v", partition=0))
+    waiting = asleep(producer.send("t", b"v", partition=1))
+    await asyncio.sleep(0)
+    assert goes(flow)
+    waiting.close()
+
+
+async def test_the_child_of_a_fork_says_nothing_to_the_producers_of_its_parent() -> None:
+    """Another thread of the parent may have held the producer's lock: nobody would ever let it go."""
+    flow, producer = make()
+    waiting = asleep(producer.send("t", b"v"))
+    bridge = _native.bridge_for_loop(asyncio.get_running_loop())
+    child = os.fork()
+    if child == 0:
+        _native.mark_forked()
+        bridge.turn_ended()
+        os._exit(1 if goes(flow) else 0)
+    assert the_child_ends_with(child) == 0
+    waiting.close()
