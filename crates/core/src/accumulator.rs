@@ -142,7 +142,7 @@ pub(crate) struct Topic {
 /// An open batch.
 pub(crate) struct Open {
     /// Of the batch that it becomes.
-    id: u64,
+    pub id: u64,
     builder: BatchBuilder,
     completion: Arc<Completion>,
     pub created: Micros,
@@ -205,6 +205,8 @@ pub struct Accumulator {
     attention: bool,
     /// A batch left or was answered since it looked.
     flowing: bool,
+    /// No open batch with this number or a higher one was seen to leave: `accumulator/linger.rs`.
+    leaving: u64,
     /// When it looks anyway.
     next_look: Option<Micros>,
 }
@@ -242,6 +244,7 @@ impl Accumulator {
             woken: false,
             attention: false,
             flowing: false,
+            leaving: 0,
             next_look: None,
         }
     }

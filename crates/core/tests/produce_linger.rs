@@ -4,6 +4,7 @@ mod support;
 
 use ottla_core::accumulator::Settings;
 use ottla_core::completion::Place;
+use support::frames::{self, Reply};
 use support::{Producer, SECOND, is_pending, settings};
 
 fn lingering() -> Settings {
@@ -129,4 +130,66 @@ fn an_idle_producer_is_looked_at_once_more() {
     producer.pass(SECOND);
     assert_eq!(producer.tick(), None);
     producer.assert_done();
+}
+
+/// How often the I/O thread looks while nothing can be sent.
+fn looks(producer: &Producer, time: u64) -> usize {
+    let until = producer.now.get() + time;
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let next = producer.tick();
+        assert!(producer.next(1).is_none(), "nothing can be sent");
+        match next.filter(|next| *next <= until) {
+            Some(next) => producer.now.set(next),
+            None => return looks,
+        }
+    }
+}
+
+#[test]
+fn one_that_cannot_leave_is_not_looked_at_again_and_again() {
+    let without_identity = Producer::new(lingering());
+    without_identity.attach(1);
+    without_identity.topic("t", 1);
+    without_identity.route("t", 0, 1);
+    without_identity.send(0, "v");
+    assert!(looks(&without_identity, 100 * SECOND) < 5);
+
+    let throttled = Producer::flowing(lingering(), 1);
+    throttled.send(0, "v");
+    throttled.pass(SECOND);
+    let sent = throttled.next(1).unwrap();
+    let frame = frames::response(sent.version, &sent, &[Reply::ok(0)], 20_000);
+    throttled.respond_raw(1, &sent, frame).unwrap();
+    throttled.send(0, "w");
+    assert!(looks(&throttled, 19 * SECOND) < 5);
+
+    let unanswered = Producer::flowing(lingering(), 6);
+    for number in 0..5 {
+        unanswered.send(number, "v");
+        unanswered.pass(SECOND);
+        unanswered.next(1).expect("five may be in flight");
+    }
+    unanswered.send(5, "w");
+    assert!(looks(&unanswered, 100 * SECOND) < 5);
+}
+
+#[test]
+fn what_somebody_waits_for_lingers_no_longer_behind_a_closed_batch() {
+    let mut set = settings();
+    let mut batching = set.batching("t");
+    batching.linger = SECOND;
+    set.topics.insert("t".into(), batching);
+    let producer = Producer::flowing(set, 1);
+    producer.batch(0, &["closed"]);
+    let opened = producer.now.get();
+    hurry(&producer, &producer.send(0, "open"));
+    let next = producer.tick();
+    assert_eq!(producer.next(1).unwrap().values(), ["closed"]);
+    assert!(producer.next(1).is_none(), "one is on its way");
+    assert_eq!(next, Some(opened + SECOND), "no answer may come before");
+    producer.pass(SECOND);
+    producer.tick();
+    assert_eq!(producer.next(1).unwrap().values(), ["open"]);
 }

@@ -43,14 +43,23 @@ impl Accumulator {
     /// to which anything is sent.
     pub(crate) fn has_lingered(&self, entry: &Partition, open: &Open, now: Micros) -> bool {
         let topic = &self.topics[entry.topic];
-        let is_hurried = open.id < topic.hurried && entry.flight.is_empty();
+        let is_alone = entry.flight.is_empty() && entry.queue.is_empty();
+        let is_hurried = is_alone && open.id < topic.hurried;
         let linger = topic.batching.set.linger;
         is_hurried || open.created.saturating_add(linger - linger / 4) <= now
     }
 
-    /// A batch leaves or was answered: while messages flow, the next ones are about to come.
+    /// A batch was answered: while messages flow, the next ones are about to come.
     pub(crate) fn flows(&mut self) {
         self.flowing = true;
+    }
+
+    /// An open batch leaves. It is believed once of each: one that cannot leave yet would keep the I/O thread looking.
+    pub(crate) fn leaves(&mut self, id: u64) {
+        if id >= self.leaving {
+            self.leaving = id + 1;
+            self.flows();
+        }
     }
 
     /// When to look for a batch that is not there yet: what is opened in the meantime need not wake the I/O thread.

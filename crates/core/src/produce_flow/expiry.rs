@@ -47,7 +47,7 @@ impl ProduceFlow {
             expires(open.created)
         };
         if lingers && lingered && entry.flight.is_empty() {
-            self.acc.flows();
+            self.acc.leaves(open.id);
         }
         earliest(due, Some(at))
     }
