@@ -1,34 +1,49 @@
 //! Any order of events against a broker that keeps the rules of idempotence: what is promised of every message holds.
 //!
 //! Every accepted message gets one outcome, told once; what is `written` is in the log and what is `not_written` is not; nothing is
-//! there twice; the log is in the order of the calls, and with `gapless` without a hole; every byte comes back to the budget; no wake is lost.
+//! there twice; the log is in the order of the calls, and with `gapless` without a hole; every byte comes back to the budget; no
+//! partition is forgotten or listed twice, and no wake is lost: at each step the I/O thread sleeps no longer than it may.
 
 mod support;
 
 use ottla_core::compression::Codec;
+use ottla_core::flow::Micros;
 use proptest::prelude::*;
 use support::world::{World, small};
+
+const MILLISECOND: Micros = 1_000;
+
+/// Milliseconds, of the producer and of the topic.
+const LINGERS: &[(Micros, Micros)] = &[(5, 5), (0, 7), (5, 1), (40, 5), (0, 0), (5, 0), (2, 30)];
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4_000) })]
 
     #[test]
     fn outcomes_and_log_agree_whatever_happens(
-        script in proptest::collection::vec((any::<u8>(), any::<u16>()), 1..250),
+        script in proptest::collection::vec((any::<u8>(), any::<u16>()), 1..400),
         codec in prop::sample::select(vec![Codec::None, Codec::Lz4]),
         buffer_kib in prop::sample::select(vec![20, 60, 512]),
         beside in prop::sample::select(vec![0, 120, usize::MAX]),
         keeps_outcomes in any::<bool>(),
         gapless in any::<bool>(),
+        linger in prop::sample::select(LINGERS),
+        request_bytes in prop::sample::select(vec![400, 900, 4000]),
     ) {
         let mut set = small();
         set.codec = codec;
         set.buffer_bytes = buffer_kib * 1024;
         set.keeps_outcomes = keeps_outcomes;
         set.gapless = gapless;
+        set.request_bytes = request_bytes;
+        set.linger = linger.0 * MILLISECOND;
+        let mut batching = set.batching("t");
+        batching.linger = linger.1 * MILLISECOND;
+        set.topics.insert("t".into(), batching);
         let mut world = World::new(set, beside);
         for (kind, choice) in script {
             world.step(kind, choice);
+            world.inspect();
         }
         world.finish();
     }

@@ -23,6 +23,10 @@ impl Active {
         self.parts.iter().copied()
     }
 
+    pub fn unsorted(&self) -> &[usize] {
+        &self.unsorted
+    }
+
     pub fn take_unsorted(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.unsorted)
     }

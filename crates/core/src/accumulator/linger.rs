@@ -49,6 +49,16 @@ impl Accumulator {
         is_hurried || open.created.saturating_add(linger - linger / 4) <= now
     }
 
+    /// How long an open batch waits for more at the most; 0 where somebody waits for it.
+    pub(crate) fn lingers_until(&self, entry: &Partition, open: &Open) -> Micros {
+        let topic = &self.topics[entry.topic];
+        let is_alone = entry.flight.is_empty() && entry.queue.is_empty();
+        if is_alone && open.id < topic.hurried {
+            return 0;
+        }
+        open.created.saturating_add(topic.batching.set.linger)
+    }
+
     /// A batch was answered: while messages flow, the next ones are about to come.
     pub(crate) fn flows(&mut self) {
         self.flowing = true;

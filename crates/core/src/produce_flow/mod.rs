@@ -6,6 +6,7 @@
 //! References: KIP-98, KIP-126, KIP-360, KIP-467; Java: `Sender`, `RecordAccumulator.drain`.
 
 mod answers;
+mod check;
 mod expiry;
 mod gapless;
 mod holds;

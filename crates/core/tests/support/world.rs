@@ -1,9 +1,10 @@
-//! A producer, its I/O thread, its engine and two brokers' connections, driven step by step in any order.
+//! A producer, its I/O thread, its engine and several brokers' connections, driven step by step in any order.
 //!
 //! The I/O thread looks only when it was woken, at the time it asked for, or after a response or a loss; the engine only
 //! when the bell rang. A wake that is lost therefore ends in standstill, which `finish` finds.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::atomic::Ordering;
 
 use ottla_core::accumulator::{Refused, Settings, failure};
 use ottla_core::completion::{Outcome, Place, State};
@@ -15,7 +16,7 @@ use super::broker::{Fault, Log};
 use super::frames::{self, Reply, Sent};
 use super::{Held, Producer, is_pending, offset_of, settings};
 
-pub const PARTITIONS: usize = 3;
+pub const PARTITIONS: usize = 7;
 const PRODUCER_ID: i64 = 9;
 const MILLISECOND: Micros = 1_000;
 
@@ -49,6 +50,10 @@ pub struct World {
     pending: Vec<Vec<usize>>,
     /// Whose outcomes were read, in order.
     read: Vec<usize>,
+    /// The next answer throttles.
+    throttle: bool,
+    /// The topic's.
+    id: u64,
     /// How often anything was done.
     work: u64,
 }
@@ -86,6 +91,8 @@ impl World {
             accepted: Vec::new(),
             pending: Vec::new(),
             read: Vec::new(),
+            throttle: false,
+            id: 1,
             work: 0,
         }
     }
@@ -93,7 +100,7 @@ impl World {
     /// One step of a script.
     pub fn step(&mut self, kind: u8, choice: u16) {
         let choice = usize::from(choice);
-        match kind % 24 {
+        match kind % 27 {
             0..=4 => self.send(choice % PARTITIONS),
             5..=7 => self.io(),
             8..=9 => self.engine(choice),
@@ -105,12 +112,54 @@ impl World {
                 self.producer.shared.with(|flow| flow.acc.flush());
             }
             23 => self.hurry(choice),
+            24 => self.anew(choice),
+            25 if choice.is_multiple_of(16) && !self.producer.shared.settings.gapless => {
+                self.producer
+                    .shared
+                    .with(|flow| flow.abort_all("closed", 0, "given up"));
+            }
+            25 => self.throttle = true,
+            26 => self.reroute(choice),
             19..=20 => self.begin_to_seal(),
             21 => self.seal(choice),
             _ if choice.is_multiple_of(8) => self.settle(),
             _ if choice.is_multiple_of(3) => self.read(),
             _ => self.producer.pass(choice as Micros % 700 * MILLISECOND),
         }
+    }
+
+    /// Nothing is forgotten at any moment: the lists are right, and nobody sleeps over what is due.
+    pub fn inspect(&self) {
+        let now = self.producer.now.get();
+        let is_awake = self.producer.waker.0.load(Ordering::Relaxed) > 0
+            || self.io_due
+            || self.next_tick.is_some_and(|next| next <= now);
+        self.producer.shared.with(|flow| {
+            flow.check_lists();
+            if !is_awake {
+                flow.check_sleep(now, self.next_tick);
+            }
+        });
+    }
+
+    /// The topic has another id.
+    fn anew(&mut self, choice: usize) {
+        if choice.is_multiple_of(3) {
+            self.id += 1;
+            self.tell_topic();
+        }
+    }
+
+    fn tell_topic(&self) {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.id.to_be_bytes());
+        self.producer.topic_with_id("t", id, PARTITIONS);
+    }
+
+    /// The engine routes at any time, also what it does not have to.
+    fn reroute(&mut self, choice: usize) {
+        let conn = self.connection(choice / 8);
+        self.producer.route("t", (choice % PARTITIONS) as i32, conn);
     }
 
     fn send(&mut self, partition: usize) {
@@ -152,8 +201,22 @@ impl World {
         self.work += 1;
         self.io_due = false;
         self.next_tick = self.producer.tick();
+        assert!(self.next_tick.is_none_or(|next| next > now), "it spins");
         for conn in &mut self.conns {
-            conn.requests.extend(self.producer.requests(conn.id));
+            let sent = self.producer.requests(conn.id);
+            for request in &sent {
+                let parts: HashSet<i32> = request
+                    .batches
+                    .iter()
+                    .map(|batch| batch.partition)
+                    .collect();
+                assert_eq!(
+                    parts.len(),
+                    request.batches.len(),
+                    "a partition twice in a request"
+                );
+            }
+            conn.requests.extend(sent);
         }
     }
 
@@ -186,7 +249,7 @@ impl World {
         self.work += 1;
         let chosen = choice % self.todo.len();
         match self.todo.remove(chosen) {
-            Some(Todo::Topic) => self.producer.topic("t", PARTITIONS),
+            Some(Todo::Topic) => self.tell_topic(),
             Some(Todo::Route(partition)) => {
                 let conn = self.connection(choice);
                 self.producer.route("t", partition, conn);
@@ -208,9 +271,9 @@ impl World {
         }
     }
 
-    /// A connection to a leader: one of two that live, or another one.
+    /// A connection to a leader: one of those that live, or another one.
     fn connection(&mut self, choice: usize) -> ConnId {
-        if let Some(conn) = self.conns.get(choice % 2) {
+        if let Some(conn) = self.conns.get(choice % 5) {
             return conn.id;
         }
         let id = self.next_conn;
@@ -232,7 +295,11 @@ impl World {
             return;
         };
         let replies = self.append(&sent, choice / 2);
-        let throttle = if choice.is_multiple_of(31) { 20 } else { 0 };
+        let throttle = if choice.is_multiple_of(31) || std::mem::take(&mut self.throttle) {
+            20
+        } else {
+            0
+        };
         self.conns[at]
             .responses
             .push_back((sent, replies, throttle));
@@ -373,6 +440,7 @@ impl World {
                     self.response(conn);
                 }
             }
+            self.inspect();
             if self.work == before {
                 self.wait();
             }
@@ -453,7 +521,7 @@ impl World {
     fn check_gaps(&self) {
         let there = |number: usize| {
             let log = &self.logs[self.accepted[number].0];
-            log.values.contains(&format!("{number:06}"))
+            log.values.contains(&value_of(number))
         };
         for (number, pending) in self.pending.iter().enumerate() {
             if there(number) {
