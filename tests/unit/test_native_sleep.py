@@ -267,6 +267,28 @@ def the_child_ends_with(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+async def test_a_wait_that_goes_on_in_the_child_of_a_fork_raises() -> None:
+    """A look would take the flow's lock, which another thread of the parent may have held."""
+    flow, producer = make()
+    waiting, _ = asleep(producer)
+    not_begun = producer.send("t", b"y").__await__()
+    child = os.fork()
+    if child == 0:
+        _native.mark_forked()
+        for one in (waiting, not_begun):
+            try:
+                next(one)
+            except errors.ForkedClient:
+                continue
+            os._exit(1)
+        os._exit(0)
+    assert the_child_ends_with(child) == 0
+    flow.abort_all("closed", 0, "the end")
+    for one in (waiting, not_begun):
+        with pytest.raises(errors.Closed):
+            next(one)
+
+
 async def test_a_wait_of_the_parent_is_not_touched_in_the_child_of_a_fork() -> None:
     """Another thread of the parent may have held the lock under which it is registered: nobody would ever let it go."""
     flow, producer = make()

@@ -71,6 +71,8 @@ impl Waiting {
                 "cannot reuse what was already awaited",
             ));
         };
+        // A look takes locks, which in the child of a fork may be held by threads that are not there.
+        fork::check(py, self.generation)?;
         if let Some(result) = awaited.look(py)? {
             return done(result);
         }
