@@ -14,7 +14,7 @@ GENERATORS := $(wildcard $(addprefix codegen/,messages.py errors.py unasync.py c
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build gen golden fmt lint lint-python lint-rust lint-gen test test-rust test-all test-kafka
-.PHONY: test-peers test-chaos soak kafka demo bench bench-smoke bench-instructions docs ci ci-rest
+.PHONY: test-peers test-chaos soak kafka broker demo bench bench-smoke bench-instructions docs ci ci-rest
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,10 @@ test-kafka:  ## the integration tests against a real Kafka
 
 kafka:  ## start a real Kafka on free ports and wait for Ctrl-C (ARGS="--nodes 3")
 	@$(PYTHON) tools/kafka/launch.py $(ARGS)
+
+broker:  ## the embedded broker on localhost:9092 until Ctrl-C, to try the examples with (ARGS="--topics orders:3")
+	@$(PREPARE) build
+	@$(BIN)/python -m ottla.testing.broker $(ARGS)
 
 bench:  ## Ottla beside the other clients on a real Kafka (ARGS="--only produce --rounds 3")
 	@$(PREPARE) build peers

@@ -15,14 +15,14 @@ from ottla.testing.broker.clock import Clock, advance
 from ottla.testing.broker.cluster import Cluster, Node, Options
 from ottla.testing.broker.controls import Answer, Controls, Rule, Seen, Spoil, api_key
 from ottla.testing.broker.state.topics import Partition, config_error, is_legal_name
-from ottla.testing.broker.thread import HOST, BrokerThread, reserve_ports
+from ottla.testing.broker.thread import BrokerThread, reserve_ports
 from ottla.testing.plain_records import Header, Record, encode_batch
 
 R = TypeVar("R")
 
 
 class Broker:
-    """A Kafka cluster in this process, on ports of its own, for any Kafka client.
+    """A Kafka cluster in this process, for any Kafka client.
 
     Leaving the `with` or `async with` block closes it. It keeps everything in memory. Nodes are numbered from 1.
 
@@ -33,6 +33,8 @@ class Broker:
 
     Args:
         nodes: How many nodes.
+        host: Where they listen, and what they tell clients: an IPv4 address of this machine, or a name of one.
+        port: The first node's, the others have those behind it; 0: each has a free one.
         auto_create_topics: Whether naming a topic in Metadata creates it.
         num_partitions: Partitions of a topic that is created without a number.
         message_max_bytes: Largest batch; a topic's `max.message.bytes` goes before it.
@@ -43,12 +45,17 @@ class Broker:
             Python; a benchmark may do without.
         virtual_time: Whether the broker's time stands still until `advance` moves it.
         racks: Each node's `broker.rack`, in the order of their ids; empty: no node has one.
+
+    Raises:
+        ValueError: There are no nodes, not as many racks as nodes, or not as many ports.
     """
 
     def __init__(
         self,
         nodes: int = 1,
         *,
+        host: str = "127.0.0.1",
+        port: int = 0,
         auto_create_topics: bool = True,
         num_partitions: int = 1,
         message_max_bytes: int = 1048588,
@@ -63,6 +70,10 @@ class Broker:
             raise ValueError("a cluster has at least one node")
         if racks and len(racks) != nodes:
             raise ValueError(f"{len(racks)} racks for {nodes} nodes")
+        if not 0 <= port <= 65536 - nodes:
+            raise ValueError(f"no port for each of {nodes} nodes from {port} on")
+        self._host = host
+        self._port = port
         self._racks = tuple(racks) or (None,) * nodes
         self._node_ids = range(1, nodes + 1)
         self._virtual_time = virtual_time
@@ -76,7 +87,7 @@ class Broker:
             validate_crc=validate_crc,
         )
         self._controls = Controls()
-        self._cluster: Cluster
+        self._begun: Cluster | None = None
         self._thread: BrokerThread | None = None
 
     # ---- life ----------------------------------------------------------------------------------------------------
@@ -84,21 +95,22 @@ class Broker:
     def start(self) -> Self:
         """Start all nodes; they accept connections when this returns, some milliseconds later.
 
-        A broker that was closed starts empty, on other ports, with the same rules.
+        A broker that was closed starts empty, with the same rules; without a `port`, on other ports.
 
         Raises:
             RuntimeError: It runs already.
-            OSError: No port is free.
+            OSError: The port is taken, or none is free.
         """
         if self._thread is not None:
             raise RuntimeError("the broker runs already")
-        reserved = reserve_ports(self._node_ids)
+        reserved = reserve_ports(self._node_ids, self._host, self._port)
         nodes = [
-            Node(id_, HOST, sock.getsockname()[1], rack=rack)
+            Node(id_, self._host, sock.getsockname()[1], rack=rack)
             for (id_, sock), rack in zip(reserved.items(), self._racks, strict=True)
         ]
-        self._cluster = Cluster(nodes, self._options, Clock(stands_still=self._virtual_time))
-        self._thread = BrokerThread(self._cluster, self._controls, reserved)
+        cluster = Cluster(nodes, self._options, Clock(stands_still=self._virtual_time))
+        self._thread = BrokerThread(cluster, self._controls, reserved)
+        self._begun = cluster
         return self
 
     def close(self) -> None:
@@ -137,9 +149,17 @@ class Broker:
     ) -> None:
         self.close()
 
+    @property
+    def _cluster(self) -> Cluster:
+        if self._begun is None:
+            raise RuntimeError(
+                "the broker was not started: use it in a with block, or call start()"
+            )
+        return self._begun
+
     def _running(self) -> BrokerThread:
         if self._thread is None:
-            raise RuntimeError("the broker does not run")
+            raise RuntimeError("the broker does not run: use it in a with block, or call start()")
         return self._thread
 
     def _on_thread(self, function: Callable[[], R]) -> R:
@@ -158,13 +178,22 @@ class Broker:
 
     @property
     def bootstrap(self) -> str:
-        """`host:port` of every node, separated by commas."""
+        """`host:port` of every node, separated by commas.
+
+        Raises:
+            RuntimeError: It was not started.
+        """
         return ",".join(f"{node.host}:{node.port}" for node in self._cluster.nodes.values())
 
     @property
     def cluster_id(self) -> str:
         """The id in every Metadata response; each start has its own."""
         return self._cluster.id
+
+    @property
+    def connections(self) -> int:
+        """How many connections of clients are open."""
+        return self._on_thread(self._running().connections)
 
     @property
     def requests(self) -> list[Seen]:

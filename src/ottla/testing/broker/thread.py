@@ -20,21 +20,25 @@ from ottla.testing.broker.controls import Controls
 from ottla.testing.broker.group_watch import GroupWatch
 from ottla.testing.broker.server import NodeServer
 
-HOST = "127.0.0.1"
 WAIT_S = 10.0
 R = TypeVar("R")
 
 
-def reserve_ports(nodes: Iterable[int]) -> dict[int, socket.socket]:
-    """Return a socket for each node, bound to a free port on which another socket may listen.
+def reserve_ports(nodes: Iterable[int], host: str, port: int) -> dict[int, socket.socket]:
+    """Return a socket for each node, bound to a port on which another socket may listen.
+
+    Args:
+        nodes: Their ids.
+        host: An IPv4 address of this machine, or a name of one.
+        port: Of the first node, the others have those behind it; 0: any that are free.
 
     Raises:
-        OSError: No port is free.
+        OSError: A port is taken, none is free, or the address is none of this machine's.
     """
     reserved: dict[int, socket.socket] = {}
     try:
-        for node in nodes:
-            reserved[node] = _bound(0)
+        for place, node in enumerate(nodes):
+            reserved[node] = _bound(host, port + place if port else 0)
     except OSError:
         for sock in reserved.values():
             sock.close()
@@ -42,14 +46,14 @@ def reserve_ports(nodes: Iterable[int]) -> dict[int, socket.socket]:
     return reserved
 
 
-def _bound(port: int) -> socket.socket:
+def _bound(host: str, port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((HOST, port))
-    except OSError:
+        bound.bind((host, port))
+    except OSError as error:
         bound.close()
-        raise
+        raise OSError(error.errno, f"{host}:{port}: {error.strerror}") from None
     return bound
 
 
@@ -121,7 +125,8 @@ class BrokerThread:
         """Listen on a node's port; nothing happens to a node that does so already."""
         if self.cluster.nodes[node].alive:
             return
-        listener = _bound(self.cluster.nodes[node].port)
+        address = self.cluster.nodes[node]
+        listener = _bound(address.host, address.port)
         listener.listen(128)
         self._servers[node].start(listener)
         self.cluster.set_alive(node, True)
@@ -130,6 +135,10 @@ class BrokerThread:
         """Close a node's listener and connections; others lead and coordinate in its place."""
         self.cluster.set_alive(node, False)
         await self._servers[node].stop()
+
+    def connections(self) -> int:
+        """How many connections of clients are open. On this thread."""
+        return sum(len(server.connections) for server in self._servers.values())
 
     def call(self, function: Callable[[], R]) -> R:
         """Carry out a function on this thread, also when called from there (by a rule that answers)."""

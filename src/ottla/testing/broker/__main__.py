@@ -1,0 +1,76 @@
+"""The embedded broker as a command: `python -m ottla.testing.broker --port 9092 --topics orders:3`.
+
+For trying a program without a Kafka: in another terminal any client finds it at the address of the line `ready`. Ctrl-C,
+SIGTERM, or the end of `--for` ends it; what it kept was in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from ottla.testing.broker.embedded import Broker
+from ottla.testing.broker.state.topics import is_legal_name
+
+
+def topic(text: str) -> tuple[str, int]:
+    """`name` or `name:partitions`."""
+    name, _, number = text.partition(":")
+    if not is_legal_name(name):
+        raise argparse.ArgumentTypeError(f"{name!r} is no legal topic name")
+    partitions = int(number or 1) if (number.isascii() and number.isdigit()) or not number else 0
+    if partitions < 1:
+        raise argparse.ArgumentTypeError(f"{number!r} is no number of partitions")
+    return name, partitions
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command was told."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ottla.testing.broker",
+        description="A Kafka broker in plain Python, for trying programs: it keeps everything in memory.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="where it listens (127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, default=9092, help="of the first node; 0: free ones (9092)"
+    )
+    parser.add_argument("--nodes", type=int, default=1, help="how many (1)")
+    parser.add_argument(
+        "--topics", type=topic, nargs="+", default=[], metavar="NAME[:PARTITIONS]",
+        help="made at the start; others are made when a client names them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--partitions", type=int, default=1, help="of topics that a client names first (1)"
+    )
+    parser.add_argument(
+        "--for", type=float, dest="seconds", metavar="SECONDS", help="end after so long"
+    )
+    return parser.parse_args(given)
+
+
+def main() -> int:
+    """Run until a signal comes, or the time is over."""
+    given = arguments()
+    end = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: end.set())
+    try:
+        with Broker(
+            given.nodes, host=given.host, port=given.port, num_partitions=given.partitions
+        ) as broker:
+            for name, partitions in given.topics:
+                broker.create_topic(name, partitions)
+            sys.stdout.write(f"ready: {broker.bootstrap} (Ctrl-C ends it)\n")
+            sys.stdout.flush()
+            end.wait(given.seconds)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"the broker cannot run: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
