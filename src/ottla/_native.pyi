@@ -299,6 +299,9 @@ class ProduceFlow:
     def mark_dispatcher() -> None:
         """This thread runs callbacks: a send there does not wait for room that callbacks make."""
 
+    def in_use(self) -> bool:
+        """Whether a send of the first producer that was bound to it waits to be accepted, or to be awaited."""
+
     def undelivered(self) -> int:
         """Messages accepted and not yet resolved."""
 

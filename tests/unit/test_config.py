@@ -37,6 +37,16 @@ def test_every_option_is_used_by_the_code() -> None:
         assert names - used - single == set()
 
 
+def test_a_copy_without_some_options_has_their_defaults() -> None:
+    config = producer_config(
+        "h:1", {"linger_ms": 7, "on_delivery": print, "partitioner": lambda *_: 0}
+    )
+    copied = config.without("on_delivery", "partitioner")
+    assert (copied.on_delivery, copied.partitioner) == (None, "default")
+    assert (copied.linger_ms, copied.client_id) == (7, config.client_id)
+    assert config.on_delivery is print
+
+
 def test_every_problem_is_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         producer_config(None, {"lnger_ms": 3, "acks": "2", "batch_size": -3, "retries": 5})

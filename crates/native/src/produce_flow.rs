@@ -1,7 +1,7 @@
 //! `ProduceFlow`: what the engine and the outbox talk to. Tables in, events out; see `_native.pyi`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use ottla_core::accumulator::{Batching, Settings, failure};
 use ottla_core::completion::{Failure, Outcome};
@@ -20,6 +20,7 @@ use crate::fork;
 use crate::io::Io;
 use crate::outcomes::{Outcomes, Wanted, mark_dispatcher};
 use crate::picture;
+use crate::sender::Sender;
 use crate::wait::micros;
 
 #[pyclass(frozen, module = "ottla._native")]
@@ -28,6 +29,8 @@ pub struct ProduceFlow {
     pub outcomes: Arc<Outcomes>,
     pub max_block: f64,
     pub generation: u32,
+    /// Of the public producer.
+    pub sender: OnceLock<Weak<Sender>>,
     io: Option<(ottla_io::Handle, ottla_io::FlowId)>,
 }
 
@@ -144,6 +147,7 @@ impl ProduceFlow {
             outcomes,
             max_block,
             generation: fork::generation(),
+            sender: OnceLock::new(),
             io,
         })
     }
@@ -248,6 +252,11 @@ impl ProduceFlow {
     #[staticmethod]
     fn mark_dispatcher() {
         mark_dispatcher();
+    }
+
+    fn in_use(&self) -> bool {
+        let sender = self.sender.get().and_then(Weak::upgrade);
+        sender.is_some_and(|sender| sender.in_use())
     }
 
     fn undelivered(&self) -> u64 {

@@ -88,6 +88,15 @@ fn send_many(
     }
 }
 
+impl Drop for SendingBase {
+    /// The object goes; sends that wait go on.
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.get() {
+            sender.orphan();
+        }
+    }
+}
+
 #[pymethods]
 impl SendingBase {
     #[pyo3(signature = (flow, partitioner=None, interceptors=None))]
@@ -103,7 +112,8 @@ impl SendingBase {
         if let Some(chain) = interceptors {
             self.interceptors.get_or_init(|| chain);
         }
-        self.sender.get_or_init(|| Arc::new(Sender::new(flow)));
+        let sender = self.sender.get_or_init(|| Arc::new(Sender::new(flow)));
+        flow.sender.get_or_init(|| Arc::downgrade(sender));
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

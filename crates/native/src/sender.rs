@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ottla_core::accumulator::{Message, Refused};
@@ -34,6 +34,8 @@ pub struct Sender {
     pub outcomes: Arc<Outcomes>,
     pub max_block: Duration,
     generation: u32,
+    /// Its producer is gone: whoever still has it is a send that waits.
+    orphaned: AtomicBool,
     /// Names (each a reference of ours) and their indices. Touched with the GIL only, which makes the pair one.
     names: [AtomicPtr<ffi::PyObject>; CACHED],
     indices: [AtomicUsize; CACHED],
@@ -125,6 +127,7 @@ impl Sender {
             max_block: Duration::try_from_secs_f64(flow.max_block.max(0.0))
                 .unwrap_or(Duration::MAX),
             generation: flow.generation,
+            orphaned: AtomicBool::new(false),
             names: Default::default(),
             indices: Default::default(),
         }
@@ -132,6 +135,18 @@ impl Sender {
 
     pub fn check(&self, py: Python<'_>) -> PyResult<()> {
         fork::check(py, self.generation)
+    }
+
+    /// The producer goes. In a finalizer: a store.
+    pub fn orphan(&self) {
+        self.orphaned.store(true, Ordering::Release);
+    }
+
+    /// Whether a send waits with it.
+    pub fn in_use(self: &Arc<Self>) -> bool {
+        // The producer's own reference, and the one of who asks.
+        let others = 1 + usize::from(!self.orphaned.load(Ordering::Acquire));
+        Arc::strong_count(self) > others
     }
 
     // ---- arguments -------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ottla import errors
+from ottla.client.dropped import Made
+from ottla.client.leaving import CLOSE_S
 from ottla.client.start import start_cluster
 from ottla.cluster.cluster import Cluster
 from ottla.cluster.coordinator import Coordinators
@@ -44,6 +46,7 @@ class ConsumerClient:
 
     def __init__(self, config: ConsumerConfig) -> None:
         self.config = config
+        self.made = Made()
         self._engine = Engine.acquire()
         self.flow = make_flow(self._engine.io, config)
         self.calls = Calls()
@@ -310,6 +313,24 @@ class ConsumerClient:
         return sorted(known.partitions)
 
     # ---- end ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it was told to close."""
+        return self._closing is not None
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether it is a parent process's."""
+        return self._engine.forked
+
+    def drop(self) -> None:
+        """The application has let go of the consumer. For its finalizer."""
+        self._engine.from_finalizer(self._dropped)
+
+    def _dropped(self) -> None:
+        if not self.is_closing:
+            self.shut_down(CLOSE_S)
 
     def shut_down(self, timeout: float) -> Ticket[None]:
         """Commit, leave the group, close the connections and let the engine go. Every call gets the same ticket."""

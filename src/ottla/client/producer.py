@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
 from ottla import errors
+from ottla.client.dropped import Made
+from ottla.client.leaving import CLOSE_S
 from ottla.client.start import start_cluster
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.cluster import Cluster
@@ -14,7 +17,8 @@ from ottla.engine.dispatcher import dispatch
 from ottla.engine.thread import Engine
 from ottla.observe.events import Events
 from ottla.observe.log import logger
-from ottla.producer.accumulator import make_flow
+from ottla.producer.accumulator import closer, make_flow
+from ottla.producer.callbacks import Callbacks, Lent
 from ottla.producer.interceptors import Interceptors
 from ottla.producer.outbox import Outbox
 from ottla.producer.reports import Reports
@@ -28,22 +32,30 @@ if TYPE_CHECKING:
 
 _log = logger("client")
 
+_LEAST_LOOK_MS = 20
+_LONGEST_LOOK_MS = 1_000
+"""How often it is looked whether sends of a producer that was dropped still wait."""
+
 
 class ProducerClient:
     """One producer's engine side."""
 
     def __init__(self, config: ProducerConfig) -> None:
-        self.config = config
+        self.made = Made()
         self._engine = Engine.acquire()
         try:
             self.flow = make_flow(self._engine.io, config)
         except BaseException:
             self._engine.release()
             raise
-        self.interceptors = (
+        chain = (
             Interceptors(config.interceptors, self.flow.is_closed) if config.interceptors else None
         )
-        self._reports = Reports(self.flow, config.on_delivery, self.interceptors)
+        self.lent = Lent(Callbacks(config.on_delivery, chain))
+        # No object of the application may be kept from here.
+        config = config.without("on_delivery", "interceptors", "partitioner")
+        self.config = config
+        self._reports = Reports(self.flow, self.lent)
         self.events = Events(dispatch, self.flow.watch)
         self._cluster = Cluster(config, self._engine, self.events)
         self._outbox = Outbox(
@@ -110,6 +122,52 @@ class ProducerClient:
     def undelivered(self) -> int:
         """Messages accepted whose outcome is not known yet."""
         return self.flow.undelivered()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it was told to close."""
+        return self._closing is not None
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether it is a parent process's."""
+        return self._engine.forked
+
+    def drop(self, callbacks: Callbacks) -> None:
+        """The application has let go of the producer; whatever it was in the midst of goes on here. For its finalizer."""
+        self.lent.keep(callbacks)
+        self._engine.from_finalizer(self._dropped)
+
+    def _dropped(self) -> None:
+        self._reports.kept()
+        self.lent.kept()
+        if not self.is_closing:
+            self._engine.spawn(self._end_dropped(), "end of a dropped producer")
+
+    async def _end_dropped(self) -> None:
+        """Deliver what was accepted and tell of it, then close.
+
+        Before the end a send that waits for room is still accepted, and so is one of a callback: it may have what the
+        collector found in a cycle.
+        """
+        end = closer(self.flow)
+        pauses = Backoff(_LEAST_LOOK_MS, _LONGEST_LOOK_MS)
+        looks = 0
+        while True:
+            await end._flush(None)
+            await self._told()
+            if not self.flow.in_use() and not self.flow.undelivered():
+                break
+            looks += 1
+            await self._engine.sleep(pauses.delay(looks))
+        end._stop_accepting()
+        await end._flush(None)
+        self.shut_down()
+
+    async def _told(self) -> None:
+        if (told := self.told()) is not None:
+            with contextlib.suppress(errors.Timeout):
+                await told.wait_async(CLOSE_S)
 
     def shut_down(self) -> Ticket[None]:
         """Give up what is not resolved, close the connections and let the engine go. Every call gets the same ticket.

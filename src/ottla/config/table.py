@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ottla.config.readers import Reader
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class Option:
@@ -74,6 +77,11 @@ class Config:
 
     given: frozenset[str]
     """Names of the options that the user gave."""
+
+    def without(self, *names: str) -> Self:
+        """A copy in which these options have their defaults."""
+        defaults = {name: row.default for name, row in options(type(self)).items() if name in names}
+        return type(self)({**vars(self), **defaults}, self.given)
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise AttributeError(f"a configuration is frozen: {name} cannot be set")

@@ -52,6 +52,10 @@ class Progress:
         offsets = self.handed() if hand else self.finished()
         self._ended = {tp: (place.offset, place.leader_epoch) for tp, place in offsets.items()}
 
+    def in_hand_at_last(self, record: tuple[str, int, int] | None) -> None:
+        """The application's consumer goes, with this record in its hand."""
+        self._in_hand = lambda: record
+
     def iterating(self, chunk: Records) -> None:
         """The application gets these one by one."""
         self._chunk = chunk

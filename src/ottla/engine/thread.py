@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import logging
 import os
 import sys
@@ -45,6 +46,7 @@ class Engine(Reactor):
         self._exit_counts: dict[object, Callable[[], int]] = {}
         self._open: set[Ticket[Any]] = set()  # guarded by _open_lock: not settled yet
         self._ended = False  # guarded by _open_lock
+        self._stopped = False  # engine thread only: what is spawned now would never be run
         self._open_lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="ottla-engine", daemon=True)
 
@@ -91,6 +93,7 @@ class Engine(Reactor):
         self.loop.add_reader(self.io.fileno(), self.on_bell)
         try:
             self.loop.run_forever()
+            self._stopped = True
             self.loop.run_until_complete(self.cancel_tasks())
             # Connections that were closed last have their farewell events still to be read. Flows are not asked any more:
             # whoever has not closed them by now gets nothing decided.
@@ -150,6 +153,22 @@ class Engine(Reactor):
             self._open.add(ticket)
         self._call_soon(begin)
         return ticket
+
+    def from_finalizer(self, function: Callable[[], None]) -> None:
+        """Run it on the engine thread, soon; not where the engine ends, which has ended its clients too.
+
+        The collector may begin a finalizer in a thread that holds any of our locks, the engine's own too. So none is taken:
+        asyncio puts the call into a deque and writes to a socket that does not block.
+
+        Threads: any, in the midst of anything.
+        """
+
+        def unless_ended() -> None:
+            if not self._stopped:
+                function()
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(unless_ended)
 
     def _forget(self, ticket: Ticket[Any]) -> None:
         """The ticket's task is over; a task that was cancelled before its first step has settled nothing."""

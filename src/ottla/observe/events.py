@@ -113,10 +113,11 @@ class Events:
                 events.append(Event("events.dropped", time.time(), {"count": dropped}))
             for event in events:
                 for listener in self._listeners:
-                    _call(listener, event)
+                    call(listener, event)
 
 
-def _call(listener: Listener, event: Event) -> None:
+def call(listener: Listener, event: Event) -> None:
+    """Call it; what it raises is logged."""
     try:
         listener(event)
     except Exception:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeGuard
 
-from ottla._native import Deliveries, ProduceFlow, Waiting
+from ottla._native import AsyncProducerBase, Deliveries, ProduceFlow, Waiting
 
 if TYPE_CHECKING:
     from ottla._native import Io
@@ -66,6 +66,13 @@ def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
         gapless=config.gapless,
         topics={name: batching(topic) for name, topic in config.topics.items()},
     )
+
+
+def closer(flow: ProduceFlow) -> AsyncProducerBase:
+    """Another producer on the same flow, to end what one that is gone has begun."""
+    producer = AsyncProducerBase()
+    producer._bind(flow)
+    return producer
 
 
 def has_to_wait(sent: object) -> TypeGuard[Waiting]:

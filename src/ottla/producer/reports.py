@@ -17,7 +17,7 @@ from ottla.observe.log import logger
 
 if TYPE_CHECKING:
     from ottla._native import Delivery, ProduceFlow
-    from ottla.producer.interceptors import Interceptors
+    from ottla.producer.callbacks import Callbacks, Lent
 
 _log = logger("dispatcher")
 
@@ -30,34 +30,36 @@ class Reports:
 
     Args:
         flow: Where the outcomes come from.
-        on_delivery: Called with each delivery that has its outcome, after the interceptors; None: nobody asks.
-        interceptors: None: there are none.
+        lent: Who is told of them. What is queued for the dispatcher has the callbacks themselves with it.
     """
 
-    def __init__(
-        self,
-        flow: ProduceFlow,
-        on_delivery: Callable[[Delivery], object] | None,
-        interceptors: Interceptors | None,
-    ) -> None:
+    def __init__(self, flow: ProduceFlow, lent: Lent) -> None:
         self._flow = flow
-        self._on_delivery = on_delivery
-        self._interceptors = interceptors
+        self._lent = lent
         self._due = False  # a turn is queued and has not begun
+        self._close_due = False  # interceptors are to be closed, and were not there
         self._had_calls = False  # callbacks of single deliveries were queued
 
     # ---- the engine's side -----------------------------------------------------------------------------------------
 
     def tell_soon(self) -> None:
         """There are outcomes to tell. Engine thread, and the dispatcher's."""
-        if not self._due:
+        callbacks = self._lent.get()
+        if not self._due and callbacks is not None:
             self._due = True
-            dispatch(self._turn)
+            dispatch(self._turn, callbacks)
 
     def call_soon(self, calls: Sequence[tuple[Callable[[Delivery], object], Delivery]]) -> None:
         """Single deliveries have asked for these calls, and have their outcome. Engine thread."""
         self._had_calls = True
         dispatch(self._call, calls)
+
+    def kept(self) -> None:
+        """The callbacks outlive their producer: tell what could not be told while it was collected. Engine thread."""
+        if self._lent.tells:
+            self.tell_soon()
+        if self._close_due:
+            self.close_interceptors()
 
     # ---- ends ------------------------------------------------------------------------------------------------------
 
@@ -66,9 +68,10 @@ class Reports:
 
         None where nobody is told, and in a callback, which would wait for itself. Threads: any.
         """
-        if on_dispatcher() or (self._on_delivery is None and self._interceptors is None):
+        callbacks = self._lent.get()
+        if on_dispatcher() or not self._lent.tells or callbacks is None:
             return None
-        dispatch(self._tell_all)
+        dispatch(self._tell_all, callbacks)
         return settled()
 
     def called(self) -> Ticket[None] | None:
@@ -79,35 +82,37 @@ class Reports:
         return told
 
     def close_interceptors(self) -> None:
-        """After everything resolved so far was told. Threads: any."""
-        if self._interceptors is not None:
-            dispatch(self._tell_all)
-            dispatch(self._interceptors.close)
+        """After everything resolved so far was told. Engine thread."""
+        callbacks = self._lent.get()
+        self._close_due = callbacks is None
+        if callbacks is not None and callbacks.interceptors is not None:
+            dispatch(self._tell_all, callbacks)
+            dispatch(callbacks.interceptors.close)
 
     # ---- on the dispatcher thread ----------------------------------------------------------------------------------
 
-    def _turn(self) -> None:
+    def _turn(self, callbacks: Callbacks) -> None:
         # Before the look: who finds more to tell from here on queues another turn.
         self._due = False
         for _ in range(_TURN_BATCHES):
-            if not self._tell_batch():
+            if not self._tell_batch(callbacks):
                 return
         self.tell_soon()
 
-    def _tell_all(self) -> None:
-        while self._tell_batch():
+    def _tell_all(self, callbacks: Callbacks) -> None:
+        while self._tell_batch(callbacks):
             pass
 
-    def _tell_batch(self) -> bool:
+    def _tell_batch(self, callbacks: Callbacks) -> bool:
         """Tell of the next batch; False where there is none."""
         self._flow.mark_dispatcher()
         deliveries = self._flow.tell_next()
         if deliveries is None:
             return False
-        if self._interceptors is not None:
-            self._interceptors.acknowledged(deliveries)
-        if self._on_delivery is not None:
-            call_each((self._on_delivery, delivery) for delivery in deliveries)
+        if callbacks.interceptors is not None:
+            callbacks.interceptors.acknowledged(deliveries)
+        if callbacks.on_delivery is not None:
+            call_each((callbacks.on_delivery, delivery) for delivery in deliveries)
         return True
 
     def _call(self, calls: Sequence[tuple[Callable[[Delivery], object], Delivery]]) -> None:

@@ -217,6 +217,35 @@ def test_a_failing_task_and_a_failing_drain_are_logged_and_stop_nothing(
     engine.call(end).wait(5)
 
 
+def test_what_comes_from_a_finalizer_runs_on_the_thread_and_takes_no_lock(engine: Engine) -> None:
+    ran: list[bool] = []
+    done = threading.Event()
+
+    def run() -> None:
+        ran.append(engine.on_engine_thread())
+        done.set()
+
+    with engine._open_lock, thread._lock:
+        engine.from_finalizer(run)
+        assert done.wait(5)
+    assert ran == [True]
+
+
+def test_what_comes_from_a_finalizer_too_late_is_dropped() -> None:
+    engine = Engine.acquire()
+    ran: list[int] = []
+
+    async def end() -> None:
+        engine.loop.stop()
+        engine.from_finalizer(lambda: ran.append(1))
+
+    engine.call(end).wait(5)
+    assert engine.join(5)
+    engine.from_finalizer(lambda: ran.append(2))
+    engine.release()
+    assert ran == []
+
+
 def in_child(check: Any) -> int:
     """Run `check` in a forked child; its exit code."""
     child = os.fork()

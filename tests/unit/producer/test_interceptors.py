@@ -14,6 +14,7 @@ from ottla import errors
 from ottla._native import AsyncProducerBase, ProducerBase
 from ottla.engine import dispatcher
 from ottla.message import Message
+from ottla.producer.callbacks import Callbacks, Lent
 from ottla.producer.interceptors import (
     Interceptors,
     ProducerInterceptor,
@@ -75,7 +76,8 @@ def producers(wire: Wire, chain: Interceptors) -> tuple[ProducerBase, AsyncProdu
 
 def told(wire: Wire, chain: Interceptors) -> None:
     """Everything resolved is told, and every refusal."""
-    Reports(wire.flow, None, chain)._tell_all()
+    told = Callbacks(None, chain)
+    Reports(wire.flow, Lent(told))._tell_all(told)
     assert dispatcher.settle(5)
 
 
@@ -364,7 +366,7 @@ def test_an_exception_in_a_callback_is_logged_and_loses_nothing(
         if number % 2:
             raise LookupError("odd")
 
-    reports = Reports(Batches(10), callback, None)  # type: ignore[arg-type]
+    reports = Reports(Batches(10), Lent(Callbacks(callback)))  # type: ignore[arg-type]
     ticket = reports.told()
     assert ticket is not None
     ticket.wait(5)
@@ -374,8 +376,8 @@ def test_an_exception_in_a_callback_is_logged_and_loses_nothing(
 
 def test_callbacks_of_others_get_their_turn() -> None:
     order: list[str] = []
-    first = Reports(Batches(200), lambda _: order.append("first"), None)  # type: ignore[arg-type]
-    second = Reports(Batches(1), lambda _: order.append("second"), None)  # type: ignore[arg-type]
+    first = Reports(Batches(200), Lent(Callbacks(lambda _: order.append("first"))))  # type: ignore[arg-type]
+    second = Reports(Batches(1), Lent(Callbacks(lambda _: order.append("second"))))  # type: ignore[arg-type]
     dispatcher.dispatch(first.tell_soon)
     dispatcher.dispatch(second.tell_soon)
     for _ in range(10):
@@ -386,8 +388,8 @@ def test_callbacks_of_others_get_their_turn() -> None:
 
 def test_a_callback_does_not_wait_for_itself() -> None:
     found: list[Any] = []
-    reports = Reports(Batches(0), print, None)  # type: ignore[arg-type]
+    reports = Reports(Batches(0), Lent(Callbacks(print)))  # type: ignore[arg-type]
     dispatcher.dispatch(lambda: found.extend([reports.told(), reports.called()]))
     assert dispatcher.settle(5)
     assert found == [None, None]
-    assert Reports(Batches(0), None, None).told() is None  # type: ignore[arg-type]
+    assert Reports(Batches(0), Lent(Callbacks(None))).told() is None  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ottla.client.consumer import ConsumerClient
+from ottla.client.dropped import dropped, weakly
 from ottla.client.leaving import close_timeout
 from ottla.config.consumer import consumer_config
 from ottla.consumer.calls import ASSIGNED, LOST, Call
@@ -27,6 +28,7 @@ from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
     from ottla._native import FetchFlow, Record
@@ -255,6 +257,9 @@ class AsyncConsumerGroup:
     Raises:
         ConfigError: Every problem of the configuration at once; nothing was started.
 
+    Dropped without `close` it warns (`ResourceWarning`) and is closed in the background; while `run` or `consume` is
+    under way it is not dropped.
+
     Threads: One call of `run` or `consume` at a time; `stop` from any thread and from signal handlers.
     """
 
@@ -264,8 +269,8 @@ class AsyncConsumerGroup:
         parsed = consumer_config(bootstrap_servers, {**config, "group_id": group_id})
         self._config = parsed
         self._client = ConsumerClient(parsed)
-        self._client.finished = self._finished
-        self._client.attention = self._attention
+        self._client.finished = weakly(self, AsyncConsumerGroup._finished, {})
+        self._client.attention = weakly(self, AsyncConsumerGroup._attention, {})
         self._session: AsyncGroupSession | None = None
         self._claims: list[AsyncClaim] = []
         self._stop = False
@@ -502,6 +507,12 @@ class AsyncConsumerGroup:
         trace: TracebackType | None,
     ) -> None:
         await self.close(close_timeout(error))
+
+    def __del__(self, _dropped: Callable[..., None] = dropped) -> None:
+        _dropped(self, self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._client.drop()
 
     def __repr__(self) -> str:
         return f"<AsyncConsumerGroup {self._config.group_id!r} {self._session!r}>"

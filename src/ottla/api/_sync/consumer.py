@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ottla.client.consumer import ConsumerClient
+from ottla.client.dropped import dropped, weakly
 from ottla.client.leaving import close_timeout
 from ottla.config.consumer import consumer_config
 from ottla.consumer.calls import ASSIGNED, LOST, REVOKED, Call
@@ -51,6 +52,9 @@ class Consumer(ConsumerBase):
     Raises:
         ConfigError: Every problem of the configuration at once; nothing was started.
 
+    Dropped without `close` it warns (`ResourceWarning`) and is closed in the background: with auto-commit what is
+    finished is committed, and the group is left. No listener is called, and the record in hand comes again.
+
     Threads: One thread (or task) polls or iterates; the other methods may be called from any.
     """
 
@@ -60,7 +64,7 @@ class Consumer(ConsumerBase):
         self._client = ConsumerClient(parsed)
         self._flow = self._client.flow
         self._bind(self._flow)
-        self._progress = Progress(self._flow, self._in_hand)
+        self._progress = Progress(self._flow, weakly(self, Consumer._in_hand, None))
         self._client.finished = self._progress.finished
         self._client.calls.listen(self._flow.wakeup)
         self._listeners: dict[str, Listener | None] = {}
@@ -71,7 +75,7 @@ class Consumer(ConsumerBase):
         self._closed = False
         self._polls = 0
         self._waiting = False
-        self._client.attention = self._attention
+        self._client.attention = weakly(self, Consumer._attention, {})
 
     def _attention(self) -> Tokens:
         return {"poll": None if self._waiting else (self._polls, self._in_hand())}
@@ -668,6 +672,13 @@ class Consumer(ConsumerBase):
         trace: TracebackType | None,
     ) -> None:
         self._close(close_timeout(error), hand=error is None)
+
+    def __del__(self, _dropped: Callable[..., None] = dropped) -> None:
+        _dropped(self, self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._progress.in_hand_at_last(self._in_hand())
+        self._client.drop()
 
     def __repr__(self) -> str:
         return f"<Consumer {self._config.client_id!r} group={self._config.group_id!r} assigned={len(self.assignment())}>"

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ottla.client.consumer import ConsumerClient
+from ottla.client.dropped import dropped, weakly
 from ottla.client.leaving import close_timeout
 from ottla.config.consumer import consumer_config
 from ottla.consumer.calls import ASSIGNED, LOST, Call
@@ -28,6 +29,7 @@ from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
     from ottla._native import FetchFlow, Record
@@ -256,6 +258,9 @@ class ConsumerGroup:
     Raises:
         ConfigError: Every problem of the configuration at once; nothing was started.
 
+    Dropped without `close` it warns (`ResourceWarning`) and is closed in the background; while `run` or `consume` is
+    under way it is not dropped.
+
     Threads: One call of `run` or `consume` at a time; `stop` from any thread and from signal handlers.
     """
 
@@ -265,8 +270,8 @@ class ConsumerGroup:
         parsed = consumer_config(bootstrap_servers, {**config, "group_id": group_id})
         self._config = parsed
         self._client = ConsumerClient(parsed)
-        self._client.finished = self._finished
-        self._client.attention = self._attention
+        self._client.finished = weakly(self, ConsumerGroup._finished, {})
+        self._client.attention = weakly(self, ConsumerGroup._attention, {})
         self._session: GroupSession | None = None
         self._claims: list[Claim] = []
         self._stop = False
@@ -497,6 +502,12 @@ class ConsumerGroup:
         trace: TracebackType | None,
     ) -> None:
         self.close(close_timeout(error))
+
+    def __del__(self, _dropped: Callable[..., None] = dropped) -> None:
+        _dropped(self, self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._client.drop()
 
     def __repr__(self) -> str:
         return f"<ConsumerGroup {self._config.group_id!r} {self._session!r}>"

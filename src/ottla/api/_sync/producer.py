@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ottla._native import Delivery, ProducerBase
+from ottla.client.dropped import dropped
 from ottla.client.leaving import close_timeout
 from ottla.client.producer import ProducerClient
 from ottla.config.producer import producer_config
@@ -50,6 +51,9 @@ class Producer(ProducerBase):
     Raises:
         ConfigError: Every problem of the configuration at once; nothing was started.
 
+    Dropped without `close` it warns (`ResourceWarning`), and is closed in the background: what was accepted is still
+    delivered, `on_delivery` is called, and every `Delivery` resolves.
+
     Threads: `send` and all else may be called from any thread or event loop; the order per partition is call order.
     """
 
@@ -57,8 +61,9 @@ class Producer(ProducerBase):
         parsed = producer_config(bootstrap_servers, config)
         self._config = parsed
         self._client = ProducerClient(parsed)
+        self._callbacks = self._client.lent.claim()
         chooser = None if isinstance(parsed.partitioner, str) else parsed.partitioner
-        self._bind(self._client.flow, chooser, self._client.interceptors)
+        self._bind(self._client.flow, chooser, self._callbacks.interceptors)
         self._report: CloseReport | None = None
         self._written: deque[Delivery] = deque()
         self._failed: deque[Delivery] = deque()
@@ -242,7 +247,7 @@ class Producer(ProducerBase):
 
         Threads: Any.
         """
-        self._client.events.listen(listener)
+        self._client.lent.listen(self._client.events, listener)
 
     def unlisten(self, listener: Callable[[Event], object]) -> None:
         """No longer call `listener`; one that never listened is no error.
@@ -254,7 +259,7 @@ class Producer(ProducerBase):
 
         Threads: Any.
         """
-        self._client.events.unlisten(listener)
+        self._client.lent.unlisten(self._client.events, listener)
 
     def __enter__(self) -> Self:
         return self
@@ -266,6 +271,12 @@ class Producer(ProducerBase):
         trace: TracebackType | None,
     ) -> None:
         self.close(close_timeout(error))
+
+    def __del__(self, _dropped: Callable[..., None] = dropped) -> None:
+        _dropped(self, self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._client.drop(self._callbacks)
 
     def __repr__(self) -> str:
         state = "open" if self._report is None else f"closed: {self._report}"

@@ -1,0 +1,79 @@
+"""A public object that the application has let go of without closing it: it is said, and the engine ends the rest.
+
+What is here runs in finalizers, which the collector may begin in any thread and in the midst of anything, also while that
+thread holds a lock of ours. So it takes no lock, calls nothing of the application and waits for nothing: it hands over to
+the engine (`Engine.from_finalizer`) and warns, as CPython does for a file.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+Owner = TypeVar("Owner")
+T = TypeVar("T")
+
+_FINDS_INSTANCES = sys.version_info >= (3, 12)
+"""Whether `tracemalloc` knows where any object was made; before, not of one with a dictionary."""
+
+
+class Made:
+    """Where a client was made, for versions of Python that do not find it by the public object."""
+
+    __slots__ = ()
+
+
+class Client(Protocol):
+    """The engine side of a public object."""
+
+    config: Any
+    made: Made
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it was told to close."""
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether it is a parent process's."""
+
+
+def dropped(
+    owner: Any, hand_over: Callable[[], None], _warn: Callable[..., None] = warnings.warn
+) -> None:
+    """The end of a public object: to be called by its `__del__`.
+
+    The warning points to the line that dropped it, and with `tracemalloc` to the one that made it.
+
+    Args:
+        owner: The object.
+        hand_over: Gives the engine what is left; not called where `__init__` has raised, nor in the child of a fork.
+    """
+    # Not by attribute, which may be code of the application.
+    client: Client | None = owner.__dict__.get("_client")
+    if client is None or client.is_forked:
+        return
+    unclosed = not client.is_closing
+    # First: a filter may make the warning an exception.
+    hand_over()
+    if unclosed:
+        text = (
+            f"unclosed {type(owner).__name__} {client.config.client_id!r}: it is closed in the background; "
+            "call close() or use a with block"
+        )
+        source = owner if _FINDS_INSTANCES else client.made
+        _warn(text, ResourceWarning, stacklevel=3, source=source)
+
+
+def weakly(owner: Owner, method: Callable[[Owner], T], gone: T) -> Callable[[], T]:
+    """The method of an object that this does not keep; it gives `gone` once the object is collected."""
+    reference = weakref.ref(owner)
+
+    def call() -> T:
+        alive = reference()
+        return gone if alive is None else method(alive)
+
+    return call

@@ -1,0 +1,75 @@
+"""Who keeps what the application has given to be called."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+from ottla.engine import dispatcher
+from ottla.observe.events import Events
+from ottla.producer.callbacks import Callbacks, Lent
+
+
+def test_they_are_kept_until_claimed_and_again_once_their_owner_goes() -> None:
+    lent = Lent(Callbacks(print))
+    gc.collect()
+    owned = lent.claim()
+    assert lent.get() is owned
+    assert owned.on_delivery is print
+    lent.keep(owned)
+    del owned
+    assert lent.get() is not None
+
+
+def test_an_owner_that_is_gone_has_nothing_to_call() -> None:
+    lent = Lent(Callbacks())
+    lent.claim()
+    assert lent.get() is None
+    assert not lent.tells
+
+
+def test_listeners_come_and_go_as_of_events() -> None:
+    watched: list[bool] = []
+    events = Events(watched=watched.append)
+    lent = Lent(Callbacks())
+    owned = lent.claim()
+    told: list[str] = []
+
+    def listener(event: Any) -> None:
+        told.append(event.name)
+
+    def broken(_: Any) -> None:
+        raise LookupError("its own fault")
+
+    for one in (broken, listener, listener):
+        lent.listen(events, one)
+    events.tell("first")
+    lent.unlisten(events, listener)
+    events.tell("second")
+    lent.unlisten(events, broken)
+    lent.unlisten(events, broken)
+    events.tell("third")
+    assert told == ["first", "first"]
+    assert watched == [True, False]
+    assert owned.listeners == ()
+
+
+def test_what_happens_while_the_owner_is_collected_is_told_once_they_are_kept() -> None:
+    events = Events()
+    lent = Lent(Callbacks())
+    owned = lent.claim()
+    told: list[str] = []
+    lent.listen(events, lambda event: told.append(event.name))
+    listeners = owned.listeners
+    del owned
+    events.tell("between")
+    assert told == []
+    # As the collector does: the weak reference is dead, and the finalizer sees the object all the same.
+    kept = Callbacks()
+    kept.listeners = listeners
+    lent.keep(kept)
+    lent.kept()
+    assert dispatcher.settle(5)
+    assert told == ["between"]
+    events.tell("after")
+    assert told == ["between", "after"]
