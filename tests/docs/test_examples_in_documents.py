@@ -10,7 +10,7 @@ import pytest
 from ottla.testing import Broker
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("intro", "howto", "topics")
+FOLDERS = ("intro", "howto", "topics", "migrating")
 DOCUMENTS = sorted(
     [ROOT / "README.md", *(path for name in FOLDERS for path in ROOT.glob(f"docs/{name}/*.md"))]
 )

@@ -1,0 +1,287 @@
+"""What other clients call their options, with their defaults, and what to write here: the data of codegen/migration_docs.py.
+
+Defaults were read out of the clients themselves: librdkafka 2.16.0 (`rd_kafka_conf_dump`), kafka-python 3.0.12 and aiokafka
+0.14.0 (their signatures), sarama 1.61.1 (`NewConfig`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Name(NamedTuple):
+    """One option of another client."""
+
+    theirs: str
+    default: str
+    ours: str | None = None
+    """The option here; None: the one that has this name."""
+    note: str = ""
+    """What differs. Where nothing does what the option did: instead of which there is this."""
+    gone: bool = False
+    """There is no such option."""
+
+
+def gone(theirs: str, default: str, note: str) -> Name:
+    """An option that has no counterpart, and why."""
+    return Name(theirs, default, None, note, gone=True)
+
+
+BY_DELIVERY_TIMEOUT = "a message is retried until `delivery_timeout_ms`"
+BYTES_ARE_BYTES = "values are bytes or str: serialize before `send`"
+BYTES_COME = "values are bytes: deserialize what you read"
+NO_TLS = "TLS and SASL are not in this release"
+NO_TRANSACTIONS = "transactions are not in this release"
+AGREED = "versions are agreed with each broker"
+SEEN = "`statistics()` at any time; `listen()` for events"
+
+LIBRDKAFKA_ALL = (
+    Name("bootstrap.servers", "none"),
+    Name("client.id", "rdkafka"),
+    Name("socket.timeout.ms", "60000"),
+    Name("socket.connection.setup.timeout.ms", "30000", note="theirs includes TLS and SASL; ours is of one address"),
+    Name("retry.backoff.ms", "100"),
+    Name("retry.backoff.max.ms", "1000"),
+    Name("reconnect.backoff.ms", "100"),
+    Name("reconnect.backoff.max.ms", "10000"),
+    Name("topic.metadata.refresh.interval.ms", "300000"),
+    Name("metadata.recovery.strategy", "rebootstrap"),
+    Name("receive.message.max.bytes", "100000000"),
+    Name("socket.send.buffer.bytes", "the system's"),
+    Name("socket.receive.buffer.bytes", "the system's"),
+    Name("security.protocol", "plaintext", note=NO_TLS),
+    gone("statistics.interval.ms, stats_cb", "0", SEEN),
+    gone("error_cb", "none", "exceptions, the log, `health()` and `listen()`"),
+    gone("logger, debug", "none", "`logging`; `ottla.log_to_stderr(\"DEBUG\")`"),
+)  # fmt: skip
+
+LIBRDKAFKA_PRODUCER = (
+    *LIBRDKAFKA_ALL,
+    Name("acks", "-1"),
+    Name("enable.idempotence", "false", note="order and no duplicates without asking"),
+    Name("enable.gapless.guarantee", "false"),
+    Name("partitioner", "consistent_random", note="**`consistent_random` keeps keys where they are**"),
+    Name("linger.ms, queue.buffering.max.ms", "5"),
+    Name("batch.size", "1000000"),
+    gone("batch.num.messages", "10000", "a batch is limited by bytes (`batch_size`)"),
+    Name("compression.type, compression.codec", "none"),
+    gone("compression.level", "-1", "one for each codec: `compression_zstd_level` and its like"),
+    Name("delivery.timeout.ms, message.timeout.ms", "300000"),
+    gone("message.send.max.retries, retries", "2147483647", BY_DELIVERY_TIMEOUT),
+    Name("request.timeout.ms", "30000", note="theirs is the broker's time for acks; ours that of every answer"),
+    Name("max.in.flight", "1000000", note="order is kept with any number up to 5"),
+    Name("message.max.bytes", "1000000"),
+    Name("queue.buffering.max.kbytes", "1048576 KiB", "buffer_memory", "in bytes, of memory really held"),
+    gone("queue.buffering.max.messages", "100000", "the budget is bytes: `buffer_memory`"),
+    Name("on_delivery", "none", note="called with one `Delivery`, without `poll()`"),
+    gone("delivery.report.only.error", "false", "`errors()` with `return_errors`"),
+    gone("sticky.partitioning.linger.ms", "10", "messages without a key change partition by bytes (KIP-794)"),
+    gone("transactional.id", "none", NO_TRANSACTIONS),
+)  # fmt: skip
+
+LIBRDKAFKA_CONSUMER = (
+    Name("group.id", "none"),
+    Name("group.instance.id", "none"),
+    Name("group.protocol", "classic"),
+    Name("partition.assignment.strategy", "range, roundrobin", note="members must have one in common: range is"),
+    Name("session.timeout.ms", "45000"),
+    Name("heartbeat.interval.ms", "3000"),
+    Name("max.poll.interval.ms", "300000"),
+    Name("enable.auto.commit", "true", note="ours commits only what is finished"),
+    Name("auto.commit.interval.ms", "5000"),
+    gone("enable.auto.offset.store", "true", "with false you stored offsets when finished; here that is what auto-commit does"),
+    Name("auto.offset.reset", "largest", note="latest, earliest, none; their other spellings are not taken"),
+    Name("isolation.level", "read_committed", note="**set it if producers use transactions**"),
+    Name("allow.auto.create.topics", "false"),
+    Name("check.crcs", "false"),
+    Name("client.rack", "none"),
+    Name("fetch.min.bytes", "1"),
+    Name("fetch.max.bytes", "52428800"),
+    Name("fetch.message.max.bytes, max.partition.fetch.bytes", "1048576"),
+    Name("fetch.wait.max.ms", "500"),
+    Name("queued.max.messages.kbytes", "65536 KiB", "fetch_buffer_bytes", "in bytes"),
+    gone("queued.min.messages", "100000", "the budget is bytes: `fetch_buffer_bytes`"),
+    gone("enable.partition.eof", "false", "`lag()`, `end_offsets()`"),
+    gone("on_commit", "none", "`commit_async()` gives a ticket"),
+)  # fmt: skip
+
+KAFKA_PYTHON_ALL = (
+    Name("bootstrap_servers", "localhost", note="there is no default"),
+    Name("client_id", "None; consumers: kafka-python-3.0.12"),
+    Name("request_timeout_ms", "30000"),
+    Name("retry_backoff_ms", "100"),
+    Name("reconnect_backoff_ms", "50"),
+    Name("reconnect_backoff_max_ms", "30000"),
+    Name("metadata_max_age_ms", "300000"),
+    Name("receive_message_max_bytes", "100000000"),
+    Name("receive_buffer_bytes", "the system's"),
+    Name("send_buffer_bytes", "the system's"),
+    Name("security_protocol", "PLAINTEXT", note=NO_TLS),
+    gone("ssl_…, sasl_…", "", NO_TLS),
+    gone("api_version", "None", AGREED),
+    gone("bootstrap_timeout_ms", "30000", "a client is there at once and goes on trying; each call has its own deadline"),
+    gone("connections_max_idle_ms", "540000", "connections stay"),
+    gone("metric_reporters, metrics_…", "", SEEN),
+)  # fmt: skip
+
+KAFKA_PYTHON_PRODUCER = (
+    *KAFKA_PYTHON_ALL,
+    gone("key_serializer, value_serializer", "None", BYTES_ARE_BYTES),
+    Name("enable_idempotence", "True"),
+    Name("acks", "-1"),
+    Name("delivery_timeout_ms", "120000"),
+    gone("retries", "inf", BY_DELIVERY_TIMEOUT),
+    Name("compression_type", "None"),
+    Name("batch_size", "16384", note="full batches make few requests; an idle partition takes no memory for it"),
+    Name("linger_ms", "0"),
+    Name("partitioner", "a DefaultPartitioner", note="the same keys on the same partitions; without a key KIP-794. A callable takes other arguments"),
+    Name("max_block_ms", "60000", note="`send` waits for room in `buffer_memory`, never for metadata"),
+    Name("max_request_size", "1048576"),
+    Name("max_in_flight_requests_per_connection", "5"),
+    gone("transactional_id, transaction_timeout_ms", "None", NO_TRANSACTIONS),
+    gone("allow_auto_create_topics", "True", "the broker's setting decides for producers"),
+)  # fmt: skip
+
+KAFKA_PYTHON_CONSUMER = (
+    gone("key_deserializer, value_deserializer", "None", BYTES_COME),
+    Name("group_id", "None"),
+    Name("group_instance_id", "None"),
+    Name("partition_assignment_strategy", "range, roundrobin", note="names; one must be in common: range is"),
+    Name("session_timeout_ms", "45000"),
+    Name("heartbeat_interval_ms", "3000"),
+    Name("max_poll_interval_ms", "300000"),
+    Name("max_poll_records", "500"),
+    Name("auto_offset_reset", "latest"),
+    Name("enable_auto_commit", "True", note="ours commits only what is finished"),
+    Name("auto_commit_interval_ms", "5000"),
+    Name("isolation_level", "read_uncommitted"),
+    Name("check_crcs", "True"),
+    Name("client_rack", '""'),
+    Name("fetch_min_bytes", "1"),
+    Name("fetch_max_bytes", "52428800"),
+    Name("max_partition_fetch_bytes", "1048576"),
+    Name("fetch_max_wait_ms", "500"),
+    Name("allow_auto_create_topics", "True"),
+    Name("exclude_internal_topics", "True"),
+    gone("consumer_timeout_ms", "inf", "`poll(timeout=…)` in a loop; `wakeup()` ends an iteration"),
+    gone("enable_incremental_fetch_sessions", "True", "always (KIP-227)"),
+)  # fmt: skip
+
+AIOKAFKA_ALL = (
+    Name("bootstrap_servers", "localhost", note="there is no default"),
+    Name("client_id", "None; consumers: aiokafka-0.14.0"),
+    Name(
+        "request_timeout_ms",
+        "40000",
+        note="theirs is also how long a message lives: `delivery_timeout_ms`",
+    ),
+    Name("retry_backoff_ms", "100"),
+    Name("metadata_max_age_ms", "300000"),
+    Name("security_protocol", "PLAINTEXT", note=NO_TLS),
+    gone("ssl_context, sasl_…", "", NO_TLS),
+    gone("api_version", "None", AGREED),
+    gone("connections_max_idle_ms", "540000", "connections stay"),
+    gone("loop", "None", "every method works in whichever loop it is awaited"),
+)
+
+AIOKAFKA_PRODUCER = (
+    *AIOKAFKA_ALL,
+    gone("key_serializer, value_serializer", "None", BYTES_ARE_BYTES),
+    Name("enable_idempotence", "False", note="order and no duplicates without asking"),
+    Name("acks", "1 (all with idempotence)"),
+    Name("compression_type", "None"),
+    Name("max_batch_size", "16384", "batch_size"),
+    Name("linger_ms", "0", note="0 gives the shortest time to an answer where one is awaited after the other"),
+    Name("partitioner", "DefaultPartitioner()", note="the same keys on the same partitions; without a key KIP-794. A callable takes other arguments"),
+    Name("max_request_size", "1048576"),
+    gone("transactional_id, transaction_timeout_ms", "None", NO_TRANSACTIONS),
+)  # fmt: skip
+
+AIOKAFKA_CONSUMER = (
+    gone("key_deserializer, value_deserializer", "None", BYTES_COME),
+    Name("group_id", "None"),
+    Name("group_instance_id", "None"),
+    Name("partition_assignment_strategy", "roundrobin", note="**not ours: see above before members of both are in one group**"),
+    Name("session_timeout_ms", "10000"),
+    Name("heartbeat_interval_ms", "3000"),
+    Name("max_poll_interval_ms", "300000"),
+    gone("rebalance_timeout_ms", "None", "`max_poll_interval_ms`"),
+    Name("max_poll_records", "None"),
+    Name("auto_offset_reset", "latest"),
+    Name("enable_auto_commit", "True", note="ours commits only what is finished"),
+    Name("auto_commit_interval_ms", "5000"),
+    Name("isolation_level", "read_uncommitted"),
+    Name("check_crcs", "True"),
+    Name("client_rack", "None"),
+    Name("fetch_min_bytes", "1"),
+    Name("fetch_max_bytes", "52428800"),
+    Name("max_partition_fetch_bytes", "1048576"),
+    Name("fetch_max_wait_ms", "500"),
+    Name("exclude_internal_topics", "True"),
+    gone("consumer_timeout_ms", "200", "there is nothing to tune"),
+)  # fmt: skip
+
+SARAMA_ALL = (
+    Name("the addresses of every constructor", "none", "bootstrap_servers"),
+    Name("ClientID", "sarama", "client_id"),
+    gone("Version", "DefaultVersion", AGREED),
+    Name("Net.DialTimeout", "30 s", "socket_connection_setup_timeout_ms"),
+    Name("Net.ReadTimeout", "30 s", "request_timeout_ms"),
+    gone("Net.WriteTimeout", "30 s", "part of `request_timeout_ms`"),
+    Name("Net.MaxOpenRequests", "5", "max_in_flight_requests_per_connection", "theirs must be 1 for idempotence; 5 keep order here"),
+    gone("Net.TLS, Net.SASL", "off", NO_TLS),
+    Name("Metadata.RefreshFrequency", "10 min", "metadata_max_age_ms"),
+    gone("Metadata.Full", "true", "only topics in use are asked for; all of them for a pattern"),
+    gone("ChannelBufferSize", "256", "budgets are bytes: `buffer_memory`, `fetch_buffer_bytes`"),
+    gone("MetricRegistry", "go-metrics", SEEN),
+    gone("Logger, DebugLogger", "discarded", "`logging`; `ottla.log_to_stderr(\"DEBUG\")`"),
+)  # fmt: skip
+
+SARAMA_PRODUCER = (
+    *SARAMA_ALL,
+    Name("Producer.RequiredAcks", "WaitForLocal (1)", "acks", "`ottla.ACKS_ALL`, `ACKS_LEADER`, `ACKS_NONE`"),
+    Name("Producer.Idempotent", "false", "enable_idempotence"),
+    Name("Producer.Partitioner", "NewHashPartitioner", "partitioner", "**`sarama_hash` keeps keys where they are**"),
+    Name("Producer.Compression", "none", "compression"),
+    gone("Producer.CompressionLevel", "the codec's", "one for each codec: `compression_zstd_level` and its like"),
+    Name("Producer.MaxMessageBytes", "1 MiB", "max_request_size", "theirs limits the batch too: `batch_size`"),
+    Name("Producer.Flush.Frequency", "0", "linger_ms"),
+    Name("Producer.Flush.Bytes", "0", "batch_size"),
+    gone("Producer.Flush.Messages, MaxMessages", "0", "a batch is limited by bytes"),
+    gone("Producer.Retry.Max", "3", BY_DELIVERY_TIMEOUT),
+    Name("Producer.Retry.Backoff", "100 ms", "retry_backoff_ms"),
+    gone("Producer.Timeout", "10 s", "the broker gets `request_timeout_ms`"),
+    Name("Producer.Return.Successes", "false", "return_successes"),
+    Name("Producer.Return.Errors", "true", "return_errors", "off: failures are in the log and in each `Delivery`"),
+    Name("Producer.Interceptors", "none", "interceptors"),
+    gone("Producer.Transaction.ID", "none", NO_TRANSACTIONS),
+)  # fmt: skip
+
+SARAMA_CONSUMER = (
+    Name("Consumer.Offsets.Initial", "OffsetNewest", "auto_offset_reset", "`ottla.OFFSET_OLDEST`, `OFFSET_NEWEST`"),
+    Name("Consumer.Offsets.AutoCommit.Enable", "true", "enable_auto_commit"),
+    Name("Consumer.Offsets.AutoCommit.Interval", "1 s", "auto_commit_interval_ms"),
+    gone("Consumer.Offsets.Retry.Max", "3", "a commit is retried until `default_api_timeout_ms`"),
+    gone("Consumer.Return.Errors", "false", "exceptions come out of `run` and `consume`"),
+    Name("Consumer.IsolationLevel", "ReadUncommitted", "isolation_level"),
+    Name("Consumer.Fetch.Min", "1", "fetch_min_bytes"),
+    Name("Consumer.Fetch.Default", "1 MiB", "max_partition_fetch_bytes"),
+    Name("Consumer.Fetch.MaxBytes", "50 MiB", "fetch_max_bytes"),
+    Name("Consumer.MaxWaitTime", "500 ms", "fetch_max_wait_ms"),
+    gone("Consumer.MaxProcessingTime", "100 ms", "a slow partition holds up no other"),
+    Name("Consumer.Group.Session.Timeout", "10 s", "session_timeout_ms"),
+    Name("Consumer.Group.Heartbeat.Interval", "3 s", "heartbeat_interval_ms"),
+    Name("Consumer.Group.Rebalance.Timeout", "60 s", "max_poll_interval_ms"),
+    Name("Consumer.Group.Rebalance.GroupStrategies", "range", "partition_assignment_strategy"),
+    Name("Consumer.Group.InstanceId", "none", "group_instance_id"),
+    Name("Consumer.Group.ResetInvalidOffsets", "true", "auto_offset_reset", "none raises `OffsetOutOfRange` instead"),
+    Name("RackID", "none", "client_rack"),
+)  # fmt: skip
+
+PAGES: dict[str, tuple[tuple[Name, ...], tuple[Name, ...]]] = {
+    "confluent-kafka": (LIBRDKAFKA_PRODUCER, LIBRDKAFKA_CONSUMER),
+    "kafka-python": (KAFKA_PYTHON_PRODUCER, KAFKA_PYTHON_CONSUMER),
+    "aiokafka": (AIOKAFKA_PRODUCER, AIOKAFKA_CONSUMER),
+    "sarama": (SARAMA_PRODUCER, SARAMA_CONSUMER),
+}
+"""By page: the options of producers (with those of all roles), and those of consumers."""
