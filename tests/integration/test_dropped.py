@@ -278,6 +278,8 @@ def test_a_cycle_through_callbacks_keeps_nothing(
     kinds = ["acknowledged", "written", "closed"]
     assert [what for what in told if what in kinds] == kinds
     assert "batch.acked" in told, "listeners hear to the end"
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, Application)]
 
 
 def test_a_cycle_through_a_consumer_keeps_nothing(bootstrap: str, topic: str) -> None:

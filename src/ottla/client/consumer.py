@@ -48,7 +48,11 @@ class ConsumerClient:
         self.config = config
         self.made = Made()
         self._engine = Engine.acquire()
-        self.flow = make_flow(self._engine.io, config)
+        try:
+            self.flow = make_flow(self._engine.io, config)
+        except BaseException:
+            self._engine.release()
+            raise
         self.calls = Calls()
         self._cluster = Cluster(config, self._engine)
         self._link: GroupLink | None = None
@@ -343,10 +347,12 @@ class ConsumerClient:
             await asyncio.wait_for(self._leave(), max(timeout, 0.001))
         except TimeoutError:
             _log.warning("closing: the group could not be left within %.1f s", timeout)
-        self.cursors.stop()
-        self.flow.close()
-        await self._cluster.close()
-        self._engine.release()
+        finally:
+            # Whatever leaving has raised: nobody comes back for these.
+            self.cursors.stop()
+            self.flow.close()
+            await self._cluster.close()
+            self._engine.release()
 
     async def _leave(self) -> None:
         if self._auto is not None:
