@@ -48,8 +48,9 @@ def test_a_consumer_that_cannot_leave_lets_go_of_the_engine(engine: Engine) -> N
 
 def test_every_shut_down_is_the_same_one(engine: Engine) -> None:
     client = ConsumerClient(consumer_config(NOWHERE, {}))
-    assert not client.is_closing
+    said = [client.is_closing]
     first = client.shut_down(1)
-    assert client.is_closing
+    said.append(client.is_closing)
+    assert said == [False, True]
     assert client.shut_down(1) is first
     first.wait(5)
