@@ -501,18 +501,19 @@ def test_a_thousand_in_a_row_leave_nothing_behind() -> None:
         assert broker.stdout is not None
         bootstrap = broker.stdout.readline().split()[1]
 
-        def after(count: int) -> tuple[int, int, int, int]:
-            for _ in range(count):
-                ottla.Producer(bootstrap).send("t", bytes(1_000))
-            eventually(everything_ended)
+        def after(times: int) -> tuple[int, int, int, int]:
+            for _ in range(times):
+                for _ in range(200):
+                    ottla.Producer(bootstrap).send("t", bytes(1_000))
+                eventually(everything_ended)
             gc.collect()
             return descriptors(), threading.active_count(), len(gc.get_objects()), resident_kib()
 
-        first, second = after(1_000), after(1_000)
+        first, second = after(1), after(5)
         with ottla.Consumer(bootstrap) as reader:
             (end,) = reader.end_offsets(ottla.TopicPartition("t", 0)).values()
         broker.send_signal(signal.SIGINT)
-    assert end == 2_000, "each of them delivered its message"
+    assert end == 1_200, "each of them delivered its message"
     assert second[:2] == first[:2], "descriptors and threads"
     assert second[2] - first[2] < 500, "objects"
-    assert second[3] - first[3] < 24_000, "KiB; less than one buffer each"
+    assert second[3] - first[3] < 24_000, "KiB; how many lived at once differs"
