@@ -29,6 +29,8 @@ KEPT_EVENTS = 10_000
 CALL_TIMEOUT_S = 10.0
 CHUNK = 16 << 10
 LOOK_S = 0.02
+LAST_TURNS = 5
+"""Turns of the loop after which what was accepted has got to a task."""
 RESET_NOW = struct.pack("ii", 1, 0)
 
 Direction = Literal["request", "answer"]
@@ -160,25 +162,33 @@ class Proxy:
         if node not in self._servers:
             listen, _ = self._ports[node]
             self._servers[node] = await asyncio.start_server(
-                lambda reader, writer: self._spawn(self._serve(node, reader, writer)),
+                lambda reader, writer: self._take(node, reader, writer),
                 "127.0.0.1",
                 listen,
             )
 
     async def _unlisten(self, node: int) -> None:
         server = self._servers.pop(node, None)
-        if server is not None:
-            server.close()
+        if server is None:
+            return
+        # asyncio fails at a connection that it accepted in the turn in which its server is closed, and leaves it open.
+        for listener in server.sockets:
+            self._loop.remove_reader(listener.fileno())
+        for _ in range(LAST_TURNS):
+            await asyncio.sleep(0)
+        server.close()
 
     async def _cut_all(self, node: int, reset: bool) -> None:
         for connection in [each for each in self._connections if each.node == node]:
             connection.end(reset=reset)
             self.note(node, "reset" if reset else "close", None)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
+    def _take(self, node: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._serve(node, reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # However it ends: one that is cancelled before its first step has ended nothing.
+        task.add_done_callback(lambda _: _end(writer, reset=False))
 
     async def _serve(
         self, node: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -200,9 +210,12 @@ class Proxy:
     async def _shut_down(self) -> None:
         for node in list(self._servers):
             await self._unlisten(node)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # What was accepted last may be on its way to a task.
+        for _ in range(LAST_TURNS):
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.sleep(0)
 
 
 class _Connection:

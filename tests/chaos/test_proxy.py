@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import random
 import socket
 import struct
@@ -301,3 +302,20 @@ def test_garbling_changes_what_it_says(how: str) -> None:
 def test_an_unknown_way_to_garble_is_an_error() -> None:
     with pytest.raises(ValueError, match="no way"):
         garbled(bytes(12), "whatever", random.Random(1))
+
+
+def test_what_is_accepted_in_the_turn_of_its_end_is_closed() -> None:
+    """Nothing of it may be left for the collector, which would say so."""
+    for _ in range(20):
+        listen = free_port()
+        clients: list[socket.socket] = []
+        with Proxy({NODE: (listen, free_port())}, seed=1) as proxy:
+            for _ in range(20):
+                client = socket.socket()
+                client.setblocking(False)
+                client.connect_ex(("127.0.0.1", listen))
+                clients.append(client)
+            proxy.refuse(NODE)
+        for client in clients:
+            client.close()
+    gc.collect()
