@@ -41,6 +41,8 @@ NAMES = {
     "in_background_async": "in_background",
     "next_ring_async": "next_ring",
     "watch_event_async": "watch_event",
+    "check_event_async": "check_event",
+    "check_callback_async": "check_callback",
     "stop_signals_async": "stop_signals",
     "ClaimTasks": "ClaimThreads",
     "take_async": "take",

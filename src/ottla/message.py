@@ -64,7 +64,8 @@ class CloseReport(NamedTuple):
 class Message:
     """One message as a value, to be passed around, compared and printed; its fields are the arguments of `send`.
 
-    Mutable, and copied by nobody.
+    Mutable, and copied by nobody. So nothing is checked here: the send that takes it names what cannot be, and has not
+    accepted it then.
 
     Args:
         topic: Name of the topic.

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ottla.arguments import function_problem
+
 PARTITIONERS = (
     "default",
     "murmur2",
@@ -27,6 +29,7 @@ PARTITIONERS = (
 Partitioner = Callable[[str, bytes | None, bytes | None, int], int]
 """A user's own: (topic, key, value, number of partitions) -> number of the partition."""
 
+_FORM = "(topic, key, value, partitions)"
 _JAVA_CLASSES = {"org.apache.kafka.clients.producer.RoundRobinPartitioner": "round_robin"}
 
 
@@ -34,9 +37,11 @@ def partitioner_value(value: Any) -> str | Partitioner:
     """A name, Java's class of that partitioner, or a function.
 
     Raises:
-        ValueError: It is none of them.
+        ValueError: It is none of them, or a function that cannot be called so.
     """
     if callable(value):
+        if (problem := function_problem(value, _FORM)) is not None:
+            raise ValueError(problem)
         chosen: Partitioner = value
         return chosen
     if value is None:

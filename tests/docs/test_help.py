@@ -70,3 +70,23 @@ def test_a_mute_member_is_found() -> None:
             pass
 
     assert mute_members(Silent) == ["speak"]
+
+
+OUTCOMES = ("KafkaError", "DeliveryTimeout", "EarlierMessageFailed", "Closed", "ForkedClient")
+WAITS = [
+    (ottla.Delivery, "result"),
+    (ottla.Delivery, "exception"),
+    (ottla.Producer, "send_and_wait"),
+    (ottla.AsyncProducer, "send_and_wait"),
+]
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"), WAITS, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_a_wait_for_an_outcome_says_every_way_to_fail(cls: type, name: str) -> None:
+    text = inspect.getdoc(getattr(cls, name)) or ""
+    missing = {
+        error for error in (*OUTCOMES, "Timeout") if f"{error}:" not in text.replace(",", ":")
+    }
+    assert missing == set()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
+import queue
 import re
+import threading
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 import ottla
 from ottla.config.common import CommonConfig
 from ottla.config.consumer import ConsumerConfig, consumer_config
+from ottla.config.foreign import EXPLAINED, RENAMED
 from ottla.config.producer import ProducerConfig, producer_config
 from ottla.config.readers import address
 from ottla.config.secret import Secret
@@ -96,20 +101,23 @@ def test_spellings_and_values(spelling: str, value: Any, name: str, expected: An
         ({"client_id": 5}, "expected a str"),
         ({"compression": "brotli"}, "expected one of none, gzip"),
         ({"compression_gzip_level": 0}, "expected -1 or 1 to 9"),
-        ({"security_protocol": "SSL"}, "SSL is not in this release; there is PLAINTEXT"),
-        ({"security_protocol": "sasl_ssl"}, "SASL_SSL is not in this release"),
+        (
+            {"security_protocol": "SSL"},
+            "SSL is not supported yet, it comes with a later release; there is PLAINTEXT",
+        ),
+        ({"security_protocol": "sasl_ssl"}, "SASL_SSL is not supported yet"),
         ({"security_protocol": "TLS"}, "expected one of PLAINTEXT, not 'TLS'"),
-        ({"ssl.ca.location": "ca.pem"}, "TLS and SASL are not in this release"),
-        ({"sasl_mechanism": "PLAIN"}, "TLS and SASL are not in this release"),
-        ({"transaction.timeout.ms": 5}, "transactions are not in this release"),
+        ({"ssl.ca.location": "ca.pem"}, "not supported yet: TLS and SASL"),
+        ({"sasl_mechanism": "PLAIN"}, "not supported yet: TLS and SASL"),
+        ({"transaction.timeout.ms": 5}, "not supported yet: transactions"),
         ({"linger_ms": 5, "linger.ms": 6}, "given twice"),
         ({"retry_backoff_ms": 50, "retry_backoff_max_ms": 10}, "is over retry_backoff_max_ms"),
         ({"delivery_timeout_ms": 1_000}, "less than linger_ms + request_timeout_ms"),
         ({"enable_idempotence": True, "acks": 1}, "needs acks"),
         ({"max_in_flight_requests_per_connection": 6}, "over 5"),
         ({"bootstrap.servers": "x:1"}, "bootstrap_servers: given twice"),
-        ({"transactional_id": "t"}, "not in this release"),
-        ({"key.serializer": "x"}, "keys are bytes or str"),
+        ({"transactional_id": "t"}, "not supported yet"),
+        ({"key.serializer": "x"}, "keys and values are bytes or str"),
     ],
 )
 def test_what_a_producer_refuses(config: dict[str, Any], text: str) -> None:
@@ -126,9 +134,15 @@ def test_what_a_producer_refuses(config: dict[str, Any], text: str) -> None:
         ({"group_instance_id": "i"}, "needs group_id"),
         ({"partition_assignment_strategy": "range,best"}, "expected one of range, roundrobin"),
         ({"partition_assignment_strategy": []}, "expected one or more"),
-        ({"partition_assignment_strategy": "cooperative-sticky"}, "is not in this release; there"),
-        ({"group_protocol": "consumer"}, "consumer is not in this release; there is classic"),
-        ({"group_remote_assignor": "range"}, "KIP-848 is not in this release"),
+        (
+            {"partition_assignment_strategy": "cooperative-sticky"},
+            "is not supported yet, it comes with a later release; there",
+        ),
+        (
+            {"group_protocol": "consumer"},
+            "consumer is not supported yet, it comes with a later release; there is classic",
+        ),
+        ({"group_remote_assignor": "range"}, "not supported yet: the group protocol"),
         ({"linger_ms": 5}, "there is no such option"),
     ],
 )
@@ -177,7 +191,10 @@ def test_addresses_that_are_none(text: str) -> None:
 
 
 def test_an_address_may_name_its_protocol() -> None:
-    with pytest.raises(ValueError, match="SSL is not in this release; there is PLAINTEXT"):
+    with pytest.raises(
+        ValueError,
+        match="SSL is not supported yet, it comes with a later release; there is PLAINTEXT",
+    ):
         address("SSL://h:1")
 
 
@@ -314,3 +331,201 @@ def test_a_topics_batches_fit_into_requests_and_its_linger_into_the_delivery_tim
     assert producer_config("h:1", {"topics": slow}).delivery_timeout_ms == 130_000
     [problem] = problems(producer_config, topics=slow, delivery_timeout_ms=120_000)
     assert problem.startswith("delivery_timeout_ms: 120000 is less than linger_ms")
+
+
+# ---- names of other clients, and forms of theirs ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        # librdkafka, confluent-kafka
+        ("queue.buffering.max.kbytes", "it is buffer_memory here, in bytes: 1024 times as much"),
+        ("queue.buffering.max.messages", "buffer_memory bounds what waits, in bytes"),
+        ("batch.num.messages", "batch_size bounds a batch, in bytes"),
+        ("message.send.max.retries", "a message is retried until delivery_timeout_ms has passed"),
+        ("compression.level", "compression_zstd_level"),
+        ("dr_cb", "it is on_delivery here"),
+        (
+            "error_cb",
+            "listen() of a producer hears of what happens, poll() of a consumer raises it",
+        ),
+        ("stats_cb", "statistics() of a client gives them"),
+        ("statistics.interval.ms", "statistics() of a client gives them"),
+        ("debug", 'the client logs to the logger "ottla"'),
+        ("socket.keepalive.enable", "it is always so"),
+        ("sasl.username", "not supported yet: TLS and SASL come with a later release"),
+        ("ssl.key.location", "not supported yet: TLS and SASL"),
+        ("oauth_cb", "not supported yet: TLS and SASL"),
+        ("transactional.id", "not supported yet: transactions come with a later release"),
+        ("enable.metrics.push", "not supported yet"),
+        # Java
+        ("key.serializer", "encode them before send"),
+        ("metric.reporters", "statistics()"),
+        ("connections.max.idle.ms", "connections stay open"),
+        # kafka-python, aiokafka
+        ("value_serializer", "keys and values are bytes or str"),
+        ("api_version", "versions are agreed with each broker"),
+        ("max_batch_size", "it is batch_size here, in bytes"),
+        ("loop", "runs in whichever event loop awaits it"),
+        ("retries", "a message is retried until"),
+        ("sasl_plain_password", "not supported yet: TLS and SASL"),
+        ("ssl_context", "not supported yet: TLS and SASL"),
+        # sarama
+        ("Producer.RequiredAcks", "it is acks here"),
+        ("Producer.Flush.Frequency", "it is linger_ms here, in milliseconds"),
+        ("Producer.Return.Successes", "it is return_successes here"),
+        ("Net.MaxOpenRequests", "it is max_in_flight_requests_per_connection here"),
+        ("Net.SASL.User", "not supported yet: TLS and SASL"),
+        ("Net.TLS.Enable", "not supported yet: TLS and SASL"),
+        ("Producer.Transaction.ID", "not supported yet: transactions"),
+        # of consumers
+        ("group_id", "no such option for a producer: it is one of a consumer"),
+        ("Consumer.Fetch.Min", "no such option for a producer"),
+        ("LINGER_MS", "did you mean linger_ms?"),
+    ],
+)
+def test_names_of_other_clients_are_explained(name: str, told: str) -> None:
+    (problem,) = problems(producer_config, **{name: 5})
+    assert problem.startswith(f"{name}: ")
+    assert told in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("queued.max.messages.kbytes", "it is fetch_buffer_bytes here, in bytes"),
+        ("queued.min.messages", "fetch_buffer_bytes bounds what is fetched ahead"),
+        ("consumer_timeout_ms", "poll(timeout=...) ends after so many seconds"),
+        ("value_deserializer", "handed over as bytes"),
+        ("enable.auto.offset.store", "commit(offsets) say what is committed"),
+        ("rebalance_cb", "subscribe() takes on_assigned"),
+        ("group.remote.assignor", "not supported yet: the group protocol"),
+        ("rebalance_timeout_ms", "it is max_poll_interval_ms here"),
+        ("Consumer.Offsets.Initial", "it is auto_offset_reset here"),
+        ("Consumer.Group.Session.Timeout", "it is session_timeout_ms here, in milliseconds"),
+        ("linger_ms", "no such option for a consumer: it is one of a producer"),
+        ("queue.buffering.max.ms", "no such option for a consumer: it is one of a producer"),
+    ],
+)
+def test_names_of_other_consumers_are_explained(name: str, told: str) -> None:
+    (problem,) = problems(consumer_config, **{name: 5})
+    assert told in problem
+
+
+def test_the_names_of_others_are_kept_as_they_are_looked_for() -> None:
+    own = {name for config in (ProducerConfig, ConsumerConfig) for name in options(config)}
+    spellings = {
+        spelling.replace(".", "_")
+        for config in (ProducerConfig, ConsumerConfig)
+        for row in options(config).values()
+        for spelling in row.spellings()
+    }
+    for name in [*RENAMED, *EXPLAINED]:
+        assert name == name.lower().replace(".", "_")
+        assert name not in spellings, f"{name} is an option, so nobody looks here"
+    assert {option for option, _ in RENAMED.values()} <= own
+    assert not set(RENAMED) & set(EXPLAINED)
+
+
+@pytest.mark.parametrize(
+    "name", ["bootstrap_server", "brokers", "bootstrap.server", "bootstrap_serves"]
+)
+def test_one_mistake_is_one_problem(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        producer_config(None, {name: "h:1"})
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{name}: there is no such option")
+    assert "bootstrap_servers" in problem
+
+
+def test_a_mapping_is_not_the_addresses_and_nothing_of_it_is_shown() -> None:
+    given = {"bootstrap.servers": "h:1", "sasl.password": "hunter2", "linger.ms": 5, "dr_cb": print}
+    for make in (producer_config, consumer_config):
+        with pytest.raises(ConfigError) as caught:
+            make(given, {})
+        told = str(caught.value)
+        assert "options are keyword arguments, so write **config" in told
+        assert "dr_cb: there is no such option" in told
+        assert "missing" not in told
+        assert "hunter2" not in told
+    with pytest.raises(ConfigError) as caught:
+        producer_config({"bootstrap.servers": "h:1"}, {})
+    assert len(caught.value.problems) == 1
+
+
+class Interceptor:
+    def on_send(self, message: Any) -> Any: ...
+    def on_acknowledgement(self, delivery: Any) -> None: ...
+    def close(self) -> None: ...
+
+
+class OneMore(Interceptor):
+    def on_acknowledgement(self, metadata: Any, error: Any) -> None: ...  # type: ignore[override]
+
+
+class OfALoop(Interceptor):
+    async def on_send(self, message: Any) -> Any: ...
+
+
+async def coroutine_function(*_: Any) -> None: ...
+
+
+class Callable:
+    async def __call__(self, *_: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"on_delivery": 5}, "on_delivery: expected a function (delivery), not int 5"),
+        ({"on_delivery": lambda err, msg: None}, "<lambda> takes (err, msg); of confluent-kafka's"),
+        ({"on_delivery": lambda: None}, "expected a function (delivery); "),
+        ({"on_delivery": coroutine_function}, "not the coroutine function coroutine_function"),
+        ({"on_delivery": Callable()}, "not the coroutine function Callable"),
+        ({"on_delivery": functools.partial(coroutine_function, 1)}, "not the coroutine function"),
+        ({"partitioner": 5}, "or a function, not 5"),
+        ({"partitioner": lambda key, all_, available: 0}, "expected a function (topic, key, value, partitions); "),
+        ({"partitioner": coroutine_function}, "not the coroutine function"),
+        ({"interceptors": 5}, "expected a list of objects like ottla.ProducerInterceptor, not 5"),
+        ({"interceptors": [5]}, "5 has no on_send, on_acknowledgement, close"),
+        ({"interceptors": [Interceptor]}, "not the class Interceptor: make one of it"),
+        ({"interceptors": [OneMore()]}, "expected a function (delivery); OneMore.on_acknowledgement takes"),
+        ({"interceptors": [OfALoop()]}, "not the coroutine function OfALoop.on_send"),
+    ],
+)  # fmt: skip
+def test_functions_that_cannot_be_called_are_refused(config: dict[str, Any], told: str) -> None:
+    (problem,) = problems(producer_config, **config)
+    assert told in problem
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        print,
+        [].append,
+        lambda delivery: None,
+        lambda *all_: None,
+        lambda delivery, more=None: None,
+        functools.partial(lambda more, delivery: None, 1),
+        queue.SimpleQueue[Any]().put,
+        threading.Thread,
+        mock.Mock(),
+    ],
+)
+def test_functions_that_can_be_called_are_taken(function: Any) -> None:
+    assert producer_config("h:1", {"on_delivery": function}).on_delivery is function
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("\ud800", "text that UTF-8 has a form for, not '\\ud800'"),
+        ("x" * 32_768, "expected at most 32767 bytes, not 32768"),
+    ],
+)
+def test_texts_fit_into_requests(text: str, told: str) -> None:
+    for make, name in ((producer_config, "client_id"), (consumer_config, "group_id")):
+        (problem,) = problems(make, **{name: text})
+        assert told in problem
+    assert producer_config("h:1", {"client_id": "é" * 16_383}).client_id

@@ -77,7 +77,7 @@ def test_none_at_all(producer: ProducerBase) -> None:
         (("t",), "takes a topic and its values"),
         (([MESSAGES[0]], None, [b"k"]), "takes no keys"),
         (([b"a"],), "takes ottla.Message, not bytes"),
-        ((5,), "not iterable"),
+        ((5,), "an iterable of ottla.Message, not int"),
     ],
 )
 def test_wrong_forms_are_named_and_nothing_is_sent(

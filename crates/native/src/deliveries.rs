@@ -13,7 +13,7 @@ use pyo3::types::PyList;
 use crate::delivery::{self, Parts};
 use crate::errors;
 use crate::flush::{AwaitedPending, Pending};
-use crate::wait::duration;
+use crate::wait::{duration, seconds};
 use crate::waiting::Waiting;
 
 /// Neighbours in one batch.
@@ -184,14 +184,21 @@ impl Deliveries {
     ///     Deliveries: This object.
     ///
     /// Raises:
-    ///     Error: What the first message in order that failed has failed with; `failed` has them all.
+    ///     KafkaError, DeliveryTimeout, EarlierMessageFailed, Closed: What the first message in order that failed has failed
+    ///     with, as `Delivery.result` raises it; `failed` has them all.
     ///     Timeout: `timeout` is over; the messages are still on their way.
+    ///     ForkedClient: The process is a fork of the one that sent them, which alone hears of the outcomes.
+    ///     TypeError, ValueError: `timeout` is no number of seconds. The messages are on their way all the same.
     ///
     /// Cancellation: Ctrl-C ends the wait only.
     /// Threads: Any thread but one that runs an event loop: await the object there.
     #[pyo3(signature = (timeout=None))]
-    fn result<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, Self>> {
+    fn result<'py>(
+        slf: &Bound<'py, Self>,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
+        let timeout = timeout.map_or(Ok(None), seconds)?;
         if !slf.get().pending().wait(py, duration(timeout)?)? {
             return Err(timed_out(py));
         }

@@ -10,16 +10,29 @@ macro_rules! arguments {
     () => {
         "
     Args:
-        topic: Name of the topic. That it is not known yet is no reason to wait: the message keeps its place in the
-            topic's order and gets its partition when the metadata comes. (With a function as `partitioner` and no
-            `partition`, the first sends wait for it, at most `max_block_ms`.)
+        topic: Name of the topic: letters and digits of ASCII, '.', '_' and '-'. That it is not known yet is no reason to
+            wait: the message keeps its place in the topic's order and gets its partition when the metadata comes. (With a
+            function as `partitioner` and no `partition`, the first sends wait for it, at most `max_block_ms`.)
         value: bytes-like, str (sent as UTF-8) or None (a tombstone in a compacted topic). Copied before the return.
         key: As value. Without a partition it chooses one, by default by murmur2 as in Java; None: batches go round.
-        headers: Pairs of name (str) and value (as value), or a mapping; order and repeated names are kept.
+        headers: Tuples of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
+            kept.
         partition: Number of the partition, 0 or more; None: chosen.
-        timestamp_ms: Milliseconds since the epoch, UTC; None: now.
+        timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
         metadata: Any object; comes back as `.metadata` of the delivery and is never sent.
 "
+    };
+}
+
+/// What a message that was accepted fails with.
+macro_rules! failures {
+    () => {
+        "
+        KafkaError: The broker refused it, as the topic or partition that it is for, its size (`MessageTooLarge`) or the
+            producer; `ottla.kafka_errors` has a class for each reason. `.outcome` says whether it may be written.
+        DeliveryTimeout: It had no outcome within `delivery_timeout_ms`; `.outcome` says whether it may be written.
+        EarlierMessageFailed: With `gapless`: one before it in its partition failed; `.outcome` as above.
+        Closed: The producer was closed before it had its outcome; `.outcome` as above."
     };
 }
 
@@ -34,8 +47,9 @@ macro_rules! refusals {
         Timeout: The `partitioner` is a function and the topic's partitions are not known, or sends of an event loop that
             have waited for them come first. It was not accepted.
             What the function itself raises, TypeError or ValueError for a result that is no partition: likewise.
-        TypeError: A value that is neither bytes-like nor str, named by its type; ValueError: a number below 0. It was
-            not accepted.
+        TypeError: An argument of another type, which the text names. It was not accepted.
+        ValueError: An argument that cannot be: a name that Kafka has no topic of, a number out of range, a str without a
+            form in UTF-8 (UnicodeEncodeError), a memoryview that is not contiguous. It was not accepted.
 "
     };
 }
@@ -140,14 +154,16 @@ pub const SEND_ASYNC: &CStr = text(concat!(
 
 macro_rules! outcome_of_a_wait {
     () => {
-        "
+        concat!(
+            "
     Returns:
         RecordMetadata: topic, partition, offset, timestamp_ms.
 
-    Raises:
-        KafkaError: The broker refused it; `.outcome` says whether it may be written.
-        DeliveryTimeout: No answer within `delivery_timeout_ms`; `.outcome` says whether it may be written.
+    Raises:",
+            failures!(),
+            "
         BufferFull: No room within `max_block_ms`. It was not accepted."
+        )
     };
 }
 
@@ -210,12 +226,13 @@ macro_rules! send_many {
 
     Raises:
         BufferFull: One message found no room within `max_block_ms`.
-        MessageTooLarge, Closed, ForkedClient, TypeError: As for `send`. TypeError too for one str or bytes as `values`,
-        whose letters nobody means to send.
+        MessageTooLarge, Closed, ForkedClient, TypeError, ValueError: As for `send`.
         ValueError: There are more keys than values, or the other way round.
         Exception: What the iterable itself raised.
-        In each case `.accepted` of the exception has the Deliveries of the messages before that one, which were
+        In each of these cases `.accepted` of the exception has the Deliveries of the messages before that one, which were
         accepted and are sent; that one and those behind it were not.
+        TypeError: `values` or `keys` is no iterable of them, or one str or bytes, whose letters nobody means to send, or
+        a mapping. Nothing was accepted, and there is no `.accepted`.
 
     Cancellation: ",
             $cancellation,
@@ -233,7 +250,8 @@ pub const DONE: &CStr = c"done($self, /)
 --
 
 Whether the message has its outcome. Threads: any.";
-pub const RESULT: &CStr = c"result($self, /, timeout=None)
+pub const RESULT: &CStr = text(concat!(
+    "result($self, /, timeout=None)
 --
 
 Wait for the outcome.
@@ -244,24 +262,37 @@ Wait for the outcome.
     Returns:
         RecordMetadata: topic, partition, offset, timestamp_ms.
 
-    Raises:
-        KafkaError: The broker refused it; `.outcome` says whether it may be written.
-        DeliveryTimeout: It was given up; `.outcome` says whether it may be written.
+    Raises:",
+    failures!(),
+    "
         Timeout: `timeout` is over and the outcome is not known yet; the message is still on its way.
+        ForkedClient: The process is a fork of the one that sent it, which alone hears of the outcome.
+        TypeError, ValueError: `timeout` is no number of seconds. The message is on its way all the same.
 
     Cancellation: Ctrl-C ends the wait only.
-    Threads: Any thread but one that runs an event loop, which it would stop: await the delivery there.
-";
+    Threads: Any thread but one that runs an event loop, which it would stop: await the delivery there, which gives and
+        raises the same.
+",
+    "\0"
+));
 pub const EXCEPTION: &CStr = c"exception($self, /, timeout=None)
 --
 
 Wait for the outcome, and return the error that `result` would raise, or None where the message is written.
 
     Args:
-        timeout: Seconds; None: until it is there.
+        timeout: Seconds; None: until it is there, which `delivery_timeout_ms` bounds.
+
+    Returns:
+        KafkaError, DeliveryTimeout, EarlierMessageFailed, Closed: as `result` raises them; None: it is written.
 
     Raises:
         Timeout: `timeout` is over and the outcome is not known yet; the message is still on its way.
+        ForkedClient: The process is a fork of the one that sent it, which alone hears of the outcome.
+        TypeError, ValueError: `timeout` is no number of seconds. The message is on its way all the same.
+
+    Cancellation: Ctrl-C ends the wait only.
+    Threads: As `result`.
 ";
 pub const ADD_DONE_CALLBACK: &CStr = c"add_done_callback($self, /, callback)
 --
@@ -271,7 +302,11 @@ Have `callback(delivery)` called on the dispatcher thread once the message has i
     Callbacks run one after another and should be quick; an exception in one is logged and loses nothing.
 
     Args:
-        callback: Takes this delivery.
+        callback: A plain function that takes this delivery.
+
+    Raises:
+        TypeError: `callback` cannot be called. The message is on its way all the same.
+        ForkedClient: The process is a fork of the one that sent it, which alone hears of the outcome.
 
     Threads: Any.
 ";

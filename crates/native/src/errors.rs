@@ -2,6 +2,7 @@
 
 use ottla_core::completion::{Completion, Failure};
 use ottla_core::error::DecodeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
@@ -64,6 +65,40 @@ pub fn exception<'py>(
     FROM_NATIVE
         .import(py, "ottla.errors", "from_native")?
         .call1((kind, code, message, topic, partition, outcome))
+}
+
+/// The exception for an argument that cannot be used, as a function of `ottla.arguments` makes it. What Python raises instead
+/// is returned, so that nothing is swallowed.
+#[cold]
+pub fn argument<'py>(
+    py: Python<'py>,
+    function: &str,
+    given: impl pyo3::call::PyCallArgs<'py>,
+) -> PyErr {
+    let made = py
+        .import("ottla.arguments")
+        .and_then(|arguments| arguments.getattr(function)?.call1(given));
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// Lets go of an exception that another one takes the place of, at once: hand-made functions call this too, of which PyO3
+/// does not know that they hold the GIL.
+pub fn let_go(py: Python<'_>, error: PyErr) {
+    drop(error.into_value(py).into_bound(py));
+}
+
+/// The exception for an argument, where that of the language says that the object is not what it should be; any other as it is.
+pub fn argument_or<'py>(
+    py: Python<'py>,
+    raised: PyErr,
+    function: &str,
+    given: impl pyo3::call::PyCallArgs<'py>,
+) -> PyErr {
+    if !raised.is_instance_of::<PyTypeError>(py) && !raised.is_instance_of::<PyValueError>(py) {
+        return raised;
+    }
+    let_go(py, raised);
+    argument(py, function, given)
 }
 
 /// `DecodeError` for bytes of a partition that are not what they claim to be; `offset` is where its position stays, `next_offset` what follows.

@@ -3,9 +3,12 @@
 use std::ffi::c_char;
 use std::ptr;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
+
+use crate::errors;
 
 /// One field for the length of a call: borrowed from bytes or str, or held through the buffer protocol.
 pub enum Field {
@@ -35,7 +38,7 @@ impl Field {
                 let mut size = 0;
                 let data: *const c_char = ffi::PyUnicode_AsUTF8AndSize(object, &mut size);
                 if data.is_null() {
-                    return Err(PyErr::fetch(py));
+                    return Err(refused(py, object, what));
                 }
                 return Ok(Self::Borrowed(data.cast(), size as usize));
             }
@@ -51,14 +54,7 @@ impl Field {
             if ffi::PyObject_CheckBuffer(object) == 0
                 || ffi::PyObject_GetBuffer(object, &mut *view, ffi::PyBUF_SIMPLE) != 0
             {
-                ffi::PyErr_Clear();
-                let kind = Bound::from_borrowed_ptr(py, object)
-                    .get_type()
-                    .name()?
-                    .to_string();
-                return Err(PyTypeError::new_err(format!(
-                    "{what} must be bytes-like, str or None, not {kind}"
-                )));
+                return Err(refused(py, object, what));
             }
         }
         Ok(Self::Buffer(view))
@@ -79,6 +75,30 @@ impl Field {
     }
 }
 
+/// Why no bytes can be made of the object; what was raised on the way is the cause, unless it is no matter of the object.
+///
+/// # Safety
+/// The GIL is held and `object` is valid.
+#[cold]
+unsafe fn refused(py: Python<'_>, object: *mut ffi::PyObject, what: &str) -> PyErr {
+    let about_the_object = |raised: &PyErr| {
+        raised.is_instance_of::<PyBufferError>(py)
+            || raised.is_instance_of::<PyValueError>(py)
+            || raised.is_instance_of::<PyTypeError>(py)
+    };
+    // SAFETY: by contract.
+    let given = unsafe { Bound::from_borrowed_ptr(py, object) };
+    match PyErr::take(py) {
+        Some(raised) if !about_the_object(&raised) => raised,
+        None => errors::argument(py, "payload_error", (what, given)),
+        raised => {
+            let error = errors::argument(py, "payload_error", (what, given));
+            error.set_cause(py, raised);
+            error
+        }
+    }
+}
+
 impl Drop for Field {
     fn drop(&mut self) {
         if let Self::Buffer(view) = self {
@@ -88,7 +108,7 @@ impl Drop for Field {
     }
 }
 
-/// The headers of a message: pairs in a sequence, or a mapping.
+/// The headers of a message: pairs, or a mapping. No iterator: a message that has to wait is read once more.
 pub struct Headers {
     fields: Vec<(Field, Field)>,
     /// Keeps what the fields borrow from alive.
@@ -97,22 +117,27 @@ pub struct Headers {
 
 impl Headers {
     pub fn of(headers: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::read(headers).map_err(|raised| {
+            errors::argument_or(headers.py(), raised, "headers_error", (headers,))
+        })
+    }
+
+    fn read(headers: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = headers.py();
         let pairs = match headers.cast::<pyo3::types::PyMapping>() {
             Ok(mapping) => mapping.items()?.into_any(),
             Err(_) => headers.clone(),
         };
+        // SAFETY: a living object.
+        if unsafe { ffi::PyIter_Check(pairs.as_ptr()) } != 0 {
+            return Err(PyTypeError::new_err("headers are an iterator"));
+        }
         let mut fields = Vec::new();
         let mut items = Vec::new();
         for pair in pairs.try_iter()? {
-            let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair?
-                .extract()
-                .map_err(|_| PyTypeError::new_err("headers must be pairs of name and value"))?;
+            let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair?.extract()?;
             if !name.is_instance_of::<pyo3::types::PyString>() {
-                let kind = name.get_type().name()?.to_string();
-                return Err(PyTypeError::new_err(format!(
-                    "a header's name must be str, not {kind}"
-                )));
+                return Err(PyTypeError::new_err("a header's name is no str"));
             }
             // SAFETY: both are kept alive in `items`.
             unsafe {
@@ -121,10 +146,13 @@ impl Headers {
                     Field::of(py, value.as_ptr(), "a header's value")?,
                 ));
             }
-            items.push(name.unbind());
-            items.push(value.unbind());
+            items.push(name);
+            items.push(value);
         }
-        Ok(Self { fields, items })
+        Ok(Self {
+            fields,
+            items: items.into_iter().map(Bound::unbind).collect(),
+        })
     }
 
     pub fn refs(&self) -> Vec<(&[u8], Option<&[u8]>)> {
@@ -145,20 +173,32 @@ impl Drop for Headers {
     }
 }
 
-/// An optional integer argument; null and None are absent.
+/// An optional argument that is a number of 0 or more; null and None are absent. `refusal` makes the exception for any other.
 ///
 /// # Safety
 /// The GIL is held and `object` is valid or null.
-pub unsafe fn optional_int<T>(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Option<T>>
-where
-    for<'a, 'py> T: FromPyObject<'a, 'py, Error = PyErr>,
-{
+pub unsafe fn optional_number<T: TryFrom<i64>>(
+    py: Python<'_>,
+    object: *mut ffi::PyObject,
+    refusal: &str,
+) -> PyResult<Option<T>> {
+    let object = null_for_none(object);
+    if object.is_null() {
+        return Ok(None);
+    }
     // SAFETY: by contract.
-    unsafe {
-        if object.is_null() || object == ffi::Py_None() {
-            return Ok(None);
+    let given = unsafe { Bound::from_borrowed_ptr(py, object) };
+    if given.is_instance_of::<PyBool>() {
+        return Err(errors::argument(py, refusal, (given,)));
+    }
+    match given.extract::<i64>() {
+        Ok(number @ 0..) if let Ok(number) = T::try_from(number) => Ok(Some(number)),
+        Ok(_) => Err(errors::argument(py, refusal, (given,))),
+        Err(raised) => {
+            // OverflowError too: a number that is out of range.
+            errors::let_go(py, raised);
+            Err(errors::argument(py, refusal, (given,)))
         }
-        Bound::from_borrowed_ptr(py, object).extract().map(Some)
     }
 }
 

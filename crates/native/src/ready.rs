@@ -9,7 +9,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use crate::errors;
 use crate::raw::{guard, make_type, no_method, plain_method, single_method, slot, varied_method};
+use crate::waiting::not_awaited;
 
 #[repr(C)]
 struct ReadyObject {
@@ -114,6 +116,27 @@ unsafe extern "C" fn close(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *m
     })
 }
 
+unsafe extern "C" fn attribute(
+    slf: *mut ffi::PyObject,
+    name: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as Python calls.
+    let found = unsafe { ffi::PyObject_GenericGetAttr(slf, name) };
+    if !found.is_null() {
+        return found;
+    }
+    guard(|py| {
+        let missing = PyErr::fetch(py);
+        // SAFETY: a borrowed argument, which is a str.
+        let name = unsafe { Bound::from_borrowed_ptr(py, name) };
+        let Some(hint) = not_awaited(&name) else {
+            return Err(missing);
+        };
+        errors::let_go(py, missing);
+        Err(hint)
+    })
+}
+
 unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
     // SAFETY: Python frees an object that nothing refers to; a heap type is let go with each of its objects.
     unsafe {
@@ -139,6 +162,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let mut slots = [
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(ffi::Py_tp_methods, (&raw mut METHODS).cast()),
+        slot(ffi::Py_tp_getattro, attribute as *mut c_void),
         slot(ffi::Py_am_await, itself as *mut c_void),
         slot(ffi::Py_am_send, am_send as *mut c_void),
         slot(ffi::Py_tp_iter, itself as *mut c_void),

@@ -9,7 +9,7 @@ use std::time::Instant;
 use ottla_core::flow::Wake;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString, PyTuple};
 
 use crate::accepting::Accepting;
 use crate::deliveries::Deliveries;
@@ -52,6 +52,7 @@ impl<'a, 'py> Form<'a, 'py> {
                 "send_many() of messages takes no keys: each message has its own",
             ));
         }
+        several("messages", first)?;
         Ok(Self::Messages(first))
     }
 }
@@ -63,15 +64,21 @@ fn is_one_value(given: &Bound<'_, PyAny>) -> bool {
         || given.is_instance_of::<PyMemoryView>()
 }
 
-/// One value is iterable too, letter by letter, which nobody ever means.
+/// One value is iterable too, letter by letter, which nobody ever means. A list or tuple is what is usual.
 fn several(name: &str, given: &Bound<'_, PyAny>) -> PyResult<()> {
-    if is_one_value(given) {
-        let kind = given.get_type().name()?;
-        return Err(PyTypeError::new_err(format!(
-            "{name} must be an iterable of values, not one {kind}: send() sends one message"
-        )));
+    if given.is_exact_instance_of::<PyList>() || given.is_exact_instance_of::<PyTuple>() {
+        return Ok(());
     }
-    Ok(())
+    let many_error = given
+        .py()
+        .import("ottla.arguments")?
+        .getattr("many_error")?;
+    let error = many_error.call1((name, given))?;
+    if error.is_none() {
+        Ok(())
+    } else {
+        Err(PyErr::from_value(error))
+    }
 }
 
 /// Where the messages of one call come from.

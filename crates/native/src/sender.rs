@@ -13,13 +13,14 @@ use ottla_core::flow::Wake;
 use ottla_core::produce_shared::ProduceShared;
 use ottla_core::record::encode::{HeaderRef, record_size_upper_bound};
 use ottla_io::clock;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::delivery::{self, DeliveryObject, Parts};
 use crate::errors;
-use crate::field::{Field, Headers, null_for_none, optional_int};
+use crate::field::{Field, Headers, null_for_none, optional_number};
 use crate::fork;
 use crate::outcomes::{Outcomes, on_dispatcher};
 use crate::produce_flow::ProduceFlow;
@@ -28,6 +29,9 @@ use crate::wait::park;
 
 /// Topics whose index is found again by the identity of the name's object: programs send with the same few literals.
 const CACHED: usize = 8;
+
+/// Bytes of a topic's name at most.
+const LONGEST_TOPIC: usize = 249;
 
 pub struct Sender {
     pub shared: Arc<ProduceShared>,
@@ -173,15 +177,13 @@ impl Sender {
         let Some(topic) = (unsafe { Bound::from_borrowed_ptr_or_opt(py, name) }) else {
             return Err(PyTypeError::new_err("send() needs a topic"));
         };
-        let Ok(text) = topic.cast::<pyo3::types::PyString>() else {
-            let kind = topic.get_type().name()?.to_string();
-            return Err(PyTypeError::new_err(format!(
-                "topic must be str, not {kind}"
-            )));
-        };
-        let text = text.to_cow()?;
-        if text.is_empty() {
-            return Err(PyValueError::new_err("topic is an empty string"));
+        let refused = || errors::argument(py, "topic_error", (&topic,));
+        let text = topic.cast::<PyString>().map_err(|_| refused())?;
+        let text = text
+            .to_cow()
+            .map_err(|raised| errors::argument_or(py, raised, "topic_error", (&topic,)))?;
+        if !can_be_a_topic(&text) {
+            return Err(refused());
         }
         let index = self.shared.with(|flow| flow.acc.topic(&text));
         // Only the exact type: a subclass may hold references that make a cycle through here.
@@ -209,25 +211,12 @@ impl Sender {
                     Some(Box::new(Headers::of(&headers)?))
                 }
             };
-            let partition: Option<i32> = optional_int(py, given.partition)?;
-            if let Some(partition @ ..0) = partition {
-                return Err(PyValueError::new_err(format!(
-                    "partition must be 0 or more, not {partition}"
-                )));
-            }
-            let timestamp_ms = match optional_int::<i64>(py, given.timestamp_ms)? {
-                None => now_ms(),
-                Some(given @ 0..) => given,
-                Some(given) => {
-                    return Err(PyValueError::new_err(format!(
-                        "timestamp_ms must be 0 or more, not {given}"
-                    )));
-                }
-            };
+            let partition = optional_number(py, given.partition, "partition_error")?;
+            let timestamp_ms = optional_number(py, given.timestamp_ms, "timestamp_ms_error")?;
             Ok(Prepared {
                 topic: self.topic(py, given.topic)?,
                 partition,
-                timestamp_ms,
+                timestamp_ms: timestamp_ms.unwrap_or_else(now_ms),
                 value: Field::of(py, given.value, "value")?,
                 key: Field::of(py, given.key, "key")?,
                 headers,
@@ -406,6 +395,14 @@ impl Drop for Sender {
             }
         });
     }
+}
+
+/// Whether Kafka allows a topic of this name (Java: Topic.validate).
+fn can_be_a_topic(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=LONGEST_TOPIC).contains(&name.len())
+        && name.bytes().all(legal)
+        && !matches!(name, "." | "..")
 }
 
 /// Where a name's object is looked for.

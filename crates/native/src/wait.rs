@@ -18,8 +18,9 @@ use pyo3::PyVisit;
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyFloat, PyInt, PyWeakrefMethods, PyWeakrefReference};
 
+use crate::errors;
 use crate::fork;
 use crate::hurry::Hurried;
 use crate::sleep::{self, Sleep};
@@ -95,6 +96,25 @@ pub fn park(
         parker.notify.clear();
         py.check_signals()?;
     }
+}
+
+static SECONDS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// A timeout as the user gives it, which `ottla.arguments` reads where it is not a plain number; None: no limit.
+pub fn seconds(given: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
+    let plain = given.is_exact_instance_of::<PyFloat>() || given.is_exact_instance_of::<PyInt>();
+    if plain {
+        match given.extract::<f64>() {
+            Ok(seconds) if !seconds.is_nan() => return Ok(Some(seconds)),
+            Ok(_) => {}
+            // An int that no float can be.
+            Err(raised) => errors::let_go(given.py(), raised),
+        }
+    }
+    SECONDS
+        .import(given.py(), "ottla.arguments", "seconds")?
+        .call1((given,))?
+        .extract()
 }
 
 /// Seconds as Python gives them. None, infinity and what exceeds the clock mean: no limit; below 0 is 0.

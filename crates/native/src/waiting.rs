@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ottla_core::completion::Completion;
 use ottla_core::flow::Wake;
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
@@ -159,6 +159,37 @@ impl Waiting {
     }
 }
 
+/// What the awaited object has, by name: who looks for it in what is to be awaited has forgotten to.
+const BEHIND_THE_AWAIT: [&str; 16] = [
+    "add_done_callback",
+    "done",
+    "error",
+    "exception",
+    "failed",
+    "headers",
+    "key",
+    "metadata",
+    "offset",
+    "offsets",
+    "outcome",
+    "partition",
+    "result",
+    "timestamp_ms",
+    "topic",
+    "value",
+];
+
+/// The exception for an attribute that is only there after the await; None for any other.
+pub fn not_awaited(name: &Bound<'_, PyAny>) -> Option<PyErr> {
+    let name: String = name.extract().ok()?;
+    BEHIND_THE_AWAIT.contains(&name.as_str()).then(|| {
+        PyAttributeError::new_err(format!(
+            "no {name:?} before the await: what an asynchronous send returns is awaited first, \
+             as in `delivery = await producer.send(...)`"
+        ))
+    })
+}
+
 fn done<T>(result: Py<PyAny>) -> PyResult<T> {
     // In a tuple: raising with a bare tuple would unpack it into the exception's arguments.
     Err(PyStopIteration::new_err((result,)))
@@ -204,6 +235,12 @@ impl Waiting {
     fn close(&mut self, py: Python<'_>) {
         self.rest(py);
         self.awaited = None;
+    }
+
+    fn __getattr__(&self, name: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        Err(not_awaited(name).unwrap_or_else(|| {
+            PyAttributeError::new_err(format!("what is to be awaited has no attribute '{name}'"))
+        }))
     }
 }
 

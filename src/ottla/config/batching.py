@@ -73,7 +73,7 @@ def topic_options(value: Any) -> Mapping[str, Mapping[str, Any]]:
             problems.append(f"[{name!r}]: expected options, not {given!r}")
         else:
             found: list[str] = []
-            read[name], _ = read_options(rows, given, found)
+            read[name], _, _ = read_options(rows, given, found)
             problems.extend(f"[{name!r}].{problem}" for problem in found)
     if problems:
         raise Problems(problems)

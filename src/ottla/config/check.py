@@ -8,23 +8,6 @@ from typing import Any, TypeVar
 from ottla.config.table import Config, Option, options
 from ottla.errors import ConfigError
 
-_NO_TRANSACTIONS = "transactions are not in this release"
-_EXPLAINED = {
-    "retries": "there is no such option: a message is retried until delivery_timeout_ms has passed",
-    "key_serializer": "there is no such option: keys are bytes or str",
-    "value_serializer": "there is no such option: values are bytes or str",
-    "key_deserializer": "there is no such option: keys are handed over as bytes",
-    "value_deserializer": "there is no such option: values are handed over as bytes",
-    "sticky_partitioning_linger_ms": "there is no such option: messages without a key change partition by bytes (KIP-794)",
-    "transactional_id": _NO_TRANSACTIONS,
-    "transaction_timeout_ms": _NO_TRANSACTIONS,
-    "group_remote_assignor": "the group protocol of KIP-848 is not in this release",
-    "api_version": "there is no such option: versions are agreed with each broker",
-    "bootstrap_server": "did you mean bootstrap_servers?",
-}
-"""Names that users of other clients know, and what is to be said about them."""
-
-
 C = TypeVar("C", bound=Config)
 
 
@@ -35,8 +18,15 @@ Rules = Callable[[dict[str, Any], frozenset[str], list[str]], None]
 def checked(role: type[C], bootstrap_servers: Any, config: Mapping[str, Any], rules: Rules) -> C:
     problems: list[str] = []
     rows = options(role)
-    values, given = _read(rows, bootstrap_servers, config, problems)
-    if "bootstrap_servers" not in given:
+    if isinstance(bootstrap_servers, Mapping):
+        # As confluent-kafka takes it. Nothing of it is shown: there may be secrets in it.
+        problems.append(
+            "bootstrap_servers: a mapping was given; options are keyword arguments, so write **config "
+            "(names with dots are taken too)"
+        )
+        bootstrap_servers, config = None, {**bootstrap_servers, **config}
+    values, given, meant = _read(role, rows, bootstrap_servers, config, problems)
+    if "bootstrap_servers" not in {*given, *meant}:
         problems.append("bootstrap_servers: missing")
     for name, row in rows.items():
         values.setdefault(name, row.default)
@@ -49,18 +39,19 @@ def checked(role: type[C], bootstrap_servers: Any, config: Mapping[str, Any], ru
 
 
 def _read(
+    role: type[Config],
     rows: Mapping[str, Option],
     bootstrap_servers: Any,
     config: Mapping[str, Any],
     problems: list[str],
-) -> tuple[dict[str, Any], frozenset[str]]:
+) -> tuple[dict[str, Any], frozenset[str], frozenset[str]]:
     """The values that the user gave, by the options' own names."""
     given = dict(config)
     if bootstrap_servers is not None:
         if any(given.pop(s, None) is not None for s in rows["bootstrap_servers"].spellings()):
             problems.append("bootstrap_servers: given twice")
         given["bootstrap_servers"] = bootstrap_servers
-    return read_options(rows, given, problems)
+    return read_options(rows, given, problems, role.role)
 
 
 class Problems(ValueError):
@@ -72,16 +63,22 @@ class Problems(ValueError):
 
 
 def read_options(
-    rows: Mapping[str, Option], given: Mapping[Any, Any], problems: list[str]
-) -> tuple[dict[str, Any], frozenset[str]]:
-    """What was given, read, by the options' own names, and those names; what cannot be read is among the problems."""
+    rows: Mapping[str, Option], given: Mapping[Any, Any], problems: list[str], role: str = ""
+) -> tuple[dict[str, Any], frozenset[str], frozenset[str]]:
+    """What was given, read, by the options' own names, and those names; what cannot be read is among the problems.
+
+    Last, the options that names which there are not were meant for, as far as that can be told.
+    """
     by_spelling = {spelling: row for row in rows.values() for spelling in row.spellings()}
     values: dict[str, Any] = {}
     seen: set[str] = set()
+    meant: set[str] = set()
     for spelling, value in given.items():
         row = by_spelling.get(spelling) or by_spelling.get(str(spelling).replace("_", "."))
         if row is None:
-            problems.append(f"{spelling}: {_unknown(str(spelling), by_spelling)}")
+            problem, option = _unknown(str(spelling), by_spelling, role)
+            problems.append(f"{spelling}: {problem}")
+            meant.add(option)
             continue
         if row.name in seen:
             problems.append(f"{row.name}: given twice, the second time as {spelling!r}")
@@ -94,22 +91,51 @@ def read_options(
         except ValueError as error:
             shown = "the value is not usable" if row.secret else str(error)
             problems.append(f"{row.name}: {shown}")
-    return values, frozenset(seen)
+    return values, frozenset(seen), frozenset(meant)
 
 
-def _unknown(spelling: str, known: Mapping[str, Option]) -> str:
-    name = spelling.replace(".", "_")
-    if (explained := _EXPLAINED.get(name)) is not None:
-        return explained
-    if name.startswith(("ssl_", "sasl_")):
-        return "TLS and SASL are not in this release: connections are PLAINTEXT"
+def _unknown(spelling: str, known: Mapping[str, Option], role: str) -> tuple[str, str]:
+    """What is said of a name that there is not, and the option that was meant, or an empty text."""
+    # Only who gives such a name pays for these.
     import difflib
 
+    from ottla.config.foreign import RENAMED, explained
+
+    name = spelling.replace(".", "_").lower()
+    if (text := explained(name)) is not None:
+        return text, ""
+    if name in known:
+        return f"there is no such option; did you mean {known[name].name}?", known[name].name
+    if name in RENAMED:
+        own, note = RENAMED[name]
+        if own in known:
+            return f"there is no such option; it is {own} here{note}", own
+        return f"there is no such option for a {role or 'topic'}", ""
+    if (other := _other_role(name, role)) is not None:
+        return f"there is no such option for a {role}: it is one of a {other}", ""
     style = [name for name in known if ("." in name) == ("." in spelling)]
     near = difflib.get_close_matches(spelling, style or list(known), n=1, cutoff=0.6)
-    return (
-        f"there is no such option; did you mean {near[0]}?" if near else "there is no such option"
-    )
+    if not near:
+        return "there is no such option", ""
+    return f"there is no such option; did you mean {near[0]}?", known[near[0]].name
+
+
+_ROLES = {"producer": "ProducerConfig", "consumer": "ConsumerConfig"}
+
+
+def _other_role(name: str, role: str) -> str | None:
+    """Whose option it is, where it is that of another role."""
+    if role not in _ROLES:
+        return None
+    import importlib
+
+    for other, table in _ROLES.items():
+        # The tables import this module, so they are looked up late.
+        rows = options(getattr(importlib.import_module(f"ottla.config.{other}"), table))
+        spellings = {spelling for row in rows.values() for spelling in row.spellings()}
+        if other != role and spellings & {name, name.replace("_", ".")}:
+            return other
+    return None
 
 
 def fit_maximum(

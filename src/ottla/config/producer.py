@@ -128,7 +128,9 @@ class ProducerConfig(CommonConfig, BatchingConfig):
     )
     on_delivery: Callable[[Any], object] | None = option(
         None,
-        plain_function,
+        plain_function(
+            "(delivery)", "; of confluent-kafka's (err, msg) err is delivery.error here"
+        ),
         "Called with the `Delivery` of each accepted message once it has its outcome: on the dispatcher thread, a batch at "
         "a time, in the order of the outcomes. What it has not been called with counts against buffer_memory.",
         values="a function `(delivery) -> None`",

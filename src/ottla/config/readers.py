@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-MAX_INT32 = 0x7FFFFFFF
+from ottla.arguments import MAX_INT32, function_problem
+
 DEFAULT_PORT = 9092
+MAX_TEXT_BYTES = 0x7FFF
 LATER_PROTOCOLS = ("SSL", "SASL_PLAINTEXT", "SASL_SSL")
 """Security protocols of Kafka's that another release will have."""
 
@@ -74,9 +76,17 @@ def boolean(value: Any) -> bool:
 
 
 def text(value: Any) -> str:
-    """Any text."""
+    """Any text that requests can carry."""
     if not isinstance(value, str):
         raise ValueError(f"expected a str, not {value!r}")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"expected text that UTF-8 has a form for, not {value!r}: {error.reason}"
+        ) from None
+    if size > MAX_TEXT_BYTES:
+        raise ValueError(f"expected at most {MAX_TEXT_BYTES} bytes, not {size}")
     return value
 
 
@@ -97,7 +107,7 @@ def choice(*allowed: str, later: Sequence[str] = ()) -> Reader:
             for word in later:
                 if given == word.lower():
                     raise ValueError(
-                        f"{word} is not in this release; there is {', '.join(allowed)}"
+                        f"{word} is not supported yet, it comes with a later release; there is {', '.join(allowed)}"
                     )
         raise ValueError(f"expected one of {', '.join(allowed)}, not {value!r}")
 
@@ -164,7 +174,9 @@ def address(value: str) -> Address:
     """host, host:port or [ipv6]:port; a leading PLAINTEXT:// is allowed."""
     scheme, separator, rest = value.rpartition("://")
     if separator and scheme.upper() in LATER_PROTOCOLS:
-        raise ValueError(f"{value!r}: {scheme.upper()} is not in this release; there is PLAINTEXT")
+        raise ValueError(
+            f"{value!r}: {scheme.upper()} is not supported yet, it comes with a later release; there is PLAINTEXT"
+        )
     if separator and scheme.upper() != "PLAINTEXT":
         raise ValueError(f"{value!r}: only PLAINTEXT:// is known")
     if rest.startswith("["):
@@ -184,25 +196,21 @@ def address(value: str) -> Address:
     return host, number
 
 
-def plain_function(value: Any) -> Callable[..., object] | None:
-    """None, or what a thread can call: no coroutine function, since nobody would await what it gives."""
-    if value is None:
-        return None
-    # Not inspect.iscoroutinefunction: importing inspect would cost more than all the rest of the start.
-    code = getattr(getattr(value, "__func__", value), "__code__", None)
-    if code is not None and code.co_flags & _CO_COROUTINE:
-        raise ValueError(
-            f"expected a plain function, not the coroutine function {value!r}: it is called on a thread without a loop"
-        )
-    if not callable(value):
-        raise ValueError(f"expected a function, not {value!r}")
-    function: Callable[..., object] = value
-    return function
+def plain_function(form: str, note: str = "") -> Reader:
+    """None, or what a thread can call like `form`: no coroutine function, since nobody would await what it gives."""
+
+    def read(value: Any) -> Callable[..., object] | None:
+        if value is None:
+            return None
+        if (problem := function_problem(value, form)) is not None:
+            raise ValueError(problem + note)
+        function: Callable[..., object] = value
+        return function
+
+    return read
 
 
-_CO_COROUTINE = 0x80
-"""Flag of a coroutine function's code, `inspect.CO_COROUTINE`."""
-_INTERCEPTOR_METHODS = ("on_send", "on_acknowledgement", "close")
+_INTERCEPTOR_METHODS = {"on_send": "(message)", "on_acknowledgement": "(delivery)", "close": "()"}
 
 
 def interceptor_objects(value: Any) -> tuple[Any, ...] | None:
@@ -219,4 +227,7 @@ def interceptor_objects(value: Any) -> tuple[Any, ...] | None:
             raise ValueError(f"expected objects, not the class {one.__name__}: make one of it")
         if missing:
             raise ValueError(f"{one!r} has no {', '.join(missing)}: see ottla.ProducerInterceptor")
+        for name, form in _INTERCEPTOR_METHODS.items():
+            if (problem := function_problem(getattr(one, name), form)) is not None:
+                raise ValueError(f"{name} of {one!r}: {problem}")
     return tuple(value) or None

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
+from ottla.arguments import seconds
 from ottla.errors import Closed, ForkedClient, Timeout
 
 T = TypeVar("T")
@@ -89,17 +90,19 @@ class Ticket(Generic[T]):
 
         Raises:
             Timeout: The time ran out; the operation goes on.
+            TypeError, ValueError: `timeout` is no number of seconds; the operation goes on.
             Exception: What the operation failed with.
 
         Threads: any but the engine's own.
         """
+        limit = seconds(timeout)
         if not self._done:
             self._refuse_forked()
             woken = threading.Lock()
             woken.acquire()
             if self._add_waker(woken.release):
                 try:
-                    in_time = woken.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+                    in_time = woken.acquire(timeout=-1 if limit is None else limit)
                 finally:
                     self._remove_waker(woken.release)
                 if not in_time and not self._done:
@@ -114,10 +117,12 @@ class Ticket(Generic[T]):
 
         Raises:
             Timeout: The time ran out; the operation goes on.
+            TypeError, ValueError: `timeout` is no number of seconds; the operation goes on.
             Exception: What the operation failed with.
 
         Cancellation: Ends the wait only; see `cancel`.
         """
+        limit = seconds(timeout)
         if not self._done:
             self._refuse_forked()
             loop = asyncio.get_running_loop()
@@ -128,7 +133,7 @@ class Ticket(Generic[T]):
 
             if self._add_waker(wake):
                 try:
-                    async with asyncio.timeout(timeout):
+                    async with asyncio.timeout(limit):
                         await future
                 except TimeoutError:
                     if not self._done:

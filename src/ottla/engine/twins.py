@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from ottla import arguments
+
 if TYPE_CHECKING:
     from ottla._native import FetchFlow, Records
     from ottla.engine.bridge import Ticket
@@ -83,6 +85,29 @@ async def notify_async(callback: Callable[..., Any], *args: Any) -> None:
 def notify(callback: Callable[..., Any], *args: Any) -> None:
     """Call the user's callback in this thread."""
     callback(*args)
+
+
+def check_callback_async(name: str, given: Any, form: str) -> None:
+    """Refuse what `notify_async` cannot call like `form`: functions and coroutine functions will do."""
+    arguments.function(name, given, form, coroutines=True)
+
+
+def check_callback(name: str, given: Any, form: str) -> None:
+    """Refuse what `notify` cannot call like `form`: nobody awaits what a coroutine function gives."""
+    arguments.function(name, given, form)
+
+
+def check_event_async(name: str, given: Any) -> None:
+    """Refuse what is no event of asyncio."""
+    if not inspect.iscoroutinefunction(getattr(given, "wait", None)):
+        raise TypeError(f"{name} must be an asyncio.Event, not {arguments.shown(given)}")
+
+
+def check_event(name: str, given: Any) -> None:
+    """Refuse what is no event of threading."""
+    wait_for = getattr(given, "wait", None)
+    if not callable(wait_for) or inspect.iscoroutinefunction(wait_for):
+        raise TypeError(f"{name} must be a threading.Event, not {arguments.shown(given)}")
 
 
 async def next_ring_async(calls: Bell) -> None:

@@ -22,6 +22,7 @@ use crate::raw::{
     plain_method, slot,
 };
 use crate::ready::ready;
+use crate::wait::seconds;
 use crate::waiting::Waiting;
 
 // ---- methods ----------------------------------------------------------------------------------------------------------
@@ -46,7 +47,7 @@ unsafe fn timeout_argument(
         return Ok(None);
     }
     // SAFETY: a borrowed argument.
-    unsafe { Bound::from_borrowed_ptr(py, timeout) }.extract()
+    seconds(&unsafe { Bound::from_borrowed_ptr(py, timeout) })
 }
 
 unsafe extern "C" fn result(
@@ -102,9 +103,10 @@ unsafe extern "C" fn add_done_callback(
                 [pyo3::intern!(py, "callback").as_ptr()]
             })?
         };
-        if callback.is_null() {
+        // SAFETY: a borrowed object of the call or null.
+        if callback.is_null() || unsafe { ffi::PyCallable_Check(callback) } == 0 {
             return Err(pyo3::exceptions::PyTypeError::new_err(
-                "add_done_callback() needs a callback",
+                "add_done_callback() needs a callback, a function that takes the delivery",
             ));
         }
         // SAFETY: borrowed objects of the call.
@@ -247,7 +249,8 @@ const DOC: &CStr = c"What becomes of one message: what `send` returns.
 
 It is pending until the message has its outcome, at the latest `delivery_timeout_ms` plus a second after it was accepted,
 and never changes afterwards. Wait with `result` or `exception`, `await` it in an event loop, be called by
-`add_done_callback`, or look at `outcome` and `error`. Cancelling an await ends that wait only; any number may wait.
+`add_done_callback`, or look at `outcome` and `error`. An await gives and raises what `result` does, `Timeout` excepted;
+cancelling it ends that wait only; any number may wait.
 Threads: any.";
 const DOC_EXTENDED: &CStr = c"A `Delivery` with headers or metadata.";
 

@@ -9,15 +9,28 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ottla.arguments import number, seconds
+from ottla.arguments import timestamp_ms as as_timestamp_ms
+from ottla.arguments import topic as topic_name
 from ottla.client.consumer import ConsumerClient
 from ottla.client.dropped import dropped, weakly
 from ottla.client.leaving import close_timeout
 from ottla.config.consumer import consumer_config
+from ottla.consumer.arguments import (
+    each_partition,
+    matcher_of,
+    offset_to_read,
+    offsets_to_read,
+    times_by_partition,
+    topic_names,
+    topic_partition,
+    topic_partitions,
+)
 from ottla.consumer.calls import ASSIGNED, LOST, REVOKED, Call
 from ottla.consumer.iteration import AsyncConsumerBase
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.consumer.progress import Progress
-from ottla.engine.twins import notify_async, take_async, wait_async
+from ottla.engine.twins import check_callback_async, notify_async, take_async, wait_async
 from ottla.errors import Error
 from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 
@@ -85,7 +98,7 @@ class AsyncConsumer(AsyncConsumerBase):
         self,
         topics: Iterable[str] = (),
         *,
-        pattern: str | None = None,
+        pattern: str | re.Pattern[str] | None = None,
         on_assigned: Listener | None = None,
         on_revoked: Listener | None = None,
         on_lost: Listener | None = None,
@@ -98,14 +111,16 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Args:
             topics: Names.
-            pattern: Instead of names: a regular expression for whole names; topics created later are found too.
+            pattern: Instead of names: a regular expression, as text or compiled, for whole names; topics created later are found too.
             on_assigned: Called after partitions were assigned.
             on_revoked: Called before partitions are given up in a rebalance or a close.
             on_lost: Called after partitions were lost.
 
         Raises:
             ConfigError: There is no `group_id`; nothing was changed.
-            ValueError: Not exactly one of topics and pattern, or a pattern that is no regular expression.
+            ValueError: Not exactly one of topics and pattern, a pattern that is no regular expression, or a name that no
+                topic can have; nothing was changed.
+            TypeError: An argument of another type, which the text names; nothing was changed.
             Error: Partitions are assigned by `assign`; nothing was changed. Or, with a pattern: no broker could be asked
                 for the topics there are.
 
@@ -113,13 +128,17 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: Any.
         Protocol: JoinGroup (key 11), SyncGroup (key 14); KIP-62, KIP-345; Java: KafkaConsumer.subscribe.
         """
-        names = [topics] if isinstance(topics, str) else list(topics)
+        names = topic_names(topics)
         if bool(names) == (pattern is not None):
             raise ValueError("subscribe() takes topics or a pattern, one of the two")
-        try:
-            matcher = None if pattern is None else re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"the pattern {pattern!r} is no regular expression: {error}") from None
+        matcher = None if pattern is None else matcher_of(pattern)
+        for name, listener in (
+            ("on_assigned", on_assigned),
+            ("on_revoked", on_revoked),
+            ("on_lost", on_lost),
+        ):
+            if listener is not None:
+                check_callback_async(name, listener, "(partitions)")
         before = self._listeners
         self._listeners = {ASSIGNED: on_assigned, REVOKED: on_revoked, LOST: on_lost}
         try:
@@ -161,11 +180,12 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Raises:
             Error: The consumer is subscribed; nothing was changed.
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was changed.
 
         Cancellation: The assignment may have been taken already.
         Threads: Any.
         """
-        wanted = [TopicPartition(*tp) for tp in partitions]
+        wanted = topic_partitions(partitions)
         await wait_async(self._client.call("AsyncConsumer.assign", self._client.assign, wanted))
 
     def assignment(self) -> set[TopicPartition]:
@@ -200,6 +220,7 @@ class AsyncConsumer(AsyncConsumerBase):
             KafkaError: A partition was refused for good, told once; or the group was, told by each poll.
             Closed: The consumer is closed.
             ValueError: max_records is below 1.
+            TypeError, ValueError: max_records or `timeout` is no such number.
             Error: Another thread or task polls, or a listener does; or there is nothing to read, because neither
                 `subscribe` nor `assign` was called.
             In each case the position has not moved, and records of other partitions come with the next poll.
@@ -208,15 +229,16 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: One at a time.
         Protocol: Fetch (key 1); KIP-74, KIP-227; Java: KafkaConsumer.poll.
         """
-        limit = self._config.max_poll_records if max_records is None else max_records
-        if limit < 1:
-            raise ValueError(f"max_records is {limit}; it has to be 1 or more")
+        limit = self._config.max_poll_records
+        if max_records is not None:
+            limit = number("max_records", max_records, 1)
+        wait_s = seconds(timeout)
         if not self._subscribed and not self._closed and not self.assignment():
             raise Error("there is nothing to read: call subscribe() or assign() first")
         if not self._poller.acquire(blocking=False):
             raise Error("the consumer is being polled already: one thread or task at a time")
         try:
-            return await self._poll(limit, timeout)
+            return await self._poll(limit, wait_s)
         finally:
             self._poller.release()
 
@@ -304,18 +326,24 @@ class AsyncConsumer(AsyncConsumerBase):
         Raises:
             Timeout: It has none yet.
             Error: It is not assigned.
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
 
         Cancellation: Ends the wait only.
         Threads: Any.
         """
-        tp = TopicPartition(*partition)
-        limit = self._config.default_api_timeout_ms / 1000 if timeout is None else timeout
+        tp = topic_partition(partition)
+        limit = self._limit(timeout)
         positioned = self._client.cursors.wait_positioned
         await wait_async(self._client.call("AsyncConsumer.position", positioned, [tp]), limit)
         position = self._positions().get(tp)
         if position is None:
             raise Error("not assigned to this consumer", topic=tp.topic, partition=tp.partition)
         return position
+
+    def _limit(self, timeout: float | None) -> float:
+        """Seconds for a call that was given so many, or None."""
+        limit = seconds(timeout)
+        return self._config.default_api_timeout_ms / 1000 if limit is None else limit
 
     def _positions(self) -> dict[TopicPartition, int]:
         """Of every assigned partition that has one: the offset of the next record for the application."""
@@ -339,13 +367,13 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Raises:
             Error: It is not assigned.
-            ValueError: A negative offset.
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was changed.
 
         Cancellation: The position may have been set already.
         Threads: The polling one.
         """
-        tp = TopicPartition(*partition)
-        target = _as_offsets({tp: offset})[tp]
+        tp = topic_partition(partition)
+        target = offset_to_read(offset)
         seek = self._client.cursors.seek
         await wait_async(self._client.call("AsyncConsumer.seek", seek, tp, target))
         self._moved(tp, target.offset, target.leader_epoch)
@@ -367,10 +395,11 @@ class AsyncConsumer(AsyncConsumerBase):
         The leaders are asked where that is; then it is a `seek`.
 
         Args:
-            timestamp_ms: Milliseconds since the epoch, UTC.
+            timestamp_ms: Milliseconds since the epoch, UTC, 0 or more.
             partitions: Assigned ones; none: all that are assigned.
 
         Raises:
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was changed.
             Error: One of them is not assigned; no position was changed.
             KafkaError: A partition was refused; no position was changed.
             Timeout: Not every leader answered within `default_api_timeout_ms`; no position was changed.
@@ -379,12 +408,13 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: The polling one.
         Protocol: ListOffsets (key 2); KIP-79.
         """
-        await self._seek_to_time("AsyncConsumer.seek_to_timestamp", partitions, timestamp_ms)
+        time_ms = as_timestamp_ms("timestamp_ms", timestamp_ms)
+        await self._seek_to_time("AsyncConsumer.seek_to_timestamp", partitions, time_ms)
 
     async def _seek_to_time(
-        self, name: str, partitions: Iterable[TopicPartition], time_ms: int
+        self, name: str, partitions: tuple[TopicPartition, ...], time_ms: int
     ) -> None:
-        wanted = [TopicPartition(*tp) for tp in partitions] or sorted(self.assignment())
+        wanted = each_partition(partitions) or sorted(self.assignment())
         seek = self._client.cursors.seek_to_time
         await wait_async(self._client.call(name, seek, wanted, time_ms))
         positions = self._flow.positions()
@@ -407,11 +437,11 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Raises:
             Error: One is not assigned; none was paused.
+            TypeError, ValueError: One is no partition; none was paused.
 
         Threads: Any.
         """
-        self._require_assigned(partitions)
-        for tp in partitions:
+        for tp in self._assigned_among(partitions):
             self._flow.pause(*tp)
 
     def resume(self, *partitions: TopicPartition) -> None:
@@ -422,22 +452,25 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Raises:
             Error: One is not assigned; none was resumed.
+            TypeError, ValueError: One is no partition; none was resumed.
 
         Threads: Any.
         """
-        self._require_assigned(partitions)
-        for tp in partitions:
+        for tp in self._assigned_among(partitions):
             self._flow.resume(*tp)
 
     def paused(self) -> set[TopicPartition]:
         """What `pause` has stopped. Threads: any."""
         return {tp for tp in self.assignment() if self._flow.partition_state(*tp)["paused"]}
 
-    def _require_assigned(self, partitions: Iterable[TopicPartition]) -> None:
+    def _assigned_among(self, partitions: tuple[TopicPartition, ...]) -> list[TopicPartition]:
+        """These, all of which have to be assigned."""
+        wanted = each_partition(partitions)
         assigned = self.assignment()
-        for tp in partitions:
-            if tuple(tp) not in assigned:
-                raise Error("not assigned to this consumer", topic=tp[0], partition=tp[1])
+        for tp in wanted:
+            if tp not in assigned:
+                raise Error("not assigned to this consumer", topic=tp.topic, partition=tp.partition)
+        return wanted
 
     # ---- commits -------------------------------------------------------------------------------------------------------
 
@@ -458,12 +491,14 @@ class AsyncConsumer(AsyncConsumerBase):
                 unknown no answer came, and the offsets may be committed.
             ConfigError: There is no `group_id`; nothing was committed.
             Timeout: `timeout` is over; the commit goes on.
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was committed.
 
         Cancellation: Ends the wait only; the commit goes on.
         Threads: Any.
         Protocol: OffsetCommit (key 8); Java: KafkaConsumer.commitSync.
         """
-        await wait_async(self.commit_async(offsets), timeout)
+        limit = seconds(timeout)
+        await wait_async(self.commit_async(offsets), limit)
 
     def commit_async(
         self, offsets: Mapping[TopicPartition, int | OffsetAndMetadata] | None = None
@@ -478,7 +513,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Threads: Any.
         """
-        wanted = self._progress.handed() if offsets is None else _as_offsets(offsets)
+        wanted = self._progress.handed() if offsets is None else offsets_to_read(offsets)
         return self._client.call("AsyncConsumer.commit", self._client.commit, wanted)
 
     async def committed(
@@ -498,14 +533,16 @@ class AsyncConsumer(AsyncConsumerBase):
             ConnectionLost: The coordinator could not be reached in time.
             ConfigError: There is no `group_id`.
             Timeout: `timeout` is over.
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
 
         Cancellation: Ends the wait only.
         Threads: Any.
         Protocol: OffsetFetch (key 9).
         """
-        wanted = [TopicPartition(*tp) for tp in partitions] or sorted(self.assignment())
+        wanted = each_partition(partitions) or sorted(self.assignment())
+        limit = seconds(timeout)
         committed = self._client.call("AsyncConsumer.committed", self._client.committed, wanted)
-        return await wait_async(committed, timeout)
+        return await wait_async(committed, limit)
 
     # ---- what there is -------------------------------------------------------------------------------------------------
 
@@ -524,6 +561,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Raises:
             KafkaError: A partition was refused.
             Timeout: Not every leader answered in time.
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
 
         Cancellation: Ends the wait only.
         Threads: Any.
@@ -542,11 +580,16 @@ class AsyncConsumer(AsyncConsumerBase):
         return await self._offsets_at("AsyncConsumer.end_offsets", partitions, LATEST, timeout)
 
     async def _offsets_at(
-        self, name: str, partitions: Iterable[TopicPartition], time_ms: int, timeout: float | None
+        self,
+        name: str,
+        partitions: tuple[TopicPartition, ...],
+        time_ms: int,
+        timeout: float | None,
     ) -> dict[TopicPartition, int]:
-        wanted = dict.fromkeys((TopicPartition(*tp) for tp in partitions), time_ms)
+        wanted = dict.fromkeys(each_partition(partitions), time_ms)
+        limit = seconds(timeout)
         find = self._client.finder.find
-        found = await wait_async(self._client.call(name, find, wanted, timeout), timeout)
+        found = await wait_async(self._client.call(name, find, wanted, limit), limit)
         return {tp: answer.offset for tp, answer in found.items()}
 
     async def offsets_for_times(
@@ -562,16 +605,18 @@ class AsyncConsumer(AsyncConsumerBase):
             dict: partition -> offset, its timestamp_ms and leader epoch, or None.
 
         Raises:
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
             KafkaError: A partition was refused.
             Timeout: Not every leader answered in time.
 
         Cancellation: Ends the wait only.
         Threads: Any.
         """
-        wanted = {TopicPartition(*tp): time_ms for tp, time_ms in times_ms.items()}
+        wanted = times_by_partition(times_ms)
+        limit = seconds(timeout)
         find = self._client.finder.find
-        asked = self._client.call("AsyncConsumer.offsets_for_times", find, wanted, timeout)
-        found = await wait_async(asked, timeout)
+        asked = self._client.call("AsyncConsumer.offsets_for_times", find, wanted, limit)
+        found = await wait_async(asked, limit)
         return {
             tp: None
             if answer.offset < 0
@@ -598,16 +643,17 @@ class AsyncConsumer(AsyncConsumerBase):
             KafkaError: There is no such topic, or it may not be seen.
             NoBrokersAvailable: No broker can be reached; one line per address. Told at the first failure, not at `timeout`.
             Timeout: `timeout` is over.
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
 
         Cancellation: Ends the wait only.
         Threads: Any.
         Protocol: Metadata (key 3).
         """
-        asked = self._client.call(
-            "AsyncConsumer.partitions_for", self._client.partitions_for, topic
-        )
-        numbers = await wait_async(asked, timeout)
-        return [TopicPartition(topic, number) for number in numbers]
+        name = topic_name(topic)
+        limit = seconds(timeout)
+        asked = self._client.call("AsyncConsumer.partitions_for", self._client.partitions_for, name)
+        numbers = await wait_async(asked, limit)
+        return [TopicPartition(name, partition) for partition in numbers]
 
     async def lag(self, timeout: float | None = None) -> dict[TopicPartition, int]:
         """How many offsets lie between the position of each assigned partition and its end.
@@ -622,6 +668,7 @@ class AsyncConsumer(AsyncConsumerBase):
             dict: partition -> 0 or more, for partitions that have a position.
 
         Raises:
+            TypeError, ValueError: `timeout` is no number of seconds; nothing was asked.
             KafkaError: A partition was refused.
             Timeout: Not every leader answered in time.
 
@@ -645,7 +692,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
     # ---- the end -------------------------------------------------------------------------------------------------------
 
-    async def close(self, timeout: float = 30.0) -> None:
+    async def close(self, timeout: float | None = 30.0) -> None:
         """Finish: tell `on_revoked`, commit what is finished (with auto-commit), leave the group, disconnect.
 
         Records that were handed over are finished by a close, the one in hand too. Where an exception ends a `with`
@@ -655,15 +702,17 @@ class AsyncConsumer(AsyncConsumerBase):
         cancellation has ended the block.
 
         Args:
-            timeout: Seconds for committing and leaving; what is not done by then is left to the session timeout.
+            timeout: Seconds for committing and leaving; what is not done by then is left to the session timeout. None:
+                `default_api_timeout_ms`.
 
         Raises:
+            TypeError, ValueError: `timeout` is no number of seconds; the consumer is as open as before.
             Exception: What `on_revoked` raised; the consumer is closed nevertheless.
 
         Cancellation: The consumer ends in the background; call again to wait for it.
         Threads: Any; not while another one polls (use `wakeup` first).
         """
-        await self._close(timeout, hand=True)
+        await self._close(self._limit(timeout), hand=True)
 
     async def _close(self, timeout: float, *, hand: bool) -> None:
         try:
@@ -693,16 +742,3 @@ class AsyncConsumer(AsyncConsumerBase):
 
     def __repr__(self) -> str:
         return f"<AsyncConsumer {self._config.client_id!r} group={self._config.group_id!r} assigned={len(self.assignment())}>"
-
-
-def _as_offsets(
-    offsets: Mapping[TopicPartition, int | OffsetAndMetadata],
-) -> dict[TopicPartition, OffsetAndMetadata]:
-    result = {
-        TopicPartition(*tp): OffsetAndMetadata(value) if isinstance(value, int) else value
-        for tp, value in offsets.items()
-    }
-    for (topic, partition), at in result.items():
-        if at.offset < 0:
-            raise ValueError(f"the offset {at.offset} for {topic}-{partition} is negative")
-    return result

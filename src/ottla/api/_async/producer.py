@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ottla._native import AsyncProducerBase, Delivery
+from ottla.arguments import function, seconds
 from ottla.client.dropped import dropped
 from ottla.client.leaving import close_timeout
 from ottla.client.producer import ProducerClient
@@ -79,18 +80,20 @@ class AsyncProducer(AsyncProducerBase):
 
         Raises:
             Timeout: The time ran out; what is still unresolved goes on being sent.
+            TypeError, ValueError: `timeout` is no number of seconds; nothing was begun.
             ForkedClient: The producer was made before a fork.
 
         Cancellation: Ends the wait only.
         Threads: Any.
         """
-        end = Deadline(timeout)
-        if not await self._flush(timeout):
+        limit = seconds(timeout)
+        end = Deadline(limit)
+        if not await self._flush(limit):
             raise Timeout(f"flush: not everything was resolved within {timeout} s")
         if (told := self._client.told()) is not None:
             await wait_async(told, end.left())
 
-    async def close(self, timeout: float = 30.0) -> CloseReport:
+    async def close(self, timeout: float | None = 30.0) -> CloseReport:
         """Stop accepting, send everything, wait for every outcome, and end.
 
         `successes()` and `errors()` end after the last outcome. What has none when the time is up gets one now:
@@ -102,18 +105,20 @@ class AsyncProducer(AsyncProducerBase):
         a callback it does not wait for any. Interceptors are closed after the last of them.
 
         Args:
-            timeout: Seconds for all of it; 0 gives up at once what is not resolved.
+            timeout: Seconds for all of it; 0 gives up at once what is not resolved. None: as long as `delivery_timeout_ms`
+                lets messages live, and callbacks take.
 
         Returns:
             CloseReport: how many messages were delivered, failed, or have an unknown fate, since the start.
 
         Raises:
+            TypeError, ValueError: `timeout` is no number of seconds; the producer is as open as before.
             ForkedClient: The producer was made before a fork.
 
         Cancellation: The producer accepts nothing more; call again to finish closing.
         Threads: Any; the first call does the work and others wait for it.
         """
-        end = Deadline(max(0.0, timeout))
+        end = Deadline(seconds(timeout))
         self._stop_accepting()
         await self._flush(end.left())
         await wait_async(self._client.shut_down())
@@ -125,18 +130,22 @@ class AsyncProducer(AsyncProducerBase):
             self._report = CloseReport(*self._counts())
         return self._report
 
-    def close_nowait(self, timeout: float = 30.0) -> None:
+    def close_nowait(self, timeout: float | None = 30.0) -> None:
         """Begin to close and return at once; `successes()` and `errors()` end when it is done.
 
         Args:
             timeout: Seconds, as for `close`; call that to have the report.
 
+        Raises:
+            TypeError, ValueError: `timeout` is no number of seconds; the producer is as open as before.
+
         Threads: Any.
         """
+        seconds(timeout)
         self._stop_accepting()
         in_background_async(self.close, timeout)
 
-    async def successes(self) -> AsyncIterator[Delivery]:
+    def successes(self) -> AsyncIterator[Delivery]:
         """Every written message, each exactly once, in the order of their outcomes; ends after `close`.
 
         Needs `return_successes=True`. Unread outcomes count against `buffer_memory`, so a reader that stops reading
@@ -146,47 +155,50 @@ class AsyncProducer(AsyncProducerBase):
             Iterator: of Delivery, with topic, key, value, headers, metadata, partition, offset and timestamp_ms.
 
         Raises:
-            ConfigError: `return_successes` is not set.
+            ConfigError: `return_successes` is not set. Raised by the call itself.
 
         Cancellation: Nothing is lost: what was not yielded is read by the next reader.
         Threads: Any.
         """
         if not self._config.return_successes:
             raise ConfigError("successes() needs return_successes=True")
-        while (delivery := await self._next_outcome(self._written, False)) is not None:
-            yield delivery
+        return self._each_outcome(self._written, False)
 
-    async def errors(self) -> AsyncIterator[Delivery]:
+    def errors(self) -> AsyncIterator[Delivery]:
         """Every message that failed, each exactly once, with `.error` and `.outcome`; ends after `close`.
 
         Needs `return_errors=True`; else as `successes`.
 
         Raises:
-            ConfigError: `return_errors` is not set.
+            ConfigError: `return_errors` is not set. Raised by the call itself.
 
         Cancellation: Nothing is lost: what was not yielded is read by the next reader.
         Threads: Any.
         """
         if not self._config.return_errors:
             raise ConfigError("errors() needs return_errors=True")
-        while (delivery := await self._next_outcome(self._failed, True)) is not None:
-            yield delivery
+        return self._each_outcome(self._failed, True)
 
-    async def outcomes(self) -> AsyncIterator[Delivery]:
+    def outcomes(self) -> AsyncIterator[Delivery]:
         """Every outcome that is kept, written (`.error` is None) or failed, each exactly once; ends after `close`.
 
         What is kept: `return_successes` and `return_errors` say so. Each outcome goes to one reader only, whichever of
         `outcomes()`, `successes()` and `errors()` takes it first; else as `successes`.
 
         Raises:
-            ConfigError: Neither `return_successes` nor `return_errors` is set.
+            ConfigError: Neither `return_successes` nor `return_errors` is set. Raised by the call itself.
 
         Cancellation: Nothing is lost: what was not yielded is read by the next reader.
         Threads: Any.
         """
         if not (self._config.return_successes or self._config.return_errors):
             raise ConfigError("outcomes() needs return_successes=True or return_errors=True")
-        while (delivery := await self._next_outcome(self._resolved, None)) is not None:
+        return self._each_outcome(self._resolved, None)
+
+    async def _each_outcome(
+        self, ready: deque[Delivery], failed: bool | None
+    ) -> AsyncIterator[Delivery]:
+        while (delivery := await self._next_outcome(ready, failed)) is not None:
             yield delivery
 
     async def _next_outcome(self, ready: deque[Delivery], failed: bool | None) -> Delivery | None:
@@ -242,10 +254,14 @@ class AsyncProducer(AsyncProducerBase):
         a listener events cost nothing; with one, a call per batch or rarer.
 
         Args:
-            listener: Takes one `Event`; given twice, it is called twice.
+            listener: A plain function that takes one `Event`; given twice, it is called twice.
+
+        Raises:
+            TypeError: It is no such function; nobody is called.
 
         Threads: Any.
         """
+        function("listener", listener, "(event)")
         self._client.lent.listen(self._client.events, listener)
 
     def unlisten(self, listener: Callable[[Event], object]) -> None:

@@ -8,15 +8,19 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ottla.arguments import seconds, shown
 from ottla.client.consumer import ConsumerClient
 from ottla.client.dropped import dropped, weakly
 from ottla.client.leaving import close_timeout
 from ottla.config.consumer import consumer_config
+from ottla.consumer.arguments import offset_to_read, partition_of, text, topic_names
 from ottla.consumer.calls import ASSIGNED, LOST, Call
 from ottla.consumer.handler import SessionCommits
 from ottla.engine.claims import ClaimThreads
 from ottla.engine.signals import stop_signals
 from ottla.engine.twins import (
+    check_callback,
+    check_event,
     in_background,
     next_ring,
     notify,
@@ -24,7 +28,7 @@ from ottla.engine.twins import (
     wait,
     watch_event,
 )
-from ottla.errors import Error, Timeout
+from ottla.errors import ConfigError, Error, Timeout
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import logger
 
@@ -42,6 +46,11 @@ _RECORDS_AT_ONCE = 500
 """How many records a claim takes from the inbox in one go."""
 _LOOK_S = 0.2
 """How often it is looked whether claims that are waited for have to hurry."""
+_HANDLER_METHODS = (
+    ("setup", "(session)"),
+    ("consume_claim", "(session, claim)"),
+    ("cleanup", "(session)"),
+)
 _LEAST_S = 0.5
 """What each step of an ending gets, however late it is."""
 
@@ -139,13 +148,20 @@ class GroupSession:
 
         Raises:
             Error: Its partition is not claimed in this session; nothing was marked.
+            TypeError: It is no record; nothing was marked.
 
         Threads: Any.
         """
-        self._commits.marks.forward(
-            (record.topic, record.partition),
-            OffsetAndMetadata(record.offset + 1, record.leader_epoch, metadata),
-        )
+        try:
+            place = (record.topic, record.partition)
+            mark = OffsetAndMetadata(
+                record.offset + 1, record.leader_epoch, text("metadata", metadata)
+            )
+        except AttributeError:
+            raise TypeError(
+                f"record must be a Record that a claim handed over, not {shown(record)}"
+            ) from None
+        self._commits.marks.forward(place, mark)
 
     def mark_offset(self, topic: str, partition: int, offset: int, metadata: str = "") -> None:
         """As `mark`, by place.
@@ -158,10 +174,12 @@ class GroupSession:
 
         Raises:
             Error: The partition is not claimed in this session; nothing was marked.
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was marked.
 
         Threads: Any.
         """
-        self._commits.marks.forward((topic, partition), OffsetAndMetadata(offset, -1, metadata))
+        place, mark = _place_and_mark(topic, partition, offset, metadata)
+        self._commits.marks.forward(place, mark)
 
     def reset(self, topic: str, partition: int, offset: int, metadata: str = "") -> None:
         """Put the mark back (or forward) to this offset, and hand over the records from there again.
@@ -177,13 +195,13 @@ class GroupSession:
 
         Raises:
             Error: The partition is not claimed in this session; nothing was changed.
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was changed.
 
         Cancellation: The mark is set; the position may be.
         Threads: Any.
         """
-        target = OffsetAndMetadata(offset, -1, metadata)
-        self._commits.marks.back((topic, partition), target)
-        tp = TopicPartition(topic, partition)
+        tp, target = _place_and_mark(topic, partition, offset, metadata)
+        self._commits.marks.back(tp, target)
         seek = self._client.cursors.seek
         wait(self._client.call("GroupSession.reset", seek, tp, target))
         self._claimed[tp]._drop()
@@ -199,12 +217,14 @@ class GroupSession:
                 unknown no answer came, and the offsets may be committed.
             Timeout: `timeout` is over; the commit goes on.
             Error: The session is over: its partitions may be another member's.
+            TypeError, ValueError: `timeout` is no number of seconds; nothing was committed.
 
         Cancellation: Ends the wait only; the commit goes on.
         Threads: Any.
         Protocol: OffsetCommit (key 8), with the member's generation.
         """
-        wait(self.commit_async(), timeout)
+        limit = seconds(timeout)
+        wait(self.commit_async(), limit)
 
     def commit_async(self) -> Ticket[None]:
         """Begin to commit what is marked.
@@ -267,6 +287,8 @@ class ConsumerGroup:
     def __init__(
         self, bootstrap_servers: str | list[str] | None, group_id: str, **config: Any
     ) -> None:
+        if group_id is None:
+            raise ConfigError("group_id: a group needs a name, not None")
         parsed = consumer_config(bootstrap_servers, {**config, "group_id": group_id})
         self._config = parsed
         self._client = ConsumerClient(parsed)
@@ -280,36 +302,41 @@ class ConsumerGroup:
         self._closed = False
 
     def run(
-        self, topics: Iterable[str], handler: ConsumerGroupHandler, timeout: float = 30.0
+        self,
+        topics: Iterable[str],
+        handler: ConsumerGroupHandler,
+        timeout: float | None = 30.0,
     ) -> None:
         """Consume through all rebalances until `stop()`, SIGINT or SIGTERM; then commit, leave and close.
 
         Args:
             topics: Names.
             handler: What to do with the claims.
-            timeout: Seconds that ending may take.
+            timeout: Seconds that ending may take; None: `default_api_timeout_ms`.
 
         Raises:
             Exception: What the handler raised, after cleanup and the final commit.
             CommitFailed: Ending, what is marked could not be committed: it is handed over again to whoever reads next.
             KafkaError: The group refused this member for good.
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was begun.
             RuntimeError: Not the main thread, so no signal can be handled.
 
         Cancellation: Ends the session as `stop` does.
         Threads: The main thread.
         """
+        names, limit = self._checked(topics, handler, None, timeout)
         with stop_signals(self.stop):
             try:
-                self.consume(topics, handler, timeout=timeout)
+                self.consume(names, handler, timeout=limit)
             finally:
-                self.close(self._left(timeout))
+                self.close(self._left(limit))
 
     def consume(
         self,
         topics: Iterable[str],
         handler: ConsumerGroupHandler,
         stop: Any = None,
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
     ) -> None:
         """As `run`, without touching signals and without closing: may be called again, from any thread.
 
@@ -317,38 +344,59 @@ class ConsumerGroup:
             topics: Names.
             handler: What to do with the claims.
             stop: An event (of this world: threading's or asyncio's) that ends it when set.
-            timeout: Seconds that ending may take.
+            timeout: Seconds that ending may take; None: `default_api_timeout_ms`.
 
         Raises:
             Exception: What the handler raised, after cleanup and the final commit.
             CommitFailed: Ending, what is marked could not be committed.
             KafkaError: The group refused this member for good.
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was begun.
 
         Cancellation: Ends the session as `stop` does.
         Threads: Any, one call at a time.
         Protocol: JoinGroup (key 11), SyncGroup (key 14), Heartbeat (key 12); KIP-62, KIP-345; sarama: ConsumerGroup.
         """
+        names, limit = self._checked(topics, handler, stop, timeout)
         self._stop = False
         self._deadline = None
         over = False
         if stop is not None:
             in_background(watch_event, stop, self.stop, lambda: over)
-        names = [topics] if isinstance(topics, str) else list(topics)
         try:
             subscribe = self._client.subscribe
             wait(self._client.call("ConsumerGroup.consume", subscribe, names, None))
             while (call := self._next_call()) is not None:
                 if call.kind == ASSIGNED:
-                    self._run_session(handler, call, timeout)
+                    self._run_session(handler, call, limit)
                 else:
                     call.served()
         finally:
             over = True
             try:
                 left = self._client.call("ConsumerGroup.consume", self._client.unsubscribe)
-                wait(left, self._left(timeout))
+                wait(left, self._left(limit))
             except Timeout:
                 _log.warning("the group could not be left in time; its session timeout ends it")
+
+    def _checked(
+        self, topics: Any, handler: Any, stop: Any, timeout: float | None
+    ) -> tuple[list[str], float]:
+        """The names of the topics, and how many seconds ending may take; what cannot be is refused."""
+        names = topic_names(topics)
+        if not names:
+            raise ValueError("topics is empty; it must have the name of a topic")
+        if isinstance(handler, type):
+            raise TypeError(f"handler must be an object, not {shown(handler)}: make one of it")
+        for name, form in _HANDLER_METHODS:
+            check_callback(f"handler.{name}", getattr(handler, name, None), form)
+        if stop is not None:
+            check_event("stop", stop)
+        return names, self._limit(timeout)
+
+    def _limit(self, timeout: float | None) -> float:
+        """Seconds for a call that was given so many, or None."""
+        limit = seconds(timeout)
+        return self._config.default_api_timeout_ms / 1000 if limit is None else limit
 
     def stop(self) -> None:
         """End `run` or `consume`: claims end, cleanup runs, what is marked is committed. Threads: any, and signal handlers."""
@@ -477,20 +525,25 @@ class ConsumerGroup:
             for claim in list(self._claims)
         }
 
-    def close(self, timeout: float = 30.0) -> None:
+    def close(self, timeout: float | None = 30.0) -> None:
         """Leave the group and disconnect; closing again does nothing.
 
         Args:
-            timeout: Seconds for all of it; what is not done by then is left to the session timeout.
+            timeout: Seconds for all of it; what is not done by then is left to the session timeout. None:
+                `default_api_timeout_ms`.
+
+        Raises:
+            TypeError, ValueError: `timeout` is no number of seconds; the group is as open as before.
 
         Cancellation: Ends the wait only.
         Threads: Any; not while `consume` runs (use `stop` first).
         """
+        limit = self._limit(timeout)
         if self._closed:
             return
         self._closed = True
         self._stop = True
-        wait(self._client.shut_down(timeout))
+        wait(self._client.shut_down(limit))
 
     def __enter__(self) -> Self:
         return self
@@ -511,6 +564,12 @@ class ConsumerGroup:
 
     def __repr__(self) -> str:
         return f"<ConsumerGroup {self._config.group_id!r} {self._session!r}>"
+
+
+def _place_and_mark(
+    topic: str, partition: int, offset: int, metadata: str
+) -> tuple[TopicPartition, OffsetAndMetadata]:
+    return partition_of(topic, partition), offset_to_read(offset, "offset", metadata)
 
 
 __all__ = ["Claim", "ConsumerGroup", "ConsumerGroupHandler", "GroupSession"]

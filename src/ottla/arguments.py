@@ -1,0 +1,312 @@
+"""What the arguments of public calls may be, and what is said where they are something else.
+
+Leaf: knows of Kafka only what a message looks like. The extension reads the arguments of a send itself and comes here for
+the exception alone (the functions `…_error`), so a message that is in order never does. Each text names the argument, says
+what is taken and shows what was given: of keys and values the type only, since texts end in logs. Threads: any.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+MAX_INT32 = 0x7FFF_FFFF
+MAX_INT64 = 0x7FFF_FFFF_FFFF_FFFF
+LONGEST_TOPIC = 249
+LONGEST_WAIT_S = 365 * 24 * 3600.0
+"""What exceeds the clocks of the system ends in a year, which is no limit either."""
+
+_LEGAL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_SHOWN = 60
+"""So much of what was given is shown."""
+
+
+def shown(given: object) -> str:
+    """What was given, as a text says it: its type, and the value where that is short and plain."""
+    if given is None:
+        return "None"
+    if isinstance(given, type):
+        return f"the class {given.__name__}"
+    kind = type(given).__name__
+    if isinstance(given, int) and given.bit_length() > 128:
+        # Python refuses to write out the largest.
+        return f"an int of {given.bit_length()} bits"
+    if not isinstance(given, (int, float, str, bytes)):
+        return kind
+    text = repr(given)
+    return f"{kind} {text}" if len(text) <= _SHOWN else f"{kind} {text[:_SHOWN]}…"
+
+
+# ---- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def seconds(given: Any, name: str = "timeout") -> float | None:
+    """A duration in seconds, as every call takes it; None: no limit of its own.
+
+    Below 0 is 0: what is left of a deadline that has passed is no mistake.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is not a number (nan).
+    """
+    if given is None:
+        return None
+    number = hasattr(type(given), "__float__") or hasattr(type(given), "__index__")
+    if not number or isinstance(given, bool):
+        spans = hasattr(given, "total_seconds")
+        hint = f": {name}.total_seconds() gives them" if spans else ""
+        raise TypeError(f"{name} must be seconds (a number) or None, not {shown(given)}{hint}")
+    try:
+        found = float(given)
+    except OverflowError:
+        return LONGEST_WAIT_S if given > 0 else 0.0
+    if found != found:
+        raise ValueError(f"{name} must be seconds (a number) or None, not nan")
+    return min(max(0.0, found), LONGEST_WAIT_S)
+
+
+def number(name: str, given: Any, least: int = 0, most: int = MAX_INT64, hint: str = "") -> int:
+    """A whole number in a range.
+
+    Raises:
+        TypeError: It is no int.
+        ValueError: It is out of the range.
+    """
+    try:
+        value = None if isinstance(given, bool) else operator.index(given)
+    except TypeError:
+        value = None
+    if value is None:
+        raise TypeError(f"{name} must be an int, not {shown(given)}{hint}")
+    if not least <= value <= most:
+        told = shown(value).removeprefix("int ")
+        raise ValueError(f"{name} must be {least} to {most}, not {told}")
+    return value
+
+
+def _error_of(check: Callable[..., object], *args: Any) -> Exception:
+    """What the check raises."""
+    try:
+        check(*args)
+    except (TypeError, ValueError) as error:
+        return error
+    return TypeError(f"{args[0]} cannot be used")
+
+
+def partition_error(given: Any) -> Exception:
+    """For a `partition` that is no number of a partition."""
+    return _error_of(number, "partition", given, 0, MAX_INT32)
+
+
+def timestamp_ms(name: str, given: Any) -> int:
+    """Milliseconds since the epoch."""
+    hint = ""
+    if callable(getattr(given, "timestamp", None)):
+        hint = f": int({name}.timestamp() * 1000) makes milliseconds since the epoch of it"
+    elif isinstance(given, float):
+        hint = ": int(time.time() * 1000) is now, in milliseconds since the epoch"
+    return number(name, given, 0, MAX_INT64, hint)
+
+
+def timestamp_ms_error(given: Any) -> Exception:
+    """For a `timestamp_ms` that is none."""
+    return _error_of(timestamp_ms, "timestamp_ms", given)
+
+
+# ---- topics ----------------------------------------------------------------------------------------------------------
+
+
+def topic_error(given: Any, name: str = "topic") -> Exception | None:
+    """For what cannot be the name of a topic; None where it can. The rules are Kafka's (Java: Topic.validate)."""
+    if not isinstance(given, str):
+        hint = f": {name}.decode() makes one of it" if isinstance(given, bytes) else ""
+        return TypeError(f"{name} must be a str, the name of a topic, not {shown(given)}{hint}")
+    if not given:
+        return ValueError(f"{name} is an empty str; it must be the name of a topic")
+    if given in (".", ".."):
+        return ValueError(f"{name} must not be {given!r}: Kafka has no topic of that name")
+    illegal = next((letter for letter in given if letter not in _LEGAL), None)
+    if illegal is not None:
+        return ValueError(
+            f"{name} has the character {illegal!r} (in {shown(given)}): Kafka allows A-Z, a-z, 0-9, '.', '_' and '-' "
+            "in the names of topics"
+        )
+    if len(given) > LONGEST_TOPIC:
+        return ValueError(
+            f"{name} has {len(given)} characters; names of topics have at most {LONGEST_TOPIC}"
+        )
+    return None
+
+
+def topic(given: Any, name: str = "topic") -> str:
+    """The name of a topic.
+
+    Raises:
+        TypeError: It is no str.
+        ValueError: No topic can have that name.
+    """
+    if (error := topic_error(given, name)) is not None:
+        raise error
+    found: str = given
+    return found
+
+
+# ---- keys, values, headers -------------------------------------------------------------------------------------------
+
+
+def payload_error(name: str, given: Any) -> Exception:
+    """For a key or value (of the message or of a header) of which no bytes can be made."""
+    if isinstance(given, str):
+        return _unencodable(name, given)
+    try:
+        view = memoryview(given)
+    except TypeError:
+        kind = "None" if given is None else type(given).__name__
+        return TypeError(
+            f"{name} must be bytes, bytearray, memoryview, str or None, not {kind}: {_encoding_hint(name, given)}"
+        )
+    except (BufferError, ValueError) as error:
+        return ValueError(f"{name} cannot be read: {error}")
+    if not view.c_contiguous:
+        return ValueError(
+            f"{name} is a {type(given).__name__} that is not contiguous: bytes({name}) makes a copy that is"
+        )
+    return ValueError(f"{name}: the bytes of this {type(given).__name__} cannot be read")
+
+
+def _unencodable(name: str, given: str) -> Exception:
+    try:
+        given.encode()
+    except UnicodeEncodeError as error:
+        reason = f"{error.reason}: UTF-8 has no form for this {name}; give bytes instead"
+        return UnicodeEncodeError(error.encoding, error.object, error.start, error.end, reason)
+    return ValueError(f"{name} cannot be made UTF-8")
+
+
+def _encoding_hint(name: str, given: Any) -> str:
+    it = name if name.isidentifier() else "…"
+    if isinstance(given, (int, float)):
+        return f"str({it}).encode() makes bytes of a number"
+    if isinstance(given, (Mapping, Collection)):
+        return f"json.dumps({it}).encode() makes bytes of it"
+    return "make bytes of it first"
+
+
+_HEADERS = 'pairs of name (str) and value, as in [("name", b"value")], or a mapping'
+
+
+def headers_error(given: Any) -> Exception:
+    """For headers that are none."""
+    if hasattr(given, "__next__"):
+        return TypeError(
+            f"headers must be {_HEADERS}, not {shown(given)}: that can be read only once; list(headers) keeps what it gives"
+        )
+    if isinstance(given, (str, bytes, bytearray, memoryview)) or not hasattr(given, "__iter__"):
+        return TypeError(f"headers must be {_HEADERS}, not {shown(given)}")
+    pairs = given.items() if isinstance(given, Mapping) else given
+    for place, pair in enumerate(pairs):
+        error = _header_error(f"headers[{place}]", pair)
+        if error is not None:
+            return error
+    return TypeError(f"headers must be {_HEADERS}")
+
+
+def _header_error(name: str, pair: Any) -> Exception | None:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        kind = f"a tuple of {len(pair)}" if isinstance(pair, tuple) else shown(pair)
+        return TypeError(f"{name} is {kind}: headers must be {_HEADERS}")
+    key, value = pair
+    if not isinstance(key, str):
+        return TypeError(f"{name} has a name that is {shown(key)}: headers must be {_HEADERS}")
+    for text in (key, value):
+        if isinstance(text, str) and not _is_utf8(text):
+            return payload_error(name, text)
+    if value is None or isinstance(value, str):
+        return None
+    try:
+        readable = memoryview(value).c_contiguous
+    except (TypeError, BufferError, ValueError):
+        readable = False
+    return None if readable else payload_error(f"the value of {name}", value)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def many_error(name: str, given: Any) -> Exception | None:
+    """For what cannot be the values, keys or messages of a `send_many`; None where it can."""
+    kind = shown(given) if given is None else type(given).__name__
+    if name == "messages" and not hasattr(given, "__iter__"):
+        return TypeError(
+            "send_many() takes a topic and its values, or an iterable of ottla.Message, not "
+            f"{kind}" + (": [message] is one" if kind == "Message" else "")
+        )
+    if isinstance(given, (str, bytes, bytearray, memoryview)):
+        return TypeError(
+            f"{name} must be an iterable of values, not one {kind}: [{name}] is one; send() sends one message"
+        )
+    if isinstance(given, Mapping):
+        return TypeError(
+            f"{name} must be an iterable of values, not {kind}: give values and keys one after the other, as in "
+            "send_many(topic, d.values(), d.keys())"
+        )
+    if not hasattr(given, "__iter__") and not hasattr(given, "__getitem__"):
+        return TypeError(f"{name} must be an iterable of values, not {kind}")
+    return None
+
+
+# ---- functions -------------------------------------------------------------------------------------------------------
+
+
+def function_problem(given: Any, form: str, *, coroutines: bool = False) -> str | None:
+    """What is wrong with a function of the user's that will be called like `form`, say "(delivery)"; None: nothing.
+
+    With `coroutines` a coroutine function will do as well.
+    """
+    # Not at the top: it is needed only where there is such a function.
+    import inspect
+
+    if not callable(given):
+        return f"expected a function {form}, not {shown(given)}"
+    if not coroutines and _is_coroutine_function(given):
+        return f"expected a plain function {form}, not the coroutine function {_named(given)}: nobody would await it"
+    arguments = [name for name in form.strip("()").split(", ") if name]
+    try:
+        signature = inspect.signature(given)
+    except (TypeError, ValueError):
+        # Some of C have none: the call will show.
+        return None
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return f"expected a function {form}; {_named(given)} takes {signature}"
+    return None
+
+
+def function(name: str, given: Any, form: str, *, coroutines: bool = False) -> None:
+    """Refuse what cannot be called like `form`.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    problem = function_problem(given, form, coroutines=coroutines)
+    if problem is not None:
+        raise TypeError(f"{name}: {problem}")
+
+
+def _named(given: Any) -> str:
+    name = getattr(given, "__qualname__", None)
+    return name if isinstance(name, str) else shown(given)
+
+
+def _is_coroutine_function(given: Any) -> bool:
+    import inspect
+
+    called = type(given).__call__ if callable(given) else None
+    return inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(called)

@@ -1,0 +1,287 @@
+"""Wrong values for every argument of every public method: each is refused by the call, with a text that names the argument.
+
+What is public is found by looking, so a method or argument that is added wants its line in the tables below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import ottla
+from ottla._native import make_record
+from ottla.config.consumer import ConsumerConfig
+from ottla.config.producer import ProducerConfig
+from ottla.config.table import options
+
+NOWHERE = "127.0.0.1:1"
+TP = ottla.TopicPartition("t", 0)
+CLASSES: list[type[Any]] = [
+    ottla.Producer,
+    ottla.AsyncProducer,
+    ottla.Consumer,
+    ottla.AsyncConsumer,
+    ottla.ConsumerGroup,
+    ottla.AsyncConsumerGroup,
+    ottla.GroupSession,
+    ottla.AsyncGroupSession,
+]
+
+GOOD: dict[str, Any] = {
+    "topic": "t", "topics": ["t"], "value": b"v", "values": [b"v"], "keys": [b"k"], "key": b"k",
+    "headers": [("h", b"v")], "partition": 0, "timestamp_ms": 5, "metadata": "", "timeout": 0,
+    "listener": print, "pattern": None, "on_assigned": print, "on_revoked": print, "on_lost": print,
+    "partitions": [TP], "offset": 5, "offsets": {TP: 5}, "times_ms": {TP: 5}, "max_records": 5,
+    "handler": ottla.ConsumerGroupHandler(), "stop": None,
+    "record": make_record("t", 0, 5, 5, None, None, [], -1),
+}  # fmt: skip
+"""For the arguments beside the one that is wrong."""
+
+OBJECT = object()
+WRONG_TYPE: Any = "5"
+TEXT_AS_OFFSET = ottla.OffsetAndMetadata(WRONG_TYPE)
+VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
+NUMBERS: list[Any] = ["5", b"5", 1.5, [], {}, OBJECT, True, -1, 2**64, 10**6000]
+WRONG: dict[str, list[Any]] = {
+    "topic": [None, 5, b"t", "", ".", "..", "a b", "ü", "a" * 250, "\ud800", ["t"], OBJECT],
+    "topics": [None, 5, b"t", {"t": 1}, [5], [None], [""], ["a b"], OBJECT],
+    "value": [5, 1.5, {}, [], OBJECT, "\ud800", memoryview(b"abcd")[::2], bytes],
+    "key": [5, 1.5, {}, [], OBJECT, "\ud800", memoryview(b"abcd")[::2]],
+    "values": [5, "abc", b"abc", bytearray(b"a"), memoryview(b"a"), {"a": 1}, OBJECT],
+    "keys": [5, "abc", b"abc", bytearray(b"a"), memoryview(b"a"), {"a": 1}, OBJECT],
+    "headers": [5, "ab", b"ab", [5], ["ab"], [["a", b""]], [("a",)], [(None, b"")], {"a": 5}, OBJECT],
+    "partition": NUMBERS,
+    "timestamp_ms": NUMBERS,
+    "offset": [None, (5,), *NUMBERS],
+    "max_records": [0, *NUMBERS],
+    "timeout": ["5", b"5", math.nan, [], {}, OBJECT, True, 1j],
+    "metadata": [None, 5, b"m", OBJECT],
+    "listener": [None, 5, "f", OBJECT, lambda: None, lambda one, two: None],
+    "pattern": [5, b"t.*", OBJECT, "("],
+    "on_assigned": [5, "f", OBJECT, lambda: None],
+    "on_revoked": [5, "f", OBJECT, lambda: None],
+    "on_lost": [5, "f", OBJECT, lambda: None],
+    "partitions": [None, 5, "orders", b"orders", {"t": 0}, [5], ["t0"], [("t",)], [("t", "0")], [("t", -1)],
+                   [("t", 2**31)], [(5, 0)], [("", 0)], [("t", True)], TP, OBJECT],
+    "offsets": [5, "t", [TP], [(TP, 5)], {TP: "5"}, {TP: -1}, {TP: None}, {TP: (5, 1)}, {"t": 5},
+                {TP: TEXT_AS_OFFSET}, {TP: 2**63}, OBJECT],
+    "times_ms": [None, 5, "t", [TP], {TP: "5"}, {TP: -1}, {TP: 1.5}, {"t": 5}, OBJECT],
+    "handler": [None, 5, OBJECT, ottla.ConsumerGroupHandler, ottla.AsyncConsumerGroupHandler],
+    "stop": [5, True, lambda: True, OBJECT],
+    "record": [None, 5, b"r", OBJECT],
+}  # fmt: skip
+
+ONE_BY_ONE: list[Any] = [None, 5, "orders", b"orders", {"t": 0}, ("t",), ("t", "0"), ("t", -1), (5, 0), ("", 0), [TP],
+                         [TP, TP], {TP}, OBJECT]  # fmt: skip
+"""Of partitions."""
+
+OF_A_METHOD: dict[tuple[str, str], list[Any]] = {
+    # A place of its own, not the number of one.
+    ("position", "partition"): [None, 5, "t0", ("t",), ("t", "0"), ("t", -1), (5, 0), ("", 0), OBJECT],
+    ("seek", "partition"): [None, 5, "t0", ("t",), ("t", "0"), ("t", -1), (5, 0), ("", 0), OBJECT],
+    ("subscribe", "topics"): [5, b"t", {"t": 1}, [5], [None], [""], ["a b"], None, OBJECT],
+}  # fmt: skip
+GOOD_OF_A_METHOD: dict[tuple[str, str], Any] = {
+    ("position", "partition"): TP,
+    ("seek", "partition"): TP,
+}
+ANYTHING = {
+    ("send", "metadata"),  # comes back as it is
+    ("send_and_wait", "metadata"),
+    ("send_nowait", "metadata"),
+    ("unlisten", "listener"),  # what never listened is no error
+}
+TOLD_BY = {"keys": "key", "values": "value"}
+"""Each of several is called by what it is."""
+
+
+def public_methods(cls: type[Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    for name in dir(cls):
+        method = inspect.getattr_static(cls, name)
+        if not name.startswith("_") and callable(method):
+            yield name, getattr(cls, name)
+
+
+CASES = [
+    (cls, name, parameter)
+    for cls in CLASSES
+    for name, method in public_methods(cls)
+    for parameter in list(inspect.signature(method).parameters)[1:]
+    if (name, parameter) not in ANYTHING
+]
+
+
+@contextmanager
+def made(cls: type[Any]) -> Iterator[Any]:
+    """An object of the class, whose brokers are nowhere."""
+    if cls in (ottla.GroupSession, ottla.AsyncGroupSession):
+        with made(ottla.ConsumerGroup) as group:
+            yield cls(group._client, SimpleNamespace(partitions=[TP], generation=1))
+        return
+    group = ["g"] if cls.__name__.endswith("ConsumerGroup") else []
+    client = cls(NOWHERE, *group)
+    try:
+        yield client
+    finally:
+        ended = client.close(0)
+        if inspect.isawaitable(ended):
+            asyncio.run(_awaited(ended))
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def call(cls: type[Any], name: str, parameter: str, wrong: Any) -> None:
+    """The method with good arguments but one; what is to be awaited is."""
+
+    async def call_and_await(method: Callable[..., Any], args: list[Any], named: Any) -> None:
+        outcome = method(*args, **named)
+        if inspect.isawaitable(outcome):
+            await outcome
+
+    with made(cls) as client:
+        method = getattr(client, name)
+        args: list[Any] = []
+        named: dict[str, Any] = {}
+        for known in inspect.signature(method).parameters.values():
+            good = GOOD_OF_A_METHOD.get((name, known.name), GOOD[known.name])
+            if known.name == "topics" and parameter == "pattern":
+                good = []
+            value = wrong if known.name == parameter else good
+            if known.kind is VAR_POSITIONAL:
+                args.append(value if known.name == parameter else good[0])
+            elif known.kind is inspect.Parameter.KEYWORD_ONLY:
+                named[known.name] = value
+            else:
+                args.append(value)
+        try:
+            asyncio.run(call_and_await(method, args, named))
+        finally:
+            if isinstance(client, ottla.Producer | ottla.AsyncProducer):
+                assert client._client.undelivered() == 0
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "parameter"), CASES, ids=[f"{c.__name__}.{n}({p})" for c, n, p in CASES]
+)
+def test_a_wrong_argument_is_named_by_the_call(cls: type[Any], name: str, parameter: str) -> None:
+    wrongs = OF_A_METHOD.get((name, parameter), WRONG[parameter])
+    if inspect.signature(getattr(cls, name)).parameters[parameter].kind is VAR_POSITIONAL:
+        wrongs = ONE_BY_ONE
+    for wrong in wrongs:
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call(cls, name, parameter, wrong)
+        told = str(caught.value)
+        assert TOLD_BY.get(parameter, parameter) in told, told
+        assert "unexpected" not in told
+        assert "0x" not in told, told
+        assert len(told) < 500
+
+
+@pytest.mark.parametrize("cls", CLASSES[:2])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("successes", "return_successes=True"),
+        ("errors", "return_errors=True"),
+        ("outcomes", "return_successes=True or return_errors=True"),
+    ],
+)
+def test_readers_of_outcomes_that_are_not_kept_are_refused_at_the_call(
+    cls: type[Any], name: str, option: str
+) -> None:
+    with made(cls) as producer, pytest.raises(ottla.ConfigError, match=f"{name}.. needs {option}"):
+        getattr(producer, name)()
+
+
+@pytest.mark.parametrize("timeout", [None, -1, 0.0, math.inf, 10**400])
+@pytest.mark.parametrize("cls", CLASSES[:6])
+def test_every_number_of_seconds_closes(cls: type[Any], timeout: Any) -> None:
+    with made(cls) as client:
+        ended = client.close(timeout)
+        if inspect.isawaitable(ended):
+            asyncio.run(_awaited(ended))
+
+
+@pytest.mark.parametrize("cls", CLASSES[:2])
+def test_a_wrong_timeout_leaves_the_producer_open(cls: type[Any]) -> None:
+    async def try_it(producer: Any) -> None:
+        async def close(method: Callable[[Any], Any]) -> None:
+            ended = method("soon")
+            if inspect.isawaitable(ended):
+                await ended
+
+        for method in (producer.close, producer.close_nowait):
+            with pytest.raises(TypeError, match="timeout must be seconds"):
+                await close(method)
+        assert producer.send_nowait("t", b"v").outcome is None
+
+    with made(cls) as producer:
+        asyncio.run(try_it(producer))
+
+
+async def wrong_world(*_: Any) -> None: ...
+
+
+def test_listeners_of_a_thread_are_no_coroutine_functions() -> None:
+    with made(ottla.Consumer) as consumer, pytest.raises(TypeError, match=r"on_lost: .* await"):
+        consumer.subscribe(["t"], on_lost=wrong_world)
+    with made(ottla.Producer) as producer, pytest.raises(TypeError, match=r"listener: .* await"):
+        producer.listen(wrong_world)
+    with (
+        made(ottla.ConsumerGroup) as group,
+        pytest.raises(TypeError, match=r"handler.setup: .* AsyncConsumerGroupHandler.setup"),
+    ):
+        group.consume(["t"], ottla.AsyncConsumerGroupHandler())
+
+
+def test_events_are_of_their_world() -> None:
+    with (
+        made(ottla.ConsumerGroup) as group,
+        pytest.raises(TypeError, match=r"stop must be a threading.Event, not Event"),
+    ):
+        group.consume(["t"], ottla.ConsumerGroupHandler(), stop=asyncio.Event())
+
+
+def test_a_group_needs_a_name() -> None:
+    for cls in (ottla.ConsumerGroup, ottla.AsyncConsumerGroup):
+        with pytest.raises(ottla.ConfigError, match="group_id: a group needs a name, not None"):
+            cls(NOWHERE, None)  # type: ignore[arg-type]
+
+
+# ---- options ---------------------------------------------------------------------------------------------------------
+
+JUNK: list[Any] = [
+    OBJECT, [], {}, (), -1, 0, 1.5, math.nan, math.inf, 10**30, "", "x" * 5000, b"b", True, [OBJECT], {"a": 1}, "\ud800",
+]  # fmt: skip
+OPTIONS = [
+    (role, name)
+    for role, config in ((ottla.Producer, ProducerConfig), (ottla.Consumer, ConsumerConfig))
+    for name in options(config)
+]
+
+
+@pytest.mark.parametrize(
+    ("role", "name"), OPTIONS, ids=[f"{role.__name__}({name})" for role, name in OPTIONS]
+)
+def test_junk_for_an_option_is_taken_or_named(role: type[Any], name: str) -> None:
+    refused = 0
+    for junk in JUNK:
+        config = {"bootstrap_servers": NOWHERE, name: junk}
+        try:
+            role(**config).close(0)
+        except ottla.ConfigError as error:
+            refused += 1
+            told = error.problems
+        else:
+            continue
+        assert any(name in problem for problem in told), told
+    assert refused
