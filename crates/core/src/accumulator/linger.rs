@@ -36,27 +36,29 @@ impl Accumulator {
         }
     }
 
+    /// Somebody waits for it, and nothing of its partition is in front of it.
+    fn is_hurried(&self, entry: &Partition, open: &Open) -> bool {
+        let is_alone = entry.flight.is_empty() && entry.queue.is_empty();
+        is_alone && open.id < self.topics[entry.topic].hurried
+    }
+
     /// Whether an open batch has waited long enough for more.
     ///
     /// Where the I/O thread is awake anyway, three quarters of the time are enough: batches that were opened one after the
     /// other leave in one request, and for one that is nearly due nobody has to wake again. Java sends whatever is open to a broker
     /// to which anything is sent.
     pub(crate) fn has_lingered(&self, entry: &Partition, open: &Open, now: Micros) -> bool {
-        let topic = &self.topics[entry.topic];
-        let is_alone = entry.flight.is_empty() && entry.queue.is_empty();
-        let is_hurried = is_alone && open.id < topic.hurried;
-        let linger = topic.batching.set.linger;
-        is_hurried || open.created.saturating_add(linger - linger / 4) <= now
+        let linger = self.topics[entry.topic].batching.set.linger;
+        self.is_hurried(entry, open) || open.created.saturating_add(linger - linger / 4) <= now
     }
 
     /// How long an open batch waits for more at the most; 0 where somebody waits for it.
     pub(crate) fn lingers_until(&self, entry: &Partition, open: &Open) -> Micros {
-        let topic = &self.topics[entry.topic];
-        let is_alone = entry.flight.is_empty() && entry.queue.is_empty();
-        if is_alone && open.id < topic.hurried {
+        if self.is_hurried(entry, open) {
             return 0;
         }
-        open.created.saturating_add(topic.batching.set.linger)
+        let linger = self.topics[entry.topic].batching.set.linger;
+        open.created.saturating_add(linger)
     }
 
     /// A batch was answered: while messages flow, the next ones are about to come.

@@ -40,8 +40,7 @@ impl ProduceFlow {
         let lingers = matches!(entry.route, Route::To(_)) && entry.hold == Hold::No;
         let lingered = self.acc.has_lingered(entry, open, now);
         let at = if lingers && !lingered {
-            let linger = self.acc.topics[entry.topic].batching.set.linger;
-            open.created.saturating_add(linger)
+            self.acc.lingers_until(entry, open)
         } else {
             // One that has lingered and cannot go yet goes with the next answer, which ticks by itself.
             expires(open.created)
