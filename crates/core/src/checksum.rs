@@ -2,9 +2,41 @@
 //! xxHash32 (lz4 frames).
 
 use crc_fast::CrcAlgorithm::Crc32Iscsi;
+use crc_fast::Digest;
 
 pub fn crc32c(data: &[u8]) -> u32 {
     crc_fast::checksum(Crc32Iscsi, data) as u32
+}
+
+/// A CRC-32C of bytes that come one after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Running {
+    state: u64,
+    bytes: u64,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self {
+            state: Digest::new(Crc32Iscsi).get_state(),
+            bytes: 0,
+        }
+    }
+}
+
+impl Running {
+    pub fn update(&mut self, data: &[u8]) {
+        let mut digest = Digest::new_with_init_state(Crc32Iscsi, self.state);
+        digest.update(data);
+        self.state = digest.get_state();
+        self.bytes += data.len() as u64;
+    }
+
+    /// The CRC-32C of `head` and then all that came.
+    pub fn behind(self, head: &[u8]) -> u32 {
+        let tail = Digest::new_with_init_state(Crc32Iscsi, self.state).finalize();
+        shifted(crc32c(head), self.bytes) ^ tail as u32
+    }
 }
 
 pub fn crc32(data: &[u8]) -> u32 {
@@ -17,9 +49,50 @@ pub fn crc32(data: &[u8]) -> u32 {
 ///
 /// A CRC is linear: `crc(head + tail) = shift(crc(head), len(tail)) ^ crc(tail)`, so the tail's part cancels out.
 pub fn crc32c_replace_head(old: u32, old_head: &[u8], new_head: &[u8], tail_len: usize) -> u32 {
-    let difference = crc32c(old_head) ^ crc32c(new_head);
-    let shifted = crc_fast::checksum_combine(Crc32Iscsi, difference.into(), 0, tail_len as u64);
-    old ^ shifted as u32
+    old ^ shifted(crc32c(old_head) ^ crc32c(new_head), tail_len as u64)
+}
+
+/// CRC-32C's polynomial, the bits in the order in which the CRC has them.
+const POLYNOMIAL: u32 = 0x82f6_3b78;
+/// x to the power of 8, 16, 32 and so on, modulo the polynomial: what so many bytes behind it do to a CRC.
+const BYTES_BEHIND: [u32; u64::BITS as usize] = {
+    let mut powers = [0x0080_0000; u64::BITS as usize];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = product(powers[at - 1], powers[at - 1]);
+        at += 1;
+    }
+    powers
+};
+
+/// What is left in a CRC of what `crc` is of, once so many bytes came behind it. `crc_fast::checksum_combine` does the same with
+/// matrices, and takes longer for it than a checksum of a whole batch takes.
+fn shifted(crc: u32, mut bytes: u64) -> u32 {
+    let mut result = crc;
+    for power in BYTES_BEHIND {
+        if bytes == 0 {
+            break;
+        }
+        if bytes & 1 == 1 {
+            result = product(power, result);
+        }
+        bytes >>= 1;
+    }
+    result
+}
+
+/// Two polynomials multiplied, modulo the CRC's. The highest bit is the lowest power.
+const fn product(a: u32, mut b: u32) -> u32 {
+    let mut sum = 0;
+    let mut bit = 1 << 31;
+    while bit != 0 {
+        if a & bit != 0 {
+            sum ^= b;
+        }
+        b = (b >> 1) ^ if b & 1 == 1 { POLYNOMIAL } else { 0 };
+        bit >>= 1;
+    }
+    sum
 }
 
 const XXH: [u32; 5] = [
@@ -78,6 +151,20 @@ fn xxh32_stripes(stripes: &[[u8; 16]]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_running_checksum_is_that_of_the_whole() {
+        let data: Vec<u8> = (0..50_000u32).map(|at| ((at * at) >> 5) as u8).collect();
+        for head in [0, 1, 40, 5000] {
+            for step in [1, 7, 384, 8192, 50_000] {
+                let mut running = Running::default();
+                data[head..]
+                    .chunks(step)
+                    .for_each(|part| running.update(part));
+                assert_eq!(running.behind(&data[..head]), crc32c(&data));
+            }
+        }
+    }
 
     #[test]
     fn check_values_of_both_polynomials() {
