@@ -1,23 +1,84 @@
 //! Buffers of batches, used again: a fresh megabyte is a system call and a page fault for every 4 KiB of it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use parking_lot::Mutex;
 
 /// Most bytes that lie idle in a pool.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
-/// Smaller buffers than this are the allocator's to keep.
-const SMALLEST_CLASS: u32 = 12;
-const CLASSES: usize = 16;
+/// What is as small as this is the allocator's.
+const SMALL_BYTES: usize = 2 * 1024;
+/// Kept are buffers from 4 KiB up to 256 MiB.
+const SMALLEST_POWER: u32 = 12;
+const POWERS: usize = 16;
+/// Classes to a power of two: a buffer is larger than what was asked for by a quarter at the most.
+const STEPS: usize = 4;
+const CLASSES: usize = POWERS * STEPS;
 
-#[derive(Debug, Default)]
-struct Shelves {
-    /// By the power of two that a buffer's capacity reaches.
-    classes: [Vec<Vec<u8>>; CLASSES],
-    bytes: usize,
+/// What a buffer may take. Capacity is what counts against budgets, so the least and the most are kept to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fit {
+    pub least: usize,
+    /// About so much, where it is between the two.
+    pub wish: usize,
+    pub most: usize,
+}
+
+impl Fit {
+    /// As much as this, and little more.
+    pub fn about(bytes: usize) -> Self {
+        Self {
+            least: bytes,
+            wish: bytes,
+            most: bytes + bytes / STEPS + 1,
+        }
+    }
+
+    /// As much as this, and little more where it stays within `most`.
+    pub fn within(bytes: usize, most: usize) -> Self {
+        let about = Self::about(bytes);
+        Self {
+            most: about.most.min(most).max(bytes),
+            ..about
+        }
+    }
+
+    /// The capacity of a new buffer.
+    fn fresh(self) -> usize {
+        let wish = self.wish.max(self.least);
+        match class_above(wish).map(class_bytes) {
+            Some(rounded) if wish > SMALL_BYTES && rounded <= self.most => rounded,
+            _ => wish.min(self.most).max(self.least),
+        }
+    }
+
+    /// The classes whose buffers serve, the best first: the one wished for, larger ones up to twice as much, smaller ones.
+    fn classes(self) -> impl Iterator<Item = usize> {
+        let wish = self.wish.max(self.least);
+        let class = |bytes| class_above(bytes).unwrap_or(CLASSES);
+        let (least, wished) = match wish {
+            0..=SMALL_BYTES => (CLASSES, CLASSES),
+            _ => (class(self.least), class(wish)),
+        };
+        let larger = wished..CLASSES.min(wished + STEPS + 1);
+        larger.chain((least..wished).rev())
+    }
+}
+
+#[derive(Debug)]
+struct Shelves([Vec<Vec<u8>>; CLASSES]);
+
+impl Default for Shelves {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Vec::new()))
+    }
 }
 
 #[derive(Debug)]
 pub struct Pool {
     shelves: Mutex<Shelves>,
+    /// Bytes that lie idle; changed with the shelves, looked at without.
+    idle: AtomicUsize,
     /// Most bytes that lie idle.
     most: usize,
 }
@@ -30,58 +91,112 @@ impl Default for Pool {
 }
 
 impl Pool {
-    /// Of a producer with this budget: at most half of it lies idle beside it.
+    /// Of a producer with this budget: at most half of it lies idle.
     pub fn new(budget: usize) -> Self {
         Self {
             shelves: Mutex::default(),
+            idle: AtomicUsize::new(0),
             most: KEPT_BYTES.min(budget / 2),
         }
     }
 
-    /// A buffer of at least this capacity, and not of many times as much, since capacity is what counts against budgets.
-    /// In it is what was in it last: whoever fills it anew spares itself the zeros.
-    pub fn take(&self, capacity: usize) -> Vec<u8> {
-        let rounded = capacity.next_power_of_two();
-        let Some(class) = class_of(rounded) else {
-            return Vec::with_capacity(capacity);
-        };
+    /// A buffer that fits. In it is what was in it last: whoever fills it anew spares itself the zeros.
+    pub fn take(&self, fit: Fit) -> Vec<u8> {
+        self.at_hand(fit)
+            .unwrap_or_else(|| Vec::with_capacity(fit.fresh()))
+    }
+
+    fn at_hand(&self, fit: Fit) -> Option<Vec<u8>> {
         let mut shelves = self.shelves.lock();
-        match shelves.classes[class].pop() {
-            Some(buffer) => {
-                shelves.bytes -= buffer.capacity();
-                buffer
+        for class in fit.classes() {
+            let shelf = &mut shelves.0[class];
+            // The one that was used last is the one that is still in the processor's cache.
+            if shelf.last().is_some_and(|last| last.capacity() <= fit.most) {
+                let buffer = shelf.pop()?;
+                self.idle.fetch_sub(buffer.capacity(), Ordering::Relaxed);
+                return Some(buffer);
             }
-            None => Vec::with_capacity(rounded),
         }
+        None
     }
 
     /// As `take`, and empty.
-    pub fn take_empty(&self, capacity: usize) -> Vec<u8> {
-        let mut buffer = self.take(capacity);
+    pub fn take_empty(&self, fit: Fit) -> Vec<u8> {
+        let mut buffer = self.take(fit);
         buffer.clear();
         buffer
     }
 
+    /// A larger buffer in place of this one, with what is in it. Where none is at hand the allocator makes it larger, which moves
+    /// pages rather than bytes where it is large already.
+    pub fn exchange(&self, mut old: Vec<u8>, fit: Fit) -> Vec<u8> {
+        let Some(mut buffer) = self.at_hand(fit) else {
+            old.reserve_exact(fit.fresh().saturating_sub(old.len()));
+            return old;
+        };
+        if buffer.len() < old.len() {
+            buffer.clear();
+            buffer.extend_from_slice(&old);
+        } else {
+            buffer[..old.len()].copy_from_slice(&old);
+        }
+        self.give(old);
+        buffer
+    }
+
     pub fn give(&self, buffer: Vec<u8>) {
-        let Some(class) = class_of(buffer.capacity()) else {
+        let Some(class) = class_below(buffer.capacity()) else {
             return;
         };
         let mut shelves = self.shelves.lock();
-        if shelves.bytes + buffer.capacity() <= self.most {
-            shelves.bytes += buffer.capacity();
-            shelves.classes[class].push(buffer);
+        let idle = self.idle_bytes() + buffer.capacity();
+        if idle <= self.most {
+            self.idle.store(idle, Ordering::Relaxed);
+            shelves.0[class].push(buffer);
+        }
+    }
+
+    /// Lets go of idle buffers, the largest first, until no more than this is idle.
+    pub fn keep_within(&self, bytes: usize) {
+        if self.idle_bytes() <= bytes {
+            return;
+        }
+        let mut shelves = self.shelves.lock();
+        for shelf in shelves.0.iter_mut().rev() {
+            while self.idle_bytes() > bytes
+                && let Some(buffer) = shelf.pop()
+            {
+                self.idle.fetch_sub(buffer.capacity(), Ordering::Relaxed);
+            }
         }
     }
 
     /// Bytes that lie idle.
     pub fn idle_bytes(&self) -> usize {
-        self.shelves.lock().bytes
+        self.idle.load(Ordering::Relaxed)
     }
 }
 
-fn class_of(capacity: usize) -> Option<usize> {
-    let class = capacity.checked_ilog2()?.checked_sub(SMALLEST_CLASS)? as usize;
+/// The class that a buffer of this capacity is kept in: the largest that it reaches.
+fn class_below(capacity: usize) -> Option<usize> {
+    let power = capacity.checked_ilog2()?;
+    let above = power.checked_sub(SMALLEST_POWER)? as usize;
+    let class = above * STEPS + ((capacity * STEPS) >> power) % STEPS;
     (class < CLASSES).then_some(class)
+}
+
+/// The class all of whose buffers have at least so many bytes.
+fn class_above(bytes: usize) -> Option<usize> {
+    if bytes <= class_bytes(0) {
+        return Some(0);
+    }
+    let class = class_below(bytes - 1)? + 1;
+    (class < CLASSES).then_some(class)
+}
+
+fn class_bytes(class: usize) -> usize {
+    let power = class / STEPS + SMALLEST_POWER as usize;
+    (1 << power) + ((class % STEPS) << power) / STEPS
 }
 
 /// A batch's bytes that go back to the pool when nothing refers to them any more.
@@ -107,13 +222,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_is_used_again_for_what_is_not_much_smaller() {
+    fn classes_are_in_order_and_hold_what_they_say() {
+        for class in 0..CLASSES {
+            let bytes = class_bytes(class);
+            assert_eq!(class_below(bytes), Some(class));
+            assert_eq!(class_above(bytes), Some(class));
+            assert_eq!(class_below(bytes - 1), class.checked_sub(1));
+            let next = (class + 1 < CLASSES).then_some(class + 1);
+            assert_eq!(class_above(bytes + 1), next);
+        }
+        for none in [0, 1, 3, 4095, 1 << 40] {
+            assert_eq!(class_below(none), None);
+        }
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_where_it_fits() {
         let pool = Pool::default();
         pool.give(Vec::with_capacity(100_000));
         assert_eq!(pool.idle_bytes(), 100_000);
-        assert!(pool.take(20_000).capacity() < 100_000);
-        assert_eq!(pool.take(60_000).capacity(), 100_000);
+        assert!(pool.take(Fit::about(20_000)).capacity() <= 25_000);
+        assert!(pool.take(Fit::about(100_001)).capacity() > 100_001);
+        assert_eq!(pool.take(Fit::about(90_000)).capacity(), 100_000);
         assert_eq!(pool.idle_bytes(), 0);
+    }
+
+    #[test]
+    fn least_and_most_are_kept_to_whatever_is_at_hand() {
+        for at_hand in [4096, 5000, 60_000, 70_000, 100_000, 300_000] {
+            for least in [1, 700, 4096, 60_000, 65_537] {
+                for wish in [0, least, 2 * least, 1 << 20] {
+                    for most in [least, least + 100, 4 * least] {
+                        let pool = Pool::default();
+                        pool.give(Vec::with_capacity(at_hand));
+                        let taken = pool.take(Fit { least, wish, most }).capacity();
+                        assert!((least..=most).contains(&taken), "{taken}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]
@@ -125,6 +272,8 @@ mod tests {
             pool.give(Vec::with_capacity(1 << 20));
         }
         assert_eq!(pool.idle_bytes(), KEPT_BYTES);
+        pool.keep_within(3 << 20);
+        assert_eq!(pool.idle_bytes(), 3 << 20);
     }
 
     #[test]
@@ -140,8 +289,26 @@ mod tests {
     fn a_buffer_comes_back_as_it_was_or_empty() {
         let pool = Pool::default();
         pool.give(vec![7; 8192]);
-        assert_eq!(pool.take(8192), [7; 8192]);
+        assert_eq!(pool.take(Fit::about(8192)), [7; 8192]);
         pool.give(vec![7; 8192]);
-        assert!(pool.take_empty(8192).is_empty());
+        assert!(pool.take_empty(Fit::about(8192)).is_empty());
+    }
+
+    #[test]
+    fn content_goes_along_into_the_larger_buffer() {
+        for kept in [0, 10, 20_480] {
+            let pool = Pool::default();
+            let mut idle = Vec::with_capacity(20_480);
+            idle.resize(kept, 9);
+            pool.give(idle);
+            let larger = pool.exchange(vec![7; 5000], Fit::about(20_480));
+            assert_eq!(larger[..5000], [7; 5000]);
+            assert_eq!(larger.capacity(), 20_480);
+            assert_eq!(pool.idle_bytes(), 5000, "the old one is at hand");
+            let largest = pool.exchange(larger, Fit::about(100_000));
+            assert_eq!(largest[..5000], [7; 5000]);
+            assert!((100_000..=125_001).contains(&largest.capacity()));
+            assert_eq!(pool.idle_bytes(), 5000, "it was made larger");
+        }
     }
 }

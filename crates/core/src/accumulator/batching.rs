@@ -192,16 +192,27 @@ impl Accumulator {
         Content::Queued(builder)
     }
 
-    fn cost(&self, part: usize) -> Cost {
+    /// Batches of this size and more are sealed ahead, whatever their codec: for scripts with small ones.
+    #[doc(hidden)]
+    pub fn seal_ahead_from(&mut self, bytes: usize) {
+        self.ahead_from = Some(bytes);
+    }
+
+    pub(crate) fn compression(&self, part: usize) -> Compression {
         let topic = self.parts[part].topic;
-        self.topics[topic].batching.set.compression.cost()
+        self.topics[topic].batching.set.compression
+    }
+
+    fn cost(&self, part: usize) -> Cost {
+        self.compression(part).cost()
     }
 
     /// Whether a batch of this size is sealed ahead of its request.
     pub(crate) fn is_sealed_ahead(&self, part: usize, bytes: usize) -> bool {
-        let topic = self.parts[part].topic;
-        let compression = self.topics[topic].batching.set.compression;
-        bytes >= self.ahead_from.unwrap_or(compression.ahead_from())
+        bytes
+            >= self
+                .ahead_from
+                .unwrap_or(self.compression(part).ahead_from())
     }
 
     /// As `complete`, of a batch that others wait behind.

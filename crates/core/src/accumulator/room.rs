@@ -142,7 +142,7 @@ impl Accumulator {
             }
             return;
         };
-        if self.used + head.bytes > self.settings.buffer_bytes {
+        if !self.has_room_for(head.bytes) {
             self.close_all();
         }
         self.wake_room();
@@ -156,7 +156,7 @@ impl Accumulator {
         let Some(position) = self.room.position(ticket) else {
             return false;
         };
-        let fits = self.used + bytes <= self.settings.buffer_bytes;
+        let fits = self.has_room_for(bytes);
         if position == 0 && fits {
             return true;
         }
@@ -170,7 +170,7 @@ impl Accumulator {
     }
 
     pub(crate) fn wake_room(&mut self) {
-        let cap = self.settings.buffer_bytes;
+        let cap = self.full_at;
         let (room, used) = (&mut self.room, self.used);
         if let Some(head) = room.line.front_mut()
             && head.looked

@@ -2,23 +2,19 @@
 //!
 //! Station: accumulator; under the producer's lock. Why: `docs/adr/0016-one-budget-and-one-line.md`.
 
-use super::{Accumulator, Message, Stored};
-use crate::flow::Micros;
+use super::Accumulator;
 use crate::produce_flow::Batch;
-use crate::record::encode::BatchBuilder;
+use crate::record::encode::{BatchBuilder, RECORD_SPARE};
+use crate::record::header::HEADER_LEN;
 
 /// What a batch takes beside its buffer: itself, its completion, its places in queues and requests.
 pub(super) const BATCH_BYTES: usize = 512;
 /// What a `Delivery` takes that is kept for readers of outcomes. The key and value in it are the caller's own objects.
 pub(super) const DELIVERY_BYTES: usize = 128;
-/// What an allocation takes beside its bytes.
-const ALLOCATION_BYTES: usize = 16;
-
-/// What a stored message takes beside its bytes: the list's growth, and an allocation for each field.
-pub(super) fn stored_bytes(message: &Message<'_>) -> usize {
-    let fields = usize::from(message.key.is_some()) + usize::from(message.value.is_some());
-    let header = size_of::<(Vec<u8>, Option<Vec<u8>>)>() + 2 * ALLOCATION_BYTES;
-    size_of::<Stored>() * 3 / 2 + fields * ALLOCATION_BYTES + message.headers.len() * header
+/// What a message can take beside the size of its record: a batch of its own. A message whose topic is not known takes less
+/// than that: its entry in a list, and an allocation of no more bytes than its record.
+pub(super) const fn beside_record(per_message: usize) -> usize {
+    BATCH_BYTES + HEADER_LEN + RECORD_SPARE + per_message
 }
 
 /// What a batch weighs that was sealed: its buffer, or as much as its outcomes weigh until they are read.
@@ -38,20 +34,31 @@ impl Accumulator {
         builder.capacity_bytes() + BATCH_BYTES + self.per_message * builder.count() as usize
     }
 
-    /// Bytes and messages that wait for a topic's metadata.
-    pub(crate) fn stored(&self, topic: usize) -> (usize, u64) {
-        match &self.topics[topic].waiting {
-            Some(waiting) => (
-                waiting.messages.iter().map(|stored| stored.bytes).sum(),
-                waiting.messages.len() as u64,
-            ),
-            None => (0, 0),
-        }
+    /// Whether a record of this size has room, with all that it can take beside it.
+    #[inline(always)]
+    pub(super) fn has_room_for(&self, size: usize) -> bool {
+        self.used + size <= self.full_at
     }
 
-    /// Since when.
-    pub(crate) fn stored_since(&self, topic: usize) -> Option<Micros> {
-        let waiting = self.topics[topic].waiting.as_ref()?;
-        Some(waiting.created)
+    /// What is left of the budget.
+    pub(crate) fn left(&self) -> usize {
+        self.settings.buffer_bytes.saturating_sub(self.used)
+    }
+
+    /// Bytes of buffers that wait to be used again; they are in no batch and count for none.
+    pub fn idle_bytes(&self) -> usize {
+        self.pool.idle_bytes()
+    }
+
+    /// Takes this much of the budget. Idle buffers lie in what is left of it.
+    pub(crate) fn take(&mut self, bytes: usize) {
+        self.used += bytes;
+        self.pool.keep_within(self.left());
+    }
+
+    /// What was taken already weighs so much more, or less.
+    pub(crate) fn weighed_anew(&mut self, change: isize) {
+        self.used = self.used.saturating_add_signed(change);
+        self.pool.keep_within(self.left());
     }
 }

@@ -6,13 +6,33 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Batch, Content, ProduceFlow, sequence_after};
-use crate::accumulator::failure;
+use crate::accumulator::{failure, sealed_bytes};
 use crate::completion::{Completion, Place};
+use crate::compression::{Compression, Compressor};
+use crate::pool::Fit;
 use crate::record::decode::{DecodedBatch, iter_batches};
-use crate::record::encode::{BatchBuilder, HeaderRef};
+use crate::record::encode::{BatchBuilder, HeaderRef, ProducerFields, Tools, seal_with};
 use crate::record::header::HEADER_LEN;
 
-type Made = (BatchBuilder, Arc<Completion>);
+/// A piece of the batch that is taken apart.
+struct Made {
+    content: Content,
+    completion: Arc<Completion>,
+    count: u32,
+    /// Its size before compression.
+    raw: usize,
+}
+
+impl Made {
+    /// What its buffer takes.
+    fn held(&self) -> usize {
+        match &self.content {
+            Content::Open(builder) => builder.capacity_bytes(),
+            Content::Ready(bytes) => bytes.capacity(),
+            _ => 0,
+        }
+    }
+}
 
 impl ProduceFlow {
     /// New batches out of a sealed one: without the records that failed, at most `most` records in each.
@@ -42,8 +62,8 @@ impl ProduceFlow {
             return;
         };
         let mut sequence = batch.sequence.filter(|_| failed.is_empty());
-        for (builder, completion) in made {
-            let rebuilt = self.rebuilt(&batch, builder, completion, sequence);
+        for piece in made {
+            let rebuilt = self.rebuilt(&batch, piece, sequence);
             if let Some((_, _, first)) = &mut sequence {
                 *first = sequence_after(*first, rebuilt.count);
             }
@@ -66,23 +86,21 @@ impl ProduceFlow {
         let (topic, number) = self.place_of(part);
         let mut places: Vec<Place> = Vec::with_capacity(decoded.len());
         let mut made: Vec<Made> = Vec::new();
+        let mut open: Option<(BatchBuilder, Arc<Completion>)> = None;
+        let about = HEADER_LEN + decoded.data().len() / decoded.len().div_ceil(most).max(1);
         for index in 0..decoded.len() {
             if failed.contains_key(&(index as u32)) {
                 places.push((self.acc.completion(topic.clone(), number), 0));
                 continue;
             }
-            if made
-                .last()
-                .is_none_or(|(builder, _)| builder.count() as usize >= most)
-            {
-                let buffer = self
-                    .acc
-                    .pool
-                    .take(batch.content.len_bytes().max(HEADER_LEN));
-                let completion = self.acc.completion(topic.clone(), number);
-                made.push((BatchBuilder::with_buffer(buffer), completion));
+            if let Some(full) = open.take_if(|(builder, _)| builder.count() as usize >= most) {
+                made.push(self.piece(part, full, &made));
             }
-            let (builder, completion) = made.last_mut()?;
+            let (builder, completion) = open.get_or_insert_with(|| {
+                let buffer = self.acc.pool.take(Fit::about(about));
+                let completion = self.acc.completion(topic.clone(), number);
+                (BatchBuilder::with_buffer(buffer), completion)
+            });
             let record = decoded.record(index)?;
             let headers = decoded.headers(index).ok()?;
             let headers: Vec<HeaderRef<'_>> = headers
@@ -91,6 +109,9 @@ impl ProduceFlow {
                 .collect();
             let at = builder.append(record.timestamp_ms, record.key, record.value, &headers);
             places.push((completion.clone(), at));
+        }
+        if let Some(last) = open {
+            made.push(self.piece(part, last, &made));
         }
         // Only now, when nothing can go wrong any more, the failed ones have their outcome.
         let outcome = batch.outcome();
@@ -109,23 +130,64 @@ impl ProduceFlow {
         Some((places, made))
     }
 
-    fn rebuilt(
+    /// A piece that is complete, in a buffer of its size. One that the budget has no room for as it is, unpacked, is compressed
+    /// here: all pieces together then take little more than the whole did.
+    fn piece(
         &mut self,
-        batch: &Batch,
-        builder: BatchBuilder,
-        completion: Arc<Completion>,
-        sequence: Option<(i64, i16, i32)>,
-    ) -> Batch {
-        let accounted = self.acc.open_bytes(&builder);
-        self.acc.used += accounted;
-        Batch {
-            id: self.acc.batch_id(),
-            count: builder.count(),
-            raw: builder.len_bytes(),
-            content: Content::Open(builder),
+        part: usize,
+        (mut builder, completion): (BatchBuilder, Arc<Completion>),
+        before: &[Made],
+    ) -> Made {
+        builder.shrink();
+        let (count, raw) = (builder.count(), builder.len_bytes());
+        let compression = self.acc.compression(part);
+        let held: usize = before.iter().map(Made::held).sum();
+        let content = if compression == Compression::default()
+            || held + self.acc.open_bytes(&builder) <= self.acc.left()
+        {
+            Content::Open(builder)
+        } else {
+            Content::Ready(self.packed(builder, compression))
+        };
+        Made {
+            content,
             completion,
+            count,
+            raw,
+        }
+    }
+
+    /// Empty where it cannot be sealed: the broker refuses that, and no message is lost silently.
+    fn packed(&self, builder: BatchBuilder, compression: Compression) -> Vec<u8> {
+        let tools = Tools {
+            compressor: &mut Compressor::default(),
+            pool: &self.acc.pool,
+        };
+        let producer = ProducerFields {
+            transactional: self.acc.settings.transactional_id.is_some(),
+            ..ProducerFields::NONE
+        };
+        seal_with(tools, builder, compression, producer).map_or_else(
+            |_| Vec::new(),
+            |mut sealed| {
+                if let Some(spare) = sealed.spare.take() {
+                    self.acc.pool.give(spare);
+                }
+                sealed.bytes
+            },
+        )
+    }
+
+    fn rebuilt(&mut self, batch: &Batch, made: Made, sequence: Option<(i64, i16, i32)>) -> Batch {
+        let held = made.held();
+        let mut rebuilt = Batch {
+            id: self.acc.batch_id(),
+            count: made.count,
+            raw: made.raw,
+            content: made.content,
+            completion: made.completion,
             created: batch.created,
-            accounted,
+            accounted: 0,
             sequence,
             attempts: batch.attempts,
             sent: batch.sent,
@@ -135,7 +197,10 @@ impl ProduceFlow {
             answered: batch.answered,
             answer: None,
             refused: batch.refused,
-        }
+        };
+        rebuilt.accounted = sealed_bytes(&rebuilt, held, self.acc.per_message);
+        self.acc.take(rebuilt.accounted);
+        rebuilt
     }
 
     fn give_up(&mut self, part: usize, batch: Batch, code: i16) {

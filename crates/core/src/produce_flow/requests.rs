@@ -11,7 +11,7 @@ use super::{Content, Entry, Hold, ProduceFlow, Request, sequence_after};
 use crate::accumulator::{Settings, sealed_bytes};
 use crate::compression::{Compression, Compressor};
 use crate::flow::{ConnId, Micros, OutRequest};
-use crate::pool::{Pool, Pooled};
+use crate::pool::{Fit, Pool, Pooled};
 use crate::produce_wire::{self, Answer, Head, TopicBatches};
 use crate::record::encode::{BatchBuilder, ProducerFields, Tools, seal_with, set_producer_fields};
 
@@ -223,7 +223,7 @@ impl ProduceFlow {
             }
         }
         // Compression made room, or sealing took what the buffer had left.
-        self.acc.used = self.acc.used.saturating_add_signed(accounting);
+        self.acc.weighed_anew(accounting);
         self.acc.wake_room();
         let settings = &self.acc.settings;
         let head = Head {
@@ -283,7 +283,9 @@ impl Plan {
                     Content::Sealed(pooled(buffer, pool))
                 }
                 Content::Sealed(bytes) if pick.restamp => {
-                    let mut buffer = pool.take_empty(bytes.len());
+                    // No larger than the one that it was in, of which no more is known here than its bytes.
+                    let fit = Fit::within(bytes.len(), bytes.len());
+                    let mut buffer = pool.take_empty(fit);
                     buffer.extend_from_slice(&bytes);
                     pick.producer.stamp(&mut buffer);
                     pick.held = buffer.capacity();

@@ -117,7 +117,7 @@ impl ProduceFlow {
         batch.accounted = held;
         batch.content = Content::Ready(bytes);
         let may_be_cut = batch.count > 1 && !batch.may_be_written();
-        self.acc.used = self.acc.used.saturating_add_signed(taken);
+        self.acc.weighed_anew(taken);
         if before > 0 {
             self.acc.sealed(part, before, len);
         }

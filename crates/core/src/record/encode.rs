@@ -4,10 +4,10 @@
 //! the hottest function of the project; seal runs outside of any lock. References: `MemoryRecordsBuilder.java`, KIP-98,
 //! KIP-126 (split), KIP-360 (new sequence for a sealed batch).
 
-use crate::checksum::{crc32c, crc32c_replace_head};
+use crate::checksum::{Running, crc32c, crc32c_replace_head};
 use crate::compression::{Codec, Compression, Compressor};
 use crate::error::{DecodeError, EncodeError};
-use crate::pool::Pool;
+use crate::pool::{Fit, Pool};
 use crate::record::header::{
     ATTRIBUTES_AT, BatchHeader, CRC_AT, HEADER_LEN, LOG_OVERHEAD, PRODUCER_ID_AT, RECORDS_COUNT_AT,
     TRANSACTIONAL_BIT,
@@ -22,6 +22,8 @@ pub type HeaderRef<'a> = (&'a [u8], Option<&'a [u8]>);
 const FRONT_LEN: usize = 32;
 /// The same for the length of a value (5) behind a key.
 const MIDDLE_LEN: usize = 8;
+/// What a record needs of a batch's buffer beside its own size.
+pub const RECORD_SPARE: usize = FRONT_LEN + MIDDLE_LEN;
 /// So much of the buffer is made ready for writing at a time.
 const READY_STEP: usize = 8 * 1024;
 
@@ -31,6 +33,11 @@ pub struct BatchBuilder {
     /// Behind `filled` there are zeros, or what was in the buffer before: never sent.
     buf: Vec<u8>,
     filled: usize,
+    /// Up to here it may be written to.
+    ready: usize,
+    /// Of the records up to `summed`, where the batch is sent as it is.
+    sum: Option<Running>,
+    summed: usize,
     count: u32,
     base_timestamp_ms: i64,
     max_timestamp_ms: i64,
@@ -43,17 +50,47 @@ impl BatchBuilder {
             buf.resize(HEADER_LEN, 0);
         }
         Self {
+            ready: buf.len(),
             buf,
             filled: HEADER_LEN,
+            sum: None,
+            summed: HEADER_LEN,
             count: 0,
             base_timestamp_ms: -1,
             max_timestamp_ms: -1,
         }
     }
 
-    /// Appends a record and returns its index, which is its offset delta and its place in the sequence.
-    #[inline(always)]
+    /// For a batch that is sent as it is: sums up records as they come. They are in this processor's cache then, and have left it,
+    /// or are in another one's, when the batch is sealed, where reading them would take most of the time.
+    pub fn summing(mut self) -> Self {
+        self.sum = Some(Running::default());
+        self.ready = HEADER_LEN;
+        self
+    }
+
+    /// As `append_ready`, in a buffer that grows as it likes.
     pub fn append(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[HeaderRef<'_>],
+    ) -> u32 {
+        let size = record_size_upper_bound(key, value, headers);
+        if !self.is_ready_for(size) {
+            self.make_ready(size, |mut buf, least| {
+                buf.reserve(least - buf.len());
+                buf
+            });
+        }
+        self.append_ready(timestamp_ms, key, value, headers)
+    }
+
+    /// Appends a record and returns its index, which is its offset delta and its place in the sequence. The builder is ready
+    /// for its size.
+    #[inline(always)]
+    pub fn append_ready(
         &mut self,
         timestamp_ms: i64,
         key: Option<&[u8]>,
@@ -77,10 +114,6 @@ impl BatchBuilder {
             + len_varint(nullable_len(value))
             + value_bytes.len()
             + headers_len(headers);
-        let needed = body_len + FRONT_LEN + MIDDLE_LEN;
-        if self.buf.len() - self.filled < needed {
-            self.make_ready(needed);
-        }
 
         let rest = &mut self.buf[self.filled..];
         let mut front = Fields::<FRONT_LEN>::at(rest);
@@ -108,17 +141,39 @@ impl BatchBuilder {
         index
     }
 
-    /// Sees to it that so many bytes behind the filled ones can be written.
+    /// Whether a record of at most this size can be written as the buffer is.
+    #[inline(always)]
+    pub fn is_ready_for(&self, size: usize) -> bool {
+        self.ready - self.filled >= size + RECORD_SPARE
+    }
+
+    /// Makes it so. `grow`: gives a buffer of at least so many bytes in place of the one that is too small, with what is in it.
     #[cold]
-    fn make_ready(&mut self, needed: usize) {
+    pub fn make_ready(&mut self, size: usize, grow: impl FnOnce(Vec<u8>, usize) -> Vec<u8>) {
+        self.sum_up();
+        let needed = size + RECORD_SPARE;
         let least = self.filled + needed;
         if least > self.buf.capacity() {
+            let mut small = std::mem::take(&mut self.buf);
             // The content goes along, and nothing that is only ready.
-            self.buf.truncate(self.filled);
-            self.buf.reserve(needed);
+            small.truncate(self.filled);
+            self.buf = grow(small, least);
         }
         let ready = (self.filled + needed.max(READY_STEP)).min(self.buf.capacity());
-        self.buf.resize(ready.max(least), 0);
+        if self.buf.len() < ready {
+            self.buf.resize(ready, 0);
+        }
+        self.ready = match self.sum {
+            Some(_) => ready,
+            None => self.buf.len(),
+        };
+    }
+
+    fn sum_up(&mut self) {
+        if let Some(sum) = &mut self.sum {
+            sum.update(&self.buf[self.summed..self.filled]);
+            self.summed = self.filled;
+        }
     }
 
     /// Bytes of the batch as it would be sent uncompressed.
@@ -134,13 +189,14 @@ impl BatchBuilder {
 
     /// Whether a record of at most this size needs no larger buffer.
     pub fn has_spare(&self, size: usize) -> bool {
-        self.buf.capacity() - self.filled >= size + FRONT_LEN + MIDDLE_LEN
+        self.buf.capacity() - self.filled >= size + RECORD_SPARE
     }
 
     /// Gives back the room that is not filled.
     pub fn shrink(&mut self) {
         self.buf.truncate(self.filled);
         self.buf.shrink_to_fit();
+        self.ready = self.filled;
     }
 
     #[inline]
@@ -335,16 +391,19 @@ pub fn seal(
 /// As `seal`, with tools that are used again.
 pub fn seal_with(
     tools: Tools<'_>,
-    builder: BatchBuilder,
+    mut builder: BatchBuilder,
     compression: Compression,
     producer: ProducerFields,
 ) -> Result<SealedBatch, EncodeError> {
+    builder.sum_up();
     let BatchBuilder {
         mut buf,
         filled,
+        sum,
         count,
         base_timestamp_ms,
         max_timestamp_ms,
+        ..
     } = builder;
     buf.truncate(filled);
     let uncompressed_len = filled;
@@ -372,7 +431,7 @@ pub fn seal_with(
         records_count: count as i32,
     };
     bytes[..HEADER_LEN].copy_from_slice(&header.to_bytes());
-    write_crc(&mut bytes);
+    write_crc(&mut bytes, sum.filter(|_| codec == Codec::None));
     Ok(SealedBatch {
         bytes,
         count,
@@ -396,7 +455,9 @@ fn compress_records(
             .compressor
             .compress(codec, level, &buf[HEADER_LEN..])?;
         if HEADER_LEN + records.len() < buf.len() {
-            let mut out = tools.pool.take_empty(HEADER_LEN + records.len());
+            // Never a larger one than it was in: what a batch weighs does not grow when it is sealed.
+            let fit = Fit::within(HEADER_LEN + records.len(), buf.capacity());
+            let mut out = tools.pool.take_empty(fit);
             out.resize(HEADER_LEN, 0);
             out.extend_from_slice(records);
             return Ok((out, Some(buf), codec));
@@ -404,15 +465,19 @@ fn compress_records(
     }
     // A few records in a large buffer: while they wait for their answer, the buffer serves other batches.
     if buf.len() < buf.capacity() / 4 {
-        let mut out = tools.pool.take_empty(buf.len());
+        let mut out = tools.pool.take_empty(Fit::about(buf.len()));
         out.extend_from_slice(&buf);
         return Ok((out, Some(buf), Codec::None));
     }
     Ok((buf, None, Codec::None))
 }
 
-fn write_crc(bytes: &mut [u8]) {
-    let crc = crc32c(&bytes[ATTRIBUTES_AT..]);
+/// `sum`: of the records, where it is known.
+fn write_crc(bytes: &mut [u8], sum: Option<Running>) {
+    let crc = match sum {
+        Some(sum) => sum.behind(&bytes[ATTRIBUTES_AT..HEADER_LEN]),
+        None => crc32c(&bytes[ATTRIBUTES_AT..]),
+    };
     bytes[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
 }
 

@@ -1,0 +1,242 @@
+//! Messages that wait for their topic's metadata: kept in order, until they get their partitions or fail.
+//!
+//! Stations: message → partition; under the producer's lock.
+
+use std::sync::Arc;
+
+use super::weight::beside_record;
+use super::{Accumulator, Message, failure};
+use crate::completion::{Completion, Failure, Outcome, Place};
+use crate::flow::Micros;
+use crate::produce_flow::Event;
+use crate::record::encode::{HeaderRef, record_size_upper_bound};
+use crate::varint::{Reader, write_varint};
+
+/// A message that waits for its topic's metadata.
+struct Stored {
+    partition: Option<i32>,
+    timestamp_ms: i64,
+    /// Key, value, and the name and value of each header, each behind its length: one allocation, no larger than the record.
+    fields: Box<[u8]>,
+    headers: usize,
+    /// What it weighs.
+    bytes: usize,
+}
+
+impl Stored {
+    fn new(message: &Message<'_>, bytes: usize) -> Self {
+        let mut fields = Vec::new();
+        put(&mut fields, message.key);
+        put(&mut fields, message.value);
+        for (name, value) in message.headers {
+            put(&mut fields, Some(name));
+            put(&mut fields, *value);
+        }
+        Self {
+            partition: message.partition,
+            timestamp_ms: message.timestamp_ms,
+            fields: fields.into_boxed_slice(),
+            headers: message.headers.len(),
+            bytes,
+        }
+    }
+
+    /// The message as it came.
+    fn with<R>(&self, work: impl FnOnce(&Message<'_>) -> R) -> R {
+        let mut reader = Reader::new(&self.fields);
+        let (key, value) = (get(&mut reader), get(&mut reader));
+        let header = |_| (get(&mut reader).unwrap_or_default(), get(&mut reader));
+        let headers: Vec<HeaderRef<'_>> = (0..self.headers).map(header).collect();
+        work(&Message {
+            partition: self.partition,
+            timestamp_ms: self.timestamp_ms,
+            key,
+            value,
+            headers: &headers,
+        })
+    }
+}
+
+/// `Accumulator::largest` keeps every length below 2 GiB.
+fn put(fields: &mut Vec<u8>, field: Option<&[u8]>) {
+    write_varint(fields, field.map_or(-1, |field| field.len() as i32));
+    fields.extend_from_slice(field.unwrap_or_default());
+}
+
+fn get<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
+    let len = usize::try_from(reader.varint().ok()?).ok()?;
+    reader.bytes(len).ok()
+}
+
+pub(super) struct Waiting {
+    completion: Arc<Completion>,
+    messages: Vec<Stored>,
+    created: Micros,
+    /// `flush` was called meanwhile: no lingering.
+    flushed: bool,
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        self.messages.iter().map(|stored| stored.bytes).sum()
+    }
+
+    /// Returns the completion of all of them.
+    pub fn flush(&mut self) -> Arc<Completion> {
+        self.flushed = true;
+        self.completion.clone()
+    }
+}
+
+impl Accumulator {
+    /// Keeps a message of a topic whose metadata is not known. It weighs what it would take in a batch of its own, which may
+    /// be what becomes of it: placing it then needs no more room than it gives back.
+    pub(super) fn store(
+        &mut self,
+        topic: usize,
+        message: &Message<'_>,
+        size: usize,
+        now: Micros,
+    ) -> Place {
+        let bytes = size + beside_record(self.per_message);
+        self.take(bytes);
+        let name = self.topics[topic].name.clone();
+        if self.topics[topic].waiting.is_none() {
+            let completion = self.completion(name.clone(), -1);
+            self.events.push(Event::Topic(name.clone()));
+            self.topics[topic].waiting = Some(Waiting {
+                completion,
+                messages: Vec::new(),
+                created: now,
+                flushed: false,
+            });
+            let due = now.saturating_add(self.settings.delivery_timeout);
+            self.attention |= self.next_look.is_none_or(|look| due < look);
+        }
+        let Some(waiting) = self.topics[topic].waiting.as_mut() else {
+            unreachable!("it was made just now");
+        };
+        waiting.messages.push(Stored::new(message, bytes));
+        (
+            waiting.completion.clone(),
+            waiting.messages.len() as u32 - 1,
+        )
+    }
+
+    /// Messages that waited get their partitions, in order. Their time goes on from when the first of them came.
+    pub(super) fn place_waiting(&mut self, topic: usize, waiting: Waiting) {
+        let mut places: Vec<Place> = Vec::with_capacity(waiting.messages.len());
+        for stored in waiting.messages {
+            self.used -= stored.bytes;
+            let place = stored.with(|message| self.place(topic, message, waiting.created));
+            places.push(place);
+        }
+        waiting.completion.forward_to(places);
+        if waiting.flushed {
+            for part in self.topics[topic].parts.clone() {
+                self.close_open(part);
+            }
+        }
+    }
+
+    fn place(&mut self, topic: usize, message: &Message<'_>, created: Micros) -> Place {
+        let size = record_size_upper_bound(message.key, message.value, message.headers);
+        let Ok(part) = self.choose(topic, message, size, || created) else {
+            return (self.no_such_partition(topic, message.partition), 0);
+        };
+        let mut place = None;
+        self.append_to(
+            part,
+            message,
+            size,
+            || created,
+            |completion, index| place = Some((completion.clone(), index)),
+        );
+        place.unwrap_or_else(|| unreachable!("what is appended has a place"))
+    }
+
+    /// The end of a message whose partition turned out not to exist.
+    fn no_such_partition(&mut self, topic: usize, partition: Option<i32>) -> Arc<Completion> {
+        let entry = &self.topics[topic];
+        let (name, known) = (entry.name.clone(), entry.count);
+        let partition = partition.unwrap_or(-1);
+        let message = format!("partition {partition} does not exist: the topic has {known}");
+        let completion = self.completion(name.clone(), partition);
+        let outcome = Outcome::NotWritten;
+        self.tell_failed(&name, partition, 1, "topic", 3, &message, outcome);
+        self.fail(&completion, 1, failure("topic", 3, &message, outcome));
+        completion
+    }
+
+    /// Fails what waits for the topic's metadata; returns how many messages.
+    pub fn fail_topic(&mut self, name: &str, failed: Failure) -> usize {
+        let index = self.topic(name);
+        self.topics[index].wait.answered(Some(failed.clone()));
+        let Some(waiting) = self.topics[index].waiting.take() else {
+            return 0;
+        };
+        let bytes = waiting.bytes();
+        let count = waiting.messages.len();
+        self.fail(&waiting.completion, count as u64, failed);
+        self.free(bytes);
+        count
+    }
+
+    /// Fails what has waited too long for metadata; returns when the next would be too late.
+    pub(crate) fn expire_waiting(&mut self, now: Micros) -> Option<Micros> {
+        let limit = self.settings.delivery_timeout;
+        let mut next = None;
+        for index in 0..self.topics.len() {
+            let Some(waiting) = &self.topics[index].waiting else {
+                continue;
+            };
+            let due = waiting.created.saturating_add(limit);
+            if due > now {
+                next = Some(next.map_or(due, |other: Micros| other.min(due)));
+                continue;
+            }
+            let name = self.topics[index].name.clone();
+            let message = self.with_trouble(
+                index,
+                "the topic's metadata did not come before delivery_timeout_ms",
+            );
+            let count = self.fail_topic(
+                &name,
+                failure("delivery_timeout", 0, &message, Outcome::NotWritten),
+            );
+            self.tell_failed(
+                &name,
+                -1,
+                count as u64,
+                "delivery_timeout",
+                0,
+                &message,
+                Outcome::NotWritten,
+            );
+        }
+        next
+    }
+
+    /// Bytes and messages that wait for a topic's metadata.
+    pub(crate) fn stored(&self, topic: usize) -> (usize, u64) {
+        let waiting = self.topics[topic].waiting.as_ref();
+        waiting.map_or((0, 0), |waiting| {
+            (waiting.bytes(), waiting.messages.len() as u64)
+        })
+    }
+
+    /// Since when.
+    pub(crate) fn stored_since(&self, topic: usize) -> Option<Micros> {
+        let waiting = self.topics[topic].waiting.as_ref()?;
+        Some(waiting.created)
+    }
+
+    /// The topics that wait for metadata.
+    pub(crate) fn waiting_topics(&self) -> Vec<Arc<str>> {
+        self.topics
+            .iter()
+            .filter(|topic| topic.waiting.is_some())
+            .map(|topic| topic.name.clone())
+            .collect()
+    }
+}

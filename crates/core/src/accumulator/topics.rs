@@ -1,0 +1,135 @@
+//! Topics as the accumulator knows them: their partitions, and what keeps them from being sent.
+//!
+//! Stations: message → partition; under the producer's lock. Metadata comes from the engine.
+
+use std::sync::Arc;
+
+use super::stored::Waiting;
+use super::{Accumulator, TopicBatching};
+use crate::partitioner::Sticky;
+use crate::produce_flow::Partition;
+use crate::produce_stats::{Ends, Traffic};
+use crate::topic_wait::TopicWait;
+
+pub(crate) struct Topic {
+    pub name: Arc<str>,
+    pub id: [u8; 16],
+    /// Ids that it had before it was made anew: who still tells one of them lags behind.
+    pub former: Vec<[u8; 16]>,
+    /// Indices of its partitions; empty while its metadata is not known.
+    pub parts: Vec<usize>,
+    /// How many of them there are now: fewer than `parts` where the topic was deleted and made anew with fewer.
+    pub(super) count: usize,
+    pub(super) available: Vec<usize>,
+    /// Those of them whose leader is in the client's rack, sorted: messages without a key go there first (KIP-1123).
+    pub(super) near: Vec<usize>,
+    /// Somebody waits for what its open batches with a lower number have: `accumulator/linger.rs`.
+    pub(super) hurried: u64,
+    pub batching: TopicBatching,
+    pub(super) sticky: Sticky,
+    /// How many messages were placed in turn.
+    pub(super) turns: usize,
+    pub(super) waiting: Option<Waiting>,
+    /// What keeps its messages from being sent, as the engine knows it: for who asks why they expired.
+    pub trouble: Option<String>,
+    pub(super) wait: TopicWait,
+    pub(crate) traffic: Traffic,
+    pub(crate) ends: Ends,
+}
+
+impl Accumulator {
+    /// The index of a topic, which stays the same; it may be used for `append` without another look-up.
+    pub fn topic(&mut self, name: &str) -> usize {
+        if let Some(index) = self.names.get(name) {
+            return *index;
+        }
+        let name: Arc<str> = Arc::from(name);
+        let index = self.topics.len();
+        let batching = TopicBatching::new(self.settings.batching(&name));
+        self.topics.push(Topic {
+            name: name.clone(),
+            id: [0; 16],
+            former: Vec::new(),
+            parts: Vec::new(),
+            count: 0,
+            available: Vec::new(),
+            near: Vec::new(),
+            hurried: 0,
+            batching,
+            sticky: Sticky::default(),
+            turns: 0,
+            waiting: None,
+            trouble: None,
+            wait: TopicWait::default(),
+            traffic: Traffic::default(),
+            ends: Ends::default(),
+        });
+        self.names.insert(name, index);
+        index
+    }
+
+    /// The topic's metadata came or changed; partitions never become fewer, and none at all is no metadata.
+    ///
+    /// `available`: those with a leader. `near`: those of them to be preferred for messages without a key.
+    pub fn set_topic(
+        &mut self,
+        name: &str,
+        id: [u8; 16],
+        partitions: usize,
+        available: &[i32],
+        near: &[i32],
+    ) {
+        let index = self.topic(name);
+        for number in self.topics[index].parts.len()..partitions {
+            let part = self.parts.len();
+            self.parts.push(Partition::new(index, number as i32));
+            self.topics[index].parts.push(part);
+        }
+        let topic = &mut self.topics[index];
+        // Of one and the same topic they never become fewer: then the answer is an old one.
+        if (topic.id != id && partitions > 0) || partitions > topic.count {
+            topic.count = partitions;
+        }
+        topic.id = id;
+        let parts_of = |numbers: &[i32]| -> Vec<usize> {
+            let part = |number: &i32| topic.parts.get(usize::try_from(*number).ok()?).copied();
+            numbers.iter().filter_map(part).collect()
+        };
+        (topic.available, topic.near) = (parts_of(available), parts_of(near));
+        topic.near.sort_unstable();
+        topic.sticky.keep_to(if topic.near.is_empty() {
+            &topic.available
+        } else {
+            &topic.near
+        });
+        if topic.parts.is_empty() {
+            return;
+        }
+        topic.wait.answered(None);
+        if let Some(waiting) = topic.waiting.take() {
+            self.place_waiting(index, waiting);
+            self.wake_room();
+        }
+    }
+
+    /// What keeps the messages of a topic, or of one partition of it, from being sent; None: nothing that is known.
+    pub fn set_trouble(&mut self, name: &str, partition: Option<i32>, trouble: Option<String>) {
+        let index = self.topic(name);
+        let Some(number) = partition else {
+            self.topics[index].trouble = trouble;
+            return;
+        };
+        let number = usize::try_from(number).ok();
+        if let Some(part) = number.and_then(|number| self.topics[index].parts.get(number)) {
+            self.parts[*part].trouble = trouble;
+        }
+    }
+
+    /// A failure's text with its cause behind it.
+    pub(crate) fn with_trouble(&self, topic: usize, message: &str) -> String {
+        match &self.topics[topic].trouble {
+            Some(trouble) => format!("{message}: {trouble}"),
+            None => message.to_owned(),
+        }
+    }
+}
