@@ -75,9 +75,9 @@ def producers(wire: Wire, chain: Interceptors) -> tuple[ProducerBase, AsyncProdu
 
 
 def told(wire: Wire, chain: Interceptors) -> None:
-    """Everything resolved is told, and every refusal."""
+    """Everything resolved is told, and every refusal: there, because who tells may never wait for room again."""
     told = Callbacks(None, chain)
-    Reports(wire.flow, Lent(told))._tell_all(told)
+    dispatcher.dispatch(Reports(wire.flow, Lent(told))._tell_all, told)
     assert dispatcher.settle(5)
 
 
