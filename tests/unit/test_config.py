@@ -112,7 +112,19 @@ def test_spellings_and_values(spelling: str, value: Any, name: str, expected: An
         ({"transaction.timeout.ms": 5}, "not supported yet: transactions"),
         ({"linger_ms": 5, "linger.ms": 6}, "given twice"),
         ({"retry_backoff_ms": 50, "retry_backoff_max_ms": 10}, "is over retry_backoff_max_ms"),
-        ({"delivery_timeout_ms": 1_000}, "less than linger_ms + request_timeout_ms"),
+        (
+            {"delivery_timeout_ms": 1_000},
+            "1000 is less than linger_ms (5) + request_timeout_ms (30000): raise it to 30005 or more, or lower "
+            "request_timeout_ms to 995 or less",
+        ),
+        (
+            {"delivery_timeout_ms": 5_000, "request_timeout_ms": 5_000},
+            "raise it to 5005 or more, or lower request_timeout_ms to 4995 or less",
+        ),
+        (
+            {"delivery_timeout_ms": 5_000, "linger_ms": 6_000},
+            "is less than linger_ms (6000) + request_timeout_ms (30000): raise it to 36000 or more, or lower linger_ms",
+        ),
         ({"enable_idempotence": True, "acks": 1}, "needs acks"),
         ({"max_in_flight_requests_per_connection": 6}, "over 5"),
         ({"bootstrap.servers": "x:1"}, "bootstrap_servers: given twice"),
@@ -158,6 +170,9 @@ def test_what_was_not_given_follows_what_was() -> None:
     assert not config.enable_idempotence
     assert config.retry_backoff_max_ms == 5_000
     assert config.delivery_timeout_ms == 200_005
+    config = producer_config("h:1", {"delivery_timeout_ms": 5_000})
+    assert (config.request_timeout_ms, config.delivery_timeout_ms) == (4_995, 5_000)
+    assert producer_config("h:1", {"delivery_timeout_ms": 1_005}).request_timeout_ms == 1_000
     assert producer_config("h:1", {"max_request_size": 1_000}).batch_size == 1_000
     assert not consumer_config("h:1", {}).enable_auto_commit
     assert consumer_config("h:1", {"group_id": "g"}).enable_auto_commit
@@ -329,8 +344,14 @@ def test_a_topics_batches_fit_into_requests_and_its_linger_into_the_delivery_tim
     ]
     slow = {"t": {"linger_ms": 100_000}}
     assert producer_config("h:1", {"topics": slow}).delivery_timeout_ms == 130_000
-    [problem] = problems(producer_config, topics=slow, delivery_timeout_ms=120_000)
-    assert problem.startswith("delivery_timeout_ms: 120000 is less than linger_ms")
+    assert (
+        producer_config("h:1", {"topics": slow, "delivery_timeout_ms": 120_000}).request_timeout_ms
+        == 20_000
+    )
+    [problem] = problems(producer_config, topics=slow, delivery_timeout_ms=100_000)
+    assert problem.endswith(
+        "raise it to 130000 or more, or lower topics['t'].linger_ms below 100000"
+    )
 
 
 # ---- names of other clients, and forms of theirs ---------------------------------------------------------------------

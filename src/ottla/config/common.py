@@ -106,6 +106,11 @@ class CommonConfig(Config):
         values="PLAINTEXT",
     )
 
+    @property
+    def who(self) -> str:
+        """The client, for people: role and client id."""
+        return f"{self.role} {self.client_id}"
+
 
 def common_rules(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
     for low, high in (

@@ -23,6 +23,9 @@ from ottla.partitioners import PARTITIONERS, Partitioner, partitioner_value
 
 _numbers = itertools.count(1)
 
+LEAST_REQUEST_MS = 1_000
+"""A request time-out that follows a short delivery_timeout_ms is no shorter: connections would end at every hiccup."""
+
 
 class ProducerConfig(CommonConfig, BatchingConfig):
     """Options of producers."""
@@ -89,7 +92,8 @@ class ProducerConfig(CommonConfig, BatchingConfig):
     delivery_timeout_ms: float = option(
         120_000,
         duration(0),
-        "From accept to outcome: linger, every retry and every answer. At least linger_ms + request_timeout_ms.",
+        "From accept to outcome: linger, every retry and every answer. At least linger_ms + request_timeout_ms; where only this "
+        "is given, request_timeout_ms is lowered to what is left of it, down to 1000.",
         aliases=("message.timeout.ms",),
     )
     partitioner: str | Partitioner = option(
@@ -170,21 +174,39 @@ def _producer_rules(values: dict[str, Any], given: frozenset[str], problems: lis
     fit_maximum(values, given, problems, "batch_size", "max_request_size")
     values["topics"] = topic_configs(values)
     _fit_topics(values, given, problems)
-    lingers = [values["linger_ms"], *(topic.linger_ms for topic in values["topics"].values())]
-    least = max(lingers) + values["request_timeout_ms"]
-    if values["delivery_timeout_ms"] < least:
-        if "delivery_timeout_ms" in given:
-            problems.append(
-                f"delivery_timeout_ms: {values['delivery_timeout_ms']} is less than linger_ms + request_timeout_ms ({least})"
-            )
-        else:
-            values["delivery_timeout_ms"] = least
+    _fit_delivery(values, given, problems)
     if values["partitioner_ignore_keys"] and values["partitioner"] != "default":
         problems.append("partitioner_ignore_keys: only the default partitioner can ignore keys")
     if values["partitioner_rack_aware"]:
         _rack_rules(values, problems)
     if not values["client_id"]:
         values["client_id"] = f"producer-{next(_numbers)}"
+
+
+def _fit_delivery(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
+    """Java's rule: a message has time for its linger and one request. What the user did not give follows what was given."""
+    lingers = {"linger_ms": values["linger_ms"]}
+    for name, topic in values["topics"].items():
+        lingers[f"topics[{name!r}].linger_ms"] = topic.linger_ms
+    longest = max(lingers, key=lambda name: lingers[name])
+    linger, request = lingers[longest], values["request_timeout_ms"]
+    delivery, least = values["delivery_timeout_ms"], linger + request
+    if delivery >= least:
+        return
+    if "delivery_timeout_ms" not in given:
+        values["delivery_timeout_ms"] = least
+        return
+    left = delivery - linger
+    if "request_timeout_ms" not in given and left >= LEAST_REQUEST_MS:
+        values["request_timeout_ms"] = left
+        return
+    lower = (
+        f"request_timeout_ms to {left:g} or less" if left >= 1 else f"{longest} below {delivery:g}"
+    )
+    problems.append(
+        f"delivery_timeout_ms: {delivery:g} is less than {longest} ({linger:g}) + request_timeout_ms ({request:g}): raise it to "
+        f"{least:g} or more, or lower {lower}"
+    )
 
 
 def _rack_rules(values: dict[str, Any], problems: list[str]) -> None:
