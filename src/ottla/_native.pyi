@@ -239,11 +239,18 @@ class ProduceFlow:
         """
 
     def fail_topic(self, topic: str, kind: str, code: int, message: str) -> int:
-        """Fail what waits for the topic's metadata (outcome not_written); returns how many messages."""
+        """Fail what waits for the topic's metadata (outcome not_written), told by `failed`; returns how many messages."""
 
-    def set_trouble(self, topic: str, trouble: str | None, partition: int | None = None) -> None:
+    def set_trouble(
+        self,
+        topic: str,
+        trouble: str | None,
+        partition: int | None = None,
+        cause: tuple[str, int, str] | None = None,
+    ) -> None:
         """What keeps the messages of a topic, or of one partition of it until that is routed, from being sent: for errors
-        and health. None: nothing known."""
+        and health. None: nothing known. cause: kind, code and message, as `ottla.errors.from_native` takes them, of the
+        exception that stands behind it."""
 
     def set_identity(self, producer_id: int, epoch: int) -> None:
         """No batch is drained before this when idempotent."""
@@ -284,7 +291,8 @@ class ProduceFlow:
         batches: list of dicts {base_sequence, records, bytes, attempts, sent (bool), expired (bool), unanswered (bool: an
         attempt ended without an answer, or it was overtaken), may_be_written (bool: that, or its last answer does not exclude it), code (int|None: no answer), base_offset, log_start_offset, error_message, record_errors: list[(index, message)],
         leader: (id, epoch)|None, node: (host, port)|None} · identity: (producer_id, epoch)|None, that the partition writes under ·
-        `("failed", topic, partition, records, kind, code, message, outcome)` for the log ·
+        `("failed", topic, partition, records, kind, code, message, outcome, cause)` for the log; cause as `set_trouble`
+        takes it ·
         `("throttled", conn, throttle_ms)` · `("callbacks", [(callback, delivery), …])` to be called on the dispatcher
         thread · `("outcomes",)` there is something for `tell_next`.
         """
@@ -306,7 +314,8 @@ class ProduceFlow:
         """Messages accepted and not yet resolved."""
 
     def abort_all(self, kind: str, code: int, message: str) -> int:
-        """Fail everything that is not resolved, each batch with the outcome that its attempts leave. Returns the count."""
+        """Fail everything that is not resolved, each batch with the outcome that its attempts leave, told by `failed`.
+        Returns the count."""
 
     def detach(self) -> None:
         """Let the I/O thread forget the flow; its connections stay the engine's."""

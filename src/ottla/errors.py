@@ -62,6 +62,10 @@ class Error(Exception):
         ]
         return f" [{', '.join(notes)}]" if notes else ""
 
+    def _line(self) -> str:
+        """What went wrong in one line, without place and outcome."""
+        return self.message.replace("\n", "; ")
+
     def __str__(self) -> str:
         return f"{self.message}{self._notes()}"
 
@@ -82,6 +86,10 @@ class KafkaError(Error):
     refreshes_metadata: bool = False
     """Whether it means that the metadata of the topic is stale (Java's InvalidMetadataException)."""
 
+    def _line(self) -> str:
+        text = f"{self.name} ({self.code})"
+        return f"{text}: {super()._line()}" if self.message else text
+
     def __str__(self) -> str:
         text = f"{self.name} ({self.code})"
         return (
@@ -97,9 +105,11 @@ class BufferFull(Error):
 
 
 class DeliveryTimeout(Error):
-    """A message had no outcome within `delivery_timeout_ms`, or was given up when the producer closed.
+    """A message had no outcome within `delivery_timeout_ms`.
 
-    Did it happen? `outcome` says: `not_written` if it never left, `unknown` if bytes of it had left.
+    Did it happen? `outcome` says: `not_written` if it never left, or every attempt was refused before the append; `unknown` if
+    it may be in the log. The message says what kept it; `__cause__` is that as an exception, where there is one: the broker's
+    last answer (`UnknownTopicOrPartition`, `NotEnoughReplicas`), or why no broker could be reached (`NoBrokersAvailable`).
     """
 
 
@@ -107,7 +117,7 @@ class EarlierMessageFailed(Error):
     """With `gapless`: a message before it in the same partition failed, so this one must not be written either.
 
     Did it happen? `outcome` says: `not_written`, or `unknown` where an attempt of it was on its way. The message names the
-    first failure; `__cause__` is its exception where a broker's error code was the reason.
+    first failure; `__cause__` is its exception.
     """
 
 
@@ -206,6 +216,10 @@ class ConnectionLost(Error, ConnectionError):
         self.address = address
         """The other end as host:port, None where it is not known."""
 
+    def _line(self) -> str:
+        where = f"{self.address}: " if self.address else ""
+        return f"{where}{super()._line()}"
+
     def __str__(self) -> str:
         where = f"{self.address}: " if self.address else ""
         return f"{where}{self.message}{self._notes()}"
@@ -272,13 +286,21 @@ class NoBrokersAvailable(Error):
 
     Args:
         message: What was looked for.
-        attempts: (address, why it failed), in the order of trying.
+        attempts: (address, why it failed), in the order of trying; what comes again is left out.
     """
 
     def __init__(self, message: str = "", *, attempts: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message)
-        self.attempts = tuple(attempts)
+        self.attempts = tuple(dict.fromkeys(attempts))
         """(address, why it failed), in the order of trying."""
+
+    def _line(self) -> str:
+        head = super()._line()
+        reasons = [
+            reason if head.startswith(address) else f"{address}: {reason}"
+            for address, reason in self.attempts
+        ]
+        return f"{head}: {'; '.join(reasons)}" if reasons else head
 
     def __str__(self) -> str:
         return "\n".join(
@@ -310,7 +332,8 @@ class ConfigError(Error, ValueError):
 class Closed(Error):
     """The client was closed, or is closing, and takes nothing more.
 
-    Did it happen? No, unless `outcome` is `unknown`: what had been sent before the close may have.
+    Did it happen? No, unless `outcome` is `unknown`: what had been sent before the close may have. For a message that was given
+    up at the close, the text says what had kept it, and `__cause__` is that as an exception where there is one.
     """
 
 
@@ -338,6 +361,8 @@ _KINDS: Final[dict[str, type[Error]]] = {
     "connection_lost": ConnectionLost,
     "decode": DecodeError,
     "forked": ForkedClient,
+    "no_brokers": NoBrokersAvailable,
+    "error": Error,
 }
 
 _UNKNOWN_TOPIC_OR_PARTITION: Final = 3
@@ -364,6 +389,22 @@ def for_code(
     return error
 
 
+def line_of(error: BaseException) -> str:
+    """What went wrong in one line, without place and outcome: for the log, health and the texts of other errors."""
+    if isinstance(error, Error):
+        return error._line()
+    return f"{type(error).__name__}: {error}".replace("\n", "; ")
+
+
+def to_native(error: Error) -> tuple[str, int, str]:
+    """Kind, code and message, of which `from_native` makes the same exception without its place."""
+    if isinstance(error, KafkaError):
+        return "broker", error.code, error.message
+    kinds = (kind for kind, made in _KINDS.items() if type(error) is made)
+    # An address is in the text from here on, and not told twice.
+    return next(kinds, "error"), 0, error._line()
+
+
 def from_native(
     kind: str,
     code: int,
@@ -371,17 +412,19 @@ def from_native(
     topic: str | None = None,
     partition: int | None = None,
     outcome: str | None = None,
+    cause: tuple[str, int, str] | None = None,
 ) -> Error:
     """The exception for a failure that the extension tells by its fields.
 
     Args:
         kind: broker, topic, delivery_timeout, gapless, message_too_large, buffer_full, closed, timeout, connection_lost,
-            decode or forked.
-        code: The broker's error code where kind is broker or topic, or that of the first failure, else 0.
+            decode, forked, no_brokers or error.
+        code: The broker's error code where kind is broker or topic, else without meaning.
         message: What went wrong.
         topic: The topic it is about.
         partition: The partition it is about, -1 or None where it is not known.
         outcome: `not_written`, `unknown`, `written` or None.
+        cause: Kind, code and message of the exception that is its cause.
     """
     if partition is not None and partition < 0:
         partition = None
@@ -390,8 +433,10 @@ def from_native(
         return for_code(code, message, topic=topic, partition=partition, outcome=outcome)
     made = _KINDS.get(kind)
     if made is None:
-        return Error(f"{kind}: {message}", topic=topic, partition=partition, outcome=outcome)
+        message, made = f"{kind}: {message}", Error
+    if made is NoBrokersAvailable:
+        return NoBrokersAvailable(message)
     error = made(message, topic=topic, partition=partition, outcome=outcome)
-    if code:
-        error.__cause__ = for_code(code, topic=topic, partition=partition)
+    if cause is not None:
+        error.__cause__ = from_native(*cause, topic=topic, partition=partition)
     return error

@@ -441,7 +441,8 @@ def test_the_end_of_the_interpreter_names_what_is_lost(end: str) -> None:
     ended = run(EXIT.format(end))
     assert ended.returncode == 0
     assert ended.stdout == ""
-    assert "1 messages were not delivered" in ended.stderr
+    assert "[producer mine]" in ended.stderr
+    assert "1 message not delivered" in ended.stderr
     assert "ResourceWarning: unclosed Producer 'mine'" in ended.stderr
     assert "Exception ignored" not in ended.stderr
     assert time.monotonic() - began < 10

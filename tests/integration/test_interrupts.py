@@ -143,8 +143,8 @@ def test_the_end_of_the_interpreter_tells_what_has_no_outcome() -> None:
     )
     assert time.monotonic() - began < AT_ONCE_S * 2
     assert ended.returncode == 0
-    assert "producer 'forgetful' was not closed" in ended.stderr
-    assert "17 messages were not delivered" in ended.stderr
+    assert "[producer forgetful] was not closed" in ended.stderr
+    assert "17 messages not delivered" in ended.stderr
 
 
 STUCK = """

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from ottla import errors
+from ottla import errors, kafka_errors
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,46 @@ def test_every_class_says_whether_it_happened() -> None:
     for made in classes:
         assert made.__doc__ is not None
         assert "Did it happen?" in made.__doc__, made
+
+
+def test_a_failure_has_its_cause_with_the_same_place() -> None:
+    cause = ("broker", 3, "no such topic")
+    error = errors.from_native("delivery_timeout", 0, "too late", "orders", 1, "unknown", cause)
+    assert isinstance(error, errors.DeliveryTimeout)
+    assert isinstance(error.__cause__, kafka_errors.UnknownTopicOrPartition)
+    assert str(error.__cause__) == "UNKNOWN_TOPIC_OR_PARTITION (3): no such topic [orders-1]"
+    assert errors.from_native("closed", 0, "closed").__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (errors.for_code(19, "1 of 2", topic="t"), "NOT_ENOUGH_REPLICAS (19): 1 of 2"),
+        (errors.for_code(999), "UNKNOWN_CODE (999)"),
+        (errors.ConnectionLost("reset", address="b:1", outcome="unknown"), "b:1: reset"),
+        (errors.NoBrokersAvailable("nobody"), "nobody"),
+        (errors.NoBrokersAvailable("a:1 is down", attempts=[("a:1", "no")]), "a:1 is down: no"),
+        (
+            errors.NoBrokersAvailable(
+                "nobody", attempts=[("a:1", "no"), ("a:1", "no"), ("b:1", "no")]
+            ),
+            "nobody: a:1: no; b:1: no",
+        ),
+        (errors.ConfigError("two:", problems=["a", "b"]), "two:"),
+        (errors.Timeout("late"), "late"),
+        (errors.AuthenticationFailed("no\nway"), "no; way"),
+        (ValueError("not\nours"), "ValueError: not; ours"),
+    ],
+)
+def test_an_error_in_one_line_is_what_its_cause_says_again(error: Exception, line: str) -> None:
+    assert errors.line_of(error) == line
+    if isinstance(error, errors.Error):
+        again = errors.from_native(*errors.to_native(error))
+        assert errors.line_of(again) == line
+        known = (errors.ConfigError, errors.AuthenticationFailed)
+        assert type(again) is (errors.Error if isinstance(error, known) else type(error))
+
+
+def test_an_address_that_was_tried_twice_is_named_once() -> None:
+    error = errors.NoBrokersAvailable("nobody", attempts=[("a:1", "no"), ("a:1", "no")])
+    assert str(error) == "nobody\n  a:1: no"

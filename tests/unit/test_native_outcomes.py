@@ -44,7 +44,8 @@ def test_every_message_is_told_once_in_the_order_of_outcomes() -> None:
     failed = producer.send("t", b"5", partition=0)
     wire.flow.abort_all("closed", 0, "given up")
     # Said until it was taken, since who hears of it may be late.
-    assert wire.flow.drain() == [("outcomes",)]
+    gone = ("failed", "t", 0, 1, "closed", 0, "given up", "not_written", None)
+    assert wire.flow.drain() == [gone, ("outcomes",)]
     assert wire.flow.drain() == [("outcomes",)]
     told = tell(wire.flow)
     assert [delivery for delivery in told if delivery.partition == 0 and delivery in sent] == sent
@@ -119,7 +120,10 @@ def test_what_waited_for_its_topic_is_told() -> None:
     lost = producer.send("unknown", b"x")
     wire.know()
     wire.pump()
+    assert repr(lost) == "<Delivery unknown pending>"
     wire.flow.fail_topic("unknown", "broker", 17, "no such name")
+    refused = "INVALID_TOPIC_EXCEPTION (17): no such name"
+    assert repr(lost) == f"<Delivery unknown not_written: {refused}>"
     told = tell(wire.flow)
     assert sorted(map(id, told)) == sorted(map(id, [*sent, lost]))
     assert used(wire) == 0

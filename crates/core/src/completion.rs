@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use crate::flow::Wake;
+use crate::trouble::Cause;
 
 const PENDING: u8 = 0;
 const WRITTEN: u8 = 1;
@@ -53,6 +54,8 @@ pub struct Failure {
     pub code: i16,
     pub message: String,
     pub outcome: Outcome,
+    /// What an exception behind it is made of.
+    pub cause: Option<Cause>,
 }
 
 /// One message's place.

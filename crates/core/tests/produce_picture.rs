@@ -5,7 +5,7 @@ mod support;
 use ottla_core::accumulator::failure;
 use ottla_core::completion::Outcome;
 use ottla_core::flow::{LostCause, LostKind};
-use ottla_core::produce_flow::Event;
+use ottla_core::produce_flow::{Decision, Event};
 use ottla_core::produce_stats::Picture;
 use support::{Producer, SECOND, settings};
 
@@ -124,6 +124,27 @@ fn troubles_are_told_of_their_own_partition() {
     producer.route("u", 1, 1);
     let routed = ("on their way to node 1 at broker:9092".to_owned(), true);
     assert_eq!(causes(), [moving, routed]);
+}
+
+#[test]
+fn a_refused_batch_that_goes_again_is_a_trouble_until_it_is_written() {
+    let producer = Producer::flowing(settings(), 1);
+    let cause = || {
+        let now = producer.now.get();
+        let holders = producer.shared.with(|flow| flow.budget(now).holders);
+        holders.first().map(|one| (one.cause.clone(), one.moving))
+    };
+    producer.send(0, "a");
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 19);
+    producer.one_hold();
+    producer.release(0, vec![Decision::Retry]);
+    let refused = "the broker's last answer was NOT_ENOUGH_REPLICAS (19)".to_owned();
+    assert_eq!(cause(), Some((refused.clone(), false)));
+    let again = producer.next(1).unwrap();
+    assert_eq!(cause(), Some((refused, false)), "on its way once more");
+    producer.ack(1, &again, 0);
+    assert_eq!(cause(), None);
 }
 
 #[test]

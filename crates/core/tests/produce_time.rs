@@ -2,9 +2,10 @@
 
 mod support;
 
-use ottla_core::accumulator::Settings;
+use ottla_core::accumulator::{Settings, failure};
 use ottla_core::completion::{Outcome, Place, State};
 use ottla_core::produce_flow::{Decision, Event};
+use ottla_core::trouble::{Cause, Trouble};
 use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
 
 const LIMIT: u64 = 120 * SECOND;
@@ -72,10 +73,8 @@ fn what_expires_unsent_says_what_kept_it() {
     producer.topic("t", 1);
     let unrouted = producer.send(0, "b");
     producer.shared.with(|flow| {
-        flow.acc
-            .set_trouble("u", None, Some("no broker".to_owned()));
-        flow.acc
-            .set_trouble("t", None, Some("no leader".to_owned()));
+        flow.acc.set_trouble("u", None, Some("no broker".into()));
+        flow.acc.set_trouble("t", None, Some("no leader".into()));
     });
     producer.pass(LIMIT);
     producer.tick();
@@ -331,9 +330,110 @@ fn what_was_given_up_does_not_expire_as_well() {
     producer
         .shared
         .with(|flow| flow.abort_all("closed", 0, "closed"));
+    assert_eq!(told_failed(&producer), [(0, 1, Outcome::Unknown)]);
     producer.pass(LIMIT);
     assert_eq!(producer.tick(), None, "no time is looked at again");
     assert!(producer.events().is_empty(), "no failure and no hold");
     producer.ack(1, &sent, 0);
     producer.assert_done();
+}
+
+#[test]
+fn whatever_is_given_up_is_told_once() {
+    let producer = Producer::flowing(settings(), 2);
+    producer.batch(0, &["late"]);
+    let late = producer.next(1).unwrap();
+    producer.pass(LIMIT);
+    producer.tick();
+    assert_eq!(told_failed(&producer), [(0, 1, Outcome::Unknown)]);
+    producer.batch(1, &["in flight"]);
+    producer.next(1).unwrap();
+    producer.batch(1, &["queued", "too"]);
+    producer.send(1, "open");
+    producer
+        .try_send("u", None, None, b"without metadata", None)
+        .unwrap();
+    producer
+        .shared
+        .with(|flow| flow.abort_all("closed", 0, "closed"));
+    let told = [
+        (-1, 1, Outcome::NotWritten),
+        (1, 1, Outcome::Unknown),
+        (1, 2, Outcome::NotWritten),
+        (1, 1, Outcome::NotWritten),
+    ];
+    assert_eq!(told_failed(&producer), told);
+    producer.ack(1, &late, 0);
+    producer
+        .shared
+        .with(|flow| flow.abort_all("closed", 0, "closed"));
+    assert!(told_failed(&producer).is_empty());
+}
+
+#[test]
+fn what_waits_for_a_topic_that_is_refused_is_told() {
+    let producer = Producer::new(settings());
+    let place = producer.try_send("u", None, None, b"a", None).unwrap();
+    let denied = failure("broker", 29, "", Outcome::NotWritten);
+    assert_eq!(producer.shared.fail_topic("u", denied.clone()), 1);
+    assert_eq!(told_failed(&producer), [(-1, 1, Outcome::NotWritten)]);
+    assert_eq!(place.0.state(), State::Failed(denied));
+}
+
+#[test]
+fn what_expires_names_the_last_answer_and_has_it_as_its_cause() {
+    let producer = Producer::flowing(settings(), 1);
+    let place = producer.send(0, "a");
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 56);
+    producer.one_hold();
+    producer.release(0, vec![Decision::Retry]);
+    producer.pass(LIMIT);
+    producer.tick();
+    let State::Failed(failed) = place.0.state() else {
+        panic!("not failed");
+    };
+    assert_eq!(
+        failed.message,
+        "it was not acknowledged before delivery_timeout_ms: the broker's last answer was KAFKA_STORAGE_ERROR (56)"
+    );
+    let cause = failed.cause.unwrap();
+    assert_eq!((cause.kind.as_str(), cause.code), ("broker", 56));
+}
+
+#[test]
+fn what_keeps_a_topic_is_the_cause_of_what_expires_and_of_what_is_given_up() {
+    let because = |end: &dyn Fn(&Producer)| {
+        let producer = Producer::new(settings());
+        let place = producer.try_send("u", None, None, b"a", None).unwrap();
+        let trouble = Trouble {
+            text: "no such topic".into(),
+            cause: Some(Cause {
+                kind: "broker".into(),
+                code: 3,
+                message: "so it is".into(),
+            }),
+        };
+        producer
+            .shared
+            .with(|flow| flow.acc.set_trouble("u", None, Some(trouble)));
+        end(&producer);
+        let State::Failed(failed) = place.0.state() else {
+            panic!("not failed");
+        };
+        assert!(failed.message.ends_with(": no such topic"), "{failed:?}");
+        failed.cause.map(|cause| (cause.code, cause.message))
+    };
+    let known = Some((3, "so it is".to_owned()));
+    let expired = because(&|producer| {
+        producer.pass(LIMIT);
+        producer.tick();
+    });
+    assert_eq!(expired, known);
+    let given_up = because(&|producer| {
+        producer
+            .shared
+            .with(|flow| flow.abort_all("closed", 0, "closed"));
+    });
+    assert_eq!(given_up, known);
 }

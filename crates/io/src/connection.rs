@@ -331,9 +331,13 @@ impl Connection {
             .map_or_else(String::new, |(had, wanted)| {
                 format!(" in the middle of a frame ({had} of {wanted} bytes)")
             });
-        let count = self.outstanding.len();
+        let unanswered = match self.outstanding.len() {
+            0 => String::new(),
+            1 => ", 1 request unanswered".into(),
+            count => format!(", {count} requests unanswered"),
+        };
         let message = format!(
-            "{}: closed by the broker{part}, {count} requests unanswered",
+            "{}: closed by the broker{part}{unanswered}",
             self.dial.address
         );
         lost(LostKind::Eof, message)

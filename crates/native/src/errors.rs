@@ -12,9 +12,8 @@ static FROM_NATIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// Makes the exception for a failure told by its fields.
 ///
-/// `kind` is one of broker, topic (both with `code`), delivery_timeout, message_too_large, buffer_full, closed, timeout,
-/// connection_lost, decode, forked. `outcome` is not_written, unknown, written or None. When Python cannot make it, what
-/// Python raised instead is returned, so that nothing is swallowed.
+/// `kind` and `outcome` are as `ottla.errors.from_native` takes them. When Python cannot make it, what Python raised instead is
+/// returned, so that nothing is swallowed.
 pub fn raise(
     py: Python<'_>,
     kind: &str,
@@ -41,15 +40,33 @@ pub fn error_of<'py>(
     completion: &Completion,
     failure: &Failure,
 ) -> PyResult<Bound<'py, PyAny>> {
-    exception(
-        py,
-        &failure.kind,
-        failure.code,
-        &failure.message,
-        Some(&completion.topic),
-        Some(completion.partition()),
-        Some(failure.outcome.name()),
-    )
+    about(py, failure, &completion.topic, Some(completion.partition()))
+}
+
+/// The exception of a failure of messages that are of no batch.
+pub fn failed_send(py: Python<'_>, failure: &Failure, topic: &str) -> PyErr {
+    about(py, failure, topic, None).map_or_else(|error| error, PyErr::from_value)
+}
+
+/// The exception of a failure, with its cause.
+fn about<'py>(
+    py: Python<'py>,
+    failure: &Failure,
+    topic: &str,
+    partition: Option<i32>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let cause = failure.cause.as_ref();
+    FROM_NATIVE
+        .import(py, "ottla.errors", "from_native")?
+        .call1((
+            &failure.kind,
+            failure.code,
+            &failure.message,
+            topic,
+            partition,
+            failure.outcome.name(),
+            cause.map(|cause| (&cause.kind, cause.code, &cause.message)),
+        ))
 }
 
 /// As `raise`, for where the exception object itself is wanted (an outcome that is looked at, not raised).

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock, Weak};
 
 use ottla_core::accumulator::{Batching, Settings, failure};
-use ottla_core::completion::{Failure, Outcome};
+use ottla_core::completion::Outcome;
 use ottla_core::compression::{Codec, Compression};
 use ottla_core::flow::{Bell, Flow};
 use ottla_core::partitioner::Partitioner;
 use ottla_core::produce_flow::{Decision, Event, HeldBatch};
 use ottla_core::produce_shared::ProduceShared;
+use ottla_core::trouble::{Cause, Trouble};
 use ottla_io::clock;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -170,8 +171,20 @@ impl ProduceFlow {
             .fail_topic(topic, failure(kind, code, message, Outcome::NotWritten))
     }
 
-    #[pyo3(signature = (topic, trouble, partition=None))]
-    fn set_trouble(&self, topic: &str, trouble: Option<String>, partition: Option<i32>) {
+    #[pyo3(signature = (topic, trouble, partition=None, cause=None))]
+    fn set_trouble(
+        &self,
+        topic: &str,
+        trouble: Option<String>,
+        partition: Option<i32>,
+        cause: Option<(String, i16, String)>,
+    ) {
+        let cause = cause.map(|(kind, code, message)| Cause {
+            kind,
+            code,
+            message,
+        });
+        let trouble = trouble.map(|text| Trouble { text, cause });
         self.shared
             .with(|flow| flow.acc.set_trouble(topic, partition, trouble));
     }
@@ -324,12 +337,8 @@ fn decision(given: &Bound<'_, PyTuple>) -> PyResult<Decision> {
         "fail" => {
             let (_, kind, code, message, outcome): (String, String, i16, String, String) =
                 given.extract()?;
-            Decision::Fail(Failure {
-                kind,
-                code,
-                message,
-                outcome: Outcome::from_name(&outcome),
-            })
+            let outcome = Outcome::from_name(&outcome);
+            Decision::Fail(failure(&kind, code, &message, outcome))
         }
         "fail_records" => {
             let (_, failed, code): (String, BTreeMap<u32, String>, i16) = given.extract()?;
@@ -374,6 +383,9 @@ fn event_tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTupl
             failure.code,
             failure.message,
             failure.outcome.name(),
+            failure
+                .cause
+                .map(|cause| (cause.kind, cause.code, cause.message)),
         )
             .into_pyobject(py),
         Event::Throttled(conn, ms) => ("throttled", conn, ms).into_pyobject(py),

@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
+use ottla_core::completion::Outcome;
 use ottla_core::flow::Wake;
 use ottla_core::topic_wait::Known;
+use ottla_core::trouble::because;
 use pyo3::prelude::*;
 
 use crate::errors;
@@ -114,9 +116,10 @@ pub fn check_nobody_waits(py: Python<'_>, sender: &Sender, topic: usize) -> PyRe
 /// The error where the partitioner could not be asked in time.
 #[cold]
 pub fn late(py: Python<'_>, sender: &Sender, topic: usize) -> PyErr {
-    let (name, known) = sender
-        .shared
-        .with(|flow| (flow.acc.topic_name(topic), flow.acc.known(topic)));
+    let (name, known, trouble) = sender.shared.with(|flow| {
+        let acc = &flow.acc;
+        (acc.topic_name(topic), acc.known(topic), acc.trouble(topic))
+    });
     let message = if known == Known::NotYet {
         format!(
             "the partitions of topic {name:?} are not known yet, and the partitioner chooses among them"
@@ -126,13 +129,6 @@ pub fn late(py: Python<'_>, sender: &Sender, topic: usize) -> PyErr {
             "sends before this one have waited for the partitions of topic {name:?} and come first"
         )
     };
-    errors::raise(
-        py,
-        "timeout",
-        0,
-        &message,
-        Some(&name),
-        None,
-        Some("not_written"),
-    )
+    let failed = because("timeout", &message, Outcome::NotWritten, trouble.as_ref());
+    errors::failed_send(py, &failed, &name)
 }

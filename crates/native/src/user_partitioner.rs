@@ -54,15 +54,10 @@ fn partitions(py: Python<'_>, sender: &Sender, topic: usize, known: Known) -> Py
         Known::Partitions(count) => Ok(count),
         Known::NotYet => Err(topic_line::late(py, sender, topic)),
         Known::Closed => Err(sender.refusal(py, &Refused::Closed)),
-        Known::Failed(failure) => Err(errors::raise(
-            py,
-            &failure.kind,
-            failure.code,
-            &failure.message,
-            Some(&name(sender, topic)),
-            None,
-            Some("not_written"),
-        )),
+        Known::Failed(failure) => {
+            let topic = name(sender, topic);
+            Err(errors::failed_send(py, &failure, &topic))
+        }
     }
 }
 

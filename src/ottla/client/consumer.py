@@ -26,7 +26,7 @@ from ottla.consumer.offsets import GroupOffsets, commit_failed
 from ottla.consumer.offsets import Membership as CommitIdentity
 from ottla.engine.thread import Engine
 from ottla.message import OffsetAndMetadata, TopicPartition
-from ottla.observe.log import logger
+from ottla.observe.log import ClientLog
 from ottla.protocol.error_codes import ErrorCode
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from ottla.engine.bridge import Ticket
 
 T = TypeVar("T")
-
-_log = logger("client")
 
 
 class ConsumerClient:
@@ -48,6 +46,7 @@ class ConsumerClient:
         self.config = config
         self.made = Made()
         self._engine = Engine.acquire()
+        self._log = ClientLog("client", config.who)
         try:
             self.flow = make_flow(self._engine.io, config)
         except BaseException:
@@ -84,7 +83,7 @@ class ConsumerClient:
         """What the application has finished with: set by the public object, safe to call from the engine thread."""
         self.attention: Callable[[], Tokens] = dict
         """Shows whether the application moves (see `Liveness`): set by the public object like `finished`."""
-        self._engine.call(self._start)
+        self._engine.call(self._start, name="start", who=config.who)
 
     async def _start(self) -> None:
         self.cursors.start()
@@ -95,7 +94,7 @@ class ConsumerClient:
         self, name: str, function: Callable[..., Coroutine[Any, Any, T]], *args: Any
     ) -> Ticket[T]:
         """Run a coroutine function of this client on the engine thread, for the public call of this name."""
-        return self._engine.call(function, *args, name=name)
+        return self._engine.call(function, *args, name=name, who=self.config.who)
 
     # ---- subscription ------------------------------------------------------------------------------------------------
 
@@ -178,9 +177,14 @@ class ConsumerClient:
             code = self._cluster.snapshot.topic_error(topic)
             if code and (topic, code) not in self._told_missing:
                 self._told_missing.add((topic, code))
-                error = errors.for_code(code, topic=topic)
-                level = logging.INFO if error.retriable else logging.ERROR
-                _log.log(level, "nothing is read of a subscribed topic: %s", error)
+                error = errors.for_code(code)
+                self._log.log(
+                    logging.WARNING if error.retriable else logging.ERROR,
+                    "topic %s is subscribed to, and nothing of it can be read: %s. It is looked for again with the metadata, "
+                    "and read as soon as it may be",
+                    topic,
+                    errors.line_of(error),
+                )
 
     # ---- what the membership tells -----------------------------------------------------------------------------------
 
@@ -221,7 +225,7 @@ class ConsumerClient:
         call = Call(LOST, partitions)
         self._losses.append(call)
         self.calls.post(call)
-        _log.warning("%d partitions lost: %s", len(partitions), reason)
+        self._log.warning("%d partitions lost: %s", len(partitions), reason)
 
     def failed(self, error: errors.Error) -> None:
         """The group is lost for this consumer: wake whoever waits, so that it hears of it."""
@@ -240,7 +244,7 @@ class ConsumerClient:
         if self.error is not None:
             raise self.error
         if self._membership is not None and self._membership.state is State.STALE:
-            self._engine.call(self._polled_again)
+            self._engine.call(self._polled_again, name="poll", who=self.config.who)
 
     async def _polled_again(self) -> None:
         if self._membership is not None:
@@ -286,7 +290,7 @@ class ConsumerClient:
             await self.offsets.commit(offsets)
             self._last_auto.update(offsets)
         except errors.CommitFailed as error:
-            _log.warning("auto-commit of group %s failed: %s", self.config.group_id, error)
+            self._log.warning("auto-commit of group %s failed: %s", self.config.group_id, error)
 
     def _start_auto_commit(self) -> None:
         if self._auto is None and self.offsets is not None and self.config.enable_auto_commit:
@@ -339,14 +343,16 @@ class ConsumerClient:
     def shut_down(self, timeout: float) -> Ticket[None]:
         """Commit, leave the group, close the connections and let the engine go. Every call gets the same ticket."""
         if self._closing is None:
-            self._closing = self._engine.call(self._shut_down, timeout, name="close")
+            self._closing = self._engine.call(
+                self._shut_down, timeout, name="close", who=self.config.who
+            )
         return self._closing
 
     async def _shut_down(self, timeout: float) -> None:
         try:
             await asyncio.wait_for(self._leave(), max(timeout, 0.001))
         except TimeoutError:
-            _log.warning("closing: the group could not be left within %.1f s", timeout)
+            self._log.warning("closing: the group could not be left within %.1f s", timeout)
         finally:
             # Whatever leaving has raised: nobody comes back for these.
             self.cursors.stop()

@@ -16,7 +16,6 @@ from ottla.cluster.cluster import Cluster
 from ottla.engine.dispatcher import dispatch
 from ottla.engine.thread import Engine
 from ottla.observe.events import Events
-from ottla.observe.log import logger
 from ottla.producer.accumulator import closer, make_flow
 from ottla.producer.callbacks import Callbacks, Lent
 from ottla.producer.interceptors import Interceptors
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
     from ottla.observe.producer_health import ProducerHealth
     from ottla.observe.statistics import ProducerStatistics
 
-_log = logger("client")
+
+_TOLD_AT = 3
+"""So many refusals of a producer id in a row are a warning."""
 
 _LEAST_LOOK_MS = 20
 _LONGEST_LOOK_MS = 1_000
@@ -49,14 +50,16 @@ class ProducerClient:
             self._engine.release()
             raise
         chain = (
-            Interceptors(config.interceptors, self.flow.is_closed) if config.interceptors else None
+            Interceptors(config.interceptors, self.flow.is_closed, config.who)
+            if config.interceptors
+            else None
         )
-        self.lent = Lent(Callbacks(config.on_delivery, chain))
+        self.lent = Lent(Callbacks(config.on_delivery, chain), config.who)
         # No object of the application may be kept from here.
         config = config.without("on_delivery", "interceptors", "partitioner")
         self.config = config
-        self._reports = Reports(self.flow, self.lent)
-        self.events = Events(dispatch, self.flow.watch)
+        self._reports = Reports(self.flow, self.lent, config.who)
+        self.events = Events(dispatch, self.flow.watch, config.who)
         self._cluster = Cluster(config, self._engine, self.events)
         self._outbox = Outbox(
             self._engine, self._cluster, self.flow, config, self._acquire_identity, self._reports
@@ -64,11 +67,11 @@ class ProducerClient:
         self._lock = threading.Lock()
         self._closing: Ticket[None] | None = None  # guarded by _lock
         self._starting: list[asyncio.Task[None]] = []
-        self._engine.call(self._start)
+        self._engine.call(self._start, name="start", who=config.who)
         self._engine.watch_exit(self, self.undelivered)
 
     def __repr__(self) -> str:
-        return f"producer {self.config.client_id!r}"
+        return self.config.who
 
     # ---- start -----------------------------------------------------------------------------------------------------
 
@@ -100,21 +103,19 @@ class ProducerClient:
                 )
                 if response.error_code == 0:
                     return response.producer_id, response.producer_epoch
-                refusal = errors.for_code(response.error_code)
-                if not refusal.retriable:
-                    self.flow.abort_all(
-                        "broker", response.error_code, "the broker gives no producer id"
-                    )
-                reason = str(refusal)
+                reason: errors.Error = errors.for_code(response.error_code)
             except errors.Closed:
                 raise
             except errors.Error as error:
-                reason = str(error)
+                reason = error
             attempts += 1
-            # A broker that has just started answers so once or twice.
-            tell = _log.debug if attempts < 3 else _log.warning
-            tell("no producer id yet (attempt %d): %s", attempts, reason)
-            self._outbox.trouble(f"no producer id: {reason}")
+            failed = 0
+            if isinstance(reason, errors.KafkaError) and not reason.retriable:
+                failed = self.flow.abort_all(
+                    "broker", reason.code, "the broker gives no producer id"
+                )
+            # A broker that has just started answers so once or twice, and each message that fails is told by itself.
+            self._outbox.no_identity(reason, aloud=attempts >= _TOLD_AT and not failed)
             await asyncio.sleep(backoff.delay(attempts))
 
     # ---- end -------------------------------------------------------------------------------------------------------
@@ -176,15 +177,15 @@ class ProducerClient:
         """
         with self._lock:
             if self._closing is None:
-                self._closing = self._engine.call(self._shut_down, name="close")
+                self._closing = self._engine.call(
+                    self._shut_down, name="close", who=self.config.who
+                )
             return self._closing
 
     async def _shut_down(self) -> None:
-        given_up = self.flow.abort_all(
+        self.flow.abort_all(
             "closed", 0, "the producer was closed before its messages had their outcome"
         )
-        if given_up:
-            _log.error("%r was closed with %d messages that had no outcome yet", self, given_up)
         for task in self._starting:
             task.cancel()
         self._outbox.stop()

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
-from ottla.observe.log import logger
 
 if TYPE_CHECKING:
     from ottla.cluster.cluster import Cluster
     from ottla.config.common import CommonConfig
-
-_log = logger("client")
 
 
 async def start_cluster(cluster: Cluster, config: CommonConfig) -> None:
@@ -29,7 +26,6 @@ async def start_cluster(cluster: Cluster, config: CommonConfig) -> None:
             return
         except errors.Closed:
             return
-        except errors.Error as error:
-            attempts += 1
-            _log.debug("the cluster cannot be reached (attempt %d): %s", attempts, error)
+        except errors.Error:
+            attempts += 1  # the cluster has told it
             await asyncio.sleep(backoff.delay(attempts))

@@ -9,6 +9,7 @@ References: KIP-302, KIP-899, KIP-951, KIP-1102; Java Metadata, NetworkClient.De
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Iterable
 from types import MappingProxyType
@@ -26,10 +27,19 @@ from ottla.cluster.metadata import (
 )
 from ottla.cluster.pool import Pool
 from ottla.cluster.schedule import RefreshSchedule
-from ottla.errors import Closed, ConnectionLost, Error, NoBrokersAvailable, Timeout, for_code
+from ottla.errors import (
+    Closed,
+    ConnectionLost,
+    Error,
+    NoBrokersAvailable,
+    Timeout,
+    for_code,
+    line_of,
+)
 from ottla.observe.events import Events
 from ottla.observe.health import Health
-from ottla.observe.log import logger
+from ottla.observe.log import ClientLog, counted
+from ottla.observe.summary import Summary
 from ottla.protocol.messages.metadata import MetadataRequest, MetadataRequestTopic
 from ottla.wire.connection import Connection, LostCause, Role
 
@@ -38,8 +48,6 @@ if TYPE_CHECKING:
     from ottla.config.readers import Address
     from ottla.engine.reactor import Reactor
     from ottla.protocol.base import Message
-
-_log = logger("cluster")
 
 MetadataListener = Callable[[MetadataSnapshot, MetadataSnapshot, Changes], None]
 """Called with the snapshot before, the one after, and what is different."""
@@ -75,6 +83,10 @@ class Cluster:
         self.health = Health() if health is None else health
         self._config = config
         self._reactor = reactor
+        self._log = ClientLog("cluster", config.who)
+        self._summary = Summary(
+            self._log, lambda s, call: asyncio.get_running_loop().call_later(s, call)
+        )
         self._pool = Pool(reactor, config, self._connection_lost, self.events)
         self._schedule = RefreshSchedule(config)
         self._listeners: list[MetadataListener] = []
@@ -124,6 +136,7 @@ class Cluster:
         if self._bootstrap is not None:
             self._bootstrap.close()
         self._pool.close()
+        self._summary.stop()
 
     # ---- topics ----------------------------------------------------------------------------------------------------
 
@@ -200,7 +213,7 @@ class Cluster:
             try:
                 listener(old, new, changes)
             except Exception:
-                _log.exception("a listener of the metadata failed")
+                self._log.exception("a bug: a listener of the metadata failed")
 
     # ---- refreshing ------------------------------------------------------------------------------------------------
 
@@ -270,7 +283,7 @@ class Cluster:
             self._fail_waiters(Closed("the client was closed", outcome="not_written"))
             raise
         reason, waiters = self._begin()
-        _log.debug("asking for metadata: %s", reason)
+        self._log.debug("asking for metadata: %s", reason)
         self._reached.set()
         try:
             await self._ask(connection)
@@ -280,8 +293,7 @@ class Cluster:
             _settle(waiters, Closed("the client was closed", outcome="not_written"))
             raise
         else:
-            if self._schedule.failures:
-                _log.info("metadata again after %d failures", self._schedule.failures)
+            self._tell_recovered()
             self._schedule.succeeded(self._reactor.clock.now())
             self.health.recovered("cluster")
             self._watch_age()
@@ -301,14 +313,25 @@ class Cluster:
     def _refresh_failed(self, error: Error, waiters: list[asyncio.Future[None]]) -> None:
         now = self._reactor.clock.now()
         self._schedule.failed(now)
-        failures = self._schedule.failures
-        # The same trouble every second would bury the rest of the log.
-        level = "warning" if failures & (failures - 1) == 0 else "debug"
-        getattr(_log, level)("no metadata (attempt %d): %s", failures, error)
-        self.health.trouble("cluster", str(error), now)
-        self.events.tell("cluster.unreachable", reason=str(error), attempts=failures)
+        text = line_of(error)
+        config = self._config
+        self._summary.add(
+            logging.WARNING,
+            f"no metadata of the cluster: {text}. Tried again every {config.retry_backoff_ms:g} to "
+            f"{config.retry_backoff_max_ms:g} ms until there is",
+            "the cluster",
+        )
+        self.health.trouble("cluster", text, now)
+        self.events.tell("cluster.unreachable", reason=text, attempts=self._schedule.failures)
         self._requested = self._requested or "the last attempt failed"
         _settle(waiters, error)
+
+    def _tell_recovered(self) -> None:
+        trouble = self.health.report().get("cluster")
+        if trouble is not None:
+            failures = counted(self._schedule.failures, "attempt")
+            passed = self._reactor.clock.now() - trouble.since
+            self._log.info("metadata again, after %s in %.1f s", failures, passed)
 
     async def _ask(self, connection: Connection) -> None:
         """One answer, from this connection or from whichever broker gives one.
@@ -348,15 +371,16 @@ class Cluster:
 
     def _tell(self, changes: Changes, new: MetadataSnapshot) -> None:
         if changes.other_cluster:
-            _log.error(
+            self._log.error(
                 "the brokers now belong to cluster %s, before it was %s: all metadata is forgotten",
                 new.cluster_id,
                 self.snapshot.cluster_id,
             )
         for name in sorted(changes.recreated):
-            _log.warning("topic %s was deleted and made anew: its offsets start again", name)
+            self._log.warning("topic %s was deleted and made anew: its offsets start again", name)
         for name in sorted(changes.refused):
-            _log.info("topic %s has no metadata: %s", name, for_code(new.topic_error(name)))
+            # Whoever wants the topic says what follows from it.
+            self._log.debug("topic %s has no metadata: %s", name, for_code(new.topic_error(name)))
         if changes:
             self.events.tell("cluster.changed", brokers=len(new.brokers), topics=changes.topics())
 
@@ -511,7 +535,7 @@ class Cluster:
         """Start over from the bootstrap list (KIP-899). Topics and their epochs stay: they hold if it is the same cluster."""
         if self._config.metadata_recovery_strategy == "none":
             return
-        _log.warning("starting over from bootstrap_servers: %s", why)
+        self._log.info("starting over from bootstrap_servers: %s", why)
         self.events.tell("cluster.rebootstrapped", reason=why)
         self._pool.forget()
         if self._bootstrap is not None:
@@ -522,12 +546,11 @@ class Cluster:
     def _connection_lost(self, connection: Connection, cause: LostCause) -> None:
         if cause.kind == "closed" or self._closed:
             return
-        _log.warning(
-            "%s connection to node %d lost: %s: %s",
+        # What was on its way is told by whoever had sent it, with what becomes of it.
+        self._summary.add(
+            logging.INFO,
+            f"connection to {_node(connection)} lost ({{places}}): {cause.message}; opened again when it is needed",
             connection.role.value,
-            connection.node_id,
-            connection.address,
-            cause.message,
         )
         self.events.tell(
             "connection.lost",
@@ -588,6 +611,13 @@ class Cluster:
             f"<Cluster {known.cluster_id} brokers={len(known.brokers)} topics={len(known.topics)} "
             f"connections={len(self._pool.live())}>"
         )
+
+
+def _node(connection: Connection) -> str:
+    """The node of a connection for people; before metadata has told which it is, its address."""
+    if connection.node_id < 0:
+        return connection.address
+    return f"node {connection.node_id} at {connection.address}"
 
 
 def _settle(waiters: list[asyncio.Future[None]], error: Error | None) -> None:

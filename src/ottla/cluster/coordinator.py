@@ -9,8 +9,16 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Literal
 
 from ottla.cluster.backoff import Backoff
-from ottla.errors import ConnectionLost, Error, KafkaError, NoBrokersAvailable, Timeout, for_code
-from ottla.observe.log import logger
+from ottla.errors import (
+    ConnectionLost,
+    Error,
+    KafkaError,
+    NoBrokersAvailable,
+    Timeout,
+    for_code,
+    line_of,
+)
+from ottla.observe.log import ClientLog
 from ottla.protocol.messages.find_coordinator import FindCoordinatorRequest
 
 if TYPE_CHECKING:
@@ -18,8 +26,6 @@ if TYPE_CHECKING:
     from ottla.config.common import CommonConfig
     from ottla.engine.reactor import Reactor
     from ottla.protocol.messages.find_coordinator import FindCoordinatorResponse
-
-_log = logger("coordinator")
 
 Kind = Literal["group", "transaction"]
 
@@ -35,6 +41,7 @@ class Coordinators:
     def __init__(self, cluster: Cluster, config: CommonConfig, reactor: Reactor) -> None:
         self._cluster = cluster
         self._reactor = reactor
+        self._log = ClientLog("coordinator", config.who)
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
         self._known: dict[tuple[Kind, str], int] = {}
         self._looking: dict[tuple[Kind, str], asyncio.Future[int]] = {}
@@ -98,8 +105,10 @@ class Coordinators:
             attempts += 1
             pause = self._backoff.delay(attempts)
             if clock.now() + pause >= deadline:
-                raise Timeout(f"no coordinator of {place[0]} {place[1]!r}: {reason}") from reason
-            _log.info("no coordinator of %s %r yet: %s", place[0], place[1], reason)
+                raise Timeout(
+                    f"no coordinator of {place[0]} {place[1]!r}: {line_of(reason)}"
+                ) from reason
+            self._log.info("no coordinator of %s %r yet: %s", *place, line_of(reason))
             await clock.sleep(pause)
 
     async def _ask(self, kind: Kind, key: str) -> int:
@@ -118,5 +127,5 @@ class Coordinators:
         if answer.error_code:
             raise for_code(answer.error_code, answer.error_message or f"{kind} {key!r}")
         self._cluster.add_node(answer.node_id, answer.host, answer.port)
-        _log.debug("node %d coordinates %s %r", answer.node_id, kind, key)
+        self._log.debug("node %d coordinates %s %r", answer.node_id, kind, key)
         return answer.node_id

@@ -24,7 +24,7 @@ from ottla.consumer.group.link import UNREACHABLE
 from ottla.consumer.list_offsets import EARLIEST, LATEST, OffsetFinder
 from ottla.consumer.reset import ResetPolicy
 from ottla.message import OffsetAndMetadata, TopicPartition
-from ottla.observe.log import logger
+from ottla.observe.log import ClientLog
 from ottla.observe.summary import Summary
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.fetch import FetchRequest
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from ottla.engine.thread import Engine
     from ottla.wire.connection import Connection
 
-_log = logger("cursor")
 
 _UNKNOWN_ID = bytes(16)
 _STEADY_S = 5.0
@@ -98,7 +97,8 @@ class Cursors:
         finder: OffsetFinder,
     ) -> None:
         self._engine = engine
-        self._summary = Summary(_log, lambda s, call: engine.loop.call_later(s, call))
+        self._log = ClientLog("cursor", config.who)
+        self._summary = Summary(self._log, lambda s, call: engine.loop.call_later(s, call))
         self._cluster = cluster
         self._flow = flow
         self._offsets = offsets
@@ -171,7 +171,7 @@ class Cursors:
         try:
             await self._cluster.refresh(reason)
         except errors.Error as error:
-            _log.debug("metadata could not be had: %s", error)
+            self._log.debug("metadata could not be had: %s", errors.line_of(error))
 
     def _tell_unknown(self, cursors: list[Cursor], attempts: int) -> None:
         """Say once that a topic is not there (it may come), and raise what is refused for good."""
@@ -179,7 +179,13 @@ class Cursors:
             topic, partition = cursor.tp
             code = self._cluster.snapshot.topic_error(topic)
             if attempts == 1:
-                _log.warning("%s-%d is not known to the cluster yet; waiting", topic, partition)
+                why = errors.line_of(errors.for_code(code)) if code else "no metadata of it yet"
+                self._log.warning(
+                    "%s-%d is assigned, and is not known to the cluster: %s. It is asked for again until it is there",
+                    topic,
+                    partition,
+                    why,
+                )
             if code and not errors.for_code(code).retriable:
                 self._fail([cursor], errors.for_code(code, topic=topic, partition=partition))
 
@@ -202,7 +208,7 @@ class Cursors:
                 )
         except errors.Error as error:
             if _may_pass(error):
-                _log.warning(
+                self._log.warning(
                     "no position for %d partitions yet, trying on: %s", len(cursors), error
                 )
             else:
@@ -242,7 +248,7 @@ class Cursors:
         cursor.seeks += 1
         cursor.refused = False
         self._flow.position(*cursor.tp, start.offset, start.leader_epoch)
-        _log.debug("%s-%d starts at offset %d", *cursor.tp, start.offset)
+        self._log.debug("%s-%d starts at offset %d", *cursor.tp, start.offset)
         self._wake_positioned()
         self._route_soon(cursor)
 
@@ -296,7 +302,7 @@ class Cursors:
         for cursor in cursors:
             if self._current(cursor):
                 self._flow.fail(*cursor.tp, error)
-                _log.error("%s-%d: %s", *cursor.tp, error)
+                self._log.error("%s-%d: %s", *cursor.tp, error)
 
     # ---- routes --------------------------------------------------------------------------------------------------------
 
@@ -408,7 +414,7 @@ class Cursors:
         elif cause.startswith(_REPLICA):
             self._follow(cursor, int(cause.removeprefix(_REPLICA)))
         elif cursor.replica is not None:
-            _log.info("%s-%d: back to its leader: %s", topic, partition, _why(cause, code))
+            self._log.info("%s-%d: back to its leader: %s", topic, partition, _why(cause, code))
             cursor.replica = None
             self._cluster.refresh_soon(f"a follower refused {topic}-{partition}")
             self._route_soon(cursor, self._pause_after_hold(cursor))
@@ -449,7 +455,7 @@ class Cursors:
         again = cursor.attempts > 1
         cursor.replica = replica
         self._engine.loop.call_later(self._replica_lease_s, self._lease_over, cursor, replica)
-        _log.debug("%s-%d is fetched from node %d", *cursor.tp, replica)
+        self._log.debug("%s-%d is fetched from node %d", *cursor.tp, replica)
         self._route_soon(cursor, pause if again else 0.0)
 
     def _lease_over(self, cursor: Cursor, replica: int) -> None:
@@ -467,7 +473,7 @@ class Cursors:
         elif end_offset < 0:
             self._engine.spawn(self._reset(cursor, reason), f"reset of {topic}-{partition}")
         else:
-            _log.warning("%s: going on there", reason)
+            self._log.warning("%s: going on there", reason)
             self._set_position(cursor, OffsetAndMetadata(end_offset, epoch))
 
     async def _reset(self, cursor: Cursor, reason: str) -> None:
@@ -483,13 +489,15 @@ class Cursors:
             except errors.Error as error:
                 if not _may_pass(error):
                     self._fail([cursor], error)
-                _log.warning("%s, and no offset to reset to could be had yet: %s", reason, error)
+                self._log.warning(
+                    "%s, and no offset to reset to could be had yet: %s", reason, error
+                )
                 attempts += 1
                 await asyncio.sleep(self._backoff.delay(attempts))
         if not self._current(cursor) or cursor.seeks != seeks:
             return
         offset = found[cursor.tp]
-        _log.warning(
+        self._log.warning(
             "%s: reset to %d (auto_offset_reset=%s)", reason, offset, self._reset_policy.name
         )
         self._set_position(cursor, OffsetAndMetadata(offset, -1))

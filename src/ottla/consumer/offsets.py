@@ -14,7 +14,7 @@ from ottla.cluster.backoff import Backoff
 from ottla.consumer.commit_lane import CommitLane, Failures, Offsets
 from ottla.consumer.group.link import UNREACHABLE
 from ottla.message import OffsetAndMetadata, TopicPartition
-from ottla.observe.log import logger
+from ottla.observe.log import ClientLog
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.offset_commit import (
     OffsetCommitRequest,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from ottla.consumer.group.link import GroupLink
     from ottla.wire.connection import Connection
 
-_log = logger("offsets")
 
 _COORDINATOR_MOVED = frozenset({ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NOT_COORDINATOR})
 _AGAIN = frozenset(
@@ -72,6 +71,7 @@ class GroupOffsets:
     ) -> None:
         self._link = link
         self._config = config
+        self._log = ClientLog("offsets", config.who)
         self._group_id = link.group_id
         self._membership = membership
         self._spawn = spawn
@@ -160,7 +160,7 @@ class GroupOffsets:
             except UNREACHABLE as error:
                 self._link.lost()
                 codes = dict.fromkeys(left, ErrorCode.COORDINATOR_NOT_AVAILABLE)
-                _log.info("commit of group %s: %s; again", self._group_id, error)
+                self._log.info("commit of group %s: %s; again", self._group_id, error)
             except TimeoutError:
                 self._link.lost()
                 return failures | dict.fromkeys(left, self._too_late(failures.values()))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
 from ottla.arguments import seconds
-from ottla.errors import Closed, ForkedClient, Timeout
+from ottla.errors import Closed, ForkedClient, Timeout, line_of
 
 T = TypeVar("T")
 
@@ -28,8 +28,10 @@ class Ticket(Generic[T]):
         name: str,
         cancel: Callable[[], None] | None = None,
         is_forked: Callable[[], bool] | None = None,
+        who: str | None = None,
     ) -> None:
         self.name = name
+        self._who = who
         self._cancel = cancel
         self._is_forked = is_forked
         self._lock = threading.Lock()
@@ -179,7 +181,8 @@ class Ticket(Generic[T]):
 
     def __del__(self) -> None:
         if self._error is not None and not self._looked_at and not isinstance(self._error, Closed):
-            _log.error("%s failed and nobody looked: %s", self.name, self._error)
+            who = f"[{self._who}] " if self._who else ""
+            _log.error("%s%s failed and nobody looked: %s", who, self.name, line_of(self._error))
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

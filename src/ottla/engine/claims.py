@@ -7,20 +7,21 @@ A claim that cannot be stopped in time is left behind with an error log: nothing
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_log = logging.getLogger("ottla.group")
+if TYPE_CHECKING:
+    from ottla.observe.log import ClientLog
 
 
 class ClaimTasks:
     """Claims as tasks of the running loop."""
 
-    def __init__(self, on_failure: Callable[[], None]) -> None:
+    def __init__(self, on_failure: Callable[[], None], log: ClientLog) -> None:
         self._on_failure = on_failure
+        self._log = log
         self._tasks: list[asyncio.Task[None]] = []
         self.failure: BaseException | None = None
         """What the first failing claim raised."""
@@ -35,7 +36,7 @@ class ClaimTasks:
         try:
             await function(*args)
         except Exception as error:
-            self.failure = _first(self.failure, error)
+            self.failure = _first(self.failure, error, self._log)
             self._on_failure()
 
     async def join(self, timeout: float) -> list[str]:
@@ -54,8 +55,9 @@ class ClaimTasks:
 class ClaimThreads:
     """Claims as threads, which do not keep the process alive."""
 
-    def __init__(self, on_failure: Callable[[], None]) -> None:
+    def __init__(self, on_failure: Callable[[], None], log: ClientLog) -> None:
         self._on_failure = on_failure
+        self._log = log
         self._threads: list[threading.Thread] = []
         self.failure: BaseException | None = None
         """What the first failing claim raised."""
@@ -70,7 +72,7 @@ class ClaimThreads:
         try:
             function(*args)
         except BaseException as error:  # a SystemExit too: it would end in this thread unseen
-            self.failure = _first(self.failure, error)
+            self.failure = _first(self.failure, error, self._log)
             self._on_failure()
 
     def join(self, timeout: float) -> list[str]:
@@ -84,9 +86,9 @@ class ClaimThreads:
         """Wait no longer: threads cannot be stopped, and these do not keep the process alive."""
 
 
-def _first(before: BaseException | None, error: BaseException) -> BaseException:
+def _first(before: BaseException | None, error: BaseException, log: ClientLog) -> BaseException:
     """The error to raise; one that is not the first is logged."""
     if before is None:
         return error
-    _log.error("another claim failed too: %s", error, exc_info=error)
+    log.error("another claim failed too: %s", error, exc_info=error)
     return before

@@ -24,6 +24,7 @@ from ottla.engine.clock import Clock
 from ottla.engine.port import Io
 from ottla.engine.reactor import Reactor
 from ottla.errors import Closed, ForkedClient
+from ottla.observe.log import counted
 
 T = TypeVar("T")
 
@@ -115,6 +116,7 @@ class Engine(Reactor):
         function: Callable[..., Coroutine[Any, Any, T]],
         *args: Any,
         name: str | None = None,
+        who: str | None = None,
     ) -> Ticket[T]:
         """Run `function(*args)` as a task of the engine thread.
 
@@ -122,6 +124,7 @@ class Engine(Reactor):
             function: A coroutine function.
             args: What it is called with.
             name: What the user called, for errors and the log; None: the function's own name.
+            who: The client that it is done for, for the log.
 
         Returns:
             Ticket: settles with what the coroutine returns or raises; its `cancel` cancels the task.
@@ -140,7 +143,7 @@ class Engine(Reactor):
         def cancel() -> None:
             self._call_soon(lambda: [task.cancel() for task in running])
 
-        ticket: Ticket[T] = Ticket(name, cancel, lambda: self.forked)
+        ticket: Ticket[T] = Ticket(name, cancel, lambda: self.forked, who)
 
         def begin() -> None:
             task = self.spawn(_settle(ticket, function, args), name)
@@ -210,10 +213,10 @@ class Engine(Reactor):
         for owner, undelivered in list(self._exit_counts.items()):
             if count := undelivered():
                 _log.warning(
-                    "%r was not closed before the interpreter ended: %d messages were not delivered; call close() or "
-                    "use it in a with block",
+                    "[%r] was not closed before the interpreter ended, with %s not delivered: call close() or use it in a with "
+                    "block",
                     owner,
-                    count,
+                    counted(count, "message"),
                 )
         self._stop_soon()
         if not self.join(EXIT_TIMEOUT_S):

@@ -56,8 +56,9 @@ EVENTS: Final[dict[str, EventKind]] = {
         "Something out of the ordinary: nothing of the partition is sent until it is decided how it goes on.",
         {
             **_PLACE,
-            "cause": "str: answer (an error), expired, lost:… (the connection), asked (the leader moved) or recreated (the "
-            "topic was deleted and made anew)",
+            "cause": "str: answer (an error), expired, lost (the connection), asked (the leader moved) or recreated (the topic "
+            "was deleted and made anew)",
+            "reason": "str, the cause in words; of a lost connection, what ended it",
             "batches": "int, that had been in flight",
         },
     ),

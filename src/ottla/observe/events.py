@@ -13,12 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ottla.observe.log import logger
+from ottla.observe.log import ClientLog
 
 MOST = 10_000
 """So many events wait for slow listeners; of more it is told how many there were."""
-
-_log = logger("client")
 
 
 class Event(NamedTuple):
@@ -52,13 +50,16 @@ class Events:
     Args:
         hand_over: Runs listeners on a thread of theirs; by default they run in the thread that tells.
         watched: Called with whether anybody listens, when that changes.
+        who: The client, for the log.
     """
 
     def __init__(
         self,
         hand_over: HandOver = _at_once,
         watched: Callable[[bool], None] | None = None,
+        who: str = "client",
     ) -> None:
+        self._log = ClientLog("client", who)
         self._hand_over = hand_over
         self._watched = watched
         self._lock = threading.Lock()
@@ -113,12 +114,12 @@ class Events:
                 events.append(Event("events.dropped", time.time(), {"count": dropped}))
             for event in events:
                 for listener in self._listeners:
-                    call(listener, event)
+                    call(self._log, listener, event)
 
 
-def call(listener: Listener, event: Event) -> None:
+def call(log: ClientLog, listener: Listener, event: Event) -> None:
     """Call it; what it raises is logged."""
     try:
         listener(event)
     except Exception:
-        _log.exception("a listener failed at %s", event.name)
+        log.exception("the listener %r raised at %s", listener, event.name)

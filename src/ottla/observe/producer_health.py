@@ -22,6 +22,7 @@ _NEXT = {
     "buffer": "send() waits in line until outcomes come, at most max_block_ms, and raises BufferFull then",
     "outcomes": "reading them (successes(), errors(), outcomes()) gives their memory back",
 }
+_NEXT_OF_TOPIC = "its metadata is asked for again after retry_backoff_ms to retry_backoff_max_ms; after delivery_timeout_ms its messages fail"
 _NEXT_OF_PLACE = "its messages keep their order and go once its leader answers; after delivery_timeout_ms they fail"
 
 
@@ -30,7 +31,8 @@ class HealthTrouble:
     """Why a part of a client cannot do its work."""
 
     part: str
-    """cluster (no metadata), identity (no producer id), buffer (full), outcomes (unread), or a place: `orders-3`."""
+    """cluster (no metadata), identity (no producer id), buffer (full), outcomes (unread), or a place: `orders-3`, or `orders`
+    while its metadata has not come."""
     reason: str
     """In words."""
     for_s: float
@@ -112,7 +114,8 @@ def producer_health(
         place = _place(holder)
         if holder["moving"] or (place == "outcomes" and not full):
             continue
-        following = _NEXT.get(place, _NEXT_OF_PLACE)
+        of_place = _NEXT_OF_TOPIC if holder["partition"] is None else _NEXT_OF_PLACE
+        following = _NEXT.get(place, of_place)
         troubles.append(HealthTrouble(place, holder["cause"], holder["age_s"], following))
     if full:
         oldest = max((holder["age_s"] for holder in holders), default=0.0)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ottla.engine.dispatcher import dispatch
 from ottla.observe.events import call
+from ottla.observe.log import ClientLog
 
 if TYPE_CHECKING:
     from ottla._native import Delivery
@@ -42,9 +43,15 @@ class Callbacks:
 
 
 class Lent:
-    """The engine side's reference to the callbacks: strong until they are claimed, and again once they are kept."""
+    """The engine side's reference to the callbacks: strong until they are claimed, and again once they are kept.
 
-    def __init__(self, callbacks: Callbacks) -> None:
+    Args:
+        callbacks: What is lent.
+        who: The client, for the log.
+    """
+
+    def __init__(self, callbacks: Callbacks, who: str = "producer") -> None:
+        self._log = ClientLog("client", who)
         self.tells = callbacks.on_delivery is not None or callbacks.interceptors is not None
         """Whether anybody is to hear of outcomes."""
         self._claimed = weakref.ref(callbacks)
@@ -100,4 +107,4 @@ class Lent:
         while callbacks is not None and self._untold:
             event = self._untold.popleft()
             for listener in callbacks.listeners:
-                call(listener, event)
+                call(self._log, listener, event)

@@ -17,7 +17,13 @@ def tell_hold(events: Events, held: Held, verdict: Verdict, *, gapless: bool) ->
     gapless: Behind a batch that fails nothing goes again, whatever the verdict says of it.
     """
     place = {"topic": held.topic, "partition": held.partition}
-    events.tell("partition.held", **place, cause=held.cause, batches=len(held.batches))
+    events.tell(
+        "partition.held",
+        **place,
+        cause=held.kind,
+        reason=held.reason,
+        batches=len(held.batches),
+    )
     for batch, decision in zip(held.batches, verdict.decisions, strict=True):
         if batch["expired"]:
             continue
@@ -31,7 +37,7 @@ def tell_hold(events: Events, held: Held, verdict: Verdict, *, gapless: bool) ->
                 **place,
                 records=batch["records"],
                 attempts=batch["attempts"],
-                reason=held.cause if batch["code"] is None else _name(batch["code"]),
+                reason=held.reason if batch["code"] is None else _name(batch["code"]),
             )
 
 

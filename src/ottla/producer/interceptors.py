@@ -23,14 +23,12 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from ottla.engine.dispatcher import dispatch
 from ottla.message import Message
-from ottla.observe.log import logger
+from ottla.observe.log import ClientLog
 from ottla.producer.accumulator import accepted_of, has_to_wait
 
 if TYPE_CHECKING:
     from ottla._native import Delivery, Waiting
     from ottla.message import RecordMetadata
-
-_log = logger("dispatcher")
 
 
 class ProducerInterceptor:
@@ -130,15 +128,18 @@ class Interceptors:
         interceptors: In the order in which they are called.
         is_closed: Whether every message is refused by now: these pass the interceptors by. What it raises comes out of
             `send`, before `on_send`.
+        who: The client, for the log.
     """
 
     def __init__(
         self,
         interceptors: Sequence[ProducerInterceptor],
         is_closed: Callable[[], bool],
+        who: str = "producer",
     ) -> None:
         self._all = tuple(interceptors)
         self.is_closed = is_closed
+        self._log = ClientLog("dispatcher", who)
 
     # ---- messages --------------------------------------------------------------------------------------------------
 
@@ -149,14 +150,16 @@ class Interceptors:
             try:
                 changed: object = interceptor.on_send(message)
             except Exception:
-                _log.exception("on_send of %r raised; the message goes on as it came", interceptor)
+                self._log.exception(
+                    "on_send of %r raised; the message goes on as it came", interceptor
+                )
                 message = _message(*before)
                 continue
             if isinstance(changed, Message):
                 message = changed
                 continue
             kind = type(changed).__name__
-            _log.error(
+            self._log.error(
                 "on_send of %r returned no Message but %s; the message goes on as it came",
                 interceptor,
                 kind,
@@ -239,7 +242,7 @@ class Interceptors:
                 try:
                     interceptor.on_acknowledgement(delivery)
                 except Exception:
-                    _log.exception("on_acknowledgement of %r raised", interceptor)
+                    self._log.exception("on_acknowledgement of %r raised", interceptor)
 
     def close(self) -> None:
         """Close each of them. Dispatcher thread."""
@@ -247,7 +250,7 @@ class Interceptors:
             try:
                 interceptor.close()
             except Exception:
-                _log.exception("close of %r raised", interceptor)
+                self._log.exception("close of %r raised", interceptor)
 
 
 class _Passing(Iterator[Message]):

@@ -10,6 +10,7 @@ References: KIP-98, KIP-360, KIP-480, KIP-951; Java: Sender, RecordAccumulator, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 from ottla import errors
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.metadata import leads
-from ottla.observe.log import logger
+from ottla.observe.log import ClientLog
 from ottla.observe.summary import Summary
 from ottla.producer.hold_events import tell_hold
+from ottla.producer.hold_log import lines_of
 from ottla.producer.identity import NO_IDENTITY, Identities, ProducerIdentity
 from ottla.producer.rack import Rack
-from ottla.producer.verdict import Held, Verdict, judge
-from ottla.protocol.error_codes import ErrorCode
+from ottla.producer.topics import Topics, set_trouble, topic_error
+from ottla.producer.verdict import Held, Verdict, judge, let_fail
 from ottla.protocol.messages.produce import ProduceRequest
 from ottla.wire.connection import Role
 
@@ -36,12 +38,8 @@ if TYPE_CHECKING:
     from ottla.producer.reports import Reports
     from ottla.wire.connection import Connection
 
-_log = logger("outbox")
-
-_HOPELESS_TOPIC = frozenset(
-    {ErrorCode.INVALID_TOPIC_EXCEPTION, ErrorCode.TOPIC_AUTHORIZATION_FAILED}
-)
-"""Answers about a topic that no waiting mends: what waits for it fails at once."""
+_PATIENCE = 2
+"""So often in a row a leader may be out of reach before it is a warning: most have moved by then."""
 
 
 class Outbox:
@@ -65,12 +63,17 @@ class Outbox:
         self._acquire_identity = acquire_identity
         self._reports = reports
         self._identities = Identities()
-        self._rack = Rack(config.client_rack if config.partitioner_rack_aware else None)
-        self._wanted_topics: set[str] = set()
+        self._told_identity = False
+        """Whether the log says that there is no producer id."""
+        self._log = ClientLog("outbox", config.who)
+        rack = Rack(config.client_rack if config.partitioner_rack_aware else None, self._log)
+        self._topics = Topics(cluster, flow, config, rack, self._log, self._spawn, engine.clock)
         self._routes: dict[tuple[str, int], tuple[int, int]] = {}
         """(topic, partition) -> (node id, leader epoch) that it was routed by."""
         self._attached: dict[int, int] = {}
         """node id -> id of the connection that the flow owns."""
+        self._addresses: dict[int, str] = {}
+        """node id -> where it was reached last."""
         self._anew: set[tuple[str, int]] = set()
         """Partitions that are held once more, to begin under the producer id that was waited for."""
         self._routing: set[tuple[str, int]] = set()
@@ -79,7 +82,7 @@ class Outbox:
         self._tasks: set[asyncio.Task[Any]] = set()
         """What looks for topics and routes right now."""
         self._summary = Summary(
-            _log, lambda s, call: asyncio.get_running_loop().call_later(s, call)
+            self._log, lambda s, call: asyncio.get_running_loop().call_later(s, call)
         )
         self._closed = False
 
@@ -89,6 +92,8 @@ class Outbox:
         """Begin to serve the flow's events."""
         self._cluster.listen(self._metadata_changed)
         self._engine.add_drain(self.drain)
+        # What was told before: its bell has rung, and where no broker can be reached nothing else rings.
+        self.drain()
 
     def stop(self) -> None:
         """Serve what is still there; no event is served from here, and nothing is looked for any more."""
@@ -102,100 +107,79 @@ class Outbox:
         self._cluster.unlisten(self._metadata_changed)
 
     def drain(self) -> None:
-        """Serve what the flow has told since the last time."""
+        """Serve what the flow has told since the last time; what cannot be served loses nothing else."""
         for event in self._flow.drain():
-            kind = event[0]
-            if kind == "topic":
-                self._want_topic(event[1])
-            elif kind == "wanted":
-                self._route_soon(event[1], event[2])
-            elif kind == "held":
-                self._held(Held(*event[1:]))
-            elif kind == "failed":
-                self._report_failure(*event[1:])
-            elif kind == "callbacks":
-                self._reports.call_soon(event[1])
-            elif kind == "outcomes":
-                self._reports.tell_soon()
-            elif kind == "acked":
-                self._tell_acked(*event[1:])
-            elif kind in ("full", "free"):
-                self._events.tell(
-                    "buffer.full" if kind == "full" else "buffer.free",
-                    used_bytes=event[1],
-                    capacity_bytes=self._config.buffer_memory,
-                )
-            elif kind == "throttled":
-                self._tell_throttled(event[1], event[2])
-                _log.info("connection %d is throttled by the broker for %d ms", event[1], event[2])
+            try:
+                self._serve(event)
+            except Exception:
+                self._log.exception("a bug: the event %r could not be served", event[0])
+
+    def _serve(self, event: tuple[Any, ...]) -> None:
+        kind = event[0]
+        if self._closed and kind in ("topic", "wanted", "held"):
+            return  # Nothing begins any more, and what waited has its outcome.
+        if kind == "topic":
+            self._topics.want(event[1])
+        elif kind == "wanted":
+            self._route_soon(event[1], event[2])
+        elif kind == "held":
+            held = Held(*event[1:])
+            self._spawn(self._end_hold(held), f"release of {held.topic}-{held.partition}")
+        elif kind == "failed":
+            self._report_failure(*event[1:])
+        elif kind == "callbacks":
+            self._reports.call_soon(event[1])
+        elif kind == "outcomes":
+            self._reports.tell_soon()
+        elif kind == "acked":
+            self._tell_acked(*event[1:])
+        elif kind in ("full", "free"):
+            self._events.tell(
+                "buffer.full" if kind == "full" else "buffer.free",
+                used_bytes=event[1],
+                capacity_bytes=self._config.buffer_memory,
+            )
+        elif kind == "throttled":
+            self._tell_throttled(event[1], event[2])
+
+    # ---- identity --------------------------------------------------------------------------------------------------
 
     def identity_given(self, producer_id: int, epoch: int) -> None:
         """The broker gave this producer its id: the flow may drain."""
         self._identities.given(producer_id, epoch)
         self._flow.set_identity(producer_id, epoch)
+        trouble = self._health.report().get("identity")
+        if trouble is not None and self._told_identity:
+            passed = self._engine.clock.now() - trouble.since
+            self._log.info("the producer has its id, after %.1f s: what waits goes", passed)
+        self._told_identity = False
         self._health.recovered("identity")
         self._events.tell("identity.given", producer_id=producer_id, epoch=epoch)
-        for topic in self._wanted_topics:
-            self._flow.set_trouble(topic, None)
+        self._topics.trouble(None)
 
-    def trouble(self, reason: str) -> None:
-        """Nothing can be sent, for this reason: messages that expire meanwhile say so."""
-        self._health.trouble("identity", reason, self._engine.clock.now())
-        for topic in self._wanted_topics:
-            self._flow.set_trouble(topic, reason)
+    def no_identity(self, why: errors.Error, *, aloud: bool) -> None:
+        """There is no producer id, so nothing can be sent: messages that expire meanwhile say so.
 
-    # ---- topics ----------------------------------------------------------------------------------------------------
+        aloud: Whether the log has no line about it yet. Where no broker can be reached at all, the cluster says that.
+        """
+        aloud = aloud and "cluster" not in self._health.report()
+        text = f"no producer id: {errors.line_of(why)}"
+        self._told_identity |= aloud
+        self._health.trouble("identity", text, self._engine.clock.now())
+        self._topics.trouble(why, text)
+        self._summary.add(
+            logging.WARNING if aloud else logging.DEBUG,
+            f"{text}. With enable_idempotence nothing is sent without one: it is asked for again until there is one",
+            self._config.client_id,
+        )
 
-    def _want_topic(self, topic: str) -> None:
-        self._wanted_topics.add(topic)
-        if not self._tell_topic(self._cluster.snapshot, topic):
-            self._cluster.want_topics([topic])
-            self._spawn(self._await_topic(topic), f"topic {topic}")
-
-    async def _await_topic(self, topic: str) -> None:
-        """Ask until the topic's metadata is there or can never come; the flow itself expires what waits too long."""
-        attempts = 0
-        while not self._closed and not self._tell_topic(self._cluster.snapshot, topic):
-            try:
-                await self._cluster.refresh(f"topic {topic} is not known yet")
-            except errors.Error as error:
-                _log.debug("metadata of topic %s could not be had: %s", topic, error)
-                self._flow.set_trouble(topic, str(error))
-            else:
-                if self._tell_topic(self._cluster.snapshot, topic):
-                    break
-                code = self._cluster.snapshot.topic_error(topic)
-                self._flow.set_trouble(topic, str(errors.for_code(code)) if code else None)
-            attempts += 1
-            await asyncio.sleep(self._backoff.delay(attempts))
-        # What keeps the producer from its identity is told again with each attempt.
-        self._flow.set_trouble(topic, None)
-
-    def _tell_topic(self, snapshot: MetadataSnapshot, topic: str) -> bool:
-        """Give the flow the topic's partitions; True where nothing more is to be waited for."""
-        known = snapshot.topic(topic)
-        if known is not None and known.partitions:
-            parts = known.partitions.values()
-            available = [part.partition for part in parts if part.leader >= 0]
-            near = self._rack.near(snapshot, parts)
-            self._flow.set_topic(topic, known.topic_id, len(known.partitions), available, near)
-            return True
-        code = snapshot.topic_error(topic)
-        if code in _HOPELESS_TOPIC:
-            self._wanted_topics.discard(topic)
-            count = self._flow.fail_topic(topic, "broker", int(code), f"topic {topic!r}")
-            _log.error("%d messages to topic %s failed: %s", count, topic, ErrorCode(code).name)
-            return True
-        return False
+    # ---- routes ----------------------------------------------------------------------------------------------------
 
     def _metadata_changed(
         self, old: MetadataSnapshot, new: MetadataSnapshot, _changes: object
     ) -> None:
         """Follow leaders: a partition that flows to a node that no longer leads it is held, and released to the new one."""
-        self._rack.check(new)
-        for topic in self._wanted_topics:
-            if new.topic(topic) is not None:
-                self._tell_topic(new, topic)
+        self._topics.changed(new)
         for (topic, partition), (node_id, epoch) in list(self._routes.items()):
             known = new.partition(topic, partition)
             if known is None or known.leader < 0:
@@ -205,8 +189,6 @@ class Outbox:
                 self._tell_moved(topic, partition, known.leader, known.leader_epoch)
                 self._flow.hold(topic, partition)
 
-    # ---- routes ----------------------------------------------------------------------------------------------------
-
     def _route_soon(self, topic: str, partition: int) -> None:
         key = (topic, partition)
         if key not in self._routing and not self._closed:
@@ -214,78 +196,104 @@ class Outbox:
             self._spawn(self._route(topic, partition), f"route of {topic}-{partition}")
 
     async def _route(self, topic: str, partition: int) -> None:
+        """Give the partition its route, also past a bug: the flow asks for one only once, and waits for it."""
+        attempts = 0
         try:
-            connection, node_id, epoch = await self._sure_leader_connection(topic, partition)
-            if self._closed:
-                return
-            self._routes[(topic, partition)] = (node_id, epoch)
-            self._flow.route(topic, partition, connection.id)
-            self._events.tell(
-                "partition.routed",
-                topic=topic,
-                partition=partition,
-                node_id=node_id,
-                leader_epoch=epoch,
-            )
+            while not self._closed:
+                try:
+                    await self._route_once(topic, partition)
+                    return
+                except Exception:
+                    attempts += 1
+                    self._log.exception(
+                        "a bug: no route to %s-%d (attempt %d): it is looked for again",
+                        topic,
+                        partition,
+                        attempts,
+                    )
+                    await asyncio.sleep(self._backoff.delay(attempts))
         finally:
             self._routing.discard((topic, partition))
 
-    async def _sure_leader_connection(
-        self, topic: str, partition: int
-    ) -> tuple[Connection, int, int]:
-        """As `_leader_connection`, also past a bug: the flow asks for a route only once, and waits for it."""
-        attempts = 0
-        while True:
-            try:
-                return await self._leader_connection(topic, partition)
-            except Exception:
-                attempts += 1
-                _log.exception(
-                    "no route to %s-%d (attempt %d): it is looked for again",
-                    topic,
-                    partition,
-                    attempts,
-                )
-                await asyncio.sleep(self._backoff.delay(attempts))
+    async def _route_once(self, topic: str, partition: int) -> None:
+        connection, node_id, epoch = await self._leader_connection(topic, partition)
+        if self._closed:
+            return
+        self._routes[(topic, partition)] = (node_id, epoch)
+        self._flow.route(topic, partition, connection.id)
+        self._events.tell(
+            "partition.routed",
+            topic=topic,
+            partition=partition,
+            node_id=node_id,
+            leader_epoch=epoch,
+        )
 
     async def _leader_connection(self, topic: str, partition: int) -> tuple[Connection, int, int]:
         """The produce connection to the partition's leader, however long that takes: the flow expires what waits."""
         attempts = 0
+        told = False
         while True:
             known = self._cluster.snapshot.partition(topic, partition)
-            if known is not None and known.leader >= 0:
+            if known is None or known.leader < 0:
+                why, text = self._without_leader(topic, partition)
+            else:
                 try:
                     connection = await self._cluster.connection_while(
                         known.leader, Role.PRODUCE, leads(topic, partition, known.leader)
                     )
                     self._attach(known.leader, connection)
+                    if told:
+                        line = f"{{places}}: goes to {self._node(known.leader)} now"
+                        self._summary.add(logging.INFO, line, f"{topic}-{partition}")
                     return connection, known.leader, known.leader_epoch
                 except errors.Error as error:
-                    self._summary.add(
-                        logging.DEBUG if attempts else logging.WARNING,
-                        f"no connection to node {known.leader}, the leader of {{places}}: {error}; it is tried again",
-                        f"{topic}-{partition}",
-                    )
-                    trouble = f"no connection to node {known.leader}: {error}"
-                    self._flow.set_trouble(topic, trouble, partition)
-            elif known is not None:
-                self._flow.set_trouble(topic, f"partition {partition} has no leader", partition)
-            elif (there := self._cluster.snapshot.topic(topic)) is not None:
-                # It was made anew with fewer.
-                count = len(there.partitions)
-                trouble = f"partition {partition} of {count} does not exist"
-                self._flow.set_trouble(topic, trouble, partition)
-            try:
-                await self._cluster.refresh(
-                    f"{topic}-{partition} has no leader that can be reached"
-                )
-            except errors.Error as error:
-                _log.debug("metadata could not be had: %s", error)
+                    why = error
+                    text = f"no connection to node {known.leader}: {errors.line_of(error)}"
+            set_trouble(self._flow, topic, why, partition, text=text)
+            told |= self._tell_waiting(topic, partition, text, attempts)
+            # What a failure of it means the cluster tells; here the leader is looked for again in any case.
+            with contextlib.suppress(errors.Error):
+                await self._cluster.refresh(f"no leader of {topic}-{partition} can be reached")
             attempts += 1
             await asyncio.sleep(self._backoff.delay(attempts))
 
+    def _without_leader(self, topic: str, partition: int) -> tuple[errors.Error | None, str]:
+        """Why a partition has no leader, as an exception where there is one, and in words."""
+        snapshot = self._cluster.snapshot
+        there = snapshot.topic(topic)
+        if there is None:
+            refusal = topic_error(snapshot, topic)
+            return refusal, errors.line_of(refusal)
+        if partition not in there.partitions:
+            # It was made anew with fewer.
+            return None, f"partition {partition} of {len(there.partitions)} does not exist"
+        return None, f"partition {partition} has no leader"
+
+    def _tell_waiting(self, topic: str, partition: int, text: str, attempts: int) -> bool:
+        """A partition has no leader that can be reached; returns whether the log has it as a warning.
+
+        Where no broker can be reached at all, the cluster says that, and it is not said of each partition once more.
+        """
+        aloud = attempts >= _PATIENCE and "cluster" not in self._health.report()
+        self._summary.add(
+            logging.WARNING if aloud else logging.DEBUG,
+            f"{{places}}: {text}. What is sent there waits; the leader is looked for again, and each message fails once "
+            f"delivery_timeout_ms ({self._config.delivery_timeout_ms:g}) have passed",
+            f"{topic}-{partition}",
+        )
+        return aloud
+
+    def _node(self, node_id: int) -> str:
+        """A node for people."""
+        address = self._addresses.get(node_id)
+        if address is None:
+            return f"node {node_id}" if node_id >= 0 else "the broker"
+        return f"node {node_id} at {address}"
+
     def _attach(self, node_id: int, connection: Connection) -> None:
         """Hand the connection to the flow, once."""
+        self._addresses[node_id] = connection.address
         if self._attached.get(node_id) != connection.id:
             self._attached[node_id] = connection.id
             version = connection.version_for(ProduceRequest)
@@ -293,37 +301,61 @@ class Outbox:
 
     # ---- holds -----------------------------------------------------------------------------------------------------
 
-    def _held(self, held: Held) -> None:
-        asked, _ = self._routes.pop((held.topic, held.partition), (-1, -1))
-        verdict = judge(held, idempotent=self._config.enable_idempotence)
-        if (held.topic, held.partition) in self._anew:
-            self._anew.discard((held.topic, held.partition))
+    async def _end_hold(self, held: Held) -> None:
+        """Decide about a held partition and let it flow again. It gets its route after the backoff; the hold ends at once, so
+        that what failed is known.
+
+        The flow tells of a hold once and waits for its end. So whatever raises on the way there, which is a bug, the hold ends:
+        its messages fail with the outcome that their attempts leave, and what is behind them goes on.
+        """
+        place = (held.topic, held.partition)
+        asked, _ = self._routes.pop(place, (-1, -1))
+        self._routing.add(place)
+        released = False
+        try:
+            verdict = self._judge(held, asked)
+            pause = self._follow(held, verdict, asked)
+            renew = verdict.bump and self._following(held.identity) is None
+            bumped = self._bump(held) if verdict.bump and not renew else None
+            self._flow.release(*place, verdict.decisions, None, bumped)
+            released = True
+            if renew:
+                await self._renew(held)
+            elif pause:
+                await asyncio.sleep(pause)
+        except Exception as error:
+            if self._closed:
+                return
+            self._log.exception(
+                "a bug: the hold of %s-%d (%s) did not end as it should: %s",
+                *place,
+                held.reason,
+                "it goes on" if released else "what it holds fails, what is behind goes on",
+            )
+            if not released:
+                await self._fail_held(held, error)
+        finally:
+            self._routing.discard(place)
+        if not self._closed and place not in self._anew:
+            self._route_soon(*place)
+
+    def _judge(self, held: Held, asked: int) -> Verdict:
+        """Decide, and tell listeners and the log. asked: The node that answered, -1 where it was none."""
+        place = (held.topic, held.partition)
+        idempotent, gapless = self._config.enable_idempotence, self._config.gapless
+        verdict = judge(held, idempotent=idempotent)
+        if place in self._anew:
+            self._anew.discard(place)
             verdict = verdict._replace(bump=True)
         if self._events:
-            tell_hold(self._events, held, verdict, gapless=self._config.gapless)
-        for note in verdict.notes:
-            _log.warning("%s-%d: %s", held.topic, held.partition, note)
-        if held.cause.startswith("lost") and held.batches:
-            go_again = (
-                "under their sequences"
-                if self._config.enable_idempotence
-                else "and may be there twice, since the producer is not idempotent"
-            )
-            self._summary.add(
-                logging.WARNING,
-                f"connection {held.cause} with {{count}} batches of {{places}} in flight; they go again {go_again}",
-                f"{held.topic}-{held.partition}",
-                len(held.batches),
-            )
-        self._spawn(
-            self._release(held, verdict, asked), f"release of {held.topic}-{held.partition}"
-        )
+            tell_hold(self._events, held, verdict, gapless=gapless)
+        node = self._node(asked)
+        for told in lines_of(held, verdict, node, idempotent=idempotent, gapless=gapless):
+            self._summary.add(told.level, told.line, f"{held.topic}-{held.partition}", told.many)
+        return verdict
 
-    async def _release(self, held: Held, verdict: Verdict, asked: int) -> None:
-        """End the hold at once, so that what failed is known; the partition gets its route after the backoff.
-
-        asked: The node that answered, -1 where it was none.
-        """
+    def _follow(self, held: Held, verdict: Verdict, asked: int) -> float:
+        """Follow the leader that the broker named, or have it looked for; returns the seconds to wait before sending again."""
         topic, partition = held.topic, held.partition
         backoff = verdict.backoff
         if verdict.leader is not None:
@@ -334,47 +366,36 @@ class Outbox:
             # Two nodes that name each other while a leader is elected are not asked in turn without a pause.
             backoff = known is None or known.leader in (-1, asked)
         elif verdict.refresh:
-            self._cluster.refresh_soon(f"{topic}-{partition} is held: {held.cause}")
-        if verdict.bump and self._following(held.identity) is None:
-            await self._release_and_renew(held, verdict)
-            return
-        identity = self._identity_after(held.identity) if verdict.bump else None
-        if identity is not None:
-            self._events.tell(
-                "identity.bumped",
-                topic=topic,
-                partition=partition,
-                producer_id=identity[0],
-                epoch=identity[1],
-            )
-        self._routing.add((topic, partition))
-        try:
-            self._flow.release(topic, partition, verdict.decisions, None, identity)
-            if backoff and held.batches:
-                attempts = max(batch["attempts"] for batch in held.batches)
-                await asyncio.sleep(self._backoff.delay(attempts))
-        except BaseException:
-            self._routing.discard((topic, partition))
-            raise
-        await self._route(topic, partition)
+            self._cluster.refresh_soon(f"{topic}-{partition} is held: {held.reason}")
+        if not (backoff and held.batches):
+            return 0.0
+        return self._backoff.delay(max(batch["attempts"] for batch in held.batches))
 
-    async def _release_and_renew(self, held: Held, verdict: Verdict) -> None:
-        """End the hold at once where the epochs are used up; the partition is held again when there is a new producer id.
+    async def _fail_held(self, held: Held, error: Exception) -> None:
+        """End a hold about which nothing could be decided: what it holds fails, since nothing is known to be right to send."""
+        decisions = let_fail(held, f"a bug of the client: {errors.line_of(error)}")
+        attempts = 0
+        while not self._closed:
+            try:
+                self._flow.release(held.topic, held.partition, decisions, None, None)
+                return
+            except Exception:
+                attempts += 1
+                self._log.exception("a bug: %s-%d stays held", held.topic, held.partition)
+                await asyncio.sleep(self._backoff.delay(attempts))
+
+    async def _renew(self, held: Held) -> None:
+        """The epochs are used up: the partition, whose hold has ended, is held again once there is a new producer id.
 
         It gets no route meanwhile, so nothing goes under the identity that is given up.
         """
         place = (held.topic, held.partition)
-        self._routing.add(place)
-        try:
-            self._flow.release(*place, verdict.decisions, None, None)
-            producer_id, epoch = await self._acquire_identity()
-            if self._closed:
-                return
-            self.identity_given(producer_id, epoch)
-            self._anew.add(place)
-            self._flow.hold(*place)
-        finally:
-            self._routing.discard(place)
+        producer_id, epoch = await self._acquire_identity()
+        if self._closed:
+            return
+        self.identity_given(producer_id, epoch)
+        self._flow.hold(*place)
+        self._anew.add(place)
 
     def _following(self, used: tuple[int, int] | None) -> ProducerIdentity | None:
         current = ProducerIdentity(*used) if used is not None else NO_IDENTITY
@@ -384,6 +405,17 @@ class Outbox:
         """The identity under which a partition starts anew: the next epoch, or the new producer id after the last one."""
         following = self._following(used) or self._identities.base
         return (following.producer_id, following.epoch, 0)
+
+    def _bump(self, held: Held) -> tuple[int, int, int]:
+        identity = self._identity_after(held.identity)
+        self._events.tell(
+            "identity.bumped",
+            topic=held.topic,
+            partition=held.partition,
+            producer_id=identity[0],
+            epoch=identity[1],
+        )
+        return identity
 
     # ---- the rest --------------------------------------------------------------------------------------------------
 
@@ -396,21 +428,23 @@ class Outbox:
         code: int,
         message: str,
         outcome: str,
+        cause: tuple[str, int, str] | None,
     ) -> None:
         """A failure that nobody may be looking at is at least in the log."""
-        error = errors.from_native(kind, code, message)
+        error = errors.from_native(kind, code, message, cause=cause)
+        text = errors.line_of(error)
         self._events.tell(
             "batch.expired" if kind == "delivery_timeout" else "batch.failed",
             topic=topic,
             partition=partition,
             records=records,
             error=type(error).__name__,
-            reason=str(error),
+            reason=text,
             outcome=outcome,
         )
         self._summary.add(
             logging.ERROR,
-            f"{{count}} messages to {{places}} failed ({outcome}): {error}",
+            f"{{count:message}} to {{places}} failed (outcome {outcome}): {text}",
             topic if partition < 0 else f"{topic}-{partition}",
             records,
         )
@@ -449,8 +483,13 @@ class Outbox:
         nodes = [node for node, attached in self._attached.items() if attached == connection_id]
         for node_id in nodes:
             self._events.tell("connection.throttled", node_id=node_id, throttle_ms=throttle_ms)
+            self._summary.add(
+                logging.INFO,
+                "over its quota, so nothing is sent: {places}",
+                f"to {self._node(node_id)} for {throttle_ms} ms",
+            )
 
     def _spawn(self, coroutine: Any, name: str) -> None:
-        task = self._engine.spawn(coroutine, name)
+        task = self._engine.spawn(coroutine, f"{self._config.who}: {name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

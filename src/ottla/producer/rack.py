@@ -10,12 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ottla.observe.log import logger
-
 if TYPE_CHECKING:
     from ottla.cluster.metadata import MetadataSnapshot, PartitionInfo
-
-_log = logger("outbox")
+    from ottla.observe.log import ClientLog
 
 
 class Rack:
@@ -23,10 +20,12 @@ class Rack:
 
     Args:
         name: As `client_rack`; None: no rack is preferred.
+        log: The outbox's.
     """
 
-    def __init__(self, name: str | None) -> None:
+    def __init__(self, name: str | None, log: ClientLog) -> None:
         self._name = name
+        self._log = log
         self._told: frozenset[str] | None = None
         """The racks that the log has named last, when this one was not among them."""
 
@@ -49,7 +48,7 @@ class Rack:
         if not racks or racks == self._told:
             return
         self._told = racks
-        _log.warning(
+        self._log.warning(
             "no broker is in client_rack %r, so no partition is preferred; the brokers are in: %s",
             self._name,
             ", ".join(sorted(repr(rack) if rack else "no rack" for rack in racks)),

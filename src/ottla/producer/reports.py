@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from ottla.engine.bridge import Ticket
 from ottla.engine.dispatcher import dispatch, on_dispatcher, settled
-from ottla.observe.log import logger
+from ottla.observe.log import ClientLog
 
 if TYPE_CHECKING:
     from ottla._native import Delivery, ProduceFlow
     from ottla.producer.callbacks import Callbacks, Lent
-
-_log = logger("dispatcher")
 
 _TURN_BATCHES = 64
 """After so many batches the callbacks of other producers get their turn."""
@@ -31,11 +29,13 @@ class Reports:
     Args:
         flow: Where the outcomes come from.
         lent: Who is told of them. What is queued for the dispatcher has the callbacks themselves with it.
+        who: The client, for the log.
     """
 
-    def __init__(self, flow: ProduceFlow, lent: Lent) -> None:
+    def __init__(self, flow: ProduceFlow, lent: Lent, who: str = "producer") -> None:
         self._flow = flow
         self._lent = lent
+        self._log = ClientLog("dispatcher", who)
         self._due = False  # a turn is queued and has not begun
         self._close_due = False  # interceptors are to be closed, and were not there
         self._had_calls = False  # callbacks of single deliveries were queued
@@ -112,18 +112,18 @@ class Reports:
         if callbacks.interceptors is not None:
             callbacks.interceptors.acknowledged(deliveries)
         if callbacks.on_delivery is not None:
-            call_each((callbacks.on_delivery, delivery) for delivery in deliveries)
+            call_each(self._log, ((callbacks.on_delivery, delivery) for delivery in deliveries))
         return True
 
     def _call(self, calls: Sequence[tuple[Callable[[Delivery], object], Delivery]]) -> None:
         self._flow.mark_dispatcher()
-        call_each(calls)
+        call_each(self._log, calls)
 
 
-def call_each(calls: Iterable[tuple[Callable[[Any], object], Any]]) -> None:
+def call_each(log: ClientLog, calls: Iterable[tuple[Callable[[Any], object], Any]]) -> None:
     """Call each function with its argument; what one raises is logged, and the others are called all the same."""
     for function, argument in calls:
         try:
             function(argument)
         except BaseException:
-            _log.exception("a callback raised: %r of %r", function, argument)
+            log.exception("a callback raised: %r of %r", function, argument)

@@ -21,7 +21,7 @@ Decision = tuple[Any, ...]
 NOT_WRITTEN = "not_written"
 UNKNOWN = "unknown"
 
-_MOVED = frozenset(
+MOVED = frozenset(
     {
         ErrorCode.NOT_LEADER_OR_FOLLOWER,
         ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
@@ -37,7 +37,7 @@ _MOVED = frozenset(
 )
 """Codes after which the metadata of the topic may be stale."""
 
-_IDENTITY_LOST = frozenset(
+IDENTITY_LOST = frozenset(
     {
         ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
         ErrorCode.UNKNOWN_PRODUCER_ID,
@@ -47,11 +47,19 @@ _IDENTITY_LOST = frozenset(
 )
 """The broker's sequence state does not fit ours: at the head of the line, only a new epoch goes on."""
 
-_WAITS_ITS_TURN = _IDENTITY_LOST | {ErrorCode.MESSAGE_TOO_LARGE}
+WAITS_ITS_TURN = IDENTITY_LOST | {ErrorCode.MESSAGE_TOO_LARGE}
 """Behind the head of the line these say nothing of the broker: what became of the head says whether to wait."""
 
 RECREATED = "recreated"
 """The cause of a hold where the topic is another one under the same name."""
+
+_LOST = "lost:"
+_REASONS = {
+    "answer": "the broker answered with an error",
+    "expired": "delivery_timeout_ms have passed",
+    "asked": "its leader is another node now",
+    RECREATED: "the topic was deleted and made anew",
+}
 
 
 class Held(NamedTuple):
@@ -63,6 +71,25 @@ class Held(NamedTuple):
     batches: Sequence[Mapping[str, Any]]
     identity: tuple[int, int] | None = None
     """Producer id and epoch that the partition writes under; None: it has sent nothing yet, or is not idempotent."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection was lost."""
+        return self.cause.startswith(_LOST)
+
+    @property
+    def kind(self) -> str:
+        """The cause in one word: answer, expired, lost, asked or recreated."""
+        return self.cause.partition(":")[0]
+
+    @property
+    def reason(self) -> str:
+        """The cause for people."""
+        if self.is_lost:
+            # lost:<kind>:<numeric address>: <what ended it>
+            text = self.cause.removeprefix(_LOST).partition(":")[2]
+            return text.partition(": ")[2] or text
+        return _REASONS.get(self.cause, self.cause)
 
 
 class Verdict(NamedTuple):
@@ -80,8 +107,6 @@ class Verdict(NamedTuple):
     """(node id, leader epoch) that the broker named instead of itself (KIP-951)."""
     node: tuple[str, int] | None
     """Where that node listens, if it said so."""
-    notes: list[str]
-    """For the log: what happened, one line per batch that does not simply go again."""
 
 
 def judge(held: Held, *, idempotent: bool) -> Verdict:
@@ -96,8 +121,7 @@ def judge(held: Held, *, idempotent: bool) -> Verdict:
     """
     recreated = held.cause == RECREATED and idempotent
     decisions: list[Decision] = []
-    notes: list[str] = []
-    refresh = held.cause.startswith("lost") or held.cause in ("asked", RECREATED)
+    refresh = held.is_lost or held.cause in ("asked", RECREATED)
     backoff = False
     bump = recreated
     doubt: Decision | None = None
@@ -107,7 +131,7 @@ def judge(held: Held, *, idempotent: bool) -> Verdict:
         code = batch["code"]
         if code is not None and batch["leader"] is not None and batch["leader"][0] >= 0:
             leader, node = batch["leader"], batch["node"]
-        refresh = refresh or code in _MOVED
+        refresh = refresh or code in MOVED
         if recreated and batch["may_be_written"]:
             decision: Decision = (
                 "fail",
@@ -125,25 +149,23 @@ def judge(held: Held, *, idempotent: bool) -> Verdict:
             decision = _decide(batch, code, head=position == 0 or bump, idempotent=idempotent)
         kind = decision[0]
         if kind == "retry":
-            backoff = backoff or position == 0 or code not in _WAITS_ITS_TURN
-            if code in _IDENTITY_LOST and (position == 0 or bump):
+            backoff = backoff or position == 0 or code not in WAITS_ITS_TURN
+            if code in IDENTITY_LOST and (position == 0 or bump):
                 bump = True
-                notes.append(
-                    f"the broker answered {_name(code)} to the first batch in line (sequence "
-                    f"{batch['base_sequence']}): its {batch['records']} messages go again under a new producer epoch"
-                )
-        elif kind == "split":
-            notes.append(
-                f"{batch['records']} messages ({batch['bytes']} bytes) are too large for one batch: split"
-            )
-        else:
+        elif kind != "split":
             bump = bump or idempotent
             if kind == "fail" and decision[-1] == UNKNOWN and idempotent:
                 doubt = decision
-            failed = len(decision[1]) if kind == "fail_records" else batch["records"]
-            notes.append(f"{failed} messages failed: {_name(decision[2])}")
         decisions.append(decision)
-    return Verdict(decisions, refresh, bump, backoff and leader is None, leader, node, notes)
+    return Verdict(decisions, refresh, bump, backoff and leader is None, leader, node)
+
+
+def let_fail(held: Held, why: str) -> list[Decision]:
+    """Every batch of a hold fails for this reason, with the outcome that its attempts leave."""
+    return [
+        ("fail", "error", 0, why, UNKNOWN if batch["may_be_written"] else NOT_WRITTEN)
+        for batch in held.batches
+    ]
 
 
 _MADE_ANEW = (
@@ -157,7 +179,7 @@ def _decide(batch: Mapping[str, Any], code: int, *, head: bool, idempotent: bool
         return ("retry",)
     if idempotent and not head:
         return ("retry",)
-    if code in _IDENTITY_LOST and idempotent and not batch["unanswered"]:
+    if code in IDENTITY_LOST and idempotent and not batch["unanswered"]:
         return ("retry",)
     if code == ErrorCode.MESSAGE_TOO_LARGE and batch["records"] > 1:
         return ("split",)
@@ -174,13 +196,14 @@ def _named_records(batch: Mapping[str, Any], code: int) -> dict[int, str]:
     if code not in (ErrorCode.INVALID_RECORD, ErrorCode.INVALID_TIMESTAMP):
         return {}
     return {
-        index: message or batch["error_message"] or _name(code)
+        index: message or batch["error_message"] or name_of(code)
         for index, message in batch["record_errors"]
         if 0 <= index < batch["records"]
     }
 
 
-def _name(code: int) -> str:
+def name_of(code: int) -> str:
+    """A code for people: `NOT_ENOUGH_REPLICAS (19)`."""
     try:
         return f"{ErrorCode(code).name} ({code})"
     except ValueError:

@@ -12,8 +12,8 @@ import asyncio
 import enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from ottla.errors import ConnectionLost, DecodeError, Error, NoBrokersAvailable, Timeout
-from ottla.observe.log import logger
+from ottla.errors import ConnectionLost, DecodeError, Error, NoBrokersAvailable, Timeout, line_of
+from ottla.observe.log import ClientLog
 from ottla.protocol.headers import decode_response, encode_request
 from ottla.protocol.registry import response_class
 from ottla.wire.throttle import mute_seconds
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ottla.config.readers import Address
     from ottla.engine.reactor import Reactor
     from ottla.protocol.base import Message
-
-_log = logger("connection")
 
 
 class Role(enum.Enum):
@@ -73,6 +71,7 @@ class Connection:
         """Settles once, when the connection is gone."""
         self._reactor = reactor
         self._settings = settings
+        self._log = ClientLog("connection", settings.who)
         self._connected: asyncio.Future[None] = loop.create_future()
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._next_token = 0
@@ -205,7 +204,7 @@ class Connection:
         try:
             response = decode_response(response_class(message.API_KEY), version, frame)[1]
         except Error as error:
-            _log.error("%s: closing, since %s", self.address, error)
+            self._log.error("%s: closing, since %s", self.address, line_of(error))
             self.close()
             raise
         self.throttled(
@@ -234,7 +233,9 @@ class Connection:
         The broker sees to its quota itself, and a number that came garbled would silence the connection for weeks.
         """
         if seconds > 0:
-            _log.info("%s: throttled by the broker for %.3f s", self.address, seconds)
+            self._log.info(
+                "%s: over its quota, so nothing is asked there for %.3f s", self.address, seconds
+            )
             seconds = min(seconds, self._settings.request_timeout_ms / 1000)
             self._muted_until = max(self._muted_until, self._reactor.clock.now() + seconds)
 

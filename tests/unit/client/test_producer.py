@@ -57,3 +57,37 @@ def test_a_producer_that_cannot_be_made_lets_go_of_the_engine(
     with pytest.raises(OverflowError):
         ProducerClient(producer_config(NOWHERE, {}))
     assert engine._users == 1
+
+
+def test_what_is_sent_before_the_engine_has_begun_is_not_left_lying(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_start = asyncio.Event()
+    start = ProducerClient._start
+
+    async def late(self: ProducerClient) -> None:
+        await may_start.wait()
+        await start(self)
+
+    async def nowhere(host: str) -> list[str]:
+        raise OSError(-2, "no such host")
+
+    async def nothing() -> None:
+        pass
+
+    async def begin() -> None:
+        may_start.set()
+
+    monkeypatch.setattr(ProducerClient, "_start", late)
+    monkeypatch.setattr(engine, "resolve", nowhere)
+    client = ProducerClient(producer_config("nowhere:1", {}))
+    sender = ProducerBase()
+    sender._bind(client.flow)
+    sender.send("t", b"x")
+    for _ in range(5):
+        engine.call(nothing).wait(5)
+    engine.call(begin).wait(5)
+    for _ in range(5):
+        engine.call(nothing).wait(5)
+    assert client.flow.drain() == [], "the outbox has heard of the topic, without another bell"
+    client.shut_down().wait(5)

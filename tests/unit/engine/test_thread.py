@@ -320,8 +320,8 @@ def run_script(text: str) -> tuple[subprocess.CompletedProcess[str], float]:
 def test_the_interpreter_ends_without_close_and_says_what_was_left() -> None:
     done, _ = run_script(EXIT.format(count=3))
     assert done.returncode == 0
-    assert "<Client> was not closed" in done.stderr
-    assert "3 messages were not delivered" in done.stderr
+    assert "[<Client>] was not closed" in done.stderr
+    assert "3 messages not delivered" in done.stderr
 
 
 def test_the_interpreter_ends_silently_where_nothing_was_left() -> None:

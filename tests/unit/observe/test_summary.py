@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ottla.observe.summary import EVERY_S, GATHER_S, Summary
+from ottla.observe.summary import AGAIN_S, EVERY_S, GATHER_S, LONGEST_S, Summary
 
-FAILED = "{count} messages to {places} failed"
+FAILED = "{count:message} to {places} failed"
+AGAIN = "{count:batch} of {places} again"
 
 
 class Hands:
@@ -22,7 +23,7 @@ class Hands:
         self.due.append((seconds, function))
 
     def move(self) -> float:
-        seconds, function = self.due.pop()
+        seconds, function = self.due.pop(0)
         function()
         return seconds
 
@@ -70,12 +71,43 @@ def test_different_reasons_are_different_lines(
 ) -> None:
     summary.add(logging.ERROR, FAILED, "t-0")
     summary.add(logging.WARNING, "{places}: {held}", "t-0")
+    assert (hands.move(), hands.move()) == (GATHER_S, GATHER_S)
+    assert caplog.messages == ["1 message to t-0 failed", "t-0: {held}"]
+
+
+def test_what_goes_on_being_tried_is_told_less_and_less(
+    summary: Summary, hands: Hands, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses = []
+    for _ in range(6):
+        summary.add(logging.WARNING, AGAIN, "t-0")
+        pauses.append(hands.move())
+    assert pauses == [GATHER_S, AGAIN_S, 2 * AGAIN_S, 4 * AGAIN_S, 8 * AGAIN_S, LONGEST_S]
+    assert caplog.messages == ["1 batch of t-0 again"] * 6
     hands.move()
-    assert caplog.messages == ["1 messages to t-0 failed", "t-0: {held}"]
+    assert hands.due == [], "it is over"
+    summary.add(logging.WARNING, AGAIN, "t-0", 2)
+    assert hands.move() == GATHER_S
+    assert caplog.messages[-1] == "2 batches of t-0 again"
 
 
 def test_the_end_leaves_nothing_untold(summary: Summary, caplog: pytest.LogCaptureFixture) -> None:
     summary.add(logging.ERROR, FAILED, "t-0")
     summary.stop()
     summary.add(logging.ERROR, FAILED, "t-1")
-    assert caplog.messages == ["1 messages to t-0 failed", "1 messages to t-1 failed"]
+    assert caplog.messages == ["1 message to t-0 failed", "1 message to t-1 failed"]
+
+
+def test_the_end_repeats_nothing_that_was_only_being_tried(
+    summary: Summary, hands: Hands, caplog: pytest.LogCaptureFixture
+) -> None:
+    summary.add(logging.WARNING, AGAIN, "t-0")
+    summary.add(logging.ERROR, FAILED, "t-0")
+    hands.move()
+    hands.move()
+    summary.add(logging.WARNING, AGAIN, "t-0")
+    summary.add(logging.ERROR, FAILED, "t-0")
+    summary.add(logging.WARNING, "new: {places}", "t-0")
+    caplog.clear()
+    summary.stop()
+    assert caplog.messages == ["1 message to t-0 failed", "new: t-0"]

@@ -66,6 +66,19 @@ def test_a_topic_that_was_made_anew_is_the_cause_of_the_hold() -> None:
     told = heard(Held("t", 4, RECREATED, [batch(None, may_be_written=True), batch(None)]))
     assert told[0] == (
         "partition.held",
-        {"topic": "t", "partition": 4, "cause": "recreated", "batches": 2},
+        {
+            "topic": "t",
+            "partition": 4,
+            "cause": "recreated",
+            "reason": "the topic was deleted and made anew",
+            "batches": 2,
+        },
     )
     assert [name for name, _ in told[1:]] == ["batch.retried"]
+
+
+def test_a_lost_connection_is_told_in_words() -> None:
+    cause = "lost:eof:127.0.0.1:9092: closed by the broker, 1 request unanswered"
+    (_, hold), (_, retried) = heard(Held("t", 0, cause, [batch(None)]))
+    assert hold["cause"] == "lost"
+    assert hold["reason"] == retried["reason"] == "closed by the broker, 1 request unanswered"

@@ -8,8 +8,10 @@ from types import MappingProxyType
 import pytest
 
 from ottla.cluster.metadata import BrokerNode, MetadataSnapshot, PartitionInfo
+from ottla.observe.log import ClientLog
 from ottla.producer.rack import Rack
 
+LOG = ClientLog("outbox", "producer test")
 PARTITIONS = [
     PartitionInfo("t", number, leader, 0) for number, leader in enumerate([1, 2, 3, -1, 1])
 ]
@@ -22,22 +24,22 @@ def racks(*names: str | None) -> MetadataSnapshot:
 
 
 def test_near_are_partitions_whose_leader_is_in_the_rack() -> None:
-    rack = Rack("a")
+    rack = Rack("a", LOG)
     assert rack.near(racks("a", "b", None), PARTITIONS) == [0, 4]
     assert rack.near(racks("b", "a", "a"), PARTITIONS) == [1, 2]
     assert rack.near(racks("b", "b", None), PARTITIONS) == []
 
 
 def test_a_leader_that_the_metadata_does_not_name_is_not_near() -> None:
-    assert Rack("a").near(racks("a"), PARTITIONS) == [0, 4]
+    assert Rack("a", LOG).near(racks("a"), PARTITIONS) == [0, 4]
 
 
 def test_without_a_rack_nothing_is_near() -> None:
-    assert Rack(None).near(racks(None, None, None), PARTITIONS) == []
+    assert Rack(None, LOG).near(racks(None, None, None), PARTITIONS) == []
 
 
 def test_a_rack_without_brokers_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    rack = Rack("a")
+    rack = Rack("a", LOG)
     caplog.set_level(logging.WARNING, "ottla")
     rack.check(MetadataSnapshot())
     rack.check(racks("a", "b"))
@@ -55,5 +57,5 @@ def test_a_rack_without_brokers_is_told_once(caplog: pytest.LogCaptureFixture) -
 
 
 def test_nothing_is_told_where_no_rack_is_preferred(caplog: pytest.LogCaptureFixture) -> None:
-    Rack(None).check(racks("b"))
+    Rack(None, LOG).check(racks("b"))
     assert caplog.messages == []

@@ -67,22 +67,18 @@ impl Accumulator {
         Some(&mut self.topics[index].ends)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "an event's fields")]
     pub(crate) fn tell_failed(
         &mut self,
         topic: &Arc<str>,
         partition: i32,
         records: u64,
-        kind: &str,
-        code: i16,
-        message: &str,
-        outcome: Outcome,
+        failure: Failure,
     ) {
         self.events.push(Event::Failed {
             topic: topic.clone(),
             partition,
             records,
-            failure: failure(kind, code, message, outcome),
+            failure,
         });
     }
 }
@@ -93,5 +89,6 @@ pub fn failure(kind: &str, code: i16, message: &str, outcome: Outcome) -> Failur
         code,
         message: message.into(),
         outcome,
+        cause: None,
     }
 }

@@ -10,6 +10,7 @@ use crate::completion::{Completion, Failure, Outcome, Place};
 use crate::flow::Micros;
 use crate::produce_flow::Event;
 use crate::record::encode::{HeaderRef, record_size_upper_bound};
+use crate::trouble::because;
 use crate::varint::{Reader, write_varint};
 
 /// A message that waits for its topic's metadata.
@@ -163,12 +164,13 @@ impl Accumulator {
         let message = format!("partition {partition} does not exist: the topic has {known}");
         let completion = self.completion(name.clone(), partition);
         let outcome = Outcome::NotWritten;
-        self.tell_failed(&name, partition, 1, "topic", 3, &message, outcome);
-        self.fail(&completion, 1, failure("topic", 3, &message, outcome));
+        let failed = failure("topic", 3, &message, outcome);
+        self.tell_failed(&name, partition, 1, failed.clone());
+        self.fail(&completion, 1, failed);
         completion
     }
 
-    /// Fails what waits for the topic's metadata; returns how many messages.
+    /// Fails what waits for the topic's metadata, and says so; returns how many messages.
     pub fn fail_topic(&mut self, name: &str, failed: Failure) -> usize {
         let index = self.topic(name);
         self.topics[index].wait.answered(Some(failed.clone()));
@@ -177,6 +179,10 @@ impl Accumulator {
         };
         let bytes = waiting.bytes();
         let count = waiting.messages.len();
+        if count > 0 {
+            let topic = self.topics[index].name.clone();
+            self.tell_failed(&topic, -1, count as u64, failed.clone());
+        }
         self.fail(&waiting.completion, count as u64, failed);
         self.free(bytes);
         count
@@ -196,23 +202,15 @@ impl Accumulator {
                 continue;
             }
             let name = self.topics[index].name.clone();
-            let message = self.with_trouble(
-                index,
-                "the topic's metadata did not come before delivery_timeout_ms",
-            );
-            let count = self.fail_topic(
-                &name,
-                failure("delivery_timeout", 0, &message, Outcome::NotWritten),
-            );
-            self.tell_failed(
-                &name,
-                -1,
-                count as u64,
+            let late = "the topic's metadata did not come before delivery_timeout_ms";
+            let trouble = self.trouble(index);
+            let failed = because(
                 "delivery_timeout",
-                0,
-                &message,
+                late,
                 Outcome::NotWritten,
+                trouble.as_ref(),
             );
+            self.fail_topic(&name, failed);
         }
         next
     }

@@ -10,6 +10,7 @@ use crate::partitioner::Sticky;
 use crate::produce_flow::Partition;
 use crate::produce_stats::{Ends, Traffic};
 use crate::topic_wait::TopicWait;
+use crate::trouble::Trouble;
 
 pub(crate) struct Topic {
     pub name: Arc<str>,
@@ -31,7 +32,7 @@ pub(crate) struct Topic {
     pub(super) turns: usize,
     pub(super) waiting: Option<Waiting>,
     /// What keeps its messages from being sent, as the engine knows it: for who asks why they expired.
-    pub trouble: Option<String>,
+    pub trouble: Option<Trouble>,
     pub(super) wait: TopicWait,
     pub(crate) traffic: Traffic,
     pub(crate) ends: Ends,
@@ -113,7 +114,7 @@ impl Accumulator {
     }
 
     /// What keeps the messages of a topic, or of one partition of it, from being sent; None: nothing that is known.
-    pub fn set_trouble(&mut self, name: &str, partition: Option<i32>, trouble: Option<String>) {
+    pub fn set_trouble(&mut self, name: &str, partition: Option<i32>, trouble: Option<Trouble>) {
         let index = self.topic(name);
         let Some(number) = partition else {
             self.topics[index].trouble = trouble;
@@ -125,11 +126,7 @@ impl Accumulator {
         }
     }
 
-    /// A failure's text with its cause behind it.
-    pub(crate) fn with_trouble(&self, topic: usize, message: &str) -> String {
-        match &self.topics[topic].trouble {
-            Some(trouble) => format!("{message}: {trouble}"),
-            None => message.to_owned(),
-        }
+    pub fn trouble(&self, topic: usize) -> Option<Trouble> {
+        self.topics[topic].trouble.clone()
     }
 }

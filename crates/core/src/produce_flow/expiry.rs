@@ -3,9 +3,9 @@
 //! Stations: accumulator, outbox. I/O thread, `abort_all` any. Reference: KIP-91.
 
 use super::{Batch, Hold, ProduceFlow, Route};
-use crate::accumulator::failure;
 use crate::completion::{Failure, Outcome};
 use crate::flow::Micros;
+use crate::trouble::{Trouble, because};
 
 impl ProduceFlow {
     /// Expires what is too old; returns when to look again.
@@ -110,18 +110,15 @@ impl ProduceFlow {
             return None;
         }
         let outcome = batch.outcome();
-        let mut message: String = match outcome {
-            Outcome::NotWritten if batch.refused != 0 => {
-                let code = batch.refused;
-                format!("the broker refused it with error code {code} until delivery_timeout_ms")
+        let message = match batch.refused {
+            0 if outcome == Outcome::NotWritten => {
+                "it could not be sent before delivery_timeout_ms"
             }
-            Outcome::NotWritten => "it could not be sent before delivery_timeout_ms".into(),
-            _ => "no answer came before delivery_timeout_ms".into(),
+            0 => "no answer came before delivery_timeout_ms",
+            _ => "it was not acknowledged before delivery_timeout_ms",
         };
-        if let Some(trouble) = self.trouble_of(part, now) {
-            message = format!("{message}: {trouble}");
-        }
-        let failed = failure("delivery_timeout", 0, &message, outcome);
+        let trouble = self.trouble_of(part, batch.refused, now);
+        let failed = because("delivery_timeout", message, outcome, trouble.as_ref());
         self.tell_and_fail(part, batch, failed.clone());
         Some(failed)
     }
@@ -131,40 +128,58 @@ impl ProduceFlow {
         let before = self.acc.undelivered();
         for topic in self.acc.waiting_topics() {
             let index = self.acc.topic(&topic);
-            let message = self.acc.with_trouble(index, message);
-            self.acc
-                .fail_topic(&topic, failure(kind, code, &message, Outcome::NotWritten));
+            let trouble = self.acc.topics[index].trouble.clone();
+            let failed = given_up(kind, code, message, Outcome::NotWritten, trouble.as_ref());
+            self.acc.fail_topic(&topic, failed);
         }
         for part in 0..self.acc.parts.len() {
             let entry = &self.acc.parts[part];
-            let message = &match &entry.trouble {
-                Some(trouble) => format!("{message}: {trouble}"),
-                None => self.acc.with_trouble(entry.topic, message),
+            let of_topic = &self.acc.topics[entry.topic].trouble;
+            let trouble = entry.trouble.clone().or_else(|| of_topic.clone());
+            let failed = |batch: &Batch| {
+                let known = trouble.clone().or_else(|| Trouble::refused(batch.refused));
+                given_up(kind, code, message, batch.outcome(), known.as_ref())
             };
             let mut flight = std::mem::take(&mut self.acc.parts[part].flight);
             for batch in &mut flight {
                 // It stays in line, as what expired does, and its time is not looked at again.
                 batch.expired = true;
-                self.abort(batch, kind, code, message);
+                self.abort(part, batch, failed(batch));
             }
             self.acc.parts[part].flight = flight;
             self.acc.close_open(part);
             for batch in std::mem::take(&mut self.acc.parts[part].queue) {
-                self.abort(&batch, kind, code, message);
+                self.abort(part, &batch, failed(&batch));
                 self.let_go(batch);
             }
         }
         before - self.acc.undelivered()
     }
 
-    fn abort(&mut self, batch: &Batch, kind: &str, code: i16, message: &str) {
-        let count = u64::from(batch.count);
-        if batch.overtaken {
-            self.acc.written(&batch.completion, count, -1, -1);
-            return;
+    fn abort(&mut self, part: usize, batch: &Batch, failed: Failure) {
+        if !batch.completion.is_pending() {
+            return; // It expired, and its messages have their outcome.
         }
-        let failed = failure(kind, code, message, batch.outcome());
-        self.acc.fail(&batch.completion, count, failed);
+        if batch.overtaken {
+            self.written(part, batch, -1, -1);
+        } else {
+            self.tell_and_fail(part, batch, failed);
+        }
+    }
+}
+
+/// The failure of what ends with everything else. A refusal by a broker says why by itself.
+fn given_up(
+    kind: &str,
+    code: i16,
+    message: &str,
+    outcome: Outcome,
+    trouble: Option<&Trouble>,
+) -> Failure {
+    let trouble = trouble.filter(|_| code == 0);
+    Failure {
+        code,
+        ..because(kind, message, outcome, trouble)
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::ProduceFlow;
 use crate::accumulator::failure;
 use crate::completion::{Failure, Outcome};
+use crate::trouble::Cause;
 
 /// As `ottla.errors.from_native` takes it.
 pub(super) const KIND: &str = "gapless";
@@ -20,13 +21,18 @@ pub(super) fn behind(first: &Failure, outcome: Outcome) -> Failure {
             ..first.clone()
         };
     }
-    let why = match first.code {
-        0 => first.message.clone(),
-        code if first.message.is_empty() => format!("error code {code}"),
-        code => format!("error code {code}: {}", first.message),
-    };
-    let message = format!("a message before it in the partition failed: {why}");
-    failure(KIND, first.code, &message, outcome)
+    let message = format!(
+        "a message before it in the partition failed: {}",
+        first.told()
+    );
+    Failure {
+        cause: Some(Cause {
+            kind: first.kind.clone(),
+            code: first.code,
+            message: first.message.clone(),
+        }),
+        ..failure(KIND, first.code, &message, outcome)
+    }
 }
 
 impl ProduceFlow {

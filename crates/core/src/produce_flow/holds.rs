@@ -184,15 +184,7 @@ impl ProduceFlow {
     pub(super) fn tell_and_fail(&mut self, part: usize, batch: &Batch, failed: Failure) {
         let (topic, number) = self.place_of(part);
         let count = u64::from(batch.count);
-        self.acc.tell_failed(
-            &topic,
-            number,
-            count,
-            &failed.kind,
-            failed.code,
-            &failed.message,
-            failed.outcome,
-        );
+        self.acc.tell_failed(&topic, number, count, failed.clone());
         self.acc.fail(&batch.completion, count, failed);
     }
 

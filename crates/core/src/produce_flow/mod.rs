@@ -29,6 +29,7 @@ use crate::flow::{ConnId, Micros};
 use crate::produce_stats::NodeStats;
 use crate::produce_wire::Answer;
 use crate::record::encode::BatchBuilder;
+use crate::trouble::Trouble;
 
 pub use requests::{Pick, Plan};
 pub use sealing::{SealJob, Sealed};
@@ -127,7 +128,7 @@ pub(crate) struct Partition {
     /// Size of the last batch: how large the next one's first buffer is.
     pub last_bytes: usize,
     /// What keeps it from being sent, as the engine knows it.
-    pub trouble: Option<String>,
+    pub trouble: Option<Trouble>,
     /// Where it was routed to last; -1: nowhere yet.
     pub node: i32,
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{Batch, Hold, Partition, ProduceFlow, Route};
 use crate::flow::Micros;
 use crate::produce_stats::{Picture, Sum, TopicPicture, total};
+use crate::trouble::Trouble;
 
 /// A node that owes an answer for so long is told as the cause of what waits.
 const SILENT: Micros = 1_000_000;
@@ -194,14 +195,16 @@ impl ProduceFlow {
         let (bytes, _) = self.acc.stored(index);
         let topic = &self.acc.topics[index];
         let created = self.acc.stored_since(index)?;
-        let unknown = || "the topic's metadata has not come".to_owned();
         Some(Holder {
             topic: topic.name.clone(),
             partition: -1,
             bytes,
             node: -1,
             address: "".into(),
-            cause: topic.trouble.clone().unwrap_or_else(unknown),
+            cause: match &topic.trouble {
+                Some(trouble) => trouble.text.clone(),
+                None => "the topic's metadata has not come".into(),
+            },
             moving: false,
             age: now.saturating_sub(created),
         })
@@ -210,16 +213,18 @@ impl ProduceFlow {
     fn holder(&self, part: usize, now: Micros) -> Holder {
         let entry = &self.acc.parts[part];
         let (node, address) = (entry.node, self.address_of(entry.node));
-        let cause = self.trouble_of(part, now);
+        let refused = entry.batches().next().map_or(0, |batch| batch.refused);
+        let trouble = self.trouble_of(part, refused, now);
         Holder {
             topic: self.acc.topics[entry.topic].name.clone(),
             partition: entry.number,
             bytes: entry.held_bytes(),
-            moving: cause.is_none(),
-            cause: cause.unwrap_or_else(|| match node {
-                -1 => "on their way".into(),
-                node => format!("on their way to node {node} at {address}"),
-            }),
+            moving: trouble.is_none(),
+            cause: match trouble {
+                Some(trouble) => trouble.text,
+                None if node == -1 => "on their way".into(),
+                None => format!("on their way to node {node} at {address}"),
+            },
             node,
             address,
             age: entry.oldest().map_or(0, |at| now.saturating_sub(at)),
@@ -231,28 +236,31 @@ impl ProduceFlow {
         stats.map_or_else(|| "".into(), |stats| stats.address.clone())
     }
 
-    /// What keeps a partition's messages from their end, for people; None: nothing that is known.
-    pub(super) fn trouble_of(&self, part: usize, now: Micros) -> Option<String> {
+    /// What keeps a partition's messages from their end; None: nothing that is known.
+    ///
+    /// refused: The last answer about the batch at the head of the line, 0 where there was none.
+    pub(super) fn trouble_of(&self, part: usize, refused: i16, now: Micros) -> Option<Trouble> {
         let entry = &self.acc.parts[part];
         let told = || {
             let topic = &self.acc.topics[entry.topic].trouble;
             entry.trouble.clone().or_else(|| topic.clone())
         };
-        let silent = self.silence_of(entry, now);
+        let silent = self.silence_of(entry, now).map(Trouble::from);
+        let refused = || Trouble::refused(refused);
         let Route::To(id) = entry.route else {
             let held = entry.hold != Hold::No;
             let resting = held.then(|| "it is held, and goes on after its backoff".into());
-            return told().or(silent).or(resting);
+            return told().or(silent).or_else(refused).or(resting);
         };
         let muted = self.conns.get(&id).and_then(|conn| {
             let left = conn.muted_until.checked_sub(now).filter(|left| *left > 0)?;
             let (node, address) = (conn.node, self.address_of(conn.node));
             let left = seconds(left);
-            Some(format!(
-                "node {node} at {address} throttles this producer for another {left:.1} s"
-            ))
+            let text =
+                format!("node {node} at {address} throttles this producer for another {left:.1} s");
+            Some(text.into())
         });
-        silent.or(muted).or_else(told)
+        silent.or(muted).or_else(refused).or_else(told)
     }
 
     /// How long the partition's leader owes an answer, by its connections up to now.

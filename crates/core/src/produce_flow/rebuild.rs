@@ -124,8 +124,8 @@ impl ProduceFlow {
             }
         }
         if let Some(message) = failed.values().next() {
-            self.acc
-                .tell_failed(&topic, number, told, "broker", code, message, outcome);
+            let failed = failure("broker", code, message, outcome);
+            self.acc.tell_failed(&topic, number, told, failed);
         }
         Some((places, made))
     }

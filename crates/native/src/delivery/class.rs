@@ -144,18 +144,13 @@ unsafe extern "C" fn repr(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
                 format!("written at offset {}", base_offset + i64::from(index))
             }
             State::Written { .. } => "written".to_owned(),
-            State::Failed(failure) => format!(
-                "{}: {} {}",
-                failure.outcome.name(),
-                failure.kind,
-                failure.message
-            ),
+            State::Failed(failure) => format!("{}: {}", failure.outcome.name(), failure.told()),
         };
-        let text = format!(
-            "<Delivery {}-{} {state}>",
-            completion.topic,
-            completion.partition()
-        );
+        let topic = &completion.topic;
+        let text = match completion.partition() {
+            ..0 => format!("<Delivery {topic} {state}>"),
+            partition => format!("<Delivery {topic}-{partition} {state}>"),
+        };
         Ok(text.into_pyobject(py)?.into_ptr())
     })
 }

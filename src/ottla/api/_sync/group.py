@@ -30,7 +30,7 @@ from ottla.engine.twins import (
 )
 from ottla.errors import ConfigError, Error, Timeout
 from ottla.message import OffsetAndMetadata, TopicPartition
-from ottla.observe.log import logger
+from ottla.observe.log import ClientLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from ottla.consumer.liveness import Tokens
     from ottla.engine.bridge import Ticket
 
-_log = logger("group")
 
 _RECORDS_AT_ONCE = 500
 """How many records a claim takes from the inbox in one go."""
@@ -291,6 +290,7 @@ class ConsumerGroup:
             raise ConfigError("group_id: a group needs a name, not None")
         parsed = consumer_config(bootstrap_servers, {**config, "group_id": group_id})
         self._config = parsed
+        self._log = ClientLog("group", parsed.who)
         self._client = ConsumerClient(parsed)
         self._client.finished = weakly(self, ConsumerGroup._finished, {})
         self._client.attention = weakly(self, ConsumerGroup._attention, {})
@@ -376,7 +376,9 @@ class ConsumerGroup:
                 left = self._client.call("ConsumerGroup.consume", self._client.unsubscribe)
                 wait(left, self._left(limit))
             except Timeout:
-                _log.warning("the group could not be left in time; its session timeout ends it")
+                self._log.warning(
+                    "the group could not be left in time; its session timeout ends it"
+                )
 
     def _checked(
         self, topics: Any, handler: Any, stop: Any, timeout: float | None
@@ -424,7 +426,7 @@ class ConsumerGroup:
         """One session, from setup to the final commit; raises what the handler raised."""
         session = GroupSession(self._client, assigned)
         assigned.served()
-        tasks = ClaimThreads(self._client.calls.ring)
+        tasks = ClaimThreads(self._client.calls.ring, self._log)
         self._session = session
         ending: Call | None = None
         try:
@@ -445,7 +447,7 @@ class ConsumerGroup:
         finally:
             claim._waiting = True  # nobody is stuck in it any more
         if not (session.stopping or claim._over):
-            _log.warning("%r: the handler returned before the session's end", claim)
+            self._log.warning("%r: the handler returned before the session's end", claim)
 
     def _until_end(self, tasks: ClaimThreads) -> Call | None:
         """What ends the session: a revocation, a loss, or None for a stop or a failed claim."""
@@ -480,7 +482,7 @@ class ConsumerGroup:
         except Exception as error:
             if tasks.failure is None:
                 raise
-            _log.error("cleanup failed too: %s", error, exc_info=error)
+            self._log.error("cleanup failed too: %s", error, exc_info=error)
         finally:
             self._claims = []
             if ending is not None and ending.kind == LOST:
@@ -501,7 +503,7 @@ class ConsumerGroup:
             now = time.monotonic()
             if now >= until or ((ending is None or self._stop) and self._left(timeout) <= _LEAST_S):
                 tasks.abandon()
-                _log.error("did not end in time and is left behind: %s", ", ".join(alive))
+                self._log.error("did not end in time and is left behind: %s", ", ".join(alive))
                 return
 
     def _commit_last(self, session: GroupSession, timeout: float | None) -> Error | None:
@@ -512,7 +514,9 @@ class ConsumerGroup:
         except Timeout as error:
             problem = error
         if problem is not None:
-            _log.error("the final commit of generation %d failed: %s", session.generation, problem)
+            self._log.error(
+                "the final commit of generation %d failed: %s", session.generation, problem
+            )
         return problem
 
     def _finished(self) -> dict[TopicPartition, OffsetAndMetadata]:

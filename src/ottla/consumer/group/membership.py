@@ -26,7 +26,7 @@ from ottla.consumer.group.embedded import (
 from ottla.consumer.liveness import Liveness, Tokens
 from ottla.consumer.offsets import Membership as CommitIdentity
 from ottla.message import TopicPartition
-from ottla.observe.log import logger
+from ottla.observe.log import ClientLog
 from ottla.protocol.messages.heartbeat import HeartbeatRequest
 from ottla.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol
 from ottla.protocol.messages.leave_group import LeaveGroupRequest, MemberIdentity
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from ottla.engine.thread import Engine
     from ottla.wire.connection import Connection
 
-_log = logger("group")
 
 _PROTOCOL_TYPE = "consumer"
 _LEAVE_TIMEOUT_S = 3.0
@@ -82,6 +81,7 @@ class ClassicMembership:
         self._engine = engine
         self._cluster = cluster
         self._link = link
+        self._log = ClientLog("group", config.who)
         self._config = config
         self._group_id = link.group_id
         self._application = application
@@ -152,7 +152,7 @@ class ClassicMembership:
         before = self._member.state
         actions = self._member.step(event)
         if self._member.state is not before:
-            _log.debug(
+            self._log.debug(
                 "group %s: %s -> %s on %s",
                 self._group_id,
                 before.value,
@@ -169,7 +169,7 @@ class ClassicMembership:
                 self._left.set_result(None)
         elif isinstance(action, classic.Fail):
             error = errors.for_code(action.code, f"group {self._group_id!r}")
-            _log.error("group %s is lost for this consumer: %s", self._group_id, error)
+            self._log.error("group %s is lost for this consumer: %s", self._group_id, error)
             self._application.failed(error)
         else:
             work: dict[type[Any], Callable[[Any], Any]] = {
@@ -200,7 +200,7 @@ class ClassicMembership:
             connection = await self._link.connection()
             response = await self._send_join(connection, action.member_id)
         except errors.Error as error:
-            _log.info("group %s: joining failed: %s", self._group_id, error)
+            self._log.info("group %s: joining failed: %s", self._group_id, error)
             self._feed(classic.Unreachable(action.turn))
             return
         if response.error_code:
@@ -251,7 +251,7 @@ class ClassicMembership:
             try:
                 await self._cluster.refresh("topics of the group are shared out")
             except errors.Error as error:
-                _log.info("group %s: %s", self._group_id, error)
+                self._log.info("group %s: %s", self._group_id, error)
                 self._feed(classic.Unreachable(action.turn))
                 return
         counts = self._partition_counts(topics)
@@ -293,7 +293,7 @@ class ClassicMembership:
                 version=version,
             )
         except errors.Error as error:
-            _log.info("group %s: no assignment: %s", self._group_id, error)
+            self._log.info("group %s: no assignment: %s", self._group_id, error)
             self._feed(classic.Unreachable(action.turn))
             return
         if response.error_code:
@@ -305,7 +305,7 @@ class ClassicMembership:
 
     async def _assign(self, action: classic.Assign) -> None:
         self._failures = 0
-        _log.info(
+        self._log.info(
             "group %s generation %d: assigned %s", self._group_id, action.generation,
             ", ".join(f"{t}-{p}" for t, p in action.partitions) or "nothing",
         )  # fmt: skip
@@ -324,7 +324,9 @@ class ClassicMembership:
         try:
             connection = await self._link.connection()
         except errors.Error as error:
-            _log.warning("group %s: no coordinator for the heartbeats: %s", self._group_id, error)
+            self._log.warning(
+                "group %s: no coordinator for the heartbeats: %s", self._group_id, error
+            )
             self._feed(classic.CoordinatorLost())
             return
         self._stop_beat()
@@ -349,7 +351,7 @@ class ClassicMembership:
         )
 
     def _beat_lost(self, reason: str) -> None:
-        _log.warning("group %s: heartbeats stopped: %s", self._group_id, reason)
+        self._log.warning("group %s: heartbeats stopped: %s", self._group_id, reason)
         self._beat = None
         self._feed(classic.CoordinatorLost())
 
@@ -366,7 +368,7 @@ class ClassicMembership:
             await self._start_beat()
 
     async def _revoke(self, action: classic.Revoke) -> None:
-        _log.info(
+        self._log.info(
             "group %s rebalances: %d partitions are given up",
             self._group_id,
             len(action.partitions),
@@ -379,7 +381,7 @@ class ClassicMembership:
     async def _lose(self, action: classic.Lose) -> None:
         self._stop_beat()
         if action.partitions:
-            _log.error(
+            self._log.error(
                 "group %s: lost %d partitions: %s",
                 self._group_id,
                 len(action.partitions),
@@ -402,7 +404,7 @@ class ClassicMembership:
                 request = LeaveGroupRequest(group_id=self._group_id, member_id=action.member_id)
             await connection.request(request, timeout=_LEAVE_TIMEOUT_S, version=version)
         except (errors.Error, TimeoutError) as error:
-            _log.info("group %s: leaving was not confirmed: %s", self._group_id, error)
+            self._log.info("group %s: leaving was not confirmed: %s", self._group_id, error)
         finally:
             if self._left is not None and not self._left.done():
                 self._left.set_result(None)
