@@ -136,7 +136,7 @@ KAFKA_PYTHON_PRODUCER = (
     Name("linger_ms", "0"),
     Name("partitioner", "a DefaultPartitioner", note="the same keys on the same partitions; without a key KIP-794. A callable takes other arguments"),
     Name("max_block_ms", "60000", note="`send` waits for room in `buffer_memory`, never for metadata"),
-    Name("max_request_size", "1048576"),
+    Name("max_request_size", "1048576", note="given, it limits messages too; `max_message_bytes` does that alone"),
     Name("max_in_flight_requests_per_connection", "5"),
     gone("transactional_id, transaction_timeout_ms", "None", NO_TRANSACTIONS),
     gone("allow_auto_create_topics", "True", "the broker's setting decides for producers"),
@@ -193,7 +193,7 @@ AIOKAFKA_PRODUCER = (
     Name("max_batch_size", "16384", "batch_size"),
     Name("linger_ms", "0", note="0 gives the shortest time to an answer where one is awaited after the other"),
     Name("partitioner", "DefaultPartitioner()", note="the same keys on the same partitions; without a key KIP-794. A callable takes other arguments"),
-    Name("max_request_size", "1048576"),
+    Name("max_request_size", "1048576", note="given, it limits messages too; `max_message_bytes` does that alone"),
     gone("transactional_id, transaction_timeout_ms", "None", NO_TRANSACTIONS),
 )  # fmt: skip
 
@@ -244,7 +244,7 @@ SARAMA_PRODUCER = (
     Name("Producer.Partitioner", "NewHashPartitioner", "partitioner", "**`sarama_hash` keeps keys where they are**"),
     Name("Producer.Compression", "none", "compression"),
     gone("Producer.CompressionLevel", "the codec's", "one for each codec: `compression_zstd_level` and its like"),
-    Name("Producer.MaxMessageBytes", "1 MiB", "max_request_size", "theirs limits the batch too: `batch_size`"),
+    Name("Producer.MaxMessageBytes", "1 MiB", "max_message_bytes", "limits the batch too, unless `batch_size` is given"),
     Name("Producer.Flush.Frequency", "0", "linger_ms"),
     Name("Producer.Flush.Bytes", "0", "batch_size"),
     gone("Producer.Flush.Messages, MaxMessages", "0", "a batch is limited by bytes"),

@@ -112,6 +112,7 @@ def unconnected(topic: str, partitions: int) -> tuple[_native.ProduceFlow, _nati
         linger=600.0,
         batch_bytes=BATCH_BYTES,
         request_bytes=BATCH_BYTES,
+        message_bytes=BATCH_BYTES,
         buffer_bytes=64_000_000,
         in_flight=5,
         request_timeout=30.0,

@@ -206,6 +206,7 @@ class ProduceFlow:
         linger: float,
         batch_bytes: int,
         request_bytes: int,
+        message_bytes: int,
         buffer_bytes: int,
         in_flight: int,
         request_timeout: float,

@@ -122,7 +122,7 @@ class EarlierMessageFailed(Error):
 
 
 class MessageTooLarge(KafkaError):
-    """A message is larger than `max_request_size`, or than the broker or topic accepts.
+    """A message is larger than `max_message_bytes`, or than the broker or topic accepts.
 
     Did it happen? No: it was refused before it was written. Sending it again cannot succeed.
     """

@@ -125,6 +125,10 @@ def test_spellings_and_values(spelling: str, value: Any, name: str, expected: An
             {"delivery_timeout_ms": 5_000, "linger_ms": 6_000},
             "is less than linger_ms (6000) + request_timeout_ms (30000): raise it to 36000 or more, or lower linger_ms",
         ),
+        (
+            {"max_message_bytes": 3_000, "max_request_size": 2_000},
+            "max_message_bytes: 3000 is over max_request_size (2000)",
+        ),
         ({"enable_idempotence": True, "acks": 1}, "needs acks"),
         ({"max_in_flight_requests_per_connection": 6}, "over 5"),
         ({"bootstrap.servers": "x:1"}, "bootstrap_servers: given twice"),
@@ -173,7 +177,14 @@ def test_what_was_not_given_follows_what_was() -> None:
     config = producer_config("h:1", {"delivery_timeout_ms": 5_000})
     assert (config.request_timeout_ms, config.delivery_timeout_ms) == (4_995, 5_000)
     assert producer_config("h:1", {"delivery_timeout_ms": 1_005}).request_timeout_ms == 1_000
-    assert producer_config("h:1", {"max_request_size": 1_000}).batch_size == 1_000
+    config = producer_config("h:1", {"max_request_size": 1_000})
+    assert (config.max_message_bytes, config.batch_size) == (1_000, 1_000)
+    config = producer_config("h:1", {"max_message_bytes": 9_000_000})
+    assert (config.max_request_size, config.batch_size) == (9_000_000, 1_000_000)
+    config = producer_config("h:1", {"max_message_bytes": 10_000})
+    assert (config.max_request_size, config.batch_size) == (4_194_304, 10_000)
+    config = producer_config("h:1", {"max_message_bytes": 10_000, "batch_size": 20_000})
+    assert (config.max_message_bytes, config.batch_size) == (10_000, 20_000)
     assert not consumer_config("h:1", {}).enable_auto_commit
     assert consumer_config("h:1", {"group_id": "g"}).enable_auto_commit
 
@@ -230,7 +241,7 @@ def test_bootstrap_servers_as_text_or_list() -> None:
             {
                 "acks": -1, "enable_idempotence": True, "max_in_flight_requests_per_connection": 5,
                 "delivery_timeout_ms": 120_000, "linger_ms": 5, "buffer_memory": 33_554_432,
-                "max_block_ms": 60_000, "max_request_size": 1_048_576, "compression": "none",
+                "max_block_ms": 60_000, "max_request_size": 4_194_304, "compression": "none",
                 "compression_gzip_level": -1, "compression_lz4_level": 9,
                 "compression_zstd_level": 3,
             },
@@ -337,10 +348,10 @@ def test_every_problem_of_every_topic_is_reported_at_once() -> None:
 
 
 def test_a_topics_batches_fit_into_requests_and_its_linger_into_the_delivery_timeout() -> None:
-    large = {"t": {"batch_size": 3_000_000}}
-    assert producer_config("h:1", {"topics": large}).max_request_size == 3_000_000
+    large = {"t": {"batch_size": 5_000_000}}
+    assert producer_config("h:1", {"topics": large}).max_request_size == 5_000_000
     assert problems(producer_config, topics=large, max_request_size=2_000_000) == [
-        "topics['t'].batch_size: 3000000 is over max_request_size (2000000)"
+        "topics['t'].batch_size: 5000000 is over max_request_size (2000000)"
     ]
     slow = {"t": {"linger_ms": 100_000}}
     assert producer_config("h:1", {"topics": slow}).delivery_timeout_ms == 130_000

@@ -41,6 +41,7 @@ def make_flow(**changed: Any) -> ProduceFlow:
         "linger": 0.0,
         "batch_bytes": 16384,
         "request_bytes": 1_000_000,
+        "message_bytes": 1_000_000,
         "buffer_bytes": 1_000_000,
         "in_flight": 5,
         "request_timeout": 30.0,

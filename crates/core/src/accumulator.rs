@@ -52,6 +52,8 @@ pub struct Settings {
     pub linger: Micros,
     pub batch_bytes: usize,
     pub request_bytes: usize,
+    /// The largest message, and what a batch of it alone takes.
+    pub message_bytes: usize,
     pub buffer_bytes: usize,
     pub in_flight: usize,
     pub request_timeout: Micros,
@@ -125,7 +127,7 @@ pub struct Accumulator {
     opened: bool,
     random: Random,
     closed: bool,
-    /// The largest record that is taken: one of which a batch of `request_bytes` can be made, and which has room once all else is
+    /// The largest record that is taken: one of which a batch of `message_bytes` can be made, and which has room once all else is
     /// gone. What the request needs beside the batch does not count, as in Java: who sets a limit for messages does not know
     /// how long a client id is.
     largest: usize,
@@ -156,7 +158,7 @@ impl Accumulator {
         Self {
             full_at,
             largest: settings
-                .request_bytes
+                .message_bytes
                 .saturating_sub(HEADER_LEN)
                 .min(full_at),
             pool: Arc::new(Pool::new(settings.buffer_bytes)),

@@ -169,7 +169,7 @@ fn without_compression_a_batch_is_as_large_as_it_is() {
 #[test]
 fn a_wrong_estimate_makes_no_request_too_large() {
     let mut set = compressing(Codec::Lz4);
-    set.request_bytes = BATCH + 200;
+    (set.request_bytes, set.message_bytes) = (BATCH + 200, BATCH + 200);
     let producer = by_hand(set.clone(), 1);
     producer.sealed_by_hand.set(false);
     let values = |number| value(number, !(5_000..=5_400).contains(&number));
@@ -381,7 +381,7 @@ fn a_request_is_filled_to_its_last_byte_and_not_over_it() {
 #[test]
 fn one_that_is_too_large_for_any_request_goes_alone() {
     let mut set = settings();
-    set.request_bytes = 700;
+    (set.request_bytes, set.message_bytes) = (700, 700);
     let producer = Producer::flowing(set, 2);
     producer.batch(0, &[&"x".repeat(600)]);
     producer.batch(1, &["y"]);
@@ -394,7 +394,7 @@ fn one_that_is_too_large_for_any_request_goes_alone() {
 #[test]
 fn the_largest_message_makes_a_request_that_is_larger_by_what_it_needs_beside_the_batch() {
     let mut set = settings();
-    set.request_bytes = 700;
+    (set.request_bytes, set.message_bytes) = (700, 700);
     let producer = Producer::flowing(set, 1);
     let send = |bytes| producer.try_send("t", Some(0), None, &vec![b'x'; bytes], None);
     let largest = (1..700).rev().find(|bytes| send(*bytes).is_ok()).unwrap();

@@ -231,7 +231,7 @@ fn messages_without_key_avoid_partitions_without_leader() {
 #[test]
 fn a_message_that_no_request_can_carry_is_refused_at_once() {
     let mut set = settings();
-    set.request_bytes = 1_000;
+    set.message_bytes = 1_000;
     let producer = Producer::flowing(set, 1);
     let refused = producer
         .try_send("t", Some(0), None, &[0; 1_000], None)

@@ -187,6 +187,7 @@ mod tests {
             linger: 0,
             batch_bytes: 100_000,
             request_bytes: 1_000_000,
+            message_bytes: 1_000_000,
             buffer_bytes: 32_000_000,
             in_flight: 100,
             request_timeout: 30 * SECOND,

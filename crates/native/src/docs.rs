@@ -40,7 +40,7 @@ macro_rules! failures {
 macro_rules! refusals {
     () => {
         "
-        MessageTooLarge: Larger than `max_request_size` or `buffer_memory`. It was not accepted.
+        MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. It was not accepted.
         UnknownTopicOrPartition: The topic is known and has no such partition. It was not accepted.
         Closed: The producer is closed or closing. It was not accepted.
         ForkedClient: The producer was made before a fork. It was not accepted.

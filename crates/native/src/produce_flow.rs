@@ -63,7 +63,7 @@ fn batching(topics: HashMap<String, TopicSettings>) -> PyResult<HashMap<String, 
 impl ProduceFlow {
     #[new]
     #[pyo3(signature = (io, *, client_id, acks, idempotent, transactional_id, codec, level, linger, batch_bytes,
-        request_bytes, buffer_bytes, in_flight, request_timeout, delivery_timeout, max_block, partitioner,
+        request_bytes, message_bytes, buffer_bytes, in_flight, request_timeout, delivery_timeout, max_block, partitioner,
         adaptive, availability_timeout, return_successes, return_errors, tell_outcomes, gapless=false, topics=None))]
     #[expect(
         clippy::too_many_arguments,
@@ -81,6 +81,7 @@ impl ProduceFlow {
         linger: f64,
         batch_bytes: usize,
         request_bytes: usize,
+        message_bytes: usize,
         buffer_bytes: usize,
         in_flight: usize,
         request_timeout: f64,
@@ -111,6 +112,7 @@ impl ProduceFlow {
             linger: micros("linger", linger)?,
             batch_bytes,
             request_bytes,
+            message_bytes,
             buffer_bytes,
             in_flight,
             request_timeout: micros("request_timeout", request_timeout)?,

@@ -360,7 +360,7 @@ impl Sender {
             }
             Refused::TooLarge { bytes, cap } => {
                 let message = format!(
-                    "the message takes {bytes} bytes, and max_request_size and buffer_memory leave room for {cap}"
+                    "the message takes {bytes} bytes, and max_message_bytes and buffer_memory leave room for {cap}"
                 );
                 ("message_too_large", 0, message)
             }

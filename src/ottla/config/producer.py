@@ -75,12 +75,21 @@ class ProducerConfig(CommonConfig, BatchingConfig):
         "How long send waits for room in buffer_memory before it raises BufferFull.",
     )
     max_request_size: int = option(
+        4_194_304,
+        integer(1),
+        "Largest produce request, of as many batches as fit; one of a single batch may be larger by what it needs beside the "
+        "batch. Given alone it limits messages too, as in Java.",
+        unit="bytes",
+        java="1048576",
+    )
+    max_message_bytes: int = option(
         1_048_576,
         integer(1),
-        "Largest produce request; a message that does not fit alone, before compression, is refused at once. As in Java, "
-        "a request of a single batch may be larger by what it needs beside the batch.",
+        "Largest message, before compression and with what a batch of it alone takes; a larger one is refused at once. Not over "
+        "max_request_size. What the broker takes is its message.max.bytes, or max.message.bytes of the topic.",
         unit="bytes",
         aliases=("message.max.bytes",),
+        java="max_request_size",
     )
     max_in_flight_requests_per_connection: int = option(
         5,
@@ -171,7 +180,7 @@ def _producer_rules(values: dict[str, Any], given: frozenset[str], problems: lis
         _idempotence_rules(values, given, problems)
     if values["gapless"] and not values["enable_idempotence"]:
         problems.append('gapless: needs enable_idempotence, and so acks="all"')
-    fit_maximum(values, given, problems, "batch_size", "max_request_size")
+    _fit_sizes(values, given, problems)
     values["topics"] = topic_configs(values)
     _fit_topics(values, given, problems)
     _fit_delivery(values, given, problems)
@@ -181,6 +190,16 @@ def _producer_rules(values: dict[str, Any], given: frozenset[str], problems: lis
         _rack_rules(values, problems)
     if not values["client_id"]:
         values["client_id"] = f"producer-{next(_numbers)}"
+
+
+def _fit_sizes(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
+    """A message fits into a request, and so does a batch, which is no larger than a message unless the user wants it so."""
+    if "max_message_bytes" not in given and "max_request_size" in given:
+        values["max_message_bytes"] = values["max_request_size"]
+    fit_maximum(values, given, problems, "max_message_bytes", "max_request_size")
+    if "batch_size" not in given:
+        values["batch_size"] = min(values["batch_size"], values["max_message_bytes"])
+    fit_maximum(values, given, problems, "batch_size", "max_request_size")
 
 
 def _fit_delivery(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:

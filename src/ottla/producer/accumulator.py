@@ -52,6 +52,7 @@ def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
         linger=linger,
         batch_bytes=batch_bytes,
         request_bytes=config.max_request_size,
+        message_bytes=config.max_message_bytes,
         buffer_bytes=config.buffer_memory,
         in_flight=config.max_in_flight_requests_per_connection,
         request_timeout=config.request_timeout_ms / 1000,

@@ -14,7 +14,7 @@ use crate::produce_wire::overhead_bound;
 use crate::record::encode::{BatchBuilder, ProducerFields, Tools, seal_with};
 
 impl ProduceFlow {
-    /// The largest batch that may be sent. What `batch_size` itself allows is never too large for a request.
+    /// The largest batch that may be sent: what a single message may be, or `batch_size` itself, where the user has set that to more.
     pub(super) fn most_bytes(&self, part: usize) -> usize {
         let settings = &self.acc.settings;
         let topic = &self.acc.topics[self.acc.parts[part].topic];
@@ -23,7 +23,8 @@ impl ProduceFlow {
             settings.transactional_id.as_deref(),
             &topic.name,
         ));
-        room.max(topic.batching.set.batch_bytes)
+        room.min(settings.message_bytes)
+            .max(topic.batching.set.batch_bytes)
             .min(topic.batching.taken)
     }
 

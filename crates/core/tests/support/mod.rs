@@ -40,6 +40,7 @@ pub fn settings() -> Settings {
         linger: 0,
         batch_bytes: 16 * 1024,
         request_bytes: 1024 * 1024,
+        message_bytes: 1024 * 1024,
         buffer_bytes: 32 * 1024 * 1024,
         in_flight: 5,
         request_timeout: 30 * SECOND,

@@ -63,6 +63,7 @@ pub fn small() -> Settings {
         linger: 5 * MILLISECOND,
         batch_bytes: 150,
         request_bytes: 400,
+        message_bytes: 400,
         buffer_bytes: 512 * 1024,
         delivery_timeout: 3_000 * MILLISECOND,
         ..settings()
