@@ -30,7 +30,12 @@ from tools.kafka.raw_requests import count_records, create_topic, delete_topic
 PARTITIONS = 6
 TIMEOUT_S = 300
 RESULTS = ROOT / "bench" / "results"
-KEPT_ON_BROKER = {"log.segment.bytes": "268435456", "log.retention.check.interval.ms": "300000"}
+KEPT_ON_BROKER = {
+    "log.segment.bytes": "268435456",
+    "log.retention.check.interval.ms": "300000",
+    # What a client wrote is gone before the next one begins.
+    "log.segment.delete.delay.ms": "0",
+}
 
 
 class BenchError(Exception):
