@@ -328,7 +328,7 @@ sends the rest.
 
 MIDDLE = """
 With `acks=0` a broker answers nothing, and closes the connection where it would have answered an error. The message counts
-as `written`, with offset -1, once it was handed to the connection: nobody knows more of it.
+as `written`, with offset -1, once the socket has taken its request: nobody knows more of it.
 
 ## Ends of connections
 

@@ -86,6 +86,9 @@ pub trait Flow: Send + Sync {
         now: Micros,
     ) -> Result<(), BadResponse>;
 
+    /// The socket has taken the last byte of a request that is never answered. Not called for others.
+    fn on_taken(&self, _conn: ConnId, _token: u64, _now: Micros) {}
+
     /// The connection is gone; nothing of it follows. Called once per attached connection.
     fn on_lost(&self, conn: ConnId, cause: &LostCause, now: Micros);
 

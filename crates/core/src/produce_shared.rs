@@ -218,6 +218,10 @@ impl Flow for ProduceShared {
         self.with(|flow| flow.on_response(conn, token, &frame, now))
     }
 
+    fn on_taken(&self, conn: ConnId, token: u64, now: Micros) {
+        self.with(|flow| flow.on_taken(conn, token, now));
+    }
+
     fn on_lost(&self, conn: ConnId, cause: &LostCause, now: Micros) {
         self.with(|flow| flow.on_lost(conn, cause, now));
     }

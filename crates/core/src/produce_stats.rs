@@ -197,9 +197,9 @@ impl NodeStats {
         self.lost = Some(now);
     }
 
-    /// It owes no answer: with acks=0 none comes.
-    pub fn owes_nothing(&mut self) {
-        self.waiting_since = None;
+    /// The socket took a request that is never answered; `oldest`: of what it has not taken yet.
+    pub fn owes_since(&mut self, oldest: Option<Micros>) {
+        self.waiting_since = oldest;
     }
 
     /// It answered a request of that time; `oldest`: of what it has not answered yet.

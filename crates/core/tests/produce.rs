@@ -224,19 +224,53 @@ fn a_message_over_the_batch_size_goes_alone() {
     assert_eq!(sent[1].values(), [&large]);
 }
 
-#[test]
-fn with_acks_0_handing_over_is_all() {
+fn without_answers() -> Producer {
     let mut set = settings();
     set.acks = 0;
     set.idempotent = false;
-    let producer = Producer::flowing(set, 1);
+    Producer::flowing(set, 1)
+}
+
+#[test]
+fn with_acks_0_the_sockets_taking_is_all_that_is_known() {
+    let producer = without_answers();
     let place = producer.send(0, "v");
     let sent = producer.next(1).unwrap();
     assert!(!sent.expects_response);
+    assert!(is_pending(&place), "it may never leave");
+    assert!(producer.used() > 0);
+    producer.take(1, &sent);
     assert_eq!(offset_of(&place), Some(-1));
     producer.assert_done();
     producer.hold(0);
     assert_eq!(producer.one_hold().batches.len(), 0);
+}
+
+#[test]
+fn with_acks_0_what_the_socket_did_not_take_goes_again_or_was_not_written() {
+    let producer = without_answers();
+    let first = producer.send(0, "a");
+    let taken = producer.next(1).unwrap();
+    let second = producer.send(0, "b");
+    producer.next(1).unwrap();
+    producer.take(1, &taken);
+    producer.lose(1);
+    assert_eq!(offset_of(&first), Some(-1));
+    let held = producer.one_hold();
+    assert_eq!(held.story(), [(-1, 1, None)]);
+    assert!(!held.batches[0].unanswered, "a broker reads whole requests");
+    producer.attach(2);
+    producer
+        .shared
+        .release("t", 0, vec![Decision::Retry], Some(2), None);
+    assert_eq!(producer.next(2).unwrap().values(), ["b"]);
+    producer.lose(2);
+    producer
+        .shared
+        .with(|flow| flow.abort_all("closed", 0, "it was closed"));
+    let failed = ("closed".into(), 0, Outcome::NotWritten);
+    assert_eq!(failure_of(&second), Some(failed));
+    producer.assert_done();
 }
 
 #[test]

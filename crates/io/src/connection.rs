@@ -45,6 +45,7 @@ struct Outstanding {
 #[derive(Debug)]
 struct Leaving {
     position: u64,
+    owner: Owner,
     api_key: i16,
     sent: Micros,
     deadline: Micros,
@@ -235,6 +236,7 @@ impl Connection {
         } else {
             self.leaving.push_back(Leaving {
                 position,
+                owner,
                 api_key,
                 sent: now,
                 deadline,
@@ -452,7 +454,20 @@ impl Connection {
     }
 
     /// Writes what waits, at most its share.
-    pub fn write(&mut self, shared: &Shared) -> Result<Progress, LostCause> {
+    pub fn write(&mut self, shared: &Shared, now: Micros) -> Result<Progress, LostCause> {
+        let written = self.write_share(shared);
+        // Also where the connection ends here: what left before is not lost.
+        self.tell_taken(now);
+        written?;
+        let unfinished = self.writable && self.has_to_write();
+        let room = self.more_to_pump && self.queue.len_bytes() < HIGH_WATER_BYTES;
+        Ok(Progress {
+            answered_flow: false,
+            more: self.phase == Phase::Connected && (unfinished || room),
+        })
+    }
+
+    fn write_share(&mut self, shared: &Shared) -> Result<(), LostCause> {
         let mut budget = TURN_BYTES;
         while self.phase == Phase::Connected && self.writable && budget > 0 && self.has_to_write() {
             let transport = &mut self.transport;
@@ -471,20 +486,21 @@ impl Connection {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// What is never answered has left: its flow may have more.
+    fn tell_taken(&mut self, now: Micros) {
         let written = self.queue.written();
-        while self
-            .leaving
-            .front()
-            .is_some_and(|request| request.position <= written)
-        {
-            self.leaving.pop_front();
+        let has_left = |request: &mut Leaving| request.position <= written;
+        while let Some(request) = self.leaving.pop_front_if(has_left) {
+            if let (Owner::Flow(id, token), Some(flow)) = (request.owner, &self.flow)
+                && flow.id == id
+            {
+                flow.machine.on_taken(self.id, token, now);
+                self.more_to_pump = true;
+            }
         }
-        let unfinished = self.writable && self.has_to_write();
-        let room = self.more_to_pump && self.queue.len_bytes() < HIGH_WATER_BYTES;
-        Ok(Progress {
-            answered_flow: false,
-            more: self.phase == Phase::Connected && (unfinished || room),
-        })
     }
 
     /// Whether its last turn ended before the bytes that had come did.

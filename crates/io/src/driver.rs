@@ -412,7 +412,7 @@ impl Driver {
         };
         let written = conn
             .pump(&self.shared, now)
-            .and_then(|()| conn.write(&self.shared));
+            .and_then(|()| conn.write(&self.shared, now));
         if let Some(deadline) = conn.next_deadline() {
             self.next_late = self.next_late.min(deadline);
         }

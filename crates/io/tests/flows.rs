@@ -21,6 +21,7 @@ struct Script {
     to_send: Vec<(Vec<u8>, bool)>,
     sent: u64,
     answers: Vec<(ConnId, u64, Bytes)>,
+    taken: Vec<(ConnId, u64)>,
     lost: Vec<(ConnId, LostCause)>,
     ticks: Vec<Micros>,
     next_tick: Option<Micros>,
@@ -86,6 +87,12 @@ impl Flow for Fake {
             return Err(BadResponse("not a produce response".into()));
         }
         Ok(())
+    }
+
+    fn on_taken(&self, conn: ConnId, token: u64, _now: Micros) {
+        let _inside = Inside::enter(&self.inside);
+        self.script.lock().taken.push((conn, token));
+        self.bell.ring();
     }
 
     fn on_lost(&self, conn: ConnId, cause: &LostCause, _now: Micros) {
@@ -197,6 +204,32 @@ fn more_than_the_socket_takes_is_asked_for_piece_by_piece() {
             .enumerate()
             .all(|(i, (_, _, frame))| frame[..] == vec![i as u8; 1 << 20])
     );
+}
+
+#[test]
+fn what_is_never_answered_is_told_once_the_socket_has_taken_it() {
+    let (go, wait) = std::sync::mpsc::channel();
+    let (address, _thread) = peer(1, move |mut stream| {
+        wait.recv_timeout(PATIENCE).unwrap();
+        while read_frame(&mut stream).is_some() {}
+    });
+    let mut bench = Bench::start();
+    let conn = bench.connect(address);
+    let (flow, id, waker) = fake(&bench.io);
+    bench.io.attach(id, conn);
+    let bodies = (0..40u8).map(|i| (vec![i; 1 << 20], i % 2 == 1));
+    flow.script.lock().to_send.extend(bodies);
+    waker.wake_io();
+    flow.until(&mut bench, |script| !script.taken.is_empty());
+    let script = flow.script.lock();
+    let (sent, taken) = (script.sent, script.taken.len());
+    assert!(sent < 40, "nobody reads: {sent} of 40 MiB were asked for");
+    assert!(taken as u64 <= sent / 2 + 1, "{taken} of {sent}");
+    drop(script);
+    go.send(()).unwrap();
+    flow.until(&mut bench, |script| script.taken.len() == 20);
+    let unanswered: Vec<_> = (0..20).map(|i| (conn, 2 * i + 1)).collect();
+    assert_eq!(flow.script.lock().taken, unanswered, "each once, in order");
 }
 
 #[test]

@@ -77,6 +77,26 @@ impl ProduceFlow {
         Ok(())
     }
 
+    /// With acks=0 the socket's taking is all that is ever known.
+    pub fn on_taken(&mut self, conn: ConnId, token: u64, now: Micros) {
+        let Some(request) = self.take_request(conn, token) else {
+            return;
+        };
+        if let Some(known) = self.conns.get(&conn) {
+            let oldest = known.requests.front().map(|request| request.sent);
+            self.nodes.entry(known.node).or_default().owes_since(oldest);
+        }
+        for entry in request.entries {
+            let answer = Answer {
+                base_offset: -1,
+                log_append_time: -1,
+                ..Answer::default()
+            };
+            self.apply(entry.part, entry.id, answer, now);
+            self.tell_if_at_rest(entry.part);
+        }
+    }
+
     pub(super) fn apply(&mut self, part: usize, id: u64, answer: Answer, now: Micros) {
         let entry = &mut self.acc.parts[part];
         let Some(position) = entry.flight.iter().position(|batch| batch.id == id) else {
@@ -145,13 +165,15 @@ impl ProduceFlow {
         };
         self.nodes.entry(lost.node).or_default().lost(now);
         let told = format!("lost:{}:{}", cause.kind.name(), cause.message);
+        // What is never answered and still here is not in the socket to its last byte, and a broker reads whole requests.
+        let may_be_written = self.acc.settings.acks != 0;
         for part in lost.parts {
             let entry = &mut self.acc.parts[part];
             entry.route = Route::None;
             entry.listed = false;
             for batch in entry.flight.iter_mut().filter(|batch| !batch.answered) {
                 batch.answered = true;
-                batch.unanswered = true;
+                batch.unanswered |= may_be_written;
             }
             if entry.flight.is_empty() && entry.hold == Hold::No {
                 if entry.has_work() {

@@ -12,7 +12,7 @@ use crate::accumulator::{Settings, sealed_bytes};
 use crate::compression::{Compression, Compressor};
 use crate::flow::{ConnId, Micros, OutRequest};
 use crate::pool::{Fit, Pool, Pooled};
-use crate::produce_wire::{self, Answer, Head, TopicBatches};
+use crate::produce_wire::{self, Head, TopicBatches};
 use crate::record::encode::{BatchBuilder, ProducerFields, Tools, seal_with, set_producer_fields};
 
 /// A batch on its way into a request: what is not sealed is sealed without the lock.
@@ -234,34 +234,11 @@ impl ProduceFlow {
             acks: settings.acks,
             timeout_ms: i32::try_from(settings.request_timeout / 1000).unwrap_or(i32::MAX),
         };
-        let out = OutRequest {
+        OutRequest {
             token: plan.token,
             segments: produce_wire::encode_request(head, &topics),
             deadline: now.saturating_add(settings.request_timeout),
             expects_response: settings.acks != 0,
-        };
-        if settings.acks == 0 {
-            self.hand_over(plan.conn, plan.token, now);
-        }
-        out
-    }
-
-    /// With acks=0 the socket's taking is all that is ever known.
-    pub(super) fn hand_over(&mut self, conn: ConnId, token: u64, now: Micros) {
-        let Some(request) = self.take_request(conn, token) else {
-            return;
-        };
-        if let Some(known) = self.conns.get(&conn) {
-            self.nodes.entry(known.node).or_default().owes_nothing();
-        }
-        for entry in request.entries {
-            let answer = Answer {
-                base_offset: -1,
-                log_append_time: -1,
-                ..Answer::default()
-            };
-            self.apply(entry.part, entry.id, answer, now);
-            self.tell_if_at_rest(entry.part);
         }
     }
 

@@ -273,6 +273,11 @@ impl Producer {
             .expect("the response is right");
     }
 
+    /// The socket took all of a request that is never answered.
+    pub fn take(&self, conn: ConnId, sent: &Sent) {
+        self.shared.on_taken(conn, sent.token, self.now.get());
+    }
+
     pub fn refuse(&self, conn: ConnId, sent: &Sent, code: i16) {
         let replies: Vec<Reply> = sent.batches.iter().map(|_| Reply::error(code)).collect();
         self.respond(conn, sent, &replies)
