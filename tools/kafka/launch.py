@@ -191,6 +191,7 @@ class KafkaCluster:
         java_options: further options of the Java machine.
         proxied: each node gets a second listener whose advertised port is another one, `proxy_ports`: whoever listens
             there and forwards is between the cluster and every client that came in by `proxy_bootstrap`.
+        under: the folder in which the data's own is made; None: the system's for temporary files.
     """
 
     def __init__(
@@ -200,12 +201,14 @@ class KafkaCluster:
         java_options: list[str] | None = None,
         *,
         proxied: bool = False,
+        under: Path | None = None,
     ) -> None:
         if nodes not in (1, 3):
             raise ValueError(f"a cluster has 1 or 3 nodes, not {nodes}")
         self._count = nodes
         self._extra = dict(properties or {})
         self._java_options = java_options
+        self._under = under
         self._ports_per_node = 4 if proxied else 2
         self._nodes: dict[int, _Node] = {}
         self._reaper: subprocess.Popen[str] | None = None
@@ -245,7 +248,7 @@ class KafkaCluster:
         self._java = ["java", "-Xms128m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         self._java += ["-Xlog:disable", "-Xlog:all=error:stderr", *options]
         self._java += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp", self._class_path]
-        folder = Path(tempfile.mkdtemp(prefix="ottla-kafka-"))
+        folder = Path(tempfile.mkdtemp(prefix="ottla-kafka-", dir=self._under))
         self._reaper = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("reaper.py")), str(folder)],
             stdin=subprocess.PIPE,
