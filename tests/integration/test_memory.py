@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+import ottla
 from bench.memory import MIB, SCENARIOS, Scenario, run, summary
 
 BUDGET_MIB = 8
@@ -36,3 +37,23 @@ def test_growth_stays_within_the_budget(scenario: Scenario) -> None:
     most = max(used for _, _, used in result["samples"])
     assert BUDGET_MIB * 0.7 < most <= BUDGET_MIB, "counted: never more than the budget"
     assert result["delivered"] == result["accepted"]
+
+
+def test_failures_that_nobody_reads_stop_the_senders() -> None:
+    timeouts = {"delivery_timeout_ms": 1_005, "max_block_ms": 2_500}
+    with ottla.Producer(
+        "127.0.0.1:1", return_errors=True, buffer_memory=MIB, **timeouts
+    ) as producer:
+        accepted = 0
+        while accepted < 1_000:
+            try:
+                producer.send("t", bytes(10_000))
+            except ottla.BufferFull:
+                break
+            accepted += 1
+        assert 50 < accepted < 105, "they expired meanwhile, and wait to be read"
+        errors = iter(producer.errors())
+        for _ in range(accepted):
+            assert next(errors).outcome == "not_written"
+        producer.send("t", bytes(10_000))
+        producer.close(0)

@@ -252,7 +252,8 @@ impl Completion {
         self.attached.lock().push(handle);
     }
 
-    /// Keeps a resolved batch's bytes on the books while its outcomes wait to be read; false where nobody reads them.
+    /// Keeps a resolved batch's bytes on the books while its outcomes wait to be read; false where nobody reads them, or
+    /// everybody has.
     pub fn weigh(&self, bytes: usize) -> bool {
         let attached = self.attached.lock();
         if attached.is_empty() {
@@ -262,7 +263,7 @@ impl Completion {
         true
     }
 
-    /// What its reader gives back, once.
+    /// What its reader gives back, once, and only after `take_attached`: nothing is weighed any more then.
     pub fn take_weight(&self) -> usize {
         self.weight.swap(0, Ordering::Relaxed)
     }
@@ -277,6 +278,9 @@ impl Completion {
     }
 
     pub fn resolve_written(&self, base_offset: i64, log_append_time: i64) -> bool {
+        if !self.is_pending() {
+            return false;
+        }
         self.base_offset.store(base_offset, Ordering::Relaxed);
         self.log_append_time
             .store(log_append_time, Ordering::Relaxed);

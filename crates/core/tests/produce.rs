@@ -270,6 +270,8 @@ fn with_acks_0_what_the_socket_did_not_take_goes_again_or_was_not_written() {
         .with(|flow| flow.abort_all("closed", 0, "it was closed"));
     let failed = ("closed".into(), 0, Outcome::NotWritten);
     assert_eq!(failure_of(&second), Some(failed));
+    producer.one_hold();
+    producer.release(0, vec![Decision::Retry]);
     producer.assert_done();
 }
 

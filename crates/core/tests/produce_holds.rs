@@ -344,7 +344,13 @@ fn a_hold_with_acks_0_is_told_after_the_request() {
     producer.hold(0);
     assert!(producer.held().is_empty());
     plan.seal(&mut Compressor::default(), &std::sync::Arc::default());
-    producer.shared.with(|flow| flow.finish(plan, 1, now));
+    let request = producer.shared.with(|flow| flow.finish(plan, 1, now));
+    assert!(
+        producer.held().is_empty(),
+        "it is on its way into the socket"
+    );
+    use ottla_core::flow::Flow;
+    producer.shared.on_taken(1, request.token, now);
     assert_eq!(producer.one_hold().cause, "asked");
     producer.assert_done();
 }

@@ -91,10 +91,13 @@ fn a_node_that_is_to_answer_nothing_is_not_silent() {
     set.idempotent = false;
     let producer = Producer::flowing(set, 1);
     producer.try_send("t", Some(0), None, b"v", None).unwrap();
-    producer.next(1).unwrap();
+    let sent = producer.next(1).unwrap();
     producer.now.set(producer.now.get() + 5 * SECOND);
-    let told = picture(&producer);
-    assert_eq!((told.nodes[0].silent_for, told.nodes[0].requests), (0, 1));
+    let silent = || picture(&producer).nodes[0].silent_for;
+    assert_eq!(silent(), 5 * SECOND, "its socket takes nothing");
+    producer.take(1, &sent);
+    producer.now.set(producer.now.get() + 5 * SECOND);
+    assert_eq!((silent(), picture(&producer).nodes[0].requests), (0, 1));
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use ottla_core::accumulator::{Refused, failure};
-use ottla_core::completion::Outcome;
+use ottla_core::completion::{Outcome, Place};
 use ottla_core::murmur2::partition_for_key;
 use ottla_core::produce_flow::{Decision, Event};
 use support::frames::Reply;
@@ -477,18 +477,75 @@ fn outcomes_that_wait_to_be_read_stay_on_the_books() {
     producer.assert_done();
 }
 
+/// Reads the outcome of the only message at a place, and gives back what it weighed.
+fn read(producer: &Producer, place: &Place) -> usize {
+    let (completion, _) = place.0.place(place.1);
+    assert_eq!(completion.take_attached().len(), 1);
+    let weight = completion.take_weight();
+    producer.shared.with(|flow| flow.acc.outcomes_read(weight));
+    weight
+}
+
 #[test]
-fn a_batch_that_expired_in_flight_is_not_weighed_after_its_outcome_was_told() {
+fn a_batch_that_expired_in_flight_weighs_until_it_is_answered_and_read() {
+    for read_first in [true, false] {
+        let mut set = settings();
+        set.keeps_outcomes = true;
+        let producer = Producer::flowing(set, 1);
+        let place = producer.send(0, "a");
+        place.0.attach(1);
+        let sent = producer.next(1).unwrap();
+        let before = producer.used();
+        producer.pass(120 * SECOND);
+        producer.tick();
+        if read_first {
+            assert_eq!(read(&producer, &place), 0);
+        }
+        assert_eq!(producer.used(), before, "its bytes may still leave");
+        producer.ack(1, &sent, 0);
+        if !read_first {
+            assert_eq!(producer.used(), before, "nobody has read its outcome");
+            assert_eq!(read(&producer, &place), before);
+        }
+        producer.assert_done();
+    }
+}
+
+#[test]
+fn failures_that_wait_to_be_read_stay_on_the_books_however_they_came() {
     let mut set = settings();
     set.keeps_outcomes = true;
-    let producer = Producer::flowing(set, 1);
-    let place = producer.send(0, "a");
-    place.0.attach(1);
-    let sent = producer.next(1).unwrap();
+    let value = [b'x'; 1_000];
+    let send = |producer: &Producer, partition| {
+        let place = producer.try_send("t", Some(partition), None, &value, None);
+        let (completion, at) = place.unwrap();
+        completion.attach(1);
+        (completion, at)
+    };
+    // A topic that does not come.
+    let producer = Producer::new(set.clone());
+    let place = send(&producer, 0);
     producer.pass(120 * SECOND);
     producer.tick();
-    assert_eq!(place.0.take_weight(), 0);
-    producer.ack(1, &sent, 0);
+    assert!(failure_of(&place).is_some());
+    assert!(read(&producer, &place) >= value.len());
+    producer.assert_done();
+    // A partition that its topic turns out not to have.
+    let producer = Producer::new(set.clone());
+    let place = send(&producer, 7);
+    producer.topic("t", 1);
+    assert!(failure_of(&place).is_some());
+    assert!(read(&producer, &place) >= value.len());
+    producer.assert_done();
+    // A record that a broker names.
+    let producer = Producer::flowing(set, 1);
+    let place = send(&producer, 0);
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 87);
+    let named = Decision::FailRecords([(0, "no key".to_string())].into(), 87);
+    producer.release(0, vec![named]);
+    assert!(failure_of(&place).is_some());
+    assert!(read(&producer, &place) >= value.len());
     producer.assert_done();
 }
 

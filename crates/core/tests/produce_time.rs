@@ -302,8 +302,15 @@ fn gapless_what_is_in_the_log_when_its_time_is_up_takes_nothing_with_it() {
     producer.tick();
     assert_eq!(offset_of(&first), Some(-1), "b is in the log, so a is");
     assert!(is_pending(&third));
+    producer.shared.with(|flow| flow.watch(true));
+    producer.events();
     producer.ack(1, &sent, 0);
-    assert_eq!(producer.one_hold().cause, "expired");
+    assert_eq!(offset_of(&first), Some(-1), "an outcome never changes");
+    let events = producer.events();
+    assert!(
+        matches!(&events[..], [Event::Held { cause, .. }] if cause == "expired"),
+        "nor is it told twice: {events:?}"
+    );
     producer.release(0, vec![]);
     let sent = producer.next(1).unwrap();
     producer.ack(1, &sent, 2);

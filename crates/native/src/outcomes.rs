@@ -388,8 +388,8 @@ impl Listener for Outcomes {
             let read = read && !queues.abandoned;
             let left = usize::from(read) + usize::from(self.wanted.told);
             if left == 0 {
-                unwanted.weight += completion.take_weight();
                 unwanted.handles.extend(completion.take_attached());
+                unwanted.weight += completion.take_weight();
                 continue;
             }
             let settled = Arc::new(Settled {

@@ -127,12 +127,21 @@ impl Accumulator {
     /// Messages that waited get their partitions, in order. Their time goes on from when the first of them came.
     pub(super) fn place_waiting(&mut self, topic: usize, waiting: Waiting) {
         let mut places: Vec<Place> = Vec::with_capacity(waiting.messages.len());
+        let mut refused = Vec::new();
         for stored in waiting.messages {
             self.used -= stored.bytes;
             let place = stored.with(|message| self.place(topic, message, waiting.created));
+            if !place.0.is_pending() {
+                refused.push((place.0.clone(), stored.bytes));
+            }
             places.push(place);
         }
         waiting.completion.forward_to(places);
+        for (completion, bytes) in refused {
+            if self.is_weighed(&completion, bytes) {
+                self.take(bytes);
+            }
+        }
         if waiting.flushed {
             for part in self.topics[topic].parts.clone() {
                 self.close_open(part);
@@ -184,7 +193,9 @@ impl Accumulator {
             self.tell_failed(&topic, -1, count as u64, failed.clone());
         }
         self.fail(&waiting.completion, count as u64, failed);
-        self.free(bytes);
+        if !self.is_weighed(&waiting.completion, bytes) {
+            self.free(bytes);
+        }
         count
     }
 

@@ -3,6 +3,7 @@
 //! Station: accumulator; under the producer's lock. Why: `docs/adr/0016-one-budget-and-one-line.md`.
 
 use super::Accumulator;
+use crate::completion::Completion;
 use crate::produce_flow::Batch;
 use crate::record::encode::{BatchBuilder, RECORD_SPARE};
 use crate::record::header::HEADER_LEN;
@@ -54,6 +55,11 @@ impl Accumulator {
     pub(crate) fn take(&mut self, bytes: usize) {
         self.used += bytes;
         self.pool.keep_within(self.left());
+    }
+
+    /// Whether the bytes of what is resolved stay on the books until its outcomes are read.
+    pub(crate) fn is_weighed(&self, completion: &Completion, bytes: usize) -> bool {
+        self.settings.keeps_outcomes && completion.weigh(bytes)
     }
 
     /// What was taken already weighs so much more, or less.

@@ -116,11 +116,8 @@ impl ProduceFlow {
                 } else {
                     -1
                 };
-                if self.written(part, &batch, base_offset, answer.log_append_time) {
-                    self.let_go(batch);
-                } else {
-                    self.forget(batch);
-                }
+                self.written(part, &batch, base_offset, answer.log_append_time);
+                self.let_go(batch);
             }
             return;
         }
@@ -133,15 +130,19 @@ impl ProduceFlow {
         }
     }
 
-    /// A batch is in the log; returns whether its messages have this outcome, and had none before.
+    /// A batch is in the log; where its messages had their outcome before, that stays.
     pub(super) fn written(
         &mut self,
         part: usize,
         batch: &Batch,
         base_offset: i64,
         append_time: i64,
-    ) -> bool {
-        if self.acc.watched {
+    ) {
+        let count = u64::from(batch.count);
+        let first = self
+            .acc
+            .written(&batch.completion, count, base_offset, append_time);
+        if first && self.acc.watched {
             let (topic, partition) = self.place_of(part);
             self.acc.events.push(Event::Acked {
                 topic,
@@ -153,9 +154,6 @@ impl ProduceFlow {
                 created: batch.created,
             });
         }
-        let count = u64::from(batch.count);
-        self.acc
-            .written(&batch.completion, count, base_offset, append_time)
     }
 
     pub fn on_lost(&mut self, conn: ConnId, cause: &LostCause, now: Micros) {

@@ -103,7 +103,7 @@ impl ProduceFlow {
             }
             if !batch.completion.is_pending() {
                 // It expired, or was given up: its messages have their outcome.
-                self.forget(batch);
+                self.let_go(batch);
                 continue;
             }
             let failed = self.decide(part, batch, decision, &mut again);

@@ -350,20 +350,11 @@ impl ProduceFlow {
         }
     }
 
-    /// Gives back what a batch took that resolved just now, or keeps it on the books until its outcomes are read.
-    ///
-    /// Only before the lock is let go: once whoever reads outcomes has heard of them, a weight might never be taken off.
+    /// Gives back what a batch took that is resolved, or keeps it on the books until its outcomes are read.
     pub(super) fn let_go(&mut self, batch: Batch) {
-        let kept = self.acc.settings.keeps_outcomes;
-        if !(kept && batch.completion.weigh(batch.accounted)) {
+        if !self.acc.is_weighed(&batch.completion, batch.accounted) {
             self.acc.free(batch.accounted);
         }
-        self.give_back(batch.content);
-    }
-
-    /// Gives back what a batch took whose messages had their outcome long ago.
-    pub(super) fn forget(&mut self, batch: Batch) {
-        self.acc.free(batch.accounted);
         self.give_back(batch.content);
     }
 

@@ -69,8 +69,13 @@ impl ProduceFlow {
             }
             again.push(rebuilt);
         }
+        let share = batch.accounted / places.len().max(1);
+        let place = |index: &u32| Some(places.get(*index as usize)?.0.clone());
+        let refused: Vec<_> = failed.keys().filter_map(place).collect();
         batch.completion.forward_to(places);
-        self.acc.free(batch.accounted);
+        let kept = |completion: &&Arc<Completion>| self.acc.is_weighed(completion, share);
+        let kept = share * refused.iter().filter(kept).count();
+        self.acc.free(batch.accounted - kept);
     }
 
     /// Each record's new place, and the batches that are made; None where a record cannot be read.

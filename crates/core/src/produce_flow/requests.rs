@@ -134,10 +134,17 @@ impl ProduceFlow {
         let transactional = self.acc.settings.transactional_id.is_some();
         let base = self.identity;
         let entry = &mut self.acc.parts[part];
+        let fresh = idempotent && entry.queue.front()?.sequence.is_none();
+        // Before the batch is taken: without an identity it stays.
+        let identity = if fresh {
+            Some(entry.identity.or(base)?)
+        } else {
+            None
+        };
         let mut batch = entry.queue.pop_front()?;
         let mut restamp = false;
-        if idempotent && batch.sequence.is_none() {
-            let (producer_id, epoch) = *entry.identity.get_or_insert(base?);
+        if let Some((producer_id, epoch)) = identity {
+            entry.identity = identity;
             batch.sequence = Some((producer_id, epoch, entry.next_sequence));
             entry.next_sequence = sequence_after(entry.next_sequence, batch.count);
             restamp = true;
