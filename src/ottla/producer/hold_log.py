@@ -53,8 +53,8 @@ def lines_of(
         elif kind == "split":
             yield Told(
                 logging.INFO,
-                "{count:message} of {places} in a batch that is too large for the topic: split, and sent again",
-                batch["records"],
+                "{count:batch} of {places} over max.message.bytes of the topic: split, and sent again",
+                1,
             )
         elif code is None:
             lost += held.is_lost and batch["sent"]

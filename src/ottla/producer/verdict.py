@@ -188,7 +188,16 @@ def _decide(batch: Mapping[str, Any], code: int, *, head: bool, idempotent: bool
     if named and len(named) < batch["records"] and not (idempotent and batch["may_be_written"]):
         return ("fail_records", named, code)
     outcome = UNKNOWN if batch["may_be_written"] else NOT_WRITTEN
-    return ("fail", "broker", code, batch["error_message"] or "", outcome)
+    return ("fail", "broker", code, batch["error_message"] or _explained(batch, code), outcome)
+
+
+def _explained(batch: Mapping[str, Any], code: int) -> str:
+    """What is to be said beside the code where the broker says nothing."""
+    if code != ErrorCode.MESSAGE_TOO_LARGE:
+        return ""
+    return (
+        f"alone in a batch of {batch['bytes']} bytes, which is over max.message.bytes of the topic"
+    )
 
 
 def _named_records(batch: Mapping[str, Any], code: int) -> dict[int, str]:

@@ -165,8 +165,13 @@ def test_large_batch_is_split_and_a_single_large_message_fails() -> None:
     assert not verdict.bump
     verdict = judge(held(batch(ErrorCode.MESSAGE_TOO_LARGE, records=1)), idempotent=True)
     assert verdict.decisions == [
-        ("fail", "broker", int(ErrorCode.MESSAGE_TOO_LARGE), "", NOT_WRITTEN)
-    ]
+        (
+            "fail", "broker", int(ErrorCode.MESSAGE_TOO_LARGE),
+            "alone in a batch of 300 bytes, which is over max.message.bytes of the topic", NOT_WRITTEN,
+        )
+    ]  # fmt: skip
+    told = batch(ErrorCode.MESSAGE_TOO_LARGE, records=1, error_message="1000 are allowed")
+    assert judge(held(told), idempotent=True).decisions[0][3] == "1000 are allowed"
 
 
 @pytest.mark.parametrize(
