@@ -52,7 +52,7 @@ def test_the_nodes_end_with_the_process_that_started_them(how: signal.Signals) -
         [sys.executable, str(LAUNCHER)], stdout=subprocess.PIPE, text=True
     ) as launcher:
         assert launcher.stdout is not None
-        assert launcher.stdout.readline().startswith("127.0.0.1:")
+        assert launcher.stdout.readline().startswith("ready: 127.0.0.1:")
         children = [os.pidfd_open(pid) for pid in children_of(launcher.pid)]
         assert len(children) == 2, "one node and its reaper"
         launcher.send_signal(how)

@@ -2,7 +2,7 @@
 
     python tools/kafka/launch.py --nodes 3 --properties min.insync.replicas=2
 
-prints the bootstrap addresses and runs until SIGINT or SIGTERM; `KafkaCluster` is the same as a context manager, with
+prints one line with the bootstrap addresses, `ready: ADDRESSES (Ctrl-C ends it)`, and runs until SIGINT or SIGTERM; `KafkaCluster` is the same as a context manager, with
 `kill`, `pause`, `resume`, `stop` and `restart` of single nodes. The broker comes through Maven (pom.xml) into
 `.cache/kafka`, once, together with an archive of its loaded classes, which halves the start. Data lies in a temporary
 folder that goes away with the cluster; reaper.py sees to it when this process dies without warning.
@@ -89,17 +89,24 @@ def resolve() -> str:
     done = CACHE / "resolved"
     with _locked(CACHE / "lock"):
         if not done.exists():
-            subprocess.run(
+            print(f"fetching Apache Kafka {KAFKA_VERSION} through Maven, once", file=sys.stderr)
+            # Even a quiet Maven writes escapes for colours, so what it says is shown only where it fails.
+            maven = subprocess.run(
                 [
                     *("mvn", "-q", "-B", "-f", str(Path(__file__).with_name("pom.xml"))),
                     "dependency:copy-dependencies",
                     "-DincludeScope=runtime",
                     f"-DoutputDirectory={libs}",
                 ],
-                check=True,
+                check=False,
                 timeout=RESOLVE_TIMEOUT_S,
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
             )
+            if maven.returncode != 0:
+                raise KafkaStartError(f"Maven could not fetch the broker:\n{maven.stdout[-4000:]}")
             done.touch()
     # In a fixed order: the class archive is valid for exactly the class path it was made with.
     return os.pathsep.join(str(jar) for jar in sorted(libs.glob("*.jar")))
@@ -440,7 +447,7 @@ def main() -> None:
         contextlib.suppress(KeyboardInterrupt),
         KafkaCluster(arguments.nodes, _properties(arguments.properties)) as cluster,
     ):
-        print(cluster.bootstrap, flush=True)
+        print(f"ready: {cluster.bootstrap} (Ctrl-C ends it)", flush=True)
         signal.pause()
 
 
