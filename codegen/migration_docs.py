@@ -26,8 +26,8 @@ BEGIN = "<!-- Option names: written by codegen/migration_docs.py. -->\n"
 END = "<!-- End of option names. -->\n"
 
 LEGEND = """
-Bold defaults differ from theirs. "the same" is taken as it stands, with dots or underscores. A name that is not known here is a
-`ConfigError` before anything starts; `docs/reference/configuration.md` has all that are.
+Bold defaults differ from theirs. "the same" is taken as it stands, with dots or underscores; a value of None leaves the default as
+it is here. A name that is not known here is a `ConfigError` before anything starts; `docs/reference/configuration.md` has all that are.
 """
 
 

@@ -189,6 +189,41 @@ def test_what_was_not_given_follows_what_was() -> None:
     assert consumer_config("h:1", {"group_id": "g"}).enable_auto_commit
 
 
+def test_a_message_fits_into_the_budget() -> None:
+    config = producer_config("h:1", {"max_message_bytes": 200_000_000})
+    assert (config.max_request_size, config.buffer_memory) == (200_000_000, 200_001_024)
+    config = producer_config("h:1", {"max_message_bytes": 8_000_000})
+    assert config.buffer_memory == 33_554_432
+    config = producer_config("h:1", {"buffer_memory": 20_000})
+    assert (config.max_message_bytes, config.max_request_size) == (20_000, 4_194_304)
+    # As in Java, a large request is none for larger messages than the budget, and takes no more memory.
+    config = producer_config("h:1", {"max_request_size": 100_000_000})
+    assert (config.max_message_bytes, config.buffer_memory) == (33_554_432, 33_554_432)
+    assert problems(producer_config, max_message_bytes=8_000_000, buffer_memory=4_000_000) == [
+        "max_message_bytes: 8000000 is over buffer_memory (4000000)"
+    ]
+
+
+def test_none_is_as_if_it_was_not_given() -> None:
+    theirs = {"compression_type": None, "client_id": None, "acks": None, "linger.ms": None}
+    config = producer_config(
+        "h:1", {**theirs, "linger_ms": 7, "topics": {"t": {"linger_ms": None}}}
+    )
+    assert config.given == {"bootstrap_servers", "linger_ms", "topics"}
+    assert (config.compression, config.acks, config.topics["t"].linger_ms) == ("none", -1, 7)
+    assert config.client_id.startswith("producer-")
+    assert consumer_config("h:1", {"max_poll_records": None}).max_poll_records == 500
+    with pytest.raises(ConfigError, match="bootstrap_servers: missing"):
+        producer_config(None, {"bootstrap.servers": None})
+
+
+def test_a_delivery_timeout_of_none_at_all_is_told_what_helps() -> None:
+    assert problems(producer_config, **{"message.timeout.ms": 0}) == [
+        "delivery_timeout_ms: 0 is less than linger_ms (5) + request_timeout_ms (30000): raise it to 30005 or more; "
+        "there is no endless one, 2147483647 ms are 24 days"
+    ]
+
+
 def test_client_ids_are_generated_as_java_does() -> None:
     assert producer_config("h:1", {}).client_id.startswith("producer-")
     assert consumer_config("h:1", {}).client_id.startswith("consumer-")

@@ -67,6 +67,8 @@ def read_options(
 ) -> tuple[dict[str, Any], frozenset[str], frozenset[str]]:
     """What was given, read, by the options' own names, and those names; what cannot be read is among the problems.
 
+    None is as if the option was not given: so other clients for Python take it, and many of their defaults are None.
+
     Last, the options that names which there are not were meant for, as far as that can be told.
     """
     by_spelling = {spelling: row for row in rows.values() for spelling in row.spellings()}
@@ -79,6 +81,8 @@ def read_options(
             problem, option = _unknown(str(spelling), by_spelling, role)
             problems.append(f"{spelling}: {problem}")
             meant.add(option)
+            continue
+        if value is None:
             continue
         if row.name in seen:
             problems.append(f"{row.name}: given twice, the second time as {spelling!r}")

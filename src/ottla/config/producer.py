@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ottla.arguments import MAX_INT32
 from ottla.config.batching import BatchingConfig, TopicConfig, topic_configs, topic_options
 from ottla.config.check import checked, fit_maximum
 from ottla.config.common import CommonConfig, common_rules
@@ -22,6 +23,9 @@ from ottla.config.table import option
 from ottla.partitioners import PARTITIONERS, Partitioner, partitioner_value
 
 _numbers = itertools.count(1)
+
+BESIDE_MESSAGE = 1_024
+"""More than what a message takes of buffer_memory beside its batch: `beside_record` of the accumulator."""
 
 LEAST_REQUEST_MS = 1_000
 """A request time-out that follows a short delivery_timeout_ms is no shorter: connections would end at every hiccup."""
@@ -66,7 +70,7 @@ class ProducerConfig(CommonConfig, BatchingConfig):
         33_554_432,
         integer(1),
         "Budget for everything that was accepted and has no outcome yet, and for outcomes that were asked for and not "
-        "read. Full: send waits.",
+        "read. Full: send waits. A message is no larger than it: max_message_bytes raises it, unless it is given.",
         unit="bytes",
     )
     max_block_ms: float = option(
@@ -85,8 +89,9 @@ class ProducerConfig(CommonConfig, BatchingConfig):
     max_message_bytes: int = option(
         1_048_576,
         integer(1),
-        "Largest message, before compression and with what a batch of it alone takes; a larger one is refused at once. Not over "
-        "max_request_size. What the broker takes is its message.max.bytes, or max.message.bytes of the topic.",
+        "Largest message, before compression and with what a batch of it alone takes; a larger one is refused at once. "
+        "max_request_size and buffer_memory are raised to it where they are not given, and it may not be over those that are. "
+        "What the broker takes is its message.max.bytes, or max.message.bytes of the topic.",
         unit="bytes",
         aliases=("message.max.bytes",),
         java="max_request_size",
@@ -197,9 +202,21 @@ def _fit_sizes(values: dict[str, Any], given: frozenset[str], problems: list[str
     if "max_message_bytes" not in given and "max_request_size" in given:
         values["max_message_bytes"] = values["max_request_size"]
     fit_maximum(values, given, problems, "max_message_bytes", "max_request_size")
+    _fit_budget(values, given, problems)
     if "batch_size" not in given:
         values["batch_size"] = min(values["batch_size"], values["max_message_bytes"])
     fit_maximum(values, given, problems, "batch_size", "max_request_size")
+
+
+def _fit_budget(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
+    """The budget has room for a message. It grows only for who asked for such messages: a request may be larger than it."""
+    message, budget = values["max_message_bytes"], values["buffer_memory"]
+    if "max_message_bytes" not in given:
+        values["max_message_bytes"] = min(message, budget)
+    elif "buffer_memory" not in given:
+        values["buffer_memory"] = max(budget, message + BESIDE_MESSAGE)
+    elif message > budget:
+        problems.append(f"max_message_bytes: {message} is over buffer_memory ({budget})")
 
 
 def _fit_delivery(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
@@ -219,12 +236,14 @@ def _fit_delivery(values: dict[str, Any], given: frozenset[str], problems: list[
     if "request_timeout_ms" not in given and left >= LEAST_REQUEST_MS:
         values["request_timeout_ms"] = left
         return
-    lower = (
-        f"request_timeout_ms to {left:g} or less" if left >= 1 else f"{longest} below {delivery:g}"
-    )
+    if left >= 1:
+        lower = f", or lower request_timeout_ms to {left:g} or less"
+    else:
+        lower = f", or lower {longest} below {delivery:g}" if delivery > 0 else ""
+    endless = f"; there is no endless one, {MAX_INT32} ms are 24 days" if delivery == 0 else ""
     problems.append(
         f"delivery_timeout_ms: {delivery:g} is less than {longest} ({linger:g}) + request_timeout_ms ({request:g}): raise it to "
-        f"{least:g} or more, or lower {lower}"
+        f"{least:g} or more{lower}{endless}"
     )
 
 
