@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ottla import errors as errors
+    from ottla import kafka_errors as kafka_errors
     from ottla._native import Delivery as Delivery
     from ottla._native import Record as Record
     from ottla._native import Records as Records
@@ -139,6 +141,9 @@ _HOMES = {
     "producer.interceptors": ("ProducerInterceptor",),
 }
 
+_MODULES = ("errors", "kafka_errors")
+"""Attributes too, without an import of their own."""
+
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -153,14 +158,16 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
-    if home is None:
+    if home is None and name not in _MODULES:
         raise AttributeError(f"module 'ottla' has no attribute {name!r}")
     import importlib
 
+    if home is None:
+        return importlib.import_module(f"ottla.{name}")
     value = getattr(importlib.import_module(f"ottla.{home}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

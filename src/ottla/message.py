@@ -6,6 +6,7 @@ nothing but the standard library's light parts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 Header = tuple[str, bytes | None]
@@ -71,7 +72,7 @@ class Message:
         topic: Name of the topic.
         value: bytes-like, str (sent as UTF-8) or None (a tombstone in a compacted topic).
         key: As value; None: no key.
-        headers: Pairs of name and value; names may repeat.
+        headers: A sequence of pairs of name and value, in which names may repeat, or a mapping; kept as a list.
         partition: None: the partitioner chooses.
         timestamp_ms: Milliseconds since the epoch, UTC; None: the time of the call that accepts it.
         metadata: Any object; comes back with the outcome and is never sent.
@@ -85,7 +86,9 @@ class Message:
         value: bytes | bytearray | memoryview | str | None = None,
         *,
         key: bytes | bytearray | memoryview | str | None = None,
-        headers: list[tuple[str, bytes | str | None]] | None = None,
+        headers: Sequence[tuple[str, bytes | str | None]]
+        | Mapping[str, bytes | str | None]
+        | None = None,
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: Any = None,
@@ -93,7 +96,7 @@ class Message:
         self.topic = topic
         self.value = value
         self.key = key
-        self.headers = headers
+        self.headers = None if headers is None else _listed(headers)
         self.partition = partition
         self.timestamp_ms = timestamp_ms
         self.metadata = metadata
@@ -110,3 +113,14 @@ class Message:
         return all(getattr(self, name) == getattr(other, name) for name in Message.__slots__)
 
     __hash__ = None  # type: ignore[assignment]  # mutable parts (headers, metadata): equal, never a key
+
+
+def _listed(headers: Any) -> list[tuple[str, bytes | str | None]]:
+    """Headers as a list that can be changed; the same object where it is one. What cannot be headers is left for the send to name."""
+    if isinstance(headers, list):
+        return headers
+    if isinstance(headers, Mapping):
+        return list(headers.items())
+    if isinstance(headers, Sequence) and not isinstance(headers, (str, bytes, bytearray)):
+        return list(headers)
+    return headers  # type: ignore[no-any-return]

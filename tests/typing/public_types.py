@@ -21,6 +21,16 @@ def producing() -> None:
             assert_type(outcome, ottla.Delivery)
 
 
+def messages(pairs: list[tuple[str, bytes]], named: dict[str, bytes]) -> list[ottla.Message]:
+    made = [ottla.Message("t", headers=pairs), ottla.Message("t", headers=named)]
+    assert_type(made[0].headers, list[tuple[str, bytes | str | None]] | None)
+    return made
+
+
+def errors_by_their_module(error: Exception) -> bool:
+    return isinstance(error, ottla.kafka_errors.NotEnoughReplicas | ottla.errors.Timeout)
+
+
 async def producing_async() -> None:
     async with ottla.AsyncProducer("b") as producer:
         assert_type(await producer.send("t", b"v"), ottla.Delivery)

@@ -78,6 +78,17 @@ def test_every_public_name_is_there() -> None:
         assert getattr(ottla, name) is not None
 
 
+def test_the_modules_of_errors_need_no_import_of_their_own() -> None:
+    code = (
+        "import ottla; print(ottla.kafka_errors.NotEnoughReplicas.__mro__[1] is ottla.errors.KafkaError,"
+        " 'errors' in dir(ottla))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert result.stdout.strip() == "True True"
+
+
 def test_importing_the_package_imports_nothing_else_of_it() -> None:
     code = "import sys, ottla; print([m for m in sys.modules if m.startswith('ottla.') or m == 'asyncio'])"
     result = subprocess.run(
