@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ottla
 from ottla.testing import Broker
@@ -40,7 +40,7 @@ class Scenario:
     name: str
     value_bytes: int
     partitions: int = 1
-    compression: str = "none"
+    compression: Literal["none", "lz4"] = "none"
     buffer_bytes: int = 32 * MIB
     outcomes: str = "dropped"
     """dropped; or read: `return_successes`, read while they come."""

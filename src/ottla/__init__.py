@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from ottla.api._sync.group import ConsumerGroupHandler as ConsumerGroupHandler
     from ottla.api._sync.group import GroupSession as GroupSession
     from ottla.api._sync.producer import Producer as Producer
+    from ottla.config.option_types import ConsumerOptions as ConsumerOptions
+    from ottla.config.option_types import GroupOptions as GroupOptions
+    from ottla.config.option_types import ProducerOptions as ProducerOptions
+    from ottla.config.option_types import TopicOptions as TopicOptions
     from ottla.errors import AuthenticationFailed as AuthenticationFailed
     from ottla.errors import BufferFull as BufferFull
     from ottla.errors import Closed as Closed
@@ -93,6 +97,12 @@ _HOMES = {
     "api._sync.consumer": ("Consumer",),
     "api._sync.group": ("Claim", "ConsumerGroup", "ConsumerGroupHandler", "GroupSession"),
     "api._sync.producer": ("Producer",),
+    "config.option_types": (
+        "ConsumerOptions",
+        "GroupOptions",
+        "ProducerOptions",
+        "TopicOptions",
+    ),
     "errors": (
         "AuthenticationFailed",
         "BufferFull",

@@ -32,7 +32,7 @@ from tests.faults.support import WAIT_S, outcome, producer, values
 
 PAGE = Path(__file__).parents[2] / "docs/reference/producer-outcomes.md"
 UNKNOWN_CODE = 9999
-SHORT = {"request_timeout_ms": 250, "delivery_timeout_ms": 800}
+SHORT: dict[str, Any] = {"request_timeout_ms": 250, "delivery_timeout_ms": 800}
 PATIENT = {"request_timeout_ms": 250, "delivery_timeout_ms": 20_000}
 APART = {
     "request_timeout_ms": 1_000,
@@ -199,7 +199,7 @@ class Way(NamedTuple):
     what: str
     do: Callable[[Broker, int | None], None]
     """Gets the broker, and how often it is to happen."""
-    timeouts: dict[str, int] = SHORT
+    timeouts: dict[str, Any] = SHORT
 
 
 def spoiled(spoil: Callable[[bytes], bytes], *, close: bool = False) -> Any:

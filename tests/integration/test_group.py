@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ class Member:
         group: str,
         topic: str,
         handler: ottla.ConsumerGroupHandler,
-        **config: object,
+        **config: Any,
     ) -> None:
         self.handler = handler
         self.error: BaseException | None = None
@@ -147,7 +148,11 @@ def test_poll_style_members_hear_of_every_rebalance(
 ) -> None:
     topic, group = make_topic(PARTITIONS), f"g-{unique_name}"
     told: list[tuple[str, int]] = []
-    options = {"group_id": group, "auto_offset_reset": "earliest", "heartbeat_interval_ms": 200}
+    options: ottla.ConsumerOptions = {
+        "group_id": group,
+        "auto_offset_reset": "earliest",
+        "heartbeat_interval_ms": 200,
+    }
     with (
         ottla.Consumer(bootstrap, **options) as first,
         ottla.Consumer(bootstrap, **options) as second,

@@ -6,13 +6,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 import ottla
 from tests.integration.test_group import PARTITIONS, Counting, Member, fill, wait_for
 
-QUICK = {"heartbeat_interval_ms": 100, "session_timeout_ms": 6000}
+QUICK: dict[str, Any] = {"heartbeat_interval_ms": 100, "session_timeout_ms": 6000}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import ottla
 from ottla.testing import Broker
 from tests.integration.test_group import Counting, Member, wait_for
 
-QUICK = {"heartbeat_interval_ms": 50, "session_timeout_ms": 6000}
+QUICK: dict[str, Any] = {"heartbeat_interval_ms": 50, "session_timeout_ms": 6000}
 
 pytestmark = pytest.mark.embedded_only
 

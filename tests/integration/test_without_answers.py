@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def fill(producer: ottla.Producer) -> list[ottla.Delivery]:
     raise AssertionError("there is room for all of them")
 
 
-def producer(address: str, **options: int) -> ottla.Producer:
+def producer(address: str, **options: Any) -> ottla.Producer:
     made = ottla.Producer(
         address, acks=0, buffer_memory=BUDGET, max_block_ms=500, linger_ms=0, **options
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def records(count: int = 500) -> list[Rec]:
     return sample(count) + special
 
 
-def write_with_ottla(bootstrap: str, topic: str, codec: str, wanted: list[Rec]) -> list[int | None]:
+def write_with_ottla(bootstrap: str, topic: str, codec: Any, wanted: list[Rec]) -> list[int | None]:
     with ottla.Producer(bootstrap, compression=codec) as producer:
         deliveries = [
             producer.send(

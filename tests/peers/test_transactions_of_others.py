@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import confluent_kafka
 import pytest
@@ -46,7 +47,9 @@ def transactions(kafka: KafkaCluster, topic: str) -> Iterator[list[bytes]]:
     producer.abort_transaction(WAIT_S)
 
 
-def read_until(bootstrap: str, topic: str, isolation_level: str) -> tuple[list[bytes | None], int]:
+def read_until(
+    bootstrap: str, topic: str, isolation_level: Literal["read_uncommitted", "read_committed"]
+) -> tuple[list[bytes | None], int]:
     """Everything before the end that the isolation level shows, and that end."""
     tp = ottla.TopicPartition(topic, 0)
     found: list[bytes | None] = []

@@ -1,8 +1,10 @@
 """What type checkers see of the public interface; mypy and pyright read this file, nothing runs it."""
 
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
 from __future__ import annotations
 
-from typing import assert_type
+from typing import Any, assert_type
 
 import ottla
 
@@ -19,6 +21,28 @@ def producing() -> None:
         assert_type(producer.close(), ottla.CloseReport)
         for outcome in producer.successes():
             assert_type(outcome, ottla.Delivery)
+
+
+OWN: ottla.ProducerOptions = {"linger_ms": "7.5", "topics": {"t": {"compression": "zstd"}}}
+
+
+def options(of_a_file: dict[str, Any], dotted: dict[str, Any]) -> None:
+    ottla.Producer("b", acks=ottla.ACKS_ALL, client_id=None, compression_type="lz4", **of_a_file)
+    ottla.Producer("b", acks="all", on_delivery=lambda delivery: print(delivery.offset))
+    ottla.Producer("b", **OWN)
+    ottla.Producer(**dotted)
+    ottla.ConsumerGroup("b", "g", enable_auto_commit=False, **of_a_file)
+    ottla.Consumer("b", group_id="g", auto_offset_reset=ottla.OFFSET_OLDEST)
+
+
+def options_that_there_are_not() -> None:
+    ottla.Producer("b", lingerms=5)  # type: ignore[call-arg]
+    ottla.Producer("b", acks="none")  # type: ignore[arg-type]
+    ottla.Producer("b", linger_ms=[5])  # type: ignore[arg-type]
+    ottla.Producer("b", on_delivery=lambda error, delivery: None)  # type: ignore[arg-type, misc]
+    ottla.Producer("b", group_id="g")  # type: ignore[call-arg]
+    ottla.AsyncConsumer("b", isolation_level="committed")  # type: ignore[arg-type]
+    ottla.ProducerOptions(topics={"t": {"acks": 1}})  # type: ignore[typeddict-unknown-key]
 
 
 def messages(pairs: list[tuple[str, bytes]], named: dict[str, bytes]) -> list[ottla.Message]:

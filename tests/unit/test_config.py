@@ -217,6 +217,17 @@ def test_none_is_as_if_it_was_not_given() -> None:
         producer_config(None, {"bootstrap.servers": None})
 
 
+@pytest.mark.parametrize(
+    ("make", "typed"),
+    [(producer_config, ottla.ProducerOptions), (consumer_config, ottla.ConsumerOptions)],
+)
+def test_what_type_checkers_know_is_what_there_is(make: Any, typed: Any) -> None:
+    rows = options(type(make("h:1", {})))
+    names = {name.replace(".", "_") for row in rows.values() for name in row.spellings()}
+    assert set(typed.__annotations__) == names - {"bootstrap_servers"}
+    make("h:1", dict.fromkeys(typed.__annotations__))
+
+
 def test_a_delivery_timeout_of_none_at_all_is_told_what_helps() -> None:
     assert problems(producer_config, **{"message.timeout.ms": 0}) == [
         "delivery_timeout_ms: 0 is less than linger_ms (5) + request_timeout_ms (30000): raise it to 30005 or more; "

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ottla.config.check import Problems, read_options
-from ottla.config.readers import choice, duration, gzip_level, integer
+from ottla.config.readers import Choice, duration, gzip_level, integer
 from ottla.config.table import Config, option, options
 
 
@@ -15,7 +15,7 @@ class BatchingConfig(Config):
 
     compression: str = option(
         "none",
-        choice("none", "gzip", "snappy", "lz4", "zstd"),
+        Choice("none", "gzip", "snappy", "lz4", "zstd"),
         "Codec of the batches.",
         kafka="compression.type",
         aliases=("compression_type", "compression.codec"),

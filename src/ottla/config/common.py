@@ -8,8 +8,8 @@ from ottla.config.check import fit_maximum
 from ottla.config.readers import (
     LATER_PROTOCOLS,
     Address,
+    Choice,
     addresses,
-    choice,
     duration,
     integer,
     text,
@@ -69,7 +69,7 @@ class CommonConfig(Config):
     )
     metadata_recovery_strategy: str = option(
         "rebootstrap",
-        choice("rebootstrap", "none"),
+        Choice("rebootstrap", "none"),
         "When no known broker can be reached: start over from bootstrap_servers (KIP-899), or keep trying those known.",
         values="rebootstrap, none",
     )
@@ -101,7 +101,7 @@ class CommonConfig(Config):
     )
     security_protocol: str = option(
         "PLAINTEXT",
-        choice("PLAINTEXT", later=LATER_PROTOCOLS),
+        Choice("PLAINTEXT", later=LATER_PROTOCOLS),
         "How connections are protected.",
         values="PLAINTEXT",
     )

@@ -9,8 +9,8 @@ from typing import Any
 from ottla.config.check import checked, fit_maximum
 from ottla.config.common import CommonConfig, common_rules
 from ottla.config.readers import (
+    Choice,
     boolean,
-    choice,
     choices,
     duration,
     integer,
@@ -38,7 +38,7 @@ class ConsumerConfig(CommonConfig):
     )
     group_protocol: str = option(
         "classic",
-        choice("classic", later=("consumer",)),
+        Choice("classic", later=("consumer",)),
         "The group protocol.",
         values="classic",
     )
@@ -79,7 +79,7 @@ class ConsumerConfig(CommonConfig):
     )
     isolation_level: str = option(
         "read_uncommitted",
-        choice("read_uncommitted", "read_committed"),
+        Choice("read_uncommitted", "read_committed"),
         "Whether messages of open and aborted transactions are handed over.",
         values="read_uncommitted, read_committed",
     )

@@ -95,28 +95,30 @@ def optional_text(value: Any) -> str | None:
     return None if value is None else text(value)
 
 
-def choice(*allowed: str, later: Sequence[str] = ()) -> Reader:
+class Choice:
     """One of several words. `later`: words of Kafka's that another release will take."""
 
-    def read(value: Any) -> str:
+    def __init__(self, *allowed: str, later: Sequence[str] = ()) -> None:
+        self.allowed = allowed
+        self._later = later
+
+    def __call__(self, value: Any) -> str:
         if isinstance(value, str):
             given = value.strip().lower()
-            for word in allowed:
+            for word in self.allowed:
                 if given == word.lower():
                     return word
-            for word in later:
+            for word in self._later:
                 if given == word.lower():
                     raise ValueError(
-                        f"{word} is not supported yet, it comes with a later release; there is {', '.join(allowed)}"
+                        f"{word} is not supported yet, it comes with a later release; there is {', '.join(self.allowed)}"
                     )
-        raise ValueError(f"expected one of {', '.join(allowed)}, not {value!r}")
-
-    return read
+        raise ValueError(f"expected one of {', '.join(self.allowed)}, not {value!r}")
 
 
 def choices(*allowed: str, later: Sequence[str] = ()) -> Reader:
-    """Several words in order: a sequence, or one text with commas. `later` as for `choice`."""
-    one = choice(*allowed, later=later)
+    """Several words in order: a sequence, or one text with commas. `later` as for `Choice`."""
+    one = Choice(*allowed, later=later)
 
     def read(value: Any) -> tuple[str, ...]:
         words = value.split(",") if isinstance(value, str) else value
@@ -146,8 +148,7 @@ def reset_policy(value: Any) -> str:
         return f"by_duration:{duration.upper()}"
     if kind.lower() == "by_duration":
         raise ValueError(f"expected by_duration:PnDTnHnMnS, not {value!r}")
-    word: str = choice("earliest", "latest", "none")(value)
-    return word
+    return Choice("earliest", "latest", "none")(value)
 
 
 def acks_value(value: Any) -> int:

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 
 import ottla
 
+Codec = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
 
@@ -28,7 +30,7 @@ async def read(bootstrap: str, topic: str, count: int, partitions: int = 1) -> l
 
 
 @pytest.mark.parametrize("codec", CODECS)
-async def test_what_is_sent_is_read_back(bootstrap: str, topic: str, codec: str) -> None:
+async def test_what_is_sent_is_read_back(bootstrap: str, topic: str, codec: Codec) -> None:
     headers = [("h", b"1"), ("h", None), ("ö", b"")]
     async with ottla.AsyncProducer(bootstrap, compression=codec) as producer:
         for number in range(200):
@@ -50,10 +52,12 @@ async def test_what_is_sent_is_read_back(bootstrap: str, topic: str, codec: str)
 
 @pytest.mark.parametrize("codec", CODECS)
 async def test_large_batches_of_several_partitions_stay_in_order(
-    bootstrap: str, make_topic: Callable[[int], str], codec: str
+    bootstrap: str, make_topic: Callable[[int], str], codec: Codec
 ) -> None:
     topic = make_topic(3)
-    own = {topic: {"compression": codec, "batch_size": 100_000, "linger_ms": 20}}
+    own: dict[str, ottla.TopicOptions] = {
+        topic: {"compression": codec, "batch_size": 100_000, "linger_ms": 20}
+    }
     async with ottla.AsyncProducer(bootstrap, topics=own, buffer_memory=1_000_000) as producer:
         deliveries = [
             await producer.send(topic, b"%06d" % number * 150, partition=number % 3)
@@ -79,7 +83,7 @@ async def test_delivery_tells_where_the_message_is(bootstrap: str, topic: str) -
 
 
 @pytest.mark.parametrize("acks", [0, 1, "all"])
-async def test_every_acks(bootstrap: str, topic: str, acks: int | str) -> None:
+async def test_every_acks(bootstrap: str, topic: str, acks: Literal[0, 1, "all"]) -> None:
     async with ottla.AsyncProducer(bootstrap, acks=acks) as producer:
         deliveries = [await producer.send(topic, b"%d" % number) for number in range(100)]
         await producer.flush(20)

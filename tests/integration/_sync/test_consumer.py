@@ -141,7 +141,7 @@ def test_group_reads_on_where_it_committed(
 ) -> None:
     topic = make_topic(3)
     fill(bootstrap, topic, 90, partitions=3)
-    options = {
+    options: ottla.ConsumerOptions = {
         "group_id": f"g-{unique_name}",
         "auto_offset_reset": "earliest",
         "enable_auto_commit": False,
@@ -197,7 +197,7 @@ def test_a_commit_under_way_is_made_before_the_close(
     bootstrap: str, topic: str, unique_name: str
 ) -> None:
     tp = ottla.TopicPartition(topic, 0)
-    options = {"group_id": f"g-{unique_name}", "enable_auto_commit": False}
+    options: ottla.ConsumerOptions = {"group_id": f"g-{unique_name}", "enable_auto_commit": False}
     with ottla.Consumer(bootstrap, **options) as consumer:
         consumer.assign([tp])
         tickets = [consumer.commit_async({tp: offset}) for offset in (3, 4, 5)]

@@ -7,11 +7,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 
 import ottla
 
+Codec = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
 
@@ -29,7 +31,7 @@ def read(bootstrap: str, topic: str, count: int, partitions: int = 1) -> list[ot
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_what_is_sent_is_read_back(bootstrap: str, topic: str, codec: str) -> None:
+def test_what_is_sent_is_read_back(bootstrap: str, topic: str, codec: Codec) -> None:
     headers = [("h", b"1"), ("h", None), ("ö", b"")]
     with ottla.Producer(bootstrap, compression=codec) as producer:
         for number in range(200):
@@ -51,10 +53,12 @@ def test_what_is_sent_is_read_back(bootstrap: str, topic: str, codec: str) -> No
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_large_batches_of_several_partitions_stay_in_order(
-    bootstrap: str, make_topic: Callable[[int], str], codec: str
+    bootstrap: str, make_topic: Callable[[int], str], codec: Codec
 ) -> None:
     topic = make_topic(3)
-    own = {topic: {"compression": codec, "batch_size": 100_000, "linger_ms": 20}}
+    own: dict[str, ottla.TopicOptions] = {
+        topic: {"compression": codec, "batch_size": 100_000, "linger_ms": 20}
+    }
     with ottla.Producer(bootstrap, topics=own, buffer_memory=1_000_000) as producer:
         deliveries = [
             producer.send(topic, b"%06d" % number * 150, partition=number % 3)
@@ -80,7 +84,7 @@ def test_delivery_tells_where_the_message_is(bootstrap: str, topic: str) -> None
 
 
 @pytest.mark.parametrize("acks", [0, 1, "all"])
-def test_every_acks(bootstrap: str, topic: str, acks: int | str) -> None:
+def test_every_acks(bootstrap: str, topic: str, acks: Literal[0, 1, "all"]) -> None:
     with ottla.Producer(bootstrap, acks=acks) as producer:
         deliveries = [producer.send(topic, b"%d" % number) for number in range(100)]
         producer.flush(20)

@@ -36,9 +36,10 @@ from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
+    from typing import Self, Unpack
 
     from ottla._native import Records
+    from ottla.config.option_types import ConsumerOptions
     from ottla.consumer.liveness import Tokens
     from ottla.engine.bridge import Ticket
 
@@ -70,7 +71,9 @@ class AsyncConsumer(AsyncConsumerBase):
     Threads: One thread (or task) polls or iterates; the other methods may be called from any.
     """
 
-    def __init__(self, bootstrap_servers: str | list[str] | None = None, **config: Any) -> None:
+    def __init__(
+        self, bootstrap_servers: str | list[str] | None = None, **config: Unpack[ConsumerOptions]
+    ) -> None:
         parsed = consumer_config(bootstrap_servers, config)
         self._config = parsed
         self._client = ConsumerClient(parsed)

@@ -33,9 +33,10 @@ from ottla.observe.log import ClientLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
+    from typing import Self, Unpack
 
     from ottla._native import FetchFlow, Record
+    from ottla.config.option_types import GroupOptions
     from ottla.consumer.liveness import Tokens
     from ottla.engine.bridge import Ticket
 
@@ -283,7 +284,10 @@ class AsyncConsumerGroup:
     """
 
     def __init__(
-        self, bootstrap_servers: str | list[str] | None, group_id: str, **config: Any
+        self,
+        bootstrap_servers: str | list[str] | None,
+        group_id: str,
+        **config: Unpack[GroupOptions],
     ) -> None:
         if group_id is None:
             raise ConfigError("group_id: a group needs a name, not None")

@@ -34,9 +34,10 @@ from ottla.observe.log import ClientLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
+    from typing import Self, Unpack
 
     from ottla._native import FetchFlow, Record
+    from ottla.config.option_types import GroupOptions
     from ottla.consumer.liveness import Tokens
     from ottla.engine.bridge import Ticket
 
@@ -284,7 +285,10 @@ class ConsumerGroup:
     """
 
     def __init__(
-        self, bootstrap_servers: str | list[str] | None, group_id: str, **config: Any
+        self,
+        bootstrap_servers: str | list[str] | None,
+        group_id: str,
+        **config: Unpack[GroupOptions],
     ) -> None:
         if group_id is None:
             raise ConfigError("group_id: a group needs a name, not None")

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ottla._native import Delivery, ProducerBase
 from ottla.arguments import function, seconds
@@ -22,8 +22,9 @@ from ottla.message import CloseReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
+    from typing import Self, Unpack
 
+    from ottla.config.option_types import ProducerOptions
     from ottla.observe.events import Event
     from ottla.observe.producer_health import ProducerHealth
     from ottla.observe.statistics import ProducerStatistics
@@ -58,7 +59,9 @@ class Producer(ProducerBase):
     Threads: `send` and all else may be called from any thread or event loop; the order per partition is call order.
     """
 
-    def __init__(self, bootstrap_servers: str | list[str] | None = None, **config: Any) -> None:
+    def __init__(
+        self, bootstrap_servers: str | list[str] | None = None, **config: Unpack[ProducerOptions]
+    ) -> None:
         parsed = producer_config(bootstrap_servers, config)
         self._config = parsed
         self._client = ProducerClient(parsed)
