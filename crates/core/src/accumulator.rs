@@ -336,10 +336,7 @@ impl Accumulator {
     pub fn flush(&mut self) -> Vec<Arc<Completion>> {
         self.close_all();
         let mut unresolved: Vec<Arc<Completion>> = Vec::new();
-        let waiting = self
-            .topics
-            .iter_mut()
-            .filter_map(|topic| topic.waiting.as_mut());
+        let waiting = self.topics.iter_mut().flat_map(|topic| &mut topic.waiting);
         unresolved.extend(waiting.map(Waiting::flush));
         for part in self.active.iter() {
             let part = &self.parts[part];

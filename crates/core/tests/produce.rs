@@ -316,7 +316,7 @@ fn no_throttle_time_silences_a_connection_for_longer_than_a_request_may_take() {
     let sent = producer.next(1).unwrap();
     let frame = frames::response(sent.version, &sent, &[Reply::ok(0)], i32::MAX);
     producer.respond_raw(1, &sent, frame).unwrap();
-    producer.send(0, "b");
+    producer.batch(0, &["b"]);
     let timeout = settings().request_timeout;
     assert_eq!(producer.tick(), Some(producer.now.get() + timeout));
     producer.pass(timeout);

@@ -444,3 +444,75 @@ fn what_keeps_a_topic_is_the_cause_of_what_expires_and_of_what_is_given_up() {
     });
     assert_eq!(given_up, known);
 }
+
+/// When each of these messages fails, in seconds from the first; the second is accepted 2 minutes less a second after it.
+fn ends(producer: &Producer) -> [u64; 2] {
+    let send = || producer.try_send("t", Some(0), None, b"v", None).unwrap();
+    let begin = producer.now.get();
+    let first = send();
+    let mut second = None;
+    let mut ends = [0; 2];
+    for second_now in 1..=300 {
+        producer.pass(SECOND);
+        producer.tick();
+        if second_now == LIMIT / SECOND - 1 {
+            second = Some(send());
+        }
+        for (end, place) in ends.iter_mut().zip([Some(&first), second.as_ref()]) {
+            if *end == 0 && place.is_some_and(|place| failure_of(place).is_some()) {
+                *end = (producer.now.get() - begin) / SECOND;
+            }
+        }
+    }
+    ends
+}
+
+#[test]
+fn who_comes_late_in_an_outage_has_a_time_of_its_own() {
+    // Its topic is not known; it has no leader; its partition is held.
+    assert_eq!(ends(&Producer::new(settings())), [120, 239]);
+    let without_route = Producer::new(settings());
+    without_route.topic("t", 1);
+    assert_eq!(ends(&without_route), [120, 239]);
+    let held = Producer::flowing(settings(), 1);
+    held.hold(0);
+    assert_eq!(ends(&held), [120, 239]);
+}
+
+#[test]
+fn messages_that_come_close_together_share_a_batch_in_an_outage() {
+    let producer = Producer::new(settings());
+    producer.topic("t", 1);
+    for _ in 0..60 {
+        producer.send(0, "v");
+        producer.pass(SECOND);
+        producer.tick();
+    }
+    producer.shared.change(|flow| flow.set_identity(9, 0));
+    producer.attach(1);
+    producer.route("t", 0, 1);
+    producer.assume_acknowledged(0);
+    let counts: Vec<_> = std::iter::from_fn(|| producer.next(1))
+        .map(|sent| sent.values().len())
+        .collect();
+    assert_eq!(counts, [15, 15, 15, 15]);
+}
+
+#[test]
+fn what_waited_for_a_topic_keeps_its_time_once_it_is_known() {
+    let producer = Producer::new(settings());
+    let send = || producer.try_send("t", Some(0), None, b"v", None).unwrap();
+    let first = send();
+    producer.pass(LIMIT - SECOND);
+    producer.tick();
+    let second = send();
+    producer.topic("t", 1);
+    producer.pass(SECOND);
+    producer.tick();
+    assert_eq!(failure_of(&first), timed_out(Outcome::NotWritten));
+    assert!(is_pending(&second));
+    producer.pass(LIMIT - SECOND);
+    producer.tick();
+    assert_eq!(failure_of(&second), timed_out(Outcome::NotWritten));
+    producer.assert_done();
+}

@@ -115,7 +115,7 @@ class ProducerOptions(CommonOptions, TopicOptions, total=False):
     max_in_flight: int | str | None
     """As max_in_flight_requests_per_connection."""
     delivery_timeout_ms: float | str | None
-    """From accept to outcome: linger, every retry and every answer. At least linger_ms + request_timeout_ms; where only this is given, request_timeout_ms is lowered to what is left of it, down to 1000. Default: `120000` ms."""
+    """From accept to outcome: linger, every retry and every answer. Messages of one batch have the time of its first, and share one only if accepted within an eighth of this of each other. At least linger_ms + request_timeout_ms; where only this is given, request_timeout_ms is lowered to what is left of it, down to 1000. Default: `120000` ms."""
     message_timeout_ms: float | str | None
     """As delivery_timeout_ms."""
     partitioner: str | Partitioner | None

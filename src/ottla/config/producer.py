@@ -106,7 +106,7 @@ class ProducerConfig(CommonConfig, BatchingConfig):
     delivery_timeout_ms: float = option(
         120_000,
         duration(0),
-        "From accept to outcome: linger, every retry and every answer. At least linger_ms + request_timeout_ms; where only this "
+        "From accept to outcome: linger, every retry and every answer. Messages of one batch have the time of its first, and share one only if accepted within an eighth of this of each other. At least linger_ms + request_timeout_ms; where only this "
         "is given, request_timeout_ms is lowered to what is left of it, down to 1000.",
         aliases=("message.timeout.ms",),
     )

@@ -14,6 +14,9 @@ use crate::completion::Completion;
 use crate::flow::Micros;
 use crate::produce_flow::Partition;
 
+/// A batch that cannot go takes messages for this part of `delivery_timeout_ms`.
+const PARTS_OF_A_LIFE: Micros = 8;
+
 impl Accumulator {
     /// Somebody sleeps until this completion resolves.
     pub fn hurry(&mut self, completion: &Arc<Completion>) {
@@ -59,6 +62,16 @@ impl Accumulator {
         }
         let linger = self.topics[entry.topic].batching.set.linger;
         open.created.saturating_add(linger)
+    }
+
+    /// Whether so much of a message's time is over that none that comes now shares its batch: a batch has one time, that of its
+    /// first message, and in an outage the last one to come would hardly have any.
+    pub(crate) fn is_aged(&self, created: Micros, now: Micros) -> bool {
+        self.ages_at(created) <= now
+    }
+
+    pub(crate) fn ages_at(&self, created: Micros) -> Micros {
+        created.saturating_add(self.settings.delivery_timeout / PARTS_OF_A_LIFE)
     }
 
     /// A batch was answered: while messages flow, the next ones are about to come.

@@ -102,10 +102,13 @@ impl Accumulator {
         let bytes = size + beside_record(self.per_message);
         self.take(bytes);
         let name = self.topics[topic].name.clone();
-        if self.topics[topic].waiting.is_none() {
-            let completion = self.completion(name.clone(), -1);
-            self.events.push(Event::Topic(name.clone()));
-            self.topics[topic].waiting = Some(Waiting {
+        let last = self.topics[topic].waiting.back();
+        if last.is_none_or(|last| self.is_aged(last.created, now)) {
+            if last.is_none() {
+                self.events.push(Event::Topic(name.clone()));
+            }
+            let completion = self.completion(name, -1);
+            self.topics[topic].waiting.push_back(Waiting {
                 completion,
                 messages: Vec::new(),
                 created: now,
@@ -114,7 +117,7 @@ impl Accumulator {
             let due = now.saturating_add(self.settings.delivery_timeout);
             self.attention |= self.next_look.is_none_or(|look| due < look);
         }
-        let Some(waiting) = self.topics[topic].waiting.as_mut() else {
+        let Some(waiting) = self.topics[topic].waiting.back_mut() else {
             unreachable!("it was made just now");
         };
         waiting.messages.push(Stored::new(message, bytes));
@@ -124,8 +127,10 @@ impl Accumulator {
         )
     }
 
-    /// Messages that waited get their partitions, in order. Their time goes on from when the first of them came.
+    /// Messages that waited together get their partitions, in order. Their time goes on from when the first of them came, and
+    /// no batch takes more than one such lot.
     pub(super) fn place_waiting(&mut self, topic: usize, waiting: Waiting) {
+        self.close_topic(topic);
         let mut places: Vec<Place> = Vec::with_capacity(waiting.messages.len());
         let mut refused = Vec::new();
         for stored in waiting.messages {
@@ -143,9 +148,7 @@ impl Accumulator {
             }
         }
         if waiting.flushed {
-            for part in self.topics[topic].parts.clone() {
-                self.close_open(part);
-            }
+            self.close_topic(topic);
         }
     }
 
@@ -179,22 +182,39 @@ impl Accumulator {
         completion
     }
 
+    fn close_topic(&mut self, topic: usize) {
+        for part in self.topics[topic].parts.clone() {
+            self.close_open(part);
+        }
+    }
+
     /// Fails what waits for the topic's metadata, and says so; returns how many messages.
     pub fn fail_topic(&mut self, name: &str, failed: Failure) -> usize {
         let index = self.topic(name);
         self.topics[index].wait.answered(Some(failed.clone()));
-        let Some(waiting) = self.topics[index].waiting.take() else {
-            return 0;
-        };
-        let bytes = waiting.bytes();
-        let count = waiting.messages.len();
-        if count > 0 {
-            let topic = self.topics[index].name.clone();
-            self.tell_failed(&topic, -1, count as u64, failed.clone());
+        let waiting = std::mem::take(&mut self.topics[index].waiting);
+        self.fail_waiting(index, waiting, failed)
+    }
+
+    fn fail_waiting(
+        &mut self,
+        topic: usize,
+        waiting: impl IntoIterator<Item = Waiting>,
+        failed: Failure,
+    ) -> usize {
+        let mut count = 0;
+        for waiting in waiting {
+            let messages = waiting.messages.len();
+            let bytes = waiting.bytes();
+            self.fail(&waiting.completion, messages as u64, failed.clone());
+            if !self.is_weighed(&waiting.completion, bytes) {
+                self.free(bytes);
+            }
+            count += messages;
         }
-        self.fail(&waiting.completion, count as u64, failed);
-        if !self.is_weighed(&waiting.completion, bytes) {
-            self.free(bytes);
+        if count > 0 {
+            let topic = self.topics[topic].name.clone();
+            self.tell_failed(&topic, -1, count as u64, failed);
         }
         count
     }
@@ -202,17 +222,19 @@ impl Accumulator {
     /// Fails what has waited too long for metadata; returns when the next would be too late.
     pub(crate) fn expire_waiting(&mut self, now: Micros) -> Option<Micros> {
         let limit = self.settings.delivery_timeout;
-        let mut next = None;
+        let mut next: Option<Micros> = None;
         for index in 0..self.topics.len() {
-            let Some(waiting) = &self.topics[index].waiting else {
-                continue;
-            };
-            let due = waiting.created.saturating_add(limit);
-            if due > now {
-                next = Some(next.map_or(due, |other: Micros| other.min(due)));
+            let waiting = &mut self.topics[index].waiting;
+            let late = |waiting: &Waiting| waiting.created.saturating_add(limit) <= now;
+            let count = waiting.iter().take_while(|waiting| late(waiting)).count();
+            let gone: Vec<Waiting> = waiting.drain(..count).collect();
+            if let Some(left) = waiting.front() {
+                let due = left.created.saturating_add(limit);
+                next = Some(next.map_or(due, |other| other.min(due)));
+            }
+            if gone.is_empty() {
                 continue;
             }
-            let name = self.topics[index].name.clone();
             let late = "the topic's metadata did not come before delivery_timeout_ms";
             let trouble = self.trouble(index);
             let failed = because(
@@ -221,30 +243,35 @@ impl Accumulator {
                 Outcome::NotWritten,
                 trouble.as_ref(),
             );
-            self.fail_topic(&name, failed);
+            if self.topics[index].waiting.is_empty() {
+                self.topics[index].wait.answered(Some(failed.clone()));
+            }
+            self.fail_waiting(index, gone, failed);
         }
         next
     }
 
     /// Bytes and messages that wait for a topic's metadata.
     pub(crate) fn stored(&self, topic: usize) -> (usize, u64) {
-        let waiting = self.topics[topic].waiting.as_ref();
-        waiting.map_or((0, 0), |waiting| {
-            (waiting.bytes(), waiting.messages.len() as u64)
+        let waiting = self.topics[topic].waiting.iter();
+        waiting.fold((0, 0), |(bytes, messages), waiting| {
+            (
+                bytes + waiting.bytes(),
+                messages + waiting.messages.len() as u64,
+            )
         })
     }
 
     /// Since when.
     pub(crate) fn stored_since(&self, topic: usize) -> Option<Micros> {
-        let waiting = self.topics[topic].waiting.as_ref()?;
-        Some(waiting.created)
+        Some(self.topics[topic].waiting.front()?.created)
     }
 
     /// The topics that wait for metadata.
     pub(crate) fn waiting_topics(&self) -> Vec<Arc<str>> {
         self.topics
             .iter()
-            .filter(|topic| topic.waiting.is_some())
+            .filter(|topic| !topic.waiting.is_empty())
             .map(|topic| topic.name.clone())
             .collect()
     }

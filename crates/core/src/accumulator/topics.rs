@@ -2,6 +2,7 @@
 //!
 //! Stations: message → partition; under the producer's lock. Metadata comes from the engine.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::stored::Waiting;
@@ -30,7 +31,8 @@ pub(crate) struct Topic {
     pub(super) sticky: Sticky,
     /// How many messages were placed in turn.
     pub(super) turns: usize,
-    pub(super) waiting: Option<Waiting>,
+    /// Messages that wait for its metadata, the oldest first.
+    pub(super) waiting: VecDeque<Waiting>,
     /// What keeps its messages from being sent, as the engine knows it: for who asks why they expired.
     pub trouble: Option<Trouble>,
     pub(super) wait: TopicWait,
@@ -59,7 +61,7 @@ impl Accumulator {
             batching,
             sticky: Sticky::default(),
             turns: 0,
-            waiting: None,
+            waiting: VecDeque::new(),
             trouble: None,
             wait: TopicWait::default(),
             traffic: Traffic::default(),
@@ -107,8 +109,10 @@ impl Accumulator {
             return;
         }
         topic.wait.answered(None);
-        if let Some(waiting) = topic.waiting.take() {
-            self.place_waiting(index, waiting);
+        if !topic.waiting.is_empty() {
+            for waiting in std::mem::take(&mut topic.waiting) {
+                self.place_waiting(index, waiting);
+            }
             self.wake_room();
         }
     }

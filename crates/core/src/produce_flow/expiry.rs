@@ -2,7 +2,7 @@
 //!
 //! Stations: accumulator, outbox. I/O thread, `abort_all` any. Reference: KIP-91.
 
-use super::{Batch, Hold, ProduceFlow, Route};
+use super::{Batch, Hold, Partition, ProduceFlow, Route};
 use crate::completion::{Failure, Outcome};
 use crate::flow::Micros;
 use crate::trouble::{Trouble, because};
@@ -37,13 +37,13 @@ impl ProduceFlow {
         let Some(open) = &entry.open else {
             return due;
         };
-        let lingers = matches!(entry.route, Route::To(_)) && entry.hold == Hold::No;
+        let lingers = may_go(entry);
         let lingered = self.acc.has_lingered(entry, open, now);
         let at = if lingers && !lingered {
             self.acc.lingers_until(entry, open)
         } else {
             // One that has lingered and cannot go yet goes with the next answer, which ticks by itself.
-            expires(open.created)
+            self.acc.ages_at(open.created)
         };
         if lingers && lingered && entry.flight.is_empty() {
             self.acc.leaves(open.id);
@@ -55,12 +55,8 @@ impl ProduceFlow {
         let late = |created: Micros| created.saturating_add(limit) <= now;
         // In the order in which they were accepted, which is the order in which their outcomes are told.
         let stopped = self.expire_flight(part, now, late);
-        if self.acc.parts[part]
-            .open
-            .as_ref()
-            .is_some_and(|open| late(open.created))
-        {
-            self.acc.close_open(part);
+        if self.is_stale(part, now) {
+            self.acc.close_to_send(part);
         }
         while self.acc.parts[part]
             .queue
@@ -79,6 +75,15 @@ impl ProduceFlow {
         if stopped && self.acc.parts[part].hold == Hold::No {
             self.begin_hold(part, "expired");
         }
+    }
+
+    /// Whether the open batch cannot go, and is so old that it takes no more.
+    fn is_stale(&self, part: usize, now: Micros) -> bool {
+        let entry = &self.acc.parts[part];
+        entry.open.as_ref().is_some_and(|open| {
+            let lingers = may_go(entry) && !self.acc.has_lingered(entry, open, now);
+            !lingers && self.acc.is_aged(open.created, now)
+        })
     }
 
     /// What is late in flight has its outcome, and stays in line until its answer or the connection's end. Returns whether
@@ -166,6 +171,11 @@ impl ProduceFlow {
             self.tell_and_fail(part, batch, failed);
         }
     }
+}
+
+/// Whether it has where to go: its open batch lingers then.
+fn may_go(entry: &Partition) -> bool {
+    matches!(entry.route, Route::To(_)) && entry.hold == Hold::No
 }
 
 /// The failure of what ends with everything else. A refusal by a broker says why by itself.
