@@ -6,6 +6,7 @@ Everything here is private; the public classes that inherit a hot method say so 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import (
     Awaitable,
     Callable,
@@ -476,11 +477,15 @@ class ProducerBase(SendingBase):
         """Seal everything accepted so far, wait until it is resolved; False when the time ran out."""
 
     def _take_outcomes(
-        self, failed: bool | None, limit: int, timeout: float | None
+        self,
+        failed: bool | None,
+        limit: int,
+        timeout: float | None,
+        into: deque[Delivery] | None = None,
     ) -> list[Delivery] | None:
         """Resolved deliveries for `successes()` (False), `errors()` (True), `outcomes()` (None).
 
-        None: the time ran out; []: ended.
+        None: the time ran out; []: ended. `into` has them too before an interrupt can come between.
         """
 
 class AsyncProducerBase(SendingBase):
@@ -521,7 +526,11 @@ class AsyncProducerBase(SendingBase):
     def _send_messages(self, messages: Iterable[Message]) -> Coroutine[Any, Any, Deliveries]: ...
     def _flush(self, timeout: float | None) -> Awaitable[bool]: ...
     def _take_outcomes(
-        self, failed: bool | None, limit: int, timeout: float | None
+        self,
+        failed: bool | None,
+        limit: int,
+        timeout: float | None,
+        into: deque[Delivery] | None = None,
     ) -> Awaitable[list[Delivery] | None]: ...
 
 # ---- consuming -----------------------------------------------------------------------------------------------------

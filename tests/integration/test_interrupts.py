@@ -316,3 +316,27 @@ def test_the_child_of_a_fork_knows_and_the_parent_does_not_notice() -> None:
         "4 4 0",
     ], ended.stderr
     assert ended.returncode == 0
+
+
+def test_an_interrupt_takes_no_outcomes_with_it_but_the_one_in_hand(bootstrap: str) -> None:
+    count = 20_000
+    seen: set[int | None] = set()
+    interrupts = 0
+    with ottla.Producer(bootstrap, return_successes=True, batch_size=5_000) as producer:
+        producer.send_many("t", (b"x" for _ in range(count)))
+        before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        producer.close_nowait()
+        signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
+        try:
+            while True:
+                try:
+                    for delivery in producer.successes():
+                        seen.add(delivery.offset)
+                    break
+                except KeyboardInterrupt:
+                    interrupts += 1
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+    assert interrupts, "it was interrupted"
+    assert len(seen) >= count - interrupts

@@ -13,32 +13,40 @@ use crate::sender::Sender;
 use crate::wait::park;
 use crate::waiting::Awaited;
 
+/// What a reader asks for.
+pub struct Ask {
+    pub failed: Option<bool>,
+    pub limit: usize,
+    /// A deque that gets them before the interpreter is back: an interrupt behind the call loses none.
+    pub into: Option<Py<PyAny>>,
+}
+
 /// Takes up to `limit` outcomes, whole batches at a time; None where there is none now, an empty list at the end.
-fn take(
-    py: Python<'_>,
-    sender: &Sender,
-    failed: Option<bool>,
-    limit: usize,
-) -> Option<Vec<Py<PyAny>>> {
-    let (taken, weight) = sender.outcomes.take(py, failed, limit)?;
+fn take(py: Python<'_>, sender: &Sender, ask: &Ask) -> PyResult<Option<Py<PyAny>>> {
+    let Some((taken, weight)) = sender.outcomes.take(py, ask.failed, ask.limit) else {
+        return Ok(None);
+    };
     if weight > 0 {
         sender.shared.with(|flow| flow.acc.outcomes_read(weight));
     }
-    Some(taken)
+    let taken = taken.into_pyobject(py)?;
+    if let Some(into) = &ask.into {
+        into.call_method1(py, pyo3::intern!(py, "extend"), (&taken,))?;
+    }
+    Ok(Some(taken.unbind()))
 }
 
 /// As `take`, and waits for the next; None where the time ran out.
 pub fn take_waiting(
     py: Python<'_>,
     sender: &Arc<Sender>,
-    failed: Option<bool>,
-    limit: usize,
+    ask: &Ask,
     timeout: Option<Duration>,
-) -> PyResult<Option<Vec<Py<PyAny>>>> {
+) -> PyResult<Option<Py<PyAny>>> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let outcomes = &sender.outcomes;
     loop {
-        if let Some(taken) = take(py, sender, failed, limit) {
+        if let Some(taken) = take(py, sender, ask)? {
             return Ok(Some(taken));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -48,7 +56,7 @@ pub fn take_waiting(
             if let Some((wake, token)) = &*sleeper.borrow() {
                 outcomes.add_sleeper(wake.clone(), *token);
             }
-            outcomes.is_ready(failed)
+            outcomes.is_ready(ask.failed)
         };
         let moved = park(py, left, ready, |wake, token| {
             *sleeper.borrow_mut() = Some((wake, token));
@@ -62,26 +70,18 @@ pub fn take_waiting(
 /// The same for an event loop.
 pub struct AwaitedOutcomes {
     sender: Arc<Sender>,
-    failed: Option<bool>,
-    limit: usize,
+    ask: Ask,
 }
 
 impl AwaitedOutcomes {
-    pub fn new(sender: Arc<Sender>, failed: Option<bool>, limit: usize) -> Self {
-        Self {
-            sender,
-            failed,
-            limit,
-        }
+    pub fn new(sender: Arc<Sender>, ask: Ask) -> Self {
+        Self { sender, ask }
     }
 }
 
 impl Awaited for AwaitedOutcomes {
     fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        match take(py, &self.sender, self.failed, self.limit) {
-            Some(taken) => Ok(Some(taken.into_pyobject(py)?.unbind())),
-            None => Ok(None),
-        }
+        take(py, &self.sender, &self.ask)
     }
 
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {

@@ -15,7 +15,7 @@ use crate::deliveries::Deliveries;
 use crate::docs;
 use crate::flush::{AwaitedPending, Pending};
 use crate::intercept;
-use crate::outcome_take::{AwaitedOutcomes, take_waiting};
+use crate::outcome_take::{Ask, AwaitedOutcomes, take_waiting};
 use crate::produce_flow::ProduceFlow;
 use crate::raw::{add_method, fast_method};
 use crate::send_many::{Form, SendMany};
@@ -182,15 +182,21 @@ impl ProducerBase {
         Pending::flush(&sender.shared).wait(slf.py(), duration(timeout)?)
     }
 
-    #[pyo3(signature = (failed, limit, timeout))]
+    #[pyo3(signature = (failed, limit, timeout, into=None))]
     fn _take_outcomes(
         slf: &Bound<'_, Self>,
         failed: Option<bool>,
         limit: usize,
         timeout: Option<f64>,
-    ) -> PyResult<Option<Vec<Py<PyAny>>>> {
+        into: Option<Py<PyAny>>,
+    ) -> PyResult<Option<Py<PyAny>>> {
         let sender = slf.as_super().get().own_sender(slf.py())?;
-        take_waiting(slf.py(), sender, failed, limit, duration(timeout)?)
+        let ask = Ask {
+            failed,
+            limit,
+            into,
+        };
+        take_waiting(slf.py(), sender, &ask, duration(timeout)?)
     }
 }
 
@@ -243,15 +249,21 @@ impl AsyncProducerBase {
         Ok(Waiting::new(Box::new(awaited), duration(timeout)?))
     }
 
-    #[pyo3(signature = (failed, limit, timeout))]
+    #[pyo3(signature = (failed, limit, timeout, into=None))]
     fn _take_outcomes(
         slf: &Bound<'_, Self>,
         failed: Option<bool>,
         limit: usize,
         timeout: Option<f64>,
+        into: Option<Py<PyAny>>,
     ) -> PyResult<Waiting> {
         let sender = slf.as_super().get().own_sender(slf.py())?;
-        let awaited = AwaitedOutcomes::new(sender.clone(), failed, limit);
+        let ask = Ask {
+            failed,
+            limit,
+            into,
+        };
+        let awaited = AwaitedOutcomes::new(sender.clone(), ask);
         Ok(Waiting::new(Box::new(awaited), duration(timeout)?))
     }
 }

@@ -210,10 +210,9 @@ class AsyncProducer(AsyncProducerBase):
             try:
                 return ready.popleft()
             except IndexError:
-                deliveries = await self._take_outcomes(failed, _OUTCOMES_AT_ONCE, None)
-            if deliveries is not None and not deliveries:
+                taken = await self._take_outcomes(failed, _OUTCOMES_AT_ONCE, None, ready)
+            if taken is not None and not taken:
                 return None
-            ready.extend(deliveries or ())
 
     def statistics(self) -> ProducerStatistics:
         """What the producer has counted since its start and what it holds now, per broker and topic too.

@@ -209,10 +209,9 @@ class Producer(ProducerBase):
             try:
                 return ready.popleft()
             except IndexError:
-                deliveries = self._take_outcomes(failed, _OUTCOMES_AT_ONCE, None)
-            if deliveries is not None and not deliveries:
+                taken = self._take_outcomes(failed, _OUTCOMES_AT_ONCE, None, ready)
+            if taken is not None and not taken:
                 return None
-            ready.extend(deliveries or ())
 
     def statistics(self) -> ProducerStatistics:
         """What the producer has counted since its start and what it holds now, per broker and topic too.
