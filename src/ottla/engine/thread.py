@@ -44,6 +44,7 @@ class Engine(Reactor):
         self.loop = asyncio.new_event_loop()
         self.forked = False
         self._users = 0  # guarded by _lock
+        self._told_to_stop = False  # guarded by _lock
         self._exit_counts: dict[object, Callable[[], int]] = {}
         self._open: set[Ticket[Any]] = set()  # guarded by _open_lock: not settled yet
         self._ended = False  # guarded by _open_lock
@@ -79,6 +80,11 @@ class Engine(Reactor):
         self._stop_soon()
 
     def _stop_soon(self) -> None:
+        """Stop the loop, once: a second stop would end the loop again while it ends its tasks."""
+        with _lock:
+            if self._told_to_stop:
+                return
+            self._told_to_stop = True
         try:
             self.loop.call_soon_threadsafe(self.loop.stop)
         except RuntimeError:

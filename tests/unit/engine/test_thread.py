@@ -76,6 +76,35 @@ def test_the_last_client_may_let_go_on_the_engine_thread() -> None:
     assert engine.join(5)
 
 
+def test_interpreter_exit_does_not_stop_an_end_that_is_under_way(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = Engine.acquire()
+    begun, ending, go_on = threading.Event(), threading.Event(), threading.Event()
+    ended: list[bool] = []
+
+    async def slow_to_end() -> None:
+        try:
+            begun.set()
+            await never()
+        finally:
+            ending.set()
+            go_on.wait(5)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            ended.append(True)
+
+    engine.call(slow_to_end)
+    assert begun.wait(5)
+    engine.release()
+    assert ending.wait(5)
+    engine._stop_soon()  # as `end_with_interpreter` does, while the loop ends its tasks
+    go_on.set()
+    assert engine.join(5)
+    assert ended == [True]
+    assert caplog.text == ""
+
+
 def test_a_ticket_raises_what_the_operation_raised_in_every_waiter(engine: Engine) -> None:
     ticket = engine.call(failing)
     for _ in range(2):
