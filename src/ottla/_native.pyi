@@ -296,7 +296,8 @@ class ProduceFlow:
         `("failed", topic, partition, records, kind, code, message, outcome, cause)` for the log; cause as `set_trouble`
         takes it ·
         `("throttled", conn, throttle_ms)` · `("callbacks", [(callback, delivery), …])` to be called on the dispatcher
-        thread · `("outcomes",)` there is something for `tell_next`.
+        thread · `("outcomes",)` there is something for `tell_next` · `("lacking", accepted)` a message had no room, and
+        so many were accepted before: see `still_full`.
         """
 
     def tell_next(self) -> list[Delivery] | None:
@@ -320,13 +321,18 @@ class ProduceFlow:
         Returns the count."""
 
     def detach(self) -> None:
-        """Let the I/O thread forget the flow; its connections stay the engine's."""
+        """Let the I/O thread forget the flow, and forget what waits for an answer; its connections stay the engine's."""
+
+    def still_full(self) -> int | None:
+        """Where senders wait for room, or were refused since some last came: how many messages were accepted up to now. None:
+        there is room; the next lack of it is told by `lacking`."""
 
     def statistics(self) -> dict[str, Any]:
         """All that is counted and held, taken at one moment; `ottla.observe.statistics` makes a value of it."""
 
     def budget(self, most: int) -> dict[str, Any]:
-        """used_bytes, capacity_bytes, waiting_senders, told (the text of BufferFull) and the largest holders."""
+        """used_bytes, capacity_bytes, waiting_senders, full (they wait, or were refused), told (the text of BufferFull), kept
+        (what messages without an outcome wait for, or None) and the largest holders."""
 
     def is_closed(self) -> bool:
         """Whether every message is refused from here on."""

@@ -23,7 +23,11 @@ from ottla.testing import Broker
 
 NOBODY = "127.0.0.1:1"
 LONG_S = 20.0
-CLOSED_IN = r"unclosed {} '{}': it is closed in the background; call close\(\) or use a with block"
+CLOSED_IN = r"unclosed {} '{}': it is closed in the background; call close\(\) or use {} block"
+
+
+def block_of(kind: type) -> str:
+    return "an async with" if hasattr(kind, "__aenter__") else "a with"
 
 
 def eventually(condition: Callable[[], Any]) -> None:
@@ -58,7 +62,9 @@ def test_the_last_reference_warns_and_ends_it(
 ) -> None:
     client = kind(bootstrap, client_id="mine", **options)
     alive = weakref.ref(client)
-    with pytest.warns(ResourceWarning, match=CLOSED_IN.format(kind.__name__, "mine")) as told:
+    with pytest.warns(
+        ResourceWarning, match=CLOSED_IN.format(kind.__name__, "mine", block_of(kind))
+    ) as told:
         del client
     assert alive() is None, "at once, without the collector"
     assert [warning.filename for warning in told] == [__file__]
@@ -444,8 +450,36 @@ def test_the_end_of_the_interpreter_names_what_is_lost(end: str) -> None:
     assert "[producer mine]" in ended.stderr
     assert "1 message not delivered" in ended.stderr
     assert "ResourceWarning: unclosed Producer 'mine'" in ended.stderr
+    said = "in the background" if end == "del producer" else "ends with the interpreter"
+    assert said in ended.stderr
     assert "Exception ignored" not in ended.stderr
     assert time.monotonic() - began < 10
+
+
+IN_A_BLOCK = """
+import os, sys
+import ottla
+with ottla.Producer("127.0.0.1:1", client_id="mine") as producer:
+    child = os.fork()
+    if child == 0:
+        for call in (lambda: producer.listen(print), producer.health, producer.flush, producer.close_nowait):
+            try:
+                call()
+            except ottla.ForkedClient as error:
+                print(error, flush=True)
+        {}
+if child == 0:
+    os._exit(7)
+print("child ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.parametrize(("end", "code"), [("sys.exit(0)", 0), ("pass", 7)])
+def test_the_child_of_a_fork_leaves_the_block_of_its_parent_in_silence(end: str, code: int) -> None:
+    ended = run(IN_A_BLOCK.format(end))
+    refused = "producer mine was made before a fork; make a new one in the child"
+    assert ended.stdout.splitlines() == [*[refused] * 4, f"child ended with {code}"], ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 # ---- finalizers run anywhere -----------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 import ottla
 from ottla import kafka_errors
+from ottla.client import producer as client
 from ottla.client.producer import ProducerClient
 from ottla.engine import dispatcher
 from ottla.producer import outbox, verdict
@@ -352,6 +355,84 @@ def test_what_is_given_up_at_close_is_told_to_listeners_and_in_the_log(
     closed = [line for line in said.warnings() if "the producer was closed before" in line]
     assert len(closed) == 2
     assert any(line.startswith(f"{WHO}2 messages to ordres failed") for line in closed)
+
+
+def test_a_broker_that_is_silent_at_close_is_named_while_it_waits_and_after(
+    broker: Broker, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_CLOSE_TOLD_S", 1.2)
+    broker.delay("Produce", 30.0, times=None)
+    producer = ottla.Producer(broker.bootstrap, **PATIENT)
+    delivery = producer.send("t", b"v", partition=0)
+    broker.wait_for("Produce")
+    report = producer.close(timeout=2)
+    assert report.unknown == 1
+    waits, failed = said.warnings()
+    silent = r"node 1 at \S+ has not answered for \d\.\d s"
+    assert re.fullmatch(
+        re.escape(f"{WHO}close has waited 1.2 s for the outcome of 1 message: t-0 (")
+        + silent
+        + re.escape("). What has none after its 2 s is given up"),
+        waits,
+    )
+    assert re.search(f"before its messages had their outcome: {silent}$", failed)
+    assert re.search(silent, str(failure(delivery)))
+    health, told = producer.health(), producer.statistics()
+    assert (health.state, health.troubles, health.buffer.used_bytes) == ("closed", (), 0)
+    assert health.buffer.holders == ()
+    assert (told.buffered_bytes, told.buffered_records, told.in_flight_requests) == (0, 0, 0)
+
+
+def test_a_buffer_that_stays_full_is_one_warning_that_names_who_holds_it(
+    broker: Broker, said: Said
+) -> None:
+    broker.delay("Produce", 30.0, times=None)
+    producer = ottla.Producer(broker.bootstrap, buffer_memory=100_000, **PATIENT)
+
+    def told() -> list[str]:
+        try:
+            producer.send_nowait("t", b"x" * 1000, partition=0)
+        except ottla.BufferFull:
+            assert [one.part for one in producer.health().troubles][-1] == "buffer"
+        return said.warnings()
+
+    eventually(told, "it is told")
+    (line,) = said.warnings()
+    assert line.startswith(f"{WHO}buffer_memory (100000 bytes) is full: ")
+    assert "of it wait for t-0 (node 1 at " in line
+    producer.close(timeout=0)
+
+
+def test_a_flush_that_waits_for_callbacks_says_so_with_the_time_it_was_given(
+    broker: Broker,
+) -> None:
+    go_on = threading.Event()
+    with ottla.Producer(
+        broker.bootstrap, on_delivery=lambda _: go_on.wait(SOON_S), **PATIENT
+    ) as producer:
+        producer.send_and_wait("t", b"v", partition=0)
+        with pytest.raises(ottla.Timeout, match=r"^flush: .*callback.* within 0\.3 s$"):
+            producer.flush(0.3)
+        go_on.set()
+
+
+def test_a_connection_that_cannot_be_made_is_one_line_of_an_event() -> None:
+    heard: list[ottla.Event] = []
+    with Broker(nodes=2) as broker:
+        broker.create_topic("t", partitions=1)
+        broker.move_leader("t", 0, 2)
+        with ottla.Producer(broker.bootstrap, **GIVES_UP) as producer:
+            producer.listen(heard.append)
+            producer.send_and_wait("t", b"v")
+            broker.kill(2)
+            producer.send("t", b"v")
+            eventually(
+                lambda: [one for one in heard if one.name == "connection.failed"], "it is told"
+            )
+    reasons = {one.fields["reason"] for one in heard if one.name == "connection.failed"}
+    for reason in reasons:
+        assert "\n" not in reason
+        assert reason.count("127.0.0.1:") == 1
 
 
 # ---- bugs ---------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ use crate::compression::{Compressor, Cost};
 use crate::flow::{BadResponse, Bell, ConnId, Flow, LostCause, Micros, OutRequest, WakeIo};
 use crate::pool::Pool;
 use crate::produce_flow::{Decision, Event, ProduceFlow, SealJob, Sealed};
+use crate::record::encode::record_size_upper_bound;
 
 /// Hears of completions that were resolved, right after it happened, on the thread that did it.
 pub trait Listener: Send + Sync {
@@ -115,10 +116,24 @@ impl ProduceShared {
     ) -> Result<(), Refused> {
         let appended = {
             let mut flow = self.flow.lock();
-            flow.acc.append(topic, message, ticket, now, accepted)?
+            flow.acc.append(topic, message, ticket, now, accepted)
         };
-        self.tell_appended(appended);
-        Ok(())
+        match appended {
+            Ok(appended) => {
+                self.tell_appended(appended);
+                Ok(())
+            }
+            Err(refused) => Err(self.refused(refused, message)),
+        }
+    }
+
+    #[cold]
+    fn refused(&self, refused: Refused, message: &Message<'_>) -> Refused {
+        if refused == Refused::Full {
+            let size = record_size_upper_bound(message.key, message.value, message.headers);
+            self.with(|flow| flow.acc.lacks_room(size));
+        }
+        refused
     }
 
     /// The hot path of `send_many`: one hold of the lock for many messages. The first that is refused ends it.
@@ -246,6 +261,6 @@ impl Flow for ProduceShared {
 impl Drop for ProduceShared {
     /// A message cannot be forgotten: whatever has no outcome yet is unknown, or was never sent.
     fn drop(&mut self) {
-        self.with(|flow| flow.abort_all("closed", 0, "the producer is gone"));
+        self.with(|flow| flow.abort_all("closed", 0, "the producer is gone", None));
     }
 }

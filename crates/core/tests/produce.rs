@@ -267,7 +267,7 @@ fn with_acks_0_what_the_socket_did_not_take_goes_again_or_was_not_written() {
     producer.lose(2);
     producer
         .shared
-        .with(|flow| flow.abort_all("closed", 0, "it was closed"));
+        .with(|flow| flow.abort_all("closed", 0, "it was closed", None));
     let failed = ("closed".into(), 0, Outcome::NotWritten);
     assert_eq!(failure_of(&second), Some(failed));
     producer.one_hold();
@@ -402,7 +402,7 @@ fn abort_gives_everything_its_outcome() {
         .unwrap();
     let aborted = producer
         .shared
-        .with(|flow| flow.abort_all("closed", 0, "the end"));
+        .with(|flow| flow.abort_all("closed", 0, "the end", None));
     assert_eq!(aborted, 4);
     assert_eq!(
         failure_of(&sent_one),

@@ -92,7 +92,7 @@ fn giving_up_leaves_the_same_outcomes() {
     producer.release(0, vec![Decision::Retry]);
     producer
         .shared
-        .with(|flow| flow.abort_all("closed", 0, "closed"));
+        .with(|flow| flow.abort_all("closed", 0, "closed", None));
     assert_eq!(failure_of(&refused).unwrap().2, Outcome::NotWritten);
     producer.assert_done();
 }

@@ -334,6 +334,56 @@ fn whoever_leaves_the_line_lets_the_next_one_try() {
 }
 
 #[test]
+fn a_refusal_makes_it_full_until_room_comes() {
+    let (producer, sent) = full();
+    let is_full = || producer.shared.with(|flow| flow.budget(0).full);
+    assert!(is_full(), "nobody waits, and one was refused");
+    producer.ack(1, &sent, 0);
+    assert!(!is_full());
+    let send = |bytes: usize| producer.try_send("t", Some(0), None, &vec![b'x'; bytes], None);
+    send(14_000).unwrap();
+    assert!(!is_full(), "nothing was refused since");
+    assert_eq!(send(20_000).unwrap_err(), Refused::Full);
+    assert!(is_full());
+    let (ticket, _) = join(&producer);
+    let value = [b'y'; 1_000];
+    producer
+        .try_send("t", Some(0), None, &value, Some(ticket))
+        .unwrap();
+    assert!(!is_full(), "the line is empty, and its head had room");
+}
+
+#[test]
+fn a_lack_of_room_is_told_once_until_the_engine_finds_room() {
+    let (producer, sent) = full();
+    let told = || {
+        let events = producer.shared.take_events();
+        let lacking = events
+            .iter()
+            .filter(|one| matches!(one, Event::Lacking { .. }));
+        lacking.count()
+    };
+    let refuse = || {
+        let refused = producer.try_send("t", Some(0), None, &[0; 20_000], None);
+        assert_eq!(refused.unwrap_err(), Refused::Full);
+    };
+    let still_full = || producer.shared.with(|flow| flow.acc.still_full());
+    assert_eq!(told(), 1);
+    refuse();
+    assert_eq!(told(), 0);
+    assert_eq!(still_full(), Some(2), "so many were accepted");
+    refuse();
+    assert_eq!(told(), 0, "the engine looks by itself");
+    producer.ack(1, &sent, 0);
+    assert_eq!(still_full(), None);
+    producer
+        .try_send("t", Some(0), None, &[0; 14_000], None)
+        .unwrap();
+    refuse();
+    assert_eq!(told(), 1);
+}
+
+#[test]
 fn what_is_told_to_wait_for_room_names_who_holds_it() {
     let (producer, _sent) = full();
     let told = |now| producer.shared.with(|flow| flow.budget(now)).told();

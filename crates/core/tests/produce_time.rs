@@ -324,9 +324,62 @@ fn what_is_given_up_is_told_in_the_order_of_the_calls() {
     let places = one_at_each_place(&producer);
     let given_up = producer
         .shared
-        .with(|flow| flow.abort_all("closed", 0, "closed"));
+        .with(|flow| flow.abort_all("closed", 0, "closed", None));
     assert_eq!(given_up, 3);
     assert_eq!(told_order(&producer, &places), [0, 1, 2]);
+}
+
+#[test]
+fn what_is_given_up_says_who_was_silent() {
+    let producer = Producer::flowing(settings(), 1);
+    producer.send(0, "a");
+    producer.next(1).unwrap();
+    producer.send(0, "b");
+    producer.pass(3 * SECOND);
+    let now = Some(producer.now.get());
+    producer
+        .shared
+        .with(|flow| flow.abort_all("closed", 0, "closed", now));
+    let told = |event: Event| match event {
+        Event::Failed { failure, .. } => failure.message,
+        other => panic!("{other:?}"),
+    };
+    let events: Vec<String> = producer
+        .shared
+        .take_events()
+        .into_iter()
+        .map(told)
+        .collect();
+    let text = "closed: node 1 at broker:9092 has not answered for 3.0 s";
+    assert_eq!(events, [text, text]);
+}
+
+#[test]
+fn at_the_end_nothing_is_held_and_nothing_in_flight() {
+    let producer = Producer::flowing(settings(), 1);
+    producer.send(0, "a");
+    let sent = producer.next(1).unwrap();
+    producer.send(0, "b");
+    producer.pass(3 * SECOND);
+    producer.shared.with(|flow| {
+        flow.acc.stop_accepting();
+        flow.abort_all("closed", 0, "closed", None);
+        flow.end();
+    });
+    let now = producer.now.get();
+    let picture = producer.shared.with(|flow| flow.picture(now));
+    assert_eq!((picture.used, picture.topics[0].buffered_bytes), (0, 0));
+    let node = &picture.nodes[0];
+    assert_eq!((node.in_flight, node.silent_for), (0, 0));
+    assert!(
+        producer
+            .shared
+            .with(|flow| flow.budget(now))
+            .holders
+            .is_empty()
+    );
+    producer.ack(1, &sent, 0);
+    assert_eq!(producer.shared.with(|flow| flow.acc.counts.unknown), 1);
 }
 
 #[test]
@@ -336,7 +389,7 @@ fn what_was_given_up_does_not_expire_as_well() {
     let sent = producer.next(1).unwrap();
     producer
         .shared
-        .with(|flow| flow.abort_all("closed", 0, "closed"));
+        .with(|flow| flow.abort_all("closed", 0, "closed", None));
     assert_eq!(told_failed(&producer), [(0, 1, Outcome::Unknown)]);
     producer.pass(LIMIT);
     assert_eq!(producer.tick(), None, "no time is looked at again");
@@ -362,7 +415,7 @@ fn whatever_is_given_up_is_told_once() {
         .unwrap();
     producer
         .shared
-        .with(|flow| flow.abort_all("closed", 0, "closed"));
+        .with(|flow| flow.abort_all("closed", 0, "closed", None));
     let told = [
         (-1, 1, Outcome::NotWritten),
         (1, 1, Outcome::Unknown),
@@ -373,7 +426,7 @@ fn whatever_is_given_up_is_told_once() {
     producer.ack(1, &late, 0);
     producer
         .shared
-        .with(|flow| flow.abort_all("closed", 0, "closed"));
+        .with(|flow| flow.abort_all("closed", 0, "closed", None));
     assert!(told_failed(&producer).is_empty());
 }
 
@@ -440,7 +493,7 @@ fn what_keeps_a_topic_is_the_cause_of_what_expires_and_of_what_is_given_up() {
     let given_up = because(&|producer| {
         producer
             .shared
-            .with(|flow| flow.abort_all("closed", 0, "closed"));
+            .with(|flow| flow.abort_all("closed", 0, "closed", None));
     });
     assert_eq!(given_up, known);
 }

@@ -103,6 +103,8 @@ pub fn budget<'py>(py: Python<'py>, told: &Budget, most: usize) -> PyResult<Boun
         holders.append(one)?;
     }
     made.set_item("holders", holders)?;
+    made.set_item("full", told.full)?;
     made.set_item("told", told.told())?;
+    made.set_item("kept", told.kept())?;
     Ok(made)
 }

@@ -279,7 +279,8 @@ impl ProduceFlow {
     }
 
     fn abort_all(&self, kind: &str, code: i16, message: &str) -> u64 {
-        self.shared.with(|flow| flow.abort_all(kind, code, message))
+        self.shared
+            .with(|flow| flow.abort_all(kind, code, message, Some(clock::now())))
     }
 
     /// Lets the I/O thread forget the flow. Its connections stay the engine's.
@@ -287,6 +288,11 @@ impl ProduceFlow {
         if let Some((handle, id)) = &self.io {
             handle.unregister_flow(*id);
         }
+        self.shared.with(ottla_core::produce_flow::ProduceFlow::end);
+    }
+
+    fn still_full(&self) -> Option<u64> {
+        self.shared.with(|flow| flow.acc.still_full())
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -412,6 +418,7 @@ fn event_tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTupl
             .into_pyobject(py),
         Event::Full { used } => ("full", used).into_pyobject(py),
         Event::Free { used } => ("free", used).into_pyobject(py),
+        Event::Lacking { accepted } => ("lacking", accepted).into_pyobject(py),
     }
 }
 

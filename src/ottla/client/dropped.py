@@ -42,7 +42,10 @@ class Client(Protocol):
 
 
 def dropped(
-    owner: Any, hand_over: Callable[[], None], _warn: Callable[..., None] = warnings.warn
+    owner: Any,
+    hand_over: Callable[[], None],
+    _warn: Callable[..., None] = warnings.warn,
+    _is_finalizing: Callable[[], bool] = sys.is_finalizing,
 ) -> None:
     """The end of a public object: to be called by its `__del__`.
 
@@ -60,9 +63,13 @@ def dropped(
     # First: a filter may make the warning an exception.
     hand_over()
     if unclosed:
+        follows = (
+            "it ends with the interpreter" if _is_finalizing() else "it is closed in the background"
+        )
+        block = "an async with" if hasattr(type(owner), "__aenter__") else "a with"
         text = (
-            f"unclosed {type(owner).__name__} {client.config.client_id!r}: it is closed in the background; "
-            "call close() or use a with block"
+            f"unclosed {type(owner).__name__} {client.config.client_id!r}: {follows}; "
+            f"call close() or use {block} block"
         )
         source = owner if _FINDS_INSTANCES else client.made
         _warn(text, ResourceWarning, stacklevel=3, source=source)

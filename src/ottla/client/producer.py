@@ -16,6 +16,7 @@ from ottla.cluster.cluster import Cluster
 from ottla.engine.dispatcher import dispatch
 from ottla.engine.thread import Engine
 from ottla.observe.events import Events
+from ottla.observe.log import ClientLog, counted
 from ottla.producer.accumulator import closer, make_flow
 from ottla.producer.callbacks import Callbacks, Lent
 from ottla.producer.interceptors import Interceptors
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 _TOLD_AT = 3
 """So many refusals of a producer id in a row are a warning."""
+
+_CLOSE_TOLD_S = 3.0
+"""After so long the log says what `close` waits for."""
 
 _LEAST_LOOK_MS = 20
 _LONGEST_LOOK_MS = 1_000
@@ -58,6 +62,7 @@ class ProducerClient:
         # No object of the application may be kept from here.
         config = config.without("on_delivery", "interceptors", "partitioner")
         self.config = config
+        self._log = ClientLog("producer", config.who)
         self._reports = Reports(self.flow, self.lent, config.who)
         self.events = Events(dispatch, self.flow.watch, config.who)
         self._cluster = Cluster(config, self._engine, self.events)
@@ -66,7 +71,10 @@ class ProducerClient:
         )
         self._lock = threading.Lock()
         self._closing: Ticket[None] | None = None  # guarded by _lock
-        self._starting: list[asyncio.Task[None]] = []
+        self._close_told = False  # guarded by _lock
+        self._tasks: list[asyncio.Task[None]] = []
+        """What goes on until it is closed."""
+        self._closed_at: float | None = None  # by the engine's clock
         self._engine.call(self._start, name="start", who=config.who)
         self._engine.watch_exit(self, self.undelivered)
 
@@ -78,9 +86,9 @@ class ProducerClient:
     async def _start(self) -> None:
         self._outbox.start()
         reaching = start_cluster(self._cluster, self.config)
-        self._starting.append(self._engine.spawn(reaching, "producer start"))
+        self._tasks.append(self._engine.spawn(reaching, "producer start"))
         if self.config.enable_idempotence:
-            self._starting.append(self._engine.spawn(self._identify(), "producer id"))
+            self._tasks.append(self._engine.spawn(self._identify(), "producer id"))
 
     async def _identify(self) -> None:
         """Get the producer id, for as long as it takes: what is sent meanwhile waits or expires.
@@ -134,6 +142,41 @@ class ProducerClient:
         """Whether it is a parent process's."""
         return self._engine.forked
 
+    def refuse_forked(self) -> None:
+        """Raise `ForkedClient` in the child of a fork."""
+        self._engine.refuse_forked(self.config.who)
+
+    def close_begins(self, timeout: float | None) -> None:
+        """`close` waits for outcomes from here: if that takes long, the log says for which. Threads: any.
+
+        Args:
+            timeout: Seconds that it has.
+        """
+        with self._lock:
+            if self._close_told or self._closing is not None:
+                return
+            self._close_told = True
+            self._engine.call(self._watch_close, timeout, name="close", who=self.config.who)
+
+    async def _watch_close(self, timeout: float | None) -> None:
+        self._tasks.append(self._engine.spawn(self._tell_close(timeout), "long close"))
+
+    async def _tell_close(self, timeout: float | None) -> None:
+        await self._engine.sleep(_CLOSE_TOLD_S)
+        if (count := self.undelivered()) and (kept := self.flow.budget(1)["kept"]) is not None:
+            limit = (
+                f"delivery_timeout_ms ({self.config.delivery_timeout_ms:g})"
+                if timeout is None
+                else f"its {timeout:g} s"
+            )
+            self._log.warning(
+                "close has waited %g s for the outcome of %s: %s. What has none after %s is given up",
+                _CLOSE_TOLD_S,
+                counted(count, "message"),
+                kept,
+                limit,
+            )
+
     def drop(self, callbacks: Callbacks) -> None:
         """The application has let go of the producer; whatever it was in the midst of goes on here. For its finalizer."""
         self.lent.keep(callbacks)
@@ -186,11 +229,12 @@ class ProducerClient:
         self.flow.abort_all(
             "closed", 0, "the producer was closed before its messages had their outcome"
         )
-        for task in self._starting:
+        for task in self._tasks:
             task.cancel()
         self._outbox.stop()
         await self._cluster.close()
         self._reports.close_interceptors()
+        self._closed_at = self._engine.clock.now()
         self._engine.unwatch_exit(self)
         self._engine.release()
 
@@ -208,11 +252,14 @@ class ProducerClient:
         """What the flow has counted and holds."""
         from ottla.observe.statistics import producer_statistics
 
+        self.refuse_forked()
         return producer_statistics(self.flow.statistics())
 
     def health(self) -> ProducerHealth:
         """What keeps the producer from its work."""
         from ottla.observe.producer_health import HOLDERS, producer_health
 
-        notes = self._cluster.health.report()
-        return producer_health(notes, self.flow.budget(HOLDERS), self._engine.clock.now())
+        self.refuse_forked()
+        notes, now = self._cluster.health.report(), self._engine.clock.now()
+        closed_for = None if self._closed_at is None else now - self._closed_at
+        return producer_health(notes, self.flow.budget(HOLDERS), now, closed_for)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ottla.cluster.schedule import DialState
-from ottla.errors import Closed, Error
+from ottla.errors import Closed, Error, line_of
 from ottla.wire.connection import Connection, LostCause, Role
 
 if TYPE_CHECKING:
@@ -94,7 +94,10 @@ class Pool:
         except Error as error:
             state.failed(clock.now())
             self._events.tell(
-                "connection.failed", node_id=node.node_id, role=role.value, reason=str(error)
+                "connection.failed",
+                node_id=node.node_id,
+                role=role.value,
+                reason=line_of(error),
             )
             _fail(future, error)
         except BaseException:

@@ -160,7 +160,7 @@ class Ticket(Generic[T]):
 
     def _refuse_forked(self) -> None:
         if self._is_forked is not None and self._is_forked():
-            raise ForkedClient("this client was made before a fork; make a new one in the child")
+            raise forked(self._who)
 
     def _add_waker(self, wake: Callable[[], None]) -> bool:
         """Have `wake` called at the outcome; False where it is there already."""
@@ -183,6 +183,13 @@ class Ticket(Generic[T]):
         if self._error is not None and not self._looked_at and not isinstance(self._error, Closed):
             who = f"[{self._who}] " if self._who else ""
             _log.error("%s%s failed and nobody looked: %s", who, self.name, line_of(self._error))
+
+
+def forked(who: str | None) -> ForkedClient:
+    """What a call in the child of a fork raises. who: The client."""
+    return ForkedClient(
+        f"{who or 'this client'} was made before a fork; make a new one in the child"
+    )
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ottla.engine.bridge import Ticket
+from ottla.observe.running import running
 
 _log = logging.getLogger("ottla.dispatcher")
 
@@ -36,11 +37,14 @@ class Dispatcher:
         """Queue `function(*args)` for the dispatcher thread. Threads: any."""
         self._queue.put((function, args))
         with self._lock:
-            if self._thread is None:
+            begins = self._thread is None
+            if begins:
                 self._thread = threading.Thread(
                     target=self._run, name="ottla-dispatcher", daemon=True
                 )
                 self._thread.start()
+        if begins:
+            _when_it_begins()
 
     def _run(self) -> None:
         while True:
@@ -71,6 +75,10 @@ class Dispatcher:
         self.dispatch(ticket.settle, None)
         return ticket
 
+    def is_busy(self) -> bool:
+        """Whether its thread lives."""
+        return self._thread is not None
+
     def is_current(self) -> bool:
         """Whether the caller is the dispatcher thread."""
         return threading.current_thread() is self._thread
@@ -84,7 +92,23 @@ class Dispatcher:
         return reached.wait(timeout)
 
 
+def _nobody() -> None:
+    pass
+
+
 _dispatcher = Dispatcher()
+_when_it_begins: Callable[[], None] = _nobody
+
+
+def when_it_begins(call: Callable[[], None]) -> None:
+    """Have `call` called each time that the dispatcher thread begins to live, in the thread that has begun it."""
+    global _when_it_begins
+    _when_it_begins = call
+
+
+def is_busy() -> bool:
+    """Whether the dispatcher thread lives: it runs a callback, or has run one not long ago."""
+    return _dispatcher.is_busy()
 
 
 def dispatch(function: Callable[..., object], *args: Any) -> None:
@@ -111,6 +135,7 @@ def _forget_parent() -> None:
     """In a forked child the thread does not exist, and what the parent queued is the parent's to run."""
     global _dispatcher
     _dispatcher = Dispatcher()
+    running.end()
 
 
 os.register_at_fork(after_in_child=_forget_parent)

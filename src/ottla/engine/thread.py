@@ -19,12 +19,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from ottla.engine import dispatcher
-from ottla.engine.bridge import Ticket
+from ottla.engine.bridge import Ticket, forked
 from ottla.engine.clock import Clock
 from ottla.engine.port import Io
 from ottla.engine.reactor import Reactor
-from ottla.errors import Closed, ForkedClient
+from ottla.engine.stuck import StuckCallbacks
+from ottla.errors import Closed
 from ottla.observe.log import counted
+from ottla.observe.running import running
 
 T = TypeVar("T")
 
@@ -50,6 +52,7 @@ class Engine(Reactor):
         self._ended = False  # guarded by _open_lock
         self._stopped = False  # engine thread only: what is spawned now would never be run
         self._open_lock = threading.Lock()
+        self._callbacks = StuckCallbacks(self.loop.call_later, dispatcher.is_busy)
         self._thread = threading.Thread(target=self._run, name="ottla-engine", daemon=True)
 
     # ---- life ------------------------------------------------------------------------------------------------------
@@ -98,6 +101,8 @@ class Engine(Reactor):
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.add_reader(self.io.fileno(), self.on_bell)
+        if dispatcher.is_busy():
+            self._callbacks.begin()
         try:
             self.loop.run_forever()
             self._stopped = True
@@ -141,8 +146,7 @@ class Engine(Reactor):
 
         Threads: any.
         """
-        if self.forked:
-            raise ForkedClient("this client was made before a fork; make a new one in the child")
+        self.refuse_forked(who)
         name = name or str(getattr(function, "__qualname__", repr(function)))
         running: list[asyncio.Task[None]] = []
 
@@ -162,6 +166,11 @@ class Engine(Reactor):
             self._open.add(ticket)
         self._call_soon(begin)
         return ticket
+
+    def refuse_forked(self, who: str | None = None) -> None:
+        """Raise `ForkedClient` in the child of a fork; it names the client."""
+        if self.forked:
+            raise forked(who)
 
     def from_finalizer(self, function: Callable[[], None]) -> None:
         """Run it on the engine thread, soon; not where the engine ends, which has ended its clients too.
@@ -260,6 +269,14 @@ def _start_io() -> Io:
     return NativeIo.start()
 
 
+def _callbacks_begin() -> None:
+    """The dispatcher thread has begun to live. Any thread, which may hold any of our locks."""
+    engine = _current
+    if engine is not None:
+        with contextlib.suppress(RuntimeError):  # it has ended
+            engine.loop.call_soon_threadsafe(engine._callbacks.begin)
+
+
 def _before_fork() -> None:
     _lock.acquire()
 
@@ -284,11 +301,14 @@ def _after_fork_in_child() -> None:
 
 def _at_exit() -> None:
     if not dispatcher.settle(EXIT_TIMEOUT_S):
-        _log.warning("callbacks were still running when the interpreter ended")
+        function = running.function
+        named = "" if function is None else f": {function!r} of {running.who} has not returned"
+        _log.warning("callbacks were still running when the interpreter ended%s", named)
     for engine in list(_alive):
         engine.end_with_interpreter()
 
 
+dispatcher.when_it_begins(_callbacks_begin)
 os.register_at_fork(
     before=_before_fork,
     after_in_parent=_after_fork_in_parent,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ottla.observe.log import ClientLog
+from ottla.observe.running import running
 
 MOST = 10_000
 """So many events wait for slow listeners; of more it is told how many there were."""
@@ -119,7 +120,11 @@ class Events:
 
 def call(log: ClientLog, listener: Listener, event: Event) -> None:
     """Call it; what it raises is logged."""
+    running.function, running.who = listener, log.who
+    running.number += 1
     try:
         listener(event)
     except Exception:
         log.exception("the listener %r raised at %s", listener, event.name)
+    finally:
+        running.end()

@@ -60,18 +60,18 @@ class ClientLog(logging.LoggerAdapter[logging.Logger]):
 
     def __init__(self, noun: str, who: str) -> None:
         super().__init__(logger(noun), {"client": who})
-        self._who = who
+        self.who = who
 
     def log(self, level: int, msg: object, *args: Any, stacklevel: int = 1, **more: Any) -> None:
         """As `Logger.log`."""
         if self.isEnabledFor(level):
-            extra: Mapping[str, object] = {"client": self._who}
+            extra: Mapping[str, object] = {"client": self.who}
             text = str(msg) if args else str(msg).replace("%", "%%")
             # One frame up: the record names the place that speaks, not this one.
             self.logger.log(
                 level,
                 f"[%s] {text}",
-                self._who,
+                self.who,
                 *map(_in_one_line, args),
                 stacklevel=stacklevel + 1,
                 extra=extra,

@@ -19,7 +19,7 @@ HOLDERS = 10
 _NEXT = {
     "cluster": "the brokers and bootstrap_servers are asked again, after reconnect_backoff_ms to reconnect_backoff_max_ms",
     "identity": "a producer id is asked for again after retry_backoff_ms to retry_backoff_max_ms",
-    "buffer": "send() waits in line until outcomes come, at most max_block_ms, and raises BufferFull then",
+    "buffer": "send() waits in line until outcomes come, at most max_block_ms, and raises BufferFull then; send_nowait() raises it at once",
     "outcomes": "reading them (successes(), errors(), outcomes()) gives their memory back",
 }
 _NEXT_OF_TOPIC = "its metadata is asked for again after retry_backoff_ms to retry_backoff_max_ms; after delivery_timeout_ms its messages fail"
@@ -74,9 +74,10 @@ class BufferHealth:
 class ProducerHealth:
     """How a producer does now; see `Producer.health`."""
 
-    state: Literal["ok", "degraded"]
+    state: Literal["ok", "degraded", "closed"]
+    """closed: everything has its outcome, and nothing is accepted."""
     for_s: float
-    """Degraded: since its first trouble; ok: 0."""
+    """Degraded: since its first trouble; closed: since then; ok: 0."""
     troubles: tuple[HealthTrouble, ...]
     buffer: BufferHealth
 
@@ -95,7 +96,10 @@ def _place(holder: Mapping[str, Any]) -> str:
 
 
 def producer_health(
-    notes: Mapping[str, Trouble], budget: Mapping[str, Any], now: float
+    notes: Mapping[str, Trouble],
+    budget: Mapping[str, Any],
+    now: float,
+    closed_for: float | None = None,
 ) -> ProducerHealth:
     """Judge.
 
@@ -103,13 +107,29 @@ def producer_health(
         notes: Troubles that parts of the client have noted.
         budget: As `ProduceFlow.budget` tells it.
         now: By the clock of the notes, seconds.
+        closed_for: Seconds since it was closed; None: it is open.
     """
+    buffer = _buffer(budget)
+    if closed_for is not None:
+        return ProducerHealth(state="closed", for_s=closed_for, troubles=(), buffer=buffer)
+    troubles = _troubles(notes, budget, now)
+    return ProducerHealth(
+        state="degraded" if troubles else "ok",
+        for_s=max((trouble.for_s for trouble in troubles), default=0.0),
+        troubles=tuple(troubles),
+        buffer=buffer,
+    )
+
+
+def _troubles(
+    notes: Mapping[str, Trouble], budget: Mapping[str, Any], now: float
+) -> list[HealthTrouble]:
     troubles = [
         HealthTrouble(part, note.reason, max(0.0, now - note.since), _NEXT.get(part, ""))
         for part, note in notes.items()
     ]
     holders: Sequence[Mapping[str, Any]] = budget["holders"]
-    full = budget["waiting_senders"] > 0
+    full: bool = budget["full"]
     for holder in holders:
         place = _place(holder)
         if holder["moving"] or (place == "outcomes" and not full):
@@ -120,17 +140,16 @@ def producer_health(
     if full:
         oldest = max((holder["age_s"] for holder in holders), default=0.0)
         troubles.append(HealthTrouble("buffer", budget["told"], oldest, _NEXT["buffer"]))
-    return ProducerHealth(
-        state="degraded" if troubles else "ok",
-        for_s=max((trouble.for_s for trouble in troubles), default=0.0),
-        troubles=tuple(troubles),
-        buffer=BufferHealth(
-            used_bytes=budget["used_bytes"],
-            capacity_bytes=budget["capacity_bytes"],
-            waiting_senders=budget["waiting_senders"],
-            holders=tuple(
-                BufferHolder(**{k: v for k, v in holder.items() if k != "moving"})
-                for holder in holders
-            ),
+    return troubles
+
+
+def _buffer(budget: Mapping[str, Any]) -> BufferHealth:
+    return BufferHealth(
+        used_bytes=budget["used_bytes"],
+        capacity_bytes=budget["capacity_bytes"],
+        waiting_senders=budget["waiting_senders"],
+        holders=tuple(
+            BufferHolder(**{k: v for k, v in holder.items() if k != "moving"})
+            for holder in budget["holders"]
         ),
     )

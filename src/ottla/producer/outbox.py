@@ -24,6 +24,7 @@ from ottla.producer.hold_events import tell_hold
 from ottla.producer.hold_log import lines_of
 from ottla.producer.identity import NO_IDENTITY, Identities, ProducerIdentity
 from ottla.producer.rack import Rack
+from ottla.producer.room_log import RoomLog
 from ottla.producer.topics import Topics, set_trouble, topic_error
 from ottla.producer.verdict import Held, Verdict, judge, let_fail
 from ottla.protocol.messages.produce import ProduceRequest
@@ -84,6 +85,13 @@ class Outbox:
         self._summary = Summary(
             self._log, lambda s, call: asyncio.get_running_loop().call_later(s, call)
         )
+        self._room = RoomLog(
+            flow,
+            ClientLog("accumulator", config.who),
+            config.max_block_ms,
+            lambda s, call: asyncio.get_running_loop().call_later(s, call),
+            engine.clock.now,
+        )
         self._closed = False
 
     # ---- events ----------------------------------------------------------------------------------------------------
@@ -102,6 +110,7 @@ class Outbox:
             task.cancel()
         self.drain()
         self._summary.stop()
+        self._room.stop()
         self._flow.detach()
         self._engine.remove_drain(self.drain)
         self._cluster.unlisten(self._metadata_changed)
@@ -133,6 +142,8 @@ class Outbox:
             self._reports.tell_soon()
         elif kind == "acked":
             self._tell_acked(*event[1:])
+        elif kind == "lacking":
+            self._room.lacking(event[1])
         elif kind in ("full", "free"):
             self._events.tell(
                 "buffer.full" if kind == "full" else "buffer.free",

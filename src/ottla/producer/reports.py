@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ottla.engine.bridge import Ticket
 from ottla.engine.dispatcher import dispatch, on_dispatcher, settled
 from ottla.observe.log import ClientLog
+from ottla.observe.running import running
 
 if TYPE_CHECKING:
     from ottla._native import Delivery, ProduceFlow
@@ -110,7 +111,10 @@ class Reports:
         if deliveries is None:
             return False
         if callbacks.interceptors is not None:
+            running.function, running.who = callbacks.interceptors.acknowledged, self._log.who
+            running.number += 1
             callbacks.interceptors.acknowledged(deliveries)
+            running.end()
         if callbacks.on_delivery is not None:
             call_each(self._log, ((callbacks.on_delivery, delivery) for delivery in deliveries))
         return True
@@ -122,8 +126,12 @@ class Reports:
 
 def call_each(log: ClientLog, calls: Iterable[tuple[Callable[[Any], object], Any]]) -> None:
     """Call each function with its argument; what one raises is logged, and the others are called all the same."""
+    running.who = log.who
     for function, argument in calls:
+        running.function = function
+        running.number += 1
         try:
             function(argument)
         except BaseException:
             log.exception("a callback raised: %r of %r", function, argument)
+    running.end()

@@ -23,12 +23,13 @@ def holder(**changed: Any) -> dict[str, Any]:
     return made | changed
 
 
-def budget(*holders: dict[str, Any], waiting: int = 0) -> dict[str, Any]:
+def budget(*holders: dict[str, Any], waiting: int = 0, refused: bool = False) -> dict[str, Any]:
     """A budget of 1000 bytes."""
     return {
         "used_bytes": sum(one["bytes"] for one in holders),
         "capacity_bytes": 1000,
         "waiting_senders": waiting,
+        "full": refused or waiting > 0,
         "told": "buffer_memory is full",
         "holders": list(holders),
     }
@@ -67,3 +68,15 @@ def test_a_topic_without_metadata_is_named_alone() -> None:
     (trouble,) = producer_health({}, budget(waiting), 0).troubles
     assert trouble.part == "orders"
     assert "metadata is asked for again" in trouble.next
+
+
+def test_a_refusal_is_a_trouble_though_nobody_waits() -> None:
+    parts = [one.part for one in producer_health({}, budget(refused=True), 0).troubles]
+    assert parts == ["buffer"]
+
+
+def test_a_closed_producer_has_no_trouble_and_is_not_well() -> None:
+    notes = {"cluster": Trouble("no broker can be reached", 90)}
+    health = producer_health(notes, budget(), 100, closed_for=4.0)
+    assert not health
+    assert (health.state, health.for_s, health.troubles) == ("closed", 4.0, ())

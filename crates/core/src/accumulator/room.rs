@@ -28,6 +28,10 @@ pub(super) struct Room {
     /// So many at the head were woken and have not appended, for these bytes.
     woken: usize,
     woken_bytes: usize,
+    /// The size of the last message that was refused since room came; 0: none was.
+    refused: usize,
+    /// The engine knows that there is no room, and looks by itself until there is.
+    told: bool,
 }
 
 impl Room {
@@ -83,12 +87,39 @@ impl Accumulator {
         ticket
     }
 
+    /// A message of this size was refused for lack of room. The first is told to the engine.
+    #[cold]
+    pub(crate) fn lacks_room(&mut self, size: usize) {
+        if self.has_room_for(size) {
+            return; // It has come since, or others are first in line.
+        }
+        self.room.refused = size;
+        if !std::mem::replace(&mut self.room.told, true) {
+            let accepted = self.counts.accepted;
+            self.events.push(Event::Lacking { accepted });
+        }
+    }
+
+    /// Whether senders wait for room, or one was refused since some last came.
+    pub fn is_full(&self) -> bool {
+        let refused = self.room.refused;
+        !self.room.is_empty() || (refused > 0 && !self.has_room_for(refused))
+    }
+
+    /// How many messages have been accepted, where it is full; where it is not, the next lack of room is told again.
+    pub fn still_full(&mut self) -> Option<u64> {
+        let full = self.is_full();
+        self.room.told = full;
+        full.then_some(self.counts.accepted)
+    }
+
     pub fn waiting_senders(&self) -> usize {
         self.room.line.len()
     }
 
     /// The head of the line has appended: it is the next one's turn.
     pub(super) fn next_in_line(&mut self) {
+        self.room.refused = 0;
         self.room.remove(0);
         self.line_moved();
     }
@@ -172,6 +203,9 @@ impl Accumulator {
     pub(crate) fn wake_room(&mut self) {
         let cap = self.full_at;
         let (room, used) = (&mut self.room, self.used);
+        if used + room.refused <= cap {
+            room.refused = 0;
+        }
         if let Some(head) = room.line.front_mut()
             && head.looked
             && room.woken > 0

@@ -2,6 +2,8 @@
 //!
 //! Stations: accumulator, outbox. I/O thread, `abort_all` any. Reference: KIP-91.
 
+use std::collections::VecDeque;
+
 use super::{Batch, Hold, Partition, ProduceFlow, Route};
 use crate::completion::{Failure, Outcome};
 use crate::flow::Micros;
@@ -129,7 +131,9 @@ impl ProduceFlow {
     }
 
     /// Fails everything that is not resolved, each batch with the outcome that its attempts leave. Returns how many messages.
-    pub fn abort_all(&mut self, kind: &str, code: i16, message: &str) -> u64 {
+    ///
+    /// now: None where nobody knows the time.
+    pub fn abort_all(&mut self, kind: &str, code: i16, message: &str, now: Option<Micros>) -> u64 {
         let before = self.acc.undelivered();
         for topic in self.acc.waiting_topics() {
             let index = self.acc.topic(&topic);
@@ -138,27 +142,42 @@ impl ProduceFlow {
             self.acc.fail_topic(&topic, failed);
         }
         for part in 0..self.acc.parts.len() {
-            let entry = &self.acc.parts[part];
-            let of_topic = &self.acc.topics[entry.topic].trouble;
-            let trouble = entry.trouble.clone().or_else(|| of_topic.clone());
-            let failed = |batch: &Batch| {
-                let known = trouble.clone().or_else(|| Trouble::refused(batch.refused));
+            let failed = |flow: &Self, batch: &Batch| {
+                let known = flow.known_trouble(part, batch.refused, now);
                 given_up(kind, code, message, batch.outcome(), known.as_ref())
             };
             let mut flight = std::mem::take(&mut self.acc.parts[part].flight);
             for batch in &mut flight {
                 // It stays in line, as what expired does, and its time is not looked at again.
                 batch.expired = true;
-                self.abort(part, batch, failed(batch));
+                let failed = failed(self, batch);
+                self.abort(part, batch, failed);
             }
             self.acc.parts[part].flight = flight;
             self.acc.close_open(part);
             for batch in std::mem::take(&mut self.acc.parts[part].queue) {
-                self.abort(part, &batch, failed(&batch));
+                let failed = failed(self, &batch);
+                self.abort(part, &batch, failed);
                 self.let_go(batch);
             }
         }
         before - self.acc.undelivered()
+    }
+
+    /// After everything was given up and the connections are gone: nothing is in flight, no answer comes any more.
+    pub fn end(&mut self) {
+        for part in 0..self.acc.parts.len() {
+            let flight = std::mem::take(&mut self.acc.parts[part].flight);
+            let (left, over): (VecDeque<Batch>, VecDeque<Batch>) = flight
+                .into_iter()
+                .partition(|batch| batch.completion.is_pending());
+            self.acc.parts[part].flight = left;
+            over.into_iter().for_each(|batch| self.let_go(batch));
+        }
+        self.conns.clear();
+        for node in self.nodes.values_mut() {
+            node.owes_since(None);
+        }
     }
 
     fn abort(&mut self, part: usize, batch: &Batch, failed: Failure) {

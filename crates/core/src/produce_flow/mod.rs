@@ -251,6 +251,10 @@ pub enum Event {
     Free {
         used: usize,
     },
+    /// A message was refused for lack of room, and so many were accepted before. Told again once the engine has found room.
+    Lacking {
+        accepted: u64,
+    },
 }
 
 /// What is to become of a held batch.

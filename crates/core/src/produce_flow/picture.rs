@@ -47,6 +47,8 @@ pub struct Budget {
     pub used: usize,
     pub cap: usize,
     pub waiting_senders: usize,
+    /// Senders wait for room, or one was refused since some last came.
+    pub full: bool,
     /// The largest first.
     pub holders: Vec<Holder>,
 }
@@ -55,30 +57,44 @@ impl Budget {
     /// For people: which cause keeps most of it.
     pub fn told(&self) -> String {
         let cap = self.cap;
-        let mut causes: Vec<(usize, Vec<&Holder>)> = Vec::new();
-        for holder in &self.holders {
-            match causes
-                .iter_mut()
-                .find(|(_, known)| known.first().is_some_and(|one| one.cause == holder.cause))
-            {
-                Some((bytes, known)) => {
-                    *bytes += holder.bytes;
-                    known.push(holder);
-                }
-                None => causes.push((holder.bytes, vec![holder])),
+        match most(self.holders.iter()) {
+            Some((bytes, keeps)) => {
+                let bytes = size(bytes);
+                format!("buffer_memory ({cap} bytes) is full: {bytes} of it wait for {keeps}")
             }
+            None => format!("buffer_memory ({cap} bytes) is full"),
         }
-        let Some((bytes, most)) = causes.iter().max_by_key(|(bytes, _)| *bytes) else {
-            return format!("buffer_memory ({cap} bytes) is full");
-        };
-        let mut places: Vec<String> = most.iter().take(3).map(|one| one.place()).collect();
-        if most.len() > places.len() {
-            places.push(format!("{} more", most.len() - places.len()));
-        }
-        let cause = most.first().map_or("", |one| &one.cause);
-        let (bytes, places) = (size(*bytes), places.join(", "));
-        format!("buffer_memory ({cap} bytes) is full: {bytes} of it wait for {places} ({cause})")
     }
+
+    /// For people: what keeps most of the messages that have no outcome; None: there are none.
+    pub fn kept(&self) -> Option<String> {
+        let unresolved = self.holders.iter().filter(|one| !one.topic.is_empty());
+        most(unresolved).map(|(_, keeps)| keeps)
+    }
+}
+
+/// The cause that keeps most bytes, with its places, and how many bytes these are.
+fn most<'a>(holders: impl Iterator<Item = &'a Holder>) -> Option<(usize, String)> {
+    let mut causes: Vec<(usize, Vec<&Holder>)> = Vec::new();
+    for holder in holders {
+        match causes
+            .iter_mut()
+            .find(|(_, known)| known.first().is_some_and(|one| one.cause == holder.cause))
+        {
+            Some((bytes, known)) => {
+                *bytes += holder.bytes;
+                known.push(holder);
+            }
+            None => causes.push((holder.bytes, vec![holder])),
+        }
+    }
+    let (bytes, most) = causes.iter().max_by_key(|(bytes, _)| *bytes)?;
+    let mut places: Vec<String> = most.iter().take(3).map(|one| one.place()).collect();
+    if most.len() > places.len() {
+        places.push(format!("{} more", most.len() - places.len()));
+    }
+    let cause = most.first().map_or("", |one| &one.cause);
+    Some((*bytes, format!("{} ({cause})", places.join(", "))))
 }
 
 fn size(bytes: usize) -> String {
@@ -187,6 +203,7 @@ impl ProduceFlow {
             used: self.acc.used,
             cap: self.acc.settings.buffer_bytes,
             waiting_senders: self.acc.waiting_senders(),
+            full: self.acc.is_full(),
             holders,
         }
     }
@@ -241,19 +258,38 @@ impl ProduceFlow {
     /// refused: The last answer about the batch at the head of the line, 0 where there was none.
     pub(super) fn trouble_of(&self, part: usize, refused: i16, now: Micros) -> Option<Trouble> {
         let entry = &self.acc.parts[part];
+        let resting = || {
+            let held = entry.route == Route::None && entry.hold != Hold::No;
+            held.then(|| "it is held, and goes on after its backoff".into())
+        };
+        self.known_trouble(part, refused, Some(now))
+            .or_else(resting)
+    }
+
+    /// As `trouble_of`, of what does not go on.
+    ///
+    /// now: None where nobody knows the time, and so not for how long a node has been silent.
+    pub(super) fn known_trouble(
+        &self,
+        part: usize,
+        refused: i16,
+        now: Option<Micros>,
+    ) -> Option<Trouble> {
+        let entry = &self.acc.parts[part];
         let told = || {
             let topic = &self.acc.topics[entry.topic].trouble;
             entry.trouble.clone().or_else(|| topic.clone())
         };
-        let silent = self.silence_of(entry, now).map(Trouble::from);
+        let silent = now.and_then(|now| self.silence_of(entry, now).map(Trouble::from));
         let refused = || Trouble::refused(refused);
         let Route::To(id) = entry.route else {
-            let held = entry.hold != Hold::No;
-            let resting = held.then(|| "it is held, and goes on after its backoff".into());
-            return told().or(silent).or_else(refused).or(resting);
+            return told().or(silent).or_else(refused);
         };
         let muted = self.conns.get(&id).and_then(|conn| {
-            let left = conn.muted_until.checked_sub(now).filter(|left| *left > 0)?;
+            let left = conn
+                .muted_until
+                .checked_sub(now?)
+                .filter(|left| *left > 0)?;
             let (node, address) = (conn.node, self.address_of(conn.node));
             let left = seconds(left);
             let text =

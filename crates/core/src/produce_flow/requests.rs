@@ -36,7 +36,7 @@ pub struct Pick {
 
 /// A request whose batches are chosen.
 pub struct Plan {
-    conn: ConnId,
+    node: i32,
     version: i16,
     token: u64,
     picks: Vec<Pick>,
@@ -90,7 +90,7 @@ impl ProduceFlow {
         let node = known.node;
         self.nodes.entry(node).or_default().requested(now);
         Some(Plan {
-            conn,
+            node,
             version,
             token,
             picks,
@@ -194,8 +194,7 @@ impl ProduceFlow {
         let mut topics: Vec<TopicBatches<'_>> = Vec::new();
         let mut accounting = 0isize;
         let per_message = self.acc.per_message;
-        let node = self.conns.get(&plan.conn).map_or(-1, |conn| conn.node);
-        let node = self.nodes.entry(node).or_default();
+        let node = self.nodes.entry(plan.node).or_default();
         for pick in &plan.picks {
             let Content::Sealed(bytes) = &pick.content else {
                 continue;

@@ -117,7 +117,7 @@ impl World {
             25 if choice.is_multiple_of(16) && !self.producer.shared.settings.gapless => {
                 self.producer
                     .shared
-                    .with(|flow| flow.abort_all("closed", 0, "given up"));
+                    .with(|flow| flow.abort_all("closed", 0, "given up", None));
             }
             25 => self.throttle = true,
             26 => self.reroute(choice),
@@ -586,7 +586,8 @@ fn todo(event: Event) -> Option<Todo> {
         | Event::Throttled(..)
         | Event::Acked { .. }
         | Event::Full { .. }
-        | Event::Free { .. } => None,
+        | Event::Free { .. }
+        | Event::Lacking { .. } => None,
     }
 }
 

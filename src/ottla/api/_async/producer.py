@@ -89,12 +89,17 @@ class AsyncProducer(AsyncProducerBase):
         Cancellation: Ends the wait only.
         Threads: Any.
         """
+        self._client.refuse_forked()
         limit = seconds(timeout)
         end = Deadline(limit)
         if not await self._flush(limit):
             raise Timeout(f"flush: not everything was resolved within {timeout} s")
         if (told := self._client.told()) is not None:
-            await wait_async(told, end.left())
+            try:
+                await wait_async(told, end.left())
+            except Timeout:
+                text = f"flush: everything is resolved, and not every callback has returned within {timeout} s"
+                raise Timeout(text) from None
 
     async def close(self, timeout: float | None = 30.0) -> CloseReport:
         """Stop accepting, send everything, wait for every outcome, and end.
@@ -102,7 +107,8 @@ class AsyncProducer(AsyncProducerBase):
         `successes()` and `errors()` end after the last outcome. What has none when the time is up gets one now:
         `not_written` if it never left, else `unknown`. Failures do not raise here; the report counts them. Closing again
         returns the same report. Leaving a `with` block closes with the default timeout, after an exception too, and with
-        one second after Ctrl-C or a cancellation.
+        one second after Ctrl-C or a cancellation; in the child of a fork it does nothing. After three seconds the log says
+        what it waits for.
 
         Callbacks of everything resolved run before it returns, as far as the time allows; the rest run after it. Called by
         a callback it does not wait for any. Interceptors are closed after the last of them.
@@ -121,8 +127,11 @@ class AsyncProducer(AsyncProducerBase):
         Cancellation: The producer accepts nothing more; call again to finish closing.
         Threads: Any; the first call does the work and others wait for it.
         """
-        end = Deadline(seconds(timeout))
+        self._client.refuse_forked()
+        limit = seconds(timeout)
+        end = Deadline(limit)
         self._stop_accepting()
+        self._client.close_begins(limit)
         await self._flush(end.left())
         await wait_async(self._client.shut_down())
         if (called := self._client.called()) is not None:
@@ -141,9 +150,11 @@ class AsyncProducer(AsyncProducerBase):
 
         Raises:
             TypeError, ValueError: `timeout` is no number of seconds; the producer is as open as before.
+            ForkedClient: The producer was made before a fork.
 
         Threads: Any.
         """
+        self._client.refuse_forked()
         seconds(timeout)
         self._stop_accepting()
         in_background_async(self.close, timeout)
@@ -235,10 +246,10 @@ class AsyncProducer(AsyncProducerBase):
 
         It names who holds `buffer_memory`: bytes by topic-partition and leader, each with its cause. It looks at what is
         known and asks no broker; a leader that owes an answer for more than a second is a trouble. `if producer.health():`
-        holds while all is well.
+        holds while all is well. Once closed it is "closed", without troubles.
 
         Returns:
-            ProducerHealth: state "ok" or "degraded", troubles, and the buffer with its largest holders.
+            ProducerHealth: state "ok", "degraded" or "closed", troubles, and the buffer with its largest holders.
 
         Raises:
             ForkedClient: The producer was made before a fork.
@@ -260,9 +271,11 @@ class AsyncProducer(AsyncProducerBase):
 
         Raises:
             TypeError: It is no such function; nobody is called.
+            ForkedClient: The producer was made before a fork.
 
         Threads: Any.
         """
+        self._client.refuse_forked()
         function("listener", listener, "(event)")
         self._client.lent.listen(self._client.events, listener)
 
@@ -274,8 +287,12 @@ class AsyncProducer(AsyncProducerBase):
         Args:
             listener: As it was given to `listen`.
 
+        Raises:
+            ForkedClient: The producer was made before a fork.
+
         Threads: Any.
         """
+        self._client.refuse_forked()
         self._client.lent.unlisten(self._client.events, listener)
 
     async def __aenter__(self) -> Self:
@@ -287,7 +304,9 @@ class AsyncProducer(AsyncProducerBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.close(close_timeout(error))
+        # In the child of a fork there is nothing to close: what was accepted is the parent's to deliver.
+        if not self._client.is_forked:
+            await self.close(close_timeout(error))
 
     def __del__(self, _dropped: Callable[..., None] = dropped) -> None:
         _dropped(self, self._hand_over)

@@ -1,0 +1,29 @@
+"""What of the application's callbacks runs now, so that whoever waits for one can name it.
+
+Written by the dispatcher thread, once per call; read by any. Leaf.
+"""
+
+from __future__ import annotations
+
+
+class Running:
+    """The callback that has begun and has not returned."""
+
+    __slots__ = ("function", "number", "told", "who")
+
+    def __init__(self) -> None:
+        self.function: object = None
+        """None: none runs."""
+        self.who = ""
+        """Whose it is, for the log."""
+        self.number = 0
+        """Of the call: another one for each."""
+        self.told = 0
+        """The number of the last call that the log has a line about."""
+
+    def end(self) -> None:
+        """None runs any more, and nothing of it is kept."""
+        self.function = None
+
+
+running = Running()

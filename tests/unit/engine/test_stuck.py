@@ -1,0 +1,75 @@
+"""A callback that does not return is named once; those that merely follow each other are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ottla.engine.stuck import StuckCallbacks
+from ottla.observe.running import running
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.busy = True
+        self.later: list[Callable[[], None]] = []
+        self.stuck = StuckCallbacks(lambda _, call: self.later.append(call), lambda: self.busy)
+        self.stuck.begin()
+
+    def look(self) -> None:
+        (call,) = self.later
+        self.later.clear()
+        call()
+
+
+def hangs() -> None:
+    """A callback of the application."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs() -> Iterator[None]:
+    yield
+    running.end()
+
+
+def begin(who: str = "producer orders") -> None:
+    running.function, running.who = hangs, who
+    running.number += 1
+
+
+def test_a_call_that_goes_on_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    begin()
+    bench.look()
+    assert caplog.messages == []
+    for _ in range(3):
+        bench.look()
+    (line,) = caplog.messages
+    assert line.startswith(f"[producer orders] the callback {hangs!r} has not returned for 3 s")
+    bench.stuck.begin()
+    assert len(bench.later) == 1, "one watch"
+    begin()
+    bench.look()
+    bench.look()
+    assert len(caplog.messages) == 2, "another call, another line"
+
+
+def test_calls_that_follow_each_other_are_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    for _ in range(5):
+        begin()
+        bench.look()
+    running.end()
+    bench.look()
+    bench.look()
+    assert caplog.messages == []
+
+
+def test_the_watch_ends_with_the_thread_and_begins_anew() -> None:
+    bench = Bench()
+    bench.busy = False
+    bench.look()
+    assert bench.later == []
+    bench.stuck.begin()
+    assert len(bench.later) == 1
