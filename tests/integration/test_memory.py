@@ -40,9 +40,12 @@ def test_growth_stays_within_the_budget(scenario: Scenario) -> None:
 
 
 def test_failures_that_nobody_reads_stop_the_senders() -> None:
-    timeouts = {"delivery_timeout_ms": 1_005, "max_block_ms": 2_500}
     with ottla.Producer(
-        "127.0.0.1:1", return_errors=True, buffer_memory=MIB, **timeouts
+        "127.0.0.1:1",
+        return_errors=True,
+        buffer_memory=MIB,
+        delivery_timeout_ms=1_005,
+        max_block_ms=2_500,
     ) as producer:
         accepted = 0
         while accepted < 1_000:
