@@ -139,6 +139,25 @@ def test_what_failed_is_told_while_a_new_producer_id_is_waited_for(broker: Broke
     assert second == (1000, 0, 0, [b"c"])
 
 
+def test_a_producer_id_that_is_refused_to_one_partition_stops_no_other(broker: Broker) -> None:
+    broker.create_topic("u")
+    last = InitProducerIdResponse(producer_id=77, producer_epoch=32767)
+    broker.answer("InitProducerId", lambda request, call: last)
+    with producer(broker, max_in_flight_requests_per_connection=1, batch_size=1) as sending:
+        assert outcomes([sending.send("t", b"a"), sending.send("u", b"a")]) == ["written"] * 2
+        broker.fail("InitProducerId", ErrorCode.CLUSTER_AUTHORIZATION_FAILED, times=None)
+        broker.fail("Produce", ErrorCode.POLICY_VIOLATION)
+        refused, behind = sending.send("t", b"b"), sending.send("t", b"c")
+        assert outcome(refused) == "not_written"
+        for _ in range(20):
+            assert outcome(sending.send("u", b"x")) == "written"
+        broker.wait_for("InitProducerId", times=2)
+        assert outcome(sending.send("u", b"x")) == "written"
+        assert not behind.done()
+        broker.clear_rules()
+        assert outcome(behind) == "written"
+
+
 def test_a_bug_in_the_search_for_a_leader_is_logged_and_the_partition_goes_on(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -97,11 +97,15 @@ class ProducerClient:
         first message leaves.
         """
         await self._cluster.reached()
-        producer_id, epoch = await self._acquire_identity()
+        producer_id, epoch = await self._acquire_identity(first=True)
         self._outbox.identity_given(producer_id, epoch)
 
-    async def _acquire_identity(self) -> tuple[int, int]:
-        """A producer id of the cluster (KIP-98), asked for until there is one."""
+    async def _acquire_identity(self, *, first: bool = False) -> tuple[int, int]:
+        """A producer id of the cluster (KIP-98), asked for until there is one.
+
+        first: Nothing can be sent without it, so that a refusal for good fails what waits. Else one partition waits for it,
+            whose messages expire, and the others go on under the one they have.
+        """
         backoff = Backoff(self.config.retry_backoff_ms, self.config.retry_backoff_max_ms)
         attempts = 0
         while True:
@@ -118,7 +122,7 @@ class ProducerClient:
                 reason = error
             attempts += 1
             failed = 0
-            if isinstance(reason, errors.KafkaError) and not reason.retriable:
+            if first and isinstance(reason, errors.KafkaError) and not reason.retriable:
                 failed = self.flow.abort_all(
                     "broker", reason.code, "the broker gives no producer id"
                 )
