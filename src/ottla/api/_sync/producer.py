@@ -126,7 +126,7 @@ class Producer(ProducerBase):
             ForkedClient: The producer was made before a fork.
 
         Cancellation: The producer accepts nothing more; call again to finish closing.
-        Threads: Any; the first call does the work and others wait for it.
+        Threads: Any. Of several calls at a time the shortest timeout decides for all; each returns the same report.
         """
         self._client.refuse_forked()
         limit = seconds(timeout)
