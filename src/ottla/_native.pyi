@@ -30,6 +30,9 @@ _Headers = Sequence[tuple[str, bytes | str | None]] | Mapping[str, bytes | str |
 def build_info() -> dict[str, str]:
     """`{"profile": "release"|"quick"|"debug", "version": …, "rustc": …, "abi": "abi3-py311"}`."""
 
+def mark_thread(name: str) -> None:
+    """This thread is the client's: a send on it does not wait for room, and on the "engine" one nothing waits; else "dispatcher"."""
+
 def mark_forked() -> None:
     """For `os.register_at_fork(after_in_child=…)`: whatever was made before raises `ottla.errors.ForkedClient` here."""
 
@@ -305,10 +308,6 @@ class ProduceFlow:
 
         Those of the call before have been told by now, and leave `buffer_memory`. On the dispatcher thread only.
         """
-
-    @staticmethod
-    def mark_dispatcher() -> None:
-        """This thread runs callbacks: a send there does not wait for room that callbacks make."""
 
     def in_use(self) -> bool:
         """Whether a send of the first producer that was bound to it waits to be accepted, or to be awaited."""

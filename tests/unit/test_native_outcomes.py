@@ -129,46 +129,6 @@ def test_what_waited_for_its_topic_is_told() -> None:
     assert used(wire) == 0
 
 
-def refused_on(flow: ProduceFlow, producer: ProducerBase, *, dispatcher: bool) -> type | None:
-    """What a `send` without room ends with, in a thread that is the dispatcher's or not."""
-    ended: list[type | None] = []
-
-    def send() -> None:
-        if dispatcher:
-            flow.mark_dispatcher()
-        try:
-            producer.send("t", bytes(1000))
-        except errors.Error as error:
-            ended.append(type(error))
-        else:
-            ended.append(None)
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    thread.join(20)
-    return ended[0]
-
-
-def test_a_callback_does_not_wait_for_the_room_that_callbacks_make() -> None:
-    wire, producer = told_flow(buffer_bytes=20_000, max_block=3600.0)
-    while fill(producer):
-        wire.pump()
-    assert refused_on(wire.flow, producer, dispatcher=True) is errors.BufferFull
-    with pytest.raises(errors.BufferFull):
-        # The same for many, on this thread, which plays the dispatcher in a thread of its own only.
-        bound(make_flow(buffer_bytes=20_000, max_block=0.0)).send_many("t", [bytes(1000)] * 100)
-
-
-def test_a_callback_waits_where_room_comes_by_itself() -> None:
-    wire = Wire(make_flow(buffer_bytes=20_000, max_block=20.0))
-    producer = bound(wire.flow)
-    fill(producer)
-    timer = threading.Timer(0.05, wire.pump)
-    timer.start()
-    assert refused_on(wire.flow, producer, dispatcher=True) is None
-    timer.join()
-
-
 # ---- outcomes that nobody keeps ---------------------------------------------------------------------------------------
 
 

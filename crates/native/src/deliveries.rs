@@ -186,6 +186,7 @@ impl Deliveries {
     /// Raises:
     ///     KafkaError, DeliveryTimeout, EarlierMessageFailed, Closed: What the first message in order that failed has failed
     ///     with, as `Delivery.result` raises it; `failed` has them all.
+    ///     RuntimeError: It would wait on the client's own engine thread, where a handler of its log ran.
     ///     Timeout: `timeout` is over; the messages are still on their way.
     ///     ForkedClient: The process is a fork of the one that sent them, which alone hears of the outcomes.
     ///     TypeError, ValueError: `timeout` is no number of seconds. The messages are on their way all the same.

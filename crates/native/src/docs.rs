@@ -80,6 +80,14 @@ macro_rules! signature {
     };
 }
 
+/// A wait on the engine thread, of a call that has accepted nothing, or waits for what was accepted before.
+macro_rules! engine_thread {
+    () => {
+        "
+        RuntimeError: It would wait on the client's own engine thread, where a handler of its log ran"
+    };
+}
+
 pub const SEND: &CStr = text(concat!(
     signature!("send"),
     "Hand one message to the accumulator; waits only while `buffer_memory` is full.
@@ -94,7 +102,8 @@ pub const SEND: &CStr = text(concat!(
         Delivery: `result(timeout)` waits for the outcome; it never has to be kept.
 
     Raises:
-        BufferFull: No room within `max_block_ms`; who came first is served first. It was not accepted.",
+        BufferFull: No room within `max_block_ms`, who came first being served first; at once in callbacks and in handlers of
+            the client's own log, which run on its threads. It was not accepted.",
     refusals!(),
     "
     Cancellation: Ctrl-C ends the wait for room at once; the message was not accepted then.
@@ -176,6 +185,8 @@ pub const SEND_AND_WAIT: &CStr = text(concat!(
 ",
     arguments!(),
     outcome_of_a_wait!(),
+    engine_thread!(),
+    ". It was not accepted.",
     refusals!(),
     "
     Cancellation: Ctrl-C ends the wait only; an accepted message is still sent.
@@ -225,7 +236,7 @@ macro_rules! send_many {
         Deliveries: len, `.result(timeout)`, `.offsets`, `.failed`, and a `Delivery` by index.
 
     Raises:
-        BufferFull: One message found no room within `max_block_ms`.
+        BufferFull: One message found no room within `max_block_ms`; in callbacks and handlers of the client's log at once.
         MessageTooLarge, Closed, ForkedClient, TypeError, ValueError: As for `send`.
         ValueError: There are more keys than values, or the other way round.
         Exception: What the iterable itself raised.
@@ -264,7 +275,8 @@ Wait for the outcome.
 
     Raises:",
     failures!(),
-    "
+    engine_thread!(),
+    ".
         Timeout: `timeout` is over and the outcome is not known yet; the message is still on its way.
         ForkedClient: The process is a fork of the one that sent it, which alone hears of the outcome.
         TypeError, ValueError: `timeout` is no number of seconds. The message is on its way all the same.
@@ -287,6 +299,7 @@ Wait for the outcome, and return the error that `result` would raise, or None wh
         KafkaError, DeliveryTimeout, EarlierMessageFailed, Closed: as `result` raises them; None: it is written.
 
     Raises:
+        RuntimeError: It would wait on the client's own engine thread, where a handler of its log ran.
         Timeout: `timeout` is over and the outcome is not known yet; the message is still on its way.
         ForkedClient: The process is a fork of the one that sent it, which alone hears of the outcome.
         TypeError, ValueError: `timeout` is no number of seconds. The message is on its way all the same.

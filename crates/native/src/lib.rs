@@ -25,6 +25,7 @@ mod metadata;
 mod origin;
 mod outcome_take;
 mod outcomes;
+mod own_thread;
 mod picture;
 mod plain;
 mod produce_flow;
@@ -62,6 +63,7 @@ fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(build_info, module)?)?;
     fork::register(module)?;
+    own_thread::register(module)?;
     codec_debug::register(module)?;
     io::register(module)?;
     wait::register(module)?;

@@ -3,7 +3,6 @@
 //! The I/O thread only moves completions here and wakes; Python objects are touched by whoever reads, with the GIL.
 //! Station: delivery.
 
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -17,20 +16,6 @@ use pyo3::prelude::*;
 
 use crate::delivery;
 use crate::fork;
-
-thread_local! {
-    static DISPATCHER: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread runs the callbacks.
-pub fn on_dispatcher() -> bool {
-    DISPATCHER.get()
-}
-
-/// This thread runs the callbacks: it may not wait for room that only it makes.
-pub fn mark_dispatcher() {
-    DISPATCHER.set(true);
-}
 
 type Sleeper = (Arc<dyn Wake>, u64);
 
@@ -174,11 +159,6 @@ impl Outcomes {
     /// Whether each message's delivery is kept until its outcome.
     pub fn keeps(&self) -> bool {
         self.wanted.any()
-    }
-
-    /// Whether the dispatcher is who makes room, at least in part.
-    pub fn tells(&self) -> bool {
-        self.wanted.told
     }
 
     // ---- reading ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use crate::bell::Silent;
 use crate::fork;
 use crate::io::Io;
-use crate::outcomes::{Outcomes, Wanted, mark_dispatcher};
+use crate::outcomes::{Outcomes, Wanted};
 use crate::picture;
 use crate::sender::Sender;
 use crate::wait::micros;
@@ -262,11 +262,6 @@ impl ProduceFlow {
             self.shared.with(|flow| flow.acc.outcomes_read(weight));
         }
         Ok(next)
-    }
-
-    #[staticmethod]
-    fn mark_dispatcher() {
-        mark_dispatcher();
     }
 
     fn in_use(&self) -> bool {

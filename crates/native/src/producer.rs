@@ -16,6 +16,7 @@ use crate::docs;
 use crate::flush::{AwaitedPending, Pending};
 use crate::intercept;
 use crate::outcome_take::{Ask, AwaitedOutcomes, take_waiting};
+use crate::own_thread;
 use crate::produce_flow::ProduceFlow;
 use crate::raw::{add_method, fast_method};
 use crate::send_many::{Form, SendMany};
@@ -176,8 +177,10 @@ impl ProducerBase {
             .send_all(py)
     }
 
+    /// Flushing and closing wait for more than the outcomes, so also where all are there the engine thread cannot.
     #[pyo3(signature = (timeout))]
     fn _flush(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<bool> {
+        own_thread::check_may_wait()?;
         let sender = slf.as_super().get().own_sender(slf.py())?;
         Pending::flush(&sender.shared).wait(slf.py(), duration(timeout)?)
     }

@@ -22,7 +22,8 @@ use crate::delivery::{self, DeliveryObject, Parts};
 use crate::errors;
 use crate::field::{Field, Headers, null_for_none, optional_number};
 use crate::fork;
-use crate::outcomes::{Outcomes, on_dispatcher};
+use crate::outcomes::Outcomes;
+use crate::own_thread;
 use crate::produce_flow::ProduceFlow;
 use crate::raw::Arguments;
 use crate::wait::park;
@@ -328,8 +329,8 @@ impl Sender {
         delivery: Option<*mut DeliveryObject>,
     ) -> PyResult<(Arc<Completion>, u32)> {
         match self.append(prepared, None, delivery) {
-            // A callback would wait for room that comes when callbacks have run.
-            Err(Refused::Full) if !(self.outcomes.tells() && on_dispatcher()) => {}
+            // On a thread of the client's it would wait for room that comes when that thread goes on.
+            Err(Refused::Full) if !own_thread::is_own() => {}
             Err(refused) => return Err(self.refusal(py, &refused)),
             Ok(place) => return Ok(place),
         }

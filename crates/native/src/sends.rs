@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 
 use crate::delivery::{self, AwaitedDelivery, DeliveryObject};
 use crate::intercept::{self, Call};
+use crate::own_thread;
 use crate::producer::SendingBase;
 use crate::raw::guard;
 use crate::ready::ready;
@@ -144,6 +145,8 @@ pub trait Sends {
     const INNER: &'static str;
     /// The interceptors' own method for it.
     const THROUGH: &'static str = "send";
+    /// Whether it blocks the thread until the outcome is there.
+    const WAITS: bool = false;
 
     /// # Safety
     /// As Python calls a method of a producer.
@@ -163,6 +166,10 @@ pub unsafe extern "C" fn method<S: Sends>(
 ) -> *mut ffi::PyObject {
     guard(|py| {
         let call = (args, count, keywords);
+        if S::WAITS {
+            // Before the message is accepted: who gets the error may send it again.
+            own_thread::check_may_wait()?;
+        }
         // SAFETY: as Python calls a method of the class, whose instances outlive their calls.
         unsafe {
             match base(py, slf).interceptors() {
@@ -261,6 +268,7 @@ pub struct InThreadAndWait;
 impl Sends for InThreadAndWait {
     const INNER: &'static str = "_send";
     const THROUGH: &'static str = "send_and_wait";
+    const WAITS: bool = true;
 
     #[inline(always)]
     unsafe fn send(

@@ -17,6 +17,7 @@ use pyo3::types::{PyBool, PyBytes, PyInt};
 use crate::delivery;
 use crate::errors;
 use crate::field::Field;
+use crate::own_thread;
 use crate::send_wait::{AwaitedSend, Kept, Waiter};
 use crate::sender::{Given, Prepared, Sender, deadline};
 use crate::topic_line::{self, TopicPlace};
@@ -127,7 +128,9 @@ pub unsafe fn choose_waiting(
     prepared: &mut Prepared,
 ) -> PyResult<()> {
     let topic = prepared.topic;
-    if prepared.partition.is_none() && ask_for(sender, topic) == Known::NotYet {
+    let unknown = prepared.partition.is_none() && ask_for(sender, topic) == Known::NotYet;
+    // The engine thread is who asks for it: there it is an error that the topic is not known yet.
+    if unknown && !own_thread::is_engine() {
         let left = deadline(sender.max_block).saturating_duration_since(Instant::now());
         let ready = || known(sender, topic) != Known::NotYet;
         park(py, Some(left), ready, |wake, token| {

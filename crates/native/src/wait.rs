@@ -23,6 +23,7 @@ use pyo3::types::{PyFloat, PyInt, PyWeakrefMethods, PyWeakrefReference};
 use crate::errors;
 use crate::fork;
 use crate::hurry::Hurried;
+use crate::own_thread;
 use crate::sleep::{self, Sleep};
 
 /// The longest sleep without a look at pending signals. A signal ends poll(2) at once; but one that another thread took,
@@ -65,7 +66,8 @@ fn parker_of_this_thread() -> PyResult<Arc<Parker>> {
 ///
 /// `register` runs at most once and only if it was not ready: it hands out the thread's `Wake` (the same Arc at every call
 /// in a thread) and a token (0). Whoever keeps it wakes after making `ready` true. `ready` runs with the GIL held and must
-/// not wait. Signal handlers run within the wait; what one raises (KeyboardInterrupt) ends it with that error.
+/// not wait. Signal handlers run within the wait; what one raises (KeyboardInterrupt) ends it with that error. On the engine
+/// thread, which nothing would wake, it raises instead of waiting.
 pub fn park(
     py: Python<'_>,
     timeout: Option<Duration>,
@@ -78,6 +80,7 @@ pub fn park(
     if timeout == Some(Duration::ZERO) {
         return Ok(false);
     }
+    own_thread::check_may_wait()?;
     // A timeout too far for the clock is no limit.
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let parker = parker_of_this_thread()?;

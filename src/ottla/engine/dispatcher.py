@@ -47,6 +47,9 @@ class Dispatcher:
             _when_it_begins()
 
     def _run(self) -> None:
+        from ottla._native import mark_thread
+
+        mark_thread("dispatcher")
         while True:
             try:
                 function, args = self._queue.get(timeout=IDLE_S)

@@ -99,6 +99,7 @@ class Engine(Reactor):
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        _mark_thread()
         asyncio.set_event_loop(self.loop)
         self.loop.add_reader(self.io.fileno(), self.on_bell)
         if dispatcher.is_busy():
@@ -275,6 +276,13 @@ def _callbacks_begin() -> None:
     if engine is not None:
         with contextlib.suppress(RuntimeError):  # it has ended
             engine.loop.call_soon_threadsafe(engine._callbacks.begin)
+
+
+def _mark_thread() -> None:
+    """Handlers of the log run on this thread too: a send in one of them must not wait for what only it can do."""
+    from ottla._native import mark_thread
+
+    mark_thread("engine")
 
 
 def _before_fork() -> None:

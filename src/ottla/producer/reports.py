@@ -106,7 +106,6 @@ class Reports:
 
     def _tell_batch(self, callbacks: Callbacks) -> bool:
         """Tell of the next batch; False where there is none."""
-        self._flow.mark_dispatcher()
         deliveries = self._flow.tell_next()
         if deliveries is None:
             return False
@@ -120,7 +119,6 @@ class Reports:
         return True
 
     def _call(self, calls: Sequence[tuple[Callable[[Delivery], object], Delivery]]) -> None:
-        self._flow.mark_dispatcher()
         call_each(self._log, calls)
 
 

@@ -349,9 +349,6 @@ class Batches:
     def __init__(self, count: int) -> None:
         self.left = list(range(count))
 
-    def mark_dispatcher(self) -> None:
-        pass
-
     def tell_next(self) -> list[Any] | None:
         return [self.left.pop(0)] if self.left else None
 

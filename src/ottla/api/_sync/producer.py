@@ -85,6 +85,7 @@ class Producer(ProducerBase):
         Raises:
             Timeout: The time ran out; what is still unresolved goes on being sent.
             TypeError, ValueError: `timeout` is no number of seconds; nothing was begun.
+            RuntimeError: It would wait on the client's own engine thread, where a handler of its log ran.
             ForkedClient: The producer was made before a fork.
 
         Cancellation: Ends the wait only.
@@ -123,6 +124,8 @@ class Producer(ProducerBase):
 
         Raises:
             TypeError, ValueError: `timeout` is no number of seconds; the producer is as open as before.
+            RuntimeError: It would wait on the client's own engine thread, where a handler of its log ran. The producer
+                accepts nothing more; call again from another thread to finish closing.
             ForkedClient: The producer was made before a fork.
 
         Cancellation: The producer accepts nothing more; call again to finish closing.

@@ -1,0 +1,104 @@
+"""Code of the application on the client's own threads: a handler of the log that sends, and callbacks, stop nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+
+import ottla
+from ottla.testing import Broker
+
+VALUE = b"x" * 1000
+MAX_BLOCK_S = 60.0
+AT_ONCE_S = 10.0
+
+
+def fill(producer: ottla.Producer) -> list[ottla.Delivery]:
+    """Until there is no room for such a message."""
+    sent = []
+    with contextlib.suppress(ottla.BufferFull):
+        while True:
+            sent.append(producer.send_nowait("t", VALUE))
+    return sent
+
+
+class SendsToKafka(logging.Handler):
+    """Sends each line of the engine thread, and would wait for it."""
+
+    def __init__(self, producer: ottla.Producer) -> None:
+        super().__init__()
+        self._producer = producer
+        self.refused: list[tuple[type, type]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep what the producer raises where its own engine speaks."""
+        if threading.current_thread().name != "ottla-engine":
+            return
+        raised: list[type] = []
+        for call in (lambda: self._producer.send("t", VALUE), self._producer.flush):
+            try:
+                call()
+            except (ottla.Error, RuntimeError) as error:
+                raised.append(type(error))
+        if len(raised) == 2:
+            self.refused.append((raised[0], raised[1]))
+
+
+def test_a_handler_of_the_log_that_sends_does_not_stop_the_engine() -> None:
+    with Broker() as broker:
+        broker.create_topic("t", partitions=1)
+        producer = ottla.Producer(
+            broker.bootstrap, buffer_memory=60_000, max_block_ms=MAX_BLOCK_S * 1000
+        )
+        handler = SendsToKafka(producer)
+        log = logging.getLogger("ottla")
+        level = log.level
+        with producer:
+            producer.send_and_wait("t", b"first")
+            broker.delay("Produce", 600.0, times=None)
+            sent = fill(producer)
+            log.addHandler(handler)
+            log.setLevel(logging.INFO)
+            try:
+                began = time.monotonic()
+                broker.clear_rules()
+                broker.kill(1)
+                broker.restart(1)
+                for delivery in sent:
+                    assert delivery.exception(MAX_BLOCK_S) is None
+                assert time.monotonic() - began < MAX_BLOCK_S / 2
+            finally:
+                log.setLevel(level)
+                log.removeHandler(handler)
+        assert handler.refused, "the engine has said something while there was no room"
+        assert set(handler.refused) == {(ottla.BufferFull, RuntimeError)}
+
+
+def test_a_callback_of_one_delivery_does_not_wait_for_room() -> None:
+    with Broker() as broker:
+        broker.create_topic("t", partitions=1)
+        with ottla.Producer(
+            broker.bootstrap, buffer_memory=60_000, max_block_ms=MAX_BLOCK_S * 1000
+        ) as producer:
+            first = producer.send("t", b"first")
+            first.result(AT_ONCE_S)
+            broker.delay("Produce", 600.0, times=None)
+            fill(producer)
+            ended: list[BaseException | None] = []
+            called = threading.Event()
+
+            def callback(_: ottla.Delivery) -> None:
+                try:
+                    producer.send("t", VALUE)
+                except ottla.Error as error:
+                    ended.append(error)
+                called.set()
+
+            first.add_done_callback(callback)
+            assert called.wait(AT_ONCE_S)
+            assert [type(error) for error in ended] == [ottla.BufferFull]
+            broker.clear_rules()
+            broker.kill(1)
+            broker.restart(1)
