@@ -300,7 +300,8 @@ class ProduceFlow:
         takes it ·
         `("throttled", conn, throttle_ms)` · `("callbacks", [(callback, delivery), …])` to be called on the dispatcher
         thread · `("outcomes",)` there is something for `tell_next` · `("lacking", accepted)` a message had no room, and
-        so many were accepted before: see `still_full`.
+        so many were accepted before: see `still_full` ·
+        `("unawaited", [(method, topic or "", count), …])` sends of event loops that were dropped before any await.
         """
 
     def tell_next(self) -> list[Delivery] | None:

@@ -137,9 +137,9 @@ pub const SEND_ASYNC: &CStr = text(concat!(
     "Hand one message to the accumulator; the await waits only while `buffer_memory` is full.
 
     The call itself appends, so messages of a partition are written in the order of the calls, however they are awaited.
-    Where there is no room the call takes a place in line, and the await ends when the message was accepted. That it was
-    accepted is no promise that it is written: awaiting the delivery tells, and a failure that nobody asks for is in the
-    log.
+    Where there is no room the call takes a place in line, and the await ends when the message was accepted: without an
+    await it is lost then, which a RuntimeWarning and the log say. That it was accepted is no promise that it is written:
+    awaiting the delivery tells, and a failure that nobody asks for is in the log.
 
         delivery = await producer.send(\"orders\", b\"value\")
         metadata = await delivery

@@ -43,6 +43,7 @@ mod sender;
 mod sends;
 mod sleep;
 mod topic_line;
+mod unawaited;
 mod user_partitioner;
 mod wait;
 mod waiting;

@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 
 use crate::delivery;
 use crate::fork;
+use crate::unawaited::NeverAwaited;
 
 type Sleeper = (Arc<dyn Wake>, u64);
 
@@ -112,6 +113,8 @@ pub struct Outcomes {
     bell: Arc<dyn Bell>,
     /// Of batches whose outcome nobody keeps, for whoever comes by with the GIL: the bell is rung for it.
     unwanted: Mutex<Unwanted>,
+    /// For the engine's log: the bell is rung for it.
+    unawaited: NeverAwaited,
     /// The fork generation of the producer.
     generation: u32,
     /// Where messages linger: the producer, to be told of who waits for them.
@@ -140,6 +143,7 @@ impl Outcomes {
             telling: Mutex::default(),
             bell,
             unwanted: Mutex::default(),
+            unawaited: NeverAwaited::default(),
             generation: fork::generation(),
             lingers: OnceLock::new(),
         })
@@ -338,6 +342,19 @@ impl Outcomes {
             drop(unsafe { Bound::from_owned_ptr(py, handle as *mut ffi::PyObject) });
         }
         weight
+    }
+}
+
+impl Outcomes {
+    /// A send was dropped before anybody awaited it. In a finalizer.
+    pub fn never_awaited(&self, method: &'static str, topic: String) {
+        self.unawaited.add(method, topic);
+        self.bell.ring();
+    }
+
+    /// (method, topic, how many) of them since the last time.
+    pub fn take_never_awaited(&self) -> Vec<(&'static str, String, u64)> {
+        self.unawaited.take()
     }
 }
 

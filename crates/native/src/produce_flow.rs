@@ -246,6 +246,10 @@ impl ProduceFlow {
         if !callbacks.is_empty() {
             events.append(("callbacks", callbacks))?;
         }
+        let unawaited = self.outcomes.take_never_awaited();
+        if !unawaited.is_empty() {
+            events.append(("unawaited", unawaited))?;
+        }
         if self.outcomes.has_to_tell() {
             events.append(("outcomes",))?;
         }

@@ -10,6 +10,7 @@ use ottla_core::flow::Wake;
 use pyo3::prelude::*;
 
 use crate::delivery::AwaitedDelivery;
+use crate::unawaited::Lost;
 use crate::waiting::Awaited;
 
 pub struct SentAndAwaited {
@@ -76,6 +77,15 @@ impl Awaited for SentAndAwaited {
             Some(current) => current.time_is_up(py),
             None => Ok(py.None()),
         }
+    }
+
+    fn lost(&self, py: Python<'_>) -> Option<Lost> {
+        let (sending, _) = self.sending.as_ref()?;
+        let lost = sending.lost(py)?;
+        Some(Lost {
+            method: "send_and_wait",
+            ..lost
+        })
     }
 
     fn deadline(&self) -> Option<Instant> {

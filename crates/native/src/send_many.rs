@@ -15,6 +15,7 @@ use crate::accepting::Accepting;
 use crate::deliveries::Deliveries;
 use crate::send_messages::Messages;
 use crate::send_values::Values;
+use crate::unawaited::Lost;
 use crate::waiting::Awaited;
 
 /// What `send_many` was given: values of one topic, or messages.
@@ -85,6 +86,10 @@ fn several(name: &str, given: &Bound<'_, PyAny>) -> PyResult<()> {
 pub trait Source: Send + Sync {
     /// Sends what comes next until one has to wait; true where all are accepted.
     fn advance(&mut self, py: Python<'_>, accepting: &mut Accepting) -> PyResult<bool>;
+    /// The topic of all of them; None where each has its own.
+    fn topic(&self, _py: Python<'_>) -> Option<String> {
+        None
+    }
 }
 
 /// One call.
@@ -134,6 +139,15 @@ impl Awaited for SendMany {
 
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Err(self.accepting.time_is_up(py))
+    }
+
+    fn lost(&self, py: Python<'_>) -> Option<Lost> {
+        Some(Lost {
+            sender: self.accepting.sender.clone(),
+            method: "send_many",
+            topic: self.source.topic(py),
+            made: None,
+        })
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -142,6 +142,10 @@ impl Values {
 }
 
 impl Source for Values {
+    fn topic(&self, py: Python<'_>) -> Option<String> {
+        self.topic.extract(py).ok()
+    }
+
     fn advance(&mut self, py: Python<'_>, accepting: &mut Accepting) -> PyResult<bool> {
         while !accepting.has_to_wait(py)? {
             self.send_usual(py, accepting)?;

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use crate::bell::Nobody;
 use crate::delivery::{self, DeliveryObject};
 use crate::sender::{Given, Line, Prepared, Sender};
+use crate::unawaited::Lost;
 use crate::waiting::Awaited;
 
 /// The objects of one send, kept beyond the call.
@@ -41,6 +42,16 @@ impl Kept {
             headers: keep(given.headers),
             partition: prepared.partition,
             timestamp_ms: prepared.timestamp_ms,
+        }
+    }
+
+    /// What is lost where it is never accepted.
+    pub fn lost(&self, py: Python<'_>, sender: &Arc<Sender>, made: Option<&Py<PyAny>>) -> Lost {
+        Lost {
+            sender: sender.clone(),
+            method: "send",
+            topic: self.topic.extract(py).ok(),
+            made: made.map(|made| made.clone_ref(py)),
         }
     }
 
@@ -164,6 +175,11 @@ impl Awaited for AwaitedSend {
 
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Err(self.sender.refusal(py, &Refused::Full))
+    }
+
+    fn lost(&self, py: Python<'_>) -> Option<Lost> {
+        let kept = &self.waiter.kept;
+        Some(kept.lost(py, &self.sender, self.delivery.as_ref()))
     }
 }
 

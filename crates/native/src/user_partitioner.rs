@@ -21,6 +21,7 @@ use crate::own_thread;
 use crate::send_wait::{AwaitedSend, Kept, Waiter};
 use crate::sender::{Given, Prepared, Sender, deadline};
 use crate::topic_line::{self, TopicPlace};
+use crate::unawaited::Lost;
 use crate::wait::park;
 use crate::waiting::Awaited;
 
@@ -264,5 +265,10 @@ impl Awaited for AwaitedTopic {
             (None, Some((place, ..))) => Err(place.too_late(py)),
             (None, None) => Err(self.sender.refusal(py, &Refused::Full)),
         }
+    }
+
+    fn lost(&self, py: Python<'_>) -> Option<Lost> {
+        let (_, kept, delivery) = self.waiting.as_ref()?;
+        Some(kept.lost(py, &self.sender, Some(delivery)))
     }
 }

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use crate::fork;
+use crate::unawaited::Lost;
 use crate::wait::{LoopBridge, bridge_in, running_loop};
 
 /// What is waited for.
@@ -37,6 +38,10 @@ pub trait Awaited: Send + Sync {
     fn deadline(&self) -> Option<Instant> {
         None
     }
+    /// What is lost where nobody ever awaits it; None: nothing.
+    fn lost(&self, _py: Python<'_>) -> Option<Lost> {
+        None
+    }
 }
 
 #[pyclass(module = "ottla._native")]
@@ -47,6 +52,8 @@ pub struct Waiting {
     /// The bridge as a weak reference: the loop keeps it, and it keeps the task that sleeps, which keeps this.
     sleeping: Option<(Py<PyWeakrefReference>, Arc<dyn Wake>, u64)>,
     timer: Option<Py<PyAny>>,
+    /// Somebody has begun to await it, or has given it up.
+    begun: bool,
     /// Of the fork: what a parent process waited for is not to be touched.
     generation: u32,
 }
@@ -59,12 +66,14 @@ impl Waiting {
             deadline,
             sleeping: None,
             timer: None,
+            begun: false,
             generation: fork::generation(),
         }
     }
 
     /// One step: what to sleep on, or the end.
     fn step<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.begun = true;
         self.rest(py);
         let Some(mut awaited) = self.awaited.take() else {
             return Err(PyRuntimeError::new_err(
@@ -136,6 +145,21 @@ impl Waiting {
         match bridge.bind(py).upgrade_as::<LoopBridge>()? {
             Some(bridge) => LoopBridge::hurry(&bridge, completion),
             None => Ok(()),
+        }
+    }
+
+    /// Says what goes with it, where it was never awaited. It gives up its place before.
+    fn never_begun(&mut self, py: Python<'_>) {
+        if self.begun || self.generation != fork::generation() {
+            return;
+        }
+        // It may be dropped while an exception is on its way, which is not to be seen by the code that warns.
+        let raised = PyErr::take(py);
+        if let Some(lost) = self.awaited.take().and_then(|awaited| awaited.lost(py)) {
+            lost.tell(py);
+        }
+        if let Some(raised) = raised {
+            raised.restore(py);
         }
     }
 
@@ -233,6 +257,7 @@ impl Waiting {
     }
 
     fn close(&mut self, py: Python<'_>) {
+        self.begun = true;
         self.rest(py);
         self.awaited = None;
     }
@@ -247,7 +272,10 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         // While the interpreter ends there is no attaching any more, and no loop that could be woken.
-        Python::try_attach(|py| self.rest(py));
+        Python::try_attach(|py| {
+            self.rest(py);
+            self.never_begun(py);
+        });
     }
 }
 

@@ -19,6 +19,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from ottla.engine.dispatcher import dispatch
@@ -292,6 +293,7 @@ class _Watched:
         self._waiting = waiting
         self._refused: Callable[[BaseException], None] | None = refused
         """None once it has ended: what is done to it from there says nothing about the message."""
+        self._loop = _running_loop()
 
     def __await__(self) -> _Watched:
         return self
@@ -325,6 +327,23 @@ class _Watched:
         refused, self._refused = self._refused, None
         if refused is not None:
             refused(error)
+
+    def __del__(self) -> None:
+        refused, self._refused = self._refused, None
+        if refused is None or self._loop is None:
+            return
+        # A finalizer takes no lock: what is told goes by the loop. One that is closed tells nobody anything.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(
+                refused, asyncio.CancelledError("the send was dropped while it waited")
+            )
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop of this thread, None where none runs."""
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None
 
 
 async def _outcome(sent: Awaitable[Delivery]) -> RecordMetadata:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ottla import errors
@@ -138,6 +138,8 @@ class Outbox:
             self._report_failure(*event[1:])
         elif kind == "callbacks":
             self._reports.call_soon(event[1])
+        elif kind == "unawaited":
+            self._tell_unawaited(event[1])
         elif kind == "outcomes":
             self._reports.tell_soon()
         elif kind == "acked":
@@ -152,6 +154,17 @@ class Outbox:
             )
         elif kind == "throttled":
             self._tell_throttled(event[1], event[2])
+
+    def _tell_unawaited(self, sends: Sequence[tuple[str, str, int]]) -> None:
+        """Sends of an event loop were dropped before anybody awaited them: (method, topic, count)."""
+        for method, topic, count in sends:
+            self._summary.add(
+                logging.WARNING,
+                f"{{count:call}} of {method}() never awaited ({{places}}): their messages are lost, since what is not accepted at "
+                f"the call is accepted by its await only. Write `await producer.{method}(...)`",
+                topic or "several topics",
+                count,
+            )
 
     # ---- identity --------------------------------------------------------------------------------------------------
 
