@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ottla import errors as errors
     from ottla import kafka_errors as kafka_errors
+    from ottla._native import Deliveries as Deliveries
     from ottla._native import Delivery as Delivery
     from ottla._native import Record as Record
     from ottla._native import Records as Records
@@ -85,7 +86,7 @@ OFFSET_NEWEST = "latest"
 """`auto_offset_reset`: start with what is written from now on (the default)."""
 
 _HOMES = {
-    "_native": ("Delivery", "Record", "Records"),
+    "_native": ("Deliveries", "Delivery", "Record", "Records"),
     "api._async.consumer": ("AsyncConsumer",),
     "api._async.group": (
         "AsyncClaim",

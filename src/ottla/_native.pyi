@@ -18,10 +18,11 @@ from collections.abc import (
     Sequence,
 )
 from contextvars import Context
-from typing import Any, Literal, Self, final, overload
+from typing import Any, Self, final, overload
 
 from typing_extensions import disjoint_base
 
+from ottla.errors import Error, Outcome
 from ottla.message import Message, RecordMetadata
 
 _Buffer = bytes | bytearray | memoryview | str | None
@@ -375,18 +376,18 @@ class Delivery:
     @property
     def timestamp_ms(self) -> int: ...
     @property
-    def outcome(self) -> Literal["written", "not_written", "unknown"] | None:
+    def outcome(self) -> Outcome | None:
         """None while pending, then "written", "not_written" or "unknown"."""
 
     @property
-    def error(self) -> BaseException | None:
+    def error(self) -> Error | None:
         """The failure without waiting; None while pending or when written."""
 
     def done(self) -> bool: ...
     def result(self, timeout: float | None = None) -> RecordMetadata:
         """Wait for the outcome: `RecordMetadata`, or raises the failure, or `ottla.errors.Timeout`."""
 
-    def exception(self, timeout: float | None = None) -> BaseException | None: ...
+    def exception(self, timeout: float | None = None) -> Error | None: ...
     def add_done_callback(self, callback: Callable[[Delivery], object]) -> None:
         """`callback(delivery)` on the dispatcher thread once resolved; at once queued there when already done."""
 
@@ -409,7 +410,7 @@ class Deliveries:
     @property
     def offsets(self) -> list[int | None]: ...
     @property
-    def failed(self) -> list[tuple[int, BaseException]]: ...
+    def failed(self) -> list[tuple[int, Error]]: ...
     def __getitem__(self, index: int, /) -> Delivery: ...
     def __iter__(self) -> Iterator[Delivery]: ...
 

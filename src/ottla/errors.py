@@ -11,7 +11,13 @@ here (`MessageTooLarge`, `OffsetOutOfRange`, `ProducerFenced`, `UnsupportedVersi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from ottla._native import Deliveries
+
+Outcome = Literal["written", "not_written", "unknown"]
+"""Did it happen? As `Delivery.outcome` has it too."""
 
 NOT_WRITTEN: Final = "not_written"
 """The broker does not have it; sending it again can duplicate nothing."""
@@ -39,7 +45,7 @@ class Error(Exception):
         *,
         topic: str | None = None,
         partition: int | None = None,
-        outcome: str | None = None,
+        outcome: Outcome | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -50,6 +56,9 @@ class Error(Exception):
         """The partition it is about, None where there is none."""
         self.outcome = outcome
         """Did it happen? `not_written`, `unknown`, `written`, or None where nothing was to be written."""
+
+    accepted: Deliveries | None = None
+    """Where a `send_many` ended early with this error: the outcomes of the messages that it had accepted before; else None."""
 
     def _place(self) -> str:
         if self.topic is None:
@@ -68,6 +77,9 @@ class Error(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}{self._notes()}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class KafkaError(Error):
@@ -182,7 +194,7 @@ class CommitFailed(Error):
         message: str = "",
         *,
         partitions: dict[tuple[str, int], BaseException] | None = None,
-        outcome: str | None = None,
+        outcome: Outcome | None = None,
     ) -> None:
         super().__init__(message, outcome=outcome)
         self.partitions = partitions or {}
@@ -208,7 +220,7 @@ class ConnectionLost(Error, ConnectionError):
         address: str | None = None,
         topic: str | None = None,
         partition: int | None = None,
-        outcome: str | None = None,
+        outcome: Outcome | None = None,
     ) -> None:
         super().__init__(message, topic=topic, partition=partition, outcome=outcome)
         self.kind = kind
@@ -259,7 +271,7 @@ class DecodeError(Error):
         partition: int | None = None,
         offset: int | None = None,
         next_offset: int | None = None,
-        outcome: str | None = None,
+        outcome: Outcome | None = None,
     ) -> None:
         super().__init__(message, topic=topic, partition=partition, outcome=outcome)
         self.offset = offset
@@ -374,7 +386,7 @@ def for_code(
     *,
     topic: str | None = None,
     partition: int | None = None,
-    outcome: str | None = None,
+    outcome: Outcome | None = None,
 ) -> KafkaError:
     """The exception for a broker's error code.
 
@@ -411,7 +423,7 @@ def from_native(
     message: str,
     topic: str | None = None,
     partition: int | None = None,
-    outcome: str | None = None,
+    outcome: Outcome | None = None,
     cause: tuple[str, int, str] | None = None,
 ) -> Error:
     """The exception for a failure that the extension tells by its fields.

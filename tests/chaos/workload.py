@@ -215,10 +215,11 @@ class Worker:
         numbers = [ledger.open() for _ in range(burst)]
         values = [value_of(load, number, self._rng) for number in numbers]
         keys = [key_of(load, number) for number in numbers]
+        deliveries: ottla.Deliveries | tuple[()]
         try:
             deliveries = producer.send_many(self._topic, values, keys)
         except Error as error:
-            deliveries = error.accepted  # type: ignore[attr-defined]
+            deliveries = error.accepted or ()
             for number in numbers[len(deliveries) :]:
                 ledger.refused(number, error)
         sent = list(zip(numbers, deliveries, strict=False))

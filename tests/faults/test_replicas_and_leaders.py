@@ -149,7 +149,7 @@ def test_partitions_are_added_under_the_producer() -> None:
         broker.create_topic("t")
         with producer(broker, metadata_max_age_ms=50) as sending:
             assert outcome(sending.send("t", b"0", partition=0)) == "written"
-            with pytest.raises(errors.Error, match="no such partition"):
+            with pytest.raises(errors.Error, match="partition 2 does not exist"):
                 sending.send("t", b"", partition=2).result(WAIT_S)
             broker.add_partitions("t", 3)
             asked = broker.count("Metadata")

@@ -72,7 +72,9 @@ class Traced(ottla.ProducerInterceptor):
         return message
 
     def on_acknowledgement(self, delivery: ottla.Delivery) -> None:
-        assert_type(delivery.error, BaseException | None)
+        assert_type(delivery.error, ottla.Error | None)
+        if delivery.error is not None:
+            assert_type(delivery.error.accepted, ottla.Deliveries | None)
 
 
 def consuming() -> None:

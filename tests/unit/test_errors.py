@@ -39,6 +39,15 @@ def test_a_partition_that_is_not_known_is_none() -> None:
     assert errors.from_native("closed", 0, "text", "orders", -1, None).partition is None
 
 
+def test_repr_has_what_str_has() -> None:
+    error = errors.for_code(29, topic="orders", outcome="not_written")
+    told = "TOPIC_AUTHORIZATION_FAILED (29) [orders, outcome not_written]"
+    assert repr(error) == f"TopicAuthorizationFailed({told!r})"
+    assert repr(errors.Timeout("late")) == "Timeout('late')"
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert repr(again) == repr(error)
+
+
 def test_standard_families() -> None:
     assert issubclass(errors.Timeout, TimeoutError)
     assert issubclass(errors.ConnectionLost, ConnectionError)

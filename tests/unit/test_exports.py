@@ -35,6 +35,7 @@ PUBLIC = [
     "ConsumerGroupHandler",
     "ConsumerOptions",
     "DecodeError",
+    "Deliveries",
     "Delivery",
     "DeliveryTimeout",
     "EarlierMessageFailed",

@@ -5,14 +5,12 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from ottla import errors
 from ottla._native import Delivery, ProduceFlow, ProducerBase
 from tests.unit.test_native_producer import Wire, bound, fill, make_flow
 

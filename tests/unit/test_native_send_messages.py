@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,7 +143,8 @@ async def test_a_loop_gives_up_a_topic_after_max_block() -> None:
     wire = Wire(make_flow(max_block=0.02), known=False)
     with pytest.raises(errors.Timeout, match="not known yet") as caught:
         await of_the_loop(wire, lambda *_: 1).send_many([Message("t", b"1")])
-    assert len(caught.value.accepted) == 0  # type: ignore[attr-defined]
+    assert caught.value.accepted is not None
+    assert len(caught.value.accepted) == 0
 
 
 async def test_a_loop_waits_for_room_message_by_message() -> None:
@@ -174,5 +177,80 @@ async def test_no_room_within_max_block(in_loop: bool) -> None:
     taken = fill(bound(wire.flow))
     with pytest.raises(errors.BufferFull) as caught:
         await send_one_more(wire, in_loop)
-    assert len(caught.value.accepted) == 0  # type: ignore[attr-defined]
+    assert caught.value.accepted is not None
+    assert len(caught.value.accepted) == 0
     assert wire.flow.undelivered() == taken
+
+
+# ---- metadata --------------------------------------------------------------------------------------------------------
+
+
+class Thing:
+    """Given as metadata."""
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_metadata_comes_back_with_each_outcome(kept: bool) -> None:
+    wire = Wire(make_flow(return_successes=kept))
+    things = [Thing(), Thing()]
+    given = [None, things[0], None, None, things[1]]
+    many = bound(wire.flow).send_many([Message("t", b"", metadata=each) for each in given])
+    wire.pump()
+    assert [each.metadata for each in many] == given
+    assert many[-1].metadata is things[1]
+    assert many[1].headers is None
+
+
+async def test_metadata_of_a_message_that_waited_for_room_comes_back() -> None:
+    wire = Wire(make_flow(buffer_bytes=20_000, max_block=20.0))
+    producer = of_the_loop(wire)
+    fill(bound(wire.flow))
+    thing = Thing()
+    sending = asyncio.ensure_future(
+        producer.send_many([Message("t", bytes(1000), metadata=thing), Message("t", b"")])
+    )
+    await asyncio.sleep(0)
+    wire.pump()
+    many = await sending
+    assert [each.metadata for each in many] == [thing, None]
+
+
+def test_a_cycle_through_metadata_is_collected(producer: ProducerBase) -> None:
+    thing = Thing()
+    thing.many = producer.send_many([Message("t", b"", metadata=thing)])  # type: ignore[attr-defined]
+    gone = weakref.ref(thing)
+    del thing
+    gc.collect()
+    assert gone() is None
+
+
+# ---- refusals ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_names_its_place() -> None:
+    wire = Wire(make_flow(buffer_bytes=20_000, max_block=0.0))
+    producer = bound(wire.flow)
+    with pytest.raises(errors.MessageTooLarge, match="buffer_memory has room for") as too_large:
+        producer.send("t", bytes(30_000), partition=1)
+    fill(producer)
+    with pytest.raises(errors.BufferFull) as full:
+        producer.send_many([Message("t", bytes(1000), partition=0)])
+    assert isinstance(full.value.accepted, Deliveries)
+    with pytest.raises(errors.BufferFull) as alone:
+        producer.send("t", bytes(1000))
+    assert alone.value.accepted is None
+    places = [(each.value.topic, each.value.partition) for each in (too_large, full, alone)]
+    assert places == [("t", 1), ("t", 0), ("t", None)]
+
+
+async def test_a_refusal_after_a_wait_names_its_place() -> None:
+    wire = Wire(make_flow(buffer_bytes=20_000, max_block=0.01))
+    fill(bound(wire.flow))
+    producer = of_the_loop(wire)
+    for sending in (
+        producer.send("t", bytes(1000), partition=1),
+        producer.send_many([Message("t", bytes(1000), partition=1)]),
+    ):
+        with pytest.raises(errors.BufferFull) as full:
+            await sending
+        assert (full.value.topic, full.value.partition) == ("t", 1)

@@ -121,7 +121,8 @@ async def test_who_is_cancelled_or_let_go_gives_its_place_up() -> None:
     await asyncio.sleep(0)
     wire.know()
     cancelled.cancel()
-    del dropped
+    with pytest.warns(RuntimeWarning, match="was never awaited"):
+        del dropped
     closed.close()
     await ended(wire, task)
     assert values(wire) == [b"sent"]
@@ -136,7 +137,8 @@ async def test_who_waits_behind_another_waits_at_most_max_block_ms() -> None:
         with pytest.raises(errors.Timeout, match="sends before this one") as raised:
             await sending
         assert raised.value.outcome == "not_written"
-    del never_awaited
+    with pytest.warns(RuntimeWarning, match="was never awaited"):
+        del never_awaited
     await producer.send("t", b"v")
     assert wire.pump() == 1
 

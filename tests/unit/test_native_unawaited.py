@@ -76,9 +76,13 @@ def test_what_was_not_accepted_is_lost_aloud(name: str) -> None:
     wire, producer = full()
     send, text = SENDS[name]
     method = name.split()[0]
+
+    def twice() -> None:
+        send(producer)
+        send(producer)
+
     with pytest.warns(RuntimeWarning) as caught:
-        send(producer)
-        send(producer)
+        twice()
     told = [str(each.message) for each in caught]
     assert told == [f"AsyncProducer.{method} was never awaited: {text}"] * 2
     assert {each.filename for each in caught} == {__file__}
@@ -90,7 +94,7 @@ def test_what_was_not_accepted_is_lost_aloud(name: str) -> None:
 def test_it_gives_up_its_place_in_line() -> None:
     wire, producer = full()
     with pytest.warns(RuntimeWarning):
-        producer.send("t", VALUE)
+        producer.send("t", VALUE)  # type: ignore[unused-coroutine]
     wire.pump()
     accepted = wire.flow.undelivered()
     producer.send_nowait("t", VALUE)
@@ -115,9 +119,9 @@ def test_sends_that_wait_for_their_topic_are_lost_aloud() -> None:
     wire = Wire(make_flow(partitioner="user", max_block=LONG_S), known=False)
     producer = bound(wire.flow, lambda *_: 0)
     with pytest.warns(RuntimeWarning, match=ONE_MESSAGE):
-        producer.send("t", VALUE)
+        producer.send("t", VALUE)  # type: ignore[unused-coroutine]
     with pytest.warns(RuntimeWarning, match="send_and_wait was never awaited"):
-        producer.send_and_wait("t", VALUE)
+        producer.send_and_wait("t", VALUE)  # type: ignore[unused-coroutine]
     assert never_awaited(wire.flow) == [("send", "t", 1), ("send_and_wait", "t", 1)]
 
 
@@ -125,8 +129,8 @@ def test_what_was_accepted_at_the_call_needs_no_await() -> None:
     wire = Wire(make_flow())
     producer = bound(wire.flow)
     with none_is_told(wire.flow):
-        producer.send("t", VALUE)
-        producer.send_and_wait("t", VALUE)
+        producer.send("t", VALUE)  # type: ignore[unused-coroutine]
+        producer.send_and_wait("t", VALUE)  # type: ignore[unused-coroutine]
     assert wire.flow.undelivered() == 2
 
 
@@ -165,7 +169,7 @@ def test_a_warning_that_is_an_error_is_written_like_any_other_of_a_finalizer(
     monkeypatch.setattr(sys, "unraisablehook", lambda told: raised.append(told.exc_type))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        producer.send("t", VALUE)
+        producer.send("t", VALUE)  # type: ignore[unused-coroutine]
     assert raised == [RuntimeWarning]
     assert never_awaited(wire.flow) == [("send", "t", 1)]
 
@@ -218,7 +222,7 @@ async def test_interceptors_hear_of_it_too() -> None:
     hearing = Hearing()
     producer = bound(wire.flow, None, Interceptors([hearing], lambda: False))
     with pytest.warns(RuntimeWarning, match=ONE_MESSAGE):
-        producer.send("t", VALUE)
+        producer.send("t", VALUE)  # type: ignore[unused-coroutine]
     await asyncio.sleep(0)
     assert dispatcher.settle(20)
     assert hearing.heard == [("not_written", asyncio.CancelledError)]

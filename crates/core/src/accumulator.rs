@@ -92,8 +92,15 @@ pub struct Appended {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
     Full,
-    TooLarge { bytes: usize, cap: usize },
-    NoSuchPartition { partitions: usize },
+    /// `setting` is the one that allows no more than `cap`.
+    TooLarge {
+        bytes: usize,
+        cap: usize,
+        setting: &'static str,
+    },
+    NoSuchPartition {
+        partitions: usize,
+    },
     Closed,
 }
 
@@ -256,6 +263,11 @@ impl Accumulator {
             Refused::TooLarge {
                 bytes: size + HEADER_LEN,
                 cap: self.largest + HEADER_LEN,
+                setting: if self.largest == self.full_at {
+                    "buffer_memory"
+                } else {
+                    "max_message_bytes"
+                },
             }
         } else {
             Refused::Full

@@ -236,7 +236,30 @@ fn a_message_that_no_request_can_carry_is_refused_at_once() {
     let refused = producer
         .try_send("t", Some(0), None, &[0; 1_000], None)
         .unwrap_err();
-    assert!(matches!(refused, Refused::TooLarge { cap: 1_000, bytes } if bytes > 1_000));
+    let Refused::TooLarge {
+        cap,
+        bytes,
+        setting,
+    } = refused
+    else {
+        panic!("{refused:?}");
+    };
+    assert_eq!((cap, setting), (1_000, "max_message_bytes"));
+    assert!(bytes > cap);
+    producer.assert_done();
+}
+
+#[test]
+fn the_setting_that_leaves_least_is_named() {
+    let mut set = settings();
+    set.message_bytes = 1_000_000;
+    set.buffer_bytes = 100_000;
+    let producer = Producer::flowing(set, 1);
+    let refused = producer.try_send("t", Some(0), None, &[0; 200_000], None);
+    let named = "buffer_memory";
+    assert!(
+        matches!(refused, Err(Refused::TooLarge { cap, setting, .. }) if cap < 100_000 && setting == named)
+    );
     producer.assert_done();
 }
 

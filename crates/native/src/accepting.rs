@@ -10,10 +10,12 @@ use std::time::Instant;
 use ottla_core::accumulator::Refused;
 use ottla_core::completion::Place;
 use ottla_core::flow::Wake;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::deliveries::{Collected, Deliveries};
 use crate::delivery;
+use crate::field::null_for_none;
 use crate::send_wait::{Kept, Waiter, owned};
 use crate::sender::{Given, Prepared, Sender, deadline, now_ms};
 use crate::topic_line::{self, TopicPlace};
@@ -25,6 +27,7 @@ struct InLine {
     /// Where outcomes are kept.
     delivery: Option<Py<PyAny>>,
     timestamp_ms: Option<i64>,
+    metadata: Option<Py<PyAny>>,
 }
 
 enum Wait {
@@ -107,10 +110,14 @@ impl Accepting {
         (completion, index): Place,
         delivery: Option<Py<PyAny>>,
         timestamp_ms: Option<i64>,
+        metadata: Option<Py<PyAny>>,
     ) {
         match timestamp_ms {
             Some(own) => self.collected.add_at(&completion, index, own),
             None => self.collected.add(&completion, index),
+        }
+        if let Some(metadata) = metadata {
+            self.collected.add_metadata(metadata);
         }
         if let Some(made) = delivery {
             // SAFETY: made by `new_delivery`, and it has no place yet.
@@ -142,13 +149,17 @@ impl Accepting {
         // SAFETY: by contract.
         let delivery = unsafe { self.delivery(py, given, &prepared)? };
         let pointer = delivery.as_ref().map(|made| made.as_ptr().cast());
+        // SAFETY: by contract.
+        let metadata =
+            unsafe { Bound::from_borrowed_ptr_or_opt(py, null_for_none(given.metadata)) };
+        let metadata = metadata.map(Bound::unbind);
         if self.world == World::Thread {
             let place = self.sender.append_waiting(py, &prepared, pointer)?;
-            self.accepted(place, delivery, timestamp_ms);
+            self.accepted(place, delivery, timestamp_ms, metadata);
             return Ok(());
         }
         match self.sender.append(&prepared, None, pointer) {
-            Ok(place) => self.accepted(place, delivery, timestamp_ms),
+            Ok(place) => self.accepted(place, delivery, timestamp_ms, metadata),
             Err(Refused::Full) => {
                 // SAFETY: by contract.
                 let kept = unsafe { Kept::new(py, given, &prepared) };
@@ -156,10 +167,11 @@ impl Accepting {
                     waiter: Waiter::join(&self.sender, kept, prepared.size()),
                     delivery,
                     timestamp_ms,
+                    metadata,
                 }));
                 self.place = None;
             }
-            Err(refused) => return Err(self.sender.refusal(py, &refused)),
+            Err(refused) => return Err(self.sender.refusal(py, &refused, prepared.place())),
         }
         Ok(())
     }
@@ -194,7 +206,12 @@ impl Accepting {
             Some(Wait::Room(mut in_line)) => {
                 let pointer = in_line.delivery.as_ref().map(|made| made.as_ptr().cast());
                 match in_line.waiter.try_append(py, &self.sender, pointer)? {
-                    Some(place) => self.accepted(place, in_line.delivery, in_line.timestamp_ms),
+                    Some(place) => self.accepted(
+                        place,
+                        in_line.delivery,
+                        in_line.timestamp_ms,
+                        in_line.metadata,
+                    ),
                     None => self.wait = Some(Wait::Room(in_line)),
                 }
             }
@@ -219,7 +236,8 @@ impl Accepting {
     pub fn time_is_up(&mut self, py: Python<'_>) -> PyErr {
         let error = match (&self.wait, &self.place) {
             (Some(Wait::Topic), Some(place)) => place.too_late(py),
-            _ => self.sender.refusal(py, &Refused::Full),
+            (Some(Wait::Room(in_line)), _) => in_line.waiter.too_late(py, &self.sender),
+            _ => PyRuntimeError::new_err("a bug in ottla: it waits for nothing"),
         };
         self.ended_early(py, error)
     }

@@ -9,6 +9,7 @@ use pyo3::exceptions::PyIndexError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::delivery::{self, Parts};
 use crate::errors;
@@ -32,10 +33,11 @@ struct Stretch {
 /// The outcomes of one `send_many`, in the order of its values or messages: one object for all.
 ///
 /// Wait with `result` or `await`, then look at `offsets` and `failed`. `len`, indices and iteration give a `Delivery` per
-/// message, without key and value: those are the caller's. Threads: any.
+/// message, with its `metadata`, but without key, value and headers: those are the caller's. Threads: any.
 #[pyclass(frozen, module = "ottla._native")]
 pub struct Deliveries {
     stretches: Vec<Stretch>,
+    metadata: Vec<(usize, Py<PyAny>)>,
     timestamp_ms: i64,
     len: usize,
 }
@@ -44,6 +46,8 @@ pub struct Deliveries {
 #[derive(Default)]
 pub struct Collected {
     stretches: Vec<Stretch>,
+    /// Of the messages that have some: (index, object), in order.
+    metadata: Vec<(usize, Py<PyAny>)>,
     len: usize,
 }
 
@@ -60,6 +64,11 @@ impl Collected {
     /// A message with a timestamp of its own.
     pub fn add_at(&mut self, completion: &Arc<Completion>, index: u32, timestamp_ms: i64) {
         self.put(completion, index, Some(timestamp_ms));
+    }
+
+    /// Of the message that was added last.
+    pub fn add_metadata(&mut self, metadata: Py<PyAny>) {
+        self.metadata.push((self.len - 1, metadata));
     }
 
     #[inline]
@@ -86,6 +95,7 @@ impl Collected {
         let collected = std::mem::take(self);
         Deliveries {
             stretches: collected.stretches,
+            metadata: collected.metadata,
             timestamp_ms,
             len: collected.len,
         }
@@ -123,16 +133,18 @@ impl Deliveries {
     fn delivery(
         &self,
         py: Python<'_>,
+        at: usize,
         (completion, index): Place,
         timestamp_ms: Option<i64>,
     ) -> PyResult<Py<PyAny>> {
         let null = std::ptr::null_mut();
+        let found = self.metadata.binary_search_by_key(&at, |(index, _)| *index);
         let parts = Parts {
             timestamp_ms: timestamp_ms.unwrap_or(self.timestamp_ms),
             key: null,
             value: null,
             headers: null,
-            metadata: null,
+            metadata: found.map_or(null, |found| self.metadata[found].1.as_ptr()),
         };
         // SAFETY: the GIL is held; the new object gets its place before anybody sees it.
         unsafe {
@@ -268,7 +280,15 @@ impl Deliveries {
             - 1];
         let index = stretch.index + (at - stretch.before) as u32;
         let place = (stretch.completion.clone(), index);
-        self.delivery(py, place, stretch.timestamp_ms)
+        self.delivery(py, at, place, stretch.timestamp_ms)
+    }
+
+    /// The metadata may lead back here, but only through an object that can be changed, where the collector breaks the cycle.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        for (_, metadata) in &self.metadata {
+            visit.call(metadata)?;
+        }
+        Ok(())
     }
 
     fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {

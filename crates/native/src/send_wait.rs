@@ -20,6 +20,8 @@ use crate::waiting::Awaited;
 /// The objects of one send, kept beyond the call.
 pub struct Kept {
     topic: Py<PyAny>,
+    /// Of the topic.
+    index: usize,
     value: Option<Py<PyAny>>,
     key: Option<Py<PyAny>>,
     headers: Option<Py<PyAny>>,
@@ -37,12 +39,18 @@ impl Kept {
         Self {
             // SAFETY: by contract.
             topic: unsafe { Bound::from_borrowed_ptr(py, given.topic).unbind() },
+            index: prepared.topic,
             value: keep(given.value),
             key: keep(given.key),
             headers: keep(given.headers),
             partition: prepared.partition,
             timestamp_ms: prepared.timestamp_ms,
         }
+    }
+
+    /// Where it is to go, for errors.
+    fn place(&self) -> (usize, Option<i32>) {
+        (self.index, self.partition)
     }
 
     /// What is lost where it is never accepted.
@@ -123,8 +131,13 @@ impl Waiter {
                 self.line = Some(line);
                 Ok(None)
             }
-            Err(refused) => Err(sender.refusal(py, &refused)),
+            Err(refused) => Err(sender.refusal(py, &refused, self.kept.place())),
         }
+    }
+
+    /// The error where there was no room in time.
+    pub fn too_late(&self, py: Python<'_>, sender: &Sender) -> PyErr {
+        sender.refusal(py, &Refused::Full, self.kept.place())
     }
 
     pub fn sleep(&self, wake: Arc<dyn Wake>, token: u64) {
@@ -174,7 +187,7 @@ impl Awaited for AwaitedSend {
     }
 
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Err(self.sender.refusal(py, &Refused::Full))
+        Err(self.waiter.too_late(py, &self.sender))
     }
 
     fn lost(&self, py: Python<'_>) -> Option<Lost> {

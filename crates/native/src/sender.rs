@@ -68,6 +68,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Where it was to go, for errors.
+    pub fn place(&self) -> (usize, Option<i32>) {
+        (self.topic, self.partition)
+    }
+
     /// What it takes of the budget at most.
     pub fn size(&self) -> usize {
         let headers = self.headers.as_ref().map(|headers| headers.refs());
@@ -328,51 +333,63 @@ impl Sender {
         prepared: &Prepared,
         delivery: Option<*mut DeliveryObject>,
     ) -> PyResult<(Arc<Completion>, u32)> {
+        let refused = |refused| Err(self.refusal(py, &refused, prepared.place()));
         match self.append(prepared, None, delivery) {
             // On a thread of the client's it would wait for room that comes when that thread goes on.
             Err(Refused::Full) if !own_thread::is_own() => {}
-            Err(refused) => return Err(self.refusal(py, &refused)),
+            Err(why) => return refused(why),
             Ok(place) => return Ok(place),
         }
         let until = deadline(self.max_block);
         let line = Cell::new(None);
         loop {
             if !self.wait_for_room(py, &line, prepared.size(), until)? {
-                return Err(self.refusal(py, &Refused::Full));
+                return refused(Refused::Full);
             }
             self.check(py)?;
             let place = line.take();
             let ticket = place.as_ref().map(|line| line.ticket);
             match self.append(prepared, ticket, delivery) {
                 Err(Refused::Full) => line.set(place),
-                Err(refused) => return Err(self.refusal(py, &refused)),
+                Err(why) => return refused(why),
                 Ok(accepted) => return Ok(accepted),
             }
         }
     }
 
-    /// The exception for a message that was not accepted.
+    /// The exception for a message that was not accepted; it was to go to this topic, and to the partition that was named.
     #[cold]
-    pub fn refusal(&self, py: Python<'_>, refused: &Refused) -> PyErr {
+    pub fn refusal(
+        &self,
+        py: Python<'_>,
+        refused: &Refused,
+        (topic, partition): (usize, Option<i32>),
+    ) -> PyErr {
         let (kind, code, message) = match refused {
             Refused::Full => {
                 let message = self.shared.with(|flow| flow.budget(clock::now())).told();
                 ("buffer_full", 0, message)
             }
-            Refused::TooLarge { bytes, cap } => {
-                let message = format!(
-                    "the message takes {bytes} bytes, and max_message_bytes and buffer_memory leave room for {cap}"
-                );
+            Refused::TooLarge {
+                bytes,
+                cap,
+                setting,
+            } => {
+                let message =
+                    format!("the message takes {bytes} bytes, and {setting} has room for {cap}");
                 ("message_too_large", 0, message)
             }
-            Refused::NoSuchPartition { partitions } => (
-                "topic",
-                3,
-                format!("no such partition: the topic has {partitions}"),
-            ),
+            Refused::NoSuchPartition { partitions } => {
+                let number = partition.unwrap_or(-1);
+                let message =
+                    format!("partition {number} does not exist: the topic has {partitions}");
+                ("topic", 3, message)
+            }
             Refused::Closed => ("closed", 0, "the producer is closed".to_owned()),
         };
-        errors::raise(py, kind, code, &message, None, None, Some("not_written"))
+        let topic = self.shared.with(|flow| flow.acc.topic_name(topic));
+        let outcome = Some("not_written");
+        errors::raise(py, kind, code, &message, Some(&topic), partition, outcome)
     }
 }
 

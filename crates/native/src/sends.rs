@@ -136,7 +136,7 @@ impl General<'_> {
     #[cold]
     fn refuse(&self, py: Python<'_>, refused: &Refused) -> PyErr {
         drop(owned(py, self.delivery));
-        self.sender.refusal(py, refused)
+        self.sender.refusal(py, refused, self.prepared.place())
     }
 }
 

@@ -36,9 +36,9 @@ impl Lost {
             (Some(topic), "send_many") => format!(
                 "AsyncProducer.{method} was never awaited: no message of it was accepted, for topic {topic:?}"
             ),
-            (None, _) => format!(
-                "AsyncProducer.{method} was never awaited: no message of it was accepted"
-            ),
+            (None, _) => {
+                format!("AsyncProducer.{method} was never awaited: no message of it was accepted")
+            }
             (Some(topic), _) => format!(
                 "AsyncProducer.{method} was never awaited: a message for topic {topic:?} was not accepted"
             ),
@@ -73,7 +73,12 @@ fn warn(py: Python<'_>, text: &str, made: Option<Py<PyAny>>) -> PyResult<()> {
 
 /// Whether the interpreter ends: what it drops then says nothing about the program.
 fn is_finalizing(py: Python<'_>) -> bool {
-    let asked = || IS_FINALIZING.import(py, "sys", "is_finalizing")?.call0()?.is_truthy();
+    let asked = || {
+        IS_FINALIZING
+            .import(py, "sys", "is_finalizing")?
+            .call0()?
+            .is_truthy()
+    };
     asked().unwrap_or(true)
 }
 

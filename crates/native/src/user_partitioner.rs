@@ -9,7 +9,7 @@ use std::time::Instant;
 use ottla_core::accumulator::Refused;
 use ottla_core::flow::Wake;
 use ottla_core::topic_wait::Known;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyInt};
@@ -55,7 +55,7 @@ fn partitions(py: Python<'_>, sender: &Sender, topic: usize, known: Known) -> Py
     match known {
         Known::Partitions(count) => Ok(count),
         Known::NotYet => Err(topic_line::late(py, sender, topic)),
-        Known::Closed => Err(sender.refusal(py, &Refused::Closed)),
+        Known::Closed => Err(sender.refusal(py, &Refused::Closed, (topic, None))),
         Known::Failed(failure) => {
             let topic = name(sender, topic);
             Err(errors::failed_send(py, &failure, &topic))
@@ -230,7 +230,7 @@ impl AwaitedTopic {
                 self.in_line = Some(in_line);
                 Ok(accepted)
             }
-            Err(refused) => Err(sender.refusal(py, &refused)),
+            Err(refused) => Err(sender.refusal(py, &refused, prepared.place())),
         }
     }
 }
@@ -263,7 +263,9 @@ impl Awaited for AwaitedTopic {
         match (&mut self.in_line, &self.waiting) {
             (Some(in_line), _) => in_line.time_is_up(py),
             (None, Some((place, ..))) => Err(place.too_late(py)),
-            (None, None) => Err(self.sender.refusal(py, &Refused::Full)),
+            (None, None) => Err(PyRuntimeError::new_err(
+                "a bug in ottla: it waits for nothing",
+            )),
         }
     }
 

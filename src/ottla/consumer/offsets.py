@@ -183,7 +183,7 @@ class GroupOffsets:
             await asyncio.sleep(delay)
 
     def _too_late(
-        self, problems: Iterable[BaseException], outcome: str | None = "unknown"
+        self, problems: Iterable[BaseException], outcome: errors.Outcome | None = "unknown"
     ) -> errors.Timeout:
         seconds = self._config.default_api_timeout_ms / 1000
         why = next((f": {problem}" for problem in problems), "")

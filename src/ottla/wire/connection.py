@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ottla.config.common import CommonConfig
     from ottla.config.readers import Address
     from ottla.engine.reactor import Reactor
+    from ottla.errors import Outcome
     from ottla.protocol.base import Message
 
 
@@ -46,7 +47,7 @@ class LostCause(NamedTuple):
     message: str
     address: str
 
-    def error(self, outcome: str | None = None) -> ConnectionLost:
+    def error(self, outcome: Outcome | None = None) -> ConnectionLost:
         """The exception for one who waited on it."""
         return ConnectionLost(self.message, kind=self.kind, address=self.address, outcome=outcome)
 

@@ -267,7 +267,7 @@ static mut GETTERS: [ffi::PyGetSetDef; 11] = [
     ),
     getter(
         c"headers",
-        c"The headers as they were given, the same object, or None.",
+        c"The headers as they were given, the same object; None without any, and for deliveries out of `send_many`.",
         get_headers,
     ),
     getter(
