@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from traceback import print_exc
 from typing import Any, TextIO
 
 from ottla.errors import Error, line_of
@@ -68,15 +69,19 @@ class ClientLog(logging.LoggerAdapter[logging.Logger]):
             extra: Mapping[str, object] = {"client": self.who}
             text = str(msg) if args else str(msg).replace("%", "%%")
             # One frame up: the record names the place that speaks, not this one.
-            self.logger.log(
-                level,
-                f"[%s] {text}",
-                self.who,
-                *map(_in_one_line, args),
-                stacklevel=stacklevel + 1,
-                extra=extra,
-                **more,
-            )
+            try:
+                self.logger.log(
+                    level,
+                    f"[%s] {text}",
+                    self.who,
+                    *map(_in_one_line, args),
+                    stacklevel=stacklevel + 1,
+                    extra=extra,
+                    **more,
+                )
+            except Exception:
+                # A handler of the application's failed, which is no reason for the engine to end. Where else could it go?
+                print_exc()
 
 
 def _in_one_line(arg: Any) -> Any:

@@ -137,3 +137,17 @@ def test_health_keeps_the_time_of_the_first_trouble() -> None:
     health.recovered("cluster")
     health.recovered("cluster")
     assert health.report() == {}
+
+
+def test_a_handler_that_raises_ends_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise LookupError("the handler is broken")
+
+    broken = Broken()
+    logging.getLogger("ottla.client").addHandler(broken)
+    try:
+        ClientLog("client", "producer mine").warning("said")
+    finally:
+        logging.getLogger("ottla.client").removeHandler(broken)
+    assert "LookupError: the handler is broken" in capsys.readouterr().err
