@@ -215,18 +215,16 @@ class AsyncProducer(AsyncProducerBase):
     async def _each_outcome(
         self, ready: deque[Delivery], failed: bool | None
     ) -> AsyncIterator[Delivery]:
-        while (delivery := await self._next_outcome(ready, failed)) is not None:
-            yield delivery
-
-    async def _next_outcome(self, ready: deque[Delivery], failed: bool | None) -> Delivery | None:
-        """The next outcome for a reader, None at the end. `ready` is shared by all readers, so what one took is not lost."""
+        # `ready` is shared by all readers. `iter` takes from it without a step of the interpreter between taking and handing
+        # over, so that no interrupt can come there.
         while True:
             try:
-                return ready.popleft()
+                for delivery in iter(ready.popleft, None):
+                    yield delivery
             except IndexError:
                 taken = await self._take_outcomes(failed, _OUTCOMES_AT_ONCE, None, ready)
             if taken is not None and not taken:
-                return None
+                return
 
     def statistics(self) -> ProducerStatistics:
         """What the producer has counted since its start and what it holds now, per broker and topic too.
