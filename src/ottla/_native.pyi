@@ -127,6 +127,9 @@ class Io:
     def statistics(self) -> dict[str, int]:
         """turns, connections, lost, requests, responses, bytes_written, bytes_read, pooled_bytes."""
 
+    def skip(self, seconds: float) -> bool:
+        """Let the clock of the I/O thread, which is the whole process's, jump ahead; True once it has had a turn after it."""
+
     def shutdown(self, timeout: float) -> bool:
         """Close everything and end the thread; False if it did not end in time."""
 

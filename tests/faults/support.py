@@ -1,17 +1,23 @@
-"""A producer that gives up soon, and what the embedded broker really has."""
+"""A producer whose time the test lets pass, and what the embedded broker really has.
+
+Nothing here waits for a time-out, and none is shortened so that a test may: `advance_time` lets the two minutes of a delivery pass.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import ottla
 from ottla import errors
 from ottla.protocol.error_codes import ErrorCode
-from ottla.testing import Broker
+from ottla.testing import Broker, advance_time
 from ottla.testing.plain_records import decode_batch, read_header
 
 WAIT_S = 15.0
+"""What a thread waits at most for what takes no time of the producer's."""
+LIFE_S = 120.0
+"""`delivery_timeout_ms`, as it is where nobody sets it."""
 
 
 class Stored(NamedTuple):
@@ -24,9 +30,15 @@ class Stored(NamedTuple):
 
 
 def producer(broker: Broker, **config: Any) -> ottla.Producer:
-    """Pauses are short, so that a test is; deliveries expire late unless the test says otherwise."""
-    quick = {"retry_backoff_ms": 5, "retry_backoff_max_ms": 20, "linger_ms": 0}
-    return ottla.Producer(broker.bootstrap, **(quick | config))
+    """As it comes, but that nothing lingers unless the test says so."""
+    return ottla.Producer(broker.bootstrap, **({"linger_ms": 0} | config))
+
+
+def pass_time(until: Callable[[], object], seconds: float = LIFE_S + 1) -> float:
+    """Let time pass until it is so, and say how much did; an error where it is not so in time."""
+    passed = advance_time(seconds, until)
+    assert until(), f"not within {passed} s"
+    return passed
 
 
 def stored(broker: Broker, topic: str = "t", partition: int = 0) -> list[Stored]:
@@ -48,8 +60,8 @@ def values(broker: Broker, topic: str = "t", partition: int = 0) -> list[bytes]:
 
 
 def outcome(delivery: ottla.Delivery) -> str:
-    """What the delivery says in the end."""
-    delivery.exception(WAIT_S)
+    """What the delivery says in the end, which is there a second after its time is up."""
+    pass_time(delivery.done)
     assert delivery.outcome is not None
     return delivery.outcome
 
@@ -60,6 +72,7 @@ def outcomes(deliveries: Iterable[ottla.Delivery]) -> list[str]:
 
 def code_of(delivery: ottla.Delivery) -> ErrorCode:
     """The broker's code that the message failed with."""
-    error = delivery.exception(WAIT_S)
+    pass_time(delivery.done)
+    error = delivery.exception(0)
     assert isinstance(error, errors.KafkaError), error
     return ErrorCode(error.code)

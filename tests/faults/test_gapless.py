@@ -71,9 +71,7 @@ def test_records_behind_the_refused_one_of_the_same_batch_fail(broker: Broker) -
 
 
 def test_expiry_takes_what_is_behind_with_it(broker: Broker) -> None:
-    with producer(
-        broker, gapless=True, batch_size=1, request_timeout_ms=300, delivery_timeout_ms=1_000
-    ) as sending:
+    with producer(broker, gapless=True, batch_size=1) as sending:
         assert outcome(sending.send("t", b"before", partition=0)) == "written"
         broker.delay("Produce", 3600, times=None)
         deliveries = [sending.send("t", b"%d" % number, partition=0) for number in range(8)]

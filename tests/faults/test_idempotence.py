@@ -11,7 +11,17 @@ from ottla.producer.outbox import Outbox
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.init_producer_id import InitProducerIdResponse
 from ottla.testing import Broker
-from tests.faults.support import WAIT_S, code_of, outcome, outcomes, producer, stored, values
+from tests.faults.support import (
+    LIFE_S,
+    WAIT_S,
+    code_of,
+    outcome,
+    outcomes,
+    pass_time,
+    producer,
+    stored,
+    values,
+)
 
 
 @pytest.fixture
@@ -60,11 +70,11 @@ def test_the_new_epoch_follows_the_one_that_was_used(broker: Broker, given_late:
 
 
 def test_sequences_survive_the_loss_of_the_metadata(broker: Broker) -> None:
-    with producer(broker, metadata_max_age_ms=50) as sending:
+    with producer(broker) as sending:
         assert outcome(sending.send("t", b"0")) == "written"
         asked = broker.count("Metadata")
         broker.fail("Metadata", ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, times=3)
-        broker.wait_for("Metadata", asked + 3)
+        pass_time(lambda: broker.count("Metadata") >= asked + 3, seconds=330)
         assert outcome(sending.send("t", b"1")) == "written"
     assert [(batch.epoch, batch.sequence) for batch in stored(broker)] == [(0, 0), (0, 1)]
 
@@ -94,13 +104,15 @@ def test_sequences_survive_a_restart_of_the_broker() -> None:
 
 @pytest.mark.parametrize("appended", [True, False])
 def test_expiry_in_flight_and_what_goes_on_behind_it(broker: Broker, appended: bool) -> None:
-    with producer(broker, request_timeout_ms=300, delivery_timeout_ms=1_000) as sending:
+    with producer(broker) as sending:
         assert outcome(sending.send("t", b"before")) == "written"
         if appended:
             broker.spoil("Produce", lambda frame: b"", times=None)
         else:
             broker.delay("Produce", 3600, times=None)
-        assert outcome(sending.send("t", b"expires")) == "unknown"
+        expires = sending.send("t", b"expires")
+        assert LIFE_S <= pass_time(expires.done) <= LIFE_S + 1
+        assert outcome(expires) == "unknown"
         broker.clear_rules()
         assert outcome(sending.send("t", b"after")) == "written"
     assert values(broker) == (
@@ -151,7 +163,7 @@ def test_a_producer_id_that_is_refused_to_one_partition_stops_no_other(broker: B
         assert outcome(refused) == "not_written"
         for _ in range(20):
             assert outcome(sending.send("u", b"x")) == "written"
-        broker.wait_for("InitProducerId", times=2)
+        pass_time(lambda: broker.count("InitProducerId") >= 2)
         assert outcome(sending.send("u", b"x")) == "written"
         assert not behind.done()
         broker.clear_rules()
@@ -170,7 +182,7 @@ def test_a_bug_in_the_search_for_a_leader_is_logged_and_the_partition_goes_on(
         return await searching(self, topic, partition)
 
     monkeypatch.setattr(Outbox, "_leader_connection", with_a_bug)
-    with producer(broker, delivery_timeout_ms=5_000, request_timeout_ms=1_000) as sending:
+    with producer(broker) as sending:
         assert outcome(sending.send("t", b"a")) == "written"
     assert "no route to t-0 (attempt 1)" in caplog.text
 

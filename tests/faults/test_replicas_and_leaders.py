@@ -18,9 +18,17 @@ from ottla.protocol.messages.produce import (
 )
 from ottla.testing import Broker
 from ottla.testing.broker.call import Call
-from tests.faults.support import WAIT_S, code_of, outcome, outcomes, producer, stored, values
-
-SHORT = {"request_timeout_ms": 300, "delivery_timeout_ms": 1_000}
+from tests.faults.support import (
+    LIFE_S,
+    WAIT_S,
+    code_of,
+    outcome,
+    outcomes,
+    pass_time,
+    producer,
+    stored,
+    values,
+)
 
 
 def test_too_few_replicas_before_the_append_is_not_written() -> None:
@@ -28,9 +36,7 @@ def test_too_few_replicas_before_the_append_is_not_written() -> None:
         broker.create_topic("t", config={"min.insync.replicas": "2"})
         broker.kill(2)
         # No attempt is on its way when the time is up: that would make it unknown.
-        apart = {"retry_backoff_ms": 1_000, "retry_backoff_max_ms": 1_000}
-        timeouts = {"request_timeout_ms": 1_000, "delivery_timeout_ms": 1_400}
-        with producer(broker, **apart, **timeouts) as sending:
+        with producer(broker, retry_backoff_ms=50_000, retry_backoff_max_ms=50_000) as sending:
             refused = sending.send("t", b"refused")
             assert outcome(refused) == "not_written"
             assert "19" in str(refused.exception(0))
@@ -45,7 +51,7 @@ def test_too_few_replicas_after_the_append(times: int | None) -> None:
         broker.create_topic("t")
         code = ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND
         broker.fail_late("Produce", code, times=times)
-        with producer(broker, **SHORT) as sending:
+        with producer(broker) as sending:
             delivery = sending.send("t", b"once")
             assert outcome(delivery) == ("written" if times else "unknown")
             broker.clear_rules()
@@ -91,9 +97,10 @@ def test_a_hint_that_leads_nowhere_is_no_busy_loop() -> None:
     with Broker() as broker:
         broker.create_topic("t")
         broker.answer("Produce", name_myself, times=None)
-        with producer(broker, retry_backoff_ms=50, retry_backoff_max_ms=50, **SHORT) as sending:
+        with producer(broker) as sending:
             assert outcome(sending.send("t", b"")) == "unknown"
-        assert broker.count("Produce") <= 40
+        # A second lies between two attempts, and a fifth less by chance, once the pauses have grown.
+        assert broker.count("Produce") <= LIFE_S * 1.25 + 10
 
 
 # ---- topics ----------------------------------------------------------------------------------------------------------
@@ -118,9 +125,7 @@ def test_a_topic_made_anew_is_written_under_a_new_epoch(partitions: int) -> None
 def test_what_may_be_in_the_old_topic_does_not_go_to_the_new_one(idempotent: bool) -> None:
     with Broker() as broker:
         broker.create_topic("t")
-        with producer(
-            broker, enable_idempotence=idempotent, request_timeout_ms=300, batch_size=1
-        ) as sending:
+        with producer(broker, enable_idempotence=idempotent, batch_size=1) as sending:
             assert outcome(sending.send("t", b"before")) == "written"
             asked = broker.count("Produce")
             broker.spoil("Produce", lambda frame: b"")
@@ -138,7 +143,7 @@ def test_what_may_be_in_the_old_topic_does_not_go_to_the_new_one(idempotent: boo
 def test_a_topic_that_stays_away_is_not_written() -> None:
     with Broker(auto_create_topics=False) as broker:
         broker.create_topic("t")
-        with producer(broker, **SHORT) as sending:
+        with producer(broker) as sending:
             assert outcome(sending.send("t", b"old")) == "written"
             broker.delete_topic("t")
             assert outcome(sending.send("t", b"lost")) == "not_written"
@@ -147,13 +152,13 @@ def test_a_topic_that_stays_away_is_not_written() -> None:
 def test_partitions_are_added_under_the_producer() -> None:
     with Broker() as broker:
         broker.create_topic("t")
-        with producer(broker, metadata_max_age_ms=50) as sending:
+        with producer(broker) as sending:
             assert outcome(sending.send("t", b"0", partition=0)) == "written"
             with pytest.raises(errors.Error, match="partition 2 does not exist"):
                 sending.send("t", b"", partition=2).result(WAIT_S)
             broker.add_partitions("t", 3)
             asked = broker.count("Metadata")
-            broker.wait_for("Metadata", asked + 2)
+            pass_time(lambda: broker.count("Metadata") >= asked + 2, seconds=700)
             assert sending.send("t", b"2", partition=2).result(WAIT_S).partition == 2
 
 

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
@@ -56,6 +57,8 @@ pub(crate) struct Driver {
     scratch: Vec<u8>,
     sealers: Sealers,
     compressor: Compressor,
+    /// Who waits for the end of this turn.
+    turns: Vec<SyncSender<()>>,
     ending: bool,
 }
 
@@ -73,6 +76,7 @@ impl Driver {
             scratch: vec![0; SCRATCH_BYTES],
             sealers: Sealers::new(),
             compressor: Compressor::default(),
+            turns: Vec::new(),
             ending: false,
         }
     }
@@ -134,6 +138,10 @@ impl Driver {
             self.write(id, now);
         }
         self.seal();
+        for done in self.turns.drain(..) {
+            // Who has gone meanwhile wants no answer.
+            let _ = done.try_send(());
+        }
     }
 
     /// Compresses ahead: one batch that is cheap in a turn, so that no socket waits for two of them; the others are handed over.
@@ -232,6 +240,7 @@ impl Driver {
             }
             Command::Unregister { flow } => self.unregister(flow),
             Command::Attach { flow, conn } => self.attach(flow, conn, now),
+            Command::Turn(done) => self.turns.push(done),
             Command::Shutdown => self.ending = true,
         }
     }
@@ -495,6 +504,7 @@ pub(crate) fn refuse(command: Command, shared: &Shared, cause: &LostCause) {
         | Command::Close { .. }
         | Command::Register { .. }
         | Command::Unregister { .. }
+        | Command::Turn(_)
         | Command::Shutdown => return,
     };
     shared.tell(IoEvent::Lost {

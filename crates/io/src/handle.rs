@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
@@ -179,6 +180,14 @@ impl Handle {
             bytes_read: get(&counters.bytes_read),
             pooled_bytes: self.shared.pool.retained_bytes() as u64,
         }
+    }
+
+    /// Lets the clock of this process jump ahead; true once the thread has had a turn in the new time. For tests.
+    pub fn skip(&self, time: Duration, patience: Duration) -> bool {
+        clock::skip(time);
+        let (done, had_a_turn) = sync_channel(1);
+        self.submit(Command::Turn(done));
+        had_a_turn.recv_timeout(patience).is_ok()
     }
 
     /// Closes everything and ends the thread; false if it has not ended in time. A second call only waits.

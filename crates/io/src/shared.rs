@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -88,6 +89,8 @@ pub(crate) enum Command {
         flow: FlowId,
         conn: ConnId,
     },
+    /// Time has jumped; what is sent when the turn is over.
+    Turn(SyncSender<()>),
     Shutdown,
 }
 

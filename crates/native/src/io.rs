@@ -16,6 +16,8 @@ use crate::fork;
 
 /// A request starts with API key, version and correlation id.
 const SMALLEST_REQUEST: usize = 8;
+/// How long a jump of the clock waits for the thread's turn: one that is stuck is no reason to hang.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[pyclass(frozen, module = "ottla._native")]
 pub struct Io {
@@ -146,6 +148,12 @@ impl Io {
             statistics.set_item(name, count)?;
         }
         Ok(statistics)
+    }
+
+    fn skip(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
+        let time = self::seconds("seconds", seconds)?;
+        let handle = self.handle(py)?;
+        Ok(py.detach(|| handle.skip(time, PATIENCE)))
     }
 
     fn shutdown(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {

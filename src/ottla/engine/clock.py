@@ -1,6 +1,6 @@
 """Time, passed in: machines get `now`, the engine thread sleeps by its clock, tests turn the hands.
 
-Leaf. A clock belongs to one event loop's thread.
+A clock belongs to one event loop's thread.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import heapq
 import itertools
 import time
 from typing import Protocol
+
+from ottla.virtual_time import SystemClock
 
 
 class Clock(Protocol):
@@ -22,12 +24,19 @@ class Clock(Protocol):
         """Return after so many seconds of this clock."""
 
 
-class MonotonicClock:
-    """The system's time."""
+class LoopClock:
+    """The time that the engine's loop goes by.
+
+    Args:
+        system: What the loop takes its time from.
+    """
+
+    def __init__(self, system: SystemClock) -> None:
+        self._system = system
 
     def now(self) -> float:
-        """As `Clock.now`."""
-        return time.monotonic()
+        """As `Clock.now`. Threads: any."""
+        return self._system.time()
 
     async def sleep(self, seconds: float) -> None:
         """As `Clock.sleep`."""

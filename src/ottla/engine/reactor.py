@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from ottla.engine.clock import Clock, MonotonicClock
+from ottla.engine.clock import Clock
 from ottla.engine.port import Io, Port
 from ottla.engine.resolve import resolve
 
@@ -23,11 +23,11 @@ _log = logging.getLogger("ottla.engine")
 class Reactor:
     """The engine's loop side."""
 
-    def __init__(self, io: Io, clock: Clock | None = None) -> None:
+    def __init__(self, io: Io, clock: Clock) -> None:
         self.io: Any = io
         """The I/O thread's handle, as the native flows want it."""
         self.port = Port(io)
-        self.clock: Clock = clock or MonotonicClock()
+        self.clock: Clock = clock
         self.resolve: Callable[[str], Coroutine[Any, Any, list[str]]] = resolve
         """Host name to addresses."""
         self._drains: list[Callable[[], None]] = []

@@ -20,13 +20,14 @@ from typing import Any, TypeVar
 
 from ottla.engine import dispatcher
 from ottla.engine.bridge import Ticket, forked
-from ottla.engine.clock import Clock
+from ottla.engine.clock import LoopClock
 from ottla.engine.port import Io
 from ottla.engine.reactor import Reactor
 from ottla.engine.stuck import StuckCallbacks
-from ottla.errors import Closed
+from ottla.errors import Closed, ForkedClient
 from ottla.observe.log import counted
 from ottla.observe.running import running
+from ottla.virtual_time import ClockLoop, SystemClock, follow, jump, unfollow
 
 T = TypeVar("T")
 
@@ -41,9 +42,10 @@ IO_SHUTDOWN_S = 0.3
 class Engine(Reactor):
     """The engine thread. Made by `Engine.acquire`; each acquire has one `release`."""
 
-    def __init__(self, io: Io, clock: Clock | None = None) -> None:
-        super().__init__(io, clock)
-        self.loop = asyncio.new_event_loop()
+    def __init__(self, io: Io) -> None:
+        self._time = SystemClock()
+        super().__init__(io, LoopClock(self._time))
+        self.loop = ClockLoop(self._time)
         self.forked = False
         self._users = 0  # guarded by _lock
         self._told_to_stop = False  # guarded by _lock
@@ -66,6 +68,7 @@ class Engine(Reactor):
                 _current = cls(_start_io())
                 _alive.add(_current)
                 _current._thread.start()
+                follow(_current)
             _current._users += 1
             return _current
 
@@ -119,6 +122,7 @@ class Engine(Reactor):
                 _log.warning("the I/O thread did not end within %.1f s", IO_SHUTDOWN_S)
             self.loop.close()
             self._fail_open()
+            unfollow(self)
             _alive.discard(self)
 
     # ---- calls -----------------------------------------------------------------------------------------------------
@@ -213,6 +217,24 @@ class Engine(Reactor):
     def on_engine_thread(self) -> bool:
         """Whether the caller is the engine thread."""
         return threading.current_thread() is self._thread
+
+    # ---- time ------------------------------------------------------------------------------------------------------
+
+    def jump(self, seconds: float) -> None:
+        """Let the time of the I/O thread and of this one jump ahead, and return when what was due there has been begun.
+
+        Raises:
+            RuntimeError: Called from this thread, which cannot wait for itself.
+
+        Threads: any other.
+        """
+        if self.on_engine_thread():
+            raise RuntimeError("the engine's thread cannot wait until its own time has passed")
+        if self is not _current:
+            return  # it is ending; the I/O threads' clock is the process's, and jumps once
+        with contextlib.suppress(Closed, ForkedClient):
+            self.io.skip(seconds)
+            self.call(jump, self._time, seconds, name="advance_time").wait()
 
     # ---- exit ------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ from itertools import count
 from uuid import uuid4
 
 from ottla.protocol.error_codes import ErrorCode
-from ottla.testing.broker.clock import Clock
 from ottla.testing.broker.state.fetch_sessions import FetchSessions
 from ottla.testing.broker.state.groups import Groups
 from ottla.testing.broker.state.log import Appended
@@ -29,6 +28,7 @@ from ottla.testing.broker.state.topics import (
     Topics,
     is_legal_name,
 )
+from ottla.virtual_time import SystemClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Node:
 class Cluster:
     """State shared by all nodes."""
 
-    def __init__(self, nodes: list[Node], options: Options, clock: Clock) -> None:
+    def __init__(self, nodes: list[Node], options: Options, clock: SystemClock) -> None:
         self.id = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
         self.clock = clock
         self.nodes = {node.id: node for node in nodes}

@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ottla.protocol.error_codes import ErrorCode
-from ottla.testing.broker.clock import Clock, advance
 from ottla.testing.broker.cluster import Cluster, Node, Options
 from ottla.testing.broker.controls import Answer, Controls, Rule, Seen, Spoil, api_key
 from ottla.testing.broker.state.topics import Partition, config_error, is_legal_name
 from ottla.testing.broker.thread import BrokerThread, reserve_ports
 from ottla.testing.plain_records import Header, Record, encode_batch
+from ottla.virtual_time import SystemClock, follow, unfollow
 
 R = TypeVar("R")
 
@@ -108,9 +108,10 @@ class Broker:
             Node(id_, self._host, sock.getsockname()[1], rack=rack)
             for (id_, sock), rack in zip(reserved.items(), self._racks, strict=True)
         ]
-        cluster = Cluster(nodes, self._options, Clock(stands_still=self._virtual_time))
+        cluster = Cluster(nodes, self._options, SystemClock(stands_still=self._virtual_time))
         self._thread = BrokerThread(cluster, self._controls, reserved)
         self._begun = cluster
+        follow(self._thread)
         return self
 
     def close(self) -> None:
@@ -123,6 +124,7 @@ class Broker:
         thread, self._thread = self._thread, None
         if thread is None:
             return
+        unfollow(thread)
         thread.close()
         if thread.errors:
             raise ExceptionGroup("the broker failed", thread.errors)
@@ -172,7 +174,7 @@ class Broker:
             ...                 # a member joins with a session timeout of 45 seconds, and hangs
             broker.advance(45)  # now it is no member any more
         """
-        self._running().run(lambda: advance(self._cluster.clock, seconds))
+        self._running().jump(seconds)
 
     # ---- looking -------------------------------------------------------------------------------------------------
 

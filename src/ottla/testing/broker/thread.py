@@ -14,11 +14,11 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from ottla.testing.broker.clock import ClockLoop
 from ottla.testing.broker.cluster import Cluster
 from ottla.testing.broker.controls import Controls
 from ottla.testing.broker.group_watch import GroupWatch
 from ottla.testing.broker.server import NodeServer
+from ottla.virtual_time import ClockLoop, jump
 
 WAIT_S = 10.0
 R = TypeVar("R")
@@ -154,6 +154,14 @@ class BrokerThread:
 
         self._loop.call_soon_threadsafe(carry_out)
         return done.result(WAIT_S)
+
+    def jump(self, seconds: float) -> None:
+        """Let the cluster's time jump ahead, and return when what was due has happened.
+
+        Raises:
+            RuntimeError: Called from this thread, which cannot wait for itself.
+        """
+        self.run(lambda: jump(self.cluster.clock, seconds))
 
     def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Carry out a coroutine on this thread and wait for it.
