@@ -188,6 +188,27 @@ def test_a_topic_that_is_deleted_is_one_warning(broker: Broker, said: Said) -> N
     assert failed.startswith(f"{WHO}1 message to t-0 failed (outcome not_written): ")
 
 
+@pytest.mark.parametrize("lack", ["has no leader", "of 1 does not exist"])
+def test_a_partition_without_a_leader_is_the_cause_of_what_expires_there(lack: str) -> None:
+    with Broker() as broker:
+        broker.create_topic("t", 2)
+        with ottla.Producer(
+            broker.bootstrap, metadata_max_age_ms=100, retry_backoff_ms=10, **GIVES_UP
+        ) as producer:
+            producer.send_and_wait("t", b"v", partition=0)
+            if lack == "has no leader":
+                broker._on_thread(lambda: broker._partition("t", 1).lead(-1))
+            producer.send("t", b"v", partition=1)
+            if lack != "has no leader":
+                broker.delete_topic("t")
+                broker.create_topic("t", 1)
+            delivery = producer.send("t", b"v", partition=1)
+            eventually(lambda: f"partition 1 {lack}" in str(producer.health().troubles), lack)
+            error = failure(delivery)
+    assert isinstance(error, ottla.DeliveryTimeout)
+    assert f"partition 1 {lack}" in str(error)
+
+
 def test_the_wait_of_a_partitioner_names_what_keeps_its_topic(broker: Broker) -> None:
     with ottla.Producer(
         broker.bootstrap, partitioner=lambda *_: 0, max_block_ms=700, **PATIENT

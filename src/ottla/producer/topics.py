@@ -59,13 +59,13 @@ def set_trouble(
 ) -> None:
     """Tell the flow what keeps a topic, or a partition of it: what expires meanwhile has it as its cause.
 
-    why: None: nothing any more.
-    text: In place of the error's own.
+    why: None without a text: nothing any more.
+    text: In place of the error's own, or by itself.
     """
     if isinstance(why, errors.Error):
         flow.set_trouble(topic, text or errors.line_of(why), partition, errors.to_native(why))
     else:
-        flow.set_trouble(topic, why, partition)
+        flow.set_trouble(topic, text or why, partition)
 
 
 class Topics:
