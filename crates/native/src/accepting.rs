@@ -162,7 +162,7 @@ impl Accepting {
             Ok(place) => self.accepted(place, delivery, timestamp_ms, metadata),
             Err(Refused::Full) => {
                 // SAFETY: by contract.
-                let kept = unsafe { Kept::new(py, given, &prepared) };
+                let kept = unsafe { Kept::new(py, given, &prepared)? };
                 self.begin(Wait::Room(InLine {
                     waiter: Waiter::join(&self.sender, kept, prepared.size()),
                     delivery,

@@ -6,7 +6,7 @@ use std::ptr;
 use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyBool;
+use pyo3::types::{PyBool, PyBytes, PyTuple};
 
 use crate::errors;
 
@@ -99,6 +99,24 @@ unsafe fn refused(py: Python<'_>, object: *mut ffi::PyObject, what: &str) -> PyE
     }
 }
 
+impl Field {
+    /// The object that it was made of, to be kept beyond the call; a copy of its bytes where these can change.
+    ///
+    /// # Safety
+    /// The GIL is held and `object` is what `of` was given, alive.
+    pub unsafe fn kept(&self, py: Python<'_>, object: *mut ffi::PyObject) -> Option<Py<PyAny>> {
+        match self {
+            Self::None => None,
+            // SAFETY: by contract.
+            Self::Borrowed(..) => Some(unsafe { Bound::from_borrowed_ptr(py, object) }.unbind()),
+            Self::Buffer(_) => {
+                let copy = PyBytes::new(py, self.bytes().unwrap_or_default());
+                Some(copy.into_any().unbind())
+            }
+        }
+    }
+}
+
 impl Drop for Field {
     fn drop(&mut self) {
         if let Self::Buffer(view) = self {
@@ -153,6 +171,19 @@ impl Headers {
             fields,
             items: items.into_iter().map(Bound::unbind).collect(),
         })
+    }
+
+    /// The same headers, to be kept beyond the call: the caller's list and what is in it may be changed.
+    pub fn kept(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let pairs = self.fields.iter().zip(self.items.chunks_exact(2));
+        let pairs: Vec<_> = pairs
+            .map(|((_, value), pair)| {
+                // SAFETY: the fields were made of these, which `items` keeps alive.
+                let value = unsafe { value.kept(py, pair[1].as_ptr()) };
+                (pair[0].clone_ref(py), value)
+            })
+            .collect();
+        Ok(PyTuple::new(py, pairs)?.into_any().unbind())
     }
 
     pub fn refs(&self) -> Vec<(&[u8], Option<&[u8]>)> {

@@ -17,7 +17,7 @@ use crate::sender::{Given, Line, Prepared, Sender};
 use crate::unawaited::Lost;
 use crate::waiting::Awaited;
 
-/// The objects of one send, kept beyond the call.
+/// What one send was called with, kept beyond the call: what can be changed meanwhile is a copy.
 pub struct Kept {
     topic: Py<PyAny>,
     /// Of the topic.
@@ -32,20 +32,25 @@ pub struct Kept {
 impl Kept {
     /// # Safety
     /// The GIL is held; the objects are valid or null, the topic is not null.
-    pub unsafe fn new(py: Python<'_>, given: &Given, prepared: &Prepared) -> Self {
+    pub unsafe fn new(py: Python<'_>, given: &Given, prepared: &Prepared) -> PyResult<Self> {
         // SAFETY: by contract.
-        let keep =
-            |object| unsafe { Bound::from_borrowed_ptr_or_opt(py, object) }.map(Bound::unbind);
-        Self {
+        let (value, key) = unsafe {
+            (
+                prepared.value.kept(py, given.value),
+                prepared.key.kept(py, given.key),
+            )
+        };
+        let headers = prepared.headers.as_ref();
+        Ok(Self {
             // SAFETY: by contract.
             topic: unsafe { Bound::from_borrowed_ptr(py, given.topic).unbind() },
             index: prepared.topic,
-            value: keep(given.value),
-            key: keep(given.key),
-            headers: keep(given.headers),
+            value,
+            key,
+            headers: headers.map(|headers| headers.kept(py)).transpose()?,
             partition: prepared.partition,
             timestamp_ms: prepared.timestamp_ms,
-        }
+        })
     }
 
     /// Where it is to go, for errors.

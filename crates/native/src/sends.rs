@@ -132,6 +132,14 @@ impl General<'_> {
         chosen.inspect_err(|_| drop(owned(py, self.delivery)))
     }
 
+    /// What the call was made with, for a message that waits.
+    #[cold]
+    fn keep(&self, py: Python<'_>) -> PyResult<Kept> {
+        // SAFETY: the objects of the call; a message was prepared, so there is a topic.
+        let kept = unsafe { Kept::new(py, &self.given, &self.prepared) };
+        kept.inspect_err(|_| drop(owned(py, self.delivery)))
+    }
+
     /// Nothing was accepted: the delivery goes.
     #[cold]
     fn refuse(&self, py: Python<'_>, refused: &Refused) -> PyErr {
@@ -316,7 +324,7 @@ unsafe fn begin_async(
 fn begin_general_async(py: Python<'_>, mut begun: General<'_>) -> PyResult<Sending> {
     let max_block = begun.sender.max_block;
     if let Some(function) = begun.partitioner
-        && let Some(awaited) = send_when_known(py, &begun, function)
+        && let Some(awaited) = send_when_known(py, &begun, function)?
     {
         return Ok(Sending::Waits(Box::new(awaited), max_block));
     }
@@ -324,8 +332,7 @@ fn begin_general_async(py: Python<'_>, mut begun: General<'_>) -> PyResult<Sendi
     match begun.append() {
         Ok(()) => Ok(Sending::Accepted(owned(py, begun.delivery).unbind())),
         Err(Refused::Full) => {
-            // SAFETY: the objects of the call; a message was prepared, so there is a topic.
-            let kept = unsafe { Kept::new(py, &begun.given, &begun.prepared) };
+            let kept = begun.keep(py)?;
             let waiter = Waiter::join(begun.sender, kept, begun.prepared.size());
             let delivery = owned(py, begun.delivery).unbind();
             let awaited = AwaitedSend::new(begun.sender.clone(), waiter, delivery);
@@ -388,14 +395,16 @@ fn send_when_known(
     py: Python<'_>,
     begun: &General<'_>,
     function: &Py<PyAny>,
-) -> Option<user::AwaitedTopic> {
+) -> PyResult<Option<user::AwaitedTopic>> {
     let mut place = None;
     let chooses = begun.prepared.partition.is_none();
     topic_line::has_to_wait(begun.sender, begun.prepared.topic, chooses, &mut place);
-    let place = place?;
-    // SAFETY: the objects of the call; a message was prepared, so there is a topic.
-    let kept = unsafe { Kept::new(py, &begun.given, &begun.prepared) };
+    let Some(place) = place else {
+        return Ok(None);
+    };
+    let kept = begun.keep(py)?;
     let function = function.clone_ref(py);
     let delivery = owned(py, begun.delivery).unbind();
-    Some(user::AwaitedTopic::new(function, place, kept, delivery))
+    let awaited = user::AwaitedTopic::new(function, place, kept, delivery);
+    Ok(Some(awaited))
 }

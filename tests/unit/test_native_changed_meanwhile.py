@@ -1,0 +1,77 @@
+"""What is sent is what `send` was called with, also where an event loop's send waits and its arguments are changed meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from ottla import errors
+from ottla._native import AsyncProducerBase
+from tests.unit.test_native_producer import Wire, make_flow
+
+PATIENCE = 10.0
+FOREVER = 3600.0
+
+
+def waits_for_room() -> tuple[Wire, AsyncProducerBase, Callable[[], None]]:
+    """A producer without room, and what makes some."""
+    wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, max_block=FOREVER))
+    producer = AsyncProducerBase()
+    producer._bind(wire.flow)
+    with contextlib.suppress(errors.BufferFull):
+        while True:
+            producer.send_nowait("t", bytes(1000))
+
+    def go() -> None:
+        wire.pump()
+
+    return wire, producer, go
+
+
+def waits_for_its_topic() -> tuple[Wire, AsyncProducerBase, Callable[[], None]]:
+    """A producer whose topic is not known, and what makes it known."""
+    wire = Wire(make_flow(max_block=FOREVER), known=False)
+    producer = AsyncProducerBase()
+    producer._bind(wire.flow, lambda *_: 0)
+    return wire, producer, wire.know
+
+
+Call = Callable[[AsyncProducerBase, dict[str, Any]], Awaitable[Any]]
+CALLS: dict[str, Call] = {
+    "send": lambda producer, given: producer.send("t", **given),
+    "send_and_wait": lambda producer, given: producer.send_and_wait("t", **given),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("waits", [waits_for_room, waits_for_its_topic])
+@pytest.mark.parametrize("view", [bytearray, lambda data: memoryview(bytearray(data))])
+async def test_a_buffer_that_is_used_again_changes_no_message_that_waits(
+    name: str,
+    waits: Callable[[], tuple[Wire, AsyncProducerBase, Callable[[], None]]],
+    view: Callable[[bytes], Any],
+) -> None:
+    wire, producer, go = waits()
+    value, key, header = view(b"value" * 200), view(b"key"), view(b"header")
+    headers = [("h", header), ("none", None), ("text", "é")]
+    sending = asyncio.ensure_future(
+        CALLS[name](producer, {"value": value, "key": key, "headers": headers})
+    )
+    await asyncio.sleep(0)
+    assert not sending.done()
+    value[:], key[:], header[:] = b"other" * 200, b"new", b"change"
+    headers.clear()
+    go()
+    async with asyncio.timeout(PATIENCE):
+        while not sending.done():
+            await asyncio.sleep(0)
+            wire.pump()
+    sending.result()
+    wire.pump()
+    record = wire.records[-1]
+    assert (record.value, record.key) == (b"value" * 200, b"key")
+    assert list(record.headers) == [("h", b"header"), ("none", None), ("text", "é".encode())]
