@@ -65,7 +65,12 @@ def test_records_behind_the_refused_one_of_the_same_batch_fail(broker: Broker) -
         ]
         sending.flush(WAIT_S)
         assert outcomes(deliveries) == ["written"] * 2 + ["not_written"] * 3
-        assert "a message before it" in str(deliveries[4].exception(0))
+        assert code_of(deliveries[2]) == ErrorCode.INVALID_RECORD
+        for behind in deliveries[3:]:
+            error = behind.exception(0)
+            assert isinstance(error, ottla.EarlierMessageFailed)
+            assert "without key" in str(error)
+            assert type(error.__cause__) is type(deliveries[2].error)
         assert outcome(sending.send("c", b"after", key=b"k")) == "written"
     assert values(broker, "c") == [b"0", b"1", b"after"]
 

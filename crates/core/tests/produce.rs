@@ -310,6 +310,24 @@ fn throttling_mutes_the_connection() {
 }
 
 #[test]
+fn a_broker_that_throttles_before_it_answers_is_not_spared_once_more() {
+    let producer = Producer::new(settings());
+    producer.shared.change(|flow| {
+        flow.set_identity(9, 0);
+        // Before version 6 it answers late (KIP-219).
+        flow.attach_node(1, 5, 1, "broker:9092");
+    });
+    producer.topic("t", 1);
+    producer.route("t", 0, 1);
+    producer.send(0, "a");
+    let sent = producer.next(1).unwrap();
+    let frame = frames::response(sent.version, &sent, &[Reply::ok(0)], 250);
+    producer.respond_raw(1, &sent, frame).unwrap();
+    producer.send(0, "b");
+    assert_eq!(producer.next(1).unwrap().values(), ["b"]);
+}
+
+#[test]
 fn no_throttle_time_silences_a_connection_for_longer_than_a_request_may_take() {
     let producer = Producer::flowing(settings(), 1);
     producer.send(0, "a");

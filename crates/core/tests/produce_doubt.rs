@@ -207,6 +207,19 @@ fn what_is_in_flight_ends_before_it_is_told() {
 }
 
 #[test]
+fn what_comes_to_rest_already_is_told_that_it_is_another_topic() {
+    let producer = Producer::flowing(settings(), 1);
+    producer.batch(0, &["v"]);
+    producer.batch(0, &["w"]);
+    let sent = producer.requests(1);
+    producer.refuse(1, &sent[0], 100);
+    made_anew(&producer);
+    assert!(producer.held().is_empty());
+    producer.refuse(1, &sent[1], 100);
+    assert_eq!(producer.one_hold().cause, "recreated");
+}
+
+#[test]
 fn a_release_that_did_not_know_of_it_is_followed_by_a_hold() {
     let producer = Producer::flowing(settings(), 1);
     let place = producer.batch(0, &["v"]).remove(0);
@@ -336,5 +349,50 @@ fn what_was_not_even_sent_fails_with_what_expires_in_flight() {
     producer.lose(1);
     assert_eq!(producer.one_hold().batches.len(), 2);
     producer.release(0, vec![Decision::Retry; 2]);
+    producer.assert_done();
+}
+
+#[test]
+fn what_is_behind_a_named_record_of_its_batch_fails_behind_it() {
+    let producer = gapless();
+    let places = producer.batch(0, &["a", "bad", "c", "bad too"]);
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 87);
+    producer.one_hold();
+    let queued = producer.batch(0, &["d"]).remove(0);
+    let named = [(1, "no key".to_string()), (3, "no key".to_string())].into();
+    producer.release(0, vec![Decision::FailRecords(named, 87)]);
+    let kinds: Vec<_> = places[1..]
+        .iter()
+        .chain([&queued])
+        .map(|place| failure_of(place).unwrap())
+        .collect();
+    let refused = ("broker".to_string(), 87, Outcome::NotWritten);
+    let behind = ("gapless".to_string(), 87, Outcome::NotWritten);
+    assert_eq!(
+        kinds,
+        [refused.clone(), behind.clone(), refused, behind.clone()]
+    );
+    let told: Vec<_> = producer
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Failed {
+                records, failure, ..
+            } => Some((failure.kind, records)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("broker".to_string(), 2),
+            ("gapless".into(), 1),
+            ("gapless".into(), 1)
+        ]
+    );
+    let again = producer.next(1).unwrap();
+    assert_eq!(again.values(), ["a"]);
+    producer.ack(1, &again, 0);
     producer.assert_done();
 }

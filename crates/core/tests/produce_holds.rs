@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use ottla_core::accumulator::failure;
-use ottla_core::completion::{Outcome, Place};
+use ottla_core::completion::{Outcome, Place, State};
 use ottla_core::compression::Compressor;
 use ottla_core::produce_flow::{Decision, Event};
 use support::frames::{Reply, Sent};
@@ -445,4 +445,60 @@ fn what_is_in_the_log_is_not_sent_under_another_identity() {
     assert_eq!(offset_of(&place), Some(-1));
     assert!(producer.next(1).is_none());
     producer.assert_done();
+}
+
+#[test]
+fn what_is_in_the_log_does_not_fail() {
+    let refused = || failure("broker", -1, "no", Outcome::Unknown);
+    let (producer, place) = overtaken();
+    producer.release(0, vec![Decision::Fail(refused())]);
+    assert_eq!(offset_of(&place), Some(-1));
+    producer.assert_done();
+    let (producer, place) = overtaken();
+    producer.shared.change(|flow| {
+        flow.abort_all("closed", 0, "closed", None);
+        flow.end();
+    });
+    assert_eq!(offset_of(&place), Some(-1));
+    producer.assert_done();
+}
+
+#[test]
+fn without_idempotence_an_acknowledgement_says_nothing_of_what_is_before_it() {
+    let mut set = settings();
+    set.idempotent = false;
+    let producer = Producer::flowing(set, 1);
+    let first = producer.batch(0, &["a"]).remove(0);
+    producer.batch(0, &["b"]);
+    let sent = producer.requests(1);
+    producer.ack(1, &sent[1], 0);
+    producer.refuse(1, &sent[0], 29);
+    assert!(!producer.one_hold().batches[0].may_be_written);
+    let refused = failure("broker", 29, "no", Outcome::NotWritten);
+    producer.release(0, vec![Decision::Fail(refused)]);
+    assert_eq!(failure_of(&first).unwrap().2, Outcome::NotWritten);
+    producer.assert_done();
+}
+
+#[test]
+fn a_batch_of_which_every_record_is_named_fails_with_what_is_said_of_each() {
+    let producer = Producer::flowing(settings(), 1);
+    let places = producer.batch(0, &["a", "b"]);
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 32);
+    producer.one_hold();
+    let named = BTreeMap::from([(0, "too old".to_string()), (1, "too new".to_string())]);
+    producer.release(0, vec![Decision::FailRecords(named, 32)]);
+    let said: Vec<String> = places
+        .iter()
+        .map(
+            |(completion, index)| match completion.place(*index).0.state() {
+                State::Failed(failed) => failed.message,
+                other => panic!("{other:?}"),
+            },
+        )
+        .collect();
+    assert_eq!(said, ["too old", "too new"]);
+    producer.assert_done();
+    assert!(producer.next(1).is_none());
 }

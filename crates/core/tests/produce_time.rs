@@ -149,6 +149,25 @@ fn what_is_in_flight_is_unknown_and_holds_the_partition() {
 }
 
 #[test]
+fn the_parts_of_a_batch_have_the_time_of_the_whole() {
+    let producer = Producer::flowing(settings(), 1);
+    let places = producer.batch(0, &["a", "b", "c"]);
+    producer.pass(SECOND);
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 10);
+    producer.one_hold();
+    producer
+        .shared
+        .release("t", 0, vec![Decision::Split], None, None);
+    producer.pass(LIMIT - SECOND);
+    producer.tick();
+    for place in &places {
+        assert_eq!(timed_out(Outcome::NotWritten), failure_of(place));
+    }
+    producer.assert_done();
+}
+
+#[test]
 fn a_late_answer_changes_no_outcome() {
     let producer = Producer::flowing(settings(), 1);
     let place = producer.send(0, "a");
@@ -280,6 +299,28 @@ fn gapless_the_first_in_line_expires_and_the_others_fail_behind_it() {
     assert_eq!(producer.one_hold().cause, "expired");
     producer.release(0, vec![Decision::Retry]);
     producer.assert_done();
+}
+
+#[test]
+fn gapless_what_failed_behind_another_has_no_time_of_its_own() {
+    let producer = Producer::flowing(
+        Settings {
+            gapless: true,
+            ..settings()
+        },
+        1,
+    );
+    producer.batch(0, &["a"]);
+    producer.next(1).unwrap();
+    producer.pass(SECOND);
+    producer.batch(0, &["b"]);
+    producer.next(1).unwrap();
+    producer.pass(LIMIT - SECOND);
+    assert_eq!(producer.tick(), None, "nothing is left that could expire");
+    assert_eq!(told_failed(&producer).len(), 2);
+    producer.pass(SECOND);
+    producer.tick();
+    assert_eq!(told_failed(&producer), [], "nor is it told twice");
 }
 
 #[test]

@@ -185,7 +185,7 @@ def _decide(batch: Mapping[str, Any], code: int, *, head: bool, idempotent: bool
         return ("split",)
     named = _named_records(batch, code)
     # Without the named records the rest is another batch: if the whole may be in the log, the rest could be there twice.
-    if named and len(named) < batch["records"] and not (idempotent and batch["may_be_written"]):
+    if named and not (idempotent and batch["may_be_written"]):
         return ("fail_records", named, code)
     outcome = UNKNOWN if batch["may_be_written"] else NOT_WRITTEN
     return ("fail", "broker", code, batch["error_message"] or _explained(batch, code), outcome)

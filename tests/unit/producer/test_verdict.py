@@ -201,10 +201,12 @@ def test_only_the_named_records_fail() -> None:
     assert verdict.bump
 
 
-def test_all_records_named_is_a_failed_batch() -> None:
+def test_where_all_records_are_named_each_fails_with_what_is_said_of_it() -> None:
     errors = [(0, "a"), (1, "b"), (2, "c")]
-    verdict = judge(held(batch(ErrorCode.INVALID_RECORD, record_errors=errors)), idempotent=True)
-    assert verdict.decisions[0][0] == "fail"
+    refused = batch(ErrorCode.INVALID_RECORD, record_errors=errors, error_message="3 of them")
+    verdict = judge(held(refused), idempotent=True)
+    assert verdict.decisions == [("fail_records", {0: "a", 1: "b", 2: "c"}, 87)]
+    assert verdict.bump
 
 
 def test_leader_hint_is_followed_without_a_pause() -> None:

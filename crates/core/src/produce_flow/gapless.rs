@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ProduceFlow;
+use super::{Batch, ProduceFlow};
 use crate::accumulator::failure;
 use crate::completion::{Failure, Outcome};
 use crate::trouble::Cause;
@@ -62,19 +62,24 @@ impl ProduceFlow {
         }
     }
 
-    /// The named records and all that follow the first of them.
-    pub(super) fn and_all_behind(
+    /// The failures of the records that the broker refuses, by index; with `gapless` also of all behind the first of them.
+    pub(super) fn failures(
         &self,
-        mut failed: BTreeMap<u32, String>,
-        count: u32,
-    ) -> BTreeMap<u32, String> {
-        let first = failed
-            .first_key_value()
-            .map(|(at, text)| (*at, text.clone()));
-        if let Some((at, text)) = first.filter(|_| self.acc.settings.gapless) {
-            let text = format!("a message before it in the partition failed: {text}");
-            for index in at..count {
-                failed.entry(index).or_insert_with(|| text.clone());
+        batch: &Batch,
+        refused: BTreeMap<u32, String>,
+        code: i16,
+    ) -> BTreeMap<u32, Failure> {
+        let outcome = batch.outcome();
+        let mut failed: BTreeMap<u32, Failure> = refused
+            .into_iter()
+            .map(|(index, text)| (index, failure("broker", code, &text, outcome)))
+            .collect();
+        if self.acc.settings.gapless
+            && let Some((&first, why)) = failed.first_key_value()
+        {
+            let behind = behind(why, outcome);
+            for index in first..batch.count {
+                failed.entry(index).or_insert_with(|| behind.clone());
             }
         }
         failed

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use super::gapless;
 use super::{Batch, Decision, Event, HeldBatch, Hold, ProduceFlow};
-use crate::accumulator::failure;
 use crate::completion::Failure;
 use crate::flow::ConnId;
 
@@ -165,16 +164,14 @@ impl ProduceFlow {
                 return Some(failed);
             }
             Decision::FailRecords(failed, code) => {
-                let outcome = batch.outcome();
-                let failed = self.and_all_behind(failed, batch.count);
-                self.rebuild(part, batch, &failed, code, usize::MAX, again);
-                let text = failed.into_values().next().unwrap_or_default();
-                return Some(failure("broker", code, &text, outcome));
+                let failed = self.failures(&batch, failed, code);
+                self.rebuild(part, batch, &failed, usize::MAX, again);
+                return failed.into_values().next();
             }
             Decision::Split => {
                 let pieces = self.refused_as_too_large(part, batch.content.len_bytes());
                 let most = (batch.count as usize).div_ceil(pieces);
-                self.rebuild(part, batch, &BTreeMap::new(), 0, most, again);
+                self.rebuild(part, batch, &BTreeMap::new(), most, again);
             }
         }
         None

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Batch, Content, ProduceFlow, sequence_after};
 use crate::accumulator::{failure, sealed_bytes};
-use crate::completion::{Completion, Place};
+use crate::completion::{Completion, Failure, Place};
 use crate::compression::{Compression, Compressor};
 use crate::pool::Fit;
 use crate::record::decode::{DecodedBatch, iter_batches};
@@ -44,8 +44,7 @@ impl ProduceFlow {
         &mut self,
         part: usize,
         batch: Batch,
-        failed: &BTreeMap<u32, String>,
-        code: i16,
+        failed: &BTreeMap<u32, Failure>,
         most: usize,
         again: &mut Vec<Batch>,
     ) {
@@ -56,9 +55,9 @@ impl ProduceFlow {
         let opened = iter_batches(bytes).next().and_then(Result::ok);
         let taken = opened
             .and_then(|raw| raw.decode(usize::MAX).ok())
-            .and_then(|decoded| self.take_apart(part, &batch, &decoded, failed, code, most));
+            .and_then(|decoded| self.take_apart(part, &decoded, failed, most));
         let Some((places, made)) = taken else {
-            self.give_up(part, batch, code);
+            self.give_up(part, batch);
             return;
         };
         let mut sequence = batch.sequence.filter(|_| failed.is_empty());
@@ -82,10 +81,8 @@ impl ProduceFlow {
     fn take_apart(
         &mut self,
         part: usize,
-        batch: &Batch,
         decoded: &DecodedBatch,
-        failed: &BTreeMap<u32, String>,
-        code: i16,
+        failed: &BTreeMap<u32, Failure>,
         most: usize,
     ) -> Option<(Vec<Place>, Vec<Made>)> {
         let (topic, number) = self.place_of(part);
@@ -119,18 +116,23 @@ impl ProduceFlow {
             made.push(self.piece(part, last, &made));
         }
         // Only now, when nothing can go wrong any more, the failed ones have their outcome.
-        let outcome = batch.outcome();
-        let mut told = 0;
-        for (index, message) in failed {
-            if let Some((completion, _)) = places.get(*index as usize) {
-                let failed = failure("broker", code, message, outcome);
-                self.acc.fail(&completion.clone(), 1, failed);
-                told += 1;
+        let mut told: Vec<(&Failure, u64)> = Vec::new();
+        for (index, failure) in failed {
+            let Some((completion, _)) = places.get(*index as usize) else {
+                continue;
+            };
+            self.acc.fail(&completion.clone(), 1, failure.clone());
+            // What the broker refused is told apart from what fails behind it.
+            match told
+                .iter_mut()
+                .find(|(known, _)| known.kind == failure.kind)
+            {
+                Some((_, count)) => *count += 1,
+                None => told.push((failure, 1)),
             }
         }
-        if let Some(message) = failed.values().next() {
-            let failed = failure("broker", code, message, outcome);
-            self.acc.tell_failed(&topic, number, told, failed);
+        for (failure, count) in told {
+            self.acc.tell_failed(&topic, number, count, failure.clone());
         }
         Some((places, made))
     }
@@ -208,9 +210,9 @@ impl ProduceFlow {
         rebuilt
     }
 
-    fn give_up(&mut self, part: usize, batch: Batch, code: i16) {
+    fn give_up(&mut self, part: usize, batch: Batch) {
         let message = "a batch could not be taken apart";
-        let failed = failure("broker", code, message, batch.outcome());
+        let failed = failure("broker", batch.refused, message, batch.outcome());
         self.tell_and_fail(part, &batch, failed);
         self.let_go(batch);
     }

@@ -78,7 +78,7 @@ impl ProduceFlow {
         };
         let most = (batch.count as usize).div_ceil(pieces);
         let mut made = Vec::new();
-        self.rebuild(part, batch, &BTreeMap::new(), 0, most, &mut made);
+        self.rebuild(part, batch, &BTreeMap::new(), most, &mut made);
         for mut piece in made.into_iter().rev() {
             self.complete_piece(part, &mut piece);
             self.acc.parts[part].queue.insert(position, piece);
