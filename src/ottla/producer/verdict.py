@@ -205,7 +205,7 @@ def _named_records(batch: Mapping[str, Any], code: int) -> dict[int, str]:
     if code not in (ErrorCode.INVALID_RECORD, ErrorCode.INVALID_TIMESTAMP):
         return {}
     return {
-        index: message or batch["error_message"] or name_of(code)
+        index: message or batch["error_message"] or ""
         for index, message in batch["record_errors"]
         if 0 <= index < batch["records"]
     }
