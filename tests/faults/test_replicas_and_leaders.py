@@ -193,3 +193,39 @@ def test_only_the_records_that_are_named_fail() -> None:
             assert code_of(deliveries[2]) == ErrorCode.INVALID_RECORD
             assert "without key" in str(deliveries[3].exception(0))
         assert values(broker) == [b"0", b"1", b"4", b"5"]
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize(
+    "config", [{"max.message.bytes": "400"}, {"cleanup.policy": "compact"}], ids=["split", "named"]
+)
+def test_what_goes_again_in_another_batch_is_the_same_message(
+    config: dict[str, str], compression: str
+) -> None:
+    with Broker() as broker:
+        broker.create_topic("t", config=config)
+        with producer(broker, linger_ms=50, compression=compression) as sending:
+            messages = [
+                ottla.Message(
+                    "t",
+                    None if number == 9 else random.Random(number).randbytes(40),
+                    key=None if number in (3, 4) else b"key %d" % number,
+                    headers=[("number", b"%d" % number), ("none", None)],
+                    timestamp_ms=1_000_000 - 7 * number,
+                )
+                for number in range(20)
+            ]
+            many = sending.send_many(messages)
+            sending.flush(WAIT_S)
+        failed = {index for index, _ in many.failed}
+        assert failed == ({3, 4} if "cleanup.policy" in config else set())
+        kept = [message for index, message in enumerate(messages) if index not in failed]
+        found = broker.records("t")
+        assert [
+            (record.key, record.value, record.headers, record.timestamp) for record in found
+        ] == [
+            (message.key, message.value, tuple(message.headers or ()), message.timestamp_ms)
+            for message in kept
+        ]
+        told = [offset for index, offset in enumerate(many.offsets) if index not in failed]
+        assert told == [record.offset for record in found]

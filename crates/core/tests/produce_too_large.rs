@@ -142,3 +142,34 @@ fn what_compresses_is_taken_apart_by_its_real_size() {
         );
     }
 }
+
+/// A broker knows a batch again by its first and last sequence.
+#[test]
+fn what_may_be_in_the_log_is_not_taken_apart() {
+    for unanswered in [true, false] {
+        let producer = Producer::flowing(with_codec(Codec::None), 2);
+        let message = "v".repeat(1_000);
+        producer.batch(0, &[message.as_str(); 20]);
+        let first = producer.next(1).unwrap();
+        producer.refuse(1, &first, if unanswered { 7 } else { 19 });
+        producer.one_hold();
+        producer.batch(1, &[message.as_str(); 10]);
+        let other = producer.next(1).unwrap();
+        producer.refuse(1, &other, TOO_LARGE);
+        producer.one_hold();
+        producer.release(1, vec![Decision::Split]);
+        producer.release(0, vec![Decision::Retry]);
+        let again = producer.next(1).unwrap();
+        let batch = again
+            .batches
+            .iter()
+            .find(|batch| batch.partition == 0)
+            .unwrap();
+        if unanswered {
+            assert_eq!(batch.raw, first.batches[0].raw);
+        } else {
+            assert!(batch.values.len() < 20, "it would only be refused");
+        }
+        assert_eq!(batch.base_sequence, 0);
+    }
+}
