@@ -396,3 +396,30 @@ fn what_is_behind_a_named_record_of_its_batch_fails_behind_it() {
     producer.ack(1, &again, 0);
     producer.assert_done();
 }
+
+#[test]
+fn what_waits_for_a_topic_fails_behind_what_has_waited_too_long() {
+    let mut set = settings();
+    set.gapless = true;
+    let producer = Producer::new(set);
+    producer.shared.change(|flow| flow.set_identity(9, 0));
+    producer.attach(1);
+    let first = producer.send(0, "a");
+    producer.pass(LIMIT / 2);
+    let second = producer.send(0, "b");
+    producer.pass(LIMIT / 2);
+    assert_eq!(producer.tick(), None);
+    assert_eq!(
+        failure_of(&first),
+        Some(("delivery_timeout".into(), 0, Outcome::NotWritten))
+    );
+    assert_eq!(
+        failure_of(&second),
+        Some(("gapless".into(), 0, Outcome::NotWritten))
+    );
+    producer.topic("t", 1);
+    producer.route("t", 0, 1);
+    assert!(producer.next(1).is_none());
+    producer.batch(0, &["c"]);
+    assert_eq!(producer.next(1).unwrap().values(), ["c"]);
+}

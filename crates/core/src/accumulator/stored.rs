@@ -8,7 +8,7 @@ use super::weight::beside_record;
 use super::{Accumulator, Message, failure};
 use crate::completion::{Completion, Failure, Outcome, Place};
 use crate::flow::Micros;
-use crate::produce_flow::Event;
+use crate::produce_flow::{Event, gapless};
 use crate::record::encode::{HeaderRef, record_size_upper_bound};
 use crate::trouble::because;
 use crate::varint::{Reader, write_varint};
@@ -219,15 +219,22 @@ impl Accumulator {
         count
     }
 
-    /// Fails what has waited too long for metadata; returns when the next would be too late.
+    /// Fails what has waited too long for metadata, with `gapless` and all behind it; returns when the next would be too late.
     pub(crate) fn expire_waiting(&mut self, now: Micros) -> Option<Micros> {
-        let limit = self.settings.delivery_timeout;
+        let (limit, gapless) = (self.settings.delivery_timeout, self.settings.gapless);
         let mut next: Option<Micros> = None;
         for index in 0..self.topics.len() {
             let waiting = &mut self.topics[index].waiting;
             let late = |waiting: &Waiting| waiting.created.saturating_add(limit) <= now;
             let count = waiting.iter().take_while(|waiting| late(waiting)).count();
             let gone: Vec<Waiting> = waiting.drain(..count).collect();
+            // Which of them share a partition nobody knows yet.
+            let kept = if gapless && count > 0 {
+                0
+            } else {
+                waiting.len()
+            };
+            let behind = waiting.split_off(kept);
             if let Some(left) = waiting.front() {
                 let due = left.created.saturating_add(limit);
                 next = Some(next.map_or(due, |other| other.min(due)));
@@ -246,7 +253,9 @@ impl Accumulator {
             if self.topics[index].waiting.is_empty() {
                 self.topics[index].wait.answered(Some(failed.clone()));
             }
+            let with_it = gapless::behind(&failed, Outcome::NotWritten);
             self.fail_waiting(index, gone, failed);
+            self.fail_waiting(index, behind, with_it);
         }
         next
     }

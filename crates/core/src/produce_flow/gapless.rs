@@ -14,7 +14,7 @@ use crate::trouble::Cause;
 pub(super) const KIND: &str = "gapless";
 
 /// The failure of what is behind the first one, which it names.
-pub(super) fn behind(first: &Failure, outcome: Outcome) -> Failure {
+pub(crate) fn behind(first: &Failure, outcome: Outcome) -> Failure {
     if first.kind == KIND {
         return Failure {
             outcome,

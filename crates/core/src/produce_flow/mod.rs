@@ -8,7 +8,7 @@
 mod answers;
 mod check;
 mod expiry;
-mod gapless;
+pub(crate) mod gapless;
 mod holds;
 mod outcome;
 pub mod picture;
