@@ -456,6 +456,30 @@ fn a_waiter_in_line_has_open_batches_sent() {
 }
 
 #[test]
+fn the_first_in_line_has_open_batches_sent() {
+    let mut set = settings();
+    set.buffer_bytes = 33 * 1024;
+    set.batch_bytes = 1024 * 1024;
+    set.linger = 60 * SECOND;
+    let producer = Producer::flowing(set, 1);
+    let value = "v".repeat(4_000);
+    while producer
+        .try_send("t", Some(0), None, value.as_bytes(), None)
+        .is_ok()
+    {}
+    producer.tick();
+    assert!(producer.next(1).is_none(), "it lingers");
+    let (ticket, _) = join_for(&producer, 5_000);
+    let sent = producer.next(1).expect("what would make room does not");
+    producer.ack(1, &sent, 0);
+    assert!(
+        producer
+            .shared
+            .with(|flow| flow.acc.has_turn(ticket, 5_000))
+    );
+}
+
+#[test]
 fn a_long_line_is_woken_in_order_and_each_once() {
     let (producer, sent) = full();
     let order = Arc::new(Counter::default());
