@@ -149,6 +149,18 @@ def test_a_topic_that_stays_away_is_not_written() -> None:
             assert outcome(sending.send("t", b"lost")) == "not_written"
 
 
+def test_messages_without_a_key_go_where_a_leader_is() -> None:
+    with Broker() as broker:
+        broker.create_topic("t", 3)
+        broker._on_thread(lambda: broker._partition("t", 1).lead(-1))
+        with producer(
+            broker, batch_size=1, partitioner_adaptive_partitioning_enable=False
+        ) as sending:
+            deliveries = [sending.send("t", b"%d" % number) for number in range(60)]
+            assert outcomes(deliveries) == ["written"] * 60
+            assert {delivery.partition for delivery in deliveries} == {0, 2}
+
+
 def test_partitions_are_added_under_the_producer() -> None:
     with Broker() as broker:
         broker.create_topic("t")
