@@ -151,6 +151,25 @@ def test_what_failed_is_told_while_a_new_producer_id_is_waited_for(broker: Broke
     assert second == (1000, 0, 0, [b"c"])
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, "written"),
+        (ErrorCode.CLUSTER_AUTHORIZATION_FAILED, "not_written"),
+    ],
+)
+def test_what_waits_for_the_first_producer_id_fails_where_it_is_refused_for_good(
+    broker: Broker, code: ErrorCode, told: str
+) -> None:
+    broker.fail("InitProducerId", code, times=3)
+    with producer(broker) as sending:
+        deliveries = [sending.send("t", b"%d" % number) for number in range(3)]
+        assert outcomes(deliveries) == [told] * 3
+        if told == "not_written":
+            assert code_of(deliveries[0]) == code
+    assert len(values(broker)) == (3 if told == "written" else 0)
+
+
 def test_a_producer_id_that_is_refused_to_one_partition_stops_no_other(broker: Broker) -> None:
     broker.create_topic("u")
     last = InitProducerIdResponse(producer_id=77, producer_epoch=32767)
