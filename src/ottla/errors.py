@@ -6,14 +6,19 @@ may have left and no answer tells), `written`, or None where nothing was to be w
 
 One class per broker error code stands in `ottla.kafka_errors` (generated); the codes whose class has a name of its own
 here (`MessageTooLarge`, `OffsetOutOfRange`, `ProducerFenced`, `UnsupportedVersion`) use that class. Threads: any.
+
+They pickle with every attribute but `accepted`, so that they can cross to another process; `__cause__` and the traceback stay
+behind, as with every exception of Python.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from ottla._native import Deliveries
 
 Outcome = Literal["written", "not_written", "unknown"]
@@ -58,7 +63,18 @@ class Error(Exception):
         """Did it happen? `not_written`, `unknown`, `written`, or None where nothing was to be written."""
 
     accepted: Deliveries | None = None
-    """Where a `send_many` ended early with this error: the outcomes of the messages that it had accepted before; else None."""
+    """Where a `send_many` ended early with this error: the outcomes of the messages that it had accepted before; else None.
+
+    `copy.copy` keeps it; in a pickle and in a deep copy it is None, since outcomes are heard of in their own process alone."""
+
+    def __copy__(self) -> Self:
+        twin = type(self)(*self.args)
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        attributes = {name: own for name, own in self.__dict__.items() if name != "accepted"}
+        return type(self), self.args, attributes
 
     def _place(self) -> str:
         if self.topic is None:

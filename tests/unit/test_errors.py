@@ -8,6 +8,7 @@ import pickle
 import pytest
 
 from ottla import errors, kafka_errors
+from tests.unit.test_native_producer import Wire, bound, make_flow
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,54 @@ def test_config_error_shows_every_problem_and_a_single_one_as_it_is() -> None:
 def test_decode_error_names_the_offset() -> None:
     error = errors.DecodeError("bad CRC", topic="orders", partition=1, offset=42)
     assert str(error) == "bad CRC [orders-1@42]"
+
+
+PUBLIC = sorted(
+    {
+        value
+        for module in (errors, kafka_errors)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, errors.Error)
+    },
+    key=lambda made: made.__name__,
+)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_class_survives_pickle_and_copy(protocol: int) -> None:
+    assert len(PUBLIC) > 120
+    for made in PUBLIC:
+        error = made("what went wrong")
+        error.topic, error.partition, error.outcome = "orders", 3, "unknown"
+        error.add_note("seen while shutting down")
+        for twin in (
+            pickle.loads(pickle.dumps(error, protocol)),
+            copy.copy(error),
+            copy.deepcopy(error),
+        ):
+            assert type(twin) is made
+            assert (str(twin), twin.args) == (str(error), error.args)
+            assert twin.__dict__ == error.__dict__
+            assert twin.__notes__ == ["seen while shutting down"]
+            assert isinstance(twin, TimeoutError) == isinstance(error, TimeoutError)
+
+
+def test_what_a_send_of_many_had_accepted_does_not_cross() -> None:
+    wire = Wire(make_flow())
+    full = bound(Wire(make_flow(buffer_bytes=20_000, max_block=0.0)).flow)
+    with pytest.raises(errors.BufferFull) as caught:
+        full.send_many("t", [bytes(1000)] * 100)
+    error = caught.value
+    assert error.accepted is not None
+    for twin in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
+        assert (type(twin), str(twin), twin.accepted) == (errors.BufferFull, str(error), None)
+    assert copy.copy(error).accepted is error.accepted
+    many = bound(wire.flow).send_many("t", [b""])
+    failure = errors.CommitFailed("no", partitions={("t", 0): error})
+    failure.accepted = many
+    twin = pickle.loads(pickle.dumps(failure))
+    assert twin.accepted is None
+    assert str(twin.partitions["t", 0]) == str(error)
 
 
 def test_errors_survive_pickle_and_copy() -> None:
