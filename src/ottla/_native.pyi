@@ -34,6 +34,9 @@ def build_info() -> dict[str, str]:
 def mark_thread(name: str) -> None:
     """This thread is the client's: a send on it does not wait for room, and on the "engine" one nothing waits; else "dispatcher"."""
 
+def check_may_wait() -> None:
+    """RuntimeError on the "engine" thread."""
+
 def mark_forked() -> None:
     """For `os.register_at_fork(after_in_child=…)`: whatever was made before raises `ottla.errors.ForkedClient` here."""
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 import ottla
 from ottla.testing import Broker
@@ -102,3 +103,68 @@ def test_a_callback_of_one_delivery_does_not_wait_for_room() -> None:
             broker.clear_rules()
             broker.kill(1)
             broker.restart(1)
+
+
+class Waits(logging.Handler):
+    """Calls what waits for the engine, on the engine's own thread."""
+
+    def __init__(self, calls: dict[str, Callable[[], object]]) -> None:
+        super().__init__()
+        self._calls = calls
+        self.ended: dict[str, type | None] = {}
+        self.over = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep what each call raises."""
+        if threading.current_thread().name != "ottla-engine" or self.ended:
+            return
+        for name, call in self._calls.items():
+            self.ended[name] = None
+            try:
+                call()
+            except Exception as error:
+                self.ended[name] = type(error)
+        self.over.set()
+
+
+def test_a_handler_of_the_log_that_waits_for_the_engine_does_not_stop_it() -> None:
+    with Broker() as broker:
+        broker.create_topic("t", partitions=1)
+        place = ottla.TopicPartition("t", 0)
+        consumer = ottla.Consumer(broker.bootstrap, group_id="g", enable_auto_commit=False)
+        closed = ottla.Consumer(broker.bootstrap, group_id="h")
+        group = ottla.ConsumerGroup(broker.bootstrap, group_id="i")
+        producer = ottla.Producer(broker.bootstrap)
+        handler = Waits(
+            {
+                "commit": lambda: consumer.commit({place: 1}),
+                "position": lambda: consumer.position(place),
+                "partitions_for": lambda: consumer.partitions_for("t"),
+                "poll": consumer.poll,
+                "close": closed.close,
+                "end of a group": group.close,
+                "end of a producer": producer.close,
+            }
+        )
+        log = logging.getLogger("ottla")
+        level = log.level
+        with consumer:
+            consumer.assign([place])
+            log.addHandler(handler)
+            log.setLevel(logging.INFO)
+            try:
+                broker.kill(1)
+                broker.restart(1)
+                assert handler.over.wait(AT_ONCE_S), handler.ended
+            finally:
+                log.setLevel(level)
+                log.removeHandler(handler)
+            assert set(handler.ended.values()) == {RuntimeError}, handler.ended
+            # What was begun goes on, and who calls again waits for its end.
+            closed.close(AT_ONCE_S)
+            group.close(AT_ONCE_S)
+            producer.close(AT_ONCE_S)
+            deadline = time.monotonic() + AT_ONCE_S
+            while consumer.committed(place, timeout=AT_ONCE_S)[place] is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import subprocess
 import sys
 import threading
@@ -12,6 +14,7 @@ import pytest
 
 from ottla import errors
 from ottla._native import Latch, ProducerBase, mark_thread
+from ottla.engine.bridge import Ticket
 from ottla.producer.interceptors import Interceptors, ProducerInterceptor
 from tests.unit.test_native_producer import Wire, bound, fill, make_flow
 
@@ -105,6 +108,29 @@ def test_the_engine_thread_does_not_wait_for_an_outcome(intercepted: bool) -> No
     assert ended_on("engine", sent.result) is None, "what is there is no wait"
     assert ended_on("engine", many.result) is None
     assert type(ended_on("engine", lambda: producer._flush(None))) is RuntimeError
+
+
+def test_the_engine_thread_does_not_wait_for_a_ticket() -> None:
+    ticket: Ticket[int] = Ticket("work")
+    for timeout in (None, LONG_S):
+        ended = ended_on("engine", functools.partial(ticket.wait, timeout))
+        assert type(ended) is RuntimeError
+        assert "ottla-engine" in str(ended)
+    assert type(ended_on("engine", lambda: ticket.wait(0))) is errors.Timeout, "a look is no wait"
+    assert not ticket.done(), "the operation goes on"
+    threading.Timer(0.05, ticket.settle, [5]).start()
+    assert ended_on("dispatcher", lambda: ticket.wait(20)) is None
+    assert ended_on("engine", ticket.wait) is None, "what is there is no wait"
+
+
+def test_a_task_on_the_engine_thread_waits_for_a_ticket() -> None:
+    ticket: Ticket[int] = Ticket("work")
+
+    async def wait() -> None:
+        asyncio.get_running_loop().call_later(0.01, ticket.settle, 5)
+        assert await ticket.wait_async(20) == 5
+
+    assert ended_on("engine", lambda: asyncio.run(wait())) is None
 
 
 def test_a_callback_waits_for_outcomes() -> None:

@@ -40,6 +40,7 @@ pub fn is_engine() -> bool {
 }
 
 /// Raises where a wait would stop the thread that ends it.
+#[pyfunction]
 pub fn check_may_wait() -> PyResult<()> {
     if !is_engine() {
         return Ok(());
@@ -66,5 +67,6 @@ fn mark_thread(name: &str) -> PyResult<()> {
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(check_may_wait, module)?)?;
     module.add_function(wrap_pyfunction!(mark_thread, module)?)
 }

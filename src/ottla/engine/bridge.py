@@ -93,13 +93,17 @@ class Ticket(Generic[T]):
         Raises:
             Timeout: The time ran out; the operation goes on.
             TypeError, ValueError: `timeout` is no number of seconds; the operation goes on.
+            RuntimeError: It would wait on the engine's own thread, where a handler of the client's log ran: no outcome could
+                come. The operation goes on.
             Exception: What the operation failed with.
 
-        Threads: any but the engine's own.
+        Threads: any; on the engine's own it never waits.
         """
         limit = seconds(timeout)
         if not self._done:
             self._refuse_forked()
+            if limit != 0:
+                _refuse_engine()
             woken = threading.Lock()
             woken.acquire()
             if self._add_waker(woken.release):
@@ -190,6 +194,16 @@ def forked(who: str | None) -> ForkedClient:
     return ForkedClient(
         f"{who or 'this client'} was made before a fork; make a new one in the child"
     )
+
+
+def _refuse_engine() -> None:
+    """Raise on an engine thread: what settles tickets runs there, and not while somebody blocks it. A task of its loop that
+    waits keeps nothing from running.
+    """
+    # Not at the top: tickets that nobody has to wait for live without the extension.
+    from ottla._native import check_may_wait
+
+    check_may_wait()
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -69,7 +69,8 @@ class Consumer(ConsumerBase):
     Dropped without `close` it warns (`ResourceWarning`) and is closed in the background: with auto-commit what is
     finished is committed, and the group is left. No listener is called, and the record in hand comes again.
 
-    Threads: One thread (or task) polls or iterates; the other methods may be called from any.
+    Threads: One thread (or task) polls or iterates; the other methods may be called from any. On the client's own engine
+    thread, where handlers of its log run, nothing waits: what would raises RuntimeError, and what it has begun goes on.
     """
 
     def __init__(

@@ -281,7 +281,8 @@ class ConsumerGroup:
     Dropped without `close` it warns (`ResourceWarning`) and is closed in the background; while `run` or `consume` is
     under way it is not dropped.
 
-    Threads: One call of `run` or `consume` at a time; `stop` from any thread and from signal handlers.
+    Threads: One call of `run` or `consume` at a time; `stop` from any thread and from signal handlers. On the client's own
+    engine thread, where handlers of its log run, nothing waits: what would raises RuntimeError.
     """
 
     def __init__(
