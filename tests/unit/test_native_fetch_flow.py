@@ -264,14 +264,14 @@ from ottla import _native, errors
 from ottla.config.consumer import consumer_config
 from ottla.consumer.inbox import make_flow
 
-flow = make_flow(None, consumer_config("localhost:1", {}))
+flow = make_flow(None, consumer_config("localhost:1", {"client_id": "mine"}))
 waiting = flow.take_async(1, None)
 _native.mark_forked()
 for call in (flow.wakeup, flow.close, flow.positions, flow.drain, lambda: flow.take(1, None)):
     try:
         call()
-    except errors.ForkedClient:
-        print("forked", flush=True)
+    except errors.ForkedClient as error:
+        print(error, flush=True)
 """
 
 
@@ -283,7 +283,8 @@ def test_flow_of_the_parent_is_dead_after_a_fork() -> None:
         check=True,
         timeout=PATIENCE,
     )
-    assert done.stdout.split() == ["forked"] * 5
+    told = "consumer mine was made before a fork; make a new one in the child"
+    assert done.stdout.splitlines() == [told] * 5
 
 
 # ---- failures --------------------------------------------------------------------------------------------------------

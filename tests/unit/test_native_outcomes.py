@@ -6,12 +6,14 @@ import gc
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from ottla import errors
 from ottla._native import Delivery, ProduceFlow, ProducerBase
+from ottla.observe.running import running
 from tests.unit.test_native_producer import Wire, bound, fill, make_flow
 
 
@@ -180,3 +182,66 @@ def test_a_finalizer_of_what_is_let_go_may_send() -> None:
         [sys.executable, "-c", SENDS_IN_A_FINALIZER], capture_output=True, text=True, timeout=30
     )
     assert (ended.stdout, ended.returncode) == ("6\n", 0), ended.stderr
+
+
+# ---- what holds the budget -------------------------------------------------------------------------------------------
+
+
+def slow(_: Delivery) -> None:
+    """A callback of the application."""
+
+
+@pytest.fixture
+def _nothing_runs() -> Iterator[None]:
+    yield
+    running.end()
+
+
+@pytest.mark.usefixtures("_nothing_runs")
+@pytest.mark.parametrize("read", [False, True])
+def test_a_callback_that_holds_the_budget_is_named(read: bool) -> None:
+    wire, producer = told_flow(buffer_bytes=20_000, return_successes=read)
+    while fill(producer):
+        wire.pump()
+    wire.pump()
+    cause = "their callbacks have not been called yet"
+    with pytest.raises(errors.BufferFull, match=rf"wait for outcomes \({cause}\)"):
+        producer.send_nowait("t", bytes(1000))
+    first = wire.flow.tell_next()
+    assert first
+    running.function, running.who = slow, "producer orders"
+    named = f"(the callback {slow!r} of producer orders has not returned)"
+    with pytest.raises(errors.BufferFull) as caught:
+        producer.send_nowait("t", bytes(1000))
+    assert named in str(caught.value)
+    budget = wire.flow.budget(1)
+    assert named in budget["told"]
+    assert f"({budget['holders'][0]['cause']})" == named
+    running.end()
+    tell(wire.flow)
+    if read:
+        with pytest.raises(errors.BufferFull, match="nobody has read them yet"):
+            producer.send_nowait("t", bytes(1000))
+    else:
+        producer.send_nowait("t", bytes(1000))
+
+
+class Unshowable:
+    """Its repr raises."""
+
+    def __call__(self, _: Delivery) -> None:
+        """Called with outcomes."""
+
+    def __repr__(self) -> str:
+        raise LookupError("its own fault")
+
+
+@pytest.mark.usefixtures("_nothing_runs")
+def test_a_callback_that_cannot_be_shown_spoils_no_error() -> None:
+    wire, producer = told_flow(buffer_bytes=20_000)
+    while fill(producer):
+        wire.pump()
+    wire.pump()
+    running.function = Unshowable()
+    with pytest.raises(errors.BufferFull, match="their callbacks have not returned"):
+        producer.send_nowait("t", bytes(1000))

@@ -28,13 +28,15 @@ pub struct FetchFlow {
     io: Option<(Handle, FlowId)>,
     /// Once set, the I/O thread has been told to forget the flow.
     left: AtomicBool,
+    /// The client, for people.
+    who: String,
     generation: u32,
 }
 
 impl FetchFlow {
     /// The inbox, unless a fork has made it the parent's: a thread that is not here may have held its lock.
     fn inbox(&self, py: Python<'_>) -> PyResult<&Arc<FetchShared>> {
-        fork::check(py, self.generation)?;
+        fork::check(py, self.generation, &self.who)?;
         Ok(&self.inbox)
     }
 
@@ -84,6 +86,7 @@ impl FetchFlow {
         decompressed_bytes: usize,
         check_crcs: bool,
     ) -> PyResult<Self> {
+        let who = format!("consumer {client_id}");
         let settings = Settings {
             client_id,
             rack,
@@ -112,6 +115,7 @@ impl FetchFlow {
             inbox,
             io,
             left: AtomicBool::new(false),
+            who,
             generation: fork::generation(),
         })
     }

@@ -16,20 +16,23 @@ pub fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Raises `ottla.errors.ForkedClient` if what was made in `born` belongs to a parent process.
-pub fn check(py: Python<'_>, born: u32) -> PyResult<()> {
+/// For what does not know whose it is.
+pub const SOMEBODY: &str = "this client";
+
+/// Raises `ottla.errors.ForkedClient` if what was made in `born` belongs to a parent process. who: The client, for people.
+#[inline]
+pub fn check(py: Python<'_>, born: u32, who: &str) -> PyResult<()> {
     if born == generation() {
         return Ok(());
     }
-    Err(errors::raise(
-        py,
-        "forked",
-        0,
-        "this client was made before a fork; make one in the child process",
-        None,
-        None,
-        None,
-    ))
+    Err(refused(py, who))
+}
+
+/// With the text of `forked` in `ottla.engine.bridge`.
+#[cold]
+fn refused(py: Python<'_>, who: &str) -> PyErr {
+    let message = format!("{who} was made before a fork; make a new one in the child");
+    errors::raise(py, "forked", 0, &message, None, None, None)
 }
 
 /// Called in the child right after a fork: what was made before is dead here.

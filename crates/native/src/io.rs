@@ -28,7 +28,7 @@ pub struct Io {
 impl Io {
     /// For flows: the way to the I/O thread.
     pub fn handle(&self, py: Python<'_>) -> PyResult<&Handle> {
-        fork::check(py, self.generation)?;
+        fork::check(py, self.generation, fork::SOMEBODY)?;
         Ok(&self.handle)
     }
 }

@@ -9,14 +9,20 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use ottla_core::completion::{Completion, State};
 use ottla_core::flow::{Bell, Wake};
+use ottla_core::produce_flow::picture::Budget;
 use ottla_core::produce_shared::{Listener, ProduceShared};
+use ottla_io::clock;
 use parking_lot::Mutex;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 use crate::delivery;
+use crate::errors;
 use crate::fork;
 use crate::unawaited::NeverAwaited;
+
+static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 type Sleeper = (Arc<dyn Wake>, u64);
 
@@ -107,6 +113,8 @@ pub struct Outcomes {
     /// Callbacks whose completion has moved on.
     due: Mutex<Vec<u64>>,
     next_callback: AtomicU64,
+    /// What completions wake for callbacks.
+    callback_due: OnceLock<Arc<dyn Wake>>,
     wanted: Wanted,
     /// What the producer's callbacks are being told.
     telling: Mutex<Option<Arc<Settled>>>,
@@ -115,7 +123,9 @@ pub struct Outcomes {
     unwanted: Mutex<Unwanted>,
     /// For the engine's log: the bell is rung for it.
     unawaited: NeverAwaited,
-    /// The fork generation of the producer.
+    /// The producer, for people.
+    pub who: String,
+    /// Its fork generation.
     generation: u32,
     /// Where messages linger: the producer, to be told of who waits for them.
     lingers: OnceLock<Weak<ProduceShared>>,
@@ -127,23 +137,25 @@ pub fn check_fork(py: Python<'_>, completion: &Completion) -> PyResult<()> {
         .owner()
         .and_then(|owner| owner.downcast_ref::<Outcomes>())
     {
-        Some(outcomes) => fork::check(py, outcomes.generation),
+        Some(outcomes) => fork::check(py, outcomes.generation, &outcomes.who),
         None => Ok(()),
     }
 }
 
 impl Outcomes {
-    pub fn new(wanted: Wanted, bell: Arc<dyn Bell>) -> Arc<Self> {
+    pub fn new(wanted: Wanted, bell: Arc<dyn Bell>, who: String) -> Arc<Self> {
         Arc::new(Self {
             queues: Mutex::default(),
             callbacks: Mutex::default(),
             due: Mutex::default(),
             next_callback: AtomicU64::new(1),
+            callback_due: OnceLock::new(),
             wanted,
             telling: Mutex::default(),
             bell,
             unwanted: Mutex::default(),
             unawaited: NeverAwaited::default(),
+            who,
             generation: fork::generation(),
             lingers: OnceLock::new(),
         })
@@ -254,6 +266,25 @@ impl Outcomes {
         (next.map(|next| next.deliveries(py)), weight)
     }
 
+    /// Who holds the producer's budget. Outcomes that callbacks have to be told of first are no reader's to take.
+    pub fn budget(&self, py: Python<'_>, producer: &ProduceShared) -> Budget {
+        let mut budget = producer.with(|flow| flow.budget(clock::now()));
+        if self.telling.lock().is_some() || self.has_to_tell() {
+            budget.set_cause_of_outcomes(self.cause_in_callbacks(py));
+        }
+        budget
+    }
+
+    fn cause_in_callbacks(&self, py: Python<'_>) -> String {
+        let asked = RUNNING
+            .import(py, "ottla.observe.running", "running")
+            .and_then(|running| running.call_method0("keeps")?.extract());
+        asked.unwrap_or_else(|raised| {
+            errors::let_go(py, raised);
+            "their callbacks have not returned".to_owned()
+        })
+    }
+
     // ---- callbacks of single deliveries -------------------------------------------------------------------------------------------------
 
     /// Has `callback(delivery)` called on the dispatcher thread once the message has its outcome; false where it has it
@@ -283,13 +314,14 @@ impl Outcomes {
         false
     }
 
+    /// One wake for all callbacks: a completion wakes those of one in the order of their numbers, so in which they were asked for.
     fn watch(self: &Arc<Self>, completion: &Arc<Completion>, number: u64) -> bool {
-        let wake: Arc<dyn Wake> = Arc::new(CallbackDue(Arc::downgrade(self)));
-        completion.add_waiter(wake, number)
+        let due = || Arc::new(CallbackDue(Arc::downgrade(self))) as Arc<dyn Wake>;
+        completion.add_waiter(self.callback_due.get_or_init(due).clone(), number)
     }
 
-    fn callback_due(&self, number: u64) {
-        self.due.lock().push(number);
+    fn callbacks_due(&self, numbers: &mut dyn Iterator<Item = u64>) {
+        self.due.lock().extend(numbers);
         self.bell.ring();
     }
 
@@ -306,7 +338,7 @@ impl Outcomes {
                 // Its message has moved to another batch: wait for that. Whatever happens between, it is looked at again.
                 self.callbacks.lock().insert(number, entry);
                 if !self.watch(&place, number) {
-                    self.callback_due(number);
+                    self.callbacks_due(&mut std::iter::once(number));
                 }
                 continue;
             }
@@ -362,8 +394,12 @@ struct CallbackDue(Weak<Outcomes>);
 
 impl Wake for CallbackDue {
     fn wake(&self, token: u64) {
+        self.wake_all(&mut std::iter::once(token));
+    }
+
+    fn wake_all(&self, tokens: &mut dyn Iterator<Item = u64>) {
         if let Some(outcomes) = self.0.upgrade() {
-            outcomes.callback_due(token);
+            outcomes.callbacks_due(tokens);
         }
     }
 }

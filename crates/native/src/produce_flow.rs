@@ -59,6 +59,12 @@ fn batching(topics: HashMap<String, TopicSettings>) -> PyResult<HashMap<String, 
         .collect()
 }
 
+impl ProduceFlow {
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        fork::check(py, self.generation, &self.outcomes.who)
+    }
+}
+
 #[pymethods]
 impl ProduceFlow {
     #[new]
@@ -96,6 +102,7 @@ impl ProduceFlow {
         gapless: bool,
         topics: Option<HashMap<String, TopicSettings>>,
     ) -> PyResult<Self> {
+        let who = format!("producer {client_id}");
         let wanted = Wanted {
             written: return_successes,
             failed: return_errors,
@@ -134,7 +141,7 @@ impl ProduceFlow {
             Some(handle) => handle.bell(),
             None => Arc::new(Silent),
         };
-        let outcomes = Outcomes::new(wanted, bell.clone());
+        let outcomes = Outcomes::new(wanted, bell.clone(), who);
         let seed = clock::now().wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let shared = Arc::new(ProduceShared::new(settings, seed, bell));
         shared.set_listener(outcomes.clone());
@@ -258,7 +265,7 @@ impl ProduceFlow {
 
     /// The next batch's deliveries for the producer's callbacks; those of the one before have been told.
     fn tell_next(&self, py: Python<'_>) -> PyResult<Option<Vec<Py<PyAny>>>> {
-        fork::check(py, self.generation)?;
+        self.check(py)?;
         // Who waits for the last of the outcomes may be ahead of the thread that is putting them down, under this lock.
         self.shared.with(|_| ());
         let (next, weight) = self.outcomes.tell_next(py);
@@ -295,19 +302,19 @@ impl ProduceFlow {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        fork::check(py, self.generation)?;
+        self.check(py)?;
         let picture = self.shared.with(|flow| flow.picture(clock::now()));
         picture::statistics(py, &picture)
     }
 
     fn budget<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Bound<'py, PyDict>> {
-        fork::check(py, self.generation)?;
-        let budget = self.shared.with(|flow| flow.budget(clock::now()));
+        self.check(py)?;
+        let budget = self.outcomes.budget(py, &self.shared);
         picture::budget(py, &budget, most)
     }
 
     fn is_closed(&self, py: Python<'_>) -> PyResult<bool> {
-        fork::check(py, self.generation)?;
+        self.check(py)?;
         Ok(self.shared.with(|flow| flow.acc.is_closed()))
     }
 

@@ -144,7 +144,7 @@ impl Sender {
     }
 
     pub fn check(&self, py: Python<'_>) -> PyResult<()> {
-        fork::check(py, self.generation)
+        fork::check(py, self.generation, &self.outcomes.who)
     }
 
     /// The producer goes. In a finalizer: a store.
@@ -366,10 +366,11 @@ impl Sender {
         (topic, partition): (usize, Option<i32>),
     ) -> PyErr {
         let (kind, code, message) = match refused {
-            Refused::Full => {
-                let message = self.shared.with(|flow| flow.budget(clock::now())).told();
-                ("buffer_full", 0, message)
-            }
+            Refused::Full => (
+                "buffer_full",
+                0,
+                self.outcomes.budget(py, &self.shared).told(),
+            ),
             Refused::TooLarge {
                 bytes,
                 cap,

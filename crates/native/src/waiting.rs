@@ -81,7 +81,7 @@ impl Waiting {
             ));
         };
         // A look takes locks, which in the child of a fork may be held by threads that are not there.
-        fork::check(py, self.generation)?;
+        fork::check(py, self.generation, fork::SOMEBODY)?;
         if let Some(result) = awaited.look(py)? {
             return done(result);
         }

@@ -20,7 +20,7 @@ _NEXT = {
     "cluster": "the brokers and bootstrap_servers are asked again, after reconnect_backoff_ms to reconnect_backoff_max_ms",
     "identity": "a producer id is asked for again after retry_backoff_ms to retry_backoff_max_ms",
     "buffer": "send() waits in line until outcomes come, at most max_block_ms, and raises BufferFull then; send_nowait() raises it at once",
-    "outcomes": "reading them (successes(), errors(), outcomes()) gives their memory back",
+    "outcomes": "their memory comes back once they are read (successes(), errors(), outcomes()) and their callbacks have returned",
 }
 _NEXT_OF_TOPIC = "its metadata is asked for again after retry_backoff_ms to retry_backoff_max_ms; after delivery_timeout_ms its messages fail"
 _NEXT_OF_PLACE = "its messages keep their order and go once its leader answers; after delivery_timeout_ms they fail"
@@ -31,7 +31,7 @@ class HealthTrouble:
     """Why a part of a client cannot do its work."""
 
     part: str
-    """cluster (no metadata), identity (no producer id), buffer (full), outcomes (unread), or a place: `orders-3`, or `orders`
+    """cluster (no metadata), identity (no producer id), buffer (full), outcomes (not read, or callbacks that do not return), or a place: `orders-3`, or `orders`
     while its metadata has not come."""
     reason: str
     """In words."""
@@ -46,7 +46,7 @@ class BufferHolder:
     """A part of `buffer_memory` and what it waits for."""
 
     topic: str | None
-    """None: outcomes that were not read."""
+    """None: outcomes that were not read, or whose callbacks have not returned."""
     partition: int | None
     """None where it is not chosen yet."""
     bytes: int

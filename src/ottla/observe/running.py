@@ -21,6 +21,13 @@ class Running:
         self.told = 0
         """The number of the last call that the log has a line about."""
 
+    def keeps(self) -> str:
+        """What keeps outcomes that callbacks have not been told of. Of all clients one callback runs at a time."""
+        function = self.function
+        if function is None:
+            return "their callbacks have not been called yet"
+        return f"the callback {function!r} of {self.who} has not returned"
+
     def end(self) -> None:
         """None runs any more, and nothing of it is kept."""
         self.function = None

@@ -16,7 +16,7 @@ const SILENT: Micros = 1_000_000;
 /// A part of the budget and what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Empty for outcomes that were not read.
+    /// Empty for outcomes that were not read, or not told.
     pub topic: Arc<str>,
     /// -1 where it is not chosen yet.
     pub partition: i32,
@@ -54,6 +54,14 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// What keeps outcomes where it is not their readers.
+    pub fn set_cause_of_outcomes(&mut self, cause: String) {
+        let mut holders = self.holders.iter_mut();
+        if let Some(outcomes) = holders.find(|holder| holder.topic.is_empty()) {
+            outcomes.cause = cause;
+        }
+    }
+
     /// For people: which cause keeps most of it.
     pub fn told(&self) -> String {
         let cap = self.cap;
