@@ -18,7 +18,7 @@ from collections.abc import (
     Sequence,
 )
 from contextvars import Context
-from typing import Any, Self, final, overload
+from typing import Any, NoReturn, Self, final, overload
 
 from typing_extensions import disjoint_base
 
@@ -398,6 +398,8 @@ class Delivery:
         """`callback(delivery)` on the dispatcher thread once resolved; at once queued there when already done."""
 
     def __await__(self) -> Generator[Any, None, RecordMetadata]: ...
+    def __reduce__(self) -> NoReturn:
+        """TypeError."""
 
 @final
 class DeliveryWithMetadata(Delivery):
@@ -419,6 +421,8 @@ class Deliveries:
     def failed(self) -> list[tuple[int, Error]]: ...
     def __getitem__(self, index: int, /) -> Delivery: ...
     def __iter__(self) -> Iterator[Delivery]: ...
+    def __reduce__(self) -> NoReturn:
+        """TypeError."""
 
 @disjoint_base
 class SendingBase:
@@ -710,6 +714,9 @@ class Records:
     def values(self) -> list[bytes | None]: ...
     def keys(self) -> list[bytes | None]: ...
     def offsets(self) -> list[int]: ...
+    def __reduce__(self) -> NoReturn:
+        """TypeError."""
+
     def by_partition(self) -> dict[tuple[str, int], Records]:
         """The records of each partition, in the order in which the partitions appear."""
 

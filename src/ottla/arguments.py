@@ -300,6 +300,21 @@ def function(name: str, given: Any, form: str, *, coroutines: bool = False) -> N
         raise TypeError(f"{name}: {problem}")
 
 
+def done_callback(given: Any) -> None:
+    """Refuse what `add_done_callback` cannot call. What it takes is not looked at: that costs more than the message.
+
+    Raises:
+        TypeError: It cannot be called, or nobody would await what it gives.
+    """
+    if not callable(given):
+        raise TypeError(f"add_done_callback() needs a function (delivery), not {shown(given)}")
+    if _is_coroutine_function(given):
+        raise TypeError(
+            f"add_done_callback() needs a plain function (delivery), not the coroutine function {_named(given)}: nobody would "
+            "await it; `await delivery` waits in an event loop"
+        )
+
+
 def _named(given: Any) -> str:
     name = getattr(given, "__qualname__", None)
     return name if isinstance(name, str) else shown(given)

@@ -6,6 +6,7 @@ import array
 import asyncio
 import datetime
 import decimal
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -274,8 +275,76 @@ def test_a_timeout_that_is_one(wire: Wire, given: Any) -> None:
 def test_a_callback_has_to_be_callable(wire: Wire) -> None:
     delivery = bound(wire.flow).send("t", b"")
     for wrong in (5, None, "f"):
-        with pytest.raises(TypeError, match="needs a callback, a function that takes the delivery"):
+        with pytest.raises(TypeError, match=r"needs a function \(delivery\), not "):
             delivery.add_done_callback(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"needs a function \(delivery\)"):
+        delivery.add_done_callback()  # type: ignore[call-arg]
+
+
+class Awaited:
+    """Called, it gives a coroutine."""
+
+    async def method(self, delivery: Any) -> None:
+        """Never awaited."""
+
+    __call__ = method
+
+
+async def coroutine_function(delivery: Any) -> None:
+    """Never awaited."""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        coroutine_function,
+        functools.partial(coroutine_function),
+        Awaited(),
+        Awaited().method,
+    ],
+)
+def test_a_callback_that_nobody_would_await_is_refused(wire: Wire, given: Any) -> None:
+    delivery = bound(wire.flow).send("t", b"")
+    for _ in ("pending", "written"):
+        with pytest.raises(TypeError, match="nobody would await it"):
+            delivery.add_done_callback(given)
+        wire.pump()
+    assert wire.flow.drain() == []
+
+
+def test_callbacks_of_every_plain_kind_are_taken(wire: Wire) -> None:
+    called: list[Any] = []
+
+    class Plain:
+        def __call__(self, delivery: Any) -> None:
+            called.append(delivery)
+
+        method = __call__
+
+    delivery = bound(wire.flow).send("t", b"")
+    kinds: list[Callable[[Any], object]] = [
+        lambda given: called.append(given),
+        called.append,
+        Plain(),
+        Plain().method,
+        functools.partial(called.append),
+    ]
+    for callback in kinds:
+        delivery.add_done_callback(callback)
+    wire.pump()
+    ((name, calls),) = wire.flow.drain()
+    assert name == "callbacks"
+    assert [callback for callback, _ in calls] == kinds
+
+
+def test_callbacks_are_called_in_the_order_in_which_they_were_asked_for(wire: Wire) -> None:
+    producer = bound(wire.flow)
+    sent = [producer.send("t", b"%d" % number, partition=0) for number in range(20)]
+    asked = [(callback, delivery) for delivery in reversed(sent) for callback in (print, repr)]
+    for callback, delivery in asked:
+        delivery.add_done_callback(callback)
+    wire.pump()
+    assert wire.flow.drain() == [("callbacks", asked)]
 
 
 # ---- forgotten and needless awaits -----------------------------------------------------------------------------------

@@ -210,11 +210,12 @@ class Hearing(ProducerInterceptor):
     """Keeps what it hears of outcomes."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str | None, type]] = []
+        self.heard: list[tuple[str | None, type, type]] = []
 
     def on_acknowledgement(self, delivery: Any) -> None:
         """Keep it."""
-        self.heard.append((delivery.outcome, type(delivery.error)))
+        error = delivery.error
+        self.heard.append((delivery.outcome, type(error), type(error.__cause__)))
 
 
 async def test_interceptors_hear_of_it_too() -> None:
@@ -225,5 +226,5 @@ async def test_interceptors_hear_of_it_too() -> None:
         producer.send("t", VALUE)  # type: ignore[unused-coroutine]
     await asyncio.sleep(0)
     assert dispatcher.settle(20)
-    assert hearing.heard == [("not_written", asyncio.CancelledError)]
+    assert hearing.heard == [("not_written", errors.Error, asyncio.CancelledError)]
     assert never_awaited(wire.flow) == [("send", "t", 1)]

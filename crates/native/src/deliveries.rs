@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ottla_core::completion::{Completion, Place, State};
-use pyo3::exceptions::PyIndexError;
+use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -294,6 +294,14 @@ impl Deliveries {
     fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         // SAFETY: a living sequence; the iterator keeps it alive.
         unsafe { Bound::from_owned_ptr_or_err(slf.py(), ffi::PySeqIter_New(slf.as_ptr())) }
+    }
+
+    /// Refused: only this process hears of the outcomes.
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err(
+            "Deliveries cannot be copied or pickled: only this process hears of their outcomes. Their offsets can, and what is \
+             in failed",
+        ))
     }
 
     fn __repr__(&self) -> String {

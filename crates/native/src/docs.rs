@@ -312,13 +312,14 @@ pub const ADD_DONE_CALLBACK: &CStr = c"add_done_callback($self, /, callback)
 
 Have `callback(delivery)` called on the dispatcher thread once the message has its outcome, soon if it has it already.
 
-    Callbacks run one after another and should be quick; an exception in one is logged and loses nothing.
+    Callbacks run one after another and should be quick; an exception in one is logged and loses nothing. Those of messages that
+    have their outcome together, as the messages of a batch do, run in the order in which they were asked for.
 
     Args:
         callback: A plain function that takes this delivery.
 
     Raises:
-        TypeError: `callback` cannot be called. The message is on its way all the same.
+        TypeError: `callback` cannot be called, or is a coroutine function, which nobody would await. The message is on its way all the same.
         ForkedClient: The process is a fork of the one that sent it, which alone hears of the outcome.
 
     Threads: Any.

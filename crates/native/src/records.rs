@@ -172,6 +172,13 @@ impl Records {
         Ok(unsafe { Bound::from_owned_ptr(py, record) })
     }
 
+    /// Refused: they are views of whole batches. A list of them is copied record by record.
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err(
+            "Records cannot be copied or pickled as they are; list(records) can",
+        ))
+    }
+
     /// The value of each record, bytes or None: one list in one call.
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         self.list(py, |record| new_bytes(record.value))

@@ -22,7 +22,9 @@ from collections.abc import (
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from ottla.arguments import done_callback
 from ottla.engine.dispatcher import dispatch
+from ottla.errors import Error
 from ottla.message import Message
 from ottla.observe.log import ClientLog
 from ottla.producer.accumulator import accepted_of, has_to_wait
@@ -59,7 +61,8 @@ class ProducerInterceptor:
         """Called once per message with its outcome, before `on_delivery`. What it raises is logged.
 
         A message that `send` itself refuses after `on_send`, or whose wait for room is given up, has an outcome too:
-        `not_written`, with what `send` raises as `.error`. After `close` of the producer `send` raises `Closed` before
+        `not_written`, with what `send` raises as `.error`; where that is no `ottla.Error` (an argument that cannot be, a
+        cancellation, Ctrl-C), with an `ottla.Error` whose `__cause__` it is. After `close` of the producer `send` raises `Closed` before
         `on_send`, and there is none.
 
         Args:
@@ -84,7 +87,7 @@ class RefusedDelivery:
     outcome: Literal["not_written"] = "not_written"
     offset = None
 
-    def __init__(self, message: Message, error: BaseException) -> None:
+    def __init__(self, message: Message, error: Error) -> None:
         self.topic = message.topic
         self.key = message.key
         self.value = message.value
@@ -100,26 +103,46 @@ class RefusedDelivery:
         return True
 
     def result(self, timeout: float | None = None) -> NoReturn:
-        """Raises what `send` raised."""
+        """Raises `error`."""
         raise self.error
 
-    def exception(self, timeout: float | None = None) -> BaseException:
-        """What `send` raised."""
+    def exception(self, timeout: float | None = None) -> Error:
+        """The error, as `error` has it."""
         return self.error
 
     def __await__(self) -> Generator[Any, None, NoReturn]:
         return _raise(self.error).__await__()
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
-        """Have it called soon on the dispatcher thread."""
+        """Have it called soon on the dispatcher thread; a coroutine function is refused."""
+        done_callback(callback)
         dispatch(callback, self)
 
     def __repr__(self) -> str:
         return f"<RefusedDelivery {self.topic} {self.error!r}>"
 
 
-async def _raise(error: BaseException) -> NoReturn:
+async def _raise(error: Error) -> NoReturn:
     raise error
+
+
+def _why_refused(message: Message, raised: BaseException) -> Error:
+    """What `send` raised as the error of a delivery, which is one of the client's whatever a caller runs into."""
+    if isinstance(raised, Error):
+        return raised
+    # What was refused may be the place itself.
+    topic: object = message.topic
+    partition: object = message.partition
+    text = str(raised)
+    named = f"{type(raised).__name__}: {text}" if text else type(raised).__name__
+    error = Error(
+        f"the message was not accepted: {named}",
+        topic=topic if isinstance(topic, str) else None,
+        partition=partition if isinstance(partition, int) else None,
+        outcome="not_written",
+    )
+    error.__cause__ = raised
+    return error
 
 
 class Interceptors:
@@ -234,7 +257,7 @@ class Interceptors:
     # ---- outcomes --------------------------------------------------------------------------------------------------
 
     def _refused(self, message: Message, error: BaseException) -> None:
-        dispatch(self.acknowledged, [RefusedDelivery(message, error)])
+        dispatch(self.acknowledged, [RefusedDelivery(message, _why_refused(message, error))])
 
     def acknowledged(self, deliveries: Iterable[Any]) -> None:
         """Each of them hears of each outcome, in their order. Dispatcher thread."""

@@ -152,10 +152,14 @@ def test_an_error_is_logged_and_the_message_goes_on_as_it_came(
 def check_refused(delivery: RefusedDelivery, value: str, error: type[BaseException]) -> None:
     assert (delivery.value, delivery.outcome, delivery.offset) == (value, "not_written", None)
     assert delivery.done()
-    assert isinstance(delivery.error, error)
+    # Where `send` raised none of the client's, that is the cause.
+    assert isinstance(delivery.error, errors.Error)
+    assert delivery.error.outcome == "not_written"
+    assert isinstance(delivery.error.__cause__ or delivery.error, error)
     assert delivery.exception() is delivery.error
-    with pytest.raises(error):
+    with pytest.raises(errors.Error) as raised:
         delivery.result()
+    assert raised.value is delivery.error
 
 
 async def test_what_send_refuses_has_an_acknowledgement_too() -> None:
@@ -180,7 +184,7 @@ async def test_what_send_refuses_has_an_acknowledgement_too() -> None:
         await task
     assert dispatcher.settle(5)
     # The last send of `fill` found no room.
-    kinds = [type(delivery.error).__name__ for delivery in marker.heard]
+    kinds = [type(heard.error.__cause__ or heard.error).__name__ for heard in marker.heard]
     assert kinds == [
         "TypeError",
         "MessageTooLarge",
@@ -190,6 +194,9 @@ async def test_what_send_refuses_has_an_acknowledgement_too() -> None:
         "CancelledError",
     ]
     check_refused(marker.heard[0], "1a", TypeError)
+    assert str(marker.heard[0].error) == (
+        f"the message was not accepted: TypeError: {marker.heard[0].error.__cause__} [t, outcome not_written]"
+    )
     check_refused(marker.heard[3], "y" * 1000, errors.BufferFull)
     with pytest.raises(errors.BufferFull):
         await marker.heard[3]
@@ -213,6 +220,7 @@ def test_of_many_only_the_one_that_was_refused_is_told() -> None:
         producer.send_many([5])  # type: ignore[list-item]
     assert dispatcher.settle(5)
     assert [delivery.value for delivery in marker.heard] == ["2"]
+    assert (marker.heard[0].topic, marker.heard[0].error.topic) == (5, None)
     assert wire.pump() == 3
 
 
@@ -265,6 +273,12 @@ async def test_a_refused_message_has_one_acknowledgement_too() -> None:
     closed.close()
     assert dispatcher.settle(5)
     check_refused(marker.heard[0], "c" * 1000, asyncio.CancelledError)
+
+    async def nobody_awaits(_: Any) -> None:
+        """Given by mistake."""
+
+    with pytest.raises(TypeError, match=r"coroutine function .*nobody_awaits"):
+        marker.heard[0].add_done_callback(nobody_awaits)
     check_refused(marker.heard[1], "r" * 1000, errors.BufferFull)
     assert len(marker.heard) == 2
     wire.pump()

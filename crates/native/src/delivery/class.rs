@@ -6,8 +6,11 @@ use std::ffi::{CStr, c_void};
 use std::ptr;
 
 use ottla_core::completion::State;
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyCFunction;
 
 use super::outcome::{
     AwaitedDelivery, call_when_settled, error_of, settled, wait_error, wait_result,
@@ -24,6 +27,8 @@ use crate::raw::{
 use crate::ready::ready;
 use crate::wait::seconds;
 use crate::waiting::Waiting;
+
+static DONE_CALLBACK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 // ---- methods ----------------------------------------------------------------------------------------------------------
 
@@ -85,6 +90,37 @@ unsafe extern "C" fn done(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mu
     })
 }
 
+/// CO_COROUTINE of Python's `inspect`: its call runs nothing until somebody awaits.
+const COROUTINE: u32 = 0x80;
+
+/// Refuses what cannot be called, and what gives a coroutine that nobody would await. Functions, of Python and of C, are known
+/// at a glance; `ottla.arguments` looks into anything else.
+fn check_callback(callback: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = callback.py();
+    if callback.is_instance_of::<PyCFunction>() {
+        return Ok(());
+    }
+    if let Some(code) = callback.getattr_opt(pyo3::intern!(py, "__code__"))?
+        && let Some(flags) = code.getattr_opt(pyo3::intern!(py, "co_flags"))?
+        && flags.extract::<u32>()? & COROUTINE == 0
+        && callback.is_callable()
+    {
+        return Ok(());
+    }
+    let check = DONE_CALLBACK.import(py, "ottla.arguments", "done_callback")?;
+    check.call1((callback,)).map(drop)
+}
+
+/// What stands for a message of this process means nothing in another, nor twice.
+unsafe extern "C" fn reduce(_: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard(|_| {
+        Err(PyTypeError::new_err(
+            "a Delivery cannot be copied or pickled: only this process hears of its outcome. Its result() can, and its error, \
+             topic, key and value",
+        ))
+    })
+}
+
 unsafe extern "C" fn add_done_callback(
     slf: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
@@ -103,10 +139,9 @@ unsafe extern "C" fn add_done_callback(
                 [pyo3::intern!(py, "callback").as_ptr()]
             })?
         };
-        // SAFETY: a borrowed object of the call or null.
-        if callback.is_null() || unsafe { ffi::PyCallable_Check(callback) } == 0 {
-            return Err(pyo3::exceptions::PyTypeError::new_err(
-                "add_done_callback() needs a callback, a function that takes the delivery",
+        if callback.is_null() {
+            return Err(PyTypeError::new_err(
+                "add_done_callback() needs a function (delivery)",
             ));
         }
         // SAFETY: borrowed objects of the call.
@@ -116,6 +151,7 @@ unsafe extern "C" fn add_done_callback(
                 Bound::from_borrowed_ptr(py, slf),
             )
         };
+        check_callback(&callback)?;
         call_when_settled(&delivery, &callback)?;
         Ok(py.None().into_ptr())
     })
@@ -303,7 +339,7 @@ static mut GETTERS: [ffi::PyGetSetDef; 11] = [
     no_getter(),
 ];
 
-static mut METHODS: [ffi::PyMethodDef; 5] = [
+static mut METHODS: [ffi::PyMethodDef; 6] = [
     documented(plain_method(c"done", done), docs::DONE),
     fast_method(c"result", docs::RESULT, result),
     fast_method(c"exception", docs::EXCEPTION, exception),
@@ -312,6 +348,7 @@ static mut METHODS: [ffi::PyMethodDef; 5] = [
         docs::ADD_DONE_CALLBACK,
         add_done_callback,
     ),
+    plain_method(c"__reduce__", reduce),
     no_method(),
 ];
 

@@ -13,6 +13,7 @@ from ottla.arguments import number, seconds
 from ottla.arguments import timestamp_ms as as_timestamp_ms
 from ottla.arguments import topic as topic_name
 from ottla.client.consumer import ConsumerClient
+from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped, weakly
 from ottla.client.leaving import close_timeout
 from ottla.config.consumer import consumer_config
@@ -36,7 +37,7 @@ from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self, Unpack
+    from typing import NoReturn, Self, Unpack
 
     from ottla._native import Records
     from ottla.config.option_types import ConsumerOptions
@@ -736,6 +737,9 @@ class AsyncConsumer(AsyncConsumerBase):
         trace: TracebackType | None,
     ) -> None:
         await self._close(close_timeout(error), hand=error is None)
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self)
 
     def __del__(self, _dropped: Callable[..., None] = dropped) -> None:
         _dropped(self, self._hand_over)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ottla.arguments import seconds, shown
 from ottla.client.consumer import ConsumerClient
+from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped, weakly
 from ottla.client.leaving import close_timeout
 from ottla.config.consumer import consumer_config
@@ -33,7 +34,7 @@ from ottla.observe.log import ClientLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self, Unpack
+    from typing import NoReturn, Self, Unpack
 
     from ottla._native import FetchFlow, Record
     from ottla.config.option_types import GroupOptions
@@ -569,6 +570,9 @@ class AsyncConsumerGroup:
         trace: TracebackType | None,
     ) -> None:
         await self.close(close_timeout(error))
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self)
 
     def __del__(self, _dropped: Callable[..., None] = dropped) -> None:
         _dropped(self, self._hand_over)

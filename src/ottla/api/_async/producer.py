@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ottla._native import AsyncProducerBase, Delivery
 from ottla.arguments import function, seconds
+from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped
 from ottla.client.leaving import close_timeout
 from ottla.client.producer import ProducerClient
@@ -21,7 +22,7 @@ from ottla.message import CloseReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self, Unpack
+    from typing import NoReturn, Self, Unpack
 
     from ottla.config.option_types import ProducerOptions
     from ottla.observe.events import Event
@@ -308,6 +309,9 @@ class AsyncProducer(AsyncProducerBase):
         # In the child of a fork there is nothing to close: what was accepted is the parent's to deliver.
         if not self._client.is_forked:
             await self.close(close_timeout(error))
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self)
 
     def __del__(self, _dropped: Callable[..., None] = dropped) -> None:
         _dropped(self, self._hand_over)

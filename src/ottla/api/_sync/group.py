@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ottla.arguments import seconds, shown
 from ottla.client.consumer import ConsumerClient
+from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped, weakly
 from ottla.client.leaving import close_timeout
 from ottla.config.consumer import consumer_config
@@ -34,7 +35,7 @@ from ottla.observe.log import ClientLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self, Unpack
+    from typing import NoReturn, Self, Unpack
 
     from ottla._native import FetchFlow, Record
     from ottla.config.option_types import GroupOptions
@@ -564,6 +565,9 @@ class ConsumerGroup:
         trace: TracebackType | None,
     ) -> None:
         self.close(close_timeout(error))
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self)
 
     def __del__(self, _dropped: Callable[..., None] = dropped) -> None:
         _dropped(self, self._hand_over)
