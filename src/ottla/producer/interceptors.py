@@ -27,7 +27,9 @@ from ottla.engine.dispatcher import dispatch
 from ottla.errors import Error
 from ottla.message import Message
 from ottla.observe.log import ClientLog
+from ottla.observe.running import running
 from ottla.producer.accumulator import accepted_of, has_to_wait
+from ottla.producer.reports import call_soon
 
 if TYPE_CHECKING:
     from ottla._native import Delivery, Waiting
@@ -87,7 +89,8 @@ class RefusedDelivery:
     outcome: Literal["not_written"] = "not_written"
     offset = None
 
-    def __init__(self, message: Message, error: Error) -> None:
+    def __init__(self, message: Message, error: Error, who: str = "producer") -> None:
+        self._who = who
         self.topic = message.topic
         self.key = message.key
         self.value = message.value
@@ -116,7 +119,7 @@ class RefusedDelivery:
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
         """Have it called soon on the dispatcher thread; a coroutine function is refused."""
         done_callback(callback)
-        dispatch(callback, self)
+        call_soon(self._who, callback, self)
 
     def __repr__(self) -> str:
         return f"<RefusedDelivery {self.topic} {self.error!r}>"
@@ -257,16 +260,22 @@ class Interceptors:
     # ---- outcomes --------------------------------------------------------------------------------------------------
 
     def _refused(self, message: Message, error: BaseException) -> None:
-        dispatch(self.acknowledged, [RefusedDelivery(message, _why_refused(message, error))])
+        refused = RefusedDelivery(message, _why_refused(message, error), self._log.who)
+        dispatch(self.acknowledged, [refused])
 
     def acknowledged(self, deliveries: Iterable[Any]) -> None:
         """Each of them hears of each outcome, in their order. Dispatcher thread."""
+        running.who = self._log.who
         for delivery in deliveries:
             for interceptor in self._all:
                 try:
-                    interceptor.on_acknowledgement(delivery)
-                except Exception:
+                    acknowledge = interceptor.on_acknowledgement
+                    running.function = acknowledge
+                    running.number += 1
+                    acknowledge(delivery)
+                except BaseException:
                     self._log.exception("on_acknowledgement of %r raised", interceptor)
+        running.end()
 
     def close(self) -> None:
         """Close each of them. Dispatcher thread."""

@@ -110,16 +110,21 @@ class Reports:
         if deliveries is None:
             return False
         if callbacks.interceptors is not None:
-            running.function, running.who = callbacks.interceptors.acknowledged, self._log.who
-            running.number += 1
             callbacks.interceptors.acknowledged(deliveries)
-            running.end()
         if callbacks.on_delivery is not None:
             call_each(self._log, ((callbacks.on_delivery, delivery) for delivery in deliveries))
         return True
 
     def _call(self, calls: Sequence[tuple[Callable[[Delivery], object], Delivery]]) -> None:
         call_each(self._log, calls)
+
+
+def call_soon(who: str, function: Callable[[Any], object], delivery: Any) -> None:
+    """A delivery that has its outcome was asked for this call. Threads: any.
+
+    who: The producer, for people.
+    """
+    dispatch(call_each, ClientLog("dispatcher", who), ((function, delivery),))
 
 
 def call_each(log: ClientLog, calls: Iterable[tuple[Callable[[Any], object], Any]]) -> None:

@@ -14,6 +14,7 @@ from ottla import errors
 from ottla._native import AsyncProducerBase, ProducerBase
 from ottla.engine import dispatcher
 from ottla.message import Message
+from ottla.observe.running import running
 from ottla.producer.callbacks import Callbacks, Lent
 from ottla.producer.interceptors import (
     Interceptors,
@@ -23,7 +24,7 @@ from ottla.producer.interceptors import (
     _Watched,
 )
 from ottla.producer.reports import Reports
-from tests.unit.test_native_producer import Wire, fill, make_flow
+from tests.unit.test_native_producer import Wire, bound, fill, make_flow
 
 
 class Marker(ProducerInterceptor):
@@ -405,3 +406,48 @@ def test_a_callback_does_not_wait_for_itself() -> None:
     assert dispatcher.settle(5)
     assert found == [None, None]
     assert Reports(Batches(0), Lent(Callbacks(None))).told() is None  # type: ignore[arg-type]
+
+
+def test_the_interceptor_that_is_called_is_named_while_it_runs() -> None:
+    seen: list[tuple[object, str, int]] = []
+
+    class Looks(Marker):
+        def on_acknowledgement(self, delivery: Any) -> None:
+            seen.append((running.function, running.who, running.number))
+            if delivery.value.startswith("leave"):
+                raise SystemExit
+
+    first, second = Looks(""), Looks("")
+    wire = Wire(make_flow(tell_outcomes=True))
+    chain = Interceptors([first, second], wire.flow.is_closed, "producer orders")
+    producer, _ = producers(wire, chain)
+    producer.send_many("t", ["leave", "stay"])
+    producer.send("t", "a")
+    wire.pump()
+    told(wire, chain)
+    named = [(one.on_acknowledgement, "producer orders") for one in (first, second)] * 3
+    assert [(function, who) for function, who, _ in seen] == named
+    assert len({number for _, _, number in seen}) == 6, "each is a call of its own"
+    assert running.function is None
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_callback_for_what_has_its_outcome_is_named_and_its_client_too(
+    refused: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire = Wire(make_flow())
+    delivery: Any = bound(wire.flow).send("t", "a")
+    wire.pump()
+    if refused:
+        delivery = RefusedDelivery(Message("t", "a"), errors.BufferFull("full"), "producer test")
+    seen: list[object] = []
+
+    def raises(_: Any) -> None:
+        seen.append(running.function)
+        raise LookupError("its own fault")
+
+    delivery.add_done_callback(raises)
+    assert dispatcher.settle(5)
+    assert seen == [raises]
+    (line,) = caplog.messages
+    assert line == f"[producer test] a callback raised: {raises!r} of {delivery!r}"

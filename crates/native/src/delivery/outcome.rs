@@ -21,7 +21,7 @@ use crate::outcomes::{Outcomes, check_fork};
 use crate::wait::duration;
 use crate::waiting::Awaited;
 
-static DISPATCH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static CALL_SOON: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// What a written or failed message gives: its metadata or the exception. None while pending.
 pub fn settled(
@@ -106,17 +106,19 @@ pub fn call_when_settled(delivery: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny
     let py = delivery.py();
     loop {
         let (completion, _) = where_is(delivery.as_ptr());
-        if !completion.is_pending() {
-            let dispatch = DISPATCH.import(py, "ottla.engine.dispatcher", "dispatch")?;
-            return dispatch.call1((callback, delivery)).map(drop);
-        }
-        check_fork(py, &completion)?;
         let owner = completion.owner().cloned();
         let Some(outcomes) = owner.and_then(|owner| owner.downcast::<Outcomes>().ok()) else {
             return Err(PyRuntimeError::new_err(
                 "a bug in ottla: a delivery without a producer",
             ));
         };
+        if !completion.is_pending() {
+            let call_soon = CALL_SOON.import(py, "ottla.producer.reports", "call_soon")?;
+            return call_soon
+                .call1((&outcomes.who, callback, delivery))
+                .map(drop);
+        }
+        check_fork(py, &completion)?;
         if outcomes.call_when_settled(&completion, callback, delivery) {
             return Ok(());
         }
