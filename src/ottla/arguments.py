@@ -321,7 +321,10 @@ def _named(given: Any) -> str:
 
 
 def _is_coroutine_function(given: Any) -> bool:
+    import functools
     import inspect
 
+    while isinstance(given, functools.partial):
+        given = given.func
     called = type(given).__call__ if callable(given) else None
     return inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(called)

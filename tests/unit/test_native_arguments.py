@@ -299,6 +299,8 @@ async def coroutine_function(delivery: Any) -> None:
     [
         coroutine_function,
         functools.partial(coroutine_function),
+        functools.partial(functools.partial(coroutine_function)),
+        functools.partial(Awaited()),
         Awaited(),
         Awaited().method,
     ],
