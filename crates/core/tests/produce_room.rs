@@ -377,6 +377,23 @@ fn a_refusal_makes_it_full_until_room_comes() {
 }
 
 #[test]
+fn a_refusal_sends_what_lingers() {
+    let mut set = settings();
+    set.buffer_bytes = 33 * 1024;
+    set.batch_bytes = 1 << 20;
+    set.linger = 60 * SECOND;
+    let producer = Producer::flowing(set, 1);
+    let send = || producer.try_send("t", Some(0), None, &[b'x'; 1_000], None);
+    while send().is_ok() {
+        assert!(producer.next(1).is_none(), "it lingers");
+    }
+    let sent = producer.next(1).expect("the batch that holds all the room");
+    producer.ack(1, &sent, 0);
+    send().unwrap();
+    assert!(producer.next(1).is_none(), "there is room: it lingers");
+}
+
+#[test]
 fn a_lack_of_room_is_told_once_until_the_engine_finds_room() {
     let (producer, sent) = full();
     let told = || {

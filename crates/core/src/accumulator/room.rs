@@ -87,13 +87,15 @@ impl Accumulator {
         ticket
     }
 
-    /// A message of this size was refused for lack of room. The first is told to the engine.
+    /// A message of this size was refused for lack of room. Who does not wait needs what lingers to go as much as who does. The
+    /// first is told to the engine.
     #[cold]
     pub(crate) fn lacks_room(&mut self, size: usize) {
         if self.has_room_for(size) {
             return; // It has come since, or others are first in line.
         }
         self.room.refused = size;
+        self.close_all();
         if !std::mem::replace(&mut self.room.told, true) {
             let accepted = self.counts.accepted;
             self.events.push(Event::Lacking { accepted });
