@@ -311,6 +311,12 @@ class ProduceFlow:
         `("unawaited", [(method, topic or "", count), …])` sends of event loops that were dropped before any await.
         """
 
+    def take_callbacks(self) -> list[tuple[Callable[[Delivery], object], Delivery]]:
+        """As the event `callbacks`, of every delivery that has its outcome now; each is given out once."""
+
+    def has_callbacks(self) -> bool:
+        """Whether `add_done_callback` was ever called on one of its deliveries."""
+
     def tell_next(self) -> list[Delivery] | None:
         """The deliveries of the next resolved batch for the producer's callbacks, None where there is none now.
 

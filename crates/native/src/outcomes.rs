@@ -306,12 +306,15 @@ impl Outcomes {
             return true;
         }
         // Not pending: forwarded or resolved.
-        let entry = self.callbacks.lock().remove(&number);
-        if let Some(Callback { callback, delivery }) = entry {
-            callback.drop_ref(py);
-            delivery.drop_ref(py);
+        match self.callbacks.lock().remove(&number) {
+            // Taken meanwhile by who takes all that is settled.
+            None => true,
+            Some(Callback { callback, delivery }) => {
+                callback.drop_ref(py);
+                delivery.drop_ref(py);
+                false
+            }
         }
-        false
     }
 
     /// One wake for all callbacks: a completion wakes those of one in the order of their numbers, so in which they were asked for.
@@ -345,6 +348,31 @@ impl Outcomes {
             calls.push((entry.callback, entry.delivery));
         }
         calls
+    }
+
+    /// The same, and those whose message has its outcome, but whose wake-up is still on its way: who waits for the outcome may be
+    /// ahead of it.
+    pub fn take_settled_callbacks(self: &Arc<Self>) -> Vec<(Py<PyAny>, Py<PyAny>)> {
+        let mut settled: Vec<u64> = {
+            let callbacks = self.callbacks.lock();
+            let settled = callbacks
+                .iter()
+                .filter(|(_, entry)| !delivery::where_is(entry.delivery.as_ptr()).0.is_pending());
+            settled.map(|(number, _)| *number).collect()
+        };
+        settled.sort_unstable();
+        self.due.lock().extend(settled);
+        self.take_callbacks()
+    }
+
+    /// Whether a callback of a single delivery was ever asked for.
+    pub fn has_callbacks(&self) -> bool {
+        self.next_callback.load(Ordering::Relaxed) > 1
+    }
+
+    /// A delivery that has its outcome already was asked for a callback, which is queued.
+    pub fn note_callback(&self) {
+        self.next_callback.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Nobody reads any more: what waits to be read is let go. Returns what it weighed.

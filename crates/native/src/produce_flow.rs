@@ -263,6 +263,15 @@ impl ProduceFlow {
         Ok(events)
     }
 
+    /// The callbacks of single deliveries that have their outcome now, and were not given out.
+    fn take_callbacks(&self) -> Vec<(Py<PyAny>, Py<PyAny>)> {
+        self.outcomes.take_settled_callbacks()
+    }
+
+    fn has_callbacks(&self) -> bool {
+        self.outcomes.has_callbacks()
+    }
+
     /// The next batch's deliveries for the producer's callbacks; those of the one before have been told.
     fn tell_next(&self, py: Python<'_>) -> PyResult<Option<Vec<Py<PyAny>>>> {
         self.check(py)?;

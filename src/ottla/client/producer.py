@@ -13,7 +13,7 @@ from ottla.client.leaving import CLOSE_S
 from ottla.client.start import start_cluster
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.cluster import Cluster
-from ottla.engine.dispatcher import dispatch
+from ottla.engine.dispatcher import dispatch, on_dispatcher
 from ottla.engine.thread import Engine
 from ottla.observe.events import Events
 from ottla.observe.log import ClientLog, counted
@@ -247,8 +247,20 @@ class ProducerClient:
         return self._reports.told()
 
     def called(self) -> Ticket[None] | None:
-        """Settles once every callback for what is resolved so far has run; None: nothing to wait for."""
+        """Settles once every callback that is queued has run; None: nothing to wait for. After `shut_down`, which queues all."""
         return self._reports.called()
+
+    def flushed(self) -> Ticket[None] | None:
+        """Settles once every callback for what is resolved so far has run; None: nothing to wait for, and in a callback."""
+        if on_dispatcher() or not self.flow.has_callbacks():
+            return self.told()
+        return self._engine.call(self._flushed, name="flush", who=self.config.who)
+
+    async def _flushed(self) -> None:
+        # On this thread, so behind whatever the engine has taken before.
+        self._reports.call_settled()
+        if (called := self._reports.called()) is not None:
+            await called.wait_async()
 
     # ---- what it tells about itself --------------------------------------------------------------------------------
 

@@ -109,6 +109,7 @@ class Outbox:
         for task in self._tasks:
             task.cancel()
         self.drain()
+        self._reports.call_settled()
         self._summary.stop()
         self._room.stop()
         self._flow.detach()

@@ -39,7 +39,6 @@ class Reports:
         self._log = ClientLog("dispatcher", who)
         self._due = False  # a turn is queued and has not begun
         self._close_due = False  # interceptors are to be closed, and were not there
-        self._had_calls = False  # callbacks of single deliveries were queued
 
     # ---- the engine's side -----------------------------------------------------------------------------------------
 
@@ -52,8 +51,12 @@ class Reports:
 
     def call_soon(self, calls: Sequence[tuple[Callable[[Delivery], object], Delivery]]) -> None:
         """Single deliveries have asked for these calls, and have their outcome. Engine thread."""
-        self._had_calls = True
         dispatch(self._call, calls)
+
+    def call_settled(self) -> None:
+        """Queue every call of a single delivery that has its outcome by now, the engine told of it or not. Engine thread."""
+        if calls := self._flow.take_callbacks():
+            self.call_soon(calls)
 
     def kept(self) -> None:
         """The callbacks outlive their producer: tell what could not be told while it was collected. Engine thread."""
@@ -78,7 +81,7 @@ class Reports:
     def called(self) -> Ticket[None] | None:
         """As `told`, and every callback of single deliveries that is queued has run. Threads: any."""
         told = self.told()
-        if told is None and self._had_calls and not on_dispatcher():
+        if told is None and self._flow.has_callbacks() and not on_dispatcher():
             return settled()
         return told
 

@@ -368,6 +368,9 @@ class Batches:
     def tell_next(self) -> list[Any] | None:
         return [self.left.pop(0)] if self.left else None
 
+    def has_callbacks(self) -> bool:
+        return True
+
 
 def test_an_exception_in_a_callback_is_logged_and_loses_nothing(
     caplog: pytest.LogCaptureFixture,

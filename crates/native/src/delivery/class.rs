@@ -108,10 +108,18 @@ fn is_plain_function(function: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(false)
 }
 
-/// Refuses what cannot be called, and what gives a coroutine that nobody would await. Functions, and partials of them, are
-/// known at a glance; `ottla.arguments` looks into anything else, which costs a microsecond.
+/// Refuses what cannot be called, what `asyncio.wait` wants to be called in its loop (no thread of ours can), and what gives a
+/// coroutine that nobody would await. Functions, and partials of them, are known at a glance; `ottla.arguments` looks into
+/// anything else, which costs a microsecond.
 fn check_callback(callback: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = callback.py();
+    let module = callback.getattr_opt(pyo3::intern!(py, "__module__"))?;
+    if module.is_some_and(|module| module.eq("asyncio.tasks").unwrap_or(false)) {
+        return Err(PyTypeError::new_err(
+            "asyncio.wait() takes futures of the running loop, and a Delivery is none: await it, give several to asyncio.gather(), \
+             or asyncio.ensure_future(delivery) of each to asyncio.wait()",
+        ));
+    }
     let partial = PARTIAL.import(py, "functools", "partial")?;
     let plain = if callback.get_type().is(partial) {
         is_plain_function(&callback.getattr(pyo3::intern!(py, "func"))?)?

@@ -113,6 +113,7 @@ pub fn call_when_settled(delivery: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny
             ));
         };
         if !completion.is_pending() {
+            outcomes.note_callback();
             let call_soon = CALL_SOON.import(py, "ottla.producer.reports", "call_soon")?;
             return call_soon
                 .call1((&outcomes.who, callback, delivery))

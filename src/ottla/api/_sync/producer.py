@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -13,19 +12,21 @@ from ottla._native import Delivery, ProducerBase
 from ottla.arguments import function, seconds
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped
-from ottla.client.leaving import close_timeout
+from ottla.client.leaving import CALLBACK_S, producer_close_timeout
 from ottla.client.producer import ProducerClient
 from ottla.config.producer import producer_config
 from ottla.engine.clock import Deadline
 from ottla.engine.twins import in_background, wait
 from ottla.errors import ConfigError, Timeout
 from ottla.message import CloseReport
+from ottla.observe.running import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn, Self, Unpack
 
     from ottla.config.option_types import ProducerOptions
+    from ottla.engine.bridge import Ticket
     from ottla.observe.events import Event
     from ottla.observe.producer_health import ProducerHealth
     from ottla.observe.statistics import ProducerStatistics
@@ -77,11 +78,12 @@ class Producer(ProducerBase):
     def flush(self, timeout: float | None = None) -> None:
         """Send what lingers now, and wait until everything accepted before this call has its outcome.
 
-        With `on_delivery` or interceptors it waits until they were told of these outcomes too; called by one of them, for
-        the outcomes only. The producer stays open. Failures do not raise here: they are in each delivery.
+        Then every callback of these outcomes has run: `add_done_callback`, `on_delivery`, interceptors. Called by one of
+        them, it waits for the outcomes only. The producer stays open. Failures do not raise here: they are in each delivery.
 
         Args:
-            timeout: Seconds; None: as long as `delivery_timeout_ms` lets messages live, and callbacks take.
+            timeout: Seconds; None: as long as `delivery_timeout_ms` lets messages live, and callbacks take, of which none
+                may take more than 30 seconds.
 
         Raises:
             Timeout: The time ran out; what is still unresolved goes on being sent.
@@ -97,28 +99,27 @@ class Producer(ProducerBase):
         end = Deadline(limit)
         if not self._flush(limit):
             raise Timeout(f"flush: not everything was resolved within {timeout} s")
-        if (told := self._client.told()) is not None:
-            try:
-                wait(told, end.left())
-            except Timeout:
-                text = f"flush: everything is resolved, and not every callback has returned within {timeout} s"
-                raise Timeout(text) from None
+        called = self._client.flushed()
+        if called is not None and not self._all_called(called, end):
+            within = "" if timeout is None else f" within {timeout} s"
+            text = f"flush: everything is resolved, and not every callback has returned{within}"
+            raise Timeout(f"{text}: {running.keeps()}")
 
-    def close(self, timeout: float | None = 30.0) -> CloseReport:
+    def close(self, timeout: float | None = None) -> CloseReport:
         """Stop accepting, send everything, wait for every outcome, and end.
 
         `successes()` and `errors()` end after the last outcome. What has none when the time is up gets one now:
         `not_written` if it never left, else `unknown`. Failures do not raise here; the report counts them. Closing again
-        returns the same report. Leaving a `with` block closes with the default timeout, after an exception too, and with
-        one second after Ctrl-C or a cancellation; in the child of a fork it does nothing. After three seconds the log says
-        what it waits for.
+        returns the same report. Leaving a `with` block closes without a timeout, after an exception too, and with one second
+        after Ctrl-C or a cancellation; in the child of a fork it does nothing. After three seconds the log says what it
+        waits for.
 
         Callbacks of everything resolved run before it returns, as far as the time allows; the rest run after it. Called by
         a callback it does not wait for any. Interceptors are closed after the last of them.
 
         Args:
             timeout: Seconds for all of it; 0 gives up at once what is not resolved. None: as long as `delivery_timeout_ms`
-                lets messages live, and callbacks take.
+                lets messages live, and callbacks take, of which none may take more than 30 seconds.
 
         Returns:
             CloseReport: how many messages were delivered, failed, or have an unknown fate, since the start.
@@ -140,14 +141,25 @@ class Producer(ProducerBase):
         self._flush(end.left())
         wait(self._client.shut_down())
         if (called := self._client.called()) is not None:
-            with suppress(Timeout):
-                wait(called, end.left())
+            self._all_called(called, end)
         self._end_outcomes()
         if self._report is None:
             self._report = CloseReport(*self._counts())
         return self._report
 
-    def close_nowait(self, timeout: float | None = 30.0) -> None:
+    def _all_called(self, called: Ticket[None], end: Deadline) -> bool:
+        """Wait for callbacks; without an end of its own, for as long as none takes too long. False where the time was up."""
+        while True:
+            number, left = running.number, end.left()
+            try:
+                wait(called, CALLBACK_S if left is None else left)
+            except Timeout:
+                if left is not None or running.number == number:
+                    return False
+            else:
+                return True
+
+    def close_nowait(self, timeout: float | None = None) -> None:
         """Begin to close and return at once; `successes()` and `errors()` end when it is done.
 
         Args:
@@ -307,7 +319,7 @@ class Producer(ProducerBase):
     ) -> None:
         # In the child of a fork there is nothing to close: what was accepted is the parent's to deliver.
         if not self._client.is_forked:
-            self.close(close_timeout(error))
+            self.close(producer_close_timeout(error))
 
     def __reduce__(self) -> NoReturn:
         refuse_copy(self)
