@@ -60,7 +60,7 @@ class Dispatcher:
             try:
                 function(*args)
             except BaseException:
-                _log.exception("a callback raised")
+                _log.exception("a callback raised: %r of %r", function, args)
             # Nothing of a call may live on while the thread waits for the next one.
             del function, args
 
