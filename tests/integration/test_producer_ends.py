@@ -65,6 +65,25 @@ def test_flush_in_a_callback(bootstrap: str, topic: str) -> None:
     assert calls_in_a_callback(bootstrap, topic, flush).done()
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_close_waits_for_callbacks_of_single_deliveries(
+    bootstrap: str, topic: str, late: bool
+) -> None:
+    ended = threading.Event()
+
+    def slow(_: ottla.Delivery) -> None:
+        time.sleep(0.2)
+        ended.set()
+
+    with ottla.Producer(bootstrap) as producer:
+        delivery = producer.send(topic, b"v")
+        if late:
+            delivery.result(LONG_S)
+        delivery.add_done_callback(slow)
+        producer.close(LONG_S)
+        assert ended.is_set()
+
+
 def test_close_in_a_callback(bootstrap: str, topic: str) -> None:
     def close(producer: ottla.Producer) -> ottla.CloseReport:
         producer.send(topic, b"2")

@@ -16,6 +16,7 @@ from ottla import kafka_errors
 from ottla.client import producer as client
 from ottla.client.producer import ProducerClient
 from ottla.engine import dispatcher
+from ottla.observe.running import running
 from ottla.producer import outbox, verdict
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.init_producer_id import InitProducerIdResponse
@@ -551,3 +552,20 @@ def test_a_consumer_warns_once_of_a_topic_that_is_not_there(broker: Broker, said
         "[consumer reader] topic ordres is subscribed to, and nothing of it can be read: "
         "UNKNOWN_TOPIC_OR_PARTITION (3)."
     )
+
+
+def test_a_callback_of_what_is_delivered_already_is_named(broker: Broker, said: Said) -> None:
+    seen: list[object] = []
+
+    def raises(_: ottla.Delivery) -> None:
+        seen.append(running.function)
+        raise ValueError("no")
+
+    with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
+        delivery = producer.send("t", b"v")
+        delivery.result(SOON_S)
+        delivery.add_done_callback(raises)
+        assert dispatcher.settle(SOON_S)
+    assert seen == [raises], "what does not return is told by this"
+    (line,) = said.warnings()
+    assert line == f"{WHO}a callback raised: {raises!r} of {delivery!r}"
