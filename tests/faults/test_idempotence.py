@@ -111,7 +111,8 @@ def test_expiry_in_flight_and_what_goes_on_behind_it(broker: Broker, appended: b
         else:
             broker.delay("Produce", 3600, times=None)
         expires = sending.send("t", b"expires")
-        assert LIFE_S <= pass_time(expires.done) <= LIFE_S + 1
+        # Real time passes beside it.
+        assert LIFE_S - 10 <= pass_time(expires.done) <= LIFE_S + 1
         assert outcome(expires) == "unknown"
         broker.clear_rules()
         assert outcome(sending.send("t", b"after")) == "written"

@@ -360,6 +360,9 @@ def test_many(wire: Wire, producer: ProducerBase) -> None:
     assert many.offsets == list(range(5000))
     assert many.failed == []
     assert many[-1].result(0).offset == 4999
+    assert [one.offset for one in many[4_990:9_999:4]] == [4990, 4994, 4998]
+    assert [one.offset for one in many[2::-1]] == [2, 1, 0]
+    assert many[5_000:] == []
     assert [delivery.offset for delivery in many] == many.offsets
     with pytest.raises(IndexError):
         many[5000]

@@ -8,7 +8,7 @@ use ottla_core::completion::{Completion, Place, State};
 use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PySlice};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::delivery::{self, Parts};
@@ -174,6 +174,30 @@ fn timed_out(py: Python<'_>) -> PyErr {
     )
 }
 
+impl Deliveries {
+    fn at(&self, py: Python<'_>, index: isize) -> PyResult<Py<PyAny>> {
+        let at = if index < 0 {
+            index + self.len as isize
+        } else {
+            index
+        };
+        let found = usize::try_from(at).ok().filter(|at| *at < self.len);
+        let Some(at) = found else {
+            return Err(PyIndexError::new_err(format!(
+                "index {index} of {} deliveries",
+                self.len
+            )));
+        };
+        let stretch = &self.stretches[self
+            .stretches
+            .partition_point(|stretch| stretch.before <= at)
+            - 1];
+        let index = stretch.index + (at - stretch.before) as u32;
+        let place = (stretch.completion.clone(), index);
+        self.delivery(py, at, place, stretch.timestamp_ms)
+    }
+}
+
 #[pymethods]
 impl Deliveries {
     fn __len__(&self) -> usize {
@@ -261,26 +285,19 @@ impl Deliveries {
         failed
     }
 
-    fn __getitem__(&self, py: Python<'_>, index: isize) -> PyResult<Py<PyAny>> {
-        let at = if index < 0 {
-            index + self.len as isize
-        } else {
-            index
+    /// One by its place, or a list of them by a slice.
+    fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let Ok(slice) = index.cast::<PySlice>() else {
+            return self.at(py, index.extract()?);
         };
-        let found = usize::try_from(at).ok().filter(|at| *at < self.len);
-        let Some(at) = found else {
-            return Err(PyIndexError::new_err(format!(
-                "index {index} of {} deliveries",
-                self.len
-            )));
-        };
-        let stretch = &self.stretches[self
-            .stretches
-            .partition_point(|stretch| stretch.before <= at)
-            - 1];
-        let index = stretch.index + (at - stretch.before) as u32;
-        let place = (stretch.completion.clone(), index);
-        self.delivery(py, at, place, stretch.timestamp_ms)
+        let places = slice.indices(self.len as isize)?;
+        let sliced = PyList::empty(py);
+        let mut at = places.start;
+        for _ in 0..places.slicelength {
+            sliced.append(self.at(py, at)?)?;
+            at += places.step;
+        }
+        Ok(sliced.into_any().unbind())
     }
 
     /// The metadata may lead back here, but only through an object that can be changed, where the collector breaks the cycle.

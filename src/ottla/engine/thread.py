@@ -35,6 +35,7 @@ _log = logging.getLogger("ottla.engine")
 
 EXIT_TIMEOUT_S = 0.4
 """How long interpreter exit waits for the callbacks, then for the engine thread, each."""
+_MOVES = ("connections", "lost", "bytes_read", "bytes_written")
 IO_SHUTDOWN_S = 0.3
 """How long the engine waits for the I/O thread when it ends."""
 
@@ -220,8 +221,11 @@ class Engine(Reactor):
 
     # ---- time ------------------------------------------------------------------------------------------------------
 
-    def jump(self, seconds: float) -> None:
+    def jump(self, seconds: float) -> int:
         """Let the time of the I/O thread and of this one jump ahead, and return when what was due there has been begun.
+
+        Returns:
+            int: Another one than before if any connection was made or lost, or anything sent or received.
 
         Raises:
             RuntimeError: Called from this thread, which cannot wait for itself.
@@ -231,10 +235,13 @@ class Engine(Reactor):
         if self.on_engine_thread():
             raise RuntimeError("the engine's thread cannot wait until its own time has passed")
         if self is not _current:
-            return  # it is ending; the I/O threads' clock is the process's, and jumps once
+            return 0  # it is ending; the I/O threads' clock is the process's, and jumps once
         with contextlib.suppress(Closed, ForkedClient):
             self.io.skip(seconds)
             self.call(jump, self._time, seconds, name="advance_time").wait()
+            counts = self.io.statistics()
+            return sum(counts[what] for what in _MOVES)
+        return 0
 
     # ---- exit ------------------------------------------------------------------------------------------------------
 

@@ -74,6 +74,11 @@ class Controls:
         with self._lock:
             return self.counts[APIS[api_key(api)].name]
 
+    def total(self) -> int:
+        """Return how many requests arrived."""
+        with self._lock:
+            return self.counts.total()
+
     def wait_for(self, api: str, times: int, timeout: float) -> None:
         """Wait until so many requests of an API arrived.
 

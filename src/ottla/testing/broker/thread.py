@@ -66,6 +66,7 @@ class BrokerThread:
         self.cluster = cluster
         self.errors: list[Exception] = []
         """What handlers raised: bugs of the broker."""
+        self._controls = controls
         self._reserved = reserved
         self._servers = {
             node: NodeServer(node, cluster, controls, self.errors.append) for node in cluster.nodes
@@ -155,13 +156,17 @@ class BrokerThread:
         self._loop.call_soon_threadsafe(carry_out)
         return done.result(WAIT_S)
 
-    def jump(self, seconds: float) -> None:
+    def jump(self, seconds: float) -> int:
         """Let the cluster's time jump ahead, and return when what was due has happened.
+
+        Returns:
+            int: How many requests have come, ever.
 
         Raises:
             RuntimeError: Called from this thread, which cannot wait for itself.
         """
         self.run(lambda: jump(self.cluster.clock, seconds))
+        return self._controls.total()
 
     def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Carry out a coroutine on this thread and wait for it.
