@@ -27,7 +27,6 @@ from ottla.consumer.offsets import Membership as CommitIdentity
 from ottla.engine.thread import Engine
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import ClientLog
-from ottla.protocol.error_codes import ErrorCode
 
 if TYPE_CHECKING:
     from ottla.config.consumer import ConsumerConfig
@@ -311,14 +310,7 @@ class ConsumerClient:
 
     async def partitions_for(self, topic: str) -> list[int]:
         """The partitions of a topic."""
-        self._cluster.want_topics([topic])
-        if self._cluster.snapshot.topic(topic) is None:
-            await self._cluster.refresh(f"partitions of {topic} are asked for")
-        known = self._cluster.snapshot.topic(topic)
-        if known is None:
-            code = self._cluster.snapshot.topic_error(topic)
-            raise errors.for_code(code or ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, topic=topic)
-        return sorted(known.partitions)
+        return await self._cluster.partitions_of(topic)
 
     # ---- end ---------------------------------------------------------------------------------------------------------
 

@@ -262,6 +262,10 @@ class ProducerClient:
         if (called := self._reports.called()) is not None:
             await called.wait_async()
 
+    def partitions_for(self, name: str, topic: str) -> Ticket[list[int]]:
+        """The partitions of a topic, for the public call of this name. Threads: any."""
+        return self._engine.call(self._cluster.partitions_of, topic, name=name, who=self.config.who)
+
     # ---- what it tells about itself --------------------------------------------------------------------------------
 
     def statistics(self) -> ProducerStatistics:

@@ -40,6 +40,7 @@ from ottla.observe.events import Events
 from ottla.observe.health import Health
 from ottla.observe.log import ClientLog, counted
 from ottla.observe.summary import Summary
+from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.metadata import MetadataRequest, MetadataRequestTopic
 from ottla.wire.connection import Connection, LostCause, Role
 
@@ -154,6 +155,27 @@ class Cluster:
         self._wanted -= gone
         if gone and not self._want_all:
             self._replace(without_topics(self.snapshot, gone))
+
+    async def partitions_of(self, topic: str) -> list[int]:
+        """The numbers of a topic's partitions; it is in every refresh from then on, if there is such a topic.
+
+        Raises:
+            Error: As `refresh`.
+            KafkaError: What the broker says of the topic.
+        """
+        if self._closed:
+            raise Closed("the client was closed", outcome="not_written")
+        was_wanted = topic in self._wanted
+        self.want_topics([topic])
+        if self.snapshot.topic(topic) is None:
+            await self.refresh(f"partitions of {topic} are asked for")
+        known = self.snapshot.topic(topic)
+        if known is not None:
+            return sorted(known.partitions)
+        code = self.snapshot.topic_error(topic)
+        if not was_wanted:
+            self.forget_topics([topic])
+        raise for_code(code or ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, topic=topic)
 
     def want_all_topics(self, wanted: bool) -> None:
         """Ask for every topic of the cluster (a pattern subscription), or again only for those wanted by name."""

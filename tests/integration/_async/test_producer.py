@@ -11,6 +11,8 @@ from typing import Literal
 import pytest
 
 import ottla
+from ottla import kafka_errors
+from ottla.testing import Broker
 
 Codec = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -80,6 +82,30 @@ async def test_delivery_tells_where_the_message_is(bootstrap: str, topic: str) -
     assert delivery.outcome == "written"
     assert delivery.error is None
     assert (delivery.key, delivery.value, delivery.metadata) == (b"k", b"b", {"n": 1})
+
+
+async def test_the_partitions_of_a_topic(bootstrap: str, make_topic: Callable[[int], str]) -> None:
+    topic = make_topic(3)
+    producer = ottla.AsyncProducer(bootstrap)
+    async with producer:
+        found = await producer.partitions_for(topic, timeout=10)
+        assert found == [ottla.TopicPartition(topic, number) for number in range(3)]
+        with pytest.raises(TypeError, match="topic"):
+            await producer.partitions_for(1)  # type: ignore[arg-type]
+    with pytest.raises(ottla.Closed):
+        await producer.partitions_for(topic)
+
+
+@pytest.mark.embedded_only
+async def test_a_topic_that_is_not_there_has_no_partitions() -> None:
+    async with (
+        Broker(auto_create_topics=False) as broker,
+        ottla.AsyncProducer(broker.bootstrap) as producer,
+    ):
+        with pytest.raises(kafka_errors.UnknownTopicOrPartition, match="orders"):
+            await producer.partitions_for("orders", timeout=10)
+        broker.create_topic("orders")
+        assert len(await producer.partitions_for("orders", timeout=10)) == 1
 
 
 @pytest.mark.parametrize("acks", [0, 1, "all"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ottla._native import AsyncProducerBase, Delivery
 from ottla.arguments import function, seconds
+from ottla.arguments import topic as topic_name
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped
 from ottla.client.leaving import CALLBACK_S, producer_close_timeout
@@ -17,7 +18,7 @@ from ottla.config.producer import producer_config
 from ottla.engine.clock import Deadline
 from ottla.engine.twins import in_background_async, wait_async
 from ottla.errors import ConfigError, Timeout
-from ottla.message import CloseReport
+from ottla.message import CloseReport, TopicPartition
 from ottla.observe.running import running
 
 if TYPE_CHECKING:
@@ -238,6 +239,40 @@ class AsyncProducer(AsyncProducerBase):
                 taken = await self._take_outcomes(failed, _OUTCOMES_AT_ONCE, None, ready)
             if taken is not None and not taken:
                 return
+
+    async def partitions_for(
+        self, topic: str, timeout: float | None = None
+    ) -> list[TopicPartition]:
+        """The partitions of a topic, as a partitioner or a `send(partition=...)` of one's own needs them.
+
+        Asking for a topic that does not exist makes it where the broker does so (`auto.create.topics.enable`); until it is there
+        the answer is that it is not.
+
+        Args:
+            topic: Name of the topic.
+            timeout: Seconds to wait; None: until an answer or its failure.
+
+        Returns:
+            list: By number.
+
+        Raises:
+            KafkaError: There is no such topic, or it may not be seen.
+            NoBrokersAvailable: No broker can be reached; one line per address. Told at the first failure, not at `timeout`.
+            Timeout: `timeout` is over.
+            TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
+            Closed: The producer is closed.
+            ForkedClient: The producer was made before a fork.
+
+        Cancellation: Ends the wait only.
+        Threads: Any but the client's own engine thread, where it raises RuntimeError.
+        Protocol: Metadata (key 3).
+        """
+        name = topic_name(topic)
+        limit = seconds(timeout)
+        numbers = await wait_async(
+            self._client.partitions_for("AsyncProducer.partitions_for", name), limit
+        )
+        return [TopicPartition(name, partition) for partition in numbers]
 
     def statistics(self) -> ProducerStatistics:
         """What the producer has counted since its start and what it holds now, per broker and topic too.
