@@ -315,9 +315,8 @@ class Cluster:
             _settle(waiters, Closed("the client was closed", outcome="not_written"))
             raise
         else:
-            self._tell_recovered()
+            self._recovered()
             self._schedule.succeeded(self._reactor.clock.now())
-            self.health.recovered("cluster")
             self._watch_age()
             _settle(waiters, None)
 
@@ -341,16 +340,22 @@ class Cluster:
             logging.WARNING,
             f"no metadata of the cluster: {text}. Tried again every {config.retry_backoff_ms:g} to "
             f"{config.retry_backoff_max_ms:g} ms until there is",
-            "the cluster",
+            "cluster",
+            still=self._troubled,
         )
         self.health.trouble("cluster", text, now)
         self.events.tell("cluster.unreachable", reason=text, attempts=self._schedule.failures)
         self._requested = self._requested or "the last attempt failed"
         _settle(waiters, error)
 
-    def _tell_recovered(self) -> None:
+    def _troubled(self) -> tuple[str, ...]:
+        return tuple(part for part in self.health.report() if part == "cluster")
+
+    def _recovered(self) -> None:
         trouble = self.health.report().get("cluster")
         if trouble is not None:
+            self.health.recovered("cluster")
+            self._summary.over(self._troubled)
             failures = counted(self._schedule.failures, "attempt")
             passed = self._reactor.clock.now() - trouble.since
             self._log.info("metadata again, after %s in %.1f s", failures, passed)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ottla import errors
@@ -335,7 +335,8 @@ class Cursors:
         level, name = logging.DEBUG if quiet else logging.WARNING, "{}-{}".format(*cursor.tp)
         known = self._cluster.snapshot.partition(*cursor.tp)
         if known is None or known.leader < 0:
-            self._summary.add(level, "{places} has no leader; asked again for it", name)
+            line = "{places} has no leader; asked again for it"
+            self._summary.add(level, line, name, still=self._without_route)
             return False
         node_id = known.leader if cursor.replica is None else cursor.replica
         try:
@@ -344,7 +345,7 @@ class Cursors:
             )
         except errors.Error as error:
             line = f"no connection to node {node_id} to fetch {{places}} from: {error}; it is tried again"
-            self._summary.add(level, line, name)
+            self._summary.add(level, line, name, still=self._without_route)
             cursor.replica = None
             return False
         if self._current(cursor) and self._is_same_topic(cursor):
@@ -353,6 +354,10 @@ class Cursors:
             cursor.routed_at = self._engine.loop.time()
             self._flow.route(*cursor.tp, connection.id, known.leader_epoch)
         return True
+
+    def _without_route(self) -> Collection[str]:
+        """The partitions that are not fetched, as the log names them."""
+        return {"{}-{}".format(*tp) for tp, cursor in self._cursors.items() if cursor.route is None}
 
     def _is_same_topic(self, cursor: Cursor) -> bool:
         """Tells the flow the topic's id. False where the topic was made anew: its position means nothing there."""
@@ -438,7 +443,7 @@ class Cursors:
             if not error.retriable:
                 self._fail([cursor], error)
         line = f"fetching {{places}} is held: {_why(cause, code)}; it goes on by what the metadata says then"
-        self._summary.add(logging.INFO, line, f"{topic}-{partition}")
+        self._summary.add(logging.INFO, line, f"{topic}-{partition}", still=self._without_route)
         self._cluster.refresh_soon(f"{topic}-{partition} is held: {cause}")
         self._route_soon(cursor, self._pause_after_hold(cursor))
 

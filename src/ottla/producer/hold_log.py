@@ -27,6 +27,8 @@ class Told(NamedTuple):
     level: int
     line: str
     many: int
+    lasts: bool = False
+    """Whether it speaks of what goes on, and is no longer true once the partition flows."""
 
 
 def lines_of(
@@ -42,7 +44,7 @@ def lines_of(
         gapless: Whether everything behind a failure fails too.
     """
     lost = 0
-    refused: Counter[tuple[int, str]] = Counter()
+    refused: Counter[tuple[int, str, bool]] = Counter()
     for position, (batch, decision) in enumerate(zip(held.batches, verdict.decisions, strict=True)):
         if batch["expired"]:
             continue
@@ -59,11 +61,12 @@ def lines_of(
         elif code is None:
             lost += held.is_lost and batch["sent"]
         elif position == 0 or code not in WAITS_ITS_TURN:
-            refused[_level(code, batch["attempts"]), _refusal(code, batch["error_message"])] += 1
+            level, text = _level(code, batch["attempts"]), _refusal(code, batch["error_message"])
+            refused[level, text, code not in IDENTITY_LOST] += 1
     if lost:
         yield Told(logging.WARNING, _lost(held, node, idempotent=idempotent), lost)
-    for (level, text), count in refused.items():
-        yield Told(level, f"{node} answered {text}", count)
+    for (level, text, lasts), count in refused.items():
+        yield Told(level, f"{node} answered {text}", count, lasts)
 
 
 def _lost(held: Held, node: str, *, idempotent: bool) -> str:

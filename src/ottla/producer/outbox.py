@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ottla import errors
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
 _PATIENCE = 2
 """So often in a row a leader may be out of reach before it is a warning: most have moved by then."""
+
+
+_ALL = 1_000_000
+"""More than any producer has partitions."""
 
 
 class Outbox:
@@ -77,6 +81,8 @@ class Outbox:
         """node id -> where it was reached last."""
         self._anew: set[tuple[str, int]] = set()
         """Partitions that are held once more, to begin under the producer id that was waited for."""
+        self._waiting: set[str] = set()
+        """Partitions without a leader that can be reached, as the log names them."""
         self._routing: set[tuple[str, int]] = set()
         """Partitions for which a task is finding a route right now."""
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
@@ -174,11 +180,12 @@ class Outbox:
         self._identities.given(producer_id, epoch)
         self._flow.set_identity(producer_id, epoch)
         trouble = self._health.report().get("identity")
+        self._health.recovered("identity")
+        self._summary.over(self._without_identity)
         if trouble is not None and self._told_identity:
             passed = self._engine.clock.now() - trouble.since
             self._log.info("the producer has its id, after %.1f s: what waits goes", passed)
         self._told_identity = False
-        self._health.recovered("identity")
         self._events.tell("identity.given", producer_id=producer_id, epoch=epoch)
         self._topics.trouble(None)
 
@@ -195,8 +202,12 @@ class Outbox:
         self._summary.add(
             logging.WARNING if aloud else logging.DEBUG,
             f"{text}. With enable_idempotence nothing is sent without one: it is asked for again until there is one",
-            self._config.client_id,
+            "identity",
+            still=self._without_identity,
         )
+
+    def _without_identity(self) -> tuple[str, ...]:
+        return tuple(part for part in self._health.report() if part == "identity")
 
     # ---- routes ----------------------------------------------------------------------------------------------------
 
@@ -268,9 +279,7 @@ class Outbox:
                         known.leader, Role.PRODUCE, leads(topic, partition, known.leader)
                     )
                     self._attach(known.leader, connection)
-                    if told:
-                        line = f"{{places}}: goes to {self._node(known.leader)} now"
-                        self._summary.add(logging.INFO, line, f"{topic}-{partition}")
+                    self._has_leader(f"{topic}-{partition}", known.leader, told)
                     return connection, known.leader, known.leader_epoch
                 except errors.Error as error:
                     why = error
@@ -301,13 +310,26 @@ class Outbox:
         Where no broker can be reached at all, the cluster says that, and it is not said of each partition once more.
         """
         aloud = attempts >= _PATIENCE and "cluster" not in self._health.report()
+        self._waiting.add(f"{topic}-{partition}")
         self._summary.add(
             logging.WARNING if aloud else logging.DEBUG,
             f"{{places}}: {text}. What is sent there waits; the leader is looked for again, and each message fails once "
             f"delivery_timeout_ms ({self._config.delivery_timeout_ms:g}) have passed",
             f"{topic}-{partition}",
+            still=self._places_waiting,
         )
         return aloud
+
+    def _has_leader(self, place: str, node_id: int, told: bool) -> None:
+        """A partition's leader is connected to. told: Whether the log says that it was not."""
+        if place in self._waiting:
+            self._waiting.discard(place)
+            self._summary.over(self._places_waiting)
+        if told:
+            self._summary.add(logging.INFO, f"{{places}}: goes to {self._node(node_id)} now", place)
+
+    def _places_waiting(self) -> Collection[str]:
+        return self._waiting
 
     def _node(self, node_id: int) -> str:
         """A node for people."""
@@ -376,8 +398,15 @@ class Outbox:
             tell_hold(self._events, held, verdict, gapless=gapless)
         node = self._node(asked)
         for told in lines_of(held, verdict, node, idempotent=idempotent, gapless=gapless):
-            self._summary.add(told.level, told.line, f"{held.topic}-{held.partition}", told.many)
+            still = self._places_refused if told.lasts else None
+            name = f"{held.topic}-{held.partition}"
+            self._summary.add(told.level, told.line, name, told.many, still)
         return verdict
+
+    def _places_refused(self) -> Collection[str]:
+        """The partitions whose messages something keeps from going on."""
+        holders = self._flow.budget(_ALL)["holders"]
+        return {f"{one['topic']}-{one['partition']}" for one in holders if not one["moving"]}
 
     def _follow(self, held: Held, verdict: Verdict, asked: int) -> float:
         """Follow the leader that the broker named, or have it looked for; returns the seconds to wait before sending again."""

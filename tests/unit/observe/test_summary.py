@@ -111,3 +111,59 @@ def test_the_end_repeats_nothing_that_was_only_being_tried(
     caplog.clear()
     summary.stop()
     assert caplog.messages == ["1 message to t-0 failed", "new: t-0"]
+
+
+def test_what_is_over_is_not_told_again(
+    summary: Summary, hands: Hands, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting = {"t-0", "t-1"}
+
+    def still() -> set[str]:
+        return waiting
+
+    for _ in range(2):
+        summary.add(logging.WARNING, AGAIN, "t-0", 2, still)
+        summary.add(logging.WARNING, AGAIN, "t-1", 3, still)
+        if not caplog.messages:
+            hands.move()
+    waiting.remove("t-0")
+    assert hands.move() == AGAIN_S
+    assert caplog.messages == ["5 batches of t-0, t-1 again", "3 batches of t-1 again"]
+    summary.add(logging.WARNING, AGAIN, "t-1", 1, still)
+    waiting.clear()
+    hands.move()
+    assert len(caplog.messages) == 2
+    assert hands.due == []
+
+
+def test_what_begins_anew_after_its_end_is_told_soon(
+    summary: Summary, hands: Hands, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting: set[str] = set()
+
+    def still() -> set[str]:
+        return waiting
+
+    for times in (1, 2):
+        waiting.add("t-0")
+        summary.add(logging.WARNING, AGAIN, "t-0", 1, still)
+        assert caplog.messages == ["1 batch of t-0 again"] * (times - 1)
+        waiting.clear()
+        # Before its time: the line that it is over is not to be the first.
+        summary.over(still)
+        assert caplog.messages == ["1 batch of t-0 again"] * times
+    while hands.due:
+        hands.move()
+    assert len(caplog.messages) == 2
+
+
+def test_the_end_of_something_else_changes_nothing(
+    summary: Summary, hands: Hands, caplog: pytest.LogCaptureFixture
+) -> None:
+    summary.add(logging.WARNING, AGAIN, "t-0", 1, lambda: ["t-0"])
+    summary.add(logging.WARNING, "{places} passed", "t-0")
+    summary.over(list)
+    assert caplog.messages == []
+    hands.move()
+    hands.move()
+    assert caplog.messages == ["1 batch of t-0 again", "t-0 passed"]

@@ -19,7 +19,7 @@ LOST = "lost:eof:10.0.0.1:9092: closed by the broker, 2 requests unanswered"
 def told(story: Held, *, idempotent: bool = True, gapless: bool = False) -> list[tuple[Any, ...]]:
     verdict = judge(story, idempotent=idempotent)
     return [
-        tuple(line)
+        tuple(line)[:3]
         for line in lines_of(story, verdict, NODE, idempotent=idempotent, gapless=gapless)
     ]
 
@@ -101,3 +101,20 @@ def test_a_split_is_no_warning() -> None:
     ((level, line, count),) = told(held(batch(ErrorCode.MESSAGE_TOO_LARGE)))
     assert (level, count) == (logging.INFO, 1)
     assert line.startswith("{count:batch} of {places} over max.message.bytes of the topic")
+
+
+@pytest.mark.parametrize(
+    ("code", "lasts"),
+    [
+        (ErrorCode.NOT_ENOUGH_REPLICAS, True),
+        (ErrorCode.UNKNOWN_PRODUCER_ID, False),
+        (None, False),
+    ],
+)
+def test_a_refusal_is_no_longer_true_once_the_partition_flows(
+    code: ErrorCode | None, lasts: bool
+) -> None:
+    story = held(batch(code), cause="answer" if code else LOST)
+    verdict = judge(story, idempotent=True)
+    (line,) = lines_of(story, verdict, NODE, idempotent=True, gapless=False)
+    assert line.lasts is lasts
