@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ottla.engine.bridge import Ticket
+from ottla.observe.raised import raised
 from ottla.observe.running import running
 
 _log = logging.getLogger("ottla.dispatcher")
@@ -54,7 +55,7 @@ class Dispatcher:
             try:
                 function, args = self._queue.get(timeout=IDLE_S)
             except queue.Empty:
-                if self._ended():
+                if not raised.tell_due() and self._ended():
                     return
                 continue
             try:
@@ -117,6 +118,11 @@ def is_busy() -> bool:
 def dispatch(function: Callable[..., object], *args: Any) -> None:
     """Run `function(*args)` on the dispatcher thread, after everything dispatched before it. Threads: any."""
     _dispatcher.dispatch(function, *args)
+
+
+def tell_raised() -> None:
+    """Have the thread tell what callbacks raised, and was counted since its last line, once that is due. Threads: any."""
+    _dispatcher.dispatch(raised.tell_due)
 
 
 def settled() -> Ticket[None]:

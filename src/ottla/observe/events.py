@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ottla.observe.log import ClientLog
+from ottla.observe.raised import raised
 from ottla.observe.running import running
 
 MOST = 10_000
@@ -125,6 +126,6 @@ def call(log: ClientLog, listener: Listener, event: Event) -> None:
     try:
         listener(event)
     except Exception:
-        log.exception("the listener %r raised at %s", listener, event.name)
+        raised.tell(log, "the listener {} raised", listener, f" at {event.name}")
     finally:
         running.end()

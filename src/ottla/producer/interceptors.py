@@ -23,10 +23,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from ottla.arguments import done_callback
-from ottla.engine.dispatcher import dispatch
+from ottla.engine.dispatcher import dispatch, tell_raised
 from ottla.errors import Error
 from ottla.message import Message
 from ottla.observe.log import ClientLog
+from ottla.observe.raised import raised
 from ottla.observe.running import running
 from ottla.producer.accumulator import accepted_of, has_to_wait
 from ottla.producer.reports import call_soon
@@ -34,6 +35,9 @@ from ottla.producer.reports import call_soon
 if TYPE_CHECKING:
     from ottla._native import Delivery, Waiting
     from ottla.message import RecordMetadata
+
+
+_GOES_ON = "; the message goes on as it came"
 
 
 class ProducerInterceptor:
@@ -177,20 +181,17 @@ class Interceptors:
             try:
                 changed: object = interceptor.on_send(message)
             except Exception:
-                self._log.exception(
-                    "on_send of %r raised; the message goes on as it came", interceptor
-                )
+                raised.tell(self._log, "on_send of {} raised", interceptor, _GOES_ON)
+                tell_raised()
                 message = _message(*before)
                 continue
             if isinstance(changed, Message):
                 message = changed
                 continue
             kind = type(changed).__name__
-            self._log.error(
-                "on_send of %r returned no Message but %s; the message goes on as it came",
-                interceptor,
-                kind,
-            )
+            what = f"on_send of {{}} returned no Message but {kind}"
+            raised.tell(self._log, what, interceptor, _GOES_ON)
+            tell_raised()
             message = _message(*before)
         return message
 
@@ -274,7 +275,7 @@ class Interceptors:
                     running.number += 1
                     acknowledge(delivery)
                 except BaseException:
-                    self._log.exception("on_acknowledgement of %r raised", interceptor)
+                    raised.tell(self._log, "on_acknowledgement of {} raised", interceptor)
         running.end()
 
     def close(self) -> None:

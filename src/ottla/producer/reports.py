@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ottla.engine.bridge import Ticket
-from ottla.engine.dispatcher import dispatch, on_dispatcher, settled
+from ottla.engine.dispatcher import dispatch, is_busy, on_dispatcher, settled
 from ottla.observe.log import ClientLog
+from ottla.observe.raised import raised
 from ottla.observe.running import running
 
 if TYPE_CHECKING:
@@ -92,6 +93,10 @@ class Reports:
         if callbacks is not None and callbacks.interceptors is not None:
             dispatch(self._tell_all, callbacks)
             dispatch(callbacks.interceptors.close)
+        if is_busy():
+            dispatch(raised.end, self._log.who)
+        else:
+            raised.end(self._log.who)
 
     # ---- on the dispatcher thread ----------------------------------------------------------------------------------
 
@@ -139,5 +144,5 @@ def call_each(log: ClientLog, calls: Iterable[tuple[Callable[[Any], object], Any
         try:
             function(argument)
         except BaseException:
-            log.exception("a callback raised: %r of %r", function, argument)
+            raised.tell(log, "a callback raised: {}", function, f" of {argument!r}")
     running.end()
