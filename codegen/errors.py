@@ -104,6 +104,15 @@ def kafka_errors_source(codes: list[Code], by_hand: set[str]) -> str:
         "from ottla.errors import (",
         *(f"    {name}," for name in imported),
         ")",
+        "",
+        # What a module imports is not its own for type checkers, unless it says so.
+        "__all__ = [",
+        *(
+            f'    "{name}",'
+            for name in sorted({"KafkaError", *(code.class_name for code in errors)})
+        ),
+        '    "for_code",',
+        "]",
     ]
     for code in errors:
         if code.class_name not in by_hand:

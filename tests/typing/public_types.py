@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any, assert_type
 
 import ottla
+from ottla.kafka_errors import KafkaError, MessageTooLarge, NotEnoughReplicas, for_code
 
 
 def producing() -> None:
@@ -75,6 +76,14 @@ class Traced(ottla.ProducerInterceptor):
         assert_type(delivery.error, ottla.Error | None)
         if delivery.error is not None:
             assert_type(delivery.error.accepted, ottla.Deliveries | None)
+
+
+def errors_by_code() -> None:
+    """Those that stand in the module and those that it passes on."""
+    assert_type(MessageTooLarge("m").accepted, ottla.Deliveries | None)
+    assert_type(ottla.kafka_errors.ProducerFenced.retriable, bool)
+    assert_type(NotEnoughReplicas.code, int)
+    assert_type(for_code(3), type[KafkaError])
 
 
 def consuming() -> None:
