@@ -151,17 +151,30 @@ fn check_size(size: [u8; 4], cap_bytes: usize) -> Result<usize, BadLength> {
 /// What a length that is none really is: the first bytes of another protocol.
 fn describe(size: [u8; 4], claimed: i32, cap_bytes: usize) -> String {
     let looks = match size {
-        [b'H', b'T', b'T', b'P'] => {
-            ": it spells \"HTTP\", so an HTTP server answers at this address"
+        [0x15, 0x03, ..] => ": it is a TLS alert, so the broker expects TLS on this port".into(),
+        [0x16, 0x03, ..] => {
+            ": it is a TLS handshake, so the broker expects TLS on this port".into()
         }
-        [0x15, 0x03, ..] => ": it is a TLS alert, so the broker expects TLS on this port",
-        [0x16, 0x03, ..] => ": it is a TLS handshake, so the broker expects TLS on this port",
-        [b'S', b'S', b'H', b'-'] => {
-            ": it spells \"SSH-\", so an SSH server answers at this address"
-        }
-        _ => "",
+        _ if size.iter().all(is_text) => format!(
+            ": its bytes are the text \"{}\", so {} answers at this address",
+            size.escape_ascii(),
+            server_of(size)
+        ),
+        _ => String::new(),
     };
     format!("a frame claims {claimed} bytes, over the limit of {cap_bytes}{looks}")
+}
+
+fn is_text(byte: &u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\r' | b'\n' | b'\t')
+}
+
+fn server_of(text: [u8; 4]) -> &'static str {
+    match &text {
+        b"HTTP" => "an HTTP server",
+        b"SSH-" => "an SSH server",
+        _ => "a server that is most probably no Kafka broker",
+    }
 }
 
 /// What one read brought: 0 bytes at the end of the stream; `full` when there was no room for more.
@@ -240,7 +253,15 @@ mod tests {
     #[test]
     fn an_impossible_length_says_what_it_is() {
         for (size, word) in [
-            (*b"HTTP", "HTTP server"),
+            (*b"HTTP", "\"HTTP\", so an HTTP server"),
+            (*b"SSH-", "an SSH server"),
+            (
+                *b"<!DO",
+                "the text \"<!DO\", so a server that is most probably no Kafka broker",
+            ),
+            (*b"220 ", "the text \"220 \""),
+            (*b"-ER\r", "the text \"-ER\\r\""),
+            ([b'a', b'b', 0x80, b'c'], "over the limit of 1048576"),
             ([0x15, 3, 3, 0], "TLS alert"),
             ([0x16, 3, 1, 2], "TLS handshake"),
             ([0xff; 4], "-1 bytes"),
@@ -248,6 +269,7 @@ mod tests {
         ] {
             let error = reader(1 << 20).feed(&mut &size[..]).unwrap_err();
             assert!(error.0.contains(word), "{error}");
+            assert_eq!(error.0.contains("text"), size.iter().all(is_text));
         }
     }
 }

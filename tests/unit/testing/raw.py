@@ -52,6 +52,11 @@ class Client:
     def send_bytes(self, frame: bytes) -> None:
         self._socket.sendall(struct.pack(">i", len(frame)) + frame)
 
+    def reset(self) -> None:
+        """Be gone, as a process that was killed."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
     def send_plain(self, data: bytes) -> None:
         self._socket.sendall(data)
 

@@ -166,3 +166,24 @@ def test_transactional_ids_are_refused(broker: Broker) -> None:
         request = InitProducerIdRequest(transactional_id="t", transaction_timeout_ms=1000)
         answer = client.ask(request, InitProducerIdResponse, 3)
         assert answer.error_code == ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+
+
+@pytest.mark.parametrize("end", ["reset by the client", "killed"])
+def test_nothing_is_written_to_a_connection_that_is_gone(
+    end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Broker() as broker, Client(broker.bootstrap) as client:
+
+        def gone(*_: object) -> None:
+            if end == "killed":
+                for server in broker._running()._servers.values():
+                    for connection in server.connections:
+                        connection.close()
+            else:
+                client.reset()
+
+        broker.answer("ApiVersions", gone)
+        frame = encode_request(NAMED, 4, 1, "raw")
+        client.send_plain((struct.pack(">i", len(frame)) + frame) * 50)
+        broker.wait_for("ApiVersions", 50)
+    assert [record for record in caplog.records if record.name == "asyncio"] == []

@@ -273,7 +273,7 @@ class Broker:
     def _partition(self, topic: str, partition: int) -> Partition:
         found = self._cluster.topics.partition(topic, partition)
         if found is None:
-            raise KeyError(f"{topic}-{partition}")
+            raise KeyError(self._cluster.topics.missing(topic, partition))
         return found
 
     # ---- topics and nodes ----------------------------------------------------------------------------------------

@@ -212,14 +212,13 @@ class Connection(asyncio.Protocol):
                 try:
                     response = await self._server.answer(frame, client_host)
                 except Spoiled as spoiled:
-                    self._transport.write(spoiled.data)
+                    await self._write(spoiled.data)
                     if spoiled.close:
                         self._transport.close()
                         return
                     continue
                 if response is not None:
-                    self._transport.writelines((_SIZE.pack(len(response)), response))
-                    await self._writable.wait()
+                    await self._write(_SIZE.pack(len(response)), response)
         except Disconnect:
             self.close()
         except (DecodeError, UnsupportedVersion) as error:
@@ -228,6 +227,12 @@ class Connection(asyncio.Protocol):
         except Exception as error:
             self._server.failed(error)
             self.close()
+
+    async def _write(self, *parts: bytes) -> None:
+        """What is answered to a connection that is gone goes nowhere, and asyncio would warn of it."""
+        if not self._transport.is_closing():
+            self._transport.writelines(parts)
+            await self._writable.wait()
 
     async def _next_frame(self) -> bytes:
         while not self._frames:

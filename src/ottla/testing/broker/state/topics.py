@@ -78,6 +78,10 @@ def config_error(config: Mapping[str, str | None]) -> str | None:
     return None
 
 
+_NAMED = 20
+"""So many topics are named at most where one is missing."""
+
+
 class Topics:
     """All topics, by name and by id."""
 
@@ -119,6 +123,19 @@ class Topics:
         if known is None or not 0 <= index < len(known.partitions):
             return None
         return known.partitions[index]
+
+    def missing(self, topic: str, index: int) -> str:
+        """For people: why there is no such partition, and which there are."""
+        known = self.by_name.get(topic)
+        if known is not None:
+            last = len(known.partitions) - 1
+            there = f"partitions 0 to {last}" if last else "partition 0 alone"
+            return f"topic {topic} has {there}, and no {index}"
+        if not self.by_name:
+            return f"there is no topic {topic}, nor any other"
+        names = sorted(self.by_name)
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return f"there is no topic {topic}; there are: {', '.join(names[:_NAMED])}{more}"
 
     def elect(self, alive: Sequence[int]) -> None:
         """Give every partition whose leader is dead to a living replica, if there is one."""
