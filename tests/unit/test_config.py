@@ -114,8 +114,8 @@ def test_spellings_and_values(spelling: str, value: Any, name: str, expected: An
         ({"retry_backoff_ms": 50, "retry_backoff_max_ms": 10}, "is over retry_backoff_max_ms"),
         (
             {"delivery_timeout_ms": 1_000},
-            "1000 is less than linger_ms (5) + request_timeout_ms (30000): raise it to 30005 or more, or lower "
-            "request_timeout_ms to 995 or less",
+            "1000 is less than linger_ms (5) + the 1000 down to which request_timeout_ms follows it: raise it to 1005 or "
+            "more, or lower request_timeout_ms to 995 or less",
         ),
         (
             {"delivery_timeout_ms": 5_000, "request_timeout_ms": 5_000},
@@ -123,7 +123,12 @@ def test_spellings_and_values(spelling: str, value: Any, name: str, expected: An
         ),
         (
             {"delivery_timeout_ms": 5_000, "linger_ms": 6_000},
-            "is less than linger_ms (6000) + request_timeout_ms (30000): raise it to 36000 or more, or lower linger_ms",
+            "raise it to 7000 or more, or lower linger_ms to 4000 or less",
+        ),
+        (
+            {"delivery_timeout_ms": 5_000, "linger_ms": 6_000, "request_timeout_ms": 2_000},
+            "is less than linger_ms (6000) + request_timeout_ms (2000): raise it to 8000 or more, or lower linger_ms to "
+            "3000 or less",
         ),
         (
             {"max_message_bytes": 3_000, "max_request_size": 2_000},
@@ -230,7 +235,8 @@ def test_what_type_checkers_know_is_what_there_is(make: Any, typed: Any) -> None
 
 def test_a_delivery_timeout_of_none_at_all_is_told_what_helps() -> None:
     assert problems(producer_config, **{"message.timeout.ms": 0}) == [
-        "delivery_timeout_ms: 0 is less than linger_ms (5) + request_timeout_ms (30000): raise it to 30005 or more; "
+        "delivery_timeout_ms: 0 is less than linger_ms (5) + the 1000 down to which request_timeout_ms follows it: raise it to "
+        "1005 or more; "
         "there is no endless one, 2147483647 ms are 24 days"
     ]
 
@@ -407,8 +413,26 @@ def test_a_topics_batches_fit_into_requests_and_its_linger_into_the_delivery_tim
     )
     [problem] = problems(producer_config, topics=slow, delivery_timeout_ms=100_000)
     assert problem.endswith(
-        "raise it to 130000 or more, or lower topics['t'].linger_ms below 100000"
+        "raise it to 101000 or more, or lower topics['t'].linger_ms to 99000 or less"
     )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"delivery_timeout_ms": 10},
+        {"delivery_timeout_ms": 5_000, "linger_ms": 6_000},
+        {"delivery_timeout_ms": 5_000, "linger_ms": 6_000, "request_timeout_ms": 2_000},
+        {"delivery_timeout_ms": 5_000, "request_timeout_ms": 5_000},
+    ],
+)
+def test_every_way_out_that_is_named_is_one(given: dict[str, Any]) -> None:
+    [problem] = problems(producer_config, **given)
+    ways = re.findall(r"(?:raise|lower) (\w+) to (\d+)", problem)
+    assert len(ways) == 2
+    for name, value in ways:
+        option = "delivery_timeout_ms" if name == "it" else name
+        producer_config("h:1", {**given, option: int(value)})
 
 
 # ---- names of other clients, and forms of theirs ---------------------------------------------------------------------

@@ -92,9 +92,25 @@ pub fn argument<'py>(
     function: &str,
     given: impl pyo3::call::PyCallArgs<'py>,
 ) -> PyErr {
+    made_by(py, "ottla.arguments", function, given)
+}
+
+/// The exception for a keyword that no way to send has, which may be one of another client's.
+#[cold]
+pub fn foreign_argument(py: Python<'_>, function: &str, name: &Bound<'_, PyAny>) -> PyErr {
+    let given = (function, name);
+    made_by(py, "ottla.config.foreign", "send_argument_error", given)
+}
+
+fn made_by<'py>(
+    py: Python<'py>,
+    module: &str,
+    function: &str,
+    given: impl pyo3::call::PyCallArgs<'py>,
+) -> PyErr {
     let made = py
-        .import("ottla.arguments")
-        .and_then(|arguments| arguments.getattr(function)?.call1(given));
+        .import(module)
+        .and_then(|module| module.getattr(function)?.call1(given));
     made.map_or_else(|error| error, PyErr::from_value)
 }
 

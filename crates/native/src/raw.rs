@@ -12,6 +12,8 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::errors;
+
 /// Runs the body of a native function: errors are raised, panics become RuntimeError.
 pub fn guard(body: impl FnOnce(Python<'_>) -> PyResult<*mut ffi::PyObject>) -> *mut ffi::PyObject {
     // SAFETY: Python calls native functions with the GIL held.
@@ -197,18 +199,27 @@ impl Arguments {
                 found => {
                     // SAFETY: a borrowed str; the GIL is held.
                     let name = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), name) };
-                    let problem = if found.is_some() {
-                        "got multiple values for"
-                    } else {
-                        "got an unexpected keyword"
-                    };
-                    return Err(pyo3::exceptions::PyTypeError::new_err(format!(
-                        "{function}() {problem} argument '{name}'"
-                    )));
+                    return Err(Self::wrong_keyword(function, &name, found.is_some()));
                 }
             }
         }
         Ok(())
+    }
+
+    /// For a keyword that there is not, or that is given twice.
+    #[cold]
+    fn wrong_keyword(function: &str, name: &Bound<'_, PyAny>, twice: bool) -> PyErr {
+        if twice {
+            return pyo3::exceptions::PyTypeError::new_err(format!(
+                "{function}() got multiple values for argument '{name}'"
+            ));
+        }
+        if function.starts_with("send") {
+            return errors::foreign_argument(name.py(), function, name);
+        }
+        pyo3::exceptions::PyTypeError::new_err(format!(
+            "{function}() got an unexpected keyword argument '{name}'"
+        ))
     }
 }
 

@@ -1,4 +1,5 @@
-"""Names of options that users of other clients know, and what is to be said about them: looked at once a name is unknown.
+"""Names of options, and of arguments of a send, that users of other clients know, and what is to be said about them: looked at
+once a name is unknown.
 
 Names are compared in lower case with underscores for dots. What means the same and takes the same values is no matter for
 here but an alias of the option, in the tables.
@@ -8,6 +9,8 @@ References: Java ProducerConfig, ConsumerConfig; librdkafka CONFIGURATION.md; sa
 """
 
 from __future__ import annotations
+
+from difflib import get_close_matches
 
 _NO_TLS = "not supported yet: TLS and SASL come with a later release, connections are PLAINTEXT"
 _NO_TRANSACTIONS = "not supported yet: transactions come with a later release"
@@ -174,3 +177,48 @@ def explained(name: str) -> str | None:
     if name.startswith(_LATER_PREFIXES):
         return _NO_TLS
     return EXPLAINED.get(name)
+
+
+# ---- arguments of a send ---------------------------------------------------------------------------------------------
+
+_CALLBACK = (
+    "send(...).add_done_callback(function) has it called with the Delivery, on_delivery=function of the producer has it "
+    "called with every one"
+)
+_ENCODE = "keys and values are bytes or str: encode them in the call, as in value=json.dumps(value).encode()"
+_VALUE = "it is called value here"
+
+SEND_ARGUMENTS = {
+    "timestamp": "it is called timestamp_ms here, in milliseconds since the epoch",
+    "callback": _CALLBACK,
+    "cb": _CALLBACK,
+    "delivery_callback": _CALLBACK,
+    "on_delivery": _CALLBACK,
+    "key_serializer": _ENCODE,
+    "serializer": _ENCODE,
+    "value_serializer": _ENCODE,
+    "data": _VALUE,
+    "message": _VALUE,
+    "msg": _VALUE,
+    "payload": _VALUE,
+    "context": "it is called metadata here",
+    "opaque": "it is called metadata here",
+    "topic_name": "it is called topic here",
+    "keys": "send_many(topic, values, keys) takes several",
+    "messages": "send_many(messages) takes several",
+    "values": "send_many(topic, values) takes several",
+    "timeout": "send(...).result(timeout=5) waits for the outcome for so many seconds; max_block_ms of the producer bounds the wait "
+    "for room",
+}
+"""What `send` and `produce` of other clients take, and what there is for it."""
+
+_SEND_TAKES = ("topic", "value", "key", "headers", "partition", "timestamp_ms", "metadata")
+
+
+def send_argument_error(function: str, name: str) -> TypeError:
+    """For a keyword that no way to send one message has."""
+    hint = SEND_ARGUMENTS.get(name, "")
+    if not hint and (close := get_close_matches(name, _SEND_TAKES, 1)):
+        hint = f"did you mean {close[0]}?"
+    text = f"{function}() got an unexpected keyword argument {name!r}"
+    return TypeError(f"{text}: {hint}" if hint else text)

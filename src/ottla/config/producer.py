@@ -236,14 +236,21 @@ def _fit_delivery(values: dict[str, Any], given: frozenset[str], problems: list[
     if "request_timeout_ms" not in given and left >= LEAST_REQUEST_MS:
         values["request_timeout_ms"] = left
         return
+    request_is = f"request_timeout_ms ({request:g})"
+    if "request_timeout_ms" not in given and request > LEAST_REQUEST_MS:
+        # It would follow.
+        least, request = linger + LEAST_REQUEST_MS, LEAST_REQUEST_MS
+        request_is = f"the {request:g} down to which request_timeout_ms follows it"
     if left >= 1:
         lower = f", or lower request_timeout_ms to {left:g} or less"
+    elif delivery >= request:
+        lower = f", or lower {longest} to {delivery - request:g} or less"
     else:
-        lower = f", or lower {longest} below {delivery:g}" if delivery > 0 else ""
+        lower = ""
     endless = f"; there is no endless one, {MAX_INT32} ms are 24 days" if delivery == 0 else ""
     problems.append(
-        f"delivery_timeout_ms: {delivery:g} is less than {longest} ({linger:g}) + request_timeout_ms ({request:g}): raise it to "
-        f"{least:g} or more{lower}{endless}"
+        f"delivery_timeout_ms: {delivery:g} is less than {longest} ({linger:g}) + {request_is}: raise it to {least:g} or more"
+        f"{lower}{endless}"
     )
 
 

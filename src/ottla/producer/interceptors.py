@@ -205,8 +205,14 @@ class Interceptors:
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: Any = None,
+        **foreign: Any,
     ) -> Any:
         """`send` and `send_nowait`: what `inner`, the producer's own, makes of the message."""
+        if foreign:
+            # Not at the top: it is needed only where a name is wrong.
+            from ottla.config.foreign import send_argument_error
+
+            raise send_argument_error("send", next(iter(foreign)))
         if self.is_closed():
             return inner(topic, value, key, headers, partition, timestamp_ms, metadata)
         message = self.on_send(

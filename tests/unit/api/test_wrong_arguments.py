@@ -285,3 +285,21 @@ def test_junk_for_an_option_is_taken_or_named(role: type[Any], name: str) -> Non
             continue
         assert any(name in problem for problem in told), told
     assert refused
+
+
+@pytest.mark.parametrize("interceptors", [[], [ottla.ProducerInterceptor()]])
+@pytest.mark.parametrize("name", ["send", "send_nowait", "send_and_wait"])
+@pytest.mark.parametrize("cls", [ottla.Producer, ottla.AsyncProducer])
+def test_arguments_of_other_clients_are_told_what_there_is(
+    cls: type[Any], name: str, interceptors: list[Any]
+) -> None:
+    client = cls(NOWHERE, interceptors=interceptors)
+    try:
+        with pytest.raises(TypeError, match="'timestamp': it is called timestamp_ms here"):
+            getattr(client, name)("t", b"v", timestamp=5)
+        with pytest.raises(TypeError, match=r"'timeout': send\(...\).result\(timeout=5\) waits"):
+            getattr(client, name)("t", b"v", timeout=5)
+    finally:
+        ended = client.close(0)
+        if inspect.isawaitable(ended):
+            asyncio.run(_awaited(ended))
