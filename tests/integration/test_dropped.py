@@ -486,6 +486,31 @@ def test_the_child_of_a_fork_leaves_the_block_of_its_parent_in_silence(end: str,
     assert "Traceback" not in ended.stderr
 
 
+REPR = """
+import os
+import ottla
+producer = ottla.Producer("127.0.0.1:1", client_id="mine")
+consumer = ottla.Consumer("127.0.0.1:1", client_id="mine", group_id="g")
+if os.fork() == 0:
+    print(producer, consumer, sep="\\n", flush=True)
+    os._exit(0)
+os.wait()
+print(producer, consumer, sep="\\n")
+producer.close(0)
+consumer.close(0)
+"""
+
+
+def test_in_the_child_of_a_fork_a_client_says_whose_it_is() -> None:
+    ended = run(REPR)
+    assert ended.stdout.splitlines() == [
+        "<Producer 'mine' of the parent process>",
+        "<Consumer 'mine' group='g' of the parent process>",
+        "<Producer 'mine' open>",
+        "<Consumer 'mine' group='g' assigned=0>",
+    ], ended.stderr
+
+
 # ---- finalizers run anywhere -----------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ Pure: notes of troubles and the state of the budget in, one value out. Leaf; any
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -83,6 +84,13 @@ class ProducerHealth:
 
     def __bool__(self) -> bool:
         return self.state == "ok"
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain dicts, lists, texts and numbers, for JSON."""
+        told = dataclasses.asdict(self)
+        told["troubles"] = list(told["troubles"])
+        told["buffer"]["holders"] = list(told["buffer"]["holders"])
+        return told
 
 
 def _place(holder: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ottla.observe.health import Trouble
@@ -80,3 +81,14 @@ def test_a_closed_producer_has_no_trouble_and_is_not_well() -> None:
     health = producer_health(notes, budget(), 100, closed_for=4.0)
     assert not health
     assert (health.state, health.for_s, health.troubles) == ("closed", 4.0, ())
+
+
+def test_it_can_be_given_as_json() -> None:
+    notes = {"cluster": Trouble("no broker can be reached", 90)}
+    health = producer_health(notes, budget(holder(), waiting=2), 100)
+    told = json.loads(json.dumps(health.as_dict()))
+    assert told == health.as_dict(), "nothing becomes anything else"
+    assert (told["state"], told["for_s"]) == ("degraded", 10)
+    assert [one["part"] for one in told["troubles"]] == ["cluster", "buffer"]
+    assert told["buffer"]["waiting_senders"] == 2
+    assert told["buffer"]["holders"][0]["topic"] == "orders"

@@ -749,4 +749,7 @@ class AsyncConsumer(AsyncConsumerBase):
         self._client.drop()
 
     def __repr__(self) -> str:
-        return f"<AsyncConsumer {self._config.client_id!r} group={self._config.group_id!r} assigned={len(self.assignment())}>"
+        known = f"{self._config.client_id!r} group={self._config.group_id!r}"
+        if self._client.is_forked:
+            return f"<AsyncConsumer {known} of the parent process>"
+        return f"<AsyncConsumer {known} assigned={len(self.assignment())}>"

@@ -295,7 +295,7 @@ class AsyncProducer(AsyncProducerBase):
 
         It names who holds `buffer_memory`: bytes by topic-partition and leader, each with its cause. It looks at what is
         known and asks no broker; a leader that owes an answer for more than a second is a trouble. `if producer.health():`
-        holds while all is well. Once closed it is "closed", without troubles.
+        holds while all is well. Once closed it is "closed", without troubles. `as_dict()` gives plain values for JSON.
 
         Returns:
             ProducerHealth: state "ok", "degraded" or "closed", troubles, and the buffer with its largest holders.
@@ -367,5 +367,8 @@ class AsyncProducer(AsyncProducerBase):
         self._client.drop(self._callbacks)
 
     def __repr__(self) -> str:
-        state = "open" if self._report is None else f"closed: {self._report}"
+        if self._client.is_forked:
+            state = "of the parent process"
+        else:
+            state = "open" if self._report is None else f"closed: {self._report}"
         return f"<AsyncProducer {self._config.client_id!r} {state}>"

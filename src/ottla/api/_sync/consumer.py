@@ -742,4 +742,7 @@ class Consumer(ConsumerBase):
         self._client.drop()
 
     def __repr__(self) -> str:
-        return f"<Consumer {self._config.client_id!r} group={self._config.group_id!r} assigned={len(self.assignment())}>"
+        known = f"{self._config.client_id!r} group={self._config.group_id!r}"
+        if self._client.is_forked:
+            return f"<Consumer {known} of the parent process>"
+        return f"<Consumer {known} assigned={len(self.assignment())}>"
