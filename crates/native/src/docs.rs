@@ -182,6 +182,9 @@ pub const SEND_AND_WAIT: &CStr = text(concat!(
 
     It does not linger (`linger_ms`): it goes as soon as nothing of its partition is on its way. One at a time is the slow way all
     the same, a round trip for each: a loop of `send` with one wait at its end shares batches and requests.
+
+    It waits for room up to `max_block_ms` and for the outcome up to `delivery_timeout_ms`, and has no timeout of its own: to wait
+    less, and still have the delivery afterwards, call `send(...)` and `result(timeout=5)` of what it returns.
 ",
     arguments!(),
     outcome_of_a_wait!(),
@@ -204,6 +207,10 @@ pub const SEND_AND_WAIT_ASYNC: &CStr = text(concat!(
     not linger (`linger_ms`): it goes as soon as nothing of its partition is on its way, with what the other tasks of this turn of the
     loop send. One at a time is the slow way all the same, a round trip for each: many sends, awaited afterwards, share
     batches and requests.
+
+    It waits for room up to `max_block_ms` and for the outcome up to `delivery_timeout_ms`, and has no timeout of its own: to wait
+    less, and still have the delivery afterwards, write `delivery = await producer.send(...)` and await the delivery under
+    `asyncio.timeout(5)`.
 ",
     arguments!(),
     outcome_of_a_wait!(),
