@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ["tests.fixtures.brokers", "tests.fixtures.header", "tests.fixtures.leaks"]
+pytest_plugins = [
+    "tests.fixtures.brokers",
+    "tests.fixtures.header",
+    "tests.fixtures.leaks",
+    "tests.fixtures.raised",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

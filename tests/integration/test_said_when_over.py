@@ -99,7 +99,7 @@ def test_a_refusal_is_not_told_when_it_is_over(
         producer.send_and_wait("t", b"v")
         broker.fail("Produce", ErrorCode.NOT_ENOUGH_REPLICAS, times=None)
         delivery = producer.send("t", b"v")
-        advance_time(4)
+        advance_time(3)
         broker.clear_rules()
         advance_time(10, until=delivery.done)
         assert delivery.result(0).offset == 1
@@ -116,7 +116,7 @@ def test_a_partition_without_leader_is_not_told_when_it_has_one(
         broker.fail("Produce", ErrorCode.NOT_LEADER_OR_FOLLOWER)
         broker.answer("Metadata", lambda *_: leaderless(broker), times=None)
         delivery = producer.send("t", b"v")
-        advance_time(4)
+        advance_time(3)
         broker.clear_rules()
         advance_time(10, until=delivery.done)
         assert delivery.outcome == "written"
@@ -137,7 +137,7 @@ def test_a_consumer_that_fetches_again_says_nothing_of_before(
         assert consumer.poll(timeout=10)
         broker.fail("Fetch", ErrorCode.KAFKA_STORAGE_ERROR, times=None)
         broker.append("t", "b")
-        advance_time(4)
+        advance_time(2)
         assert len(held()) == 1
         broker.clear_rules()
         advance_time(2)

@@ -7,7 +7,6 @@ from typing import Any
 
 from ottla.engine import dispatcher
 from ottla.observe.events import Events
-from ottla.observe.raised import raised
 from ottla.producer.callbacks import Callbacks, Lent
 
 
@@ -53,7 +52,6 @@ def test_listeners_come_and_go_as_of_events() -> None:
     assert told == ["first", "first"]
     assert watched == [True, False]
     assert owned.listeners == ()
-    raised.end()
 
 
 def test_what_happens_while_the_owner_is_collected_is_told_once_they_are_kept() -> None:
