@@ -162,6 +162,10 @@ class Engine(Reactor):
         ticket: Ticket[T] = Ticket(name, cancel, lambda: self.forked, who)
 
         def begin() -> None:
+            if self._stopped:
+                # The tasks have been ended, and nobody would end this one.
+                ticket.fail(Closed("the engine has ended"))
+                return
             task = self.spawn(_settle(ticket, function, args), name)
             task.add_done_callback(lambda _: self._forget(ticket))
             running.append(task)

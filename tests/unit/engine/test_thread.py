@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from ottla.engine import thread
+from ottla.engine.bridge import Ticket
 from ottla.engine.thread import Engine
 from ottla.errors import Closed, ForkedClient, Timeout
 from tests.unit.doubles import BellIo
@@ -185,6 +186,31 @@ def test_open_tickets_end_with_the_engine() -> None:
     with pytest.raises(Closed):
         ticket.wait(5)
     assert engine.join(5)
+
+
+def test_a_call_while_the_engine_ends_begins_no_task_that_nobody_would_end() -> None:
+    engine = Engine.acquire()
+    late: list[Ticket[None]] = []
+    begun: list[str] = []
+
+    async def begins() -> None:
+        begun.append("late")
+        await never()
+
+    async def calls_at_its_end() -> None:
+        try:
+            await never()
+        finally:
+            late.append(engine.call(begins))
+
+    ticket = engine.call(calls_at_its_end)
+    engine.call(doubled, 1).wait(5)
+    engine.release()
+    assert engine.join(5)
+    for one in (ticket, *late):
+        with pytest.raises(Closed):
+            one.wait(0)
+    assert (len(late), begun) == (1, [])
 
 
 def test_ctrl_c_ends_a_wait_at_once(engine: Engine) -> None:
