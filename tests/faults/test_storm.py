@@ -20,7 +20,7 @@ from tests.chaos.checker import Deadline, Seen, Sent
 from tests.faults import storm
 from tests.faults.storm import SHORT_LIFE, WAYS, Storm, run_trial, verdict
 
-MINUTES = 4.0
+MINUTES = 2.0
 
 
 @pytest.mark.parametrize("life", [{}, SHORT_LIFE])
