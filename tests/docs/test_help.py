@@ -92,7 +92,9 @@ def test_a_wait_for_an_outcome_says_every_way_to_fail(cls: type, name: str) -> N
     assert missing == set()
 
 
-@pytest.mark.parametrize("cls", [ottla.Producer, ottla.AsyncProducer])
-def test_how_to_wait_for_less_than_the_delivery_timeout_is_said(cls: type) -> None:
-    text = inspect.getdoc(cls.send_and_wait) or ""  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    "method", [ottla.Producer.send_and_wait, ottla.AsyncProducer.send_and_wait]
+)
+def test_how_to_wait_for_less_than_the_delivery_timeout_is_said(method: object) -> None:
+    text = inspect.getdoc(method) or ""
     assert "has no timeout of its own" in text

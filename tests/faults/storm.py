@@ -195,7 +195,6 @@ class Storm:
     rng: random.Random
     life_s: float
     now: float = 0.0
-    history: list[str] = field(default_factory=list)
     _sent: list[tuple[ottla.Delivery, float]] = field(default_factory=list)
     _resolved: dict[int, float] = field(default_factory=dict)
     _waiting: set[int] = field(default_factory=set)
@@ -204,7 +203,6 @@ class Storm:
         """Send under faults for so long, then let everything end; whether the last messages were written in time."""
         while self.now < seconds:
             for name in self.rng.sample(sorted(FAULTS), self.rng.choice((1, 1, 2, 3))):
-                self.history.append(f"{self.now:.2f} {name}")
                 FAULTS[name](self.broker, self.rng)
             self._go_on(self.rng.choice((0.5, 2, 10, self.life_s, self.life_s + 10)))
             self.heal()
@@ -219,7 +217,6 @@ class Storm:
 
     def heal(self) -> None:
         """The network and every node are whole again."""
-        self.history.append(f"{self.now:.2f} whole again")
         self.broker.clear_rules()
         for node in NODES:
             self.broker.restart(node)

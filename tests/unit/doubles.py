@@ -255,9 +255,6 @@ class FakeIo:
         if conn in self.open:
             self.lose(conn, "closed", "closed")
 
-    def skip(self, seconds: float) -> bool:
-        return not self.is_shut_down
-
     def shutdown(self, timeout: float) -> bool:
         self.is_shut_down = True
         return True

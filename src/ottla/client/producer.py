@@ -237,7 +237,7 @@ class ProducerClient:
             task.cancel()
         self._outbox.stop()
         await self._cluster.close()
-        self._reports.close_interceptors()
+        self._reports.end()
         self._closed_at = self._engine.clock.now()
         self._engine.unwatch_exit(self)
         self._engine.release()

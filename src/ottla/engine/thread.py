@@ -35,18 +35,18 @@ _log = logging.getLogger("ottla.engine")
 
 EXIT_TIMEOUT_S = 0.4
 """How long interpreter exit waits for the callbacks, then for the engine thread, each."""
-_MOVES = ("connections", "lost", "bytes_read", "bytes_written")
 IO_SHUTDOWN_S = 0.3
 """How long the engine waits for the I/O thread when it ends."""
+_MOVES = ("connections", "lost", "bytes_read", "bytes_written")
+"""What the I/O thread counts whenever anything goes to a broker or comes from it."""
 
 
 class Engine(Reactor):
     """The engine thread. Made by `Engine.acquire`; each acquire has one `release`."""
 
     def __init__(self, io: Io) -> None:
-        self._time = SystemClock()
-        super().__init__(io, LoopClock(self._time))
-        self.loop = ClockLoop(self._time)
+        self.loop = ClockLoop(SystemClock())
+        super().__init__(io, LoopClock(self.loop.clock))
         self.forked = False
         self._users = 0  # guarded by _lock
         self._told_to_stop = False  # guarded by _lock
@@ -242,7 +242,7 @@ class Engine(Reactor):
             return 0  # it is ending; the I/O threads' clock is the process's, and jumps once
         with contextlib.suppress(Closed, ForkedClient):
             self.io.skip(seconds)
-            self.call(jump, self._time, seconds, name="advance_time").wait()
+            self.call(jump, self.loop.clock, seconds, name="advance_time").wait()
             counts = self.io.statistics()
             return sum(counts[what] for what in _MOVES)
         return 0

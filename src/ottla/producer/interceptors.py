@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from ottla.message import RecordMetadata
 
 
-_GOES_ON = "; the message goes on as it came"
-
-
 class ProducerInterceptor:
     """Sees every message before it is sent and its outcome after it; derive from it, or have its three methods.
 
@@ -181,19 +178,21 @@ class Interceptors:
             try:
                 changed: object = interceptor.on_send(message)
             except Exception:
-                raised.tell(self._log, "on_send of {} raised", interceptor, _GOES_ON)
-                tell_raised()
+                self._tell("on_send of {} raised", interceptor)
                 message = _message(*before)
                 continue
             if isinstance(changed, Message):
                 message = changed
                 continue
             kind = type(changed).__name__
-            what = f"on_send of {{}} returned no Message but {kind}"
-            raised.tell(self._log, what, interceptor, _GOES_ON)
-            tell_raised()
+            self._tell(f"on_send of {{}} returned no Message but {kind}", interceptor)
             message = _message(*before)
         return message
+
+    def _tell(self, what: str, interceptor: object) -> None:
+        """An `on_send` went wrong, in the caller's thread: the dispatcher's tells how often, if no other does."""
+        raised.tell(self._log, what, interceptor, "; the message goes on as it came")
+        tell_raised()
 
     def send(
         self,

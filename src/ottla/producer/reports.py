@@ -64,7 +64,7 @@ class Reports:
         if self._lent.tells:
             self.tell_soon()
         if self._close_due:
-            self.close_interceptors()
+            self.end()
 
     # ---- ends ------------------------------------------------------------------------------------------------------
 
@@ -86,8 +86,8 @@ class Reports:
             return settled()
         return told
 
-    def close_interceptors(self) -> None:
-        """After everything resolved so far was told. Engine thread."""
+    def end(self) -> None:
+        """Once everything resolved so far was told: interceptors are closed, and what was counted of exceptions is told. Engine thread."""
         callbacks = self._lent.get()
         self._close_due = callbacks is None
         if callbacks is not None and callbacks.interceptors is not None:
