@@ -3,7 +3,7 @@
 `python bench/protocol_decode.py [--rounds N]` prints milliseconds for 10 000 partitions with three
 replicas, per version, for the generated classes and for an interpreter over field tables that fills
 the same classes, and what importing an API module costs. This is the measurement behind
-docs/adr/0003-codegen-form.md.
+docs/adr/0003-generated-protocol-classes.md.
 """
 
 from __future__ import annotations

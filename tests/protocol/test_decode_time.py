@@ -1,4 +1,4 @@
-"""The bound that the form of the codecs has to keep (docs/adr/0003-codegen-form.md).
+"""The bound that the form of the codecs has to keep (docs/adr/0003-generated-protocol-classes.md).
 
 CPU time of this thread, so that a busy machine does not matter.
 """

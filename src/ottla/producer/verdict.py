@@ -3,8 +3,8 @@
 A partition is held after anything out of the ordinary, once nothing of it is in flight. Each of its unresolved
 batches then has an answer or none, and this module says how each goes on. Nothing here waits, looks at a clock or
 touches a socket. References: KIP-98, KIP-126, KIP-360, KIP-467, KIP-951; Java: Sender.completeBatch,
-TransactionManager.canRetry. The rules in words: `docs/adr/0010-what-was-overtaken-is-written.md`,
-`docs/adr/0015-what-fails-and-what-goes-again.md`; every code with its outcome: `docs/reference/producer-outcomes.md`.
+TransactionManager.canRetry. The rules in words: `docs/adr/0010-overtaken-batches-are-written.md`,
+`docs/adr/0015-outcome-by-attempts.md`; every code with its outcome: `docs/reference/producer-outcomes.md`.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 //! it sends nothing while it sleeps. So the open batches of its topic go at once, unless a batch of their partition is on its
 //! way: then they go with its answer, and whoever sends meanwhile goes along. That is Nagle's rule (RFC 896), and bounds the
 //! requests that waiting can cause to one for each partition and round trip.
-//! Station: accumulator; under the producer's lock. See `docs/adr/0023-what-is-waited-for-does-not-linger.md`
-//! and `docs/adr/0024-a-linger-ends-where-somebody-is-awake.md`.
+//! Station: accumulator; under the producer's lock. See `docs/adr/0023-awaited-messages-do-not-linger.md`
+//! and `docs/adr/0024-fewer-wake-ups-for-linger.md`.
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 //!
 //! Station: accumulator; under the producer's lock. First come, first served: only the head of the line may append. Woken
 //! are as many as what is free has room for, in order and each once, so that a long line moves in one turn of its event loop;
-//! whoever looks too early is woken again when it has become the head. See `docs/adr/0016-one-budget-and-one-line.md`.
+//! whoever looks too early is woken again when it has become the head. See `docs/adr/0016-one-budget-one-queue.md`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

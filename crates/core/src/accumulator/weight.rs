@@ -1,6 +1,6 @@
 //! What a message and a batch weigh against the budget: the memory that they hold, not their bytes.
 //!
-//! Station: accumulator; under the producer's lock. Why: `docs/adr/0016-one-budget-and-one-line.md`.
+//! Station: accumulator; under the producer's lock. Why: `docs/adr/0016-one-budget-one-queue.md`.
 
 use super::Accumulator;
 use crate::completion::Completion;
