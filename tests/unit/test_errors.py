@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from ottla import errors, kafka_errors
-from tests.unit.test_native_producer import Wire, bound, make_flow
+from tests.native.test_producer import Wire, bound, make_flow
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 import ottla
 from ottla.client.copies import refuse_copy
-from tests.unit.test_native_producer import Wire, bound, make_flow
+from tests.native.test_producer import Wire, bound, make_flow
 
 COPIES: list[Callable[[Any], Any]] = [copy.copy, copy.deepcopy, pickle.dumps]
 CLIENTS = [

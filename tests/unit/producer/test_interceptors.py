@@ -25,7 +25,7 @@ from ottla.producer.interceptors import (
     _Watched,
 )
 from ottla.producer.reports import Reports
-from tests.unit.test_native_producer import Wire, bound, fill, make_flow
+from tests.native.test_producer import Wire, bound, fill, make_flow
 
 
 class Marker(ProducerInterceptor):

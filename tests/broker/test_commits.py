@@ -26,8 +26,8 @@ from ottla.protocol.messages.offset_fetch import (
     OffsetFetchResponse,
 )
 from ottla.testing import Broker
-from tests.unit.testing.members import RawMember, settle
-from tests.unit.testing.raw import Client
+from tests.broker.members import RawMember, settle
+from tests.broker.raw import Client
 
 OUTSIDE = -1
 

@@ -16,7 +16,7 @@ from ottla import errors
 from ottla._native import Latch, ProducerBase, mark_thread
 from ottla.engine.bridge import Ticket
 from ottla.producer.interceptors import Interceptors, ProducerInterceptor
-from tests.unit.test_native_producer import Wire, bound, fill, make_flow
+from tests.native.test_producer import Wire, bound, fill, make_flow
 
 LONG_S = 3600.0
 OWN = ["engine", "dispatcher"]

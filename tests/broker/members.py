@@ -21,7 +21,7 @@ from ottla.protocol.messages.sync_group import (
     SyncGroupRequestAssignment,
     SyncGroupResponse,
 )
-from tests.unit.testing.raw import Client
+from tests.broker.raw import Client
 
 JOIN, SYNC, BEAT, LEAVE = 7, 5, 4, 4
 """Versions that are used unless a test names one."""

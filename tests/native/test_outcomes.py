@@ -14,7 +14,7 @@ import pytest
 from ottla import errors
 from ottla._native import Delivery, ProduceFlow, ProducerBase
 from ottla.observe.running import running
-from tests.unit.test_native_producer import Wire, bound, fill, make_flow
+from tests.native.test_producer import Wire, bound, fill, make_flow
 
 
 def told_flow(**changed: Any) -> tuple[Wire, ProducerBase]:
@@ -159,7 +159,7 @@ def test_deliveries_that_nobody_reads_count_until_they_are_let_go(kept: str, wri
 
 
 SENDS_IN_A_FINALIZER = """
-from tests.unit.test_native_producer import Wire, bound, make_flow
+from tests.native.test_producer import Wire, bound, make_flow
 
 class Finalized:
     def __del__(self):

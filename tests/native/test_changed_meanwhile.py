@@ -11,7 +11,7 @@ import pytest
 
 from ottla import errors
 from ottla._native import AsyncProducerBase
-from tests.unit.test_native_producer import Wire, make_flow
+from tests.native.test_producer import Wire, make_flow
 
 PATIENCE = 10.0
 FOREVER = 3600.0

@@ -11,7 +11,7 @@ import pytest
 from ottla import errors
 from ottla._native import AsyncProducerBase
 from ottla.message import Message
-from tests.unit.test_native_producer import Wire, make_flow
+from tests.native.test_producer import Wire, make_flow
 
 
 def first_partition(*_: Any) -> int:

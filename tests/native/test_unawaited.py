@@ -20,7 +20,7 @@ from ottla import errors
 from ottla._native import AsyncProducerBase, ProduceFlow
 from ottla.engine import dispatcher
 from ottla.producer.interceptors import Interceptors, ProducerInterceptor
-from tests.unit.test_native_producer import Wire, make_flow
+from tests.native.test_producer import Wire, make_flow
 
 VALUE = bytes(1000)
 LONG_S = 3600.0
@@ -178,7 +178,7 @@ def test_the_child_of_a_fork_and_the_end_of_the_interpreter_tell_nothing() -> No
     program = """
 import os, sys
 import ottla.engine.thread
-from tests.unit.test_native_unawaited import VALUE, full
+from tests.native.test_unawaited import VALUE, full
 
 _, producer = full()
 kept = producer.send("t", VALUE)

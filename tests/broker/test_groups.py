@@ -13,8 +13,8 @@ from ottla.protocol.messages.describe_groups import (
 from ottla.protocol.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse
 from ottla.protocol.messages.list_groups import ListGroupsRequest, ListGroupsResponse
 from ottla.testing import Broker
-from tests.unit.testing.members import RawMember, raw_members, settle
-from tests.unit.testing.raw import Client
+from tests.broker.members import RawMember, raw_members, settle
+from tests.broker.raw import Client
 
 REBALANCE = ErrorCode.REBALANCE_IN_PROGRESS
 

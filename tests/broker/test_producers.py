@@ -10,7 +10,7 @@ from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.produce import ProduceResponse
 from ottla.testing import Broker
 from ottla.testing.plain_records import Record, encode_batch
-from tests.unit.testing.raw import Client, batch, produce, produce_request
+from tests.broker.raw import Client, batch, produce, produce_request
 
 ID = {"producer_id": 7000, "producer_epoch": 0}
 OUT_OF_ORDER = (ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, -1)

@@ -16,7 +16,7 @@ from ottla import errors
 from ottla._native import ProducerBase
 from ottla.engine import dispatcher
 
-from .test_native_producer import Wire, bound, fill, make_flow
+from .test_producer import Wire, bound, fill, make_flow
 
 VALUE = bytes(2000)
 NAME = "".join(["name ", "of its own"])

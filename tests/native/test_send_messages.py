@@ -13,7 +13,7 @@ import pytest
 from ottla import errors
 from ottla._native import AsyncProducerBase, Deliveries, ProducerBase
 from ottla.message import Message
-from tests.unit.test_native_producer import CONN, NOW_US, Wire, bound, fill, make_flow
+from tests.native.test_producer import CONN, NOW_US, Wire, bound, fill, make_flow
 
 
 @pytest.fixture

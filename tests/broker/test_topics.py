@@ -27,7 +27,7 @@ from ottla.protocol.messages.metadata import (
     MetadataResponseTopic,
 )
 from ottla.testing import Broker
-from tests.unit.testing.raw import Client, batch, produce
+from tests.broker.raw import Client, batch, produce
 
 NO_ID = bytes(16)
 

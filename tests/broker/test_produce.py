@@ -16,7 +16,7 @@ from ottla.protocol.messages.metadata import (
 from ottla.protocol.messages.produce import ProduceResponse
 from ottla.testing import Broker
 from ottla.testing.plain_records import Record, decode_batch, read_header
-from tests.unit.testing.raw import Client, batch, fetch_request, produce, produce_request
+from tests.broker.raw import Client, batch, fetch_request, produce, produce_request
 
 ID = {"producer_id": 7000, "producer_epoch": 0}
 

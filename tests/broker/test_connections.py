@@ -19,7 +19,7 @@ from ottla.protocol.messages.init_producer_id import (
     InitProducerIdResponse,
 )
 from ottla.testing import Broker
-from tests.unit.testing.raw import Client, clients
+from tests.broker.raw import Client, clients
 
 NAMED = ApiVersionsRequest(client_software_name="raw", client_software_version="1")
 

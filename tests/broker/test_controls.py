@@ -26,7 +26,7 @@ from ottla.testing import Broker
 from ottla.testing.broker import Seen
 from ottla.testing.broker.apis import HANDLERS
 from ottla.testing.broker.apis.api_versions import supported_range
-from tests.unit.testing.raw import (
+from tests.broker.raw import (
     Client,
     batch,
     clients,

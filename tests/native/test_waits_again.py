@@ -14,7 +14,7 @@ import pytest
 
 from ottla._native import AsyncProducerBase, Deliveries
 from ottla.message import Message
-from tests.unit.test_native_producer import Wire, make_flow
+from tests.native.test_producer import Wire, make_flow
 
 PATIENCE = 10.0
 FOREVER = 3600.0

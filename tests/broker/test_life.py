@@ -14,7 +14,7 @@ import pytest
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.metadata import MetadataRequest, MetadataResponse
 from ottla.testing import Broker
-from tests.unit.testing.raw import Client, batch, clients, fetch_request, produce
+from tests.broker.raw import Client, batch, clients, fetch_request, produce
 
 
 def nodes(client: Client) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ottla.testing import Broker
-from tests.unit.testing.raw import Client
+from tests.broker.raw import Client
 
 
 @pytest.fixture

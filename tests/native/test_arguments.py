@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from ottla.message import Message, RecordMetadata
-from tests.unit.test_native_producer import Wire, bound, make_flow
-from tests.unit.test_native_send_messages import of_the_loop
+from tests.native.test_producer import Wire, bound, make_flow
+from tests.native.test_send_messages import of_the_loop
 
 Send = Callable[[Wire, dict[str, Any]], object]
 

@@ -22,7 +22,7 @@ from ottla.protocol.messages.metadata import (
 )
 from ottla.testing import Broker
 from ottla.testing.plain_records import split_batches
-from tests.unit.testing.raw import Client, batch, clients, fetch_request, produce
+from tests.broker.raw import Client, batch, clients, fetch_request, produce
 
 VERSION = 11
 

@@ -21,7 +21,7 @@ from ottla.protocol.messages.offset_for_leader_epoch import (
 )
 from ottla.testing import Broker
 from ottla.testing.plain_records import Record, encode_batch
-from tests.unit.testing.raw import Client, batch, produce
+from tests.broker.raw import Client, batch, produce
 
 LATEST, EARLIEST, MAX_TIMESTAMP = -1, -2, -3
 
