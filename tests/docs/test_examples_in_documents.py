@@ -12,7 +12,11 @@ from ottla.testing import Broker
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("intro", "howto", "topics", "migrating")
 DOCUMENTS = sorted(
-    [ROOT / "README.md", *(path for name in FOLDERS for path in ROOT.glob(f"docs/{name}/*.md"))]
+    [
+        ROOT / "README.md",
+        ROOT / "docs" / "reference" / "outcomes.md",
+        *(path for name in FOLDERS for path in ROOT.glob(f"docs/{name}/*.md")),
+    ]
 )
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
