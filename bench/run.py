@@ -24,7 +24,7 @@ from bench.built import NotBuilt, command_of
 from bench.drivers.shared import Job
 from bench.plot import plot
 from bench.report import summarise, table
-from bench.works import CLIENTS, WORKS, Client, Work
+from bench.works import CLIENTS, WORKS, Client, Work, another_checkout
 from tools.kafka.launch import KAFKA_VERSION, ROOT, KafkaCluster
 from tools.kafka.raw_requests import count_records, create_topic, delete_topic
 
@@ -119,7 +119,7 @@ class Bench:
         job = replace(job, tuned=client.tuned, started=time.time())
         done = subprocess.run(
             [*client.command, json.dumps(asdict(job))],
-            cwd=ROOT,
+            cwd=client.folder or ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -179,6 +179,13 @@ def _arguments() -> argparse.Namespace:
         "--clients", nargs="*", help="by name; else all, in a smoke run the plain ones in Python"
     )
     parser.add_argument(
+        "--checkout",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="another checkout of Ottla with a release build, measured as one more client",
+    )
+    parser.add_argument(
         "--on-disk",
         action="store_true",
         help="the broker's log on disk, also where memory has room",
@@ -226,6 +233,7 @@ def _report(
 def main() -> None:
     arguments = _arguments()
     clients, left_out = _choose(arguments.clients, smoke=arguments.smoke)
+    clients += [another_checkout(folder, CLIENTS[0]) for folder in arguments.checkout]
     works = [work for work in WORKS if any(word in work.name for word in arguments.only)]
     if arguments.smoke:
         works = [work for work in works if work.smoke]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -11,7 +12,8 @@ class Client:
     """A program that speaks the shape of drivers/shared.py.
 
     command: empty for one that built.py builds. share: the part of a work's messages it gets, so that slow clients
-    take no longer than fast ones; rates and CPU are per message anyway. tuned: see Job.
+    take no longer than fast ones; rates and CPU are per message anyway. tuned: see Job. folder: where it runs, empty for
+    this checkout.
     """
 
     name: str
@@ -19,6 +21,7 @@ class Client:
     kinds: frozenset[str]
     share: float = 1.0
     tuned: bool = False
+    folder: str = ""
 
 
 def _python(
@@ -56,6 +59,13 @@ CLIENTS = (
     _built("sarama"),
     _built("Java client"),
 )
+
+
+def another_checkout(folder: str, like: Client) -> Client:
+    """The Ottla of another checkout that `make build` has built, run by its own driver: for a comparison before and after."""
+    root = Path(folder).resolve()
+    command = (str(root / ".venv" / "bin" / "python"), *like.command[1:])
+    return replace(like, name=f"{like.name} of {root.name}", command=command, folder=str(root))
 
 
 @dataclass(frozen=True)
