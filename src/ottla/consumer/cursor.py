@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
@@ -52,7 +52,7 @@ class Cursor:
     __slots__ = (
         "attempts",
         "positioned",
-        "refused",
+        "refusal",
         "replica",
         "route",
         "routed_at",
@@ -69,8 +69,8 @@ class Cursor:
         self.positioned = False
         self.seeks = 0
         """Counts the positions that were set: an answer to a question from before the last one is dropped."""
-        self.refused = False
-        """It got no position because the user wants an error instead: only a seek gives it one."""
+        self.refusal: errors.Error | None = None
+        """Why nothing more is fetched of it; ends with a seek, or when it is assigned again."""
         self.route: tuple[int, int] | None = None
         """(leader's node id, leader epoch) it was routed by."""
         self.replica: int | None = None
@@ -107,7 +107,11 @@ class Cursors:
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
         self._cursors: dict[TopicPartition, Cursor] = {}
         self._attached: dict[int, int] = {}
-        self._positioned: list[tuple[set[TopicPartition], asyncio.Future[None]]] = []
+        """node id -> id of the connection that the flow owns."""
+        self._addresses: dict[int, str] = {}
+        """node id -> address of its latest connection."""
+        self._positioned: list[tuple[TopicPartition, asyncio.Future[None]]] = []
+        """Callers that wait for the position of a partition."""
         self._closed = False
         self._replica_lease_s = config.metadata_max_age_ms / 1000
 
@@ -134,15 +138,28 @@ class Cursors:
 
     async def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Take these partitions in addition; they flow as soon as their positions are known."""
-        added = [tp for tp in partitions if tp not in self._cursors]
-        for tp in added:
-            self._cursors[tp] = Cursor(tp)
-            # At once, so that a pause right after this holds; the topic's id comes with its metadata.
-            self._flow.assign(tp.topic, _UNKNOWN_ID, tp.partition)
+        added: list[TopicPartition] = []
+        for tp in partitions:
+            cursor = self._cursors.get(tp)
+            if cursor is None:
+                added.append(tp)
+                self._cursors[tp] = Cursor(tp)
+                # At once, so that a pause right after this holds; the topic's id comes with its metadata.
+                self._flow.assign(tp.topic, _UNKNOWN_ID, tp.partition)
+            elif cursor.refusal is not None:
+                self._try_refused_again(cursor, added)
         self._cluster.want_topics({tp.topic for tp in added})
         self._engine.spawn(
             self._begin([self._cursors[tp] for tp in added]), "start of assigned partitions"
         )
+
+    def _try_refused_again(self, cursor: Cursor, added: list[TopicPartition]) -> None:
+        """Assigning a refused partition again gives it another attempt."""
+        cursor.refusal = None
+        if cursor.positioned:
+            self._route_soon(cursor)
+        else:
+            added.append(cursor.tp)
 
     def unassign(self, partitions: Iterable[TopicPartition]) -> None:
         """Give these partitions up: nothing of them is handed over from here."""
@@ -152,20 +169,29 @@ class Cursors:
         self._wake_positioned()
 
     async def _begin(self, cursors: list[Cursor]) -> None:
-        """Find where to start, again and again until each has a position; one that is not known keeps back no other."""
+        """Find a start position for each partition, with retries. A partition without metadata delays no other one."""
         attempts = 0
         while waiting := [
-            c for c in cursors if self._current(c) and not c.positioned and not c.refused
+            c for c in cursors if self._current(c) and not c.positioned and c.refusal is None
         ]:
             if attempts:
                 await asyncio.sleep(self._backoff.delay(attempts))
             attempts += 1
-            if any(self._cluster.snapshot.partition(*c.tp) is None for c in waiting):
-                await self._refresh("assigned partitions are not known yet")
-            known = [c for c in waiting if self._cluster.snapshot.partition(*c.tp) is not None]
-            self._tell_unknown([c for c in waiting if c not in known], attempts)
-            if known:
-                await self._start_at(known)
+            try:
+                await self._begin_once(waiting, attempts)
+            except Exception:
+                self._log.exception(
+                    "bug: no start position for %d partitions; retrying after the backoff",
+                    len(waiting),
+                )
+
+    async def _begin_once(self, waiting: list[Cursor], attempts: int) -> None:
+        if any(self._cluster.snapshot.partition(*c.tp) is None for c in waiting):
+            await self._refresh("assigned partitions are not known yet")
+        known = [c for c in waiting if self._cluster.snapshot.partition(*c.tp) is not None]
+        self._report_unknown([c for c in waiting if c not in known], attempts)
+        if known:
+            await self._start_at(known)
 
     async def _refresh(self, reason: str) -> None:
         try:
@@ -173,21 +199,22 @@ class Cursors:
         except errors.Error as error:
             self._log.debug("metadata could not be had: %s", errors.line_of(error))
 
-    def _tell_unknown(self, cursors: list[Cursor], attempts: int) -> None:
-        """Say once that a topic is not there (it may come), and raise what is refused for good."""
+    def _report_unknown(self, cursors: list[Cursor], attempts: int) -> None:
+        """Log once that metadata lacks a partition (it may come), and raise a refusal."""
         for cursor in cursors:
             topic, partition = cursor.tp
             code = self._cluster.snapshot.topic_error(topic)
-            if attempts == 1:
-                why = errors.line_of(errors.for_code(code)) if code else "no metadata of it yet"
-                self._log.warning(
-                    "%s-%d is assigned, and is not known to the cluster: %s. It is asked for again until it is there",
-                    topic,
-                    partition,
-                    why,
+            error = errors.for_code(code, topic=topic, partition=partition)
+            why = self._why_no_leader(cursor.tp)
+            if code and not _may_pass(error):
+                self._refuse([cursor], error)
+            elif attempts == 1 and why is not None:
+                self._summary.add(
+                    logging.WARNING,
+                    f"no start position for {{places}}: {why}; retrying with newer metadata",
+                    f"{topic}-{partition}",
+                    still=self._without_position,
                 )
-            if code and not errors.for_code(code).retriable:
-                self._fail([cursor], errors.for_code(code, topic=topic, partition=partition))
 
     async def _start_at(self, cursors: list[Cursor]) -> None:
         """Set the positions: committed offsets, and for partitions without one what the reset policy says."""
@@ -199,7 +226,7 @@ class Cursors:
             self._take_starts(cursors, committed)
             without = [c for c in cursors if committed.get(c.tp) is None and not c.positioned]
             if without and self._reset_policy.raises:
-                self._refuse(without, "no committed offset")
+                self._refuse_reset(without, "no committed offset")
             elif without:
                 time_ms = self._reset_policy.time_ms(time.time())
                 found = await self._find([c.tp for c in without], time_ms)
@@ -207,12 +234,16 @@ class Cursors:
                     without, {tp: OffsetAndMetadata(offset, -1) for tp, offset in found.items()}
                 )
         except errors.Error as error:
-            if _may_pass(error):
-                self._log.warning(
-                    "no position for %d partitions yet, trying on: %s", len(cursors), error
-                )
-            else:
-                self._fail([c for c in cursors if not c.positioned], error)
+            waiting = [c for c in cursors if not c.positioned]
+            if not _may_pass(error):
+                self._refuse([c for c in waiting if _concerns(error, c.tp)], error)
+                return
+            line = (
+                f"no start offset for {{places}}: {errors.line_of(error)}; retrying after a backoff"
+            )
+            for cursor in waiting:
+                name = "{}-{}".format(*cursor.tp)
+                self._summary.add(logging.WARNING, line, name, still=self._without_position)
 
     def _take_starts(
         self, cursors: list[Cursor], starts: Mapping[TopicPartition, OffsetAndMetadata | None]
@@ -222,15 +253,14 @@ class Cursors:
             if start is not None and not cursor.positioned and self._current(cursor):
                 self._set_position(cursor, start)
 
-    def _refuse(self, cursors: list[Cursor], reason: str) -> None:
-        """The user wants an error instead of a reset: raise it once and wait for a seek."""
+    def _refuse_reset(self, cursors: list[Cursor], reason: str) -> None:
+        """The policy forbids a reset: raise an error instead."""
         for cursor in cursors:
-            cursor.refused = True
             topic, partition = cursor.tp
             error = errors.OffsetOutOfRange(
                 f"{reason} and auto_offset_reset is none", topic=topic, partition=partition
             )
-            self._fail([cursor], error)
+            self._refuse([cursor], error)
 
     async def _find(
         self, partitions: list[TopicPartition], time_ms: int
@@ -246,7 +276,7 @@ class Cursors:
     def _set_position(self, cursor: Cursor, start: OffsetAndMetadata) -> None:
         cursor.positioned = True
         cursor.seeks += 1
-        cursor.refused = False
+        cursor.refusal = None
         self._flow.position(*cursor.tp, start.offset, start.leader_epoch)
         self._log.debug("%s-%d starts at offset %d", *cursor.tp, start.offset)
         self._wake_positioned()
@@ -264,29 +294,38 @@ class Cursors:
         for tp, offset in (await self._find(wanted, time_ms)).items():
             await self.seek(tp, OffsetAndMetadata(offset, -1))
 
-    async def wait_positioned(self, partitions: Iterable[TopicPartition]) -> None:
-        """Until each of them has a position or is no longer assigned."""
-        missing = {
-            tp for tp in partitions if (c := self._cursors.get(tp)) is not None and not c.positioned
-        }
-        if missing:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._positioned.append((missing, future))
-            await future
+    async def wait_positioned(self, tp: TopicPartition) -> None:
+        """Return once the partition has a position or is no longer assigned.
+
+        Raises:
+            Error: Why the partition cannot get a position.
+        """
+        if self._is_positioned(tp):
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._positioned.append((tp, future))
+        await future
+
+    def _is_positioned(self, tp: TopicPartition) -> bool:
+        cursor = self._cursors.get(tp)
+        if cursor is None or cursor.positioned:
+            return True
+        if cursor.refusal is not None:
+            raise cursor.refusal
+        return False
 
     def _wake_positioned(self) -> None:
-        still: list[tuple[set[TopicPartition], asyncio.Future[None]]] = []
-        for missing, future in self._positioned:
-            left = {
-                tp
-                for tp in missing
-                if (c := self._cursors.get(tp)) is not None and not c.positioned
-            }
-            if left and not future.done():
-                still.append((left, future))
-            elif not future.done():
-                future.set_result(None)
-        self._positioned = still
+        waiting, self._positioned = self._positioned, []
+        for tp, future in waiting:
+            if future.done():
+                continue
+            try:
+                if self._is_positioned(tp):
+                    future.set_result(None)
+                else:
+                    self._positioned.append((tp, future))
+            except errors.Error as error:
+                future.set_exception(error)
 
     def _require(self, tp: TopicPartition) -> Cursor:
         cursor = self._cursors.get(tp)
@@ -297,17 +336,31 @@ class Cursors:
     def _current(self, cursor: Cursor) -> bool:
         return not self._closed and self._cursors.get(cursor.tp) is cursor
 
-    def _fail(self, cursors: list[Cursor], error: BaseException) -> None:
-        """The next take of the partition raises the error, once; a second one is not queued before that."""
+    def _refuse(self, cursors: list[Cursor], error: errors.Error) -> None:
+        """Fetch nothing more of these partitions until a seek or an assignment. The next poll raises the error, once."""
         for cursor in cursors:
-            if self._current(cursor):
+            if self._current(cursor) and cursor.refusal is None:
+                cursor.refusal = error
                 self._flow.fail(*cursor.tp, error)
-                self._log.error("%s-%d: %s", *cursor.tp, error)
+                self._summary.add(
+                    logging.ERROR,
+                    f"{{places}} cannot be read: {errors.line_of(error)}; fetching stops until a seek or another assignment",
+                    "{}-{}".format(*cursor.tp),
+                )
+        self._wake_positioned()
+
+    def _without_position(self) -> Collection[str]:
+        """The partitions whose start position is being looked up, as the log names them."""
+        return {
+            "{}-{}".format(*tp)
+            for tp, cursor in self._cursors.items()
+            if not cursor.positioned and cursor.refusal is None
+        }
 
     # ---- routes --------------------------------------------------------------------------------------------------------
 
     def _route_soon(self, cursor: Cursor, delay: float = 0.0) -> None:
-        if not cursor.routing and cursor.route is None:
+        if not cursor.routing and cursor.route is None and cursor.refusal is None:
             cursor.routing = True
             self._engine.spawn(
                 self._route(cursor, delay), f"route of {cursor.tp.topic}-{cursor.tp.partition}"
@@ -317,11 +370,16 @@ class Cursors:
         """Find the leader, connect, and let the partition flow; repeated until it does or is given up."""
         attempts = 0
         try:
-            while self._current(cursor):
+            while self._current(cursor) and cursor.refusal is None:
                 if delay:
                     await asyncio.sleep(delay)
-                if await self._try_route(cursor, quiet=attempts > 0):
-                    return
+                try:
+                    if await self._try_route(cursor, quiet=attempts > 0):
+                        return
+                except Exception:
+                    self._log.exception(
+                        "bug: %s-%d has no route; retrying after the backoff", *cursor.tp
+                    )
                 attempts += 1
                 delay = self._backoff.delay(attempts)
                 await self._refresh(
@@ -335,8 +393,10 @@ class Cursors:
         level, name = logging.DEBUG if quiet else logging.WARNING, "{}-{}".format(*cursor.tp)
         known = self._cluster.snapshot.partition(*cursor.tp)
         if known is None or known.leader < 0:
-            line = "{places} has no leader; asked again for it"
-            self._summary.add(level, line, name, still=self._without_route)
+            why = self._why_no_leader(cursor.tp)
+            if why is not None:
+                line = f"no route to {{places}}: {why}; retrying with newer metadata"
+                self._summary.add(level, line, name, still=self._without_route)
             return False
         node_id = known.leader if cursor.replica is None else cursor.replica
         try:
@@ -355,9 +415,23 @@ class Cursors:
             self._flow.route(*cursor.tp, connection.id, known.leader_epoch)
         return True
 
+    def _why_no_leader(self, tp: TopicPartition) -> str | None:
+        """Why the metadata names no leader of the partition; None: there is no metadata of its topic yet."""
+        snapshot = self._cluster.snapshot
+        if code := snapshot.topic_error(tp.topic):
+            return errors.line_of(errors.for_code(code))
+        topic = snapshot.topic(tp.topic)
+        if topic is None:
+            return None
+        return "it does not exist" if snapshot.partition(*tp) is None else "it has no leader"
+
     def _without_route(self) -> Collection[str]:
-        """The partitions that are not fetched, as the log names them."""
-        return {"{}-{}".format(*tp) for tp, cursor in self._cursors.items() if cursor.route is None}
+        """The partitions that wait for a route, as the log names them."""
+        return {
+            "{}-{}".format(*tp)
+            for tp, cursor in self._cursors.items()
+            if cursor.route is None and cursor.refusal is None
+        }
 
     def _is_same_topic(self, cursor: Cursor) -> bool:
         """Tells the flow the topic's id. False where the topic was made anew: its position means nothing there."""
@@ -377,6 +451,7 @@ class Cursors:
         return False
 
     def _attach(self, node_id: int, connection: Connection) -> None:
+        self._addresses[node_id] = connection.address
         if self._attached.get(node_id) != connection.id:
             self._attached[node_id] = connection.id
             self._flow.attach(connection.id, connection.version_for(FetchRequest))
@@ -394,10 +469,42 @@ class Cursors:
     # ---- holds ---------------------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Serve what the flow has told since the last time."""
+        """Serve every event of the flow since the last call. An event that cannot be served loses no other one."""
         for event in self._flow.drain():
-            if event[0] == "held":
+            try:
+                self._serve(event)
+            except Exception:
+                self._log.exception("bug: the event %r could not be served", event)
+                self._recover(event)
+
+    def _serve(self, event: tuple[Any, ...]) -> None:
+        match event[0]:
+            case "held":
                 self._held(*event[1:])
+            case "throttled":
+                self._report_throttled(event[1], event[2])
+            case unknown:
+                raise AssertionError(f"the flow emits no event {unknown!r}")
+
+    def _recover(self, event: tuple[Any, ...]) -> None:
+        """The flow reports a hold once, so a partition whose hold could not be served gets a route in any case."""
+        cursor = self._cursors.get(TopicPartition(*event[1:3])) if event[0] == "held" else None
+        if cursor is not None:
+            cursor.route = None
+            self._route_soon(cursor, self._pause_after_hold(cursor))
+
+    def _report_throttled(self, connection_id: int, throttle_ms: int) -> None:
+        """The broker asked for a pause, which the flow observes by itself (KIP-219)."""
+        nodes = [node for node, attached in self._attached.items() if attached == connection_id]
+        for node_id in nodes:
+            self._cluster.events.tell(
+                "connection.throttled", node_id=node_id, throttle_ms=throttle_ms
+            )
+            self._summary.add(
+                logging.INFO,
+                "fetching throttled: {places}; the client is over its quota",
+                f"node {node_id} at {self._addresses[node_id]} for {throttle_ms} ms",
+            )
 
     def _held(
         self,
@@ -414,6 +521,8 @@ class Cursors:
         if cursor is None:
             return
         cursor.route = None
+        if cursor.refusal is not None:
+            return
         if cause == "asked":
             self._route_soon(cursor)
         elif cause.startswith(_REPLICA):
@@ -440,8 +549,9 @@ class Cursors:
         topic, partition = cursor.tp
         if code:
             error = errors.for_code(code, "fetch", topic=topic, partition=partition)
-            if not error.retriable:
-                self._fail([cursor], error)
+            if not _may_pass(error):
+                self._refuse([cursor], error)
+                return
         line = f"fetching {{places}} is held: {_why(cause, code)}; it goes on by what the metadata says then"
         self._summary.add(logging.INFO, line, f"{topic}-{partition}", still=self._without_route)
         self._cluster.refresh_soon(f"{topic}-{partition} is held: {cause}")
@@ -474,7 +584,7 @@ class Cursors:
         topic, partition = cursor.tp
         reason = f"{topic}-{partition} was truncated: epoch {epoch} ends at {end_offset}, before the position {fetch_offset}"
         if self._reset_policy.raises:
-            self._refuse([cursor], reason)
+            self._refuse_reset([cursor], reason)
         elif end_offset < 0:
             self._engine.spawn(self._reset(cursor, reason), f"reset of {topic}-{partition}")
         else:
@@ -482,37 +592,59 @@ class Cursors:
             self._set_position(cursor, OffsetAndMetadata(end_offset, epoch))
 
     async def _reset(self, cursor: Cursor, reason: str) -> None:
-        """There is nothing at the position: start over as the policy says, loudly, or raise."""
+        """There is nothing at the position: set the one of the reset policy and log it, or raise."""
         if self._reset_policy.raises:
-            self._refuse([cursor], reason)
+            self._refuse_reset([cursor], reason)
             return
         seeks, attempts = cursor.seeks, 0
-        found: dict[TopicPartition, int] = {}
-        while not found and self._current(cursor) and cursor.seeks == seeks:
+        while self._current(cursor) and cursor.seeks == seeks and cursor.refusal is None:
             try:
-                found = await self._find([cursor.tp], self._reset_policy.time_ms(time.time()))
-            except errors.Error as error:
-                if not _may_pass(error):
-                    self._fail([cursor], error)
-                self._log.warning(
-                    "%s, and no offset to reset to could be had yet: %s", reason, error
-                )
+                offset = await self._reset_offset(cursor)
+            except Exception:
+                self._log.exception("bug: %s, and the reset failed; retrying", reason)
+                offset = None
+            if offset is None:
                 attempts += 1
                 await asyncio.sleep(self._backoff.delay(attempts))
-        if not self._current(cursor) or cursor.seeks != seeks:
-            return
-        offset = found[cursor.tp]
-        self._log.warning(
-            "%s: reset to %d (auto_offset_reset=%s)", reason, offset, self._reset_policy.name
-        )
-        self._set_position(cursor, OffsetAndMetadata(offset, -1))
+            elif self._current(cursor) and cursor.seeks == seeks:
+                name = self._reset_policy.name
+                self._log.warning("%s: reset to %d (auto_offset_reset=%s)", reason, offset, name)
+                self._set_position(cursor, OffsetAndMetadata(offset, -1))
+
+    async def _reset_offset(self, cursor: Cursor) -> int | None:
+        """The offset that the reset policy gives now; None where it is not available yet, or refused."""
+        try:
+            found = await self._find([cursor.tp], self._reset_policy.time_ms(time.time()))
+            return found[cursor.tp]
+        except errors.Error as error:
+            if _may_pass(error):
+                self._summary.add(
+                    logging.WARNING,
+                    f"no offset to reset {{places}} to: {errors.line_of(error)}; retrying after a backoff",
+                    "{}-{}".format(*cursor.tp),
+                    still=self._without_route,
+                )
+            else:
+                self._refuse([cursor], error)
+            return None
 
 
 def _may_pass(error: errors.Error) -> bool:
-    """Whether asking again may bring another answer."""
+    """Whether the same request may have another answer later."""
     return isinstance(error, UNREACHABLE) or (
-        isinstance(error, errors.KafkaError) and error.retriable
+        isinstance(error, errors.KafkaError)
+        and (error.retriable or error.code == ErrorCode.UNKNOWN_SERVER_ERROR)
     )
+
+
+def _concerns(error: errors.Error, tp: TopicPartition) -> bool:
+    """Whether an error of a request for many partitions is about this one."""
+    if error.topic is None:
+        return True
+    whole_topic = (
+        isinstance(error, errors.KafkaError) and error.code == ErrorCode.TOPIC_AUTHORIZATION_FAILED
+    )
+    return error.topic == tp.topic and (whole_topic or error.partition in (None, tp.partition))
 
 
 def _why(cause: str, code: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
@@ -13,6 +14,7 @@ from ottla.config.consumer import consumer_config
 from ottla.consumer.cursor import Cursors
 from ottla.consumer.list_offsets import EARLIEST, FoundOffset
 from ottla.message import OffsetAndMetadata, TopicPartition
+from ottla.observe.events import Event, Events
 from ottla.protocol.error_codes import ErrorCode
 
 TP = TopicPartition("t", 0)
@@ -46,6 +48,7 @@ class Snapshot:
 
 class Connection(NamedTuple):
     id: int
+    address: str = "b:9092"
 
     def version_for(self, _request: object) -> int:
         return 17
@@ -54,6 +57,9 @@ class Connection(NamedTuple):
 class FakeCluster:
     def __init__(self) -> None:
         self.snapshot = Snapshot()
+        self.told: list[Event] = []
+        self.events = Events()
+        self.events.listen(self.told.append)
         self.unreachable: set[int] = set()
         self.refreshes = 0
         self.listeners: list[Callable[..., None]] = []
@@ -114,7 +120,7 @@ class FakeFlow:
 class FakeFinder:
     def __init__(self) -> None:
         self.asked: list[Mapping[TopicPartition, int]] = []
-        self.failures: list[errors.Error] = []
+        self.failures: list[Exception] = []
         self.gate: asyncio.Event | None = None
 
     async def find(self, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, FoundOffset]:
@@ -287,9 +293,11 @@ async def test_a_topic_that_is_not_there_keeps_back_no_other(
 ) -> None:
     bench = Bench()
     missing = TopicPartition("later", 0)
+    bench.cluster.snapshot.errors["later"] = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     await bench.cursors.assign([TP, missing])
     await bench.until(lambda: bench.flow.routes == [LEADER], "the one that is there flows")
-    await bench.until(lambda: "later-0 is assigned, and is not known" in caplog.text, "it is said")
+    await bench.until(lambda: "no start position for later-0" in caplog.text, "it is logged")
+    del bench.cluster.snapshot.errors["later"]
     bench.cluster.snapshot.parts[missing] = Part(LEADER, 0)
     await bench.until(lambda: len(bench.flow.routes) == 2, "the other flows once it is there")
     bench.stop()
@@ -318,3 +326,118 @@ async def test_a_topic_that_was_made_anew_starts_over_loudly(
     assert bench.flow.positions == [(7, -1), (7, -1)]
     assert "was deleted and made anew: reset to 7" in caplog.text
     bench.stop()
+
+
+async def test_an_event_that_cannot_be_served_loses_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    other = TopicPartition("t", 1)
+    bench.cluster.snapshot.parts[other] = Part(LEADER, 5)
+    await bench.cursors.assign([TP, other])
+    await bench.until(lambda: bench.flow.routes == [LEADER] * 2, "both flow")
+    bench.flow.events.append(("held", *TP, "a field is missing"))
+    bench.flow.hold(*other)
+    bench.cursors.drain()
+    await bench.until(lambda: bench.flow.routes == [LEADER] * 4, "both have a route again")
+    assert "bug: the event" in caplog.text
+    bench.stop()
+
+
+async def test_a_throttled_fetch_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ottla")
+    bench = Bench()
+    await bench.assigned()
+    bench.flow.events.append(("throttled", 100 + LEADER, 500))
+    bench.cursors.drain()
+    bench.stop()
+    (event,) = bench.cluster.told
+    assert event.name == "connection.throttled"
+    assert event.fields == {"node_id": LEADER, "throttle_ms": 500}
+    assert f"fetching throttled: node {LEADER} at b:9092 for 500 ms" in caplog.text
+
+
+def lines_at(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == level]
+
+
+async def test_a_refused_fetch_is_raised_once_and_ends_until_a_seek(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    await bench.assigned()
+    bench.held("answer", ErrorCode.TOPIC_AUTHORIZATION_FAILED)
+    await asyncio.sleep(0.1)
+    assert bench.flow.routes == [LEADER], "it is not fetched again"
+    (error,) = bench.flow.failures
+    assert isinstance(error, errors.KafkaError)
+    assert error.code == ErrorCode.TOPIC_AUTHORIZATION_FAILED
+    (line,) = lines_at(caplog, logging.ERROR)
+    assert "t-0 cannot be read: TOPIC_AUTHORIZATION_FAILED (29)" in line
+    await bench.cursors.seek(TP, OffsetAndMetadata(50))
+    await bench.until(lambda: bench.flow.routes == [LEADER] * 2, "a seek tries again")
+    bench.held("answer", ErrorCode.TOPIC_AUTHORIZATION_FAILED)
+    await bench.cursors.assign([TP])
+    await bench.until(lambda: bench.flow.routes == [LEADER] * 3, "another assign tries again")
+    assert len(bench.flow.failures) == 2
+    bench.stop()
+
+
+async def test_a_reset_that_is_refused_is_raised_once(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    await bench.assigned()
+    refused = errors.for_code(ErrorCode.TOPIC_AUTHORIZATION_FAILED, topic="t", partition=0)
+    bench.finder.failures = [refused] * 5
+    bench.held("answer", ErrorCode.OFFSET_OUT_OF_RANGE)
+    await asyncio.sleep(0.1)
+    assert bench.flow.failures == [refused]
+    assert len(bench.finder.failures) == 4, "it is not asked again"
+    assert len(lines_at(caplog, logging.ERROR)) == 1
+    assert not lines_at(caplog, logging.WARNING)
+    bench.stop()
+
+
+async def test_a_start_that_is_refused_is_raised_once_and_delays_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    secret = TopicPartition("secret", 0)
+    bench.cluster.snapshot.parts[secret] = Part(LEADER, 5)
+    refused = errors.for_code(ErrorCode.TOPIC_AUTHORIZATION_FAILED, topic="secret", partition=0)
+    bench.finder.failures = [refused]
+    await bench.cursors.assign([TP, secret])
+    await bench.until(lambda: bench.flow.routes == [LEADER], "the other one flows")
+    await asyncio.sleep(0.1)
+    assert bench.flow.failures == [refused]
+    assert len(lines_at(caplog, logging.ERROR)) == 1
+    with pytest.raises(errors.KafkaError) as raised:
+        await bench.cursors.wait_positioned(secret)
+    assert raised.value is refused
+    bench.stop()
+
+
+async def test_a_start_that_fails_by_a_bug_is_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    bench.finder.failures = [LookupError("a bug")]
+    await bench.assigned()
+    assert "bug: no start position" in caplog.text
+    bench.finder.failures = [LookupError("a bug")]
+    bench.held("answer", ErrorCode.OFFSET_OUT_OF_RANGE)
+    await bench.until(lambda: bench.flow.routes == [LEADER] * 2, "the reset is tried again")
+    bench.stop()
+
+
+async def test_metadata_that_has_not_come_yet_is_no_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    bench.cluster.snapshot.parts.clear()
+    await bench.cursors.assign([TP])
+    await bench.cursors.seek(TP, OffsetAndMetadata(3))
+    await asyncio.sleep(0.05)
+    bench.cluster.snapshot.parts[TP] = Part(LEADER, 5)
+    await bench.until(lambda: bench.flow.routes == [LEADER], "it flows once metadata is there")
+    bench.stop()
+    assert not caplog.records

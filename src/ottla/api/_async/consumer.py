@@ -330,6 +330,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Raises:
             Timeout: It has none yet.
+            KafkaError, OffsetOutOfRange: It was refused for good, as `poll` raises it.
             Error: It is not assigned.
             TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
 
@@ -339,7 +340,7 @@ class AsyncConsumer(AsyncConsumerBase):
         tp = topic_partition(partition)
         limit = self._limit(timeout)
         positioned = self._client.cursors.wait_positioned
-        await wait_async(self._client.call("AsyncConsumer.position", positioned, [tp]), limit)
+        await wait_async(self._client.call("AsyncConsumer.position", positioned, tp), limit)
         position = self._positions().get(tp)
         if position is None:
             raise Error("not assigned to this consumer", topic=tp.topic, partition=tp.partition)

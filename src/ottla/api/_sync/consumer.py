@@ -327,6 +327,7 @@ class Consumer(ConsumerBase):
 
         Raises:
             Timeout: It has none yet.
+            KafkaError, OffsetOutOfRange: It was refused for good, as `poll` raises it.
             Error: It is not assigned.
             TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
 
@@ -336,7 +337,7 @@ class Consumer(ConsumerBase):
         tp = topic_partition(partition)
         limit = self._limit(timeout)
         positioned = self._client.cursors.wait_positioned
-        wait(self._client.call("Consumer.position", positioned, [tp]), limit)
+        wait(self._client.call("Consumer.position", positioned, tp), limit)
         position = self._positions().get(tp)
         if position is None:
             raise Error("not assigned to this consumer", topic=tp.topic, partition=tp.partition)
