@@ -224,7 +224,6 @@ class ConsumerClient:
         call = Call(LOST, partitions)
         self._losses.append(call)
         self.calls.post(call)
-        self._log.warning("%d partitions lost: %s", len(partitions), reason)
 
     def failed(self, error: errors.Error) -> None:
         """The group is lost for this consumer: wake whoever waits, so that it hears of it."""

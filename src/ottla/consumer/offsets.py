@@ -46,6 +46,23 @@ _AGAIN = frozenset(
         ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
     }
 )
+_IN_WORDS: dict[int, str] = {
+    ErrorCode.OFFSET_METADATA_TOO_LARGE: "the metadata of the offset is longer than the broker takes (offset.metadata.max.bytes)",
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS: "the coordinator is still loading the offsets of the group",
+    ErrorCode.COORDINATOR_NOT_AVAILABLE: "the coordinator could not be reached",
+    ErrorCode.NOT_COORDINATOR: "the coordinator has moved to another broker",
+    ErrorCode.ILLEGAL_GENERATION: "the group has rebalanced since, so the partition may be another member's",
+    ErrorCode.UNKNOWN_MEMBER_ID: "this consumer is not a member of the group any more: its session expired, or it left",
+    ErrorCode.REBALANCE_IN_PROGRESS: "the group is rebalancing",
+    ErrorCode.FENCED_INSTANCE_ID: "another member joined with the same group_instance_id",
+    ErrorCode.GROUP_AUTHORIZATION_FAILED: "this client may not use the group",
+    ErrorCode.TOPIC_AUTHORIZATION_FAILED: "this client may not read the topic",
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: "the partition does not exist, or this client may not describe it",
+    ErrorCode.REQUEST_TIMED_OUT: "the coordinator did not replicate the commit in time",
+}
+"""What the error codes of a commit mean."""
+_NAMED = 10
+"""Maximum number of partitions named per reason of a failed commit; the rest are counted."""
 _NAMES_UNTIL_COMMIT = 9
 _NAMES_UNTIL_FETCH = 9
 """Versions above these name topics by id only."""
@@ -57,6 +74,14 @@ class Membership(NamedTuple):
     member_id: str = ""
     generation: int = -1
     instance_id: str | None = None
+
+
+class Refusal(NamedTuple):
+    """The error code of an OffsetFetch response."""
+
+    code: int
+    tp: TopicPartition | None
+    """The partition it is about; None: the whole group."""
 
 
 class GroupOffsets:
@@ -170,11 +195,11 @@ class GroupOffsets:
                     self._link.lost()
                 if code in _COORDINATOR_MOVED or code in _AGAIN:
                     again[tp] = left[tp]
-                    failures[tp] = errors.for_code(code, topic=tp.topic, partition=tp.partition)
+                    failures[tp] = _refused(tp, code)
                 else:
                     failures.pop(tp, None)
                     if code:
-                        failures[tp] = errors.for_code(code, topic=tp.topic, partition=tp.partition)
+                        failures[tp] = _refused(tp, code)
             left = again
             attempts += 1
             delay = self._backoff.delay(attempts)
@@ -241,10 +266,14 @@ class GroupOffsets:
             try:
                 async with asyncio.timeout_at(deadline):
                     connection = await self._link.connection()
-                    answer, code = await self._fetch_once(connection, wanted)
-                if not code:
+                    answer, refusal = await self._fetch_once(connection, wanted)
+                if refusal is None:
                     return answer
-                problem = errors.for_code(code, f"group {self._group_id!r}")
+                code, tp = refusal
+                topic, partition = (None, None) if tp is None else tp
+                problem = errors.for_code(
+                    code, f"group {self._group_id!r}", topic=topic, partition=partition
+                )
                 if code in _COORDINATOR_MOVED:
                     self._link.lost()
                 elif code not in _AGAIN:
@@ -263,7 +292,7 @@ class GroupOffsets:
 
     async def _fetch_once(
         self, connection: Connection, wanted: list[TopicPartition]
-    ) -> tuple[dict[TopicPartition, OffsetAndMetadata | None], int]:
+    ) -> tuple[dict[TopicPartition, OffsetAndMetadata | None], Refusal | None]:
         topics: dict[str, list[int]] = {}
         for topic, partition in wanted:
             topics.setdefault(topic, []).append(partition)
@@ -294,20 +323,32 @@ class GroupOffsets:
 
 
 def commit_failed(failures: Failures) -> errors.CommitFailed:
-    """The error of a commit of which these partitions failed."""
-    what = ", ".join(
-        f"{topic}-{partition}: {error}" for (topic, partition), error in sorted(failures.items())
-    )
+    """The error of a commit of which these partitions failed. A reason that several partitions share stands once."""
+    places: dict[str, list[str]] = {}
+    for (topic, partition), error in sorted(failures.items()):
+        places.setdefault(errors.line_of(error), []).append(f"{topic}-{partition}")
+    what = "; ".join(f"{_named(names)}: {reason}" for reason, names in places.items())
     return errors.CommitFailed(
         f"offsets were not committed for {what}",
         partitions={(topic, partition): error for (topic, partition), error in failures.items()},
     )
 
 
+def _named(places: list[str]) -> str:
+    more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+    return ", ".join(places[:_NAMED]) + more
+
+
+def _refused(tp: TopicPartition, code: int) -> errors.KafkaError:
+    """The error of one partition of a commit, in words."""
+    words = _IN_WORDS.get(code, "the coordinator refused the commit")
+    return errors.for_code(code, words, topic=tp.topic, partition=tp.partition)
+
+
 def _read_offsets(
     response: OffsetFetchResponse, version: int, wanted: list[TopicPartition]
-) -> tuple[dict[TopicPartition, OffsetAndMetadata | None], int]:
-    """The offsets of one answer, and the first error in it (0: none)."""
+) -> tuple[dict[TopicPartition, OffsetAndMetadata | None], Refusal | None]:
+    """The offsets of one answer, and the first refusal in it."""
     answer: dict[TopicPartition, OffsetAndMetadata | None] = dict.fromkeys(wanted)
     topics: Iterable[OffsetFetchResponseTopics | OffsetFetchResponseTopic]
     if version < 8:
@@ -315,13 +356,15 @@ def _read_offsets(
     elif response.groups:
         code, topics = response.groups[0].error_code, response.groups[0].topics
     else:
-        return answer, int(ErrorCode.COORDINATOR_NOT_AVAILABLE)
+        return answer, Refusal(int(ErrorCode.COORDINATOR_NOT_AVAILABLE), None)
+    refusal = Refusal(code, None) if code else None
     for topic in topics:
         for part in topic.partitions:
+            tp = TopicPartition(topic.name, part.partition_index)
             if part.error_code and part.error_code != ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
-                code = code or part.error_code
+                refusal = refusal or Refusal(part.error_code, tp)
             elif part.committed_offset >= 0:
-                answer[TopicPartition(topic.name, part.partition_index)] = OffsetAndMetadata(
+                answer[tp] = OffsetAndMetadata(
                     part.committed_offset, part.committed_leader_epoch, part.metadata or ""
                 )
-    return answer, code
+    return answer, refusal

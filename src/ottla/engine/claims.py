@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from ottla.virtual_time import monotonic
 
 if TYPE_CHECKING:
     from ottla.observe.log import ClientLog
@@ -77,9 +78,9 @@ class ClaimThreads:
 
     def join(self, timeout: float) -> list[str]:
         """Wait for all; returns the names of those that did not end within `timeout` seconds."""
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            thread.join(max(0.0, deadline - monotonic()))
         return [thread.name for thread in self._threads if thread.is_alive()]
 
     def abandon(self) -> None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-import time
 from typing import Protocol
 
-from ottla.virtual_time import SystemClock
+from ottla.virtual_time import SystemClock, monotonic
 
 
 class Clock(Protocol):
@@ -51,11 +50,11 @@ class Deadline:
     """
 
     def __init__(self, timeout: float | None) -> None:
-        self._end = None if timeout is None else time.monotonic() + timeout
+        self._end = None if timeout is None else monotonic() + timeout
 
     def left(self) -> float | None:
         """Seconds left, 0 where it is over; None: there is no end."""
-        return None if self._end is None else max(0.0, self._end - time.monotonic())
+        return None if self._end is None else max(0.0, self._end - monotonic())
 
 
 class ManualClock:

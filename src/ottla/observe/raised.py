@@ -12,11 +12,11 @@ import functools
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 from ottla.observe.log import ClientLog
+from ottla.virtual_time import monotonic
 
 EVERY_S = 1.0
 FORGOTTEN_S = 60.0
@@ -48,7 +48,7 @@ class Raised:
         now: The time, seconds.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
         self._lock = threading.Lock()
         self._repeats: dict[_Key, _Repeats] = {}  # guarded by _lock

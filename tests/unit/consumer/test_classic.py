@@ -113,7 +113,7 @@ def test_fatal_answers_end_the_membership(code: int) -> None:
     member = joining()
     lose, fail = member.step(c.Refused(1, int(code)))
     assert isinstance(lose, c.Lose)
-    assert fail == c.Fail(int(code))
+    assert fail == c.Fail(int(code), 0)
     assert member.step(c.Begin()) == []
 
 

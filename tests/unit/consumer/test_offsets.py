@@ -10,7 +10,7 @@ import pytest
 
 from ottla import errors
 from ottla.config.consumer import consumer_config
-from ottla.consumer.offsets import GroupOffsets, Membership
+from ottla.consumer.offsets import GroupOffsets, Membership, commit_failed
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.offset_commit import (
@@ -140,3 +140,28 @@ async def test_drained_waits_for_all_that_was_asked_for() -> None:
     assert second.done()
     await first
     await second
+
+
+async def test_a_reason_that_partitions_share_stands_once_and_in_words() -> None:
+    bench = Bench()
+    places = [TopicPartition("t", number) for number in range(6)]
+    refused = dict.fromkeys(places, int(ErrorCode.TOPIC_AUTHORIZATION_FAILED))
+    bench.coordinator.codes = [refused | {places[5]: int(ErrorCode.OFFSET_METADATA_TOO_LARGE)}]
+    with pytest.raises(errors.CommitFailed) as failed:
+        await bench.offsets.commit(dict.fromkeys(places, at(1)))
+    text = str(failed.value)
+    assert text == (
+        "offsets were not committed for t-0, t-1, t-2, t-3, t-4: TOPIC_AUTHORIZATION_FAILED (29): this client may not read "
+        "the topic; t-5: OFFSET_METADATA_TOO_LARGE (12): the metadata of the offset is longer than the broker takes "
+        "(offset.metadata.max.bytes)"
+    )
+    assert set(failed.value.partitions) == set(places)
+
+
+def test_a_commit_of_many_partitions_names_some_and_counts_the_rest() -> None:
+    failures: dict[TopicPartition, BaseException] = {
+        TopicPartition("t", number): errors.Timeout("too late") for number in range(100)
+    }
+    text = str(commit_failed(failures))
+    assert text.count("too late") == 1
+    assert "t-9 and 90 more: too late" in text

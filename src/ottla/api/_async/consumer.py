@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ from ottla.consumer.calls import ASSIGNED, LOST, REVOKED, Call
 from ottla.consumer.iteration import AsyncConsumerBase
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.consumer.progress import Progress
+from ottla.engine.clock import Deadline
 from ottla.engine.twins import check_callback_async, notify_async, take_async, wait_async
 from ottla.errors import Error
 from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
@@ -248,7 +248,7 @@ class AsyncConsumer(AsyncConsumerBase):
             self._poller.release()
 
     async def _poll(self, limit: int, timeout: float | None) -> Records | None:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        end = Deadline(timeout)
         self._give_back()
         while True:
             self._client.enter()
@@ -256,10 +256,9 @@ class AsyncConsumer(AsyncConsumerBase):
             self._progress.before_take()
             await self._serve()
             self._progress.before_take()
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
             self._waiting = True
             try:
-                records = await take_async(self._flow, limit, left)
+                records = await take_async(self._flow, limit, end.left())
             finally:
                 self._waiting = False
             if records is not None:
@@ -267,7 +266,7 @@ class AsyncConsumer(AsyncConsumerBase):
             if self._woken:
                 self._woken = False
                 return None
-            if deadline is not None and time.monotonic() >= deadline:
+            if end.left() == 0:
                 return None
 
     def _give_back(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from ottla.consumer.calls import ASSIGNED, LOST, REVOKED, Call
 from ottla.consumer.iteration import ConsumerBase
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.consumer.progress import Progress
+from ottla.engine.clock import Deadline
 from ottla.engine.twins import check_callback, notify, take, wait
 from ottla.errors import Error
 from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
@@ -245,7 +245,7 @@ class Consumer(ConsumerBase):
             self._poller.release()
 
     def _poll(self, limit: int, timeout: float | None) -> Records | None:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        end = Deadline(timeout)
         self._give_back()
         while True:
             self._client.enter()
@@ -253,10 +253,9 @@ class Consumer(ConsumerBase):
             self._progress.before_take()
             self._serve()
             self._progress.before_take()
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
             self._waiting = True
             try:
-                records = take(self._flow, limit, left)
+                records = take(self._flow, limit, end.left())
             finally:
                 self._waiting = False
             if records is not None:
@@ -264,7 +263,7 @@ class Consumer(ConsumerBase):
             if self._woken:
                 self._woken = False
                 return None
-            if deadline is not None and time.monotonic() >= deadline:
+            if end.left() == 0:
                 return None
 
     def _give_back(self) -> None:

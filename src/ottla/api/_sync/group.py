@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from ottla.engine.twins import (
 from ottla.errors import ConfigError, Error, Timeout
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import ClientLog
+from ottla.virtual_time import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -413,7 +413,7 @@ class ConsumerGroup:
 
     def _left(self, timeout: float) -> float:
         """How many of the seconds that ending may take are left."""
-        now = time.monotonic()
+        now = monotonic()
         if self._deadline is None:
             self._deadline = now + timeout
         return max(_LEAST_S, self._deadline - now)
@@ -504,9 +504,9 @@ class ConsumerGroup:
 
     def _join(self, tasks: ClaimThreads, ending: Call | None, timeout: float) -> None:
         """Wait for the claims: in a rebalance as long as the group does, or until `stop` makes it hurry."""
-        until = time.monotonic() + self._config.max_poll_interval_ms / 1000
+        until = monotonic() + self._config.max_poll_interval_ms / 1000
         while alive := tasks.join(_LOOK_S):
-            now = time.monotonic()
+            now = monotonic()
             if now >= until or ((ending is None or self._stop) and self._left(timeout) <= _LEAST_S):
                 tasks.abandon()
                 self._log.error("did not end in time and is left behind: %s", ", ".join(alive))

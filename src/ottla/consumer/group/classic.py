@@ -193,9 +193,11 @@ class StopBeat(NamedTuple):
 
 
 class Fail(NamedTuple):
-    """The group is lost for this consumer: every later call raises the error of this code."""
+    """The coordinator refused this member for good: every later call raises the error of this code."""
 
     code: int
+    lost: int
+    """How many partitions were lost with it."""
 
 
 Action = Join | Plan | Sync | Assign | Revoke | Lose | MoveBeat | SendLeave | StopBeat | Fail
@@ -368,10 +370,9 @@ class ClassicMember:
         return [Lose(lost, reason)]
 
     def _fail(self, code: int) -> list[Action]:
-        actions = [
-            *self._lose(f"the coordinator refused this member with error code {code}"),
-            Fail(code),
-        ]
+        lost = len(self.owned)
+        reason = f"the coordinator refused this member with error code {code}"
+        actions = [*self._lose(reason), Fail(code, lost)]
         self.state = State.FAILED
         self.turn += 1
         return actions

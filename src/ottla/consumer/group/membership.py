@@ -26,7 +26,7 @@ from ottla.consumer.group.embedded import (
 from ottla.consumer.liveness import Liveness, Tokens
 from ottla.consumer.offsets import Membership as CommitIdentity
 from ottla.message import TopicPartition
-from ottla.observe.log import ClientLog
+from ottla.observe.log import ClientLog, counted
 from ottla.protocol.messages.heartbeat import HeartbeatRequest
 from ottla.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol
 from ottla.protocol.messages.leave_group import LeaveGroupRequest, MemberIdentity
@@ -169,7 +169,12 @@ class ClassicMembership:
                 self._left.set_result(None)
         elif isinstance(action, classic.Fail):
             error = errors.for_code(action.code, f"group {self._group_id!r}")
-            self._log.error("group %s is lost for this consumer: %s", self._group_id, error)
+            self._log.error(
+                "group %s refused this member for good: %s; %s lost, and every call raises this",
+                self._group_id,
+                errors.line_of(error),
+                counted(action.lost, "partition"),
+            )
             self._application.failed(error)
         else:
             work: dict[type[Any], Callable[[Any], Any]] = {
@@ -380,12 +385,14 @@ class ClassicMembership:
 
     async def _lose(self, action: classic.Lose) -> None:
         self._stop_beat()
-        if action.partitions:
-            self._log.error(
-                "group %s: lost %d partitions: %s",
+        # A refusal for good is one failure and has its own line, see `_do`.
+        if action.partitions and self._member.state is not classic.State.FAILED:
+            self._log.warning(
+                "group %s: %s lost: %s; nothing of them is committed, and the member joins again%s",
                 self._group_id,
-                len(action.partitions),
+                counted(len(action.partitions), "partition"),
                 action.reason,
+                " at the next poll" if self._member.state is classic.State.STALE else "",
             )
         await self._application.lost(action.partitions, action.reason)
 
