@@ -23,6 +23,8 @@ from bench.drivers.shared import (
     values,
 )
 from ottla import _native
+from ottla.config.producer import producer_config as read_config
+from ottla.producer.accumulator import make_flow
 
 TIMEOUT_S = 120
 
@@ -101,30 +103,18 @@ def consume(job: Job) -> dict[str, Any]:
 
 def unconnected(topic: str, partitions: int) -> tuple[_native.ProduceFlow, _native.ProducerBase]:
     """The hot path alone: a producer that knows a topic, with no broker behind it and no thread."""
-    flow = _native.ProduceFlow(
-        None,
-        client_id="bench",
-        acks=-1,
-        idempotent=True,
-        transactional_id=None,
-        codec=0,
-        level=None,
-        linger=600.0,
-        batch_bytes=BATCH_BYTES,
-        request_bytes=BATCH_BYTES,
-        message_bytes=BATCH_BYTES,
-        buffer_bytes=64_000_000,
-        in_flight=5,
-        request_timeout=30.0,
-        delivery_timeout=120.0,
-        max_block=60.0,
-        return_successes=False,
-        return_errors=False,
-        tell_outcomes=False,
-        partitioner="default",
-        adaptive=True,
-        availability_timeout=0.0,
+    config = read_config(
+        "bench:1",
+        {
+            "client_id": "bench",
+            "linger_ms": 600_000,
+            "batch_size": BATCH_BYTES,
+            "max_request_size": BATCH_BYTES,
+            "max_message_bytes": BATCH_BYTES,
+            "buffer_memory": 64_000_000,
+        },
     )
+    flow = make_flow(None, config)
     flow.set_topic(topic, bytes(16), partitions, range(partitions))
     producer = _native.ProducerBase()
     producer._bind(flow)

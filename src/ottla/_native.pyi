@@ -24,6 +24,7 @@ from typing_extensions import disjoint_base
 
 from ottla.errors import Error, Outcome
 from ottla.message import Message, RecordMetadata
+from ottla.seam.settings import FetchSettings, ProduceSettings
 
 _Buffer = bytes | bytearray | memoryview | str | None
 _Headers = Sequence[tuple[str, bytes | str | None]] | Mapping[str, bytes | str | None] | None
@@ -204,36 +205,8 @@ class Latch:
 class ProduceFlow:
     """Accumulator and produce flow of one producer: what the engine and the outbox talk to."""
 
-    def __new__(
-        cls,
-        io: Io | None,
-        *,
-        client_id: str,
-        acks: int,
-        idempotent: bool,
-        transactional_id: str | None,
-        codec: int,
-        level: int | None,
-        linger: float,
-        batch_bytes: int,
-        request_bytes: int,
-        message_bytes: int,
-        buffer_bytes: int,
-        in_flight: int,
-        request_timeout: float,
-        delivery_timeout: float,
-        max_block: float,
-        partitioner: str,
-        adaptive: bool,
-        availability_timeout: float,
-        return_successes: bool,
-        return_errors: bool,
-        tell_outcomes: bool,
-        gapless: bool = False,
-        topics: dict[str, tuple[int, int | None, int, float]] | None = None,
-    ) -> Self:
-        """`topics`: codec, level, batch_bytes and linger of those that have their own. `io=None`: no thread drives it
-        (tests and the bare-call benchmark drive it by hand)."""
+    def __new__(cls, io: Io | None, settings: ProduceSettings) -> Self:
+        """`io=None`: no thread drives it (tests and the bare-call benchmark drive it by hand)."""
 
     # tables that Python gives
     def set_topic(
@@ -565,22 +538,7 @@ class AsyncProducerBase(SendingBase):
 class FetchFlow:
     """Fetch flow and inbox of one consumer."""
 
-    def __new__(
-        cls,
-        io: Io | None,
-        *,
-        client_id: str,
-        rack: str,
-        isolation: int,
-        min_bytes: int,
-        max_bytes: int,
-        partition_bytes: int,
-        max_wait: float,
-        request_timeout: float,
-        buffer_bytes: int,
-        decompressed_bytes: int,
-        check_crcs: bool,
-    ) -> FetchFlow:
+    def __new__(cls, io: Io | None, settings: FetchSettings) -> Self:
         """`io=None`: no thread drives it (tests are the broker themselves)."""
 
     # tables that Python gives (engine thread)

@@ -18,7 +18,7 @@ from tests.native.test_producer import Wire, bound, fill, make_flow
 
 
 def told_flow(**changed: Any) -> tuple[Wire, ProducerBase]:
-    wire = Wire(make_flow(tell_outcomes=True, **changed))
+    wire = Wire(make_flow(report_outcomes=True, **changed))
     return wire, bound(wire.flow)
 
 
@@ -114,7 +114,7 @@ def test_callbacks_outlive_the_producer_that_was_let_go() -> None:
 
 
 def test_what_waited_for_its_topic_is_told() -> None:
-    wire = Wire(make_flow(tell_outcomes=True), known=False)
+    wire = Wire(make_flow(report_outcomes=True), known=False)
     producer = bound(wire.flow)
     sent = [producer.send("t", b"", partition=number % 2) for number in range(4)]
     lost = producer.send("unknown", b"x")

@@ -47,7 +47,7 @@ def ended_on(mark: str | None, function: Callable[[], object]) -> BaseException 
 @pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("many", [False, True])
 def test_a_send_without_room_is_refused_at_once(mark: str, told: bool, many: bool) -> None:
-    wire = Wire(make_flow(buffer_bytes=20_000, max_block=LONG_S, tell_outcomes=told))
+    wire = Wire(make_flow(buffer_bytes=20_000, max_block=LONG_S, report_outcomes=told))
     producer = bound(wire.flow)
     fill(producer)
 

@@ -23,6 +23,7 @@ from ottla.protocol.messages.produce import (
     ProduceResponse,
     TopicProduceResponse,
 )
+from ottla.seam.settings import BatchSettings, ProduceSettings
 from ottla.testing.plain_records import decode_batch, split_batches
 
 CONN = 7
@@ -30,31 +31,35 @@ VERSION = 9
 NOW_US = 1_000_000_000_000
 
 
+SETTINGS = ProduceSettings(
+    client_id="test",
+    acks=-1,
+    idempotent=True,
+    transactional_id=None,
+    gapless=False,
+    batches=BatchSettings("none", None, batch_bytes=16384, linger=0.0),
+    topics={},
+    request_bytes=1_000_000,
+    message_bytes=1_000_000,
+    buffer_bytes=1_000_000,
+    in_flight=5,
+    request_timeout=30.0,
+    delivery_timeout=120.0,
+    max_block=5.0,
+    partitioner="default",
+    adaptive=True,
+    availability_timeout=0.0,
+    return_successes=False,
+    return_errors=False,
+    report_outcomes=False,
+)
+
+
 def make_flow(**changed: Any) -> ProduceFlow:
-    settings: dict[str, Any] = {
-        "client_id": "test",
-        "acks": -1,
-        "idempotent": True,
-        "transactional_id": None,
-        "codec": 0,
-        "level": None,
-        "linger": 0.0,
-        "batch_bytes": 16384,
-        "request_bytes": 1_000_000,
-        "message_bytes": 1_000_000,
-        "buffer_bytes": 1_000_000,
-        "in_flight": 5,
-        "request_timeout": 30.0,
-        "delivery_timeout": 120.0,
-        "max_block": 5.0,
-        "partitioner": "default",
-        "adaptive": True,
-        "availability_timeout": 0.0,
-        "return_successes": False,
-        "return_errors": False,
-        "tell_outcomes": False,
-    }
-    return ProduceFlow(None, **(settings | changed))
+    """A flow that no thread drives; changed: fields of its settings, or of how all batches are made."""
+    batches = {name: changed.pop(name) for name in BatchSettings._fields if name in changed}
+    changed["batches"] = SETTINGS.batches._replace(**batches)
+    return ProduceFlow(None, SETTINGS._replace(**changed))
 
 
 class Wire:

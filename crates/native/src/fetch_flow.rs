@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ottla_core::fetch_flow::{Event, Held, Settings};
+use ottla_core::fetch_flow::{Event, Held};
 use ottla_core::fetch_shared::FetchShared;
 use ottla_core::flow::{Bell, Flow, LostCause, LostKind};
 use ottla_io::{FlowId, Handle};
@@ -19,7 +19,8 @@ use crate::fetch_take::{Taker, Wish, given};
 use crate::fork;
 use crate::io::Io;
 use crate::records::Records;
-use crate::wait::{duration, micros};
+use crate::seam::settings::FetchSettings;
+use crate::wait::duration;
 use crate::waiting::Waiting;
 
 #[pyclass(frozen, module = "ottla._native")]
@@ -65,41 +66,9 @@ impl FetchFlow {
 #[pymethods]
 impl FetchFlow {
     #[new]
-    #[pyo3(signature = (io, *, client_id, rack, isolation, min_bytes, max_bytes, partition_bytes, max_wait,
-        request_timeout, buffer_bytes, decompressed_bytes, check_crcs))]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a table of settings, by keyword only"
-    )]
-    fn new(
-        py: Python<'_>,
-        io: Option<Py<Io>>,
-        client_id: String,
-        rack: String,
-        isolation: i8,
-        min_bytes: i32,
-        max_bytes: i32,
-        partition_bytes: i32,
-        max_wait: f64,
-        request_timeout: f64,
-        buffer_bytes: usize,
-        decompressed_bytes: usize,
-        check_crcs: bool,
-    ) -> PyResult<Self> {
-        let who = format!("consumer {client_id}");
-        let settings = Settings {
-            client_id,
-            rack,
-            isolation,
-            min_bytes,
-            max_bytes,
-            partition_bytes,
-            max_wait: micros("max_wait", max_wait)?,
-            request_timeout: micros("request_timeout", request_timeout)?,
-            buffer_bytes,
-            decompressed_bytes,
-            check_crcs,
-        };
+    fn new(py: Python<'_>, io: Option<Py<Io>>, settings: FetchSettings) -> PyResult<Self> {
+        let who = format!("consumer {}", settings.client_id);
+        let settings = settings.core()?;
         let handle = io.map(|io| io.get().handle(py).cloned()).transpose()?;
         let bell: Arc<dyn Bell> = match &handle {
             Some(handle) => handle.bell(),

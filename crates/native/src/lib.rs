@@ -34,6 +34,7 @@ mod raw;
 mod ready;
 mod record;
 mod records;
+mod seam;
 mod send_and_wait;
 mod send_many;
 mod send_messages;

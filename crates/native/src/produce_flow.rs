@@ -1,13 +1,11 @@
 //! `ProduceFlow`: what the engine and the outbox talk to. Tables in, events out; see `_native.pyi`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 
-use ottla_core::accumulator::{Batching, Settings, failure};
+use ottla_core::accumulator::failure;
 use ottla_core::completion::Outcome;
-use ottla_core::compression::{Codec, Compression};
 use ottla_core::flow::{Bell, Flow};
-use ottla_core::partitioner::Partitioner;
 use ottla_core::produce_flow::{Decision, Event, HeldBatch};
 use ottla_core::produce_shared::ProduceShared;
 use ottla_core::trouble::{Cause, Trouble};
@@ -19,10 +17,10 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use crate::bell::Silent;
 use crate::fork;
 use crate::io::Io;
-use crate::outcomes::{Outcomes, Wanted};
+use crate::outcomes::Outcomes;
 use crate::picture;
+use crate::seam::settings::ProduceSettings;
 use crate::sender::Sender;
-use crate::wait::micros;
 
 #[pyclass(frozen, module = "ottla._native")]
 pub struct ProduceFlow {
@@ -35,30 +33,6 @@ pub struct ProduceFlow {
     io: Option<(ottla_io::Handle, ottla_io::FlowId)>,
 }
 
-fn codec(number: i16) -> PyResult<Codec> {
-    Codec::from_attributes(number).map_err(|error| PyValueError::new_err(error.to_string()))
-}
-
-/// codec, level, batch_bytes, linger of a topic that has its own.
-type TopicSettings = (i16, Option<i32>, usize, f64);
-
-fn batching(topics: HashMap<String, TopicSettings>) -> PyResult<HashMap<String, Batching>> {
-    let own = |(number, level, batch_bytes, linger)| {
-        PyResult::Ok(Batching {
-            compression: Compression {
-                codec: codec(number)?,
-                level,
-            },
-            batch_bytes,
-            linger: micros("linger", linger)?,
-        })
-    };
-    topics
-        .into_iter()
-        .map(|(topic, settings)| Ok((topic, own(settings)?)))
-        .collect()
-}
-
 impl ProduceFlow {
     fn check(&self, py: Python<'_>) -> PyResult<()> {
         fork::check(py, self.generation, &self.outcomes.who)
@@ -68,71 +42,10 @@ impl ProduceFlow {
 #[pymethods]
 impl ProduceFlow {
     #[new]
-    #[pyo3(signature = (io, *, client_id, acks, idempotent, transactional_id, codec, level, linger, batch_bytes,
-        request_bytes, message_bytes, buffer_bytes, in_flight, request_timeout, delivery_timeout, max_block, partitioner,
-        adaptive, availability_timeout, return_successes, return_errors, tell_outcomes, gapless=false, topics=None))]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a table of settings, by keyword only"
-    )]
-    fn new(
-        py: Python<'_>,
-        io: Option<Py<Io>>,
-        client_id: String,
-        acks: i16,
-        idempotent: bool,
-        transactional_id: Option<String>,
-        codec: i16,
-        level: Option<i32>,
-        linger: f64,
-        batch_bytes: usize,
-        request_bytes: usize,
-        message_bytes: usize,
-        buffer_bytes: usize,
-        in_flight: usize,
-        request_timeout: f64,
-        delivery_timeout: f64,
-        max_block: f64,
-        partitioner: &str,
-        adaptive: bool,
-        availability_timeout: f64,
-        return_successes: bool,
-        return_errors: bool,
-        tell_outcomes: bool,
-        gapless: bool,
-        topics: Option<HashMap<String, TopicSettings>>,
-    ) -> PyResult<Self> {
-        let who = format!("producer {client_id}");
-        let wanted = Wanted {
-            written: return_successes,
-            failed: return_errors,
-            told: tell_outcomes,
-        };
-        let settings = Settings {
-            client_id,
-            acks,
-            idempotent,
-            gapless,
-            transactional_id,
-            codec: self::codec(codec)?,
-            level,
-            linger: micros("linger", linger)?,
-            batch_bytes,
-            request_bytes,
-            message_bytes,
-            buffer_bytes,
-            in_flight,
-            request_timeout: micros("request_timeout", request_timeout)?,
-            delivery_timeout: micros("delivery_timeout", delivery_timeout)?,
-            partitioner: Partitioner::from_name(partitioner).ok_or_else(|| {
-                PyValueError::new_err(format!("no such partitioner: {partitioner:?}"))
-            })?,
-            adaptive,
-            availability_timeout: micros("availability_timeout", availability_timeout)?,
-            // A batch's deliveries are there whichever way it ends: those that nobody asked for weigh until they are let go.
-            keeps_outcomes: wanted.any(),
-            topics: batching(topics.unwrap_or_default())?,
-        };
+    fn new(py: Python<'_>, io: Option<Py<Io>>, settings: ProduceSettings) -> PyResult<Self> {
+        let who = format!("producer {}", settings.client_id);
+        let (wanted, max_block) = (settings.wanted(), settings.max_block);
+        let settings = settings.core()?;
         let handle = io
             .as_ref()
             .map(|io| io.get().handle(py).cloned())

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ottla_core::completion::Completion;
-use ottla_core::flow::{Micros, Wake};
+use ottla_core::flow::Wake;
 use ottla_io::Notify;
 use parking_lot::Mutex;
 use pyo3::PyTraverseError;
 use pyo3::PyVisit;
-use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyFloat, PyInt, PyWeakrefMethods, PyWeakrefReference};
@@ -129,15 +129,6 @@ pub fn duration(seconds: Option<f64>) -> PyResult<Option<Duration>> {
         Some(seconds) => Ok(Duration::try_from_secs_f64(seconds.max(0.0)).ok()),
         None => Ok(None),
     }
-}
-
-/// Seconds of a setting, as flows count them.
-pub fn micros(name: &str, seconds: f64) -> PyResult<Micros> {
-    if !seconds.is_finite() || seconds < 0.0 {
-        let message = format!("{name} must be 0 or more seconds, not {seconds}");
-        return Err(PyOverflowError::new_err(message));
-    }
-    Ok((seconds * 1e6) as Micros)
 }
 
 /// Sleeps until the descriptor is readable, a signal came or the time ran out. Which of them does not matter.

@@ -8,12 +8,13 @@ from typing import Any
 from ottla.config.check import Problems, read_options
 from ottla.config.readers import Choice, duration, gzip_level, integer
 from ottla.config.table import Config, option, options
+from ottla.seam.settings import Codec
 
 
 class BatchingConfig(Config):
     """How batches are made."""
 
-    compression: str = option(
+    compression: Codec = option(
         "none",
         Choice("none", "gzip", "snappy", "lz4", "zstd"),
         "Codec of the batches.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ottla._native import FetchFlow
+from ottla.seam.settings import FetchSettings
 
 if TYPE_CHECKING:
     from ottla._native import Io
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
 ISOLATION = {"read_uncommitted": 0, "read_committed": 1}
 
 
-def make_flow(io: Io | None, config: ConsumerConfig) -> FetchFlow:
-    """The fetch flow and inbox of one consumer."""
-    return FetchFlow(
-        io,
+def flow_settings(config: ConsumerConfig) -> FetchSettings:
+    """The configuration as the flow takes it."""
+    return FetchSettings(
         client_id=config.client_id,
         rack=config.client_rack,
-        isolation=ISOLATION[config.isolation_level],
+        read_committed=config.isolation_level == "read_committed",
         min_bytes=config.fetch_min_bytes,
         max_bytes=config.fetch_max_bytes,
         partition_bytes=config.max_partition_fetch_bytes,
@@ -33,3 +33,8 @@ def make_flow(io: Io | None, config: ConsumerConfig) -> FetchFlow:
         decompressed_bytes=config.decompressed_cap_bytes,
         check_crcs=config.check_crcs,
     )
+
+
+def make_flow(io: Io | None, config: ConsumerConfig) -> FetchFlow:
+    """The fetch flow and inbox of one consumer."""
+    return FetchFlow(io, flow_settings(config))

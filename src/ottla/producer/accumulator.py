@@ -9,14 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeGuard
 
 from ottla._native import AsyncProducerBase, Deliveries, ProduceFlow, Waiting
+from ottla.seam.settings import BatchSettings, ProduceSettings
 
 if TYPE_CHECKING:
     from ottla._native import Io
     from ottla.config.batching import BatchingConfig
     from ottla.config.producer import ProducerConfig
-
-CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
-"""Names of `compression`, and their number in a batch's attributes."""
 
 
 def partitioner_name(config: ProducerConfig) -> str:
@@ -26,31 +24,31 @@ def partitioner_name(config: ProducerConfig) -> str:
     return "ignore_keys" if config.partitioner_ignore_keys else config.partitioner
 
 
-def batching(config: BatchingConfig) -> tuple[int, int | None, int, float]:
-    """Codec, level, bytes and seconds of linger, as the extension takes them."""
+def batch_settings(config: BatchingConfig) -> BatchSettings:
+    """How a topic's batches are made."""
     levels = {
         "gzip": config.compression_gzip_level,
         "lz4": config.compression_lz4_level,
         "zstd": config.compression_zstd_level,
     }
-    codec = CODECS[config.compression]
-    level = levels.get(config.compression)
-    return codec, level, config.batch_size, config.linger_ms / 1000
+    return BatchSettings(
+        codec=config.compression,
+        level=levels.get(config.compression),
+        batch_bytes=config.batch_size,
+        linger=config.linger_ms / 1000,
+    )
 
 
-def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
-    """The accumulator and produce flow of one producer."""
-    codec, level, batch_bytes, linger = batching(config)
-    return ProduceFlow(
-        io,
+def flow_settings(config: ProducerConfig) -> ProduceSettings:
+    """The configuration as the flow takes it."""
+    return ProduceSettings(
         client_id=config.client_id,
         acks=config.acks,
         idempotent=config.enable_idempotence,
         transactional_id=None,
-        codec=codec,
-        level=level,
-        linger=linger,
-        batch_bytes=batch_bytes,
+        gapless=config.gapless,
+        batches=batch_settings(config),
+        topics={name: batch_settings(topic) for name, topic in config.topics.items()},
         request_bytes=config.max_request_size,
         message_bytes=config.max_message_bytes,
         buffer_bytes=config.buffer_memory,
@@ -63,10 +61,13 @@ def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
         availability_timeout=config.partitioner_availability_timeout_ms / 1000,
         return_successes=config.return_successes,
         return_errors=config.return_errors,
-        tell_outcomes=config.on_delivery is not None or config.interceptors is not None,
-        gapless=config.gapless,
-        topics={name: batching(topic) for name, topic in config.topics.items()},
+        report_outcomes=config.on_delivery is not None or config.interceptors is not None,
     )
+
+
+def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
+    """The accumulator and produce flow of one producer."""
+    return ProduceFlow(io, flow_settings(config))
 
 
 def closer(flow: ProduceFlow) -> AsyncProducerBase:

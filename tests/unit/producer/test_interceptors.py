@@ -84,7 +84,7 @@ def told(wire: Wire, chain: Interceptors) -> None:
 
 
 async def test_they_see_each_message_in_order_whatever_way_it_is_sent() -> None:
-    wire = Wire(make_flow(tell_outcomes=True))
+    wire = Wire(make_flow(report_outcomes=True))
     first, second = Marker("a"), Marker("b")
     chain = Interceptors([first, second], wire.flow.is_closed)
     producer, of_the_loop = producers(wire, chain)
@@ -131,7 +131,7 @@ def test_every_field_can_be_changed() -> None:
 def test_an_error_is_logged_and_the_message_goes_on_as_it_came(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    wire = Wire(make_flow(tell_outcomes=True))
+    wire = Wire(make_flow(report_outcomes=True))
     first, last = Marker("a"), Marker("b")
     chain = Interceptors([first, Spoiler(""), Mute(""), last], wire.flow.is_closed)
     producer, _ = producers(wire, chain)
@@ -227,7 +227,7 @@ def test_of_many_only_the_one_that_was_refused_is_told() -> None:
 
 
 async def test_a_message_has_one_acknowledgement_however_often_it_is_awaited() -> None:
-    wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, tell_outcomes=True))
+    wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, report_outcomes=True))
     marker = Marker("")
     chain = Interceptors([marker], wire.flow.is_closed)
     _, of_the_loop = producers(wire, chain)
@@ -287,7 +287,7 @@ async def test_a_refused_message_has_one_acknowledgement_too() -> None:
 
 
 async def test_after_the_end_nobody_sees_a_message() -> None:
-    wire = Wire(make_flow(tell_outcomes=True))
+    wire = Wire(make_flow(report_outcomes=True))
     marker = Marker("a")
     seen: list[Message] = []
     marker.on_send = lambda message: seen.append(message) or message  # type: ignore[func-returns-value,method-assign]
@@ -339,7 +339,7 @@ class Signal:
 
 @pytest.mark.parametrize("in_loop", [False, True])
 async def test_a_signal_between_two_messages_makes_no_refusal_of_the_first(in_loop: bool) -> None:
-    wire = Wire(make_flow(tell_outcomes=True))
+    wire = Wire(make_flow(report_outcomes=True))
     marker = Marker("")
     chain = Interceptors([marker], wire.flow.is_closed)
     producer, of_the_loop = producers(wire, chain)
@@ -425,7 +425,7 @@ def test_the_interceptor_that_is_called_is_named_while_it_runs() -> None:
                 raise SystemExit
 
     first, second = Looks(""), Looks("")
-    wire = Wire(make_flow(tell_outcomes=True))
+    wire = Wire(make_flow(report_outcomes=True))
     chain = Interceptors([first, second], wire.flow.is_closed, "producer orders")
     producer, _ = producers(wire, chain)
     producer.send_many("t", ["leave", "stay"])
