@@ -22,8 +22,7 @@ from ottla.consumer.group.membership import ClassicMembership
 from ottla.consumer.inbox import ISOLATION, make_flow
 from ottla.consumer.list_offsets import OffsetFinder
 from ottla.consumer.liveness import Tokens
-from ottla.consumer.offsets import GroupOffsets, commit_failed
-from ottla.consumer.offsets import Membership as CommitIdentity
+from ottla.consumer.offsets import CommitIdentity, GroupOffsets, commit_failed
 from ottla.engine.thread import Engine
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import ClientLog

@@ -68,7 +68,7 @@ _NAMES_UNTIL_FETCH = 9
 """Versions above these name topics by id only."""
 
 
-class Membership(NamedTuple):
+class CommitIdentity(NamedTuple):
     """Under which generation offsets are committed; the coordinator refuses those of an older one."""
 
     member_id: str = ""
@@ -91,22 +91,20 @@ class GroupOffsets:
         self,
         link: GroupLink,
         config: ConsumerConfig,
-        membership: Callable[[], Membership],
+        identity: Callable[[], CommitIdentity],
         spawn: Callable[..., object],
     ) -> None:
         self._link = link
         self._config = config
         self._log = ClientLog("offsets", config.who)
         self._group_id = link.group_id
-        self._membership = membership
+        self._identity = identity
         self._spawn = spawn
         self._lane = CommitLane()
-        self._asked_under: dict[TopicPartition, Membership] = {}
+        self._asked_under: dict[TopicPartition, CommitIdentity] = {}
         """The generation in which each waiting offset was finished with."""
         self._idle: list[asyncio.Future[None]] = []
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
-        self.requests = 0
-        """OffsetCommit requests sent so far."""
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
@@ -125,7 +123,7 @@ class GroupOffsets:
             else:
                 future.set_result(None)
 
-        self._asked_under.update(dict.fromkeys(offsets, self._membership()))
+        self._asked_under.update(dict.fromkeys(offsets, self._identity()))
         self._lane.ask(offsets, done)
         self._send_next()
         return future
@@ -148,7 +146,9 @@ class GroupOffsets:
                 if not future.done():
                     future.set_result(None)
 
-    async def _send(self, offsets: Offsets, fences: Mapping[TopicPartition, Membership]) -> None:
+    async def _send(
+        self, offsets: Offsets, fences: Mapping[TopicPartition, CommitIdentity]
+    ) -> None:
         failures: Failures
         try:
             failures = await self._commit_until_answered(offsets, fences)
@@ -161,7 +161,7 @@ class GroupOffsets:
         self._send_next()
 
     async def _commit_until_answered(
-        self, offsets: Offsets, fences: Mapping[TopicPartition, Membership]
+        self, offsets: Offsets, fences: Mapping[TopicPartition, CommitIdentity]
     ) -> Failures:
         """Send, and send again what may work later, until every partition has a definite answer or time is up.
 
@@ -177,10 +177,10 @@ class GroupOffsets:
             try:
                 async with asyncio.timeout_at(deadline):
                     connection = await self._link.connection()
-                    membership = self._membership()
-                    current = {tp: at for tp, at in left.items() if fences[tp] == membership}
+                    identity = self._identity()
+                    current = {tp: at for tp, at in left.items() if fences[tp] == identity}
                     if current:
-                        codes = await self._commit_once(connection, current, membership)
+                        codes = await self._commit_once(connection, current, identity)
                 codes |= dict.fromkeys(left.keys() - current.keys(), ErrorCode.ILLEGAL_GENERATION)
             except UNREACHABLE as error:
                 self._link.lost()
@@ -219,7 +219,7 @@ class GroupOffsets:
         )
 
     async def _commit_once(
-        self, connection: Connection, offsets: Offsets, membership: Membership
+        self, connection: Connection, offsets: Offsets, identity: CommitIdentity
     ) -> dict[TopicPartition, int]:
         topics: dict[str, list[OffsetCommitRequestPartition]] = {}
         for (topic, partition), (offset, leader_epoch, metadata) in offsets.items():
@@ -234,15 +234,14 @@ class GroupOffsets:
         version = min(connection.version_for(OffsetCommitRequest), _NAMES_UNTIL_COMMIT)
         request = OffsetCommitRequest(
             group_id=self._group_id,
-            generation_id_or_member_epoch=membership.generation,
-            member_id=membership.member_id,
-            group_instance_id=membership.instance_id if version >= 7 else None,
+            generation_id_or_member_epoch=identity.generation,
+            member_id=identity.member_id,
+            group_instance_id=identity.instance_id if version >= 7 else None,
             topics=[
                 OffsetCommitRequestTopic(name=name, partitions=parts)
                 for name, parts in topics.items()
             ],
         )
-        self.requests += 1
         response = await connection.request(request, version=version)
         return {
             TopicPartition(topic.name, part.partition_index): part.error_code

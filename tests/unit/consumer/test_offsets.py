@@ -10,7 +10,7 @@ import pytest
 
 from ottla import errors
 from ottla.config.consumer import consumer_config
-from ottla.consumer.offsets import GroupOffsets, Membership, commit_failed
+from ottla.consumer.offsets import CommitIdentity, GroupOffsets, commit_failed
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.offset_commit import (
@@ -72,7 +72,7 @@ class Coordinator:
 class Bench:
     def __init__(self) -> None:
         self.coordinator = Coordinator()
-        self.membership = Membership("m", 1)
+        self.membership = CommitIdentity("m", 1)
         self.tasks: list[asyncio.Task[None]] = []
         config = consumer_config("localhost:9092", {"group_id": "g", "retry_backoff_ms": 1})
         self.offsets = GroupOffsets(
@@ -107,7 +107,7 @@ async def test_an_offset_of_an_older_generation_is_not_sent_under_the_new_one() 
     under_way = bench.offsets.commit({FIRST: at(10)})
     waiting = bench.offsets.commit({SECOND: at(5)})
     await asyncio.sleep(0)
-    bench.membership = Membership("m", 2)
+    bench.membership = CommitIdentity("m", 2)
     after = bench.offsets.commit({FIRST: at(30)})
     bench.coordinator.gate.set()
     for old, place in ((under_way, FIRST), (waiting, SECOND)):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from ottla.consumer.group.assignors import Member
 from ottla.message import TopicPartition
@@ -233,9 +233,35 @@ class ClassicMember:
         turn = getattr(event, "turn", None)
         if turn is not None and turn != self.turn:
             return []
-        handler = getattr(self, f"_on_{type(event).__name__.lower()}")
-        actions: list[Action] = handler(event)
-        return actions
+        match event:
+            case Begin():
+                return self._on_begin()
+            case Joined():
+                return self._on_joined(event)
+            case Planned():
+                return self._on_planned(event)
+            case Synced():
+                return self._on_synced(event)
+            case Refused():
+                return self._on_refused(event)
+            case Unreachable():
+                return self._on_unreachable()
+            case BeatAnswered():
+                return self._on_beat_answered(event)
+            case CoordinatorLost():
+                return self._on_coordinator_lost()
+            case NewTopics():
+                return self._on_new_topics()
+            case Revoked():
+                return self._on_revoked()
+            case PolledTooLate():
+                return self._on_polled_too_late()
+            case Polled():
+                return self._on_polled()
+            case Leave():
+                return self._on_leave()
+            case _:
+                assert_never(event)
 
     # ---- joining -----------------------------------------------------------------------------------------------------
 
@@ -245,10 +271,10 @@ class ClassicMember:
         self._rejoin = False
         return [Join(self.turn, self.member_id, find, backoff)]
 
-    def _on_begin(self, _event: Begin) -> list[Action]:
+    def _on_begin(self) -> list[Action]:
         if self.state is State.UNJOINED:
             return self._join()
-        return self._on_newtopics(NewTopics())
+        return self._on_new_topics()
 
     def _on_joined(self, event: Joined) -> list[Action]:
         if self.state is not State.JOINING:
@@ -294,15 +320,15 @@ class ClassicMember:
             return self._join(find=True, backoff=True)
         return self._fail(code)
 
-    def _on_unreachable(self, _event: Unreachable) -> list[Action]:
+    def _on_unreachable(self) -> list[Action]:
         return self._join(find=True, backoff=True)
 
     # ---- being a member ----------------------------------------------------------------------------------------------
 
-    def _on_beatanswered(self, event: BeatAnswered) -> list[Action]:
+    def _on_beat_answered(self, event: BeatAnswered) -> list[Action]:
         code = event.code
         if code in _RETRY_ELSEWHERE:
-            return self._on_coordinatorlost(CoordinatorLost())
+            return self._on_coordinator_lost()
         if self.state not in (State.STABLE, State.REVOKING):
             return []
         if code == ErrorCode.REBALANCE_IN_PROGRESS:
@@ -320,10 +346,10 @@ class ClassicMember:
             return []
         return self._fail(code)
 
-    def _on_coordinatorlost(self, _event: CoordinatorLost) -> list[Action]:
+    def _on_coordinator_lost(self) -> list[Action]:
         return [MoveBeat()] if self.state in (State.STABLE, State.REVOKING) else []
 
-    def _on_newtopics(self, _event: NewTopics) -> list[Action]:
+    def _on_new_topics(self) -> list[Action]:
         if self.state is State.STABLE:
             return self._revoke()
         self._rejoin = self.state in (State.JOINING, State.PLANNING, State.SYNCING)
@@ -334,13 +360,13 @@ class ClassicMember:
         self.turn += 1
         return [Revoke(self.turn, list(self.owned))]
 
-    def _on_revoked(self, _event: Revoked) -> list[Action]:
+    def _on_revoked(self) -> list[Action]:
         if self.state is not State.REVOKING:
             return []
         self.owned = []
         return [StopBeat(), *self._join()]
 
-    def _on_polledtoolate(self, _event: PolledTooLate) -> list[Action]:
+    def _on_polled_too_late(self) -> list[Action]:
         if self.state not in (State.STABLE, State.REVOKING):
             return []
         reason = "the application did not poll within max_poll_interval_ms"
@@ -350,12 +376,12 @@ class ClassicMember:
         self.state = State.STALE
         return actions
 
-    def _on_polled(self, _event: Polled) -> list[Action]:
+    def _on_polled(self) -> list[Action]:
         return self._join() if self.state is State.STALE else []
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 
-    def _on_leave(self, _event: Leave) -> list[Action]:
+    def _on_leave(self) -> list[Action]:
         known = self.member_id != "" and not self._static
         actions: list[Action] = (
             [SendLeave(self.member_id, "the consumer was closed")] if known else [StopBeat()]

@@ -9,8 +9,8 @@ References: KIP-62, KIP-266, KIP-345, KIP-394, KIP-800; Java: AbstractCoordinato
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
@@ -24,7 +24,7 @@ from ottla.consumer.group.embedded import (
     encode_subscription,
 )
 from ottla.consumer.liveness import Liveness, Tokens
-from ottla.consumer.offsets import Membership as CommitIdentity
+from ottla.consumer.offsets import CommitIdentity
 from ottla.message import TopicPartition
 from ottla.observe.log import ClientLog, counted
 from ottla.protocol.messages.heartbeat import HeartbeatRequest
@@ -163,33 +163,48 @@ class ClassicMembership:
             self._do(action)
 
     def _do(self, action: classic.Action) -> None:
-        if isinstance(action, classic.StopBeat):
-            self._stop_beat()
-            if self._left is not None and not self._left.done():
-                self._left.set_result(None)
-        elif isinstance(action, classic.Fail):
-            error = errors.for_code(action.code, f"group {self._group_id!r}")
-            self._log.error(
-                "group %s refused this member for good: %s; %s lost, and every call raises this",
-                self._group_id,
-                errors.line_of(error),
-                counted(action.lost, "partition"),
-            )
-            self._application.failed(error)
-        else:
-            work: dict[type[Any], Callable[[Any], Any]] = {
-                classic.Join: self._join,
-                classic.Plan: self._plan,
-                classic.Sync: self._sync,
-                classic.Assign: self._assign,
-                classic.Revoke: self._revoke,
-                classic.Lose: self._lose,
-                classic.MoveBeat: self._move_beat,
-                classic.SendLeave: self._send_leave,
-            }
-            self._engine.spawn(
-                work[type(action)](action), f"{type(action).__name__} of group {self._group_id}"
-            )
+        match action:
+            case classic.StopBeat():
+                self._stop_beat()
+                self._left_now()
+                return
+            case classic.Fail():
+                self._fail(action)
+                return
+            case classic.Join():
+                work = self._join(action)
+            case classic.Plan():
+                work = self._plan(action)
+            case classic.Sync():
+                work = self._sync(action)
+            case classic.Assign():
+                work = self._assign(action)
+            case classic.Revoke():
+                work = self._revoke(action)
+            case classic.Lose():
+                work = self._lose(action)
+            case classic.MoveBeat():
+                work = self._move_beat()
+            case classic.SendLeave():
+                work = self._send_leave(action)
+            case _:
+                assert_never(action)
+        self._engine.spawn(work, f"{type(action).__name__} of group {self._group_id}")
+
+    def _fail(self, action: classic.Fail) -> None:
+        error = errors.for_code(action.code, f"group {self._group_id!r}")
+        self._log.error(
+            "group %s refused this member for good: %s; %s lost, and every call raises this",
+            self._group_id,
+            errors.line_of(error),
+            counted(action.lost, "partition"),
+        )
+        self._application.failed(error)
+
+    def _left_now(self) -> None:
+        """The member has left: `leave` returns."""
+        if self._left is not None and not self._left.done():
+            self._left.set_result(None)
 
     # ---- joining -------------------------------------------------------------------------------------------------------
 
@@ -365,7 +380,7 @@ class ClassicMembership:
         if beat is not None:
             beat.stop()
 
-    async def _move_beat(self, _action: classic.MoveBeat) -> None:
+    async def _move_beat(self) -> None:
         self._link.lost()
         self._failures += 1
         await asyncio.sleep(self._backoff.delay(self._failures))
@@ -413,8 +428,7 @@ class ClassicMembership:
         except (errors.Error, TimeoutError) as error:
             self._log.info("group %s: leaving was not confirmed: %s", self._group_id, error)
         finally:
-            if self._left is not None and not self._left.done():
-                self._left.set_result(None)
+            self._left_now()
 
     # ---- a stuck application -------------------------------------------------------------------------------------------
 
