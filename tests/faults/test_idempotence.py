@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from ottla.producer.outbox import Outbox
+from ottla.message import TopicPartition
+from ottla.producer.identity import IdentitySource
+from ottla.producer.routes import ProduceTarget
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.init_producer_id import InitProducerIdResponse
 from ottla.testing import Broker
@@ -193,25 +194,25 @@ def test_a_producer_id_that_is_refused_to_one_partition_stops_no_other(broker: B
 def test_a_bug_in_the_search_for_a_leader_is_logged_and_the_partition_goes_on(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    searching = Outbox._leader_connection
+    choosing = ProduceTarget.choose_node
     bugs = [RuntimeError("a bug")]
 
-    async def with_a_bug(self: Outbox, topic: str, partition: int) -> Any:
+    def with_a_bug(self: ProduceTarget, partition: TopicPartition, leader: int) -> int:
         if bugs:
             raise bugs.pop()
-        return await searching(self, topic, partition)
+        return choosing(self, partition, leader)
 
-    monkeypatch.setattr(Outbox, "_leader_connection", with_a_bug)
+    monkeypatch.setattr(ProduceTarget, "choose_node", with_a_bug)
     with producer(broker) as sending:
         assert outcome(sending.send("t", b"a")) == "written"
     assert "no route to t-0 (attempt 1)" in caplog.text
 
 
 def test_sequences_go_round(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    def near_the_end(self: Outbox, used: tuple[int, int]) -> tuple[int, int, int]:
+    def near_the_end(self: IdentitySource, used: tuple[int, int]) -> tuple[int, int, int]:
         return (used[0], used[1] + 1, 2**31 - 3)
 
-    monkeypatch.setattr(Outbox, "_identity_after", near_the_end)
+    monkeypatch.setattr(IdentitySource, "after", near_the_end)
     broker.fail("Produce", ErrorCode.UNKNOWN_PRODUCER_ID)
     with producer(broker, linger_ms=20) as sending:
         for number in range(4):

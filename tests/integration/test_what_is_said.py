@@ -14,10 +14,10 @@ import pytest
 import ottla
 from ottla import kafka_errors
 from ottla.client import producer as client
-from ottla.client.producer import ProducerClient
 from ottla.engine import dispatcher
 from ottla.observe.running import running
-from ottla.producer import outbox, verdict
+from ottla.producer import holds, verdict
+from ottla.producer.identity import IdentitySource
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.init_producer_id import InitProducerIdResponse
 from ottla.protocol.messages.metadata import (
@@ -469,14 +469,15 @@ def broken(function: Callable[..., Any], bugs: list[Exception]) -> Callable[...,
     return call
 
 
-@pytest.mark.parametrize("step", ["judge", "lines_of", "Outbox._follow", "Outbox._identity_after"])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(holds, "judge"), (holds, "lines_of"), (holds.Holds, "_follow"), (IdentitySource, "after")],
+)
 def test_a_hold_that_cannot_be_decided_ends_with_an_honest_outcome(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch, said: Said, step: str
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, said: Said, owner: Any, name: str
 ) -> None:
-    owner, _, name = f"ottla.producer.outbox.{step}".rpartition(".")
     bugs: list[Exception] = [RuntimeError("a bug")]
-    function = getattr(outbox.Outbox, name) if "Outbox" in step else getattr(outbox, name)
-    monkeypatch.setattr(f"{owner}.{name}", broken(function, bugs))
+    monkeypatch.setattr(owner, name, broken(getattr(owner, name), bugs))
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
         producer.send_and_wait("t", b"before", partition=0)
         broker.fail("Produce", ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
@@ -492,7 +493,7 @@ def test_a_hold_that_cannot_be_decided_ends_with_an_honest_outcome(
 def test_a_hold_that_cannot_be_decided_does_not_deny_what_may_be_written(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "judge", broken(verdict.judge, [RuntimeError("a bug")]))
+    monkeypatch.setattr(holds, "judge", broken(verdict.judge, [RuntimeError("a bug")]))
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
         producer.send_and_wait("t", b"before", partition=0)
         broker.lose_answer("Produce")
@@ -507,8 +508,7 @@ def test_a_bug_behind_the_end_of_a_hold_leaves_the_partition_flowing(
     last = InitProducerIdResponse(producer_id=77, producer_epoch=32767)
     broker.answer("InitProducerId", lambda request, call: last)
     bugs: list[Exception] = []
-    acquire = broken(ProducerClient._acquire_identity, bugs)
-    monkeypatch.setattr(ProducerClient, "_acquire_identity", acquire)
+    monkeypatch.setattr(IdentitySource, "renew", broken(IdentitySource.renew, bugs))
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
         producer.send_and_wait("t", b"before", partition=0)
         bugs.append(RuntimeError("a bug"))

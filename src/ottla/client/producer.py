@@ -19,10 +19,10 @@ from ottla.observe.events import Events
 from ottla.observe.log import ClientLog, counted
 from ottla.producer.accumulator import closer, make_flow
 from ottla.producer.callbacks import Callbacks, Lent
+from ottla.producer.context import OutboxContext
 from ottla.producer.interceptors import Interceptors
 from ottla.producer.outbox import Outbox
 from ottla.producer.reports import Reports
-from ottla.protocol.messages.init_producer_id import InitProducerIdRequest
 
 if TYPE_CHECKING:
     from ottla.config.producer import ProducerConfig
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from ottla.observe.producer_health import ProducerHealth
     from ottla.observe.statistics import ProducerStatistics
 
-
-_TOLD_AT = 3
-"""So many refusals of a producer id in a row are a warning."""
 
 _CLOSE_TOLD_S = 3.0
 """After so long the log says what `close` waits for."""
@@ -66,9 +63,8 @@ class ProducerClient:
         self._reports = Reports(self.flow, self.lent, config.who)
         self.events = Events(dispatch, self.flow.watch, config.who)
         self._cluster = Cluster(config, self._engine, self.events)
-        self._outbox = Outbox(
-            self._engine, self._cluster, self.flow, config, self._acquire_identity, self._reports
-        )
+        context = OutboxContext(self._engine, self._cluster, self.flow, config)
+        self._outbox = Outbox(context, self._reports)
         self._lock = threading.Lock()
         self._closing: Ticket[None] | None = None  # guarded by _lock
         self._close_told = False  # guarded by _lock
@@ -87,48 +83,6 @@ class ProducerClient:
         self._outbox.start()
         reaching = start_cluster(self._cluster, self.config)
         self._tasks.append(self._engine.spawn(reaching, "producer start"))
-        if self.config.enable_idempotence:
-            self._tasks.append(self._engine.spawn(self._identify(), "producer id"))
-
-    async def _identify(self) -> None:
-        """Get the producer id, for as long as it takes: what is sent meanwhile waits or expires.
-
-        Any broker gives one, so the first that is reached is asked beside its metadata: one round trip less until the
-        first message leaves.
-        """
-        await self._cluster.reached()
-        producer_id, epoch = await self._acquire_identity(first=True)
-        self._outbox.identity_given(producer_id, epoch)
-
-    async def _acquire_identity(self, *, first: bool = False) -> tuple[int, int]:
-        """A producer id of the cluster (KIP-98), asked for until there is one.
-
-        first: Nothing can be sent without it, so that a refusal for good fails what waits. Else one partition waits for it,
-            whose messages expire, and the others go on under the one they have.
-        """
-        backoff = Backoff(self.config.retry_backoff_ms, self.config.retry_backoff_max_ms)
-        attempts = 0
-        while True:
-            try:
-                response = await self._cluster.request(
-                    InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60_000)
-                )
-                if response.error_code == 0:
-                    return response.producer_id, response.producer_epoch
-                reason: errors.Error = errors.for_code(response.error_code)
-            except errors.Closed:
-                raise
-            except errors.Error as error:
-                reason = error
-            attempts += 1
-            failed = 0
-            if first and isinstance(reason, errors.KafkaError) and not reason.retriable:
-                failed = self.flow.abort_all(
-                    "broker", reason.code, "the broker gives no producer id"
-                )
-            # A broker that has just started answers so once or twice, and each message that fails is told by itself.
-            self._outbox.no_identity(reason, aloud=attempts >= _TOLD_AT and not failed)
-            await asyncio.sleep(backoff.delay(attempts))
 
     # ---- end -------------------------------------------------------------------------------------------------------
 

@@ -10,20 +10,15 @@ References: Java: KafkaProducer.waitOnMetadata, ProducerMetadata.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ottla import errors
-from ottla.cluster.backoff import Backoff
 from ottla.protocol.error_codes import ErrorCode
 
 if TYPE_CHECKING:
     from ottla._native import ProduceFlow
-    from ottla.cluster.cluster import Cluster
     from ottla.cluster.metadata import MetadataSnapshot
-    from ottla.config.producer import ProducerConfig
-    from ottla.engine.clock import Clock
-    from ottla.observe.log import ClientLog
+    from ottla.producer.context import OutboxContext
     from ottla.producer.rack import Rack
 
 _HOPELESS: Final = frozenset(
@@ -72,33 +67,15 @@ class Topics:
     """The topics of one producer.
 
     Args:
-        cluster: Asked for their metadata.
-        flow: Told of it.
-        config: Backoffs and time-outs.
+        context: The outbox's.
         rack: Which leaders are near.
-        log: The outbox's.
-        spawn: Runs a coroutine as a task of the outbox, by name.
-        clock: The engine's.
     """
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        flow: ProduceFlow,
-        config: ProducerConfig,
-        rack: Rack,
-        log: ClientLog,
-        spawn: Callable[[Coroutine[Any, Any, None], str], None],
-        clock: Clock,
-    ) -> None:
-        self._cluster = cluster
-        self._flow = flow
-        self._config = config
+    def __init__(self, context: OutboxContext, rack: Rack) -> None:
+        self._context = context
+        self._cluster = context.cluster
+        self._flow = context.flow
         self._rack = rack
-        self._log = log
-        self._spawn = spawn
-        self._clock = clock
-        self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
         self._wanted: set[str] = set()
         self._awaited: set[str] = set()
         """Topics that a task asks for right now, and that have not come."""
@@ -112,7 +89,7 @@ class Topics:
             return
         self._cluster.want_topics([topic])
         self._awaited.add(topic)
-        self._spawn(self._await(topic), f"topic {topic}")
+        self._context.spawn(self._await(topic), f"topic {topic}")
 
     def changed(self, snapshot: MetadataSnapshot) -> None:
         """The metadata is another one."""
@@ -130,7 +107,7 @@ class Topics:
 
         What a broker said of it earlier does not count: who sends again may have mended it.
         """
-        since = self._clock.now()
+        since = self._context.now()
         attempts = 0
         try:
             while topic in self._awaited:
@@ -146,7 +123,7 @@ class Topics:
                 if unanswered is None and attempts >= _TOLD_AT:
                     self._tell(topic, refusal, since)
                 set_trouble(self._flow, topic, unanswered or refusal)
-                await asyncio.sleep(self._backoff.delay(attempts))
+                await asyncio.sleep(self._context.backoff.delay(attempts))
         finally:
             self._awaited.discard(topic)
         # What keeps the producer from its identity is told again with each attempt.
@@ -165,15 +142,15 @@ class Topics:
         self._told[topic] = (refusal.code, since)
         if refusal.code == told:
             return
-        low, high = self._config.retry_backoff_ms, self._config.retry_backoff_max_ms
-        self._log.warning(
+        low, high = self._context.config.retry_backoff_ms, self._context.config.retry_backoff_max_ms
+        self._context.log.warning(
             "topic %s: %s. What is sent to it waits; its metadata is asked for again every %g to %g ms, and each message fails "
             "once delivery_timeout_ms (%g) have passed",
             topic,
             errors.line_of(refusal),
             low,
             high,
-            self._config.delivery_timeout_ms,
+            self._context.config.delivery_timeout_ms,
         )
 
     def _give(self, snapshot: MetadataSnapshot, topic: str) -> bool:
@@ -187,6 +164,8 @@ class Topics:
         self._flow.set_topic(topic, known.topic_id, len(known.partitions), available, near)
         self._awaited.discard(topic)
         if topic in self._told:
-            passed = self._clock.now() - self._told.pop(topic)[1]
-            self._log.info("topic %s is there now, after %.1f s: its messages go", topic, passed)
+            passed = self._context.now() - self._told.pop(topic)[1]
+            self._context.log.info(
+                "topic %s is there now, after %.1f s: its messages go", topic, passed
+            )
         return True

@@ -1,0 +1,267 @@
+"""Routes to partition leaders: finds each leader, connects to it, gives the connection to a flow, and follows moves.
+
+Used by every role that talks to leaders: the outbox (produce) and the cursors (fetch). A role passes a `RouteTarget`, its
+side of the work: the native flow, and the words for the log. Engine thread only.
+
+References: KIP-392, KIP-951; Java: Sender.sendProducerData, FetchCollector, Metadata.currentLeader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ottla import errors
+from ottla.cluster.backoff import Backoff
+from ottla.cluster.metadata import leads
+from ottla.message import TopicPartition
+
+if TYPE_CHECKING:
+    from ottla.cluster.cluster import Cluster
+    from ottla.cluster.metadata import MetadataSnapshot, PartitionInfo
+    from ottla.config.common import CommonConfig
+    from ottla.engine.reactor import Reactor
+    from ottla.observe.log import ClientLog
+    from ottla.protocol.base import Message
+    from ottla.wire.connection import Connection, Role
+
+
+class Route(NamedTuple):
+    """The route that a partition flows by."""
+
+    node_id: int
+    """The node that requests go to: the leader, or a follower that the role prefers."""
+    leader: int
+    leader_epoch: int
+    since: float
+    """Time at which the flow got the route, by the engine's clock."""
+
+
+class NoRoute(NamedTuple):
+    """A failed attempt to find a route."""
+
+    partition: TopicPartition
+    node_id: int | None
+    """The node that could not be reached; None: the metadata names no leader."""
+    error: errors.Error | None
+    """The failed connection; None where there is no leader."""
+    failures: int
+    """Failed attempts of this search before this one."""
+
+
+class RouteTarget(Protocol):
+    """One role's side of the routes: its flow and its log."""
+
+    @property
+    def role(self) -> Role:
+        """Role of the connections."""
+
+    @property
+    def request(self) -> type[Message]:
+        """The request that the flow sends; its version is negotiated per connection."""
+
+    @property
+    def log(self) -> ClientLog:
+        """Logger for internal errors of a search."""
+
+    def choose_node(self, partition: TopicPartition, leader: int) -> int:
+        """The node to send requests to: the leader, or a replica that the role prefers."""
+
+    def accepts(self, partition: TopicPartition) -> bool:
+        """Whether the partition still wants a route, now that a connection is open."""
+
+    def attach(self, node_id: int, connection: Connection, version: int) -> None:
+        """Give the flow a connection that it does not have yet, and the version of the request on it."""
+
+    def route(
+        self, partition: TopicPartition, connection: Connection, leader: PartitionInfo
+    ) -> None:
+        """Let the partition flow over the connection."""
+
+    def leader_moved(self, partition: TopicPartition, leader: PartitionInfo) -> None:
+        """Hold the partition: the metadata names another leader than its route."""
+
+    def report_no_route(self, failure: NoRoute) -> None:
+        """Log and record a failed attempt; the next one follows after a pause."""
+
+
+class LeaderRoutes:
+    """The routes of one role of one client.
+
+    Args:
+        cluster: Metadata and connections.
+        reactor: The engine.
+        target: The role's flow and log.
+        config: Backoff between attempts.
+    """
+
+    def __init__(
+        self, cluster: Cluster, reactor: Reactor, target: RouteTarget, config: CommonConfig
+    ) -> None:
+        self._cluster = cluster
+        self._reactor = reactor
+        self._target = target
+        self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
+        self._routes: dict[TopicPartition, Route] = {}
+        self._leaving: set[TopicPartition] = set()
+        """Routed partitions that were asked to hold because their leader moved."""
+        self._suspended: set[TopicPartition] = set()
+        """Partitions that get no route until `resume`."""
+        self._searches: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._attached: dict[int, Connection] = {}
+        """node id -> the connection that the flow has been given last."""
+        self._closed = False
+
+    def start(self) -> None:
+        """Follow the metadata from now on."""
+        self._cluster.listen(self._metadata_changed)
+
+    def stop(self) -> None:
+        """End every search; no route is given any more."""
+        self._closed = True
+        self._cluster.unlisten(self._metadata_changed)
+        for search in self._searches.values():
+            search.cancel()
+        self._searches.clear()
+
+    # ---- routes of single partitions ---------------------------------------------------------------------------------
+
+    def find(self, partition: TopicPartition, delay: float = 0.0) -> None:
+        """Search a route in the background, unless there is one or a search is running.
+
+        Args:
+            partition: The partition.
+            delay: Seconds before the first attempt.
+        """
+        if (
+            self._closed
+            or partition in self._routes
+            or partition in self._searches
+            or partition in self._suspended
+        ):
+            return
+        self._searches[partition] = self._reactor.spawn(
+            self._search(partition, delay), f"route of {partition.topic}-{partition.partition}"
+        )
+
+    def route_of(self, partition: TopicPartition) -> Route | None:
+        """The route of a partition that flows."""
+        return self._routes.get(partition)
+
+    def withdraw(self, partition: TopicPartition) -> Route | None:
+        """The flow holds the partition: it has no route any more. Returns the one that it had."""
+        self._leaving.discard(partition)
+        return self._routes.pop(partition, None)
+
+    def suspend(self, partition: TopicPartition) -> None:
+        """Give the partition no route until `resume`; a running search ends."""
+        self._suspended.add(partition)
+        self._end_search(partition)
+
+    def resume(self, partition: TopicPartition) -> None:
+        """Allow routes again after `suspend`; none is searched yet."""
+        self._suspended.discard(partition)
+
+    def forget(self, partition: TopicPartition) -> None:
+        """The role has given up the partition."""
+        self.withdraw(partition)
+        self._suspended.discard(partition)
+        self._end_search(partition)
+
+    def _end_search(self, partition: TopicPartition) -> None:
+        if (search := self._searches.pop(partition, None)) is not None:
+            search.cancel()
+
+    # ---- nodes -------------------------------------------------------------------------------------------------------
+
+    def nodes_of(self, connection_id: int) -> list[int]:
+        """The nodes that a connection of the flow leads to: one, or none where it was replaced."""
+        return [
+            node_id
+            for node_id, connection in self._attached.items()
+            if connection.id == connection_id
+        ]
+
+    def describe_node(self, node_id: int) -> str:
+        """A node with the address it was reached at last, for the log."""
+        connection = self._attached.get(node_id)
+        if connection is None:
+            return f"node {node_id}" if node_id >= 0 else "the broker"
+        return f"node {node_id} at {connection.address}"
+
+    # ---- search ------------------------------------------------------------------------------------------------------
+
+    async def _search(self, partition: TopicPartition, delay: float) -> None:
+        """Try until the partition has a route; an internal error ends no search, since the flow asks only once."""
+        failures = 0
+        try:
+            while True:
+                if delay:
+                    await asyncio.sleep(delay)
+                try:
+                    if await self._try(partition, failures):
+                        return
+                except Exception:
+                    self._target.log.exception(
+                        "a bug: no route to %s-%d (attempt %d): it is looked for again",
+                        *partition,
+                        failures + 1,
+                    )
+                failures += 1
+                delay = self._backoff.delay(failures)
+        finally:
+            if self._searches.get(partition) is asyncio.current_task():
+                del self._searches[partition]
+
+    async def _try(self, partition: TopicPartition, failures: int) -> bool:
+        """One attempt. Returns whether the search is over."""
+        known = self._cluster.snapshot.partition(*partition)
+        if known is None or known.leader < 0:
+            failure = NoRoute(partition, None, None, failures)
+        else:
+            node_id = self._target.choose_node(partition, known.leader)
+            try:
+                connection = await self._cluster.connection_while(
+                    node_id, self._target.role, leads(*partition, known.leader)
+                )
+                if self._target.accepts(partition):
+                    self._attach(node_id, connection)
+                    self._give(partition, node_id, connection, known)
+                return True
+            except errors.Error as error:
+                failure = NoRoute(partition, node_id, error, failures)
+        self._target.report_no_route(failure)
+        try:
+            await self._cluster.refresh(
+                f"no leader of {partition.topic}-{partition.partition} can be reached"
+            )
+        except errors.Error as error:
+            # The cluster logs it with its consequences; the search goes on in any case.
+            self._target.log.debug("no metadata: %s", errors.line_of(error))
+        return False
+
+    def _attach(self, node_id: int, connection: Connection) -> None:
+        """Give the flow the connection, once."""
+        if (attached := self._attached.get(node_id)) is None or attached.id != connection.id:
+            version = connection.version_for(self._target.request)
+            self._target.attach(node_id, connection, version)
+            self._attached[node_id] = connection
+
+    def _give(
+        self, partition: TopicPartition, node_id: int, connection: Connection, leader: PartitionInfo
+    ) -> None:
+        now = self._reactor.clock.now()
+        self._routes[partition] = Route(node_id, leader.leader, leader.leader_epoch, now)
+        self._target.route(partition, connection, leader)
+
+    def _metadata_changed(
+        self, _old: MetadataSnapshot, new: MetadataSnapshot, _changes: object
+    ) -> None:
+        """Hold each partition whose route leads to a node that no longer leads it."""
+        for partition, route in list(self._routes.items()):
+            known = new.partition(*partition)
+            if partition in self._leaving or known is None or known.leader < 0:
+                continue
+            if known.leader != route.leader and known.leader_epoch >= route.leader_epoch:
+                self._leaving.add(partition)
+                self._target.leader_moved(partition, known)

@@ -1,0 +1,158 @@
+"""Ends the holds of one producer's partitions: `verdict` decides, this module carries it out and lets the partition flow again.
+
+Station: outbox. Engine thread only. References: KIP-98, KIP-360, KIP-951; Java: Sender.completeBatch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from ottla import errors
+from ottla.message import TopicPartition
+from ottla.producer.hold_events import tell_hold
+from ottla.producer.hold_log import lines_of
+from ottla.producer.verdict import judge, let_fail
+
+if TYPE_CHECKING:
+    from ottla.cluster.leaders import LeaderRoutes
+    from ottla.producer.context import OutboxContext
+    from ottla.producer.identity import IdentitySource
+    from ottla.producer.verdict import Held, Verdict
+
+_ALL = 1_000_000
+"""More than any producer has partitions."""
+
+
+class Holds:
+    """The held partitions of one producer.
+
+    Args:
+        context: The outbox's.
+        routes: Told to find a route once a hold has ended.
+        identity: Gives partitions that start over their next epoch.
+    """
+
+    def __init__(
+        self, context: OutboxContext, routes: LeaderRoutes, identity: IdentitySource
+    ) -> None:
+        self._context = context
+        self._routes = routes
+        self._identity = identity
+        self._renewed: set[TopicPartition] = set()
+        """Partitions that are held once more, to begin under the producer id that was waited for."""
+
+    def end_soon(self, held: Held) -> None:
+        """Decide about a held partition in a task of its own."""
+        self._context.spawn(self._end(held), f"release of {held.topic}-{held.partition}")
+
+    async def _end(self, held: Held) -> None:
+        """Decide about a held partition and let it flow again. It gets its route after the backoff; the hold ends at once, so
+        that what failed is known.
+
+        The flow tells of a hold once and waits for its end. So whatever raises on the way there, which is a bug, the hold ends:
+        its messages fail with the outcome that their attempts leave, and what is behind them goes on.
+        """
+        place = TopicPartition(held.topic, held.partition)
+        route = self._routes.withdraw(place)
+        asked = -1 if route is None else route.node_id
+        self._routes.suspend(place)
+        released = False
+        try:
+            verdict = self._judge(held, asked)
+            pause = self._follow(held, verdict, asked)
+            renew = verdict.bump and self._identity.is_used_up(held.identity)
+            bumped = self._identity.bump(held) if verdict.bump and not renew else None
+            self._context.flow.release(*place, verdict.decisions, None, bumped)
+            released = True
+            if renew:
+                await self._renew(place)
+            elif pause:
+                await asyncio.sleep(pause)
+        except Exception as error:
+            if self._context.closed:
+                return
+            self._context.log.exception(
+                "a bug: the hold of %s-%d (%s) did not end as it should: %s",
+                *place,
+                held.reason,
+                "it goes on" if released else "what it holds fails, what is behind goes on",
+            )
+            if not released:
+                await self._fail(held, error)
+        finally:
+            self._routes.resume(place)
+        if not self._context.closed and place not in self._renewed:
+            self._routes.find(place)
+
+    def _judge(self, held: Held, asked: int) -> Verdict:
+        """Decide, and tell listeners and the log. asked: The node that answered, -1 where it was none."""
+        place = TopicPartition(held.topic, held.partition)
+        config = self._context.config
+        idempotent, gapless = config.enable_idempotence, config.gapless
+        verdict = judge(held, idempotent=idempotent)
+        if place in self._renewed:
+            self._renewed.discard(place)
+            verdict = verdict._replace(bump=True)
+        if self._context.events:
+            tell_hold(self._context.events, held, verdict, gapless=gapless)
+        node = self._routes.describe_node(asked)
+        for told in lines_of(held, verdict, node, idempotent=idempotent, gapless=gapless):
+            still = self._places_refused if told.lasts else None
+            name = f"{held.topic}-{held.partition}"
+            self._context.summary.add(told.level, told.line, name, told.many, still)
+        return verdict
+
+    def _places_refused(self) -> Collection[str]:
+        """The partitions whose messages something keeps from going on."""
+        holders = self._context.flow.budget(_ALL)["holders"]
+        return {f"{one['topic']}-{one['partition']}" for one in holders if not one["moving"]}
+
+    def _follow(self, held: Held, verdict: Verdict, asked: int) -> float:
+        """Follow the leader that the broker named, or have it looked for; returns the seconds to wait before sending again."""
+        cluster = self._context.cluster
+        topic, partition = held.topic, held.partition
+        backoff = verdict.backoff
+        if verdict.leader is not None:
+            node_id, epoch = verdict.leader
+            self._context.events.tell(
+                "partition.moved",
+                topic=topic,
+                partition=partition,
+                node_id=node_id,
+                leader_epoch=epoch,
+            )
+            cluster.apply_leader_hint(topic, partition, node_id, epoch, verdict.node)
+            known = cluster.snapshot.partition(topic, partition)
+            # Two nodes that name each other while a leader is elected are not asked in turn without a pause.
+            backoff = known is None or known.leader in (-1, asked)
+        elif verdict.refresh:
+            cluster.refresh_soon(f"{topic}-{partition} is held: {held.reason}")
+        if not (backoff and held.batches):
+            return 0.0
+        return self._context.backoff.delay(max(batch["attempts"] for batch in held.batches))
+
+    async def _fail(self, held: Held, error: Exception) -> None:
+        """End a hold about which nothing could be decided: what it holds fails, since nothing is known to be right to send."""
+        decisions = let_fail(held, f"a bug of the client: {errors.line_of(error)}")
+        attempts = 0
+        while not self._context.closed:
+            try:
+                self._context.flow.release(held.topic, held.partition, decisions, None, None)
+                return
+            except Exception:
+                attempts += 1
+                self._context.log.exception("a bug: %s-%d stays held", held.topic, held.partition)
+                await asyncio.sleep(self._context.backoff.delay(attempts))
+
+    async def _renew(self, place: TopicPartition) -> None:
+        """The epochs are used up: the partition, whose hold has ended, is held again once there is a new producer id.
+
+        It gets no route meanwhile, so nothing goes under the identity that is given up.
+        """
+        await self._identity.renew()
+        if self._context.closed:
+            return
+        self._context.flow.hold(*place)
+        self._renewed.add(place)

@@ -1,0 +1,123 @@
+"""The producer's side of the routes to leaders: the produce flow, health, events and the log.
+
+Station: outbox. Engine thread only. References: KIP-951; Java: Sender.sendProducerData.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from ottla import errors
+from ottla.producer.topics import set_trouble, topic_error
+from ottla.protocol.messages.produce import ProduceRequest
+from ottla.wire.connection import Role
+
+if TYPE_CHECKING:
+    from ottla.cluster.leaders import NoRoute
+    from ottla.cluster.metadata import PartitionInfo
+    from ottla.message import TopicPartition
+    from ottla.observe.log import ClientLog
+    from ottla.producer.context import OutboxContext
+    from ottla.wire.connection import Connection
+
+_PATIENCE = 2
+"""Failed attempts in a row before it is a warning: most leaders have moved by then."""
+
+
+class ProduceTarget:
+    """The `RouteTarget` of one producer."""
+
+    role = Role.PRODUCE
+    request = ProduceRequest
+
+    def __init__(self, context: OutboxContext) -> None:
+        self._context = context
+        self.log: ClientLog = context.log
+        self._waiting: set[str] = set()
+        """Partitions without a leader that can be reached, as the log names them."""
+        self._warned: set[str] = set()
+        """Those of them that the log has a warning about."""
+
+    def choose_node(self, _partition: TopicPartition, leader: int) -> int:
+        """Only leaders take messages."""
+        return leader
+
+    def accepts(self, _partition: TopicPartition) -> bool:
+        """A partition with messages wants a route until it has one."""
+        return True
+
+    def attach(self, node_id: int, connection: Connection, version: int) -> None:
+        """Give the flow a connection."""
+        self._context.flow.attach(connection.id, version, node_id, connection.address)
+
+    def route(
+        self, partition: TopicPartition, connection: Connection, leader: PartitionInfo
+    ) -> None:
+        """Let the partition flow; where the log has that it could not, it has now that it does."""
+        name = f"{partition.topic}-{partition.partition}"
+        if name in self._waiting:
+            self._waiting.discard(name)
+            self._context.summary.over(self._places_waiting)
+        if name in self._warned:
+            self._warned.discard(name)
+            node = f"node {leader.leader} at {connection.address}"
+            self._context.summary.add(logging.INFO, f"{{places}}: goes to {node} now", name)
+        self._context.flow.route(*partition, connection.id)
+        self._tell("partition.routed", leader)
+
+    def leader_moved(self, partition: TopicPartition, leader: PartitionInfo) -> None:
+        """Hold the partition; its release follows the new leader."""
+        self._tell("partition.moved", leader)
+        self._context.flow.hold(*partition)
+
+    def _tell(self, event: str, leader: PartitionInfo) -> None:
+        self._context.events.tell(
+            event,
+            topic=leader.topic,
+            partition=leader.partition,
+            node_id=leader.leader,
+            leader_epoch=leader.leader_epoch,
+        )
+
+    def report_no_route(self, failure: NoRoute) -> None:
+        """Messages of the partition wait, and fail with this cause where their time ends meanwhile."""
+        why, text = self._reason(failure)
+        topic, partition = failure.partition
+        set_trouble(self._context.flow, topic, why, partition, text=text)
+        self._log_waiting(f"{topic}-{partition}", text, failure.failures)
+
+    def _reason(self, failure: NoRoute) -> tuple[errors.Error | None, str]:
+        """Why there is no route, as an exception where there is one, and in words."""
+        if failure.error is not None:
+            text = f"no connection to node {failure.node_id}: {errors.line_of(failure.error)}"
+            return failure.error, text
+        topic, partition = failure.partition
+        snapshot = self._context.cluster.snapshot
+        known = snapshot.topic(topic)
+        if known is None:
+            refusal = topic_error(snapshot, topic)
+            return refusal, errors.line_of(refusal)
+        if partition not in known.partitions:
+            # The topic was recreated with fewer.
+            return None, f"partition {partition} of {len(known.partitions)} does not exist"
+        return None, f"partition {partition} has no leader"
+
+    def _log_waiting(self, name: str, text: str, failures: int) -> None:
+        """Where no broker can be reached at all, the cluster says that, and it is not said of each partition once more."""
+        aloud = failures >= _PATIENCE and "cluster" not in self._context.health.report()
+        self._waiting.add(name)
+        if aloud:
+            self._warned.add(name)
+        timeout_ms = self._context.config.delivery_timeout_ms
+        self._context.summary.add(
+            logging.WARNING if aloud else logging.DEBUG,
+            f"{{places}}: {text}. What is sent there waits; the leader is looked for again, and each message fails once "
+            f"delivery_timeout_ms ({timeout_ms:g}) have passed",
+            name,
+            still=self._places_waiting,
+        )
+
+    def _places_waiting(self) -> Collection[str]:
+        return self._waiting
