@@ -93,7 +93,7 @@ def consume(job: Job) -> dict[str, Any]:
         with Meter() as meter:
             while seen < job.messages:
                 records = consumer.poll(max_records=10_000, timeout=TIMEOUT_S)
-                if records is None:
+                if not records:
                     break
                 for record in records:
                     size += len(record.value)

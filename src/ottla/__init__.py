@@ -11,8 +11,6 @@ TYPE_CHECKING = False
 """Type checkers take the name for `typing.TYPE_CHECKING`; importing that would be most of what this import costs."""
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from ottla import errors as errors
     from ottla import kafka_errors as kafka_errors
     from ottla._native import Deliveries as Deliveries
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from ottla.config.option_types import GroupOptions as GroupOptions
     from ottla.config.option_types import ProducerOptions as ProducerOptions
     from ottla.config.option_types import TopicOptions as TopicOptions
+    from ottla.engine.bridge import Ticket as Ticket
     from ottla.errors import AuthenticationFailed as AuthenticationFailed
     from ottla.errors import BufferFull as BufferFull
     from ottla.errors import Closed as Closed
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from ottla.errors import NoBrokersAvailable as NoBrokersAvailable
     from ottla.errors import OffsetOutOfRange as OffsetOutOfRange
     from ottla.errors import ProducerFenced as ProducerFenced
+    from ottla.errors import StateError as StateError
     from ottla.errors import Timeout as Timeout
     from ottla.errors import TlsError as TlsError
     from ottla.errors import TransactionAborted as TransactionAborted
@@ -104,6 +104,7 @@ _HOMES = {
         "ProducerOptions",
         "TopicOptions",
     ),
+    "engine.bridge": ("Ticket",),
     "errors": (
         "AuthenticationFailed",
         "BufferFull",
@@ -121,6 +122,7 @@ _HOMES = {
         "NoBrokersAvailable",
         "OffsetOutOfRange",
         "ProducerFenced",
+        "StateError",
         "Timeout",
         "TlsError",
         "TransactionAborted",
@@ -166,18 +168,19 @@ __all__ = [
     *sorted(_HOME_OF),
 ]
 
+if not TYPE_CHECKING:
+    # Hidden from type checkers: to them every name of the module would exist, a misspelt one too.
+    def __getattr__(name):  # noqa: ANN001, ANN202
+        home = _HOME_OF.get(name)
+        if home is None and name not in _MODULES:
+            raise AttributeError(f"module 'ottla' has no attribute {name!r}")
+        import importlib
 
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None and name not in _MODULES:
-        raise AttributeError(f"module 'ottla' has no attribute {name!r}")
-    import importlib
-
-    if home is None:
-        return importlib.import_module(f"ottla.{name}")
-    value = getattr(importlib.import_module(f"ottla.{home}"), name)
-    globals()[name] = value
-    return value
+        if home is None:
+            return importlib.import_module(f"ottla.{name}")
+        value = getattr(importlib.import_module(f"ottla.{home}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -23,7 +23,7 @@ from typing import Any, NoReturn, Self, final, overload
 from typing_extensions import disjoint_base
 
 from ottla.errors import Error, Outcome
-from ottla.message import Message, RecordMetadata
+from ottla.message import Message, RecordMetadata, TopicPartition
 from ottla.seam.settings import FetchSettings, ProduceSettings
 
 _Buffer = bytes | bytearray | memoryview | str | None
@@ -670,8 +670,12 @@ def make_record(
 
 @final
 class Records:
-    """Records of one poll: holds batches; `Record` objects are made when looked at. Those of a partition are in order."""
+    """Records of one poll, those of a partition in order: `len`, iteration, indices and slices. Empty is false.
 
+    It holds whole batches; a `Record` is created when it is read. It never changes. `Records()` is empty. Threads: any.
+    """
+
+    def __new__(cls) -> Self: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Record]: ...
     @overload
@@ -684,11 +688,11 @@ class Records:
     def __reduce__(self) -> NoReturn:
         """TypeError."""
 
-    def by_partition(self) -> dict[tuple[str, int], Records]:
+    def by_partition(self) -> dict[TopicPartition, Records]:
         """The records of each partition, in the order in which the partitions appear."""
 
-    def next_offsets(self) -> dict[tuple[str, int], tuple[int, int]]:
-        """(offset after the last record, leader epoch) per partition: what a commit of all of them says.
+    def next_offsets(self) -> dict[TopicPartition, tuple[int, int]]:
+        """(offset after the last record, leader epoch) per partition: the offsets that a commit of them all has.
 
         Where the last record of a batch is among them, that is the offset after the batch.
         """

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ottla._native import Deliveries
+    from ottla.message import TopicPartition
 
 Outcome = Literal["written", "not_written", "unknown"]
 """Did it happen? As `Delivery.outcome` has it too."""
@@ -203,18 +204,18 @@ class CommitFailed(Error):
     is `unknown` where no answer came.
     """
 
-    partitions: dict[tuple[str, int], BaseException]
+    partitions: dict[TopicPartition, BaseException]
 
     def __init__(
         self,
         message: str = "",
         *,
-        partitions: dict[tuple[str, int], BaseException] | None = None,
+        partitions: dict[TopicPartition, BaseException] | None = None,
         outcome: Outcome | None = None,
     ) -> None:
         super().__init__(message, outcome=outcome)
         self.partitions = partitions or {}
-        """(topic, partition) -> why its offset was not committed."""
+        """Partition -> why its offset was not committed."""
 
 
 class ConnectionLost(Error, ConnectionError):
@@ -355,6 +356,15 @@ class ConfigError(Error, ValueError):
         if self.problems == (self.message,):
             return self.message
         return "\n".join([self.message, *(f"  {problem}" for problem in self.problems)])
+
+
+class StateError(Error, RuntimeError):
+    """The call does not fit the state of the client: a misuse, and no trouble of the cluster.
+
+    For example `poll` before `subscribe` or `assign`, two polls at a time, or a partition that is not assigned.
+
+    Did it happen? No: nothing was changed.
+    """
 
 
 class Closed(Error):

@@ -6,29 +6,38 @@ nothing but the standard library's light parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 Header = tuple[str, bytes | None]
 """One record header: name and value. Names may repeat; order is kept."""
 
 
 class TopicPartition(NamedTuple):
-    """One partition of one topic."""
+    """One partition of one topic. `str` gives "orders-3"; it equals the pair ("orders", 3)."""
 
     topic: str
     partition: int
 
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}"
+
+
+Partition = TypeVar("Partition", bound=tuple[str, int])
+"""One partition as callers give it, as the key of a mapping: a `TopicPartition` or a pair like ("orders", 3)."""
+Partitions = tuple[str, int] | Iterable[tuple[str, int]]
+"""One or several partitions as callers give them, each a `TopicPartition` or a pair like ("orders", 3)."""
+
 
 class OffsetAndMetadata(NamedTuple):
-    """A position to commit: the offset of the next record to read, and what the committer wants remembered with it."""
+    """A position to commit: the offset of the next record to read, and text to store with it."""
 
     offset: int
     """Offset of the next record that a reader starting here gets."""
     leader_epoch: int = -1
-    """Leader epoch of the record before it, -1 where unknown (KIP-320)."""
+    """Leader epoch of the record before it, -1 if unknown (KIP-320)."""
     metadata: str = ""
-    """Free text that comes back with `committed`."""
+    """Free text that `committed` returns."""
 
 
 class OffsetAndTimestamp(NamedTuple):

@@ -46,7 +46,7 @@ def read_all(bootstrap: str, topic: str, partitions: int) -> list[bytes | None]:
         total = sum(consumer.end_offsets(*places).values())
         while len(values) < total:
             records = consumer.poll(timeout=10)
-            assert records is not None, f"only {len(values)} of {total} records came"
+            assert records, f"only {len(values)} of {total} records came"
             values += records.values()
     return values
 

@@ -90,7 +90,7 @@ def test_a_loop_that_was_left_goes_on_where_it_was(
             for record in claim:
                 offsets.append(record.offset)
                 if record.offset == 12 and offsets.count(12) == 1:
-                    session.reset(claim.topic, claim.partition, 10)
+                    session.reset_offset((claim.topic, claim.partition), 10)
                 if record.offset == 19:
                     group.stop()
 
@@ -122,8 +122,8 @@ def test_a_claim_ends_with_the_record_in_hand(
     group.consume([topic], handler, timeout=5)
     assert handled == [0, 1, 2]
     with pytest.raises(ottla.errors.Error, match="not claimed"):
-        handler.session.mark_offset(topic, 0, 300)
-    with pytest.raises(ottla.errors.Error, match="is over"):
+        handler.session.mark_offset((topic, 0), 300)
+    with pytest.raises(ottla.errors.Error, match="has ended"):
         handler.session.commit()
 
 
@@ -212,7 +212,7 @@ def test_one_thread_polls_at_a_time(bootstrap: str, topic: str) -> None:
         polling = threading.Thread(target=consumer.poll)
         polling.start()
         wait_for(lambda: consumer._poller.locked(), "the other thread polls")
-        with pytest.raises(ottla.errors.Error, match="polled already"):
+        with pytest.raises(ottla.errors.Error, match="polls this consumer"):
             consumer.poll(timeout=0)
         consumer.wakeup()
         polling.join(30)

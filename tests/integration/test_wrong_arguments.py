@@ -69,7 +69,8 @@ WRONG: dict[str, list[Any]] = {
     "on_revoked": [5, "f", OBJECT, lambda: None],
     "on_lost": [5, "f", OBJECT, lambda: None],
     "partitions": [None, 5, "orders", b"orders", {"t": 0}, [5], ["t0"], [("t",)], [("t", "0")], [("t", -1)],
-                   [("t", 2**31)], [(5, 0)], [("", 0)], [("t", True)], TP, OBJECT],
+                   [("t", 2**31)], [(5, 0)], [("", 0)], [("t", True)], [[TP]], ("t",), ("t", "0"), ("t", -1),
+                   (5, 0), ("", 0), OBJECT],
     "offsets": [5, "t", [TP], [(TP, 5)], {TP: "5"}, {TP: -1}, {TP: None}, {TP: (5, 1)}, {"t": 5},
                 {TP: TEXT_AS_OFFSET}, {TP: 2**63}, OBJECT],
     "times_ms": [None, 5, "t", [TP], {TP: "5"}, {TP: -1}, {TP: 1.5}, {"t": 5}, OBJECT],
@@ -78,19 +79,31 @@ WRONG: dict[str, list[Any]] = {
     "record": [None, 5, b"r", OBJECT],
 }  # fmt: skip
 
-ONE_BY_ONE: list[Any] = [None, 5, "orders", b"orders", {"t": 0}, ("t",), ("t", "0"), ("t", -1), (5, 0), ("", 0), [TP],
-                         [TP, TP], {TP}, OBJECT]  # fmt: skip
-"""Of partitions."""
-
+NO_PARTITIONS: list[Any] = [
+    None,
+    5,
+    "t0",
+    ("t",),
+    ("t", "0"),
+    ("t", -1),
+    (5, 0),
+    ("", 0),
+    [TP],
+    OBJECT,
+]
+"""For methods that take one `TopicPartition`, and not the number of a partition."""
 OF_A_METHOD: dict[tuple[str, str], list[Any]] = {
-    # A place of its own, not the number of one.
-    ("position", "partition"): [None, 5, "t0", ("t",), ("t", "0"), ("t", -1), (5, 0), ("", 0), OBJECT],
-    ("seek", "partition"): [None, 5, "t0", ("t",), ("t", "0"), ("t", -1), (5, 0), ("", 0), OBJECT],
+    ("position", "partition"): NO_PARTITIONS,
+    ("seek", "partition"): NO_PARTITIONS,
+    ("mark_offset", "partition"): NO_PARTITIONS,
+    ("reset_offset", "partition"): NO_PARTITIONS,
     ("subscribe", "topics"): [5, b"t", {"t": 1}, [5], [None], [""], ["a b"], None, OBJECT],
 }  # fmt: skip
 GOOD_OF_A_METHOD: dict[tuple[str, str], Any] = {
     ("position", "partition"): TP,
     ("seek", "partition"): TP,
+    ("mark_offset", "partition"): TP,
+    ("reset_offset", "partition"): TP,
 }
 ANYTHING = {
     ("send", "metadata"),  # comes back as it is
@@ -174,8 +187,6 @@ def call(cls: type[Any], name: str, parameter: str, wrong: Any) -> None:
 )
 def test_a_wrong_argument_is_named_by_the_call(cls: type[Any], name: str, parameter: str) -> None:
     wrongs = OF_A_METHOD.get((name, parameter), WRONG[parameter])
-    if inspect.signature(getattr(cls, name)).parameters[parameter].kind is VAR_POSITIONAL:
-        wrongs = ONE_BY_ONE
     for wrong in wrongs:
         with pytest.raises((TypeError, ValueError)) as caught:
             call(cls, name, parameter, wrong)

@@ -16,6 +16,7 @@ import pytest
 
 from ottla import _native
 from ottla.errors import DecodeError
+from ottla.message import TopicPartition
 from ottla.testing import plain_records as plain
 from ottla.testing.crc32c import crc32c
 
@@ -199,7 +200,8 @@ def test_records_are_a_sequence() -> None:
 def test_no_records_are_false() -> None:
     none = records()
     assert not none
-    assert (len(none), list(none), none.values(), none.by_partition()) == (0, [], [], {})
+    for empty in (none, _native.Records()):
+        assert (len(empty), list(empty), empty.values(), empty.by_partition()) == (0, [], [], {})
 
 
 def test_columns_in_one_call() -> None:
@@ -228,6 +230,8 @@ def test_next_offsets_are_behind_the_last_record() -> None:
     )
     polled = records(batch(0, 3), gap)
     assert polled.next_offsets() == {("orders", 1): (10, 8)}
+    assert [str(tp) for tp in polled.next_offsets()] == ["orders-1"]
+    assert [str(tp) for tp in polled.by_partition()] == ["orders-1"]
     assert polled[:2].next_offsets() == {("orders", 1): (2, 7)}
     assert polled[:4].next_offsets() == {("orders", 1): (4, 8)}
     assert polled[::-1].next_offsets() == {("orders", 1): (10, 8)}
@@ -237,7 +241,7 @@ def test_position_inside_a_batch_hides_what_is_before() -> None:
     polled = _native.decode_records("orders", 0, batch(0, 5), 3)
     assert polled.offsets() == [3, 4]
     assert polled.values() == [b"v3", b"v4"]
-    assert polled.by_partition()["orders", 0].keys() == [b"k3", b"k4"]
+    assert polled.by_partition()[TopicPartition("orders", 0)].keys() == [b"k3", b"k4"]
 
 
 def test_records_name_their_partitions() -> None:

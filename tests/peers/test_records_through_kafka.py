@@ -48,7 +48,7 @@ def read_with_ottla(bootstrap: str, topic: str, count: int) -> list[Rec]:
         consumer.assign([ottla.TopicPartition(topic, number) for number in range(PARTITIONS)])
         while len(found) < count:
             batch = consumer.poll(timeout=WAIT_S)
-            assert batch is not None, f"{len(found)} of {count} records came"
+            assert batch, f"{len(found)} of {count} records came"
             found += [
                 Rec(record.partition, record.key, record.value, list(record.headers))
                 for record in batch

@@ -60,7 +60,7 @@ def read_until(
         end = consumer.end_offsets(tp)[tp]
         while consumer.position(tp, timeout=WAIT_S) < end:
             records = consumer.poll(timeout=0.5)
-            found += [] if records is None else records.values()
+            found += records.values()
     return found, end
 
 

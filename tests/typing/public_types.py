@@ -92,10 +92,55 @@ def consuming() -> None:
         for record in consumer:
             assert_type(record, ottla.Record)
             assert_type(record.value, bytes | None)
-        assert_type(consumer.poll(timeout=1.0), ottla.Records | None)
+        assert_type(consumer.poll(timeout=1.0), ottla.Records)
         assert_type(
             consumer.committed(), dict[ottla.TopicPartition, ottla.OffsetAndMetadata | None]
         )
+
+
+def partitions(consumer: ottla.Consumer, session: ottla.GroupSession) -> None:
+    """In: a TopicPartition or a pair, one, several, or an iterable; out: TopicPartition."""
+    tp = ottla.TopicPartition("t", 0)
+    consumer.assign([("t", 0)])
+    consumer.assign(tp, ("t", 1))
+    consumer.assign({tp})
+    consumer.pause(tp)
+    consumer.resume(consumer.paused())
+    consumer.seek_to_beginning(each for each in consumer.assignment())
+    consumer.seek(("t", 0), 5)
+    consumer.commit({("t", 0): 3})
+    consumer.commit({tp: ottla.OffsetAndMetadata(3)})
+    consumer.commit({("t", 0): 3, tp: ottla.OffsetAndMetadata(3)})
+    ends = consumer.end_offsets([tp])
+    consumer.commit(ends)
+    assert_type(ends, dict[ottla.TopicPartition, int])
+    consumer.offsets_for_times({("t", 0): 5})
+    assert_type(consumer.poll().by_partition()[tp], ottla.Records)
+    for key, records in consumer.poll().by_partition().items():
+        assert_type(key.topic, str)
+        assert_type(records[0], ottla.Record)
+    session.mark_offset(("t", 0), 5)
+    session.mark_offset(tp, 5)
+    ticket = consumer.commit_async({tp: 5})
+    assert_type(ticket, ottla.Ticket[None])
+    consumer.assign("t")  # type: ignore[arg-type]
+    consumer.pause("t", 0)  # type: ignore[arg-type]
+    consumer.commit({"t": 5})  # type: ignore[type-var]
+    session.mark_offset("t", 0, 5)  # type: ignore[arg-type]
+
+
+def failed_commits(error: ottla.CommitFailed) -> dict[str, BaseException]:
+    return {f"{tp.topic}/{tp.partition}": reason for tp, reason in error.partitions.items()}
+
+
+def names_that_there_are_not() -> None:
+    ottla.Prodcer("x")  # type: ignore[attr-defined]
+    try:
+        ottla.Producer("x")
+    except ottla.DeliveryTimout:  # type: ignore[attr-defined]
+        raise
+    except ottla.StateError as error:
+        assert_type(error.topic, str | None)
 
 
 async def consuming_async() -> None:
@@ -103,7 +148,7 @@ async def consuming_async() -> None:
         await consumer.subscribe(["t"])
         async for record in consumer:
             assert_type(record, ottla.Record)
-        assert_type(await consumer.poll(timeout=1.0), ottla.Records | None)
+        assert_type(await consumer.poll(timeout=1.0), ottla.Records)
 
 
 class Handler(ottla.ConsumerGroupHandler):

@@ -8,6 +8,7 @@ import pickle
 import pytest
 
 from ottla import errors, kafka_errors
+from ottla.message import TopicPartition
 from tests.native.test_producer import Wire, bound, make_flow
 
 
@@ -53,6 +54,7 @@ def test_standard_families() -> None:
     assert issubclass(errors.Timeout, TimeoutError)
     assert issubclass(errors.ConnectionLost, ConnectionError)
     assert issubclass(errors.ConfigError, ValueError)
+    assert issubclass(errors.StateError, RuntimeError)
 
 
 def test_no_brokers_available_has_one_line_per_address() -> None:
@@ -115,11 +117,11 @@ def test_what_a_send_of_many_had_accepted_does_not_cross() -> None:
         assert (type(twin), str(twin), twin.accepted) == (errors.BufferFull, str(error), None)
     assert copy.copy(error).accepted is error.accepted
     many = bound(wire.flow).send_many("t", [b""])
-    failure = errors.CommitFailed("no", partitions={("t", 0): error})
+    failure = errors.CommitFailed("no", partitions={TopicPartition("t", 0): error})
     failure.accepted = many
     twin = pickle.loads(pickle.dumps(failure))
     assert twin.accepted is None
-    assert str(twin.partitions["t", 0]) == str(error)
+    assert str(twin.partitions[TopicPartition("t", 0)]) == str(error)
 
 
 def test_errors_survive_pickle_and_copy() -> None:
@@ -127,7 +129,7 @@ def test_errors_survive_pickle_and_copy() -> None:
         errors.NoBrokersAvailable("no broker", attempts=[("a:1", "refused")]),
         errors.ConnectionLost("reset", kind="io", address="a:1", outcome="unknown"),
         errors.ConfigError("2 problems", problems=["one", "two"]),
-        errors.CommitFailed("no", partitions={("orders", 1): errors.Timeout("late")}),
+        errors.CommitFailed("no", partitions={TopicPartition("orders", 1): errors.Timeout("late")}),
         errors.MessageTooLarge("big", topic="orders", partition=2, outcome="not_written"),
         errors.Timeout("late"),
     ]

@@ -63,6 +63,8 @@ PUBLIC = [
     "Record",
     "RecordMetadata",
     "Records",
+    "StateError",
+    "Ticket",
     "Timeout",
     "TlsError",
     "TopicOptions",

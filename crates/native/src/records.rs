@@ -11,7 +11,8 @@ use ottla_core::run::Run;
 use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PySlice};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PySlice, PyType};
 
 use crate::errors;
 use crate::origin::Origin;
@@ -23,9 +24,12 @@ const SHOWN_PARTITIONS: usize = 4;
 /// What a batch given to `decode_records` may grow to.
 const DECODED_BYTES: usize = 1 << 30;
 
-/// The records of one poll, those of a partition in order: `len`, iteration, indices and slices.
+/// Class of the keys of `by_partition`.
+static TOPIC_PARTITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+/// The records of one poll, those of a partition in order: `len`, iteration, indices and slices. Empty is false.
 ///
-/// It holds whole batches; a `Record` is made when it is looked at. It never changes. Threads: any.
+/// It holds whole batches; a `Record` is created when it is read. It never changes. `Records()` is empty. Threads: any.
 #[pyclass(frozen, module = "ottla._native")]
 pub struct Records {
     parts: Arc<[Part]>,
@@ -137,8 +141,18 @@ fn new_bytes(bytes: Option<&[u8]>) -> *mut ffi::PyObject {
     }
 }
 
+fn topic_partition<'py>(py: Python<'py>, origin: &Origin) -> PyResult<Bound<'py, PyAny>> {
+    let class = TOPIC_PARTITION.import(py, "ottla.message", "TopicPartition")?;
+    class.call1((origin.topic(py), origin.partition))
+}
+
 #[pymethods]
 impl Records {
+    #[new]
+    fn new() -> Self {
+        Self::of_parts(Vec::new())
+    }
+
     fn __len__(&self) -> usize {
         self.len
     }
@@ -197,7 +211,7 @@ impl Records {
         })
     }
 
-    /// (topic, partition) -> its records, in the order in which the partitions appear.
+    /// `TopicPartition` -> its records, in the order in which the partitions appear.
     fn by_partition<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let mut groups: Vec<Vec<Part>> = Vec::new();
         for part in self.parts.iter() {
@@ -214,26 +228,26 @@ impl Records {
         let result = PyDict::new(py);
         for group in groups {
             let Some(first) = group.first() else { continue };
-            let place = (first.origin.topic(py).clone(), first.origin.partition);
-            result.set_item(place, Self::of_parts(group))?;
+            let key = topic_partition(py, &first.origin)?;
+            result.set_item(key, Self::of_parts(group))?;
         }
         Ok(result)
     }
 
-    /// (topic, partition) -> (offset after its last record here, leader epoch): what a commit of all of them says.
+    /// `TopicPartition` -> (offset after its last record here, leader epoch): the offsets that a commit of them all has.
     ///
     /// Where the last record of a batch is here that is the offset after the batch, which may lie further on.
     fn next_offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let result = PyDict::new(py);
         for part in self.parts.iter() {
-            let place = (part.origin.topic(py), part.origin.partition);
-            // A slice may stand in any order; what counts is the furthest.
-            let known: Option<(i64, i32)> = match result.get_item(place)? {
+            let key = topic_partition(py, &part.origin)?;
+            // A slice may stand in any order; the furthest offset counts.
+            let known: Option<(i64, i32)> = match result.get_item(&key)? {
                 Some(known) => Some(known.extract()?),
                 None => None,
             };
             if known.is_none_or(|(offset, _)| offset < part.next_offset) {
-                result.set_item(place, (part.next_offset, part.origin.leader_epoch))?;
+                result.set_item(key, (part.next_offset, part.origin.leader_epoch))?;
             }
         }
         Ok(result)

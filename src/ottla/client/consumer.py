@@ -101,7 +101,9 @@ class ConsumerClient:
         if self._link is None:
             raise errors.ConfigError("subscribe() needs a group_id; without a group use assign()")
         if self._manual:
-            raise errors.Error("assign() and subscribe() exclude each other; unsubscribe first")
+            raise errors.StateError(
+                "assign() and subscribe() exclude each other; unsubscribe first"
+            )
         if self._membership is None:
             self._membership = ClassicMembership(
                 self._engine, self._cluster, self._link, self.config, self
@@ -156,7 +158,9 @@ class ConsumerClient:
     async def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Exactly these partitions, without a group's assignment."""
         if self._membership is not None:
-            raise errors.Error("assign() and subscribe() exclude each other; unsubscribe first")
+            raise errors.StateError(
+                "assign() and subscribe() exclude each other; unsubscribe first"
+            )
         wanted = set(partitions)
         self._manual = bool(wanted)
         self.cursors.unassign(self.cursors.assigned - wanted)
@@ -266,7 +270,7 @@ class ConsumerClient:
         ]
         if not_owned:
             raise commit_failed(
-                {tp: errors.Error("the partition is not assigned to this member", topic=tp[0], partition=tp[1])
+                {tp: errors.StateError("the partition is not assigned to this member", topic=tp[0], partition=tp[1])
                  for tp in not_owned}
             )  # fmt: skip
         await self.offsets.commit(offsets)

@@ -14,7 +14,7 @@ from ottla.arguments import MAX_INT32, number, shown, timestamp_ms, topic
 from ottla.message import OffsetAndMetadata, TopicPartition
 
 _A_PARTITION = 'ottla.TopicPartition or a pair like ("topic", 0)'
-_PARTITIONS = 'an iterable of ottla.TopicPartition or of pairs like ("topic", 0)'
+_PARTITIONS = f"{_A_PARTITION}, or an iterable of these"
 
 
 def topic_partition(given: Any, name: str = "partition") -> TopicPartition:
@@ -25,55 +25,38 @@ def topic_partition(given: Any, name: str = "partition") -> TopicPartition:
         ValueError: Its topic or number cannot be.
     """
     if not isinstance(given, (tuple, list)) or len(given) != 2:
-        told = shown(given)
+        kind = shown(given)
         if isinstance(given, (tuple, list)):
-            told = f"a {told} of {len(given)}"
-        raise TypeError(f"{name} must be {_A_PARTITION}, not {told}")
-    return partition_of(given[0], given[1], f"{name}: the topic", f"{name}: the number")
+            kind = f"a {kind} of {len(given)}"
+        raise TypeError(f"{name} must be {_A_PARTITION}, not {kind}")
+    named = topic(given[0], f"{name}: the topic")
+    return TopicPartition(named, number(f"{name}: the number", given[1], 0, MAX_INT32))
 
 
-def partition_of(
-    name: Any, partition: Any, topic_is: str = "topic", partition_is: str = "partition"
-) -> TopicPartition:
-    """One partition, of its parts.
-
-    Raises:
-        TypeError: They are none.
-        ValueError: There is no such topic or number.
-    """
-    return TopicPartition(topic(name, topic_is), number(partition_is, partition, 0, MAX_INT32))
-
-
-def topic_partitions(given: Any, name: str = "partitions") -> list[TopicPartition]:
-    """Several partitions, of one iterable.
+def topic_partitions(given: tuple[Any, ...]) -> list[TopicPartition]:
+    """The partitions of a call that takes one, several, or an iterable of them.
 
     Raises:
-        TypeError: They are none.
-        ValueError: A topic or number cannot be.
+        TypeError: An argument is neither a partition nor an iterable of partitions.
+        ValueError: Kafka has no such topic name or partition number.
     """
-    if isinstance(given, (str, bytes, Mapping)) or not hasattr(given, "__iter__"):
-        raise TypeError(f"{name} must be {_PARTITIONS}, not {shown(given)}")
-    if isinstance(given, TopicPartition):
-        raise TypeError(f"{name} must be {_PARTITIONS}, not a TopicPartition: put it into a list")
-    return [topic_partition(one, f"{name}[{place}]") for place, one in enumerate(given)]
+    found: list[TopicPartition] = []
+    for place, one in enumerate(given):
+        name = "partitions" if len(given) == 1 else f"partitions[{place}]"
+        if _is_pair(one):
+            found.append(topic_partition(one, f"partitions[{place}]"))
+        elif isinstance(one, (str, bytes, Mapping)) or not hasattr(one, "__iter__"):
+            raise TypeError(f"{name} must be {_PARTITIONS}, not {shown(one)}")
+        else:
+            found += [topic_partition(each, f"{name}[{index}]") for index, each in enumerate(one)]
+    return found
 
 
-def each_partition(given: tuple[Any, ...]) -> list[TopicPartition]:
-    """The partitions of a call that takes them one by one.
-
-    Raises:
-        TypeError: They are none.
-        ValueError: A topic or number cannot be.
-    """
-    for one in given:
-        several = isinstance(one, (list, set, frozenset)) and not all(
-            isinstance(part, (str, int)) for part in one
-        )
-        if several:
-            raise TypeError(
-                f"partitions are given one by one, not as a {type(one).__name__}: *partitions does that"
-            )
-    return topic_partitions(given)
+def _is_pair(given: Any) -> bool:
+    """Whether it is meant as one partition, right or wrong, and not as an iterable of partitions."""
+    if not isinstance(given, (tuple, list)):
+        return False
+    return isinstance(given, TopicPartition) or (bool(given) and isinstance(given[0], str))
 
 
 def topic_names(given: Any) -> list[str]:
@@ -117,12 +100,12 @@ def offset_to_read(given: Any, name: str = "offset", metadata: str = "") -> Offs
     if not isinstance(given, OffsetAndMetadata):
         if isinstance(given, tuple):
             raise TypeError(f"{name} must be an int or ottla.OffsetAndMetadata, not {shown(given)}")
-        given = OffsetAndMetadata(number(name, given), -1, metadata)
+        given = OffsetAndMetadata(number(name, given))
     number(f"{name}: the offset", given.offset)
     number(f"{name}: leader_epoch", given.leader_epoch, -1, MAX_INT32)
     text("metadata", given.metadata)
     checked: OffsetAndMetadata = given
-    return checked
+    return checked._replace(metadata=metadata) if text("metadata", metadata) else checked
 
 
 def text(name: str, given: Any) -> str:
@@ -144,7 +127,7 @@ def offsets_to_read(given: Any) -> dict[TopicPartition, OffsetAndMetadata]:
         ValueError: An offset, topic or number cannot be.
     """
     return {
-        tp: offset_to_read(offset, f"offsets[{tp.topic}-{tp.partition}]")
+        tp: offset_to_read(offset, f"offsets[{tp}]")
         for tp, offset in _by_partition("offsets", given, "an offset")
     }
 
@@ -157,7 +140,7 @@ def times_by_partition(given: Any) -> dict[TopicPartition, int]:
         ValueError: A time, topic or number cannot be.
     """
     return {
-        tp: timestamp_ms(f"times_ms[{tp.topic}-{tp.partition}]", time_ms)
+        tp: timestamp_ms(f"times_ms[{tp}]", time_ms)
         for tp, time_ms in _by_partition("times_ms", given, "milliseconds since the epoch")
     }
 

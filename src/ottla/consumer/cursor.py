@@ -242,7 +242,7 @@ class Cursors:
                 f"no start offset for {{places}}: {errors.line_of(error)}; retrying after a backoff"
             )
             for cursor in waiting:
-                name = "{}-{}".format(*cursor.tp)
+                name = str(cursor.tp)
                 self._summary.add(logging.WARNING, line, name, still=self._without_position)
 
     def _take_starts(
@@ -330,7 +330,7 @@ class Cursors:
     def _require(self, tp: TopicPartition) -> Cursor:
         cursor = self._cursors.get(tp)
         if cursor is None:
-            raise errors.Error(f"{tp.topic}-{tp.partition} is not assigned to this consumer")
+            raise errors.StateError(f"{tp} is not assigned to this consumer")
         return cursor
 
     def _current(self, cursor: Cursor) -> bool:
@@ -345,14 +345,14 @@ class Cursors:
                 self._summary.add(
                     logging.ERROR,
                     f"{{places}} cannot be read: {errors.line_of(error)}; fetching stops until a seek or another assignment",
-                    "{}-{}".format(*cursor.tp),
+                    str(cursor.tp),
                 )
         self._wake_positioned()
 
     def _without_position(self) -> Collection[str]:
         """The partitions whose start position is being looked up, as the log names them."""
         return {
-            "{}-{}".format(*tp)
+            str(tp)
             for tp, cursor in self._cursors.items()
             if not cursor.positioned and cursor.refusal is None
         }
@@ -390,7 +390,7 @@ class Cursors:
 
     async def _try_route(self, cursor: Cursor, *, quiet: bool) -> bool:
         """One attempt; True when there is nothing more to do."""
-        level, name = logging.DEBUG if quiet else logging.WARNING, "{}-{}".format(*cursor.tp)
+        level, name = logging.DEBUG if quiet else logging.WARNING, str(cursor.tp)
         known = self._cluster.snapshot.partition(*cursor.tp)
         if known is None or known.leader < 0:
             why = self._why_no_leader(cursor.tp)
@@ -428,7 +428,7 @@ class Cursors:
     def _without_route(self) -> Collection[str]:
         """The partitions that wait for a route, as the log names them."""
         return {
-            "{}-{}".format(*tp)
+            str(tp)
             for tp, cursor in self._cursors.items()
             if cursor.route is None and cursor.refusal is None
         }
@@ -621,7 +621,7 @@ class Cursors:
                 self._summary.add(
                     logging.WARNING,
                     f"no offset to reset {{places}} to: {errors.line_of(error)}; retrying after a backoff",
-                    "{}-{}".format(*cursor.tp),
+                    str(cursor.tp),
                     still=self._without_route,
                 )
             else:

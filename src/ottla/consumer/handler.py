@@ -35,10 +35,10 @@ class SessionCommits:
         """Commit what is marked when the commit begins. From any thread.
 
         Raises:
-            Error: The session is over; its partitions may be another member's.
+            StateError: The session has ended; its partitions may belong to another member.
         """
         if self._ended:
-            raise errors.Error("the session is over: nothing of it can be committed any more")
+            raise errors.StateError("the session has ended: its marks cannot be committed any more")
         with self._lock:
             if self._queued is None:
                 self._queued = self._client.call("GroupSession.commit", self._commit)

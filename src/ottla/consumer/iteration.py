@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ottla._native import ConsumerBase
+from ottla._native import ConsumerBase, Records
 
 if TYPE_CHECKING:
-    from ottla._native import FetchFlow, Record, Records
+    from ottla._native import FetchFlow, Record
 
-__all__ = ["AsyncConsumerBase", "ConsumerBase"]
+__all__ = ["NO_RECORDS", "AsyncConsumerBase", "ConsumerBase"]
+
+NO_RECORDS = Records()
+"""The result of a poll that times out."""
 
 
 class AsyncConsumerBase:

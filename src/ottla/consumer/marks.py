@@ -55,8 +55,10 @@ class Marks:
             self._committed[place] = mark
 
 
-def _not_owned(place: tuple[str, int]) -> errors.Error:
+def _not_owned(place: tuple[str, int]) -> errors.StateError:
     topic, partition = place
-    return errors.Error(
-        "not claimed in this session: the mark is refused", topic=topic, partition=partition
+    return errors.StateError(
+        "the partition is not claimed in this session: the mark is refused",
+        topic=topic,
+        partition=partition,
     )

@@ -324,12 +324,12 @@ class GroupOffsets:
 def commit_failed(failures: Failures) -> errors.CommitFailed:
     """The error of a commit of which these partitions failed. A reason that several partitions share stands once."""
     places: dict[str, list[str]] = {}
-    for (topic, partition), error in sorted(failures.items()):
-        places.setdefault(errors.line_of(error), []).append(f"{topic}-{partition}")
+    for tp, error in sorted(failures.items()):
+        places.setdefault(errors.line_of(error), []).append(str(tp))
     what = "; ".join(f"{_named(names)}: {reason}" for reason, names in places.items())
     return errors.CommitFailed(
         f"offsets were not committed for {what}",
-        partitions={(topic, partition): error for (topic, partition), error in failures.items()},
+        partitions=dict(failures),
     )
 
 

@@ -102,7 +102,7 @@ class Progress:
             if place == (topic, partition):
                 result[place] = (offset + 1, records[0].leader_epoch) if hand else (offset, -1)
                 break
-            result.update(records.next_offsets())
+            result.update((tp, next_offset) for tp, next_offset in records.next_offsets().items())
         return {place: position for place, position in result.items() if place not in self._moved}
 
 

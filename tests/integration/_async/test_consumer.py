@@ -21,7 +21,7 @@ async def take(consumer: ottla.AsyncConsumer, count: int) -> list[ottla.Record]:
     found: list[ottla.Record] = []
     while len(found) < count:
         records = await consumer.poll(timeout=A_LONG_WAIT_S)
-        assert records is not None, f"only {len(found)} of {count} records came"
+        assert records, f"only {len(found)} of {count} records came"
         found += list(records)
     return found
 
@@ -41,7 +41,7 @@ async def test_positions_seeks_and_offsets(bootstrap: str, topic: str) -> None:
         assert (await take(consumer, 100))[0].offset == 0
         await consumer.seek_to_end()
         assert await consumer.position(tp) == 100
-        assert await consumer.poll(timeout=0.1) is None
+        assert not await consumer.poll(timeout=0.1)
         assert await consumer.beginning_offsets(tp) == {tp: 0}
         assert await consumer.end_offsets(tp) == {tp: 100}
         assert await consumer.lag() == {tp: 0}
@@ -51,7 +51,7 @@ async def test_positions_seeks_and_offsets(bootstrap: str, topic: str) -> None:
 async def test_position_of_what_is_not_assigned_is_an_error(bootstrap: str, topic: str) -> None:
     async with ottla.AsyncConsumer(bootstrap) as consumer:
         await consumer.assign([ottla.TopicPartition(topic, 1)])
-        with pytest.raises(ottla.Error, match="not assigned to this consumer"):
+        with pytest.raises(ottla.StateError, match="not assigned to this consumer"):
             await consumer.position(ottla.TopicPartition(topic, 0))
 
 
@@ -117,7 +117,76 @@ async def test_poll_goes_on_where_an_iteration_was_left(
         assert sorted(seen) == [
             (place.partition, offset) for place in places for offset in range(100)
         ]
-        assert await consumer.poll(timeout=0.1) is None
+        assert not await consumer.poll(timeout=0.1)
+
+
+async def test_a_poll_that_times_out_returns_empty_records(bootstrap: str, topic: str) -> None:
+    async with ottla.AsyncConsumer(bootstrap) as consumer:
+        await consumer.assign((topic, 0))
+        records = await consumer.poll(timeout=0.1)
+        assert isinstance(records, ottla.Records)
+        assert not records
+        assert [record.value for record in records] == []
+        assert (len(records), records.values(), records.by_partition()) == (0, [], {})
+        consumer.wakeup()
+        woken = await consumer.poll(timeout=A_LONG_WAIT_S)
+        assert isinstance(woken, ottla.Records)
+        assert not woken
+
+
+async def test_partitions_are_given_as_one_several_or_an_iterable(
+    bootstrap: str, make_topic: Callable[..., str], unique_name: str
+) -> None:
+    topic = make_topic(3)
+    await fill(bootstrap, topic, 30, partitions=3)
+    zero, one, two = (ottla.TopicPartition(topic, number) for number in range(3))
+    async with ottla.AsyncConsumer(bootstrap, group_id=f"g-{unique_name}") as consumer:
+        await consumer.assign((topic, 0))
+        assert consumer.assignment() == {zero}
+        await consumer.assign(zero, (topic, 1))
+        assert consumer.assignment() == {zero, one}
+        await consumer.assign(tp for tp in (zero, one, two))
+        assert consumer.assignment() == {zero, one, two}
+        consumer.pause([zero, (topic, 1)], two)
+        assert consumer.paused() == {zero, one, two}
+        consumer.resume(consumer.paused() - {zero})
+        assert consumer.paused() == {zero}
+        consumer.resume((topic, 0))
+        await consumer.seek_to_end()
+        await consumer.seek_to_beginning([])
+        assert [await consumer.position(tp) for tp in (zero, one, two)] == [10, 10, 10]
+        await consumer.seek_to_beginning([one, two])
+        assert [await consumer.position((topic, number)) for number in range(3)] == [10, 0, 0]
+        await consumer.seek((topic, 1), 4)
+        await consumer.commit({(topic, 0): 3, one: ottla.OffsetAndMetadata(4, metadata="m")})
+        assert await consumer.committed([]) == {}
+        assert await consumer.committed([zero, two]) == {
+            zero: ottla.OffsetAndMetadata(3),
+            two: None,
+        }
+        found = await consumer.end_offsets([(topic, 0)], one)
+        assert [str(tp) for tp in found] == [f"{topic}-0", f"{topic}-1"]
+
+
+async def test_results_are_keyed_by_topic_partition(bootstrap: str, topic: str) -> None:
+    await fill(bootstrap, topic, 5)
+    async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        await consumer.assign((topic, 0))
+        records = await consumer.poll(timeout=A_LONG_WAIT_S)
+        assert [tp.topic for tp in records.by_partition()] == [topic]
+        assert [str(tp) for tp in records.next_offsets()] == [f"{topic}-0"]
+        assert [str(tp) for tp in await consumer.lag()] == [f"{topic}-0"]
+
+
+async def test_misuse_is_a_state_error(bootstrap: str, topic: str) -> None:
+    async with ottla.AsyncConsumer(bootstrap) as consumer:
+        with pytest.raises(ottla.StateError, match=r"call subscribe\(\) or assign\(\) first"):
+            await consumer.poll(timeout=0)
+        with pytest.raises(TypeError, match=r"assign\(\) needs partitions; assign\(\[\]\) leaves"):
+            await consumer.assign()
+        await consumer.assign((topic, 0))
+        with pytest.raises(RuntimeError, match="not assigned to this consumer"):
+            await consumer.seek((topic, 7), 0)
 
 
 async def test_paused_partition_hands_over_nothing(
@@ -130,7 +199,7 @@ async def test_paused_partition_hands_over_nothing(
         await consumer.assign([first, second])
         consumer.pause(first)
         assert {record.partition for record in await take(consumer, 20)} == {1}
-        assert await consumer.poll(timeout=0.1) is None
+        assert not await consumer.poll(timeout=0.1)
         consumer.resume(first)
         assert [record.offset for record in await take(consumer, 20)] == list(range(20))
 
@@ -221,7 +290,7 @@ async def test_unsubscribe_commits_what_is_finished_and_frees_for_assign(
     ) as consumer:
         await consumer.subscribe([topic])
         await take(consumer, 10)
-        with pytest.raises(ottla.errors.Error, match="exclude each other"):
+        with pytest.raises(ottla.StateError, match="exclude each other"):
             await consumer.assign([tp])
         await consumer.unsubscribe()
         assert consumer.assignment() == set()
@@ -229,7 +298,7 @@ async def test_unsubscribe_commits_what_is_finished_and_frees_for_assign(
         assert place is not None
         assert place.offset == 10
         await consumer.assign([tp])
-        with pytest.raises(ottla.errors.Error, match="exclude each other"):
+        with pytest.raises(ottla.StateError, match="exclude each other"):
             await consumer.subscribe([topic])
         await consumer.seek(tp, 4)
         assert [record.offset for record in await take(consumer, 6)] == list(range(4, 10))
@@ -295,11 +364,11 @@ async def test_wrong_use_is_refused(bootstrap: str, topic: str) -> None:
         with pytest.raises(ValueError, match="offset must be 0 to"):
             await consumer.seek(tp, -1)
         for refused in (consumer.pause, consumer.resume):
-            with pytest.raises(ottla.errors.Error, match="not assigned"):
+            with pytest.raises(ottla.StateError, match="not assigned"):
                 refused(other)
-        with pytest.raises(ottla.errors.Error, match="not assigned"):
+        with pytest.raises(ottla.StateError, match="not assigned"):
             await consumer.position(other)
-        with pytest.raises(ottla.errors.Error, match="not assigned"):
+        with pytest.raises(ottla.StateError, match="not assigned"):
             await consumer.seek(other, 0)
         consumer.pause(tp)
         assert consumer.paused() == {tp}

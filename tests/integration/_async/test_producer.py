@@ -26,7 +26,7 @@ async def read(bootstrap: str, topic: str, count: int, partitions: int = 1) -> l
         await consumer.assign(places)
         while len(found) < count:
             records = await consumer.poll(timeout=15)
-            assert records is not None, f"only {len(found)} of {count} records came"
+            assert records, f"only {len(found)} of {count} records came"
             found += list(records)
     return found
 

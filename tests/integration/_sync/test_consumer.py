@@ -22,7 +22,7 @@ def take(consumer: ottla.Consumer, count: int) -> list[ottla.Record]:
     found: list[ottla.Record] = []
     while len(found) < count:
         records = consumer.poll(timeout=A_LONG_WAIT_S)
-        assert records is not None, f"only {len(found)} of {count} records came"
+        assert records, f"only {len(found)} of {count} records came"
         found += list(records)
     return found
 
@@ -42,7 +42,7 @@ def test_positions_seeks_and_offsets(bootstrap: str, topic: str) -> None:
         assert (take(consumer, 100))[0].offset == 0
         consumer.seek_to_end()
         assert consumer.position(tp) == 100
-        assert consumer.poll(timeout=0.1) is None
+        assert not consumer.poll(timeout=0.1)
         assert consumer.beginning_offsets(tp) == {tp: 0}
         assert consumer.end_offsets(tp) == {tp: 100}
         assert consumer.lag() == {tp: 0}
@@ -52,7 +52,7 @@ def test_positions_seeks_and_offsets(bootstrap: str, topic: str) -> None:
 def test_position_of_what_is_not_assigned_is_an_error(bootstrap: str, topic: str) -> None:
     with ottla.Consumer(bootstrap) as consumer:
         consumer.assign([ottla.TopicPartition(topic, 1)])
-        with pytest.raises(ottla.Error, match="not assigned to this consumer"):
+        with pytest.raises(ottla.StateError, match="not assigned to this consumer"):
             consumer.position(ottla.TopicPartition(topic, 0))
 
 
@@ -118,7 +118,76 @@ def test_poll_goes_on_where_an_iteration_was_left(
         assert sorted(seen) == [
             (place.partition, offset) for place in places for offset in range(100)
         ]
-        assert consumer.poll(timeout=0.1) is None
+        assert not consumer.poll(timeout=0.1)
+
+
+def test_a_poll_that_times_out_returns_empty_records(bootstrap: str, topic: str) -> None:
+    with ottla.Consumer(bootstrap) as consumer:
+        consumer.assign((topic, 0))
+        records = consumer.poll(timeout=0.1)
+        assert isinstance(records, ottla.Records)
+        assert not records
+        assert [record.value for record in records] == []
+        assert (len(records), records.values(), records.by_partition()) == (0, [], {})
+        consumer.wakeup()
+        woken = consumer.poll(timeout=A_LONG_WAIT_S)
+        assert isinstance(woken, ottla.Records)
+        assert not woken
+
+
+def test_partitions_are_given_as_one_several_or_an_iterable(
+    bootstrap: str, make_topic: Callable[..., str], unique_name: str
+) -> None:
+    topic = make_topic(3)
+    fill(bootstrap, topic, 30, partitions=3)
+    zero, one, two = (ottla.TopicPartition(topic, number) for number in range(3))
+    with ottla.Consumer(bootstrap, group_id=f"g-{unique_name}") as consumer:
+        consumer.assign((topic, 0))
+        assert consumer.assignment() == {zero}
+        consumer.assign(zero, (topic, 1))
+        assert consumer.assignment() == {zero, one}
+        consumer.assign(tp for tp in (zero, one, two))
+        assert consumer.assignment() == {zero, one, two}
+        consumer.pause([zero, (topic, 1)], two)
+        assert consumer.paused() == {zero, one, two}
+        consumer.resume(consumer.paused() - {zero})
+        assert consumer.paused() == {zero}
+        consumer.resume((topic, 0))
+        consumer.seek_to_end()
+        consumer.seek_to_beginning([])
+        assert [consumer.position(tp) for tp in (zero, one, two)] == [10, 10, 10]
+        consumer.seek_to_beginning([one, two])
+        assert [consumer.position((topic, number)) for number in range(3)] == [10, 0, 0]
+        consumer.seek((topic, 1), 4)
+        consumer.commit({(topic, 0): 3, one: ottla.OffsetAndMetadata(4, metadata="m")})
+        assert consumer.committed([]) == {}
+        assert consumer.committed([zero, two]) == {
+            zero: ottla.OffsetAndMetadata(3),
+            two: None,
+        }
+        found = consumer.end_offsets([(topic, 0)], one)
+        assert [str(tp) for tp in found] == [f"{topic}-0", f"{topic}-1"]
+
+
+def test_results_are_keyed_by_topic_partition(bootstrap: str, topic: str) -> None:
+    fill(bootstrap, topic, 5)
+    with ottla.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:
+        consumer.assign((topic, 0))
+        records = consumer.poll(timeout=A_LONG_WAIT_S)
+        assert [tp.topic for tp in records.by_partition()] == [topic]
+        assert [str(tp) for tp in records.next_offsets()] == [f"{topic}-0"]
+        assert [str(tp) for tp in consumer.lag()] == [f"{topic}-0"]
+
+
+def test_misuse_is_a_state_error(bootstrap: str, topic: str) -> None:
+    with ottla.Consumer(bootstrap) as consumer:
+        with pytest.raises(ottla.StateError, match=r"call subscribe\(\) or assign\(\) first"):
+            consumer.poll(timeout=0)
+        with pytest.raises(TypeError, match=r"assign\(\) needs partitions; assign\(\[\]\) leaves"):
+            consumer.assign()
+        consumer.assign((topic, 0))
+        with pytest.raises(RuntimeError, match="not assigned to this consumer"):
+            consumer.seek((topic, 7), 0)
 
 
 def test_paused_partition_hands_over_nothing(
@@ -131,7 +200,7 @@ def test_paused_partition_hands_over_nothing(
         consumer.assign([first, second])
         consumer.pause(first)
         assert {record.partition for record in take(consumer, 20)} == {1}
-        assert consumer.poll(timeout=0.1) is None
+        assert not consumer.poll(timeout=0.1)
         consumer.resume(first)
         assert [record.offset for record in take(consumer, 20)] == list(range(20))
 
@@ -218,7 +287,7 @@ def test_unsubscribe_commits_what_is_finished_and_frees_for_assign(
     ) as consumer:
         consumer.subscribe([topic])
         take(consumer, 10)
-        with pytest.raises(ottla.errors.Error, match="exclude each other"):
+        with pytest.raises(ottla.StateError, match="exclude each other"):
             consumer.assign([tp])
         consumer.unsubscribe()
         assert consumer.assignment() == set()
@@ -226,7 +295,7 @@ def test_unsubscribe_commits_what_is_finished_and_frees_for_assign(
         assert place is not None
         assert place.offset == 10
         consumer.assign([tp])
-        with pytest.raises(ottla.errors.Error, match="exclude each other"):
+        with pytest.raises(ottla.StateError, match="exclude each other"):
             consumer.subscribe([topic])
         consumer.seek(tp, 4)
         assert [record.offset for record in take(consumer, 6)] == list(range(4, 10))
@@ -290,11 +359,11 @@ def test_wrong_use_is_refused(bootstrap: str, topic: str) -> None:
         with pytest.raises(ValueError, match="offset must be 0 to"):
             consumer.seek(tp, -1)
         for refused in (consumer.pause, consumer.resume):
-            with pytest.raises(ottla.errors.Error, match="not assigned"):
+            with pytest.raises(ottla.StateError, match="not assigned"):
                 refused(other)
-        with pytest.raises(ottla.errors.Error, match="not assigned"):
+        with pytest.raises(ottla.StateError, match="not assigned"):
             consumer.position(other)
-        with pytest.raises(ottla.errors.Error, match="not assigned"):
+        with pytest.raises(ottla.StateError, match="not assigned"):
             consumer.seek(other, 0)
         consumer.pause(tp)
         assert consumer.paused() == {tp}

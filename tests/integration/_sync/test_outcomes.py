@@ -154,7 +154,7 @@ def test_interceptors_see_every_message_and_its_outcome(bootstrap: str, topic: s
         values: list[Any] = []
         while len(values) < 4:
             records = consumer.poll(timeout=15)
-            assert records is not None
+            assert records
             values += [(record.value, list(record.headers)) for record in records]
     assert values == [(b"%d" % number, [("stamp", b"1")]) for number in range(1, 5)]
 

@@ -17,7 +17,6 @@ from ottla.client.dropped import dropped, weakly
 from ottla.client.leaving import close_timeout
 from ottla.config.consumer import consumer_config
 from ottla.consumer.arguments import (
-    each_partition,
     matcher_of,
     offset_to_read,
     offsets_to_read,
@@ -27,12 +26,12 @@ from ottla.consumer.arguments import (
     topic_partitions,
 )
 from ottla.consumer.calls import ASSIGNED, LOST, REVOKED, Call
-from ottla.consumer.iteration import AsyncConsumerBase
+from ottla.consumer.iteration import NO_RECORDS, AsyncConsumerBase
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.consumer.progress import Progress
 from ottla.engine.clock import Deadline
 from ottla.engine.twins import check_callback_async, notify_async, take_async, wait_async
-from ottla.errors import Error
+from ottla.errors import Error, StateError
 from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from ottla.config.option_types import ConsumerOptions
     from ottla.consumer.liveness import Tokens
     from ottla.engine.bridge import Ticket
+    from ottla.message import Partition, Partitions
 
     Listener = Callable[[list[TopicPartition]], Any]
 
@@ -126,8 +126,8 @@ class AsyncConsumer(AsyncConsumerBase):
             ValueError: Not exactly one of topics and pattern, a pattern that is no regular expression, or a name that no
                 topic can have; nothing was changed.
             TypeError: An argument of another type, which the text names; nothing was changed.
-            Error: Partitions are assigned by `assign`; nothing was changed. Or, with a pattern: no broker could be asked
-                for the topics there are.
+            StateError: Partitions are assigned by `assign`; nothing was changed.
+            Error: With a pattern: no broker could be asked for the topics that exist.
 
         Cancellation: The subscription may have been taken already.
         Threads: Any.
@@ -173,23 +173,25 @@ class AsyncConsumer(AsyncConsumerBase):
                 self._client.call("AsyncConsumer.unsubscribe", self._client.unsubscribe)
             )
 
-    async def assign(self, partitions: Iterable[TopicPartition]) -> None:
+    async def assign(self, *partitions: Partitions) -> None:
         """Read exactly these partitions, outside any group's assignment. Offsets can still be committed.
 
         They begin at the committed offset where there is a `group_id` and one is committed, else where
         `auto_offset_reset` says. This call waits for none of that; `position` does.
 
         Args:
-            partitions: They replace what was assigned; one that stays keeps its position. Pairs of topic and number
-                will do.
+            partitions: One, several, or an iterable, each a `TopicPartition` or a pair ("topic", 0). They replace the
+                partitions assigned before; a partition that was among those keeps its position. `assign([])` leaves none.
 
         Raises:
-            Error: The consumer is subscribed; nothing was changed.
+            StateError: The consumer is subscribed; nothing was changed.
             TypeError, ValueError: An argument cannot be, and the text names it; nothing was changed.
 
         Cancellation: The assignment may have been taken already.
         Threads: Any.
         """
+        if not partitions:
+            raise TypeError("assign() needs partitions; assign([]) leaves none assigned")
         wanted = topic_partitions(partitions)
         await wait_async(self._client.call("AsyncConsumer.assign", self._client.assign, wanted))
 
@@ -205,7 +207,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
     async def poll(
         self, *, max_records: int | None = None, timeout: float | None = None
-    ) -> Records | None:
+    ) -> Records:
         """Records, as soon as there are any.
 
         Asking is the sign of life that `max_poll_interval_ms` watches, and it finishes what earlier polls returned.
@@ -216,7 +218,8 @@ class AsyncConsumer(AsyncConsumerBase):
             timeout: Seconds to wait; None: until there are some.
 
         Returns:
-            Records: len, iteration, `values()`, `by_partition()`; None when the time ran out or `wakeup` was called.
+            Records: len, iteration, `values()`, `by_partition()`; empty, which is false, if the time ran out or `wakeup`
+                was called.
 
         Raises:
             OffsetOutOfRange: The position of a partition is not in its log, or nothing is committed, and
@@ -226,7 +229,7 @@ class AsyncConsumer(AsyncConsumerBase):
             Closed: The consumer is closed.
             ValueError: max_records is below 1.
             TypeError, ValueError: max_records or `timeout` is no such number.
-            Error: Another thread or task polls, or a listener does; or there is nothing to read, because neither
+            StateError: Another thread or task polls, or a listener does; or there is nothing to read, because neither
                 `subscribe` nor `assign` was called.
             In each case the position has not moved, and records of other partitions come with the next poll.
 
@@ -237,13 +240,19 @@ class AsyncConsumer(AsyncConsumerBase):
         limit = self._config.max_poll_records
         if max_records is not None:
             limit = number("max_records", max_records, 1)
-        wait_s = seconds(timeout)
+        records = await self._next_records(limit, seconds(timeout))
+        return NO_RECORDS if records is None else records
+
+    async def _next_records(self, limit: int, timeout: float | None) -> Records | None:
+        """The records of one poll; None if the time ran out or `wakeup` was called."""
         if not self._subscribed and not self._closed and not self.assignment():
-            raise Error("there is nothing to read: call subscribe() or assign() first")
+            raise StateError("there is nothing to read: call subscribe() or assign() first")
         if not self._poller.acquire(blocking=False):
-            raise Error("the consumer is being polled already: one thread or task at a time")
+            raise StateError(
+                "another thread or task polls this consumer: only one at a time may poll or iterate"
+            )
         try:
-            return await self._poll(limit, wait_s)
+            return await self._poll(limit, timeout)
         finally:
             self._poller.release()
 
@@ -281,13 +290,13 @@ class AsyncConsumer(AsyncConsumerBase):
         """The next records for the iteration; None ends it (the consumer was woken or closed)."""
         if self._closed:
             return None
-        records = await self.poll()
+        records = await self._next_records(self._config.max_poll_records, None)
         if records is not None:
             self._progress.iterating(records)
         return records
 
     def wakeup(self) -> None:
-        """Make the poll that waits now, or the next one, return None; an iteration ends.
+        """Make the poll that waits now, or the next one, return empty `Records`; an iteration ends.
 
         Threads: Any, and signal handlers.
         """
@@ -317,11 +326,11 @@ class AsyncConsumer(AsyncConsumerBase):
 
     # ---- positions -----------------------------------------------------------------------------------------------------
 
-    async def position(self, partition: TopicPartition, timeout: float | None = None) -> int:
+    async def position(self, partition: tuple[str, int], timeout: float | None = None) -> int:
         """Offset of the next record that will be handed over.
 
         Args:
-            partition: An assigned one.
+            partition: An assigned `TopicPartition`, or a pair ("topic", 0).
             timeout: Seconds to wait until it has a position; None: `default_api_timeout_ms`.
 
         Returns:
@@ -330,7 +339,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Raises:
             Timeout: It has none yet.
             KafkaError, OffsetOutOfRange: It was refused for good, as `poll` raises it.
-            Error: It is not assigned.
+            StateError: It is not assigned.
             TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
 
         Cancellation: Ends the wait only.
@@ -342,7 +351,7 @@ class AsyncConsumer(AsyncConsumerBase):
         await wait_async(self._client.call("AsyncConsumer.position", positioned, tp), limit)
         position = self._positions().get(tp)
         if position is None:
-            raise Error("not assigned to this consumer", topic=tp.topic, partition=tp.partition)
+            raise _not_assigned(tp)
         return position
 
     def _limit(self, timeout: float | None) -> float:
@@ -360,18 +369,18 @@ class AsyncConsumer(AsyncConsumerBase):
             for place, (offset, _epoch) in self._flow.positions().items()
         }
 
-    async def seek(self, partition: TopicPartition, offset: int | OffsetAndMetadata) -> None:
+    async def seek(self, partition: tuple[str, int], offset: int | OffsetAndMetadata) -> None:
         """Go on at this offset; what was fetched for the earlier position is not handed over any more.
 
         Nothing is asked of the broker: whether there is such an offset shows in the next poll. What is committed does
         not change by it, but automatic commits go on from here.
 
         Args:
-            partition: An assigned one.
+            partition: An assigned `TopicPartition`, or a pair ("topic", 0).
             offset: Of the next record, 0 or more; a number or what `committed` returned.
 
         Raises:
-            Error: It is not assigned.
+            StateError: It is not assigned; nothing was changed.
             TypeError, ValueError: An argument cannot be, and the text names it; nothing was changed.
 
         Cancellation: The position may have been set already.
@@ -383,29 +392,29 @@ class AsyncConsumer(AsyncConsumerBase):
         await wait_async(self._client.call("AsyncConsumer.seek", seek, tp, target))
         self._moved(tp, target.offset, target.leader_epoch)
 
-    async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
+    async def seek_to_beginning(self, *partitions: Partitions) -> None:
         """Go on at the oldest record. Arguments, errors and threads as `seek_to_timestamp`."""
         await self._seek_to_time("AsyncConsumer.seek_to_beginning", partitions, EARLIEST)
 
-    async def seek_to_end(self, *partitions: TopicPartition) -> None:
+    async def seek_to_end(self, *partitions: Partitions) -> None:
         """Go on with what is written from now on; with read_committed, at the first open transaction.
 
         Arguments, errors and threads as `seek_to_timestamp`.
         """
         await self._seek_to_time("AsyncConsumer.seek_to_end", partitions, LATEST)
 
-    async def seek_to_timestamp(self, timestamp_ms: int, *partitions: TopicPartition) -> None:
+    async def seek_to_timestamp(self, timestamp_ms: int, *partitions: Partitions) -> None:
         """Go on at the first record of this time or later, else at the end.
 
         The leaders are asked where that is; then it is a `seek`.
 
         Args:
             timestamp_ms: Milliseconds since the epoch, UTC, 0 or more.
-            partitions: Assigned ones; none: all that are assigned.
+            partitions: One, several, or an iterable, of those that are assigned; no argument: all of them.
 
         Raises:
             TypeError, ValueError: An argument cannot be, and the text names it; nothing was changed.
-            Error: One of them is not assigned; no position was changed.
+            StateError: One of them is not assigned; no position was changed.
             KafkaError: A partition was refused; no position was changed.
             Timeout: Not every leader answered within `default_api_timeout_ms`; no position was changed.
 
@@ -417,9 +426,9 @@ class AsyncConsumer(AsyncConsumerBase):
         await self._seek_to_time("AsyncConsumer.seek_to_timestamp", partitions, time_ms)
 
     async def _seek_to_time(
-        self, name: str, partitions: tuple[TopicPartition, ...], time_ms: int
+        self, name: str, partitions: tuple[Partitions, ...], time_ms: int
     ) -> None:
-        wanted = each_partition(partitions) or sorted(self.assignment())
+        wanted = self._these_or_all(partitions)
         seek = self._client.cursors.seek_to_time
         await wait_async(self._client.call(name, seek, wanted, time_ms))
         positions = self._flow.positions()
@@ -427,21 +436,25 @@ class AsyncConsumer(AsyncConsumerBase):
             if tp in positions:
                 self._moved(tp, *positions[tp])
 
+    def _these_or_all(self, partitions: tuple[Partitions, ...]) -> list[TopicPartition]:
+        """The partitions that were given; without any argument all that are assigned."""
+        return topic_partitions(partitions) if partitions else sorted(self.assignment())
+
     def _moved(self, tp: TopicPartition, offset: int, leader_epoch: int) -> None:
         self._skip(tp)
         self._progress.moved(tp, offset, leader_epoch)
 
-    def pause(self, *partitions: TopicPartition) -> None:
+    def pause(self, *partitions: Partitions) -> None:
         """Hand over nothing of these partitions until `resume`; they stay assigned, and keep what was fetched.
 
         Records that a poll has returned, or an iteration has taken, are handed over already. A partition that is given
         up forgets its pause: one that comes back with a rebalance flows again.
 
         Args:
-            partitions: Assigned ones; in `on_assigned` too.
+            partitions: One, several, or an iterable, of those that are assigned; in `on_assigned` too.
 
         Raises:
-            Error: One is not assigned; none was paused.
+            StateError: One is not assigned; none was paused.
             TypeError, ValueError: One is no partition; none was paused.
 
         Threads: Any.
@@ -449,14 +462,14 @@ class AsyncConsumer(AsyncConsumerBase):
         for tp in self._assigned_among(partitions):
             self._flow.pause(*tp)
 
-    def resume(self, *partitions: TopicPartition) -> None:
+    def resume(self, *partitions: Partitions) -> None:
         """Hand over records of these partitions again, from where they were paused.
 
         Args:
-            partitions: Assigned ones; where one is not paused nothing happens.
+            partitions: One, several, or an iterable, of those that are assigned; nothing happens to one that is not paused.
 
         Raises:
-            Error: One is not assigned; none was resumed.
+            StateError: One is not assigned; none was resumed.
             TypeError, ValueError: One is no partition; none was resumed.
 
         Threads: Any.
@@ -465,30 +478,30 @@ class AsyncConsumer(AsyncConsumerBase):
             self._flow.resume(*tp)
 
     def paused(self) -> set[TopicPartition]:
-        """What `pause` has stopped. Threads: any."""
+        """The partitions that are paused. Threads: any."""
         return {tp for tp in self.assignment() if self._flow.partition_state(*tp)["paused"]}
 
-    def _assigned_among(self, partitions: tuple[TopicPartition, ...]) -> list[TopicPartition]:
+    def _assigned_among(self, partitions: tuple[Partitions, ...]) -> list[TopicPartition]:
         """These, all of which have to be assigned."""
-        wanted = each_partition(partitions)
+        wanted = topic_partitions(partitions)
         assigned = self.assignment()
         for tp in wanted:
             if tp not in assigned:
-                raise Error("not assigned to this consumer", topic=tp.topic, partition=tp.partition)
+                raise _not_assigned(tp)
         return wanted
 
     # ---- commits -------------------------------------------------------------------------------------------------------
 
     async def commit(
         self,
-        offsets: Mapping[TopicPartition, int | OffsetAndMetadata] | None = None,
+        offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None,
         timeout: float | None = None,
     ) -> None:
         """Commit offsets and wait until the group's coordinator has them.
 
         Args:
-            offsets: partition -> offset of the next record to read; None: everything handed over so far, the record
-                in hand included.
+            offsets: `TopicPartition`, or a pair ("topic", 0), -> offset of the next record to read; None: everything
+                handed over so far, the current record included.
             timeout: Seconds to wait; None: until the commit ends, which `default_api_timeout_ms` bounds.
 
         Raises:
@@ -506,7 +519,7 @@ class AsyncConsumer(AsyncConsumerBase):
         await wait_async(self.commit_async(offsets), limit)
 
     def commit_async(
-        self, offsets: Mapping[TopicPartition, int | OffsetAndMetadata] | None = None
+        self, offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None
     ) -> Ticket[None]:
         """Begin a commit and return its ticket at once; arguments and errors as `commit`.
 
@@ -522,12 +535,12 @@ class AsyncConsumer(AsyncConsumerBase):
         return self._client.call("AsyncConsumer.commit", self._client.commit, wanted)
 
     async def committed(
-        self, *partitions: TopicPartition, timeout: float | None = None
+        self, *partitions: Partitions, timeout: float | None = None
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
         """What the group has committed.
 
         Args:
-            partitions: Any, assigned or not; none: all that are assigned.
+            partitions: One, several, or an iterable, assigned or not; no argument: all that are assigned.
             timeout: Seconds to wait; None: until an answer or its failure, which `default_api_timeout_ms` bounds.
 
         Returns:
@@ -544,7 +557,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: Any.
         Protocol: OffsetFetch (key 9).
         """
-        wanted = each_partition(partitions) or sorted(self.assignment())
+        wanted = self._these_or_all(partitions)
         limit = seconds(timeout)
         committed = self._client.call("AsyncConsumer.committed", self._client.committed, wanted)
         return await wait_async(committed, limit)
@@ -552,12 +565,12 @@ class AsyncConsumer(AsyncConsumerBase):
     # ---- what there is -------------------------------------------------------------------------------------------------
 
     async def beginning_offsets(
-        self, *partitions: TopicPartition, timeout: float | None = None
+        self, *partitions: Partitions, timeout: float | None = None
     ) -> dict[TopicPartition, int]:
         """Offset of the oldest record of each partition.
 
         Args:
-            partitions: Any, assigned or not; none: an empty answer.
+            partitions: One, several, or an iterable, assigned or not; no argument: an empty answer.
             timeout: Seconds; None: `default_api_timeout_ms`.
 
         Returns:
@@ -576,7 +589,7 @@ class AsyncConsumer(AsyncConsumerBase):
         )
 
     async def end_offsets(
-        self, *partitions: TopicPartition, timeout: float | None = None
+        self, *partitions: Partitions, timeout: float | None = None
     ) -> dict[TopicPartition, int]:
         """Offset that the next record will get; with read_committed, that of the first open transaction.
 
@@ -587,23 +600,23 @@ class AsyncConsumer(AsyncConsumerBase):
     async def _offsets_at(
         self,
         name: str,
-        partitions: tuple[TopicPartition, ...],
+        partitions: tuple[Partitions, ...],
         time_ms: int,
         timeout: float | None,
     ) -> dict[TopicPartition, int]:
-        wanted = dict.fromkeys(each_partition(partitions), time_ms)
+        wanted = dict.fromkeys(topic_partitions(partitions), time_ms)
         limit = seconds(timeout)
         find = self._client.finder.find
         found = await wait_async(self._client.call(name, find, wanted, limit), limit)
         return {tp: answer.offset for tp, answer in found.items()}
 
     async def offsets_for_times(
-        self, times_ms: Mapping[TopicPartition, int], timeout: float | None = None
+        self, times_ms: Mapping[Partition, int], timeout: float | None = None
     ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
         """The first record at or after a time in each partition; None where there is none.
 
         Args:
-            times_ms: partition -> milliseconds since the epoch, UTC.
+            times_ms: `TopicPartition`, or a pair ("topic", 0), -> milliseconds since the epoch, UTC.
             timeout: Seconds; None: `default_api_timeout_ms`.
 
         Returns:
@@ -753,3 +766,7 @@ class AsyncConsumer(AsyncConsumerBase):
         if self._client.is_forked:
             return f"<AsyncConsumer {known} of the parent process>"
         return f"<AsyncConsumer {known} assigned={len(self.assignment())}>"
+
+
+def _not_assigned(tp: TopicPartition) -> StateError:
+    return StateError("not assigned to this consumer", topic=tp.topic, partition=tp.partition)

@@ -12,7 +12,7 @@ from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped, weakly
 from ottla.client.leaving import close_timeout
 from ottla.config.consumer import consumer_config
-from ottla.consumer.arguments import offset_to_read, partition_of, text, topic_names
+from ottla.consumer.arguments import offset_to_read, text, topic_names, topic_partition
 from ottla.consumer.calls import ASSIGNED, LOST, Call
 from ottla.consumer.handler import SessionCommits
 from ottla.engine.claims import ClaimTasks
@@ -147,7 +147,7 @@ class AsyncGroupSession:
             metadata: Free text that is committed with the offset.
 
         Raises:
-            Error: Its partition is not claimed in this session; nothing was marked.
+            StateError: Its partition is not claimed in this session; nothing was marked.
             TypeError: It is no record; nothing was marked.
 
         Threads: Any.
@@ -163,47 +163,49 @@ class AsyncGroupSession:
             ) from None
         self._commits.marks.forward(place, mark)
 
-    def mark_offset(self, topic: str, partition: int, offset: int, metadata: str = "") -> None:
-        """As `mark`, by place.
+    def mark_offset(
+        self, partition: tuple[str, int], offset: int | OffsetAndMetadata, metadata: str = ""
+    ) -> None:
+        """As `mark`, by partition and offset.
 
         Args:
-            topic: Name of the topic.
-            partition: Number of the partition.
+            partition: A `TopicPartition`, or a pair ("topic", 0).
             offset: Of the next record to read: one more than that of the finished one.
             metadata: Free text that is committed with the offset.
 
         Raises:
-            Error: The partition is not claimed in this session; nothing was marked.
+            StateError: The partition is not claimed in this session; nothing was marked.
             TypeError, ValueError: An argument cannot be, and the text names it; nothing was marked.
 
         Threads: Any.
         """
-        place, mark = _place_and_mark(topic, partition, offset, metadata)
-        self._commits.marks.forward(place, mark)
+        tp = topic_partition(partition)
+        self._commits.marks.forward(tp, offset_to_read(offset, "offset", metadata))
 
-    async def reset(self, topic: str, partition: int, offset: int, metadata: str = "") -> None:
+    async def reset_offset(
+        self, partition: tuple[str, int], offset: int | OffsetAndMetadata, metadata: str = ""
+    ) -> None:
         """Put the mark back (or forward) to this offset, and hand over the records from there again.
 
-        What the claim has taken already and not handed over is dropped. Call it from the claim's own loop: in another
+        Records that the claim has taken already and not handed over are dropped. Call it from the claim's own loop: in another
         thread it could finish one more record meanwhile, which would move the mark on.
 
         Args:
-            topic: Name of the topic.
-            partition: Number of the partition.
+            partition: A `TopicPartition`, or a pair ("topic", 0).
             offset: Of the next record to read.
             metadata: Free text that is committed with the offset.
 
         Raises:
-            Error: The partition is not claimed in this session; nothing was changed.
+            StateError: The partition is not claimed in this session; nothing was changed.
             TypeError, ValueError: An argument cannot be, and the text names it; nothing was changed.
 
         Cancellation: The mark is set; the position may be.
         Threads: Any.
         """
-        tp, target = _place_and_mark(topic, partition, offset, metadata)
+        tp, target = topic_partition(partition), offset_to_read(offset, "offset", metadata)
         self._commits.marks.back(tp, target)
         seek = self._client.cursors.seek
-        await wait_async(self._client.call("AsyncGroupSession.reset", seek, tp, target))
+        await wait_async(self._client.call("AsyncGroupSession.reset_offset", seek, tp, target))
         self._claimed[tp]._drop()
 
     async def commit(self, timeout: float | None = None) -> None:
@@ -216,7 +218,7 @@ class AsyncGroupSession:
             CommitFailed: `.partitions` says which were not committed and why; the others are. Where `.outcome` is
                 unknown no answer came, and the offsets may be committed.
             Timeout: `timeout` is over; the commit goes on.
-            Error: The session is over: its partitions may be another member's.
+            StateError: The session has ended: its partitions may belong to another member.
             TypeError, ValueError: `timeout` is no number of seconds; nothing was committed.
 
         Cancellation: Ends the wait only; the commit goes on.
@@ -582,12 +584,6 @@ class AsyncConsumerGroup:
 
     def __repr__(self) -> str:
         return f"<AsyncConsumerGroup {self._config.group_id!r} {self._session!r}>"
-
-
-def _place_and_mark(
-    topic: str, partition: int, offset: int, metadata: str
-) -> tuple[TopicPartition, OffsetAndMetadata]:
-    return partition_of(topic, partition), offset_to_read(offset, "offset", metadata)
 
 
 __all__ = ["AsyncClaim", "AsyncConsumerGroup", "AsyncConsumerGroupHandler", "AsyncGroupSession"]
