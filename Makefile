@@ -5,6 +5,8 @@ PYTHON ?= python3
 # release is what users get; quick (make build PROFILE=quick) links faster and is for working on the extension.
 PROFILE ?= release
 ARGS ?=
+# Processes that share the tests of `make test`: one per core of the machines that CI has.
+WORKERS ?= 2
 BIN := .venv/bin
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 PREPARE := $(PYTHON) tools/prepare.py --profile $(PROFILE)
@@ -14,7 +16,7 @@ GENERATORS := $(wildcard $(addprefix codegen/,messages.py errors.py unasync.py c
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build gen golden fmt lint lint-python lint-rust lint-gen test test-rust test-all test-kafka
-.PHONY: test-peers test-chaos soak kafka broker demo bench bench-smoke bench-instructions docs ci ci-rest
+.PHONY: test-faults test-peers test-chaos soak kafka broker demo bench bench-smoke bench-instructions docs ci ci-rest
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,7 +67,11 @@ lint-gen:
 
 test:  ## unit, protocol, integration and fault tests against the embedded broker (ARGS=... for pytest)
 	@$(PREPARE) build
-	$(BIN)/python -m pytest $(TESTS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not thorough" $(TESTS) $(ARGS)
+
+test-faults:  ## the long tests of faults: every way, code and connection of which `make test` has a sample
+	@$(PREPARE) build
+	$(BIN)/python -m pytest tests/faults -m thorough $(ARGS)
 
 test-rust:  ## the tests of the crates
 	cargo test -q --workspace --target-dir target
@@ -82,7 +88,7 @@ soak:  ## mixed faults of a real cluster for as long as asked (ARGS="--minutes 2
 	@$(PREPARE) build peers
 	$(BIN)/python -m tests.chaos.soak $(ARGS)
 
-test-all: test test-rust test-kafka test-peers test-chaos  ## every test there is
+test-all: test test-faults test-rust test-kafka test-peers test-chaos  ## every test there is
 
 test-kafka:  ## the integration tests against a real Kafka
 	@$(PREPARE) build
@@ -121,4 +127,4 @@ docs:  ## write the generated pages and run what the documents show
 
 ci: test ci-rest  ## everything that CI runs
 
-ci-rest: lint test-rust test-kafka test-peers test-chaos demo docs bench-smoke
+ci-rest: lint test-faults test-rust test-kafka test-peers test-chaos demo docs bench-smoke

@@ -4,9 +4,39 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.outcome_table import PAGE, WrongOutcomeError, judge, page
+from ottla.protocol.error_codes import ErrorCode
+from tests.faults.outcome_table import (
+    PAGE,
+    UNKNOWN_CODE,
+    WAYS,
+    WrongOutcomeError,
+    code_lines,
+    judge,
+    page,
+    way_lines,
+)
+
+CODES = (
+    ErrorCode.CORRUPT_MESSAGE,
+    ErrorCode.NOT_LEADER_OR_FOLLOWER,
+    ErrorCode.MESSAGE_TOO_LARGE,
+    ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    ErrorCode.TOPIC_AUTHORIZATION_FAILED,
+    ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    ErrorCode.DUPLICATE_SEQUENCE_NUMBER,
+    ErrorCode.INVALID_PRODUCER_EPOCH,
+    UNKNOWN_CODE,
+)
+"""One for each kind of answer: resent, split, failed at once, recovered under a new epoch, written, unknown."""
 
 
+def test_some_lines_of_the_page_are_what_the_producer_does() -> None:
+    lines = set(PAGE.read_text().splitlines())
+    assert set(code_lines(CODES)) <= lines
+    assert set(way_lines(WAYS[2:3])) <= lines
+
+
+@pytest.mark.thorough
 def test_the_page_says_what_the_producer_does() -> None:
     made = page()
     assert made == PAGE.read_text(), "write it again: python -m tests.faults.outcome_table"

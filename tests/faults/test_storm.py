@@ -23,12 +23,21 @@ from tests.faults.storm import SHORT_LIFE, WAYS, Storm, run_trial, verdict
 MINUTES = 2.0
 
 
-@pytest.mark.parametrize("life", [{}, SHORT_LIFE])
-@pytest.mark.parametrize("seed", range(len(WAYS)))
-def test_every_promise_is_kept(seed: int, life: dict[str, Any]) -> None:
+def keeps_every_promise(seed: int, life: dict[str, Any]) -> None:
     found = run_trial(seed, MINUTES, WAYS[seed] | life)
     assert found.kept, found
     assert found.outcomes["written"] > 100
+
+
+def test_every_promise_is_kept_by_the_default_producer() -> None:
+    keeps_every_promise(0, {})
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("life", [{}, SHORT_LIFE])
+@pytest.mark.parametrize("seed", range(len(WAYS)))
+def test_every_promise_is_kept(seed: int, life: dict[str, Any]) -> None:
+    keeps_every_promise(seed, life)
 
 
 def lie(request: ProduceRequest, call: Call) -> ProduceResponse:
