@@ -176,7 +176,10 @@ def call(cls: type[Any], name: str, parameter: str, wrong: Any) -> None:
             else:
                 args.append(value)
         try:
-            asyncio.run(call_and_await(method, args, named))
+            if cls.__name__.startswith("Async"):
+                asyncio.run(call_and_await(method, args, named))
+            else:
+                method(*args, **named)
         finally:
             if isinstance(client, ottla.Producer | ottla.AsyncProducer):
                 assert client._client.undelivered() == 0

@@ -57,7 +57,7 @@ async def test_a_thread_says_it_before_the_turn_of_the_loop_that_it_holds_up_is_
     flow, producer = make()
     delivery = producer.send("t", b"v")
     waiting = asleep(delivery)
-    with pytest.raises(errors.Timeout):
+    with pytest.warns(RuntimeWarning, match="blocks the event loop"), pytest.raises(errors.Timeout):
         delivery.result(0.001)
     assert goes(flow)
     waiting.close()

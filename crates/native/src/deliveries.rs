@@ -11,11 +11,17 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PySlice};
 use pyo3::{PyTraverseError, PyVisit};
 
+use crate::blocked_loop::BlockingCall;
 use crate::delivery::{self, Parts};
 use crate::errors;
 use crate::flush::{AwaitedPending, Pending};
 use crate::wait::{duration, seconds};
 use crate::waiting::Waiting;
+
+const RESULT: BlockingCall = BlockingCall {
+    name: "Deliveries.result()",
+    instead: "await deliveries",
+};
 
 /// Neighbours in one batch.
 #[derive(Clone)]
@@ -228,7 +234,7 @@ impl Deliveries {
     ///     TypeError, ValueError: `timeout` is no number of seconds. The messages are on their way all the same.
     ///
     /// Cancellation: Ctrl-C ends the wait only.
-    /// Threads: Any thread but one that runs an event loop: await the object there.
+    /// Threads: Any thread but one that runs an event loop, which it would block (RuntimeWarning): await the object there.
     #[pyo3(signature = (timeout=None))]
     fn result<'py>(
         slf: &Bound<'py, Self>,
@@ -236,6 +242,9 @@ impl Deliveries {
     ) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
         let timeout = timeout.map_or(Ok(None), seconds)?;
+        if timeout.is_none_or(|seconds| seconds > 0.0) && !slf.get().done() {
+            RESULT.warn_in_event_loop(py)?;
+        }
         if !slf.get().pending().wait(py, duration(timeout)?)? {
             return Err(timed_out(py));
         }

@@ -193,7 +193,7 @@ pub const SEND_AND_WAIT: &CStr = text(concat!(
     refusals!(),
     "
     Cancellation: Ctrl-C ends the wait only; an accepted message is still sent.
-    Threads: Any thread but one that runs an event loop, which it would stop.
+    Threads: Any thread but one that runs an event loop, which it would block: a RuntimeWarning says so.
 ",
     origin!(),
     "\0"
@@ -289,8 +289,8 @@ Wait for the outcome.
         TypeError, ValueError: `timeout` is no number of seconds. The message is on its way all the same.
 
     Cancellation: Ctrl-C ends the wait only.
-    Threads: Any thread but one that runs an event loop, which it would stop: await the delivery there, which gives and
-        raises the same.
+    Threads: Any thread but one that runs an event loop, which it would block: a RuntimeWarning says so, once per place.
+        Await the delivery there, which gives and raises the same.
 ",
     "\0"
 ));

@@ -155,6 +155,11 @@ impl Awaited for AwaitedPending {
         self.registered.as_ref()
     }
 
+    fn describe(&self, _py: Python<'_>) -> String {
+        let count = self.pending.completions.len();
+        format!("the outcomes of {count} batches")
+    }
+
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         (self.late)(py)
     }

@@ -6,6 +6,7 @@ use pyo3::types::PyDict;
 
 mod accepting;
 mod bell;
+mod blocked_loop;
 mod codec_debug;
 mod consumer;
 mod deliveries;

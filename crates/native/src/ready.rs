@@ -11,7 +11,7 @@ use pyo3::sync::PyOnceLock;
 
 use crate::errors;
 use crate::raw::{guard, make_type, no_method, plain_method, single_method, slot, varied_method};
-use crate::waiting::not_awaited;
+use crate::waiting::{ENDED, not_awaited};
 
 #[repr(C)]
 struct ReadyObject {
@@ -137,6 +137,19 @@ unsafe extern "C" fn attribute(
     })
 }
 
+unsafe extern "C" fn repr(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: of this type; the object keeps the reference.
+        let result =
+            unsafe { Bound::from_borrowed_ptr_or_opt(py, (*slf.cast::<ReadyObject>()).result) };
+        let text = match result {
+            Some(result) => format!("<Awaitable, not awaited yet: gives {}>", result.repr()?),
+            None => ENDED.to_owned(),
+        };
+        Ok(text.into_pyobject(py)?.into_ptr())
+    })
+}
+
 unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
     // SAFETY: Python frees an object that nothing refers to; a heap type is let go with each of its objects.
     unsafe {
@@ -162,6 +175,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let mut slots = [
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(ffi::Py_tp_methods, (&raw mut METHODS).cast()),
+        slot(ffi::Py_tp_repr, repr as *mut c_void),
         slot(ffi::Py_tp_getattro, attribute as *mut c_void),
         slot(ffi::Py_am_await, itself as *mut c_void),
         slot(ffi::Py_am_send, am_send as *mut c_void),

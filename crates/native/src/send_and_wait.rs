@@ -79,6 +79,14 @@ impl Awaited for SentAndAwaited {
         }
     }
 
+    fn describe(&self, py: Python<'_>) -> String {
+        match (&self.sending, &self.outcome) {
+            (Some((sending, _)), _) => sending.describe(py),
+            (None, Some(outcome)) => outcome.describe(py),
+            (None, None) => "nothing".to_owned(),
+        }
+    }
+
     fn lost(&self, py: Python<'_>) -> Option<Lost> {
         let (sending, _) = self.sending.as_ref()?;
         let lost = sending.lost(py)?;

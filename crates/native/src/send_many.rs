@@ -141,6 +141,11 @@ impl Awaited for SendMany {
         Err(self.accepting.time_is_up(py))
     }
 
+    fn describe(&self, _py: Python<'_>) -> String {
+        let accepted = self.accepting.collected.len();
+        format!("a send_many that has accepted {accepted} messages")
+    }
+
     fn lost(&self, py: Python<'_>) -> Option<Lost> {
         Some(Lost {
             sender: self.accepting.sender.clone(),

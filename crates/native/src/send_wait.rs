@@ -68,6 +68,14 @@ impl Kept {
         }
     }
 
+    /// For `repr`.
+    fn describe(&self) -> String {
+        format!(
+            "a send to topic {}, waiting for free buffer space",
+            self.topic
+        )
+    }
+
     pub fn given(&self) -> Given {
         let pointer =
             |object: &Option<Py<PyAny>>| object.as_ref().map_or(std::ptr::null_mut(), Py::as_ptr);
@@ -193,6 +201,10 @@ impl Awaited for AwaitedSend {
 
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Err(self.waiter.too_late(py, &self.sender))
+    }
+
+    fn describe(&self, _py: Python<'_>) -> String {
+        self.waiter.kept.describe()
     }
 
     fn lost(&self, py: Python<'_>) -> Option<Lost> {

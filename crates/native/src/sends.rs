@@ -10,6 +10,7 @@ use ottla_core::accumulator::Refused;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::blocked_loop::BlockingCall;
 use crate::delivery::{self, AwaitedDelivery, DeliveryObject};
 use crate::intercept::{self, Call};
 use crate::own_thread;
@@ -153,8 +154,8 @@ pub trait Sends {
     const INNER: &'static str;
     /// The interceptors' own method for it.
     const THROUGH: &'static str = "send";
-    /// Whether it blocks the thread until the outcome is there.
-    const WAITS: bool = false;
+    /// Where it blocks the thread until the outcome is there: the call, for the warning in an event loop.
+    const WAITS: Option<BlockingCall> = None;
 
     /// # Safety
     /// As Python calls a method of a producer.
@@ -174,9 +175,10 @@ pub unsafe extern "C" fn method<S: Sends>(
 ) -> *mut ffi::PyObject {
     guard(|py| {
         let call = (args, count, keywords);
-        if S::WAITS {
-            // Before the message is accepted: who gets the error may send it again.
+        if let Some(call) = &S::WAITS {
+            // Before the message is accepted: a caller that gets the error may send it again.
             own_thread::check_may_wait()?;
+            call.warn_in_event_loop(py)?;
         }
         // SAFETY: as Python calls a method of the class, whose instances outlive their calls.
         unsafe {
@@ -276,7 +278,10 @@ pub struct InThreadAndWait;
 impl Sends for InThreadAndWait {
     const INNER: &'static str = "_send";
     const THROUGH: &'static str = "send_and_wait";
-    const WAITS: bool = true;
+    const WAITS: Option<BlockingCall> = Some(BlockingCall {
+        name: "Producer.send_and_wait()",
+        instead: "await producer.send_and_wait(...)` with an `ottla.AsyncProducer",
+    });
 
     #[inline(always)]
     unsafe fn send(
@@ -293,7 +298,7 @@ impl Sends for InThreadAndWait {
             };
             Bound::from_owned_ptr(py, delivery)
         };
-        delivery::wait_result(py, delivery.as_ptr(), None).map(Py::into_ptr)
+        delivery::wait_result(py, delivery.as_ptr(), None, None).map(Py::into_ptr)
     }
 }
 

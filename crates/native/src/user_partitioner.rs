@@ -269,6 +269,13 @@ impl Awaited for AwaitedTopic {
         }
     }
 
+    fn describe(&self, py: Python<'_>) -> String {
+        match &self.in_line {
+            Some(in_line) => in_line.describe(py),
+            None => "a send, waiting for the partitions of its topic".to_owned(),
+        }
+    }
+
     fn lost(&self, py: Python<'_>) -> Option<Lost> {
         let (_, kept, delivery) = self.waiting.as_ref()?;
         Some(kept.lost(py, &self.sender, Some(delivery)))

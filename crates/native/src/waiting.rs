@@ -38,6 +38,10 @@ pub trait Awaited: Send + Sync {
     fn deadline(&self) -> Option<Instant> {
         None
     }
+    /// For `repr`: the operation, as a noun phrase.
+    fn describe(&self, _py: Python<'_>) -> String {
+        "an operation of the client".to_owned()
+    }
     /// What is lost where nobody ever awaits it; None: nothing.
     fn lost(&self, _py: Python<'_>) -> Option<Lost> {
         None
@@ -183,6 +187,9 @@ impl Waiting {
     }
 }
 
+/// `repr` of an awaitable that has ended.
+pub const ENDED: &str = "<Awaitable, already awaited>";
+
 /// What the awaited object has, by name: who looks for it in what is to be awaited has forgotten to.
 const BEHIND_THE_AWAIT: [&str; 16] = [
     "add_done_callback",
@@ -260,6 +267,18 @@ impl Waiting {
         self.begun = true;
         self.rest(py);
         self.awaited = None;
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let Some(awaited) = &self.awaited else {
+            return ENDED.to_owned();
+        };
+        let state = if self.begun {
+            "being awaited"
+        } else {
+            "not awaited yet"
+        };
+        format!("<Awaitable, {state}: {}>", awaited.describe(py))
     }
 
     fn __getattr__(&self, name: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {

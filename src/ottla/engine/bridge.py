@@ -180,8 +180,14 @@ class Ticket(Generic[T]):
                 self._wakers.remove(wake)
 
     def __repr__(self) -> str:
-        state = "waiting" if not self._done else "failed" if self._error is not None else "done"
-        return f"<Ticket {self.name} {state}>"
+        who = f" of {self._who}" if self._who else ""
+        if not self._done:
+            state = "pending: wait() or await it"
+        elif self._error is not None:
+            state = f"failed: {line_of(self._error)}"
+        else:
+            state = f"done: {self._result!r}"
+        return f"<Ticket {self.name}{who}, {state}>"
 
     def __del__(self) -> None:
         if self._error is not None and not self._looked_at and not isinstance(self._error, Closed):

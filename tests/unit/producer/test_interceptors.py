@@ -297,7 +297,7 @@ async def test_after_the_end_nobody_sees_a_message() -> None:
     producer._stop_accepting()
     for send in (producer.send, producer.send_nowait, producer.send_and_wait):
         with pytest.raises(errors.Closed):
-            send("t", "2", key="k", headers={"h": b""})
+            await asyncio.to_thread(send, "t", "2", key="k", headers={"h": b""})
     with pytest.raises(errors.Closed):
         of_the_loop.send_nowait("t", "2")
     for way in (of_the_loop.send, of_the_loop.send_and_wait):

@@ -19,6 +19,7 @@ use super::{
     DeliveryObject, EXTENDED, ExtendedObject, TYPE, clear_extended, dealloc, dealloc_extended,
     extension, traverse_extended, where_is, xincref,
 };
+use crate::blocked_loop::BlockingCall;
 use crate::docs;
 use crate::raw::{
     Arguments, documented, fast_method, getter, guard, make_type, no_getter, no_method,
@@ -30,6 +31,15 @@ use crate::waiting::Waiting;
 
 static PARTIAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static DONE_CALLBACK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+const RESULT: BlockingCall = BlockingCall {
+    name: "Delivery.result()",
+    instead: "await delivery",
+};
+const EXCEPTION: BlockingCall = BlockingCall {
+    name: "Delivery.exception()",
+    instead: "await delivery",
+};
 
 // ---- methods ----------------------------------------------------------------------------------------------------------
 
@@ -65,7 +75,7 @@ unsafe extern "C" fn result(
     guard(|py| {
         // SAFETY: as Python calls.
         let timeout = unsafe { timeout_argument("result", args, count, keywords)? };
-        wait_result(py, slf, timeout).map(Py::into_ptr)
+        wait_result(py, slf, timeout, Some(&RESULT)).map(Py::into_ptr)
     })
 }
 
@@ -78,7 +88,7 @@ unsafe extern "C" fn exception(
     guard(|py| {
         // SAFETY: as Python calls.
         let timeout = unsafe { timeout_argument("exception", args, count, keywords)? };
-        wait_error(py, slf, timeout)
+        wait_error(py, slf, timeout, Some(&EXCEPTION))
     })
 }
 

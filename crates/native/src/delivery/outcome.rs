@@ -4,7 +4,7 @@
 //! Threads: any.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ottla_core::completion::{Completion, State};
 use ottla_core::flow::Wake;
@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use super::{DeliveryObject, where_is};
+use crate::blocked_loop::BlockingCall;
 use crate::errors;
 use crate::flush::park_until_settled;
 use crate::metadata::record_metadata;
@@ -43,15 +44,24 @@ pub fn settled(
 }
 
 /// Waits until the message has its outcome; raises where the time ran out.
-fn wait_settled(py: Python<'_>, object: *mut ffi::PyObject, timeout: Option<f64>) -> PyResult<()> {
+fn wait_settled(
+    py: Python<'_>,
+    object: *mut ffi::PyObject,
+    timeout: Option<f64>,
+    call: Option<&BlockingCall>,
+) -> PyResult<()> {
     let timeout = duration(timeout)?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut call = call.filter(|_| timeout != Some(Duration::ZERO));
     loop {
         let (completion, _) = where_is(object);
         if completion.state() != State::Pending {
             return Ok(());
         }
         check_fork(py, &completion)?;
+        if let Some(call) = call.take() {
+            call.warn_in_event_loop(py)?;
+        }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         // A completion that is forwarded is not pending either; the loop then looks at the next one.
         if !park_until_settled(py, &completion, left)? {
@@ -77,8 +87,9 @@ pub fn wait_result(
     py: Python<'_>,
     delivery: *mut ffi::PyObject,
     timeout: Option<f64>,
+    call: Option<&BlockingCall>,
 ) -> PyResult<Py<PyAny>> {
-    wait_settled(py, delivery, timeout)?;
+    wait_settled(py, delivery, timeout, call)?;
     settled(py, delivery)?.unwrap_or_else(|| Err(timed_out(py)))
 }
 
@@ -87,8 +98,9 @@ pub fn wait_error(
     py: Python<'_>,
     delivery: *mut ffi::PyObject,
     timeout: Option<f64>,
+    call: Option<&BlockingCall>,
 ) -> PyResult<*mut ffi::PyObject> {
-    wait_settled(py, delivery, timeout)?;
+    wait_settled(py, delivery, timeout, call)?;
     error_of(py, delivery)
 }
 
@@ -173,6 +185,10 @@ impl Awaited for AwaitedDelivery {
 
     fn sleeps_on(&self) -> Option<&Arc<Completion>> {
         self.completion.as_ref()
+    }
+
+    fn describe(&self, py: Python<'_>) -> String {
+        format!("the outcome of {}", self.delivery.bind(py))
     }
 
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
