@@ -24,6 +24,7 @@ from typing_extensions import disjoint_base
 
 from ottla.errors import Error, Outcome
 from ottla.message import Message, RecordMetadata, TopicPartition
+from ottla.seam.connections import IoEvent, IoStatistics
 from ottla.seam.settings import FetchSettings, ProduceSettings
 
 _Buffer = bytes | bytearray | memoryview | str | None
@@ -85,15 +86,8 @@ class Io:
     def fileno(self) -> int:
         """Readable while events wait: the engine's loop watches it."""
 
-    def drain(self) -> list[tuple[Any, ...]]:
-        """Take the connection events since the last call and silence the bell (call it BEFORE the flows' drains).
-
-        `("connected", conn)` · `("response", conn, token, frame: bytes)` (frame starts at the correlation id) ·
-        `("lost", conn, kind: str, message: str, tokens: list[int])` once per connection, tokens of its unanswered
-        control requests (and once more, with the same cause, for each request made when it had gone already); kind is
-        connect|eof|io|request_timeout|protocol|closed ·
-        `("beat", beat, frame: bytes)` an answer whose error code is not 0 · `("beat_missed", beat, message)`.
-        """
+    def drain(self) -> list[IoEvent]:
+        """Take the connection events since the last call and silence the bell (call it BEFORE the flows' drains)."""
 
     def connect(
         self,
@@ -128,9 +122,7 @@ class Io:
     def close(self, conn: int) -> None:
         """Close the connection; `lost` with kind closed follows."""
 
-    def statistics(self) -> dict[str, int]:
-        """turns, connections, lost, requests, responses, bytes_written, bytes_read, pooled_bytes."""
-
+    def statistics(self) -> IoStatistics: ...
     def skip(self, seconds: float) -> bool:
         """Let the clock of the I/O thread, which is the whole process's, jump ahead; True once it has had a turn after it."""
 

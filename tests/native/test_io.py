@@ -11,11 +11,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from ottla import _native, errors
+from ottla.seam.connections import (
+    BeatAnswered,
+    BeatMissed,
+    Connected,
+    IoEvent,
+    Loss,
+    Lost,
+    Responded,
+)
+
+E = TypeVar("E", Connected, Responded, Lost, BeatAnswered, BeatMissed)
 
 PATIENCE = 10.0
 REQUEST = b"\x00\x03\x00\x00\x09\x09\x09\x09"
@@ -26,18 +37,18 @@ class Bench:
 
     def __init__(self) -> None:
         self.io = _native.Io.start()
-        self.events: list[tuple[Any, ...]] = []
+        self.events: list[IoEvent] = []
 
-    def wait(self, *start: Any) -> tuple[Any, ...]:
-        """The first event that starts like this, within the bound."""
+    def wait(self, kind: type[E], *start: int) -> E:
+        """The first event of this kind whose first fields are these, within the bound."""
         limit = time.monotonic() + PATIENCE
         while True:
             for event in self.events:
-                if event[: len(start)] == start:
+                if isinstance(event, kind) and event[: len(start)] == start:
                     self.events.remove(event)
                     return event
             readable, _, _ = select.select([self.io], [], [], limit - time.monotonic())
-            assert readable, f"waited too long for {start}, have {self.events}"
+            assert readable, f"waited too long for {kind} {start}, have {self.events}"
             self.events += self.io.drain()
 
     def connect(self, address: tuple[str, int], timeout: float = PATIENCE) -> int:
@@ -113,33 +124,33 @@ def bench(peer: Any) -> Iterator[Bench]:
 
 def test_answers_carry_token_and_correlation_id(bench: Bench, peer: Any) -> None:
     conn = bench.connect(peer(echo))
-    assert bench.wait("connected") == ("connected", conn)
+    assert bench.wait(Connected) == Connected(conn)
     for token in range(20):
         bench.io.request(conn, token, REQUEST + bytes([token]), timeout=PATIENCE)
     for token in range(20):
-        _, _, _, frame = bench.wait("response", conn, token)
+        frame = bench.wait(Responded, conn, token).frame
         assert type(frame) is bytes
         assert frame == (token + 1).to_bytes(4, "big") + bytes([token])
     bench.io.close(conn)
-    assert bench.wait("lost") == ("lost", conn, "closed", "closed by this client", [])
+    assert bench.wait(Lost) == Lost(conn, Loss("closed", "closed by this client"), [])
 
 
 def test_deadline_tells_every_token_once(bench: Bench, peer: Any) -> None:
     conn = bench.connect(peer(never_answer))
     bench.io.request(conn, 1, REQUEST, timeout=PATIENCE)
     bench.io.request(conn, 2, REQUEST, timeout=0.02)
-    _, _, kind, message, tokens = bench.wait("lost", conn)
+    _, (kind, message), tokens = bench.wait(Lost, conn)
     assert (kind, tokens) == ("request_timeout", [1, 2])
     assert "Metadata request (correlation id 2)" in message
     bench.io.request(conn, 3, REQUEST, timeout=PATIENCE)
-    assert bench.wait("lost", conn) == ("lost", conn, kind, message, [3])
+    assert bench.wait(Lost, conn) == Lost(conn, Loss(kind, message), [3])
 
 
 def test_refused_connection_says_why(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
     conn = bench.connect(address)
-    _, _, kind, message, _ = bench.wait("lost", conn)
+    kind, message = bench.wait(Lost, conn).loss
     assert kind == "connect"
     assert "Connection refused" in message
 
@@ -151,24 +162,25 @@ def test_beat_goes_on_while_this_thread_holds_the_gil(bench: Bench, peer: Any) -
         never_answer(stream)
 
     conn = bench.connect(peer(serve))
-    bench.wait("connected")
+    bench.wait(Connected)
     beat = bench.io.beat(conn, REQUEST, interval=0.005, timeout=0.5, error_offset=4)
-    assert bench.wait("beat", beat)[2][4:] == b"\x00\x1b"
-    missed = bench.wait("beat_missed", beat)
-    assert bench.wait("lost", conn)[2:4] == ("request_timeout", missed[2])
+    assert bench.wait(BeatAnswered, beat).frame[4:] == b"\x00\x1b"
+    missed = bench.wait(BeatMissed, beat)
+    assert missed.loss.kind == "request_timeout"
+    assert bench.wait(Lost, conn).loss == missed.loss
 
 
 def test_stopped_beat_is_silent(bench: Bench, peer: Any) -> None:
     conn = bench.connect(peer(echo))
-    bench.wait("connected")
+    bench.wait(Connected)
     beat = bench.io.beat(conn, REQUEST + b"\x00\x01", interval=0.01, timeout=1.0, error_offset=4)
-    bench.wait("beat", beat)
+    bench.wait(BeatAnswered, beat)
     bench.io.beat_stop(beat)
     bench.io.request(conn, 1, REQUEST, timeout=PATIENCE)
-    bench.wait("response", conn, 1)
-    sent = bench.io.statistics()["requests"]
+    bench.wait(Responded, conn, 1)
+    sent = bench.io.statistics().requests
     assert select.select([bench.io], [], [], 0.05)[0] == []
-    assert bench.io.statistics()["requests"] == sent
+    assert bench.io.statistics().requests == sent
 
 
 def test_arguments_are_checked(bench: Bench) -> None:
@@ -188,7 +200,7 @@ def test_shutdown_is_final_and_answers_what_follows() -> None:
     assert bench.io.shutdown(PATIENCE)
     assert bench.io.shutdown(PATIENCE)
     conn = bench.connect(("127.0.0.1", 9))
-    assert bench.wait("lost", conn)[2] == "closed"
+    assert bench.wait(Lost, conn).loss.kind == "closed"
 
 
 def read(path: Path) -> str:
@@ -201,7 +213,7 @@ def read(path: Path) -> str:
 
 def test_thread_takes_no_signal(bench: Bench, peer: Any) -> None:
     bench.connect(peer(echo))
-    bench.wait("connected")
+    bench.wait(Connected)
     tasks = [
         task for task in Path("/proc/self/task").iterdir() if read(task / "comm") == "ottla-io\n"
     ]
@@ -220,7 +232,7 @@ def test_thread_takes_no_signal(bench: Bench, peer: Any) -> None:
 
 def test_child_of_a_fork_is_refused_and_parent_goes_on(bench: Bench, peer: Any) -> None:
     conn = bench.connect(peer(echo))
-    bench.wait("connected")
+    bench.wait(Connected)
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -235,7 +247,7 @@ def test_child_of_a_fork_is_refused_and_parent_goes_on(bench: Bench, peer: Any) 
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     bench.io.request(conn, 1, REQUEST + b"parent", timeout=PATIENCE)
-    assert bench.wait("response", conn, 1)[3][4:] == b"parent"
+    assert bench.wait(Responded, conn, 1).frame[4:] == b"parent"
 
 
 def test_build_info_is_complete() -> None:

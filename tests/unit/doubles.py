@@ -27,6 +27,7 @@ from ottla.protocol.messages.metadata import (
     MetadataResponsePartition,
     MetadataResponseTopic,
 )
+from ottla.seam.connections import Connected, IoEvent, Loss, LossKind, Lost, Responded
 
 Answer = Callable[[Any, int], Message | bytes | None]
 """(request, version) -> the response, a whole frame behind the correlation id, or None: silence."""
@@ -163,7 +164,7 @@ class FakeIo:
     def __init__(self, cluster: FakeCluster) -> None:
         self.cluster = cluster
         self.ring: Callable[[], None] = lambda: None
-        self.events: list[tuple[Any, ...]] = []
+        self.events: list[IoEvent] = []
         self.open: dict[int, FakeNode] = {}
         self.pending: dict[int, list[int]] = {}
         self.dialled: list[tuple[str, int, float]] = []
@@ -175,14 +176,14 @@ class FakeIo:
         self._next = 0
         self.is_shut_down = False
 
-    def _tell(self, *event: Any) -> None:
+    def _emit(self, event: IoEvent) -> None:
         self.events.append(event)
         self.ring()
 
     def fileno(self) -> int:
         return -1
 
-    def drain(self) -> list[tuple[Any, ...]]:
+    def drain(self) -> list[IoEvent]:
         events, self.events = self.events, []
         return events
 
@@ -202,7 +203,7 @@ class FakeIo:
         waiting, self.dialling = self.dialling, []
         for conn, ip, port in waiting:
             if refuse:
-                self._tell("lost", conn, "connect", "connection refused", [])
+                self._emit(Lost(conn, Loss("connect", "connection refused"), []))
             else:
                 self._answer_dial(conn, ip, port)
 
@@ -211,15 +212,15 @@ class FakeIo:
             if (node.ip, node.port) == (ip, port) and node.up:
                 self.open[conn] = node
                 self.pending[conn] = []
-                self._tell("connected", conn)
+                self._emit(Connected(conn))
                 return
-        self._tell("lost", conn, "connect", "connection refused", [])
+        self._emit(Lost(conn, Loss("connect", "connection refused"), []))
 
     def request(
         self, conn: int, token: int, frame: bytes, *, timeout: float, expects_response: bool = True
     ) -> None:
         if conn not in self.open:
-            self._tell("lost", conn, "io", "gone", [token])
+            self._emit(Lost(conn, Loss("io", "gone"), [token]))
             return
         self.pending[conn].append(token)
         answer = self.open[conn].answer(frame)
@@ -228,12 +229,14 @@ class FakeIo:
 
     def respond(self, conn: int, frame: bytes) -> None:
         """Answer the oldest request of a connection."""
-        self._tell("response", conn, self.pending[conn].pop(0), frame)
+        self._emit(Responded(conn, self.pending[conn].pop(0), frame))
 
-    def lose(self, conn: int, kind: str = "eof", message: str = "closed by the broker") -> None:
+    def lose(
+        self, conn: int, kind: LossKind = "eof", message: str = "closed by the broker"
+    ) -> None:
         """The connection ends."""
         del self.open[conn]
-        self._tell("lost", conn, kind, message, self.pending.pop(conn))
+        self._emit(Lost(conn, Loss(kind, message), self.pending.pop(conn)))
 
     def take_down(self, node: FakeNode) -> None:
         """The node dies, and every connection to it."""
@@ -271,7 +274,7 @@ class BellIo(FakeIo):
     def fileno(self) -> int:
         return self._bell
 
-    def drain(self) -> list[tuple[Any, ...]]:
+    def drain(self) -> list[IoEvent]:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._bell)
         return super().drain()

@@ -32,7 +32,7 @@ pub struct OutRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostCause {
     pub kind: LostKind,
-    /// For people: names the address, the request and the time where they matter.
+    /// In the words of the system or the protocol, with the request and the time where they matter; it names no address.
     pub message: String,
 }
 

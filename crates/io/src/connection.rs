@@ -65,7 +65,6 @@ pub(crate) struct Attached {
 
 pub(crate) struct Connection {
     id: ConnId,
-    dial: Dial,
     pub transport: Transport,
     phase: Phase,
     pub readable: bool,
@@ -93,17 +92,16 @@ pub(crate) struct Progress {
 impl Connection {
     pub fn dial(
         id: ConnId,
-        dial: Dial,
+        dial: &Dial,
         deadline: Micros,
         timeout: Micros,
         frame_cap_bytes: usize,
         shared: &Shared,
     ) -> Result<Self, LostCause> {
-        let transport = Transport::dial(&dial)
-            .map_err(|error| lost(LostKind::Connect, format!("{}: {error}", dial.address)))?;
+        let transport =
+            Transport::dial(dial).map_err(|error| lost(LostKind::Connect, error.to_string()))?;
         Ok(Self {
             id,
-            dial,
             transport,
             phase: Phase::Connecting { deadline, timeout },
             readable: false,
@@ -135,17 +133,12 @@ impl Connection {
         if let Phase::Connecting { deadline, timeout } = self.phase
             && deadline <= now
         {
-            let message = format!(
-                "{}: no connection within {} s",
-                self.dial.address,
-                seconds(timeout)
-            );
+            let message = format!("no connection within {} s", seconds(timeout));
             return Some((lost(LostKind::Connect, message), None));
         }
         if let Some(request) = self.leaving.iter().find(|request| request.deadline <= now) {
             let message = format!(
-                "{}: {} request not taken by the network within {} s",
-                self.dial.address,
+                "{} request not taken by the network within {} s",
                 api_name(request.api_key),
                 seconds(now - request.sent)
             );
@@ -160,8 +153,7 @@ impl Connection {
             Owner::Control(_) | Owner::Flow(..) => None,
         };
         let message = format!(
-            "{}: {} request (correlation id {}) not answered within {} s",
-            self.dial.address,
+            "{} request (correlation id {}) not answered within {} s",
             api_name(request.api_key),
             request.correlation_id,
             seconds(now - request.sent)
@@ -215,8 +207,7 @@ impl Connection {
         let api_key = api_key(&request.segments);
         let size = i32::try_from(bytes).map_err(|_| {
             let message = format!(
-                "{}: {} request of {bytes} bytes is too large for a frame",
-                self.dial.address,
+                "{} request of {bytes} bytes is too large for a frame",
                 api_name(api_key)
             );
             lost(LostKind::Protocol, message)
@@ -264,10 +255,7 @@ impl Connection {
                 self.readable = false;
                 Ok(false)
             }
-            Err(error) => Err(lost(
-                LostKind::Connect,
-                format!("{}: {error}", self.dial.address),
-            )),
+            Err(error) => Err(lost(LostKind::Connect, error.to_string())),
         }
     }
 
@@ -309,16 +297,10 @@ impl Connection {
                 }
                 Err(ReadError::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
                 Err(ReadError::Io(error)) => {
-                    return Err(lost(
-                        LostKind::Io,
-                        format!("{}: read: {error}", self.dial.address),
-                    ));
+                    return Err(lost(LostKind::Io, format!("read: {error}")));
                 }
                 Err(ReadError::Length(error)) => {
-                    return Err(lost(
-                        LostKind::Protocol,
-                        format!("{}: {error}", self.dial.address),
-                    ));
+                    return Err(lost(LostKind::Protocol, error.to_string()));
                 }
             }
         }
@@ -338,10 +320,7 @@ impl Connection {
             1 => ", 1 request unanswered".into(),
             count => format!(", {count} requests unanswered"),
         };
-        let message = format!(
-            "{}: closed by the broker{part}{unanswered}",
-            self.dial.address
-        );
+        let message = format!("closed by the broker{part}{unanswered}");
         lost(LostKind::Eof, message)
     }
 
@@ -353,8 +332,7 @@ impl Connection {
         };
         if found != Some(request.correlation_id) {
             let cause = format!(
-                "{}: answer with correlation id {} where {} was due ({} request)",
-                self.dial.address,
+                "answer with correlation id {} where {} was due ({} request)",
                 found.unwrap_or(-1),
                 request.correlation_id,
                 api_name(request.api_key)
@@ -397,10 +375,7 @@ impl Connection {
             .on_response(self.id, token, frame, now)
             .map_err(|bad| {
                 let name = api_name(request.api_key);
-                lost(
-                    LostKind::Protocol,
-                    format!("{}: {name} response: {bad}", self.dial.address),
-                )
+                lost(LostKind::Protocol, format!("{name} response: {bad}"))
             })?;
         Ok(true)
     }
@@ -408,21 +383,14 @@ impl Connection {
     fn beat_error(&self, frame: &Bytes, offset: usize) -> Result<i16, LostCause> {
         let code = frame.get(offset..).and_then(|rest| rest.first_chunk());
         code.map(|code| i16::from_be_bytes(*code)).ok_or_else(|| {
-            let message = format!(
-                "{}: a beat's answer of {} bytes has no error code",
-                self.dial.address,
-                frame.len()
-            );
+            let message = format!("a beat's answer of {} bytes has no error code", frame.len());
             lost(LostKind::Protocol, message)
         })
     }
 
     fn not_asked(&self, found: Option<i32>) -> LostCause {
         let id = found.unwrap_or(-1);
-        let message = format!(
-            "{}: answer with correlation id {id} where nothing was asked",
-            self.dial.address
-        );
+        let message = format!("answer with correlation id {id} where nothing was asked");
         lost(LostKind::Protocol, message)
     }
 
@@ -479,10 +447,7 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    return Err(lost(
-                        LostKind::Io,
-                        format!("{}: write: {error}", self.dial.address),
-                    ));
+                    return Err(lost(LostKind::Io, format!("write: {error}")));
                 }
             }
         }

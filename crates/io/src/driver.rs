@@ -171,8 +171,14 @@ impl Driver {
                 timeout,
                 frame_cap_bytes,
             } => {
-                let made =
-                    Connection::dial(conn, dial, deadline, timeout, frame_cap_bytes, &self.shared);
+                let made = Connection::dial(
+                    conn,
+                    &dial,
+                    deadline,
+                    timeout,
+                    frame_cap_bytes,
+                    &self.shared,
+                );
                 self.adopt(conn, made);
                 self.next_late = self.next_late.min(deadline);
             }
@@ -336,8 +342,8 @@ impl Driver {
             .filter_map(|(id, conn)| Some((*id, conn.expired(now)?)));
         for (id, (cause, beat)) in late.collect::<Vec<_>>() {
             if let Some(beat) = beat {
-                let message = cause.message.clone();
-                self.shared.tell(IoEvent::BeatMissed { beat, message });
+                let cause = cause.clone();
+                self.shared.tell(IoEvent::BeatMissed { beat, cause });
             }
             self.lose(id, cause, now);
         }

@@ -44,7 +44,7 @@ pub enum IoEvent {
     /// No answer in time; the connection is lost with it.
     BeatMissed {
         beat: BeatId,
-        message: String,
+        cause: LostCause,
     },
 }
 

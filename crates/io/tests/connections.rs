@@ -102,10 +102,8 @@ fn poison(says: &'static [u8], kind: LostKind, word: &str) {
     bench.io.request(conn, 8, request(b""), PATIENCE, true);
     let (lost, message, tokens) = bench.lost(conn);
     assert_eq!((lost, tokens), (kind, vec![7, 8]), "{message}");
-    assert!(
-        message.contains(word) && message.contains("127.0.0.1:"),
-        "{message}"
-    );
+    assert!(message.contains(word), "{message}");
+    assert!(!message.contains("127.0.0.1"), "{message}");
     bench.io.request(conn, 9, request(b""), PATIENCE, true);
     assert_eq!(bench.lost(conn), (kind, message, vec![9]));
 }
@@ -227,7 +225,7 @@ fn a_refused_connection_carries_the_system_s_words() {
     let conn = bench.io.connect(&options(address));
     let (kind, message, _) = bench.lost(conn);
     assert_eq!(kind, LostKind::Connect);
-    assert!(message.contains("Connection refused") && message.contains(&address.to_string()));
+    assert!(message.starts_with("Connection refused"), "{message}");
 }
 
 #[test]
@@ -304,7 +302,7 @@ fn a_beat_goes_on_and_tells_only_what_is_not_fine() {
     });
     assert_eq!(code, [0, 27]);
     let missed = bench.wait(|event| match event {
-        IoEvent::BeatMissed { beat: its, message } if *its == beat => Some(message.clone()),
+        IoEvent::BeatMissed { beat: its, cause } if *its == beat => Some(cause.message.clone()),
         _ => None,
     });
     let (kind, message, tokens) = bench.lost(conn);

@@ -6,13 +6,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ottla_core::flow::LostCause;
-use ottla_io::{ConnectOptions, Handle, IoEvent};
+use ottla_io::{ConnectOptions, Handle};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::PyList;
 
 use crate::fork;
+use crate::seam::connections;
 
 /// A request starts with API key, version and correlation id.
 const SMALLEST_REQUEST: usize = 8;
@@ -50,7 +50,7 @@ impl Io {
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let drained = PyList::empty(py);
         for event in self.handle(py)?.drain_events() {
-            drained.append(event_tuple(py, event)?)?;
+            drained.append(connections::event(py, event)?)?;
         }
         Ok(drained)
     }
@@ -132,22 +132,8 @@ impl Io {
         Ok(())
     }
 
-    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let counts = self.handle(py)?.statistics();
-        let statistics = PyDict::new(py);
-        for (name, count) in [
-            ("turns", counts.turns),
-            ("connections", counts.connections),
-            ("lost", counts.lost),
-            ("requests", counts.requests),
-            ("responses", counts.responses),
-            ("bytes_written", counts.bytes_written),
-            ("bytes_read", counts.bytes_read),
-            ("pooled_bytes", counts.pooled_bytes),
-        ] {
-            statistics.set_item(name, count)?;
-        }
-        Ok(statistics)
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        connections::statistics(py, self.handle(py)?.statistics())
     }
 
     fn skip(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
@@ -161,30 +147,6 @@ impl Io {
         let handle = self.handle(py)?;
         Ok(py.detach(|| handle.shutdown(timeout)))
     }
-}
-
-fn event_tuple(py: Python<'_>, event: IoEvent) -> PyResult<Bound<'_, PyAny>> {
-    let tuple = match event {
-        IoEvent::Connected { conn } => ("connected", conn).into_pyobject(py)?,
-        IoEvent::Response { conn, token, frame } => {
-            ("response", conn, token, PyBytes::new(py, &frame)).into_pyobject(py)?
-        }
-        IoEvent::Lost {
-            conn,
-            cause,
-            tokens,
-        } => {
-            let LostCause { kind, message } = cause;
-            ("lost", conn, kind.name(), message, tokens).into_pyobject(py)?
-        }
-        IoEvent::Beat { beat, frame } => {
-            ("beat", beat, PyBytes::new(py, &frame)).into_pyobject(py)?
-        }
-        IoEvent::BeatMissed { beat, message } => {
-            ("beat_missed", beat, message).into_pyobject(py)?
-        }
-    };
-    Ok(tuple.into_any())
 }
 
 fn request_frame(frame: &[u8]) -> PyResult<Vec<u8>> {

@@ -7,7 +7,17 @@ gives each event to the connection that it belongs to. Engine thread only.
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from typing import Protocol, assert_never
+
+from ottla.seam.connections import (
+    BeatAnswered,
+    BeatMissed,
+    Connected,
+    IoEvent,
+    Loss,
+    Lost,
+    Responded,
+)
 
 _log = logging.getLogger("ottla.engine")
 
@@ -16,7 +26,7 @@ class Io(Protocol):
     """What the control plane needs of the I/O thread's handle (`ottla._native.Io`)."""
 
     def fileno(self) -> int: ...
-    def drain(self) -> list[tuple[Any, ...]]: ...
+    def drain(self) -> list[IoEvent]: ...
     def connect(
         self,
         ip: str,
@@ -47,7 +57,7 @@ class ConnectionEvents(Protocol):
     def on_response(self, token: int, frame: bytes) -> None:
         """The answer to a request; the frame starts at the correlation id."""
 
-    def on_lost(self, kind: str, message: str, tokens: list[int]) -> None:
+    def on_lost(self, loss: Loss, tokens: list[int]) -> None:
         """It is gone, once and for all; tokens of the requests without an answer."""
 
 
@@ -57,7 +67,7 @@ class BeatEvents(Protocol):
     def on_beat(self, frame: bytes) -> None:
         """An answer whose error code is not 0; the frame starts at the correlation id."""
 
-    def on_beat_missed(self, message: str) -> None:
+    def on_beat_missed(self, loss: Loss) -> None:
         """No answer came in time, or the connection is gone; the beat has ended."""
 
 
@@ -120,24 +130,24 @@ class Port:
             try:
                 self._deliver(event)
             except Exception:
-                _log.exception("the event %r could not be served", event[0])
+                _log.exception("bug: the event %s could not be served", type(event).__name__)
 
-    def _deliver(self, event: tuple[Any, ...]) -> None:
-        kind, number = event[0], event[1]
-        if kind == "response":
-            if (connection := self._connections.get(number)) is not None:
-                connection.on_response(event[2], event[3])
-        elif kind == "connected":
-            if (connection := self._connections.get(number)) is not None:
-                connection.on_connected()
-        elif kind == "lost":
-            if (connection := self._connections.pop(number, None)) is not None:
-                connection.on_lost(event[2], event[3], event[4])
-        elif kind == "beat":
-            if (beat := self._beats.get(number)) is not None:
-                beat.on_beat(event[2])
-        elif kind == "beat_missed":
-            if (beat := self._beats.pop(number, None)) is not None:
-                beat.on_beat_missed(event[2])
-        else:
-            raise RuntimeError(f"the I/O thread told an event of unknown kind {kind!r}")
+    def _deliver(self, event: IoEvent) -> None:
+        match event:
+            case Responded(conn, token, frame):
+                if (connection := self._connections.get(conn)) is not None:
+                    connection.on_response(token, frame)
+            case Connected(conn):
+                if (connection := self._connections.get(conn)) is not None:
+                    connection.on_connected()
+            case Lost(conn, loss, tokens):
+                if (connection := self._connections.pop(conn, None)) is not None:
+                    connection.on_lost(loss, tokens)
+            case BeatAnswered(number, frame):
+                if (beat := self._beats.get(number)) is not None:
+                    beat.on_beat(frame)
+            case BeatMissed(number, loss):
+                if (beat := self._beats.pop(number, None)) is not None:
+                    beat.on_beat_missed(loss)
+            case _:
+                assert_never(event)

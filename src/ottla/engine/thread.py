@@ -27,6 +27,7 @@ from ottla.engine.stuck import StuckCallbacks
 from ottla.errors import Closed, ForkedClient
 from ottla.observe.log import counted
 from ottla.observe.running import running
+from ottla.seam.connections import IoStatistics
 from ottla.virtual_time import ClockLoop, SystemClock, follow, jump, unfollow
 
 T = TypeVar("T")
@@ -37,8 +38,6 @@ EXIT_TIMEOUT_S = 0.4
 """How long interpreter exit waits for the callbacks, then for the engine thread, each."""
 IO_SHUTDOWN_S = 0.3
 """How long the engine waits for the I/O thread when it ends."""
-_MOVES = ("connections", "lost", "bytes_read", "bytes_written")
-"""What the I/O thread counts whenever anything goes to a broker or comes from it."""
 
 
 class Engine(Reactor):
@@ -243,8 +242,9 @@ class Engine(Reactor):
         with contextlib.suppress(Closed, ForkedClient):
             self.io.skip(seconds)
             self.call(jump, self.loop.clock, seconds, name="advance_time").wait()
-            counts = self.io.statistics()
-            return sum(counts[what] for what in _MOVES)
+            counts: IoStatistics = self.io.statistics()
+            # These change whenever anything goes to a broker or comes from one.
+            return counts.connections + counts.lost + counts.bytes_read + counts.bytes_written
         return 0
 
     # ---- exit ------------------------------------------------------------------------------------------------------

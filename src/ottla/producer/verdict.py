@@ -86,9 +86,8 @@ class Held(NamedTuple):
     def reason(self) -> str:
         """The cause for people."""
         if self.is_lost:
-            # lost:<kind>:<numeric address>: <what ended it>
-            text = self.cause.removeprefix(_LOST).partition(":")[2]
-            return text.partition(": ")[2] or text
+            # lost:<kind>:<message>
+            return self.cause.removeprefix(_LOST).partition(":")[2]
         return _REASONS.get(self.cause, self.cause)
 
 

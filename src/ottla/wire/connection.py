@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ottla.engine.reactor import Reactor
     from ottla.errors import Outcome
     from ottla.protocol.base import Message
+    from ottla.seam.connections import Loss, LossKind
 
 
 class Role(enum.Enum):
@@ -42,8 +43,7 @@ class Role(enum.Enum):
 class LostCause(NamedTuple):
     """Why a connection ended."""
 
-    kind: str
-    """connect, eof, io, request_timeout, protocol or closed."""
+    kind: LossKind
     message: str
     address: str
 
@@ -76,7 +76,6 @@ class Connection:
         self._connected: asyncio.Future[None] = loop.create_future()
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._next_token = 0
-        self._peer = ""
         self._muted_until = 0.0
 
     # ---- opening ---------------------------------------------------------------------------------------------------
@@ -130,7 +129,6 @@ class Connection:
 
     async def _dial(self, ip: str, port: int, timeout: float) -> None:
         settings = self._settings
-        self._peer = f"[{ip}]:{port}: " if ":" in ip else f"{ip}:{port}: "
         try:
             self.id = self._reactor.port.connect(
                 self,
@@ -271,9 +269,9 @@ class Connection:
         if future is not None and not future.done() and not self.lost.done():
             future.set_result(frame)
 
-    def on_lost(self, kind: str, message: str, tokens: list[int]) -> None:
-        """The connection is gone. The I/O thread's text begins with the numeric address, which `address` has already."""
-        self._poison(LostCause(kind, message.removeprefix(self._peer), self.address))
+    def on_lost(self, loss: Loss, tokens: list[int]) -> None:
+        """The connection is gone."""
+        self._poison(LostCause(loss.kind, loss.message, self.address))
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 

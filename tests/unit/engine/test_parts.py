@@ -13,6 +13,7 @@ from ottla.engine import dispatcher
 from ottla.engine.clock import LoopClock, ManualClock, settle
 from ottla.engine.port import Port
 from ottla.engine.resolve import is_numeric, resolve
+from ottla.seam.connections import BeatAnswered, BeatMissed, Loss, Lost, Responded
 from ottla.virtual_time import SystemClock
 from tests.unit.doubles import FakeCluster, FakeIo
 
@@ -60,14 +61,14 @@ class Ears:
             raise ValueError(frame)
         self.heard.append(("response", token, frame))
 
-    def on_lost(self, kind: str, message: str, tokens: list[int]) -> None:
-        self.heard.append(("lost", kind, tokens))
+    def on_lost(self, loss: Loss, tokens: list[int]) -> None:
+        self.heard.append(("lost", loss.kind, tokens))
 
     def on_beat(self, frame: bytes) -> None:
         self.heard.append(("beat", frame))
 
-    def on_beat_missed(self, message: str) -> None:
-        self.heard.append(("missed", message))
+    def on_beat_missed(self, loss: Loss) -> None:
+        self.heard.append(("missed", loss.message))
 
 
 def connected(port: Port, ears: Ears) -> int:
@@ -90,17 +91,16 @@ def test_the_port_gives_each_event_to_whom_it_belongs(caplog: pytest.LogCaptureF
     first, second = Ears(), Ears()
     one, two = connected(port, first), connected(port, second)
     io.events += [
-        ("response", one, 4, b"frame"),
-        ("response", two, 5, b"bad"),
-        ("lost", two, "eof", "gone", [7]),
-        ("lost", two, "eof", "gone again", []),
-        ("response", two, 6, b"too late"),
-        ("something", one),
+        Responded(one, 4, b"frame"),
+        Responded(two, 5, b"bad"),
+        Lost(two, Loss("eof", "gone"), [7]),
+        Lost(two, Loss("eof", "gone again"), []),
+        Responded(two, 6, b"too late"),
     ]
     port.dispatch()
     assert first.heard == [("connected",), ("response", 4, b"frame")]
     assert second.heard == [("connected",), ("lost", "eof", [7])]
-    assert caplog.text.count("could not be served") == 2
+    assert caplog.text.count("could not be served") == 1
 
 
 def test_beats_are_heard_until_they_are_stopped_or_missed() -> None:
@@ -115,10 +115,10 @@ def test_beats_are_heard_until_they_are_stopped_or_missed() -> None:
     port.dispatch()
     port.beat_stop(stopped)
     io.events += [
-        ("beat", stopped, b"x"),
-        ("beat", missed, b"y"),
-        ("beat_missed", missed, "late"),
-        ("beat", missed, b"z"),
+        BeatAnswered(stopped, b"x"),
+        BeatAnswered(missed, b"y"),
+        BeatMissed(missed, Loss("request_timeout", "late")),
+        BeatAnswered(missed, b"z"),
     ]
     port.dispatch()
     port.beat_stop(missed)

@@ -13,7 +13,7 @@ from ottla.protocol.error_codes import ErrorCode
 from tests.unit.producer.test_verdict import batch, held
 
 NODE = "node 1 at broker:9092"
-LOST = "lost:eof:10.0.0.1:9092: closed by the broker, 2 requests unanswered"
+LOST = "lost:eof:closed by the broker, 2 requests unanswered"
 
 
 def told(story: Held, *, idempotent: bool = True, gapless: bool = False) -> list[tuple[Any, ...]]:

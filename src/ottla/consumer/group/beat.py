@@ -14,6 +14,7 @@ from ottla.protocol.messages.heartbeat import HeartbeatRequest, HeartbeatRespons
 
 if TYPE_CHECKING:
     from ottla.engine.port import Port
+    from ottla.seam.connections import Loss
     from ottla.wire.connection import Connection, LostCause
 
 
@@ -36,6 +37,7 @@ class Beat:
         self._version = connection.version_for(HeartbeatRequest)
         self._on_error = on_error
         self._on_lost = on_lost
+        self._address = connection.address
         self._stopped = False
         connection.lost.add_done_callback(self._connection_lost)
         self._id = port.beat(
@@ -56,14 +58,17 @@ class Beat:
         """The port's event: an answer with an error."""
         self._on_error(decode_response(HeartbeatResponse, self._version, frame)[1].error_code)
 
-    def on_beat_missed(self, message: str) -> None:
+    def on_beat_missed(self, loss: Loss) -> None:
         """The port's event: the heartbeats have ended."""
-        if not self._stopped:
-            self._stopped = True
-            self._on_lost(message)
+        self._end(loss.message)
 
     def _connection_lost(self, lost: asyncio.Future[LostCause]) -> None:
-        self.on_beat_missed(lost.result().message)
+        self._end(lost.result().message)
+
+    def _end(self, reason: str) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._on_lost(f"{self._address}: {reason}")
 
 
 def error_offset(version: int) -> int:

@@ -1,0 +1,72 @@
+"""Connections: the events of the I/O thread about them, as `Io.drain` returns them, and its statistics."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+LossKind = Literal["connect", "eof", "io", "request_timeout", "protocol", "closed"]
+"""What ended a connection: TCP was never set up, the peer closed it, a read or write failed, a request's deadline passed, the bytes
+are not what was asked for, or this client closed it."""
+
+
+class Loss(NamedTuple):
+    """Why a connection ended. Everything that waited on it gets the same."""
+
+    kind: LossKind
+    message: str
+    """The system's or the protocol's own words; they name no address."""
+
+
+class Connected(NamedTuple):
+    """The address has accepted."""
+
+    conn: int
+
+
+class Responded(NamedTuple):
+    """The answer to a control request."""
+
+    conn: int
+    token: int
+    frame: bytes
+    """Starts at the correlation id."""
+
+
+class Lost(NamedTuple):
+    """A connection has ended. Once per connection, and once more for each request that was made afterwards."""
+
+    conn: int
+    loss: Loss
+    tokens: list[int]
+    """Of its unanswered control requests, in order."""
+
+
+class BeatAnswered(NamedTuple):
+    """An answer to a heartbeat whose error code is not 0."""
+
+    beat: int
+    frame: bytes
+    """Starts at the correlation id."""
+
+
+class BeatMissed(NamedTuple):
+    """No answer to a heartbeat came in time, or its connection is gone: the heartbeats have ended."""
+
+    beat: int
+    loss: Loss
+
+
+IoEvent = Connected | Responded | Lost | BeatAnswered | BeatMissed
+
+
+class IoStatistics(NamedTuple):
+    """Counts of the I/O thread since it started; `connections` and `pooled_bytes` are of now."""
+
+    turns: int
+    connections: int
+    lost: int
+    requests: int
+    responses: int
+    bytes_written: int
+    bytes_read: int
+    pooled_bytes: int
