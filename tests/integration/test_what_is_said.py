@@ -549,8 +549,7 @@ def test_a_consumer_warns_once_of_a_topic_that_is_not_there(broker: Broker, said
         consumer.poll(timeout=0.7)
     (warning,) = said.warnings()
     assert warning.startswith(
-        "[consumer reader] topic ordres is subscribed to, and nothing of it can be read: "
-        "UNKNOWN_TOPIC_OR_PARTITION (3)."
+        "[consumer reader] topic ordres cannot be read: UNKNOWN_TOPIC_OR_PARTITION (3);"
     )
 
 

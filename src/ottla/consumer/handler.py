@@ -8,22 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ottla import errors
 from ottla.consumer.marks import Marks
 from ottla.message import TopicPartition
 
 if TYPE_CHECKING:
-    from ottla.client.consumer import ConsumerClient
+    from ottla.consumer.commit_lane import Offsets
     from ottla.engine.bridge import Ticket
 
 
-class SessionCommits:
-    """Commits the marks of one session: calls made while a commit is on its way share the next one."""
+class Committer(Protocol):
+    """The engine side of the client whose session it is."""
 
-    def __init__(self, client: ConsumerClient, partitions: Sequence[TopicPartition]) -> None:
+    def call(self, name: str, function: Callable[[], Coroutine[Any, Any, None]]) -> Ticket[None]:
+        """Run a coroutine function on the engine thread, for the public call of this name."""
+
+    async def commit(self, offsets: Offsets) -> None:
+        """Commit these offsets. Engine thread."""
+
+
+class SessionCommits:
+    """Commits the marks of one session. Calls made while a commit is in flight share the next one."""
+
+    def __init__(self, client: Committer, partitions: Sequence[TopicPartition]) -> None:
         self.marks = Marks(partitions)
         self._client = client
         self._turn = asyncio.Lock()

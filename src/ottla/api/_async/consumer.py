@@ -82,8 +82,8 @@ class AsyncConsumer(AsyncConsumerBase):
         self._flow = self._client.flow
         self._bind(self._flow)
         self._progress = Progress(self._flow, weakly(self, AsyncConsumer._in_hand, None))
-        self._client.finished = self._progress.finished
-        self._client.calls.listen(self._flow.wakeup)
+        self._client.autocommit.finished = self._progress.finished
+        self._client.application.calls.listen(self._flow.wakeup)
         self._listeners: dict[str, Listener | None] = {}
         self._topics: set[str] = set()
         self._subscribed = False
@@ -92,7 +92,7 @@ class AsyncConsumer(AsyncConsumerBase):
         self._closed = False
         self._polls = 0
         self._waiting = False
-        self._client.attention = weakly(self, AsyncConsumer._attention, {})
+        self._client.application.attention = weakly(self, AsyncConsumer._attention, {})
 
     def _attention(self) -> Tokens:
         return {"poll": None if self._waiting else (self._polls, self._in_hand())}
@@ -305,7 +305,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
     async def _serve(self) -> None:
         """Run the listeners for what the group has decided meanwhile."""
-        while (call := self._client.calls.take()) is not None:
+        while (call := self._client.application.calls.take()) is not None:
             try:
                 await self._tell(call)
             finally:

@@ -299,8 +299,8 @@ class AsyncConsumerGroup:
         self._config = parsed
         self._log = ClientLog("group", parsed.who)
         self._client = ConsumerClient(parsed)
-        self._client.finished = weakly(self, AsyncConsumerGroup._finished, {})
-        self._client.attention = weakly(self, AsyncConsumerGroup._attention, {})
+        self._client.autocommit.finished = weakly(self, AsyncConsumerGroup._finished, {})
+        self._client.application.attention = weakly(self, AsyncConsumerGroup._attention, {})
         self._session: AsyncGroupSession | None = None
         self._claims: list[AsyncClaim] = []
         self._stop = False
@@ -412,7 +412,7 @@ class AsyncConsumerGroup:
     def stop(self) -> None:
         """End `run` or `consume`: claims end, cleanup runs, what is marked is committed. Threads: any, and signal handlers."""
         self._stop = True
-        self._client.calls.ring()
+        self._client.application.calls.ring()
 
     def _left(self, timeout: float) -> float:
         """How many of the seconds that ending may take are left."""
@@ -425,10 +425,10 @@ class AsyncConsumerGroup:
         """What the group decided next; None when it is time to end."""
         while not self._stop:
             self._client.enter()
-            call = self._client.calls.take()
+            call = self._client.application.calls.take()
             if call is not None:
                 return call
-            await next_ring_async(self._client.calls)
+            await next_ring_async(self._client.application.calls)
         return None
 
     async def _run_session(
@@ -437,7 +437,7 @@ class AsyncConsumerGroup:
         """One session, from setup to the final commit; raises what the handler raised."""
         session = AsyncGroupSession(self._client, assigned)
         assigned.served()
-        tasks = ClaimTasks(self._client.calls.ring, self._log)
+        tasks = ClaimTasks(self._client.application.calls.ring, self._log)
         self._session = session
         ending: Call | None = None
         try:
@@ -466,10 +466,10 @@ class AsyncConsumerGroup:
         """What ends the session: a revocation, a loss, or None for a stop or a failed claim."""
         while not self._stop and tasks.failure is None:
             self._client.enter()
-            call = self._client.calls.take()
+            call = self._client.application.calls.take()
             if call is not None:
                 return call
-            await next_ring_async(self._client.calls)
+            await next_ring_async(self._client.application.calls)
         return None
 
     async def _end_session(

@@ -300,8 +300,8 @@ class ConsumerGroup:
         self._config = parsed
         self._log = ClientLog("group", parsed.who)
         self._client = ConsumerClient(parsed)
-        self._client.finished = weakly(self, ConsumerGroup._finished, {})
-        self._client.attention = weakly(self, ConsumerGroup._attention, {})
+        self._client.autocommit.finished = weakly(self, ConsumerGroup._finished, {})
+        self._client.application.attention = weakly(self, ConsumerGroup._attention, {})
         self._session: GroupSession | None = None
         self._claims: list[Claim] = []
         self._stop = False
@@ -411,7 +411,7 @@ class ConsumerGroup:
     def stop(self) -> None:
         """End `run` or `consume`: claims end, cleanup runs, what is marked is committed. Threads: any, and signal handlers."""
         self._stop = True
-        self._client.calls.ring()
+        self._client.application.calls.ring()
 
     def _left(self, timeout: float) -> float:
         """How many of the seconds that ending may take are left."""
@@ -424,17 +424,17 @@ class ConsumerGroup:
         """What the group decided next; None when it is time to end."""
         while not self._stop:
             self._client.enter()
-            call = self._client.calls.take()
+            call = self._client.application.calls.take()
             if call is not None:
                 return call
-            next_ring(self._client.calls)
+            next_ring(self._client.application.calls)
         return None
 
     def _run_session(self, handler: ConsumerGroupHandler, assigned: Call, timeout: float) -> None:
         """One session, from setup to the final commit; raises what the handler raised."""
         session = GroupSession(self._client, assigned)
         assigned.served()
-        tasks = ClaimThreads(self._client.calls.ring, self._log)
+        tasks = ClaimThreads(self._client.application.calls.ring, self._log)
         self._session = session
         ending: Call | None = None
         try:
@@ -461,10 +461,10 @@ class ConsumerGroup:
         """What ends the session: a revocation, a loss, or None for a stop or a failed claim."""
         while not self._stop and tasks.failure is None:
             self._client.enter()
-            call = self._client.calls.take()
+            call = self._client.application.calls.take()
             if call is not None:
                 return call
-            next_ring(self._client.calls)
+            next_ring(self._client.application.calls)
         return None
 
     def _end_session(

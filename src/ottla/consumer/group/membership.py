@@ -108,9 +108,9 @@ class ClassicMembership:
         )
 
     @property
-    def state(self) -> classic.State:
-        """Where the member stands."""
-        return self._member.state
+    def waits_for_poll(self) -> bool:
+        """Whether the member left because the application did not poll, and joins again with the next poll."""
+        return self._member.state is classic.State.STALE
 
     def subscribe(self, topics: Iterable[str]) -> None:
         """Join the group for these topics, or join again where they changed."""

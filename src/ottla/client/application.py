@@ -1,0 +1,94 @@
+"""The application as the membership sees it: calls that the application serves where it polls. Engine thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ottla import errors
+from ottla.consumer.calls import ASSIGNED, LOST, REVOKED, Call, Calls
+from ottla.consumer.liveness import Tokens
+from ottla.message import TopicPartition
+
+if TYPE_CHECKING:
+    from ottla.client.autocommit import AutoCommit
+    from ottla.consumer.cursor import Cursors
+
+
+class GroupApplication:
+    """The `Application` of a membership: starts and stops cursors, and passes each change on as a call.
+
+    Args:
+        cursors: The positions and routes of the assigned partitions.
+        autocommit: Commits before partitions are given back.
+        wake: Ends a wait of the application for records.
+    """
+
+    def __init__(self, cursors: Cursors, autocommit: AutoCommit, wake: Callable[[], None]) -> None:
+        self.calls = Calls()
+        """Calls that the application has not served yet."""
+        self.error: errors.Error | None = None
+        """Why the group refused this consumer for good: every later poll raises it."""
+        self.attention: Callable[[], Tokens] = dict
+        """Shows whether the application makes progress, see `Liveness`. Set by the application's side."""
+        self._cursors = cursors
+        self._autocommit = autocommit
+        self._wake = wake
+        self._revocations: list[Call] = []
+        """Revocations that the application has not served yet."""
+        self._losses: list[Call] = []
+        """Losses that the application has not served yet."""
+
+    async def heard(self) -> None:
+        """Wait until the application has served every loss.
+
+        Before that its current records may be of an earlier ownership than a new assignment of the same partition, and
+        committing them would put back what another member has committed meanwhile.
+        """
+        while self._losses:
+            await self._losses[0].wait()
+            self._losses.pop(0)
+
+    async def assigned(self, partitions: Sequence[TopicPartition], generation: int) -> None:
+        """Let the partitions flow, and post the call."""
+        await self._cursors.assign(partitions)
+        self.calls.post(Call(ASSIGNED, partitions, generation))
+
+    async def revoke(self, partitions: Sequence[TopicPartition]) -> None:
+        """Wait until the application has served the call, commit its progress, and stop the partitions."""
+        call = Call(REVOKED, partitions)
+        self._revocations.append(call)
+        self.calls.post(call)
+        try:
+            await call.wait()
+        finally:
+            self._revocations.remove(call)
+        if not call.withdrawn:
+            await self._autocommit.commit(frozenset(partitions))
+            self._cursors.unassign(partitions)
+
+    async def lost(self, partitions: Sequence[TopicPartition], reason: str) -> None:
+        """Stop the partitions at once, commit nothing of them, and post the call."""
+        self._cursors.unassign(partitions)
+        for call in self._revocations:
+            call.withdraw()
+        call = Call(LOST, partitions)
+        self._losses.append(call)
+        self.calls.post(call)
+
+    def failed(self, error: errors.Error) -> None:
+        """The group refused this consumer for good: wake the application, whose next poll raises the error."""
+        self.error = error
+        self._wake()
+        self.calls.ring()
+
+    def tokens(self) -> Tokens:
+        """Shows whether the application makes progress, see `Liveness`."""
+        return self.attention()
+
+    def withdraw_calls(self) -> None:
+        """Withdraw every call that was not served: the membership that posted it has ended."""
+        while (call := self.calls.take()) is not None:
+            call.withdraw()
+        for call in [*self._revocations, *self._losses]:
+            call.withdraw()

@@ -1,0 +1,84 @@
+"""Automatic commits: every `auto_commit_interval_ms`, and before partitions are given back. Engine thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from ottla import errors
+from ottla.message import OffsetAndMetadata, TopicPartition
+
+if TYPE_CHECKING:
+    from ottla.config.consumer import ConsumerConfig
+    from ottla.consumer.offsets import GroupOffsets
+    from ottla.engine.thread import Engine
+    from ottla.observe.log import ClientLog
+
+
+class AutoCommit:
+    """Commits the offsets that the application has finished with, where `enable_auto_commit` is set.
+
+    Args:
+        offsets: The committed offsets of the group; None: there is no group.
+        config: The interval, and whether to commit at all.
+        assigned: The partitions that are assigned now.
+        log: For failures.
+    """
+
+    def __init__(
+        self,
+        offsets: GroupOffsets | None,
+        config: ConsumerConfig,
+        assigned: Callable[[], Collection[TopicPartition]],
+        log: ClientLog,
+    ) -> None:
+        self.finished: Callable[[], dict[TopicPartition, OffsetAndMetadata]] = dict
+        """The offsets that the application has finished with. Set by the application's side; called on the engine thread."""
+        self._offsets = offsets
+        self._config = config
+        self._assigned = assigned
+        self._log = log
+        self._committed: dict[TopicPartition, OffsetAndMetadata] = {}
+        """Offsets of the latest automatic commit of each partition."""
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, engine: Engine) -> None:
+        """Commit at each interval from now on."""
+        if self._task is None and self._offsets is not None and self._config.enable_auto_commit:
+            self._task = engine.spawn(self._commit_at_intervals(), "auto-commit")
+
+    def stop(self) -> None:
+        """Commit at no interval any more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _commit_at_intervals(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.auto_commit_interval_ms / 1000)
+            await self._commit(self._assigned())
+
+    async def commit(self, partitions: Collection[TopicPartition]) -> None:
+        """Commit these partitions, then wait for every commit that the application asked for: without a membership the
+        coordinator would refuse it.
+        """
+        await self._commit(partitions)
+        if self._offsets is not None:
+            await self._offsets.drained()
+
+    async def _commit(self, partitions: Collection[TopicPartition]) -> None:
+        """Commit progress since the last time. A failure is logged: the next commit includes the same offsets."""
+        if self._offsets is None or not self._config.enable_auto_commit:
+            return
+        offsets = {
+            tp: offset
+            for tp, offset in self.finished().items()
+            if tp in partitions and self._committed.get(tp) != offset
+        }
+        if not offsets:
+            return
+        try:
+            await self._offsets.commit(offsets)
+            self._committed.update(offsets)
+        except errors.CommitFailed as error:
+            self._log.warning("auto-commit of group %s failed: %s", self._config.group_id, error)

@@ -1,0 +1,141 @@
+"""What one consumer reads: nothing, partitions that it assigned itself, topics by name, or topics by pattern.
+
+Engine thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ottla import errors
+from ottla.consumer.group.membership import Application, ClassicMembership
+from ottla.consumer.offsets import CommitIdentity
+from ottla.observe.log import ClientLog
+
+if TYPE_CHECKING:
+    from ottla.cluster.cluster import Cluster
+    from ottla.config.consumer import ConsumerConfig
+    from ottla.consumer.group.link import GroupLink
+    from ottla.engine.thread import Engine
+
+
+class Subscription:
+    """The mode of one consumer, and its membership while it has one.
+
+    Args:
+        engine: Runs the membership.
+        cluster: Topics and their metadata.
+        link: The way to the group's coordinator; None: the consumer has no `group_id`.
+        config: Of the consumer.
+        application: Receives assignments and revocations.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        cluster: Cluster,
+        link: GroupLink | None,
+        config: ConsumerConfig,
+        application: Application,
+    ) -> None:
+        self.member: ClassicMembership | None = None
+        """The membership; None: nothing is subscribed to."""
+        self._link = link
+        self._engine = engine
+        self._cluster = cluster
+        self._config = config
+        self._application = application
+        self._log = ClientLog("client", config.who)
+        self._assigned = False
+        """`assign` is in effect, so `subscribe` is refused."""
+        self._topics: frozenset[str] = frozenset()
+        """Topics subscribed to by name."""
+        self._pattern: re.Pattern[str] | None = None
+        self._reported: set[tuple[str, int]] = set()
+        """Topics without metadata, and error codes, that the log has a line of."""
+
+    @property
+    def identity(self) -> CommitIdentity:
+        """The identity under which offsets are committed now."""
+        return CommitIdentity() if self.member is None else self.member.identity
+
+    async def subscribe(self, topics: Iterable[str], pattern: re.Pattern[str] | None) -> None:
+        """Join the group for these topics, or for all topics whose whole name matches the pattern.
+
+        Raises:
+            ConfigError: There is no group.
+            StateError: `assign` is in effect.
+            Error: With a pattern: no broker answered.
+        """
+        if self._link is None:
+            raise errors.ConfigError("subscribe() needs a group_id; without a group use assign()")
+        if self._assigned:
+            raise errors.StateError(
+                "assign() and subscribe() exclude each other; unsubscribe first"
+            )
+        if self.member is None:
+            self.member = ClassicMembership(
+                self._engine, self._cluster, self._link, self._config, self._application
+            )
+        self._pattern = pattern
+        self._topics = frozenset(topics)
+        self._cluster.want_all_topics(pattern is not None)
+        if pattern is None:
+            self.member.subscribe(self._topics)
+        else:
+            await self._cluster.refresh("a pattern is subscribed to")
+            self._subscribe_matching()
+
+    def _subscribe_matching(self) -> None:
+        pattern = self._pattern
+        if pattern is not None and self.member is not None:
+            self.member.subscribe(
+                name
+                for name, topic in self._cluster.snapshot.topics.items()
+                if pattern.fullmatch(name)
+                and not (topic.internal and self._config.exclude_internal_topics)
+            )
+
+    def assign(self, *, anything: bool) -> None:
+        """`assign` is in effect from now on, unless it assigns nothing.
+
+        Raises:
+            StateError: A subscription is in effect.
+        """
+        if self.member is not None:
+            raise errors.StateError(
+                "assign() and subscribe() exclude each other; unsubscribe first"
+            )
+        self._assigned = anything
+
+    async def leave(self) -> None:
+        """Leave the group, and end whatever mode is in effect."""
+        if self.member is not None:
+            await self.member.leave()
+            self.member = None
+        self._pattern = None
+        self._assigned = False
+
+    def metadata_changed(self, *_snapshots: object) -> None:
+        """Follow the metadata: topics that match now, and partitions that were added."""
+        self._subscribe_matching()
+        if self.member is not None:
+            self._report_missing()
+            self.member.topics_changed()
+
+    def _report_missing(self) -> None:
+        """Log once why a topic cannot be read."""
+        for topic in self._topics:
+            code = self._cluster.snapshot.topic_error(topic)
+            if code and (topic, code) not in self._reported:
+                self._reported.add((topic, code))
+                error = errors.for_code(code)
+                self._log.log(
+                    logging.WARNING if error.retriable else logging.ERROR,
+                    "topic %s cannot be read: %s; its metadata is requested again until it can",
+                    topic,
+                    errors.line_of(error),
+                )
