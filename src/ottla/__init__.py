@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ottla.api._sync.group import ConsumerGroupHandler as ConsumerGroupHandler
     from ottla.api._sync.group import GroupSession as GroupSession
     from ottla.api._sync.producer import Producer as Producer
+    from ottla.arguments import DEFAULT_TIMEOUT as DEFAULT_TIMEOUT
+    from ottla.arguments import DefaultTimeout as DefaultTimeout
     from ottla.config.option_types import ConsumerOptions as ConsumerOptions
     from ottla.config.option_types import GroupOptions as GroupOptions
     from ottla.config.option_types import ProducerOptions as ProducerOptions
@@ -98,6 +100,7 @@ _HOMES = {
     "api._sync.consumer": ("Consumer",),
     "api._sync.group": ("Claim", "ConsumerGroup", "ConsumerGroupHandler", "GroupSession"),
     "api._sync.producer": ("Producer",),
+    "arguments": ("DEFAULT_TIMEOUT", "DefaultTimeout"),
     "config.option_types": (
         "ConsumerOptions",
         "GroupOptions",

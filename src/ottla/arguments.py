@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 MAX_INT32 = 0x7FFF_FFFF
 MAX_INT64 = 0x7FFF_FFFF_FFFF_FFFF
 LONGEST_TOPIC = 249
 LONGEST_WAIT_S = 365 * 24 * 3600.0
-"""What exceeds the clocks of the system ends in a year, which is no limit either."""
+"""Longest wait that the clocks of every system take: a year, which limits nobody."""
 
 _LEGAL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _SHOWN = 60
@@ -36,6 +36,49 @@ def shown(given: object) -> str:
         return kind
     text = repr(given)
     return f"{kind} {text}" if len(text) <= _SHOWN else f"{kind} {text[:_SHOWN]}…"
+
+
+# ---- time-outs -------------------------------------------------------------------------------------------------------
+
+
+class DefaultTimeout:
+    """Type of `DEFAULT_TIMEOUT`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "DEFAULT_TIMEOUT"
+
+    def __reduce__(self) -> str:
+        return "DEFAULT_TIMEOUT"
+
+
+DEFAULT_TIMEOUT: Final = DefaultTimeout()
+"""Default of `timeout`: the limit that the configuration sets for the call.
+
+The rule for every call: `timeout` is how many seconds the call may wait. Not given, it waits as long as the configuration says;
+with None, as long as it takes. No call undoes what it has begun when its time runs out.
+"""
+
+TimeoutArgument = float | None | DefaultTimeout
+"""What a call takes as `timeout`: seconds, None, or `DEFAULT_TIMEOUT`."""
+
+
+def wait_limit(given: Any, default_s: float) -> float:
+    """Seconds that a call may wait which got this `timeout`.
+
+    Args:
+        given: Seconds, None, or `DEFAULT_TIMEOUT`.
+        default_s: Limit that the configuration sets.
+
+    Raises:
+        TypeError: It is neither a number nor None.
+        ValueError: It is not a number (nan).
+    """
+    if given is DEFAULT_TIMEOUT:
+        return default_s
+    limit = seconds(given)
+    return LONGEST_WAIT_S if limit is None else limit
 
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------

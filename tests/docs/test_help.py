@@ -62,6 +62,37 @@ def test_hot_methods_have_a_signature_and_all_sections(cls: type, name: str) -> 
         assert "Raises:" in text
 
 
+CLIENTS = [
+    getattr(ottla, world + name)
+    for world in ("", "Async")
+    for name in ("Producer", "Consumer", "ConsumerGroup", "GroupSession")
+]
+TIMED = [
+    (cls, name)
+    for cls in CLIENTS
+    for name, method in inspect.getmembers(cls, inspect.isroutine)
+    if not name.startswith("_") and "timeout" in inspect.signature(method).parameters
+]
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"), TIMED, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_timeout_has_one_meaning(cls: type, name: str) -> None:
+    """Seconds; not given, the limit of the configuration or the number in the signature; None: no limit."""
+    default = inspect.signature(getattr(cls, name)).parameters["timeout"].default
+    assert default is ottla.DEFAULT_TIMEOUT or default == 30.0
+    text = " ".join((inspect.getdoc(getattr(cls, name)) or "").split())
+    if "timeout:" not in text:
+        assert "rguments" in text, f"{name} does not say what timeout is, nor where that is said"
+        return
+    said = text.partition("timeout:")[2]
+    assert said.startswith(" Seconds")
+    assert "None: " in said or "Not given or None: " in said or "Not given and None: " in said
+    if default is ottla.DEFAULT_TIMEOUT:
+        assert "Not given" in said
+
+
 def test_a_mute_member_is_found() -> None:
     class Silent:
         __module__ = "ottla.nowhere"

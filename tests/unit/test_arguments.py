@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import decimal
 import fractions
 import math
+import pickle
 from typing import Any
 
 import pytest
@@ -35,6 +37,22 @@ YEAR_S = 365 * 24 * 3600.0
 )
 def test_seconds(given: Any, expected: float | None) -> None:
     assert arguments.seconds(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(arguments.DEFAULT_TIMEOUT, 60.0), (None, YEAR_S), (0, 0.0), (2.5, 2.5), (-1, 0.0)],
+)
+def test_the_limit_of_a_wait(given: Any, expected: float) -> None:
+    assert arguments.wait_limit(given, 60.0) == expected
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))]
+)
+def test_the_default_timeout_is_one_object(copied: Any) -> None:
+    assert copied(arguments.DEFAULT_TIMEOUT) is arguments.DEFAULT_TIMEOUT
+    assert repr(arguments.DEFAULT_TIMEOUT) == "DEFAULT_TIMEOUT"
 
 
 class Index:

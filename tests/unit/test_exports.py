@@ -34,6 +34,8 @@ PUBLIC = [
     "ConsumerGroup",
     "ConsumerGroupHandler",
     "ConsumerOptions",
+    "DEFAULT_TIMEOUT",
+    "DefaultTimeout",
     "DecodeError",
     "Deliveries",
     "Delivery",

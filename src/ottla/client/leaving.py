@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from ottla.arguments import DEFAULT_TIMEOUT, TimeoutArgument
+
 CLOSE_S = 30.0
 CALLBACK_S = 30.0
-"""Who waits for callbacks without a limit waits no longer where none has begun or returned for so long: it may never."""
+"""Limit of one callback in `flush` and `close` without a `timeout`: one that takes longer may never return."""
 INTERRUPTED_CLOSE_S = 1.0
 
 
@@ -15,9 +17,9 @@ def close_timeout(error: BaseException | None) -> float:
     return INTERRUPTED_CLOSE_S if _is_interrupt(error) else CLOSE_S
 
 
-def producer_close_timeout(error: BaseException | None) -> float | None:
-    """Seconds for the close of a producer at the end of a block; None: what was accepted has the time that it lives."""
-    return INTERRUPTED_CLOSE_S if _is_interrupt(error) else None
+def producer_close_timeout(error: BaseException | None) -> TimeoutArgument:
+    """`timeout` of the close of a producer at the end of a block that `error` has ended."""
+    return INTERRUPTED_CLOSE_S if _is_interrupt(error) else DEFAULT_TIMEOUT
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

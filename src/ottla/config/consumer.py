@@ -128,7 +128,9 @@ class ConsumerConfig(CommonConfig):
         True, boolean, "Leave the cluster's own topics out of what a pattern matches."
     )
     default_api_timeout_ms: float = option(
-        60_000, duration(0), "Deadline of calls that take a timeout and got none."
+        60_000,
+        duration(0),
+        "Limit of calls that take a `timeout` and got none; with `timeout=None` they have no limit.",
     )
 
 

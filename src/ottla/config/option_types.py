@@ -194,7 +194,7 @@ class GroupOptions(CommonOptions, total=False):
     exclude_internal_topics: bool | str | None
     """Leave the cluster's own topics out of what a pattern matches. Default: `True`."""
     default_api_timeout_ms: float | str | None
-    """Deadline of calls that take a timeout and got none. Default: `60000` ms."""
+    """Limit of calls that take a `timeout` and got none; with `timeout=None` they have no limit. Default: `60000` ms."""
 
 
 class ConsumerOptions(GroupOptions, total=False):

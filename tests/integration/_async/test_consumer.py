@@ -134,6 +134,38 @@ async def test_a_poll_that_times_out_returns_empty_records(bootstrap: str, topic
         assert not woken
 
 
+async def test_a_call_without_timeout_takes_the_limit_of_the_configuration(
+    bootstrap: str, topic: str
+) -> None:
+    async with ottla.AsyncConsumer(bootstrap, default_api_timeout_ms=100) as consumer:
+        await consumer.assign((topic, 0))
+        await consumer.position((topic, 0), timeout=A_LONG_WAIT_S)
+        assert not await consumer.poll()
+    async with ottla.AsyncConsumer("127.0.0.1:1", default_api_timeout_ms=100) as consumer:
+        await consumer.assign((topic, 0))
+        assert not await consumer.poll(timeout=ottla.DEFAULT_TIMEOUT)
+        with pytest.raises(ottla.Timeout):
+            await consumer.position((topic, 0))
+        with pytest.raises(ottla.Timeout):
+            await consumer.end_offsets((topic, 0), timeout=0.05)
+
+
+async def test_a_call_with_timeout_none_waits_as_long_as_it_takes(
+    bootstrap: str, topic: str
+) -> None:
+    async with ottla.AsyncConsumer(
+        bootstrap, default_api_timeout_ms=50, auto_offset_reset="earliest"
+    ) as consumer:
+        await consumer.assign((topic, 0))
+        assert await consumer.position((topic, 0), timeout=None) == 0
+        producer = ottla.Producer(bootstrap, linger_ms=400)
+        producer.send_nowait(topic, b"late", partition=0)
+        records = await consumer.poll(timeout=None)
+        assert records.values() == [b"late"]
+        assert await consumer.end_offsets((topic, 0), timeout=None) == {(topic, 0): 1}
+        producer.close()
+
+
 async def test_partitions_are_given_as_one_several_or_an_iterable(
     bootstrap: str, make_topic: Callable[..., str], unique_name: str
 ) -> None:

@@ -135,6 +135,36 @@ def test_a_poll_that_times_out_returns_empty_records(bootstrap: str, topic: str)
         assert not woken
 
 
+def test_a_call_without_timeout_takes_the_limit_of_the_configuration(
+    bootstrap: str, topic: str
+) -> None:
+    with ottla.Consumer(bootstrap, default_api_timeout_ms=100) as consumer:
+        consumer.assign((topic, 0))
+        consumer.position((topic, 0), timeout=A_LONG_WAIT_S)
+        assert not consumer.poll()
+    with ottla.Consumer("127.0.0.1:1", default_api_timeout_ms=100) as consumer:
+        consumer.assign((topic, 0))
+        assert not consumer.poll(timeout=ottla.DEFAULT_TIMEOUT)
+        with pytest.raises(ottla.Timeout):
+            consumer.position((topic, 0))
+        with pytest.raises(ottla.Timeout):
+            consumer.end_offsets((topic, 0), timeout=0.05)
+
+
+def test_a_call_with_timeout_none_waits_as_long_as_it_takes(bootstrap: str, topic: str) -> None:
+    with ottla.Consumer(
+        bootstrap, default_api_timeout_ms=50, auto_offset_reset="earliest"
+    ) as consumer:
+        consumer.assign((topic, 0))
+        assert consumer.position((topic, 0), timeout=None) == 0
+        producer = ottla.Producer(bootstrap, linger_ms=400)
+        producer.send_nowait(topic, b"late", partition=0)
+        records = consumer.poll(timeout=None)
+        assert records.values() == [b"late"]
+        assert consumer.end_offsets((topic, 0), timeout=None) == {(topic, 0): 1}
+        producer.close()
+
+
 def test_partitions_are_given_as_one_several_or_an_iterable(
     bootstrap: str, make_topic: Callable[..., str], unique_name: str
 ) -> None:

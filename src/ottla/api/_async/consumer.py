@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ottla.arguments import number, seconds
+from ottla.arguments import DEFAULT_TIMEOUT, LONGEST_WAIT_S, TimeoutArgument, number, wait_limit
 from ottla.arguments import timestamp_ms as as_timestamp_ms
 from ottla.arguments import topic as topic_name
 from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped, weakly
-from ottla.client.leaving import close_timeout
+from ottla.client.leaving import CLOSE_S, close_timeout
 from ottla.config.consumer import consumer_config
 from ottla.consumer.arguments import (
     matcher_of,
@@ -206,7 +206,7 @@ class AsyncConsumer(AsyncConsumerBase):
     # ---- reading -------------------------------------------------------------------------------------------------------
 
     async def poll(
-        self, *, max_records: int | None = None, timeout: float | None = None
+        self, *, max_records: int | None = None, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> Records:
         """Records, as soon as there are any.
 
@@ -215,7 +215,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Args:
             max_records: At most so many; None: `max_poll_records`.
-            timeout: Seconds to wait; None: until there are some.
+            timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until there are records.
 
         Returns:
             Records: len, iteration, `values()`, `by_partition()`; empty, which is false, if the time ran out or `wakeup`
@@ -240,7 +240,7 @@ class AsyncConsumer(AsyncConsumerBase):
         limit = self._config.max_poll_records
         if max_records is not None:
             limit = number("max_records", max_records, 1)
-        records = await self._next_records(limit, seconds(timeout))
+        records = await self._next_records(limit, self._limit(timeout))
         return NO_RECORDS if records is None else records
 
     async def _next_records(self, limit: int, timeout: float | None) -> Records | None:
@@ -326,12 +326,14 @@ class AsyncConsumer(AsyncConsumerBase):
 
     # ---- positions -----------------------------------------------------------------------------------------------------
 
-    async def position(self, partition: tuple[str, int], timeout: float | None = None) -> int:
+    async def position(
+        self, partition: tuple[str, int], timeout: TimeoutArgument = DEFAULT_TIMEOUT
+    ) -> int:
         """Offset of the next record that will be handed over.
 
         Args:
             partition: An assigned `TopicPartition`, or a pair ("topic", 0).
-            timeout: Seconds to wait until it has a position; None: `default_api_timeout_ms`.
+            timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until it has a position.
 
         Returns:
             int: After the record in hand, while one is.
@@ -354,10 +356,9 @@ class AsyncConsumer(AsyncConsumerBase):
             raise _not_assigned(tp)
         return position
 
-    def _limit(self, timeout: float | None) -> float:
-        """Seconds for a call that was given so many, or None."""
-        limit = seconds(timeout)
-        return self._config.default_api_timeout_ms / 1000 if limit is None else limit
+    def _limit(self, timeout: TimeoutArgument) -> float:
+        """Seconds that a call may wait which got this `timeout`."""
+        return wait_limit(timeout, self._config.default_api_timeout_ms / 1000)
 
     def _positions(self) -> dict[TopicPartition, int]:
         """Of every assigned partition that has one: the offset of the next record for the application."""
@@ -495,27 +496,27 @@ class AsyncConsumer(AsyncConsumerBase):
     async def commit(
         self,
         offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None,
-        timeout: float | None = None,
+        timeout: TimeoutArgument = DEFAULT_TIMEOUT,
     ) -> None:
         """Commit offsets and wait until the group's coordinator has them.
 
         Args:
             offsets: `TopicPartition`, or a pair ("topic", 0), -> offset of the next record to read; None: everything
                 handed over so far, the current record included.
-            timeout: Seconds to wait; None: until the commit ends, which `default_api_timeout_ms` bounds.
+            timeout: Seconds to wait. Not given or None: until the commit ends; it is retried for `default_api_timeout_ms`.
 
         Raises:
             CommitFailed: `.partitions` says which were not committed and why; the others are. Where `.outcome` is
                 unknown no answer came, and the offsets may be committed.
             ConfigError: There is no `group_id`; nothing was committed.
-            Timeout: `timeout` is over; the commit goes on.
+            Timeout: The time ran out; the commit continues.
             TypeError, ValueError: An argument cannot be, and the text names it; nothing was committed.
 
         Cancellation: Ends the wait only; the commit goes on.
         Threads: Any.
         Protocol: OffsetCommit (key 8); Java: KafkaConsumer.commitSync.
         """
-        limit = seconds(timeout)
+        limit = wait_limit(timeout, LONGEST_WAIT_S)
         await wait_async(self.commit_async(offsets), limit)
 
     def commit_async(
@@ -535,13 +536,14 @@ class AsyncConsumer(AsyncConsumerBase):
         return self._client.call("AsyncConsumer.commit", self._client.commit, wanted)
 
     async def committed(
-        self, *partitions: Partitions, timeout: float | None = None
+        self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
         """What the group has committed.
 
         Args:
             partitions: One, several, or an iterable, assigned or not; no argument: all that are assigned.
-            timeout: Seconds to wait; None: until an answer or its failure, which `default_api_timeout_ms` bounds.
+            timeout: Seconds to wait. Not given or None: until an answer or its failure; the request is retried for
+                `default_api_timeout_ms`.
 
         Returns:
             dict: partition -> offset of the next record, leader epoch and metadata; None where nothing is committed.
@@ -558,20 +560,20 @@ class AsyncConsumer(AsyncConsumerBase):
         Protocol: OffsetFetch (key 9).
         """
         wanted = self._these_or_all(partitions)
-        limit = seconds(timeout)
+        limit = wait_limit(timeout, LONGEST_WAIT_S)
         committed = self._client.call("AsyncConsumer.committed", self._client.committed, wanted)
         return await wait_async(committed, limit)
 
     # ---- what there is -------------------------------------------------------------------------------------------------
 
     async def beginning_offsets(
-        self, *partitions: Partitions, timeout: float | None = None
+        self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, int]:
         """Offset of the oldest record of each partition.
 
         Args:
             partitions: One, several, or an iterable, assigned or not; no argument: an empty answer.
-            timeout: Seconds; None: `default_api_timeout_ms`.
+            timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until every leader has answered.
 
         Returns:
             dict: partition -> offset.
@@ -589,7 +591,7 @@ class AsyncConsumer(AsyncConsumerBase):
         )
 
     async def end_offsets(
-        self, *partitions: Partitions, timeout: float | None = None
+        self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, int]:
         """Offset that the next record will get; with read_committed, that of the first open transaction.
 
@@ -602,22 +604,22 @@ class AsyncConsumer(AsyncConsumerBase):
         name: str,
         partitions: tuple[Partitions, ...],
         time_ms: int,
-        timeout: float | None,
+        timeout: TimeoutArgument,
     ) -> dict[TopicPartition, int]:
         wanted = dict.fromkeys(topic_partitions(partitions), time_ms)
-        limit = seconds(timeout)
+        limit = self._limit(timeout)
         find = self._client.finder.find
         found = await wait_async(self._client.call(name, find, wanted, limit), limit)
         return {tp: answer.offset for tp, answer in found.items()}
 
     async def offsets_for_times(
-        self, times_ms: Mapping[Partition, int], timeout: float | None = None
+        self, times_ms: Mapping[Partition, int], timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
         """The first record at or after a time in each partition; None where there is none.
 
         Args:
             times_ms: `TopicPartition`, or a pair ("topic", 0), -> milliseconds since the epoch, UTC.
-            timeout: Seconds; None: `default_api_timeout_ms`.
+            timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until every leader has answered.
 
         Returns:
             dict: partition -> offset, its timestamp_ms and leader epoch, or None.
@@ -631,7 +633,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: Any.
         """
         wanted = times_by_partition(times_ms)
-        limit = seconds(timeout)
+        limit = self._limit(timeout)
         find = self._client.finder.find
         asked = self._client.call("AsyncConsumer.offsets_for_times", find, wanted, limit)
         found = await wait_async(asked, limit)
@@ -643,7 +645,7 @@ class AsyncConsumer(AsyncConsumerBase):
         }
 
     async def partitions_for(
-        self, topic: str, timeout: float | None = None
+        self, topic: str, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> list[TopicPartition]:
         """The partitions of a topic.
 
@@ -652,7 +654,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Args:
             topic: Name of the topic.
-            timeout: Seconds to wait; None: until an answer or its failure.
+            timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until an answer or its failure.
 
         Returns:
             list: By number.
@@ -668,19 +670,19 @@ class AsyncConsumer(AsyncConsumerBase):
         Protocol: Metadata (key 3).
         """
         name = topic_name(topic)
-        limit = seconds(timeout)
+        limit = self._limit(timeout)
         asked = self._client.call("AsyncConsumer.partitions_for", self._client.partitions_for, name)
         numbers = await wait_async(asked, limit)
         return [TopicPartition(name, partition) for partition in numbers]
 
-    async def lag(self, timeout: float | None = None) -> dict[TopicPartition, int]:
+    async def lag(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> dict[TopicPartition, int]:
         """How many offsets lie between the position of each assigned partition and its end.
 
         The leaders are asked for the end. A position is where the next poll goes on, so records of the last poll that
         are still in work do not count, and offsets without a record (compaction, transactions) do.
 
         Args:
-            timeout: Seconds; None: `default_api_timeout_ms`.
+            timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until every leader has answered.
 
         Returns:
             dict: partition -> 0 or more, for partitions that have a position.
@@ -710,7 +712,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
     # ---- the end -------------------------------------------------------------------------------------------------------
 
-    async def close(self, timeout: float | None = 30.0) -> None:
+    async def close(self, timeout: TimeoutArgument = 30.0) -> None:
         """Finish: tell `on_revoked`, commit what is finished (with auto-commit), leave the group, disconnect.
 
         Records that were handed over are finished by a close, the one in hand too. Where an exception ends a `with`
@@ -720,8 +722,8 @@ class AsyncConsumer(AsyncConsumerBase):
         cancellation has ended the block.
 
         Args:
-            timeout: Seconds for committing and leaving; what is not done by then is left to the session timeout. None:
-                `default_api_timeout_ms`.
+            timeout: Seconds to commit and to leave; the session timeout ends the membership if they do not suffice.
+                None: as long as it takes.
 
         Raises:
             TypeError, ValueError: `timeout` is no number of seconds; the consumer is as open as before.
@@ -730,7 +732,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Cancellation: The consumer ends in the background; call again to wait for it.
         Threads: Any; not while another one polls (use `wakeup` first).
         """
-        await self._close(self._limit(timeout), hand=True)
+        await self._close(wait_limit(timeout, CLOSE_S), hand=True)
 
     async def _close(self, timeout: float, *, hand: bool) -> None:
         try:

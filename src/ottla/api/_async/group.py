@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ottla.arguments import seconds, shown
+from ottla.arguments import DEFAULT_TIMEOUT, LONGEST_WAIT_S, TimeoutArgument, shown, wait_limit
 from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped, weakly
-from ottla.client.leaving import close_timeout
+from ottla.client.leaving import CLOSE_S, close_timeout
 from ottla.config.consumer import consumer_config
 from ottla.consumer.arguments import offset_to_read, text, topic_names, topic_partition
 from ottla.consumer.calls import ASSIGNED, LOST, Call
@@ -208,16 +208,16 @@ class AsyncGroupSession:
         await wait_async(self._client.call("AsyncGroupSession.reset_offset", seek, tp, target))
         self._claimed[tp]._drop()
 
-    async def commit(self, timeout: float | None = None) -> None:
+    async def commit(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> None:
         """Commit everything that is marked and wait until the coordinator has it.
 
         Args:
-            timeout: Seconds to wait; None: until the commit ends, which `default_api_timeout_ms` bounds.
+            timeout: Seconds to wait. Not given or None: until the commit ends; it is retried for `default_api_timeout_ms`.
 
         Raises:
             CommitFailed: `.partitions` says which were not committed and why; the others are. Where `.outcome` is
                 unknown no answer came, and the offsets may be committed.
-            Timeout: `timeout` is over; the commit goes on.
+            Timeout: The time ran out; the commit continues.
             StateError: The session has ended: its partitions may belong to another member.
             TypeError, ValueError: `timeout` is no number of seconds; nothing was committed.
 
@@ -225,7 +225,7 @@ class AsyncGroupSession:
         Threads: Any.
         Protocol: OffsetCommit (key 8), with the member's generation.
         """
-        limit = seconds(timeout)
+        limit = wait_limit(timeout, LONGEST_WAIT_S)
         await wait_async(self.commit_async(), limit)
 
     def commit_async(self) -> Ticket[None]:
@@ -312,14 +312,14 @@ class AsyncConsumerGroup:
         self,
         topics: Iterable[str],
         handler: AsyncConsumerGroupHandler,
-        timeout: float | None = 30.0,
+        timeout: TimeoutArgument = 30.0,
     ) -> None:
         """Consume through all rebalances until `stop()`, SIGINT or SIGTERM; then commit, leave and close.
 
         Args:
             topics: Names.
             handler: What to do with the claims.
-            timeout: Seconds that ending may take; None: `default_api_timeout_ms`.
+            timeout: Seconds that ending may take. None: as long as it takes.
 
         Raises:
             Exception: What the handler raised, after cleanup and the final commit.
@@ -343,7 +343,7 @@ class AsyncConsumerGroup:
         topics: Iterable[str],
         handler: AsyncConsumerGroupHandler,
         stop: Any = None,
-        timeout: float | None = 30.0,
+        timeout: TimeoutArgument = 30.0,
     ) -> None:
         """As `run`, without touching signals and without closing: may be called again, from any thread.
 
@@ -351,7 +351,7 @@ class AsyncConsumerGroup:
             topics: Names.
             handler: What to do with the claims.
             stop: An event (of this world: threading's or asyncio's) that ends it when set.
-            timeout: Seconds that ending may take; None: `default_api_timeout_ms`.
+            timeout: Seconds that ending may take. None: as long as it takes.
 
         Raises:
             Exception: What the handler raised, after cleanup and the final commit.
@@ -390,7 +390,7 @@ class AsyncConsumerGroup:
                 )
 
     def _checked(
-        self, topics: Any, handler: Any, stop: Any, timeout: float | None
+        self, topics: Any, handler: Any, stop: Any, timeout: TimeoutArgument
     ) -> tuple[list[str], float]:
         """The names of the topics, and how many seconds ending may take; what cannot be is refused."""
         names = topic_names(topics)
@@ -404,10 +404,9 @@ class AsyncConsumerGroup:
             check_event_async("stop", stop)
         return names, self._limit(timeout)
 
-    def _limit(self, timeout: float | None) -> float:
-        """Seconds for a call that was given so many, or None."""
-        limit = seconds(timeout)
-        return self._config.default_api_timeout_ms / 1000 if limit is None else limit
+    def _limit(self, timeout: TimeoutArgument) -> float:
+        """Seconds that a call may wait which got this `timeout`."""
+        return wait_limit(timeout, CLOSE_S)
 
     def stop(self) -> None:
         """End `run` or `consume`: claims end, cleanup runs, what is marked is committed. Threads: any, and signal handlers."""
@@ -542,12 +541,12 @@ class AsyncConsumerGroup:
             for claim in list(self._claims)
         }
 
-    async def close(self, timeout: float | None = 30.0) -> None:
+    async def close(self, timeout: TimeoutArgument = 30.0) -> None:
         """Leave the group and disconnect; closing again does nothing.
 
         Args:
-            timeout: Seconds for all of it; what is not done by then is left to the session timeout. None:
-                `default_api_timeout_ms`.
+            timeout: Seconds to commit and to leave; the session timeout ends the membership if they do not suffice.
+                None: as long as it takes.
 
         Raises:
             TypeError, ValueError: `timeout` is no number of seconds; the group is as open as before.

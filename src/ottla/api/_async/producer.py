@@ -8,7 +8,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ottla._native import AsyncProducerBase, Delivery
-from ottla.arguments import function, seconds
+from ottla.arguments import (
+    DEFAULT_TIMEOUT,
+    DefaultTimeout,
+    TimeoutArgument,
+    function,
+    seconds,
+    wait_limit,
+)
 from ottla.arguments import topic as topic_name
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped
@@ -75,15 +82,15 @@ class AsyncProducer(AsyncProducerBase):
         self._failed: deque[Delivery] = deque()
         self._resolved: deque[Delivery] = deque()
 
-    async def flush(self, timeout: float | None = None) -> None:
+    async def flush(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> None:
         """Send what lingers now, and wait until everything accepted before this call has its outcome.
 
         Then every callback of these outcomes has run: `add_done_callback`, `on_delivery`, interceptors. Called by one of
         them, it waits for the outcomes only. The producer stays open. Failures do not raise here: they are in each delivery.
 
         Args:
-            timeout: Seconds; None: as long as `delivery_timeout_ms` lets messages live, and callbacks take, of which none
-                may take more than 30 seconds.
+            timeout: Seconds. Not given: until every message has its outcome, which `delivery_timeout_ms` bounds, and its
+                callbacks have returned, 30 seconds each at most. None: as long as it takes.
 
         Raises:
             Timeout: The time ran out; what is still unresolved goes on being sent.
@@ -95,17 +102,17 @@ class AsyncProducer(AsyncProducerBase):
         Threads: Any.
         """
         self._client.refuse_forked()
-        limit = seconds(timeout)
+        limit, patience = _limit_and_patience(timeout)
         end = Deadline(limit)
         if not await self._flush(limit):
             raise Timeout(f"flush: not everything was resolved within {timeout} s")
         called = self._client.flushed()
-        if called is not None and not await self._all_called(called, end):
-            within = "" if timeout is None else f" within {timeout} s"
+        if called is not None and not await self._all_called(called, end, patience):
+            within = "" if limit is None else f" within {timeout} s"
             text = f"flush: everything is resolved, and not every callback has returned{within}"
             raise Timeout(f"{text}: {running.keeps()}")
 
-    async def close(self, timeout: float | None = None) -> CloseReport:
+    async def close(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> CloseReport:
         """Stop accepting, send everything, wait for every outcome, and end.
 
         `successes()` and `errors()` end after the last outcome. What has none when the time is up gets one now:
@@ -118,8 +125,7 @@ class AsyncProducer(AsyncProducerBase):
         a callback it does not wait for any. Interceptors are closed after the last of them.
 
         Args:
-            timeout: Seconds for all of it; 0 gives up at once what is not resolved. None: as long as `delivery_timeout_ms`
-                lets messages live, and callbacks take, of which none may take more than 30 seconds.
+            timeout: Seconds for all of it; 0 gives up at once what is not resolved. Not given and None: as for `flush`.
 
         Returns:
             CloseReport: how many messages were delivered, failed, or have an unknown fate, since the start.
@@ -134,36 +140,38 @@ class AsyncProducer(AsyncProducerBase):
         Threads: Any. Of several calls at a time the shortest timeout decides for all; each returns the same report.
         """
         self._client.refuse_forked()
-        limit = seconds(timeout)
+        limit, patience = _limit_and_patience(timeout)
         end = Deadline(limit)
         self._stop_accepting()
         self._client.close_begins(limit)
         await self._flush(end.left())
         await wait_async(self._client.shut_down())
         if (called := self._client.called()) is not None:
-            await self._all_called(called, end)
+            await self._all_called(called, end, patience)
         self._end_outcomes()
         if self._report is None:
             self._report = CloseReport(*self._counts())
         return self._report
 
-    async def _all_called(self, called: Ticket[None], end: Deadline) -> bool:
-        """Wait for callbacks; without an end of its own, for as long as none takes too long. False where the time was up."""
+    async def _all_called(
+        self, called: Ticket[None], end: Deadline, patience: float | None
+    ) -> bool:
+        """Wait for callbacks until the deadline, without one for `patience` seconds each. False if the time ran out."""
         while True:
             number, left = running.number, end.left()
             try:
-                await wait_async(called, CALLBACK_S if left is None else left)
+                await wait_async(called, patience if left is None else left)
             except Timeout:
                 if left is not None or running.number == number:
                     return False
             else:
                 return True
 
-    def close_nowait(self, timeout: float | None = None) -> None:
+    def close_nowait(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> None:
         """Begin to close and return at once; `successes()` and `errors()` end when it is done.
 
         Args:
-            timeout: Seconds, as for `close`; call that to have the report.
+            timeout: Seconds. Not given and None: as for `close`, which returns the report.
 
         Raises:
             TypeError, ValueError: `timeout` is no number of seconds; the producer is as open as before.
@@ -172,7 +180,7 @@ class AsyncProducer(AsyncProducerBase):
         Threads: Any.
         """
         self._client.refuse_forked()
-        seconds(timeout)
+        _limit_and_patience(timeout)
         self._stop_accepting()
         in_background_async(self.close, timeout)
 
@@ -241,7 +249,7 @@ class AsyncProducer(AsyncProducerBase):
                 return
 
     async def partitions_for(
-        self, topic: str, timeout: float | None = None
+        self, topic: str, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> list[TopicPartition]:
         """The partitions of a topic, as a partitioner or a `send(partition=...)` of one's own needs them.
 
@@ -250,7 +258,7 @@ class AsyncProducer(AsyncProducerBase):
 
         Args:
             topic: Name of the topic.
-            timeout: Seconds to wait; None: until an answer or its failure.
+            timeout: Seconds to wait. Not given: `max_block_ms`. None: until an answer or its failure.
 
         Returns:
             list: By number.
@@ -268,7 +276,7 @@ class AsyncProducer(AsyncProducerBase):
         Protocol: Metadata (key 3).
         """
         name = topic_name(topic)
-        limit = seconds(timeout)
+        limit = wait_limit(timeout, self._config.max_block_ms / 1000)
         numbers = await wait_async(
             self._client.partitions_for("AsyncProducer.partitions_for", name), limit
         )
@@ -372,3 +380,10 @@ class AsyncProducer(AsyncProducerBase):
         else:
             state = "open" if self._report is None else f"closed: {self._report}"
         return f"<AsyncProducer {self._config.client_id!r} {state}>"
+
+
+def _limit_and_patience(timeout: TimeoutArgument) -> tuple[float | None, float | None]:
+    """Seconds for all of a `flush` or `close`, and for one callback where there is no limit for all."""
+    if isinstance(timeout, DefaultTimeout):
+        return None, CALLBACK_S
+    return seconds(timeout), None

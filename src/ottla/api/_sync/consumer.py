@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ottla.arguments import number, seconds
+from ottla.arguments import DEFAULT_TIMEOUT, LONGEST_WAIT_S, TimeoutArgument, number, wait_limit
 from ottla.arguments import timestamp_ms as as_timestamp_ms
 from ottla.arguments import topic as topic_name
 from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped, weakly
-from ottla.client.leaving import close_timeout
+from ottla.client.leaving import CLOSE_S, close_timeout
 from ottla.config.consumer import consumer_config
 from ottla.consumer.arguments import (
     matcher_of,
@@ -202,7 +202,9 @@ class Consumer(ConsumerBase):
 
     # ---- reading -------------------------------------------------------------------------------------------------------
 
-    def poll(self, *, max_records: int | None = None, timeout: float | None = None) -> Records:
+    def poll(
+        self, *, max_records: int | None = None, timeout: TimeoutArgument = DEFAULT_TIMEOUT
+    ) -> Records:
         """Records, as soon as there are any.
 
         Asking is the sign of life that `max_poll_interval_ms` watches, and it finishes what earlier polls returned.
@@ -210,7 +212,7 @@ class Consumer(ConsumerBase):
 
         Args:
             max_records: At most so many; None: `max_poll_records`.
-            timeout: Seconds to wait; None: until there are some.
+            timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until there are records.
 
         Returns:
             Records: len, iteration, `values()`, `by_partition()`; empty, which is false, if the time ran out or `wakeup`
@@ -235,7 +237,7 @@ class Consumer(ConsumerBase):
         limit = self._config.max_poll_records
         if max_records is not None:
             limit = number("max_records", max_records, 1)
-        records = self._next_records(limit, seconds(timeout))
+        records = self._next_records(limit, self._limit(timeout))
         return NO_RECORDS if records is None else records
 
     def _next_records(self, limit: int, timeout: float | None) -> Records | None:
@@ -321,12 +323,14 @@ class Consumer(ConsumerBase):
 
     # ---- positions -----------------------------------------------------------------------------------------------------
 
-    def position(self, partition: tuple[str, int], timeout: float | None = None) -> int:
+    def position(
+        self, partition: tuple[str, int], timeout: TimeoutArgument = DEFAULT_TIMEOUT
+    ) -> int:
         """Offset of the next record that will be handed over.
 
         Args:
             partition: An assigned `TopicPartition`, or a pair ("topic", 0).
-            timeout: Seconds to wait until it has a position; None: `default_api_timeout_ms`.
+            timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until it has a position.
 
         Returns:
             int: After the record in hand, while one is.
@@ -349,10 +353,9 @@ class Consumer(ConsumerBase):
             raise _not_assigned(tp)
         return position
 
-    def _limit(self, timeout: float | None) -> float:
-        """Seconds for a call that was given so many, or None."""
-        limit = seconds(timeout)
-        return self._config.default_api_timeout_ms / 1000 if limit is None else limit
+    def _limit(self, timeout: TimeoutArgument) -> float:
+        """Seconds that a call may wait which got this `timeout`."""
+        return wait_limit(timeout, self._config.default_api_timeout_ms / 1000)
 
     def _positions(self) -> dict[TopicPartition, int]:
         """Of every assigned partition that has one: the offset of the next record for the application."""
@@ -488,27 +491,27 @@ class Consumer(ConsumerBase):
     def commit(
         self,
         offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None,
-        timeout: float | None = None,
+        timeout: TimeoutArgument = DEFAULT_TIMEOUT,
     ) -> None:
         """Commit offsets and wait until the group's coordinator has them.
 
         Args:
             offsets: `TopicPartition`, or a pair ("topic", 0), -> offset of the next record to read; None: everything
                 handed over so far, the current record included.
-            timeout: Seconds to wait; None: until the commit ends, which `default_api_timeout_ms` bounds.
+            timeout: Seconds to wait. Not given or None: until the commit ends; it is retried for `default_api_timeout_ms`.
 
         Raises:
             CommitFailed: `.partitions` says which were not committed and why; the others are. Where `.outcome` is
                 unknown no answer came, and the offsets may be committed.
             ConfigError: There is no `group_id`; nothing was committed.
-            Timeout: `timeout` is over; the commit goes on.
+            Timeout: The time ran out; the commit continues.
             TypeError, ValueError: An argument cannot be, and the text names it; nothing was committed.
 
         Cancellation: Ends the wait only; the commit goes on.
         Threads: Any.
         Protocol: OffsetCommit (key 8); Java: KafkaConsumer.commitSync.
         """
-        limit = seconds(timeout)
+        limit = wait_limit(timeout, LONGEST_WAIT_S)
         wait(self.commit_async(offsets), limit)
 
     def commit_async(
@@ -528,13 +531,14 @@ class Consumer(ConsumerBase):
         return self._client.call("Consumer.commit", self._client.commit, wanted)
 
     def committed(
-        self, *partitions: Partitions, timeout: float | None = None
+        self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
         """What the group has committed.
 
         Args:
             partitions: One, several, or an iterable, assigned or not; no argument: all that are assigned.
-            timeout: Seconds to wait; None: until an answer or its failure, which `default_api_timeout_ms` bounds.
+            timeout: Seconds to wait. Not given or None: until an answer or its failure; the request is retried for
+                `default_api_timeout_ms`.
 
         Returns:
             dict: partition -> offset of the next record, leader epoch and metadata; None where nothing is committed.
@@ -551,20 +555,20 @@ class Consumer(ConsumerBase):
         Protocol: OffsetFetch (key 9).
         """
         wanted = self._these_or_all(partitions)
-        limit = seconds(timeout)
+        limit = wait_limit(timeout, LONGEST_WAIT_S)
         committed = self._client.call("Consumer.committed", self._client.committed, wanted)
         return wait(committed, limit)
 
     # ---- what there is -------------------------------------------------------------------------------------------------
 
     def beginning_offsets(
-        self, *partitions: Partitions, timeout: float | None = None
+        self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, int]:
         """Offset of the oldest record of each partition.
 
         Args:
             partitions: One, several, or an iterable, assigned or not; no argument: an empty answer.
-            timeout: Seconds; None: `default_api_timeout_ms`.
+            timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until every leader has answered.
 
         Returns:
             dict: partition -> offset.
@@ -580,7 +584,7 @@ class Consumer(ConsumerBase):
         return self._offsets_at("Consumer.beginning_offsets", partitions, EARLIEST, timeout)
 
     def end_offsets(
-        self, *partitions: Partitions, timeout: float | None = None
+        self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, int]:
         """Offset that the next record will get; with read_committed, that of the first open transaction.
 
@@ -593,22 +597,22 @@ class Consumer(ConsumerBase):
         name: str,
         partitions: tuple[Partitions, ...],
         time_ms: int,
-        timeout: float | None,
+        timeout: TimeoutArgument,
     ) -> dict[TopicPartition, int]:
         wanted = dict.fromkeys(topic_partitions(partitions), time_ms)
-        limit = seconds(timeout)
+        limit = self._limit(timeout)
         find = self._client.finder.find
         found = wait(self._client.call(name, find, wanted, limit), limit)
         return {tp: answer.offset for tp, answer in found.items()}
 
     def offsets_for_times(
-        self, times_ms: Mapping[Partition, int], timeout: float | None = None
+        self, times_ms: Mapping[Partition, int], timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
         """The first record at or after a time in each partition; None where there is none.
 
         Args:
             times_ms: `TopicPartition`, or a pair ("topic", 0), -> milliseconds since the epoch, UTC.
-            timeout: Seconds; None: `default_api_timeout_ms`.
+            timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until every leader has answered.
 
         Returns:
             dict: partition -> offset, its timestamp_ms and leader epoch, or None.
@@ -622,7 +626,7 @@ class Consumer(ConsumerBase):
         Threads: Any.
         """
         wanted = times_by_partition(times_ms)
-        limit = seconds(timeout)
+        limit = self._limit(timeout)
         find = self._client.finder.find
         asked = self._client.call("Consumer.offsets_for_times", find, wanted, limit)
         found = wait(asked, limit)
@@ -633,7 +637,9 @@ class Consumer(ConsumerBase):
             for tp, answer in found.items()
         }
 
-    def partitions_for(self, topic: str, timeout: float | None = None) -> list[TopicPartition]:
+    def partitions_for(
+        self, topic: str, timeout: TimeoutArgument = DEFAULT_TIMEOUT
+    ) -> list[TopicPartition]:
         """The partitions of a topic.
 
         Asking for a topic that does not exist makes it, where `allow_auto_create_topics` (the default) and the broker
@@ -641,7 +647,7 @@ class Consumer(ConsumerBase):
 
         Args:
             topic: Name of the topic.
-            timeout: Seconds to wait; None: until an answer or its failure.
+            timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until an answer or its failure.
 
         Returns:
             list: By number.
@@ -657,19 +663,19 @@ class Consumer(ConsumerBase):
         Protocol: Metadata (key 3).
         """
         name = topic_name(topic)
-        limit = seconds(timeout)
+        limit = self._limit(timeout)
         asked = self._client.call("Consumer.partitions_for", self._client.partitions_for, name)
         numbers = wait(asked, limit)
         return [TopicPartition(name, partition) for partition in numbers]
 
-    def lag(self, timeout: float | None = None) -> dict[TopicPartition, int]:
+    def lag(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> dict[TopicPartition, int]:
         """How many offsets lie between the position of each assigned partition and its end.
 
         The leaders are asked for the end. A position is where the next poll goes on, so records of the last poll that
         are still in work do not count, and offsets without a record (compaction, transactions) do.
 
         Args:
-            timeout: Seconds; None: `default_api_timeout_ms`.
+            timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until every leader has answered.
 
         Returns:
             dict: partition -> 0 or more, for partitions that have a position.
@@ -699,7 +705,7 @@ class Consumer(ConsumerBase):
 
     # ---- the end -------------------------------------------------------------------------------------------------------
 
-    def close(self, timeout: float | None = 30.0) -> None:
+    def close(self, timeout: TimeoutArgument = 30.0) -> None:
         """Finish: tell `on_revoked`, commit what is finished (with auto-commit), leave the group, disconnect.
 
         Records that were handed over are finished by a close, the one in hand too. Where an exception ends a `with`
@@ -709,8 +715,8 @@ class Consumer(ConsumerBase):
         cancellation has ended the block.
 
         Args:
-            timeout: Seconds for committing and leaving; what is not done by then is left to the session timeout. None:
-                `default_api_timeout_ms`.
+            timeout: Seconds to commit and to leave; the session timeout ends the membership if they do not suffice.
+                None: as long as it takes.
 
         Raises:
             TypeError, ValueError: `timeout` is no number of seconds; the consumer is as open as before.
@@ -719,7 +725,7 @@ class Consumer(ConsumerBase):
         Cancellation: The consumer ends in the background; call again to wait for it.
         Threads: Any; not while another one polls (use `wakeup` first).
         """
-        self._close(self._limit(timeout), hand=True)
+        self._close(wait_limit(timeout, CLOSE_S), hand=True)
 
     def _close(self, timeout: float, *, hand: bool) -> None:
         try:

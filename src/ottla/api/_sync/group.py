@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ottla.arguments import seconds, shown
+from ottla.arguments import DEFAULT_TIMEOUT, LONGEST_WAIT_S, TimeoutArgument, shown, wait_limit
 from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped, weakly
-from ottla.client.leaving import close_timeout
+from ottla.client.leaving import CLOSE_S, close_timeout
 from ottla.config.consumer import consumer_config
 from ottla.consumer.arguments import offset_to_read, text, topic_names, topic_partition
 from ottla.consumer.calls import ASSIGNED, LOST, Call
@@ -209,16 +209,16 @@ class GroupSession:
         wait(self._client.call("GroupSession.reset_offset", seek, tp, target))
         self._claimed[tp]._drop()
 
-    def commit(self, timeout: float | None = None) -> None:
+    def commit(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> None:
         """Commit everything that is marked and wait until the coordinator has it.
 
         Args:
-            timeout: Seconds to wait; None: until the commit ends, which `default_api_timeout_ms` bounds.
+            timeout: Seconds to wait. Not given or None: until the commit ends; it is retried for `default_api_timeout_ms`.
 
         Raises:
             CommitFailed: `.partitions` says which were not committed and why; the others are. Where `.outcome` is
                 unknown no answer came, and the offsets may be committed.
-            Timeout: `timeout` is over; the commit goes on.
+            Timeout: The time ran out; the commit continues.
             StateError: The session has ended: its partitions may belong to another member.
             TypeError, ValueError: `timeout` is no number of seconds; nothing was committed.
 
@@ -226,7 +226,7 @@ class GroupSession:
         Threads: Any.
         Protocol: OffsetCommit (key 8), with the member's generation.
         """
-        limit = seconds(timeout)
+        limit = wait_limit(timeout, LONGEST_WAIT_S)
         wait(self.commit_async(), limit)
 
     def commit_async(self) -> Ticket[None]:
@@ -313,14 +313,14 @@ class ConsumerGroup:
         self,
         topics: Iterable[str],
         handler: ConsumerGroupHandler,
-        timeout: float | None = 30.0,
+        timeout: TimeoutArgument = 30.0,
     ) -> None:
         """Consume through all rebalances until `stop()`, SIGINT or SIGTERM; then commit, leave and close.
 
         Args:
             topics: Names.
             handler: What to do with the claims.
-            timeout: Seconds that ending may take; None: `default_api_timeout_ms`.
+            timeout: Seconds that ending may take. None: as long as it takes.
 
         Raises:
             Exception: What the handler raised, after cleanup and the final commit.
@@ -344,7 +344,7 @@ class ConsumerGroup:
         topics: Iterable[str],
         handler: ConsumerGroupHandler,
         stop: Any = None,
-        timeout: float | None = 30.0,
+        timeout: TimeoutArgument = 30.0,
     ) -> None:
         """As `run`, without touching signals and without closing: may be called again, from any thread.
 
@@ -352,7 +352,7 @@ class ConsumerGroup:
             topics: Names.
             handler: What to do with the claims.
             stop: An event (of this world: threading's or asyncio's) that ends it when set.
-            timeout: Seconds that ending may take; None: `default_api_timeout_ms`.
+            timeout: Seconds that ending may take. None: as long as it takes.
 
         Raises:
             Exception: What the handler raised, after cleanup and the final commit.
@@ -389,7 +389,7 @@ class ConsumerGroup:
                 )
 
     def _checked(
-        self, topics: Any, handler: Any, stop: Any, timeout: float | None
+        self, topics: Any, handler: Any, stop: Any, timeout: TimeoutArgument
     ) -> tuple[list[str], float]:
         """The names of the topics, and how many seconds ending may take; what cannot be is refused."""
         names = topic_names(topics)
@@ -403,10 +403,9 @@ class ConsumerGroup:
             check_event("stop", stop)
         return names, self._limit(timeout)
 
-    def _limit(self, timeout: float | None) -> float:
-        """Seconds for a call that was given so many, or None."""
-        limit = seconds(timeout)
-        return self._config.default_api_timeout_ms / 1000 if limit is None else limit
+    def _limit(self, timeout: TimeoutArgument) -> float:
+        """Seconds that a call may wait which got this `timeout`."""
+        return wait_limit(timeout, CLOSE_S)
 
     def stop(self) -> None:
         """End `run` or `consume`: claims end, cleanup runs, what is marked is committed. Threads: any, and signal handlers."""
@@ -537,12 +536,12 @@ class ConsumerGroup:
             for claim in list(self._claims)
         }
 
-    def close(self, timeout: float | None = 30.0) -> None:
+    def close(self, timeout: TimeoutArgument = 30.0) -> None:
         """Leave the group and disconnect; closing again does nothing.
 
         Args:
-            timeout: Seconds for all of it; what is not done by then is left to the session timeout. None:
-                `default_api_timeout_ms`.
+            timeout: Seconds to commit and to leave; the session timeout ends the membership if they do not suffice.
+                None: as long as it takes.
 
         Raises:
             TypeError, ValueError: `timeout` is no number of seconds; the group is as open as before.

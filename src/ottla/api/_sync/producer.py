@@ -9,7 +9,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ottla._native import Delivery, ProducerBase
-from ottla.arguments import function, seconds
+from ottla.arguments import (
+    DEFAULT_TIMEOUT,
+    DefaultTimeout,
+    TimeoutArgument,
+    function,
+    seconds,
+    wait_limit,
+)
 from ottla.arguments import topic as topic_name
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped
@@ -76,15 +83,15 @@ class Producer(ProducerBase):
         self._failed: deque[Delivery] = deque()
         self._resolved: deque[Delivery] = deque()
 
-    def flush(self, timeout: float | None = None) -> None:
+    def flush(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> None:
         """Send what lingers now, and wait until everything accepted before this call has its outcome.
 
         Then every callback of these outcomes has run: `add_done_callback`, `on_delivery`, interceptors. Called by one of
         them, it waits for the outcomes only. The producer stays open. Failures do not raise here: they are in each delivery.
 
         Args:
-            timeout: Seconds; None: as long as `delivery_timeout_ms` lets messages live, and callbacks take, of which none
-                may take more than 30 seconds.
+            timeout: Seconds. Not given: until every message has its outcome, which `delivery_timeout_ms` bounds, and its
+                callbacks have returned, 30 seconds each at most. None: as long as it takes.
 
         Raises:
             Timeout: The time ran out; what is still unresolved goes on being sent.
@@ -96,17 +103,17 @@ class Producer(ProducerBase):
         Threads: Any.
         """
         self._client.refuse_forked()
-        limit = seconds(timeout)
+        limit, patience = _limit_and_patience(timeout)
         end = Deadline(limit)
         if not self._flush(limit):
             raise Timeout(f"flush: not everything was resolved within {timeout} s")
         called = self._client.flushed()
-        if called is not None and not self._all_called(called, end):
-            within = "" if timeout is None else f" within {timeout} s"
+        if called is not None and not self._all_called(called, end, patience):
+            within = "" if limit is None else f" within {timeout} s"
             text = f"flush: everything is resolved, and not every callback has returned{within}"
             raise Timeout(f"{text}: {running.keeps()}")
 
-    def close(self, timeout: float | None = None) -> CloseReport:
+    def close(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> CloseReport:
         """Stop accepting, send everything, wait for every outcome, and end.
 
         `successes()` and `errors()` end after the last outcome. What has none when the time is up gets one now:
@@ -119,8 +126,7 @@ class Producer(ProducerBase):
         a callback it does not wait for any. Interceptors are closed after the last of them.
 
         Args:
-            timeout: Seconds for all of it; 0 gives up at once what is not resolved. None: as long as `delivery_timeout_ms`
-                lets messages live, and callbacks take, of which none may take more than 30 seconds.
+            timeout: Seconds for all of it; 0 gives up at once what is not resolved. Not given and None: as for `flush`.
 
         Returns:
             CloseReport: how many messages were delivered, failed, or have an unknown fate, since the start.
@@ -135,36 +141,36 @@ class Producer(ProducerBase):
         Threads: Any. Of several calls at a time the shortest timeout decides for all; each returns the same report.
         """
         self._client.refuse_forked()
-        limit = seconds(timeout)
+        limit, patience = _limit_and_patience(timeout)
         end = Deadline(limit)
         self._stop_accepting()
         self._client.close_begins(limit)
         self._flush(end.left())
         wait(self._client.shut_down())
         if (called := self._client.called()) is not None:
-            self._all_called(called, end)
+            self._all_called(called, end, patience)
         self._end_outcomes()
         if self._report is None:
             self._report = CloseReport(*self._counts())
         return self._report
 
-    def _all_called(self, called: Ticket[None], end: Deadline) -> bool:
-        """Wait for callbacks; without an end of its own, for as long as none takes too long. False where the time was up."""
+    def _all_called(self, called: Ticket[None], end: Deadline, patience: float | None) -> bool:
+        """Wait for callbacks until the deadline, without one for `patience` seconds each. False if the time ran out."""
         while True:
             number, left = running.number, end.left()
             try:
-                wait(called, CALLBACK_S if left is None else left)
+                wait(called, patience if left is None else left)
             except Timeout:
                 if left is not None or running.number == number:
                     return False
             else:
                 return True
 
-    def close_nowait(self, timeout: float | None = None) -> None:
+    def close_nowait(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> None:
         """Begin to close and return at once; `successes()` and `errors()` end when it is done.
 
         Args:
-            timeout: Seconds, as for `close`; call that to have the report.
+            timeout: Seconds. Not given and None: as for `close`, which returns the report.
 
         Raises:
             TypeError, ValueError: `timeout` is no number of seconds; the producer is as open as before.
@@ -173,7 +179,7 @@ class Producer(ProducerBase):
         Threads: Any.
         """
         self._client.refuse_forked()
-        seconds(timeout)
+        _limit_and_patience(timeout)
         self._stop_accepting()
         in_background(self.close, timeout)
 
@@ -239,7 +245,9 @@ class Producer(ProducerBase):
             if taken is not None and not taken:
                 return
 
-    def partitions_for(self, topic: str, timeout: float | None = None) -> list[TopicPartition]:
+    def partitions_for(
+        self, topic: str, timeout: TimeoutArgument = DEFAULT_TIMEOUT
+    ) -> list[TopicPartition]:
         """The partitions of a topic, as a partitioner or a `send(partition=...)` of one's own needs them.
 
         Asking for a topic that does not exist makes it where the broker does so (`auto.create.topics.enable`); until it is there
@@ -247,7 +255,7 @@ class Producer(ProducerBase):
 
         Args:
             topic: Name of the topic.
-            timeout: Seconds to wait; None: until an answer or its failure.
+            timeout: Seconds to wait. Not given: `max_block_ms`. None: until an answer or its failure.
 
         Returns:
             list: By number.
@@ -265,7 +273,7 @@ class Producer(ProducerBase):
         Protocol: Metadata (key 3).
         """
         name = topic_name(topic)
-        limit = seconds(timeout)
+        limit = wait_limit(timeout, self._config.max_block_ms / 1000)
         numbers = wait(self._client.partitions_for("Producer.partitions_for", name), limit)
         return [TopicPartition(name, partition) for partition in numbers]
 
@@ -367,3 +375,10 @@ class Producer(ProducerBase):
         else:
             state = "open" if self._report is None else f"closed: {self._report}"
         return f"<Producer {self._config.client_id!r} {state}>"
+
+
+def _limit_and_patience(timeout: TimeoutArgument) -> tuple[float | None, float | None]:
+    """Seconds for all of a `flush` or `close`, and for one callback where there is no limit for all."""
+    if isinstance(timeout, DefaultTimeout):
+        return None, CALLBACK_S
+    return seconds(timeout), None
