@@ -141,7 +141,7 @@ class LeaderRoutes:
         ):
             return
         self._searches[partition] = self._reactor.spawn(
-            self._search(partition, delay), f"route of {partition.topic}-{partition.partition}"
+            self._search(partition, delay), f"route of {partition}"
         )
 
     def route_of(self, partition: TopicPartition) -> Route | None:
@@ -156,7 +156,7 @@ class LeaderRoutes:
     def suspend(self, partition: TopicPartition) -> None:
         """Give the partition no route until `resume`; a running search ends."""
         self._suspended.add(partition)
-        self._end_search(partition)
+        self.end_search(partition)
 
     def resume(self, partition: TopicPartition) -> None:
         """Allow routes again after `suspend`; none is searched yet."""
@@ -166,9 +166,10 @@ class LeaderRoutes:
         """The role has given up the partition."""
         self.withdraw(partition)
         self._suspended.discard(partition)
-        self._end_search(partition)
+        self.end_search(partition)
 
-    def _end_search(self, partition: TopicPartition) -> None:
+    def end_search(self, partition: TopicPartition) -> None:
+        """Search no route any more, until the next `find`."""
         if (search := self._searches.pop(partition, None)) is not None:
             search.cancel()
 
@@ -197,7 +198,7 @@ class LeaderRoutes:
         try:
             while True:
                 if delay:
-                    await asyncio.sleep(delay)
+                    await self._reactor.clock.sleep(delay)
                 try:
                     if await self._try(partition, failures):
                         return
@@ -232,9 +233,7 @@ class LeaderRoutes:
                 failure = NoRoute(partition, node_id, error, failures)
         self._target.report_no_route(failure)
         try:
-            await self._cluster.refresh(
-                f"no leader of {partition.topic}-{partition.partition} can be reached"
-            )
+            await self._cluster.refresh(f"no leader of {partition} can be reached")
         except errors.Error as error:
             # The cluster logs it with its consequences; the search goes on in any case.
             self._target.log.debug("no metadata: %s", errors.line_of(error))

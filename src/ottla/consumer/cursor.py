@@ -19,28 +19,25 @@ from typing import TYPE_CHECKING, Any
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
-from ottla.cluster.metadata import leads
+from ottla.cluster.leaders import LeaderRoutes
 from ottla.consumer.group.link import UNREACHABLE
 from ottla.consumer.list_offsets import EARLIEST, LATEST, OffsetFinder
 from ottla.consumer.reset import ResetPolicy
+from ottla.consumer.routes import FetchTarget, why_no_leader
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import ClientLog
 from ottla.observe.summary import Summary
 from ottla.protocol.error_codes import ErrorCode
-from ottla.protocol.messages.fetch import FetchRequest
-from ottla.wire.connection import Role
+from ottla.protocol.primitives import ZERO_UUID
 
 if TYPE_CHECKING:
     from ottla._native import FetchFlow
     from ottla.cluster.cluster import Cluster
-    from ottla.cluster.metadata import MetadataSnapshot
     from ottla.config.consumer import ConsumerConfig
     from ottla.consumer.offsets import GroupOffsets
     from ottla.engine.thread import Engine
-    from ottla.wire.connection import Connection
 
 
-_UNKNOWN_ID = bytes(16)
 _STEADY_S = 5.0
 """A partition that flowed this long starts its backoff over when it is held."""
 _REPLICA = "replica:"
@@ -51,12 +48,11 @@ class Cursor:
 
     __slots__ = (
         "attempts",
+        "is_routed",
         "positioned",
         "refusal",
         "replica",
-        "route",
         "routed_at",
-        "routing",
         "seeks",
         "topic_id",
         "tp",
@@ -64,24 +60,24 @@ class Cursor:
 
     def __init__(self, tp: TopicPartition) -> None:
         self.tp = tp
-        self.topic_id = _UNKNOWN_ID
+        self.topic_id = ZERO_UUID
         """Of the topic that its position is in; a topic of the same name that was made anew has another one."""
         self.positioned = False
         self.seeks = 0
         """Counts the positions that were set: an answer to a question from before the last one is dropped."""
         self.refusal: errors.Error | None = None
         """Why nothing more is fetched of it; ends with a seek, or when it is assigned again."""
-        self.route: tuple[int, int] | None = None
-        """(leader's node id, leader epoch) it was routed by."""
+        self.is_routed = False
+        """Whether the flow has a route for it."""
         self.replica: int | None = None
         """Node id of the follower that the leader named to fetch from."""
-        self.routing = False
         self.routed_at = 0.0
+        """Time at which it got the last route, by the engine's clock."""
         self.attempts = 0
         """Holds in a row with little time between them, for the backoff."""
 
     def __repr__(self) -> str:
-        return f"<Cursor {self.tp.topic}-{self.tp.partition} positioned={self.positioned} route={self.route}>"
+        return f"<Cursor {self.tp.topic}-{self.tp.partition} positioned={self.positioned} routed={self.is_routed}>"
 
 
 class Cursors:
@@ -106,10 +102,10 @@ class Cursors:
         self._reset_policy = ResetPolicy.parse(config.auto_offset_reset)
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
         self._cursors: dict[TopicPartition, Cursor] = {}
-        self._attached: dict[int, int] = {}
-        """node id -> id of the connection that the flow owns."""
-        self._addresses: dict[int, str] = {}
-        """node id -> address of its latest connection."""
+        self._target = FetchTarget(
+            cluster, flow, self._log, self._summary, self._cursors, self._topic_recreated
+        )
+        self._routes = LeaderRoutes(cluster, engine, self._target, config)
         self._positioned: list[tuple[TopicPartition, asyncio.Future[None]]] = []
         """Callers that wait for the position of a partition."""
         self._closed = False
@@ -117,7 +113,7 @@ class Cursors:
 
     def start(self) -> None:
         """Begin to serve the flow's events."""
-        self._cluster.listen(self._metadata_changed)
+        self._routes.start()
         self._engine.add_drain(self.drain)
 
     def stop(self) -> None:
@@ -125,7 +121,7 @@ class Cursors:
         self._closed = True
         self._summary.stop()
         self._engine.remove_drain(self.drain)
-        self._cluster.unlisten(self._metadata_changed)
+        self._routes.stop()
         self._cursors.clear()
         self._wake_positioned()
 
@@ -145,7 +141,7 @@ class Cursors:
                 added.append(tp)
                 self._cursors[tp] = Cursor(tp)
                 # At once, so that a pause right after this holds; the topic's id comes with its metadata.
-                self._flow.assign(tp.topic, _UNKNOWN_ID, tp.partition)
+                self._flow.assign(tp.topic, ZERO_UUID, tp.partition)
             elif cursor.refusal is not None:
                 self._try_refused_again(cursor, added)
         self._cluster.want_topics({tp.topic for tp in added})
@@ -165,6 +161,7 @@ class Cursors:
         """Give these partitions up: nothing of them is handed over from here."""
         for tp in partitions:
             if self._cursors.pop(tp, None) is not None:
+                self._routes.forget(tp)
                 self._flow.unassign(*tp)
         self._wake_positioned()
 
@@ -205,7 +202,7 @@ class Cursors:
             topic, partition = cursor.tp
             code = self._cluster.snapshot.topic_error(topic)
             error = errors.for_code(code, topic=topic, partition=partition)
-            why = self._why_no_leader(cursor.tp)
+            why = why_no_leader(self._cluster.snapshot, cursor.tp)
             if code and not _may_pass(error):
                 self._refuse([cursor], error)
             elif attempts == 1 and why is not None:
@@ -341,6 +338,7 @@ class Cursors:
         for cursor in cursors:
             if self._current(cursor) and cursor.refusal is None:
                 cursor.refusal = error
+                self._routes.end_search(cursor.tp)
                 self._flow.fail(*cursor.tp, error)
                 self._summary.add(
                     logging.ERROR,
@@ -360,111 +358,23 @@ class Cursors:
     # ---- routes --------------------------------------------------------------------------------------------------------
 
     def _route_soon(self, cursor: Cursor, delay: float = 0.0) -> None:
-        if not cursor.routing and cursor.route is None and cursor.refusal is None:
-            cursor.routing = True
-            self._engine.spawn(
-                self._route(cursor, delay), f"route of {cursor.tp.topic}-{cursor.tp.partition}"
-            )
+        if cursor.refusal is None:
+            self._routes.find(cursor.tp, delay)
 
-    async def _route(self, cursor: Cursor, delay: float) -> None:
-        """Find the leader, connect, and let the partition flow; repeated until it does or is given up."""
-        attempts = 0
-        try:
-            while self._current(cursor) and cursor.refusal is None:
-                if delay:
-                    await asyncio.sleep(delay)
-                try:
-                    if await self._try_route(cursor, quiet=attempts > 0):
-                        return
-                except Exception:
-                    self._log.exception(
-                        "bug: %s-%d has no route; retrying after the backoff", *cursor.tp
-                    )
-                attempts += 1
-                delay = self._backoff.delay(attempts)
-                await self._refresh(
-                    f"{cursor.tp.topic}-{cursor.tp.partition} has no leader to fetch from"
-                )
-        finally:
-            cursor.routing = False
-
-    async def _try_route(self, cursor: Cursor, *, quiet: bool) -> bool:
-        """One attempt; True when there is nothing more to do."""
-        level, name = logging.DEBUG if quiet else logging.WARNING, str(cursor.tp)
-        known = self._cluster.snapshot.partition(*cursor.tp)
-        if known is None or known.leader < 0:
-            why = self._why_no_leader(cursor.tp)
-            if why is not None:
-                line = f"no route to {{places}}: {why}; retrying with newer metadata"
-                self._summary.add(level, line, name, still=self._without_route)
-            return False
-        node_id = known.leader if cursor.replica is None else cursor.replica
-        try:
-            connection = await self._cluster.connection_while(
-                node_id, Role.FETCH, leads(*cursor.tp, known.leader)
-            )
-        except errors.Error as error:
-            line = f"no connection to node {node_id} to fetch {{places}} from: {error}; it is tried again"
-            self._summary.add(level, line, name, still=self._without_route)
-            cursor.replica = None
-            return False
-        if self._current(cursor) and self._is_same_topic(cursor):
-            self._attach(node_id, connection)
-            cursor.route = (known.leader, known.leader_epoch)
-            cursor.routed_at = self._engine.loop.time()
-            self._flow.route(*cursor.tp, connection.id, known.leader_epoch)
-        return True
-
-    def _why_no_leader(self, tp: TopicPartition) -> str | None:
-        """Why the metadata names no leader of the partition; None: there is no metadata of its topic yet."""
-        snapshot = self._cluster.snapshot
-        if code := snapshot.topic_error(tp.topic):
-            return errors.line_of(errors.for_code(code))
-        topic = snapshot.topic(tp.topic)
-        if topic is None:
-            return None
-        return "it does not exist" if snapshot.partition(*tp) is None else "it has no leader"
-
-    def _without_route(self) -> Collection[str]:
-        """The partitions that wait for a route, as the log names them."""
-        return {
-            str(tp)
-            for tp, cursor in self._cursors.items()
-            if cursor.route is None and cursor.refusal is None
-        }
-
-    def _is_same_topic(self, cursor: Cursor) -> bool:
-        """Tells the flow the topic's id. False where the topic was made anew: its position means nothing there."""
+    def _topic_recreated(self, cursor: Cursor) -> None:
+        """The cursor's topic has another id now: its position means nothing there."""
         topic, partition = cursor.tp
-        info = self._cluster.snapshot.topic(topic)
-        if info is None or info.topic_id in (_UNKNOWN_ID, cursor.topic_id):
-            return True
-        before, cursor.topic_id = cursor.topic_id, info.topic_id
-        self._flow.assign(topic, info.topic_id, partition)
-        if before == _UNKNOWN_ID:
-            return True
         cursor.positioned = False
         self._engine.spawn(
             self._reset(cursor, f"topic {topic} was deleted and made anew"),
             f"reset of {topic}-{partition}",
         )
-        return False
 
-    def _attach(self, node_id: int, connection: Connection) -> None:
-        self._addresses[node_id] = connection.address
-        if self._attached.get(node_id) != connection.id:
-            self._attached[node_id] = connection.id
-            self._flow.attach(connection.id, connection.version_for(FetchRequest))
-
-    def _metadata_changed(
-        self, _old: MetadataSnapshot, new: MetadataSnapshot, _changes: object
-    ) -> None:
-        for cursor in self._cursors.values():
-            known = new.partition(*cursor.tp)
-            if cursor.route is None or known is None or known.leader < 0:
-                continue
-            if known.leader != cursor.route[0] and known.leader_epoch >= cursor.route[1]:
-                self._flow.hold(*cursor.tp)
+    def _withdraw_route(self, cursor: Cursor) -> None:
+        """The flow holds the partition."""
+        cursor.is_routed = False
+        if (route := self._routes.withdraw(cursor.tp)) is not None:
+            cursor.routed_at = route.since
 
     # ---- holds ---------------------------------------------------------------------------------------------------------
 
@@ -490,20 +400,19 @@ class Cursors:
         """The flow reports a hold once, so a partition whose hold could not be served gets a route in any case."""
         cursor = self._cursors.get(TopicPartition(*event[1:3])) if event[0] == "held" else None
         if cursor is not None:
-            cursor.route = None
+            self._withdraw_route(cursor)
             self._route_soon(cursor, self._pause_after_hold(cursor))
 
     def _report_throttled(self, connection_id: int, throttle_ms: int) -> None:
         """The broker asked for a pause, which the flow observes by itself (KIP-219)."""
-        nodes = [node for node, attached in self._attached.items() if attached == connection_id]
-        for node_id in nodes:
+        for node_id in self._routes.nodes_of(connection_id):
             self._cluster.events.tell(
                 "connection.throttled", node_id=node_id, throttle_ms=throttle_ms
             )
             self._summary.add(
                 logging.INFO,
                 "fetching throttled: {places}; the client is over its quota",
-                f"node {node_id} at {self._addresses[node_id]} for {throttle_ms} ms",
+                f"{self._routes.describe_node(node_id)} for {throttle_ms} ms",
             )
 
     def _held(
@@ -520,7 +429,7 @@ class Cursors:
         cursor = self._cursors.get(TopicPartition(topic, partition))
         if cursor is None:
             return
-        cursor.route = None
+        self._withdraw_route(cursor)
         if cursor.refusal is not None:
             return
         if cause == "asked":
@@ -553,13 +462,15 @@ class Cursors:
                 self._refuse([cursor], error)
                 return
         line = f"fetching {{places}} is held: {_why(cause, code)}; it goes on by what the metadata says then"
-        self._summary.add(logging.INFO, line, f"{topic}-{partition}", still=self._without_route)
+        self._summary.add(
+            logging.INFO, line, f"{topic}-{partition}", still=self._target.without_route
+        )
         self._cluster.refresh_soon(f"{topic}-{partition} is held: {cause}")
         self._route_soon(cursor, self._pause_after_hold(cursor))
 
     def _pause_after_hold(self, cursor: Cursor) -> float:
         """Longer each time for a partition that is held over and over."""
-        if self._engine.loop.time() - cursor.routed_at > _STEADY_S:
+        if self._engine.clock.now() - cursor.routed_at > _STEADY_S:
             cursor.attempts = 0
         cursor.attempts += 1
         return self._backoff.delay(cursor.attempts)
@@ -622,7 +533,7 @@ class Cursors:
                     logging.WARNING,
                     f"no offset to reset {{places}} to: {errors.line_of(error)}; retrying after a backoff",
                     str(cursor.tp),
-                    still=self._without_route,
+                    still=self._target.without_route,
                 )
             else:
                 self._refuse([cursor], error)

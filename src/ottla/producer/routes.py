@@ -56,7 +56,7 @@ class ProduceTarget:
         self, partition: TopicPartition, connection: Connection, leader: PartitionInfo
     ) -> None:
         """Let the partition flow; where the log has that it could not, it has now that it does."""
-        name = f"{partition.topic}-{partition.partition}"
+        name = str(partition)
         if name in self._waiting:
             self._waiting.discard(name)
             self._context.summary.over(self._places_waiting)

@@ -134,9 +134,18 @@ class FakeFinder:
         }
 
 
+class LoopTime:
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
 class FakeEngine:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
+        self.clock = LoopTime()
         self.tasks: list[asyncio.Task[Any]] = []
 
     def add_drain(self, _drain: object) -> None:
@@ -145,8 +154,9 @@ class FakeEngine:
     def remove_drain(self, _drain: object) -> None:
         pass
 
-    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         self.tasks.append(self.loop.create_task(work, name=name))
+        return self.tasks[-1]
 
 
 class Bench:

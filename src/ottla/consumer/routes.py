@@ -1,0 +1,128 @@
+"""The consumer's side of the routes to leaders: the fetch flow, followers to fetch from, and the log.
+
+Station: inbox. Engine thread only. References: KIP-392, KIP-516; Java: FetchCollector, SubscriptionState.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
+
+from ottla import errors
+from ottla.protocol.messages.fetch import FetchRequest
+from ottla.protocol.primitives import ZERO_UUID
+from ottla.wire.connection import Role
+
+if TYPE_CHECKING:
+    from ottla._native import FetchFlow
+    from ottla.cluster.cluster import Cluster
+    from ottla.cluster.leaders import NoRoute
+    from ottla.cluster.metadata import MetadataSnapshot, PartitionInfo
+    from ottla.consumer.cursor import Cursor
+    from ottla.message import TopicPartition
+    from ottla.observe.log import ClientLog
+    from ottla.observe.summary import Summary
+    from ottla.wire.connection import Connection
+
+
+class FetchTarget:
+    """The `RouteTarget` of one consumer.
+
+    Args:
+        cluster: Source of the metadata.
+        flow: The fetch flow.
+        log: Logger of the cursors.
+        summary: Sums up the lines of many partitions.
+        cursors: The assigned partitions.
+        on_recreated: Called with a cursor whose topic has another id than its position.
+    """
+
+    role = Role.FETCH
+    request = FetchRequest
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        flow: FetchFlow,
+        log: ClientLog,
+        summary: Summary,
+        cursors: Mapping[TopicPartition, Cursor],
+        on_recreated: Callable[[Cursor], None],
+    ) -> None:
+        self._cluster = cluster
+        self._flow = flow
+        self.log = log
+        self._summary = summary
+        self._cursors = cursors
+        self._on_recreated = on_recreated
+
+    def choose_node(self, partition: TopicPartition, leader: int) -> int:
+        """The follower that the leader named, else the leader."""
+        cursor = self._cursors.get(partition)
+        return leader if cursor is None or cursor.replica is None else cursor.replica
+
+    def accepts(self, partition: TopicPartition) -> bool:
+        """Whether the partition is assigned, and its position belongs to the topic of this id."""
+        cursor = self._cursors.get(partition)
+        return cursor is not None and cursor.refusal is None and self._is_same_topic(cursor)
+
+    def attach(self, _node_id: int, connection: Connection, version: int) -> None:
+        """Give the flow a connection."""
+        self._flow.attach(connection.id, version)
+
+    def route(
+        self, partition: TopicPartition, connection: Connection, leader: PartitionInfo
+    ) -> None:
+        """Let the partition flow from its position."""
+        self._cursors[partition].is_routed = True
+        self._flow.route(*partition, connection.id, leader.leader_epoch)
+
+    def leader_moved(self, partition: TopicPartition, _leader: PartitionInfo) -> None:
+        """Hold the partition; it gets a route to the new leader then."""
+        self._flow.hold(*partition)
+
+    def report_no_route(self, failure: NoRoute) -> None:
+        """Log the first failure of a search as a warning; leave a follower that cannot be reached."""
+        name = str(failure.partition)
+        if failure.error is None:
+            why = why_no_leader(self._cluster.snapshot, failure.partition)
+            line = f"no route to {{places}}: {why}; retrying with newer metadata"
+        else:
+            why = str(failure.error)
+            line = f"no connection to node {failure.node_id} to fetch {{places}} from: {why}; it is tried again"
+            self._cursors[failure.partition].replica = None
+        if why is not None:
+            level = logging.DEBUG if failure.failures else logging.WARNING
+            self._summary.add(level, line, name, still=self.without_route)
+
+    def without_route(self) -> Collection[str]:
+        """The partitions that wait for a route, as the log names them."""
+        return {
+            str(tp)
+            for tp, cursor in self._cursors.items()
+            if not cursor.is_routed and cursor.refusal is None
+        }
+
+    def _is_same_topic(self, cursor: Cursor) -> bool:
+        """Give the flow the topic's id. False where the topic was recreated: the position means nothing there."""
+        topic, partition = cursor.tp
+        info = self._cluster.snapshot.topic(topic)
+        if info is None or info.topic_id in (ZERO_UUID, cursor.topic_id):
+            return True
+        before, cursor.topic_id = cursor.topic_id, info.topic_id
+        self._flow.assign(topic, info.topic_id, partition)
+        if before == ZERO_UUID:
+            return True
+        self._on_recreated(cursor)
+        return False
+
+
+def why_no_leader(snapshot: MetadataSnapshot, tp: TopicPartition) -> str | None:
+    """Why the metadata names no leader of the partition; None: there is no metadata of its topic yet."""
+    if code := snapshot.topic_error(tp.topic):
+        return errors.line_of(errors.for_code(code))
+    topic = snapshot.topic(tp.topic)
+    if topic is None:
+        return None
+    return "it does not exist" if snapshot.partition(*tp) is None else "it has no leader"
