@@ -26,6 +26,12 @@ LONG_S = 20.0
 CLOSED_IN = r"unclosed {} '{}': it is closed in the background; call close\(\) or use {} block"
 
 
+@pytest.fixture(autouse=True)
+def briefly_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle dispatcher ends soon: most of these tests wait for the end of every thread."""
+    monkeypatch.setattr(dispatcher, "IDLE_S", 0.01)
+
+
 def block_of(kind: type) -> str:
     return "an async with" if hasattr(kind, "__aenter__") else "a with"
 

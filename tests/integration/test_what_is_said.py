@@ -423,10 +423,13 @@ def test_a_buffer_that_stays_full_is_one_warning_that_names_who_holds_it(
     broker.delay("Produce", 30.0, times=None)
     producer = ottla.Producer(broker.bootstrap, buffer_memory=100_000, **PATIENT)
 
+    def fill() -> None:
+        while True:
+            producer.send_nowait("t", b"x" * 1000, partition=0)
+
     def is_refused_and_logged() -> list[str]:
         with pytest.raises(ottla.BufferFull):
-            for _ in range(200):
-                producer.send_nowait("t", b"x" * 1000, partition=0)
+            fill()
         assert [one.part for one in producer.health().troubles][-1] == "buffer"
         return said.warnings()
 
