@@ -330,43 +330,116 @@ class ProduceFlow:
 
 @disjoint_base
 class Delivery:
-    """What became of one message. Made by the sends only. Not tracked by the collector, 56 bytes."""
+    """The outcome of one message, as `send` returns it.
+
+    Once it is written, not_written or unknown it never changes. Wait with `result` or `exception`, `await` it in an event loop,
+    register `add_done_callback`, or read `outcome` and `error` without waiting. An await gives and raises the same as `result`,
+    `Timeout` excepted; cancelling it ends that wait only; any number of callers may wait. Threads: any.
+    """
 
     @property
-    def topic(self) -> str: ...
+    def topic(self) -> str:
+        """Name of the topic."""
+
     @property
-    def key(self) -> Any: ...
+    def key(self) -> Any:
+        """The key that was given, the same object; None without one, and for deliveries of `send_many`."""
+
     @property
-    def value(self) -> Any: ...
+    def value(self) -> Any:
+        """The value that was given, the same object; None without one, and for deliveries of `send_many`."""
+
     @property
-    def headers(self) -> Any: ...
+    def headers(self) -> Any:
+        """The headers that were given, the same object; None without any, and for deliveries of `send_many`."""
+
     @property
-    def metadata(self) -> Any: ...
+    def metadata(self) -> Any:
+        """The `metadata` of the send, the same object, or None. It never leaves this process."""
+
     @property
     def partition(self) -> int | None:
-        """None until it is chosen."""
+        """Number of the partition; None until it is chosen."""
 
     @property
     def offset(self) -> int | None:
-        """None until written; -1 where the broker does not tell (acks=0, a duplicate that was already there)."""
+        """Offset of the record; None until it is written, -1 where the broker does not report it (acks=0, or a retry that found it there)."""
 
     @property
-    def timestamp_ms(self) -> int: ...
+    def timestamp_ms(self) -> int:
+        """Milliseconds since the epoch, UTC: of the message, or of the append where the topic has LogAppendTime."""
+
     @property
     def outcome(self) -> Outcome | None:
-        """None while pending, then "written", "not_written" or "unknown"."""
+        """None while pending, then "written", "not_written" or "unknown"; it never changes afterwards."""
 
     @property
     def error(self) -> Error | None:
-        """The failure without waiting; None while pending or when written."""
+        """The error, without waiting; None while pending and where it is written. Its `.outcome` says whether the message may be written."""
 
-    def done(self) -> bool: ...
+    def done(self) -> bool:
+        """Whether the message has its outcome. Threads: any."""
+
     def result(self, timeout: float | None = None) -> RecordMetadata:
-        """Wait for the outcome: `RecordMetadata`, or raises the failure, or `ottla.errors.Timeout`."""
+        """Wait for the outcome.
 
-    def exception(self, timeout: float | None = None) -> Error | None: ...
+        Args:
+            timeout: Seconds; None: no limit but `delivery_timeout_ms`.
+
+        Returns:
+            RecordMetadata: topic, partition, offset, timestamp_ms.
+
+        Raises:
+            KafkaError: The broker refused the message because of its topic or partition, its size (`MessageTooLarge`) or the
+                producer; `ottla.kafka_errors` has a class for each reason. `.outcome` says whether it may be written.
+            DeliveryTimeout: No outcome within `delivery_timeout_ms`; `.outcome` says whether it may be written.
+            EarlierMessageFailed: With `gapless`: an earlier message of the partition failed; `.outcome` as above.
+            Closed: The producer was closed before the message had its outcome; `.outcome` as above.
+            RuntimeError: It would wait on the client's own engine thread, where a handler of its log runs.
+            Timeout: `timeout` ended and the outcome is not known yet; the message is still in flight.
+            ForkedClient: The process is a fork of the one that sent the message, which alone receives the outcome.
+            TypeError, ValueError: `timeout` is no number of seconds. The message is in flight all the same.
+
+        Cancellation: Ctrl-C ends the wait only.
+        Threads: Any thread but one that runs an event loop, which it would block: a RuntimeWarning says so, once per place. Await the
+            delivery there, which gives and raises the same.
+        """
+
+    def exception(self, timeout: float | None = None) -> Error | None:
+        """Wait for the outcome, and return the error that `result` would raise, or None where the message is written.
+
+        Args:
+            timeout: Seconds; None: no limit but `delivery_timeout_ms`.
+
+        Returns:
+            KafkaError, DeliveryTimeout, EarlierMessageFailed, Closed: as `result` raises them; None: it is written.
+
+        Raises:
+            RuntimeError: It would wait on the client's own engine thread, where a handler of its log runs.
+            Timeout: `timeout` ended and the outcome is not known yet; the message is still in flight.
+            ForkedClient: The process is a fork of the one that sent the message, which alone receives the outcome.
+            TypeError, ValueError: `timeout` is no number of seconds. The message is in flight all the same.
+
+        Cancellation: Ctrl-C ends the wait only.
+        Threads: As `result`.
+        """
+
     def add_done_callback(self, callback: Callable[[Delivery], object]) -> None:
-        """`callback(delivery)` on the dispatcher thread once resolved; at once queued there when already done."""
+        """Have `callback(delivery)` called on the dispatcher thread once the message has its outcome, soon if it has it already.
+
+        Callbacks run one after another and should be quick; an exception in one is logged and loses nothing. Callbacks of messages that
+        get their outcome together, as the messages of a batch do, run in the order of these calls.
+
+        Args:
+            callback: A plain function that takes this delivery.
+
+        Raises:
+            TypeError: `callback` is not callable, or is a coroutine function, which nobody would await. The message is in flight all the
+                same.
+            ForkedClient: The process is a fork of the one that sent the message, which alone receives the outcome.
+
+        Threads: Any.
+        """
 
     def __await__(self) -> Generator[Any, None, RecordMetadata]: ...
     def __reduce__(self) -> NoReturn:
@@ -374,22 +447,50 @@ class Delivery:
 
 @final
 class DeliveryWithMetadata(Delivery):
-    """A delivery with headers or metadata: of a type that the collector knows, since a cycle could go through them."""
+    """A `Delivery` with headers or metadata."""
 
 @final
 class Deliveries:
-    """The outcomes of one `send_many`: one object for all."""
+    """The outcomes of one `send_many`, in the order of its values or messages: one object for all.
+
+    Wait with `result` or `await`, then read `offsets` and `failed`. `len`, indices, slices and iteration give a `Delivery` per
+    message, with its `metadata`, but without key, value and headers, which the caller has. Threads: any.
+    """
 
     def __len__(self) -> int: ...
-    def done(self) -> bool: ...
+    def done(self) -> bool:
+        """Whether every message has its outcome. Threads: any."""
+
     def result(self, timeout: float | None = None) -> Deliveries:
-        """Wait for all; raises the first failure."""
+        """Wait until every message has its outcome.
+
+        Args:
+            timeout: Seconds; None: no limit but `delivery_timeout_ms`.
+
+        Returns:
+            Deliveries: This object.
+
+        Raises:
+            KafkaError, DeliveryTimeout, EarlierMessageFailed, Closed: The error of the first message in order that failed, as
+                `Delivery.result` raises it; `failed` has them all.
+            RuntimeError: It would wait on the client's own engine thread, where a handler of its log runs.
+            Timeout: `timeout` ended; the messages are still in flight.
+            ForkedClient: The process is a fork of the one that sent the messages, which alone receives the outcomes.
+            TypeError, ValueError: `timeout` is no number of seconds. The messages are in flight all the same.
+
+        Cancellation: Ctrl-C ends the wait only.
+        Threads: Any thread but one that runs an event loop, which it would block: a RuntimeWarning says so. Await the object there.
+        """
 
     def __await__(self) -> Generator[Any, None, Deliveries]: ...
     @property
-    def offsets(self) -> list[int | None]: ...
+    def offsets(self) -> list[int | None]:
+        """The offset of each message: None until it is written, -1 where the broker does not report it."""
+
     @property
-    def failed(self) -> list[tuple[int, Error]]: ...
+    def failed(self) -> list[tuple[int, Error]]:
+        """(index, error) of each message that has failed so far, without waiting."""
+
     @overload
     def __getitem__(self, index: int, /) -> Delivery: ...
     @overload
@@ -419,7 +520,43 @@ class SendingBase:
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: object = None,
-    ) -> Delivery: ...
+    ) -> Delivery:
+        """Append one message to the batch of its partition, or raise instead of waiting: `send` that never waits.
+
+        Args:
+            topic: Name of the topic: ASCII letters and digits, '.', '_' and '-'. An unknown topic is no reason to wait: the
+                message keeps its place in the topic's order and gets its partition when the metadata arrives. (With a function
+                as `partitioner` and no `partition` the first sends wait for the metadata, at most `max_block_ms`.)
+            value: bytes-like, str (sent as UTF-8) or None (a tombstone in a compacted topic). Copied before the return.
+            key: As value. Without a `partition` the key chooses one, by default by murmur2 as in Java; None: batches rotate
+                over the partitions.
+            headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
+                preserved.
+            partition: Number of the partition, 0 or more; None: the partitioner chooses.
+            timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
+            metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+
+        Returns:
+            Delivery: has the outcome: `result(timeout)`, `await`, `add_done_callback`, or `outcome` without waiting.
+
+        Raises:
+            BufferFull: `buffer_memory` has no free space, or earlier sends wait for it. Not accepted.
+            MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
+            UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
+            Closed: The producer is closed or closing. Not accepted.
+            ForkedClient: The producer was made before a fork. Not accepted.
+            Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event
+                loop still wait for them. Not accepted. Exceptions of the function itself, and a TypeError or ValueError for
+                a result that is no partition: likewise.
+            TypeError: An argument has a wrong type; the message names it. Not accepted.
+            ValueError: An argument has a wrong value: no legal topic name, a number out of range, a str without a form in UTF-8
+                (UnicodeEncodeError), a memoryview that is not contiguous. Not accepted.
+
+        Threads: Any.
+        Protocol: Produce (key 0); KIP-98 sequences, KIP-480 and KIP-794 partition choice; Java: KafkaProducer.send,
+            RecordAccumulator.append.
+        """
+
     def _send_nowait(self, *args: Any, **kwargs: Any) -> Delivery: ...
     def _stop_accepting(self) -> None:
         """From here `send` raises `ottla.errors.Closed`."""
@@ -443,7 +580,49 @@ class ProducerBase(SendingBase):
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: object = None,
-    ) -> Delivery: ...
+    ) -> Delivery:
+        """Append one message to the batch of its partition; wait only while `buffer_memory` is full.
+
+        This thread encodes the record; batching, compression, the network and retries are the I/O thread's work. Messages of
+        a partition are written in the order of the calls. An accepted message is not yet a written one: the delivery has the
+        outcome, and the log has every failure whose outcome nobody retrieves.
+
+        Args:
+            topic: Name of the topic: ASCII letters and digits, '.', '_' and '-'. An unknown topic is no reason to wait: the
+                message keeps its place in the topic's order and gets its partition when the metadata arrives. (With a function
+                as `partitioner` and no `partition` the first sends wait for the metadata, at most `max_block_ms`.)
+            value: bytes-like, str (sent as UTF-8) or None (a tombstone in a compacted topic). Copied before the return.
+            key: As value. Without a `partition` the key chooses one, by default by murmur2 as in Java; None: batches rotate
+                over the partitions.
+            headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
+                preserved.
+            partition: Number of the partition, 0 or more; None: the partitioner chooses.
+            timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
+            metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+
+        Returns:
+            Delivery: `result(timeout)` waits for the outcome. The caller need not keep it.
+
+        Raises:
+            BufferFull: No free buffer space within `max_block_ms`, first come, first served; at once in callbacks and in
+                handlers of the client's own log, which run on its threads. Not accepted.
+            MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
+            UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
+            Closed: The producer is closed or closing. Not accepted.
+            ForkedClient: The producer was made before a fork. Not accepted.
+            Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event
+                loop still wait for them. Not accepted. Exceptions of the function itself, and a TypeError or ValueError for
+                a result that is no partition: likewise.
+            TypeError: An argument has a wrong type; the message names it. Not accepted.
+            ValueError: An argument has a wrong value: no legal topic name, a number out of range, a str without a form in UTF-8
+                (UnicodeEncodeError), a memoryview that is not contiguous. Not accepted.
+
+        Cancellation: Ctrl-C ends the wait for buffer space at once; the message is not accepted then.
+        Threads: Any.
+        Protocol: Produce (key 0); KIP-98 sequences, KIP-480 and KIP-794 partition choice; Java: KafkaProducer.send,
+            RecordAccumulator.append.
+        """
+
     def send_and_wait(
         self,
         topic: str,
@@ -453,14 +632,96 @@ class ProducerBase(SendingBase):
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: object = None,
-    ) -> RecordMetadata: ...
+    ) -> RecordMetadata:
+        """Send one message and wait for its outcome: `send` and the wait for its delivery in one call.
+
+        The message does not linger (`linger_ms`): it leaves as soon as no other batch of its partition is in flight. One message
+        at a time costs a round trip each: a loop of `send` with one wait at its end shares batches and requests.
+
+        It waits for buffer space up to `max_block_ms` and for the outcome up to `delivery_timeout_ms`, and has no timeout of its own:
+        to wait for less, and have the delivery afterwards, call `send(...)` and `result(timeout=5)` of its delivery.
+
+        Args:
+            topic: Name of the topic: ASCII letters and digits, '.', '_' and '-'. An unknown topic is no reason to wait: the
+                message keeps its place in the topic's order and gets its partition when the metadata arrives. (With a function
+                as `partitioner` and no `partition` the first sends wait for the metadata, at most `max_block_ms`.)
+            value: bytes-like, str (sent as UTF-8) or None (a tombstone in a compacted topic). Copied before the return.
+            key: As value. Without a `partition` the key chooses one, by default by murmur2 as in Java; None: batches rotate
+                over the partitions.
+            headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
+                preserved.
+            partition: Number of the partition, 0 or more; None: the partitioner chooses.
+            timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
+            metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+
+        Returns:
+            RecordMetadata: topic, partition, offset, timestamp_ms.
+
+        Raises:
+            KafkaError: The broker refused the message because of its topic or partition, its size (`MessageTooLarge`) or the
+                producer; `ottla.kafka_errors` has a class for each reason. `.outcome` says whether it may be written.
+            DeliveryTimeout: No outcome within `delivery_timeout_ms`; `.outcome` says whether it may be written.
+            EarlierMessageFailed: With `gapless`: an earlier message of the partition failed; `.outcome` as above.
+            Closed: The producer was closed before the message had its outcome; `.outcome` as above.
+            BufferFull: No free buffer space within `max_block_ms`. Not accepted.
+            RuntimeError: It would wait on the client's own engine thread, where a handler of its log runs. Not accepted.
+            MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
+            UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
+            Closed: The producer is closed or closing. Not accepted.
+            ForkedClient: The producer was made before a fork. Not accepted.
+            Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event
+                loop still wait for them. Not accepted. Exceptions of the function itself, and a TypeError or ValueError for
+                a result that is no partition: likewise.
+            TypeError: An argument has a wrong type; the message names it. Not accepted.
+            ValueError: An argument has a wrong value: no legal topic name, a number out of range, a str without a form in UTF-8
+                (UnicodeEncodeError), a memoryview that is not contiguous. Not accepted.
+
+        Cancellation: Ctrl-C ends the wait only; an accepted message is still sent.
+        Threads: Any thread but one that runs an event loop, which it would block: a RuntimeWarning says so.
+        Protocol: Produce (key 0); KIP-98 sequences, KIP-480 and KIP-794 partition choice; Java: KafkaProducer.send,
+            RecordAccumulator.append.
+        """
+
     @overload
     def send_many(
-        self, topic: str, values: Iterable[_Buffer], keys: Iterable[_Buffer] | None = None
-    ) -> Deliveries: ...
+        self,
+        topic: str,
+        values: Iterable[_Buffer],
+        keys: Iterable[_Buffer] | None = None,
+    ) -> Deliveries:
+        """Send every value of an iterable as a message of one topic, or every `Message` of an iterable; one object has all outcomes.
+
+        Waits while `buffer_memory` is full, for each message at most `max_block_ms`. Otherwise as `send`.
+
+        Args:
+            topic: Name of the topic; or, alone, any iterable of `ottla.Message`, each with its own topic.
+            values: Any iterable of bytes-like, str or None; each is copied when it is accepted.
+            keys: As many keys as values, or None: no keys.
+
+        Returns:
+            Deliveries: len, `.result(timeout)`, `.offsets`, `.failed`, and a `Delivery` by index.
+
+        Raises:
+            BufferFull: One message found no free buffer space within `max_block_ms`; at once in callbacks and handlers of the
+                client's log.
+            MessageTooLarge, Closed, ForkedClient, TypeError, ValueError: As for `send`.
+            ValueError: There are more keys than values, or more values than keys.
+            Exception: Raised by the iterable itself.
+            In each of these cases `.accepted` of the exception has the Deliveries of the messages before that one, which are
+            accepted and will be sent; that one and the messages after it are not accepted.
+            TypeError: `values` or `keys` is not iterable, or is a mapping or a single str or bytes object, whose letters nobody means
+            to send. Nothing was accepted, and there is no `.accepted`.
+
+        Cancellation: Ctrl-C ends a wait for buffer space; `.accepted` as above.
+        Threads: Any.
+        """
+
     @overload
     def send_many(
-        self, topic: Iterable[Message], values: None = None, keys: None = None
+        self,
+        topic: Iterable[Message],
+        values: None = None,
+        keys: None = None,
     ) -> Deliveries: ...
     def _send(self, *args: Any, **kwargs: Any) -> Delivery: ...
     def _send_messages(self, messages: Iterable[Message]) -> Deliveries: ...
@@ -493,7 +754,51 @@ class AsyncProducerBase(SendingBase):
         timestamp_ms: int | None = None,
         metadata: object = None,
     ) -> Coroutine[Any, Any, Delivery]:
-        """Done at once while the buffer has room."""
+        """Append one message to the batch of its partition; the await waits only while `buffer_memory` is full.
+
+        The call itself appends, so messages of a partition are written in the order of the calls, in whichever order they are
+        awaited. Without free buffer space the call takes a place in the queue, and the await ends when the message is accepted;
+        without an await the message is lost then, and a RuntimeWarning and the log say so. An accepted message is not yet a
+        written one: awaiting the delivery gives the outcome, and the log has every failure whose outcome nobody retrieves.
+
+            delivery = await producer.send("orders", b"value")
+            metadata = await delivery
+
+        Args:
+            topic: Name of the topic: ASCII letters and digits, '.', '_' and '-'. An unknown topic is no reason to wait: the
+                message keeps its place in the topic's order and gets its partition when the metadata arrives. (With a function
+                as `partitioner` and no `partition` the first sends wait for the metadata, at most `max_block_ms`.)
+            value: bytes-like, str (sent as UTF-8) or None (a tombstone in a compacted topic). Copied before the return.
+            key: As value. Without a `partition` the key chooses one, by default by murmur2 as in Java; None: batches rotate
+                over the partitions.
+            headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
+                preserved.
+            partition: Number of the partition, 0 or more; None: the partitioner chooses.
+            timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
+            metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+
+        Returns:
+            Delivery: result of the await; awaiting the delivery in turn gives the outcome.
+
+        Raises:
+            BufferFull: No free buffer space within `max_block_ms`; first come, first served. Not accepted.
+            MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
+            UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
+            Closed: The producer is closed or closing. Not accepted.
+            ForkedClient: The producer was made before a fork. Not accepted.
+            Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event
+                loop still wait for them. Not accepted. Exceptions of the function itself, and a TypeError or ValueError for
+                a result that is no partition: likewise.
+            TypeError: An argument has a wrong type; the message names it. Not accepted.
+            ValueError: An argument has a wrong value: no legal topic name, a number out of range, a str without a form in UTF-8
+                (UnicodeEncodeError), a memoryview that is not contiguous. Not accepted.
+
+        Cancellation: While it waits for buffer space it gives up its place in the queue: the message is not accepted. After
+            that it changes nothing: an accepted message is sent.
+        Threads: Any thread with a running event loop.
+        Protocol: Produce (key 0); KIP-98 sequences, KIP-480 and KIP-794 partition choice; Java: KafkaProducer.send,
+            RecordAccumulator.append.
+        """
 
     def send_and_wait(
         self,
@@ -504,14 +809,100 @@ class AsyncProducerBase(SendingBase):
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: object = None,
-    ) -> Coroutine[Any, Any, RecordMetadata]: ...
+    ) -> Coroutine[Any, Any, RecordMetadata]:
+        """Send one message and wait for its outcome: `send` and the wait for its delivery in one call.
+
+        As with `send` the call itself appends, so messages of a partition are written in the order of the calls. The message does not
+        linger (`linger_ms`): it leaves as soon as no other batch of its partition is in flight, together with the messages that other
+        tasks send in this turn of the loop. One message at a time costs a round trip each: many sends, awaited afterwards,
+        share batches and requests.
+
+        It waits for buffer space up to `max_block_ms` and for the outcome up to `delivery_timeout_ms`, and has no timeout of its own:
+        to wait for less, and have the delivery afterwards, write `delivery = await producer.send(...)` and await the delivery under
+        `asyncio.timeout(5)`.
+
+        Args:
+            topic: Name of the topic: ASCII letters and digits, '.', '_' and '-'. An unknown topic is no reason to wait: the
+                message keeps its place in the topic's order and gets its partition when the metadata arrives. (With a function
+                as `partitioner` and no `partition` the first sends wait for the metadata, at most `max_block_ms`.)
+            value: bytes-like, str (sent as UTF-8) or None (a tombstone in a compacted topic). Copied before the return.
+            key: As value. Without a `partition` the key chooses one, by default by murmur2 as in Java; None: batches rotate
+                over the partitions.
+            headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
+                preserved.
+            partition: Number of the partition, 0 or more; None: the partitioner chooses.
+            timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
+            metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+
+        Returns:
+            RecordMetadata: topic, partition, offset, timestamp_ms.
+
+        Raises:
+            KafkaError: The broker refused the message because of its topic or partition, its size (`MessageTooLarge`) or the
+                producer; `ottla.kafka_errors` has a class for each reason. `.outcome` says whether it may be written.
+            DeliveryTimeout: No outcome within `delivery_timeout_ms`; `.outcome` says whether it may be written.
+            EarlierMessageFailed: With `gapless`: an earlier message of the partition failed; `.outcome` as above.
+            Closed: The producer was closed before the message had its outcome; `.outcome` as above.
+            BufferFull: No free buffer space within `max_block_ms`. Not accepted.
+            MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
+            UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
+            Closed: The producer is closed or closing. Not accepted.
+            ForkedClient: The producer was made before a fork. Not accepted.
+            Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event
+                loop still wait for them. Not accepted. Exceptions of the function itself, and a TypeError or ValueError for
+                a result that is no partition: likewise.
+            TypeError: An argument has a wrong type; the message names it. Not accepted.
+            ValueError: An argument has a wrong value: no legal topic name, a number out of range, a str without a form in UTF-8
+                (UnicodeEncodeError), a memoryview that is not contiguous. Not accepted.
+
+        Cancellation: While it waits for buffer space it gives up its place in the queue: the message is not accepted. After
+            that it ends the wait only: an accepted message is sent.
+        Threads: Any thread with a running event loop.
+        Protocol: Produce (key 0); KIP-98 sequences, KIP-480 and KIP-794 partition choice; Java: KafkaProducer.send,
+            RecordAccumulator.append.
+        """
+
     @overload
     def send_many(
-        self, topic: str, values: Iterable[_Buffer], keys: Iterable[_Buffer] | None = None
-    ) -> Coroutine[Any, Any, Deliveries]: ...
+        self,
+        topic: str,
+        values: Iterable[_Buffer],
+        keys: Iterable[_Buffer] | None = None,
+    ) -> Coroutine[Any, Any, Deliveries]:
+        """Send every value of an iterable as a message of one topic, or every `Message` of an iterable; one object has all outcomes.
+
+        Nothing is sent before the await, which waits while `buffer_memory` is full, for each message at most `max_block_ms`. It does
+        not give way to other tasks while there is free buffer space. Otherwise as `send`.
+
+        Args:
+            topic: Name of the topic; or, alone, any iterable of `ottla.Message`, each with its own topic.
+            values: Any iterable of bytes-like, str or None; each is copied when it is accepted.
+            keys: As many keys as values, or None: no keys.
+
+        Returns:
+            Deliveries: len, `.result(timeout)`, `.offsets`, `.failed`, and a `Delivery` by index.
+
+        Raises:
+            BufferFull: One message found no free buffer space within `max_block_ms`; at once in callbacks and handlers of the
+                client's log.
+            MessageTooLarge, Closed, ForkedClient, TypeError, ValueError: As for `send`.
+            ValueError: There are more keys than values, or more values than keys.
+            Exception: Raised by the iterable itself.
+            In each of these cases `.accepted` of the exception has the Deliveries of the messages before that one, which are
+            accepted and will be sent; that one and the messages after it are not accepted.
+            TypeError: `values` or `keys` is not iterable, or is a mapping or a single str or bytes object, whose letters nobody means
+            to send. Nothing was accepted, and there is no `.accepted`.
+
+        Cancellation: Accepted messages are sent; the others are not.
+        Threads: Any thread with a running event loop.
+        """
+
     @overload
     def send_many(
-        self, topic: Iterable[Message], values: None = None, keys: None = None
+        self,
+        topic: Iterable[Message],
+        values: None = None,
+        keys: None = None,
     ) -> Coroutine[Any, Any, Deliveries]: ...
     def _send(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Delivery]: ...
     def _send_messages(self, messages: Iterable[Message]) -> Coroutine[Any, Any, Deliveries]: ...
@@ -613,36 +1004,54 @@ class FetchFlow:
 
 @final
 class Record:
-    """One record. 32 bytes, not tracked by the collector; keeps its batch alive until `detach`.
+    """One record: its topic, partition and offset, and its key, value and headers, which each access creates.
 
-    Key, value and headers are made at each look. Equal: the same place, time, key, value and headers. Pickles and copies
-    have bytes of their own.
+    It keeps its whole batch in memory until `detach`; pickles and copies have bytes of their own. Records with the same
+    topic, partition, offset, timestamp, key, value and headers are equal. A record never changes. Threads: any.
     """
 
     @property
     def topic(self) -> str:
-        """The same object for all records of a topic."""
+        """Name of the topic; the same object for all records of a poll."""
 
     @property
-    def partition(self) -> int: ...
+    def partition(self) -> int:
+        """Number of the partition."""
+
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """Offset in the partition."""
+
     @property
-    def timestamp_ms(self) -> int: ...
+    def timestamp_ms(self) -> int:
+        """Milliseconds since the epoch, UTC: of the message, or of the append where the topic has LogAppendTime."""
+
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """bytes or None; each access creates them."""
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """bytes or None (a tombstone); each access creates them."""
+
     @property
     def headers(self) -> list[tuple[str, bytes | None]]:
-        """In order, with repeated names. Raises `ottla.errors.DecodeError` where their bytes are not headers."""
+        """List of (name, bytes or None) in order, with repeated names; each access creates it. DecodeError where the bytes are no
+        headers.
+        """
 
     @property
     def leader_epoch(self) -> int:
-        """Of the leader that wrote its batch; -1 where unknown."""
+        """Epoch of the leader that wrote the batch; -1 where unknown."""
 
     def detach(self) -> Record:
-        """Copy this record's bytes, so that its batch can go; returns the record itself. Raises as `headers`."""
+        """Copy this record's bytes, so that its batch can be freed, and return the record itself.
+
+        For records that are stored for long: a single one would otherwise keep the memory of its neighbours.
+
+        Raises:
+            DecodeError: The bytes of its headers are no headers; nothing was copied.
+        """
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -674,19 +1083,25 @@ class Records:
     def __getitem__(self, index: int, /) -> Record: ...
     @overload
     def __getitem__(self, index: slice, /) -> Records: ...
-    def values(self) -> list[bytes | None]: ...
-    def keys(self) -> list[bytes | None]: ...
-    def offsets(self) -> list[int]: ...
+    def values(self) -> list[bytes | None]:
+        """The value of each record, bytes or None: one list in one call."""
+
+    def keys(self) -> list[bytes | None]:
+        """The key of each record, bytes or None: one list in one call."""
+
+    def offsets(self) -> list[int]:
+        """The offset of each record: one list in one call."""
+
     def __reduce__(self) -> NoReturn:
         """TypeError."""
 
     def by_partition(self) -> dict[TopicPartition, Records]:
-        """The records of each partition, in the order in which the partitions appear."""
+        """`TopicPartition` -> its records, in the order in which the partitions appear."""
 
     def next_offsets(self) -> dict[TopicPartition, tuple[int, int]]:
-        """(offset after the last record, leader epoch) per partition: the offsets that a commit of them all has.
+        """`TopicPartition` -> (offset after its last record here, leader epoch): the offsets to commit for all of them.
 
-        Where the last record of a batch is among them, that is the offset after the batch.
+        After the last record of a batch that is the offset after the batch, which may be higher by more than one.
         """
 
 def decode_records(topic: str, partition: int, data: bytes, position: int = 0) -> Records:

@@ -116,10 +116,24 @@ def source_files() -> list[Path]:
     ]
 
 
+def docstring_lines(path: Path) -> int:
+    """Lines of a stub that are documentation: one extension module has one stub, with the text of all its methods."""
+    if path.suffix != ".pyi":
+        return 0
+    statements = (
+        node.body[0]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    )
+    texts = [node for node in statements if isinstance(node, ast.Expr)]
+    return sum((node.end_lineno or node.lineno) - node.lineno + 1 for node in texts)
+
+
 def test_every_file_is_small() -> None:
     long = {}
     for path in source_files():
         lines = path.read_text().splitlines()
-        if len(lines) > MOST_LINES and not lines[0].startswith(GENERATED):
-            long[str(path.relative_to(ROOT))] = len(lines)
+        count = len(lines) - docstring_lines(path)
+        if count > MOST_LINES and not lines[0].startswith(GENERATED):
+            long[str(path.relative_to(ROOT))] = count
     assert long == {}

@@ -36,10 +36,7 @@ struct Stretch {
     timestamp_ms: Option<i64>,
 }
 
-/// The outcomes of one `send_many`, in the order of its values or messages: one object for all.
-///
-/// Wait with `result` or `await`, then look at `offsets` and `failed`. `len`, indices and iteration give a `Delivery` per
-/// message, with its `metadata`, but without key, value and headers: those are the caller's. Threads: any.
+#[doc = help!(Deliveries)]
 #[pyclass(frozen, module = "ottla._native")]
 pub struct Deliveries {
     stretches: Vec<Stretch>,
@@ -210,31 +207,14 @@ impl Deliveries {
         self.len
     }
 
-    /// Whether every message has its outcome. Threads: any.
+    #[doc = help!(Deliveries.done)]
     fn done(&self) -> bool {
         self.stretches
             .iter()
             .all(|stretch| stretch.completion.is_settled())
     }
 
-    /// Wait until every message has its outcome.
-    ///
-    /// Args:
-    ///     timeout: Seconds; None: until they are there, which `delivery_timeout_ms` bounds.
-    ///
-    /// Returns:
-    ///     Deliveries: This object.
-    ///
-    /// Raises:
-    ///     KafkaError, DeliveryTimeout, EarlierMessageFailed, Closed: What the first message in order that failed has failed
-    ///     with, as `Delivery.result` raises it; `failed` has them all.
-    ///     RuntimeError: It would wait on the client's own engine thread, where a handler of its log ran.
-    ///     Timeout: `timeout` is over; the messages are still on their way.
-    ///     ForkedClient: The process is a fork of the one that sent them, which alone hears of the outcomes.
-    ///     TypeError, ValueError: `timeout` is no number of seconds. The messages are on their way all the same.
-    ///
-    /// Cancellation: Ctrl-C ends the wait only.
-    /// Threads: Any thread but one that runs an event loop, which it would block (RuntimeWarning): await the object there.
+    #[doc = help!(Deliveries.result)]
     #[pyo3(signature = (timeout=None))]
     fn result<'py>(
         slf: &Bound<'py, Self>,
@@ -267,7 +247,7 @@ impl Deliveries {
         Waiting::new(Box::new(awaited), None)
     }
 
-    /// The offset of each message: None where it is not written (yet), -1 where the broker does not tell.
+    #[doc = help!(Deliveries.offsets)]
     #[getter]
     fn offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let offsets = self
@@ -276,7 +256,7 @@ impl Deliveries {
         PyList::new(py, offsets.collect::<Vec<_>>())
     }
 
-    /// (index, error) of each message that has failed so far, without waiting.
+    #[doc = help!(Deliveries.failed)]
     #[getter]
     fn failed(&self, py: Python<'_>) -> Vec<(usize, Py<PyAny>)> {
         let mut failed = Vec::new();

@@ -4,6 +4,10 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+#[macro_use] // first: its macro is for the modules that follow
+#[rustfmt::skip] // generated
+mod docs;
+
 mod accepting;
 mod bell;
 mod blocked_loop;
@@ -11,7 +15,6 @@ mod codec_debug;
 mod consumer;
 mod deliveries;
 mod delivery;
-mod docs;
 mod errors;
 mod fetch_flow;
 mod fetch_take;

@@ -3,6 +3,7 @@
 //! Sends of one message are hand-made, in `sends.rs`; what is called more rarely is here.
 //! Threads: any; each method holds the GIL except while it waits.
 
+use std::ffi::CStr;
 use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::PyRuntimeError;
@@ -151,11 +152,7 @@ impl ProducerBase {
         PyClassInitializer::from(SendingBase::default()).add_subclass(Self)
     }
 
-    #[doc = docs::send_many!(
-        waits: "Waits while `buffer_memory` is full, for each message at most `max_block_ms`. Otherwise as `send`.",
-        cancellation: "Ctrl-C ends a wait for room; `.accepted` as above.",
-        threads: "Any."
-    )]
+    #[doc = help!(ProducerBase.send_many)]
     #[pyo3(signature = (topic, values=None, keys=None))]
     fn send_many(
         slf: &Bound<'_, Self>,
@@ -214,12 +211,7 @@ impl AsyncProducerBase {
         PyClassInitializer::from(SendingBase::default()).add_subclass(Self)
     }
 
-    #[doc = docs::send_many!(
-        waits: "Nothing is sent before the await, which waits while `buffer_memory` is full, for each message at most
-    `max_block_ms`. It does not give way to other tasks while there is room. Otherwise as `send`.",
-        cancellation: "What was accepted is sent; the rest is not.",
-        threads: "Any thread with a running event loop."
-    )]
+    #[doc = help!(AsyncProducerBase.send_many)]
     #[pyo3(signature = (topic, values=None, keys=None))]
     fn send_many(
         slf: &Bound<'_, Self>,
@@ -275,27 +267,33 @@ fn to_object(py: Python<'_>, value: bool) -> PyResult<Py<PyAny>> {
     Ok(value.into_pyobject(py)?.to_owned().into_any().unbind())
 }
 
+const INNER: &CStr = c"The same without the interceptors, which call it.";
+
 static mut METHODS: [ffi::PyMethodDef; 2] = [
-    fast_method(c"send_nowait", docs::SEND_NOWAIT, method::<Nowait>),
-    fast_method(c"_send_nowait", docs::INNER, inner::<Nowait>),
+    fast_method(
+        c"send_nowait",
+        docs::SENDING_BASE_SEND_NOWAIT,
+        method::<Nowait>,
+    ),
+    fast_method(c"_send_nowait", INNER, inner::<Nowait>),
 ];
 
 static mut SYNC_METHODS: [ffi::PyMethodDef; 3] = [
-    fast_method(c"send", docs::SEND, method::<InThread>),
-    fast_method(c"_send", docs::INNER, inner::<InThread>),
+    fast_method(c"send", docs::PRODUCER_BASE_SEND, method::<InThread>),
+    fast_method(c"_send", INNER, inner::<InThread>),
     fast_method(
         c"send_and_wait",
-        docs::SEND_AND_WAIT,
+        docs::PRODUCER_BASE_SEND_AND_WAIT,
         method::<InThreadAndWait>,
     ),
 ];
 
 static mut ASYNC_METHODS: [ffi::PyMethodDef; 3] = [
-    fast_method(c"send", docs::SEND_ASYNC, method::<InLoop>),
-    fast_method(c"_send", docs::INNER, inner::<InLoop>),
+    fast_method(c"send", docs::ASYNC_PRODUCER_BASE_SEND, method::<InLoop>),
+    fast_method(c"_send", INNER, inner::<InLoop>),
     fast_method(
         c"send_and_wait",
-        docs::SEND_AND_WAIT_ASYNC,
+        docs::ASYNC_PRODUCER_BASE_SEND_AND_WAIT,
         method::<InLoopAndWait>,
     ),
 ];

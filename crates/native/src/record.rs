@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString};
 
+use crate::docs;
 use crate::origin::{Origin, Own, release};
 use crate::raw::{documented, getter, guard, make_type, no_getter, no_method, plain_method, slot};
 
@@ -297,67 +298,20 @@ fn make_record(
 }
 
 const NAME: &CStr = c"ottla._native.Record";
-const DOC: &CStr = c"One record: where it stands, and its key, value and headers, which are made at each look.
-
-It keeps its whole batch alive until `detach`; pickles and copies have bytes of their own. Equal are records with the same
-place, time, key, value and headers. It never changes. Threads: any.";
-const DETACH: &CStr = c"detach($self, /)
---
-
-Copy this record's bytes, so that its batch can be freed, and return the record itself.
-
-    For records that are kept for long: one of them would otherwise keep the memory of its neighbours.
-
-    Raises:
-        DecodeError: The bytes of its headers are no headers; nothing was copied.
-";
-
 static mut GETTERS: [ffi::PyGetSetDef; 9] = [
-    getter(
-        c"topic",
-        c"Name of the topic; the same object for all records of a poll.",
-        get_topic,
-    ),
-    getter(
-        c"partition",
-        c"Number of the partition.",
-        get_partition,
-    ),
-    getter(
-        c"offset",
-        c"Offset in the partition.",
-        get_offset,
-    ),
-    getter(
-        c"timestamp_ms",
-        c"Milliseconds since the epoch, UTC: of the message, or of the append where the topic says LogAppendTime.",
-        get_timestamp,
-    ),
-    getter(
-        c"key",
-        c"bytes or None, made at each look.",
-        get_key,
-    ),
-    getter(
-        c"value",
-        c"bytes or None (a tombstone), made at each look.",
-        get_value,
-    ),
-    getter(
-        c"headers",
-        c"List of (name, bytes or None), in order, with repeated names; made at each look. DecodeError where their bytes are no headers.",
-        get_headers,
-    ),
-    getter(
-        c"leader_epoch",
-        c"Epoch of the leader that wrote its batch; -1 where unknown.",
-        get_leader_epoch,
-    ),
+    getter(c"topic", docs::RECORD_TOPIC, get_topic),
+    getter(c"partition", docs::RECORD_PARTITION, get_partition),
+    getter(c"offset", docs::RECORD_OFFSET, get_offset),
+    getter(c"timestamp_ms", docs::RECORD_TIMESTAMP_MS, get_timestamp),
+    getter(c"key", docs::RECORD_KEY, get_key),
+    getter(c"value", docs::RECORD_VALUE, get_value),
+    getter(c"headers", docs::RECORD_HEADERS, get_headers),
+    getter(c"leader_epoch", docs::RECORD_LEADER_EPOCH, get_leader_epoch),
     no_getter(),
 ];
 
 static mut METHODS: [ffi::PyMethodDef; 3] = [
-    documented(plain_method(c"detach", detach), DETACH),
+    documented(plain_method(c"detach", detach), docs::RECORD_DETACH),
     plain_method(c"__reduce__", reduce),
     no_method(),
 ];
@@ -367,7 +321,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
     let mut slots = [
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
+        slot(ffi::Py_tp_doc, docs::RECORD.as_ptr().cast_mut().cast()),
         slot(ffi::Py_tp_getset, (&raw mut GETTERS).cast()),
         slot(ffi::Py_tp_methods, (&raw mut METHODS).cast()),
         slot(ffi::Py_tp_repr, repr as *mut c_void),

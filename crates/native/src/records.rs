@@ -27,9 +27,7 @@ const DECODED_BYTES: usize = 1 << 30;
 /// Class of the keys of `by_partition`.
 static TOPIC_PARTITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-/// The records of one poll, those of a partition in order: `len`, iteration, indices and slices. Empty is false.
-///
-/// It holds whole batches; a `Record` is created when it is read. It never changes. `Records()` is empty. Threads: any.
+#[doc = help!(Records)]
 #[pyclass(frozen, module = "ottla._native")]
 pub struct Records {
     parts: Arc<[Part]>,
@@ -193,17 +191,17 @@ impl Records {
         ))
     }
 
-    /// The value of each record, bytes or None: one list in one call.
+    #[doc = help!(Records.values)]
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         self.list(py, |record| new_bytes(record.value))
     }
 
-    /// The key of each record, bytes or None: one list in one call.
+    #[doc = help!(Records.keys)]
     fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         self.list(py, |record| new_bytes(record.key))
     }
 
-    /// The offset of each record: one list in one call.
+    #[doc = help!(Records.offsets)]
     fn offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         // SAFETY: the GIL is held.
         self.list(py, |record| unsafe {
@@ -211,7 +209,7 @@ impl Records {
         })
     }
 
-    /// `TopicPartition` -> its records, in the order in which the partitions appear.
+    #[doc = help!(Records.by_partition)]
     fn by_partition<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let mut groups: Vec<Vec<Part>> = Vec::new();
         for part in self.parts.iter() {
@@ -234,9 +232,7 @@ impl Records {
         Ok(result)
     }
 
-    /// `TopicPartition` -> (offset after its last record here, leader epoch): the offsets that a commit of them all has.
-    ///
-    /// Where the last record of a batch is here that is the offset after the batch, which may lie further on.
+    #[doc = help!(Records.next_offsets)]
     fn next_offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let result = PyDict::new(py);
         for part in self.parts.iter() {

@@ -308,76 +308,27 @@ unsafe extern "C" fn get_error(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut 
 const NAME: &CStr = c"ottla._native.Delivery";
 const NAME_EXTENDED: &CStr = c"ottla._native.DeliveryWithMetadata";
 
-const DOC: &CStr = c"What becomes of one message: what `send` returns.
-
-It is pending until the message has its outcome, at the latest `delivery_timeout_ms` plus a second after it was accepted,
-and never changes afterwards. Wait with `result` or `exception`, `await` it in an event loop, be called by
-`add_done_callback`, or look at `outcome` and `error`. An await gives and raises what `result` does, `Timeout` excepted;
-cancelling it ends that wait only; any number may wait.
-Threads: any.";
-const DOC_EXTENDED: &CStr = c"A `Delivery` with headers or metadata.";
-
 static mut GETTERS: [ffi::PyGetSetDef; 11] = [
-    getter(
-        c"topic",
-        c"Name of the topic.",
-        get_topic,
-    ),
-    getter(
-        c"key",
-        c"The key as it was given, the same object; None without one, and for deliveries out of `send_many`.",
-        get_key,
-    ),
-    getter(
-        c"value",
-        c"The value as it was given, the same object; None without one, and for deliveries out of `send_many`.",
-        get_value,
-    ),
-    getter(
-        c"headers",
-        c"The headers as they were given, the same object; None without any, and for deliveries out of `send_many`.",
-        get_headers,
-    ),
-    getter(
-        c"metadata",
-        c"The `metadata` of the send, the same object, or None. It never leaves this process.",
-        get_metadata,
-    ),
-    getter(
-        c"partition",
-        c"Number of the partition; None until it is chosen.",
-        get_partition,
-    ),
-    getter(
-        c"offset",
-        c"Offset of the record; None until it is written, -1 where the broker does not tell (acks=0, or a retry that found it there).",
-        get_offset,
-    ),
-    getter(
-        c"timestamp_ms",
-        c"Milliseconds since the epoch, UTC: of the message, or of the append where the topic says LogAppendTime.",
-        get_timestamp,
-    ),
-    getter(
-        c"outcome",
-        c"None while pending, then \"written\", \"not_written\" or \"unknown\"; it never changes afterwards.",
-        get_outcome,
-    ),
-    getter(
-        c"error",
-        c"Why it failed, without waiting; None while pending and where it is written. `.outcome` of it says whether it may be written.",
-        get_error,
-    ),
+    getter(c"topic", docs::DELIVERY_TOPIC, get_topic),
+    getter(c"key", docs::DELIVERY_KEY, get_key),
+    getter(c"value", docs::DELIVERY_VALUE, get_value),
+    getter(c"headers", docs::DELIVERY_HEADERS, get_headers),
+    getter(c"metadata", docs::DELIVERY_METADATA, get_metadata),
+    getter(c"partition", docs::DELIVERY_PARTITION, get_partition),
+    getter(c"offset", docs::DELIVERY_OFFSET, get_offset),
+    getter(c"timestamp_ms", docs::DELIVERY_TIMESTAMP_MS, get_timestamp),
+    getter(c"outcome", docs::DELIVERY_OUTCOME, get_outcome),
+    getter(c"error", docs::DELIVERY_ERROR, get_error),
     no_getter(),
 ];
 
 static mut METHODS: [ffi::PyMethodDef; 6] = [
-    documented(plain_method(c"done", done), docs::DONE),
-    fast_method(c"result", docs::RESULT, result),
-    fast_method(c"exception", docs::EXCEPTION, exception),
+    documented(plain_method(c"done", done), docs::DELIVERY_DONE),
+    fast_method(c"result", docs::DELIVERY_RESULT, result),
+    fast_method(c"exception", docs::DELIVERY_EXCEPTION, exception),
     fast_method(
         c"add_done_callback",
-        docs::ADD_DONE_CALLBACK,
+        docs::DELIVERY_ADD_DONE_CALLBACK,
         add_done_callback,
     ),
     plain_method(c"__reduce__", reduce),
@@ -390,7 +341,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
     let mut slots = [
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
+        slot(ffi::Py_tp_doc, docs::DELIVERY.as_ptr().cast_mut().cast()),
         slot(ffi::Py_tp_getset, (&raw mut GETTERS).cast()),
         slot(ffi::Py_tp_methods, (&raw mut METHODS).cast()),
         slot(ffi::Py_tp_repr, repr as *mut c_void),
@@ -402,7 +353,10 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let flags =
         ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
     let mut slots = [
-        slot(ffi::Py_tp_doc, DOC_EXTENDED.as_ptr().cast_mut().cast()),
+        slot(
+            ffi::Py_tp_doc,
+            docs::DELIVERY_WITH_METADATA.as_ptr().cast_mut().cast(),
+        ),
         slot(ffi::Py_tp_base, base.as_ptr().cast()),
         slot(ffi::Py_tp_dealloc, dealloc_extended as *mut c_void),
         slot(ffi::Py_tp_traverse, traverse_extended as *mut c_void),
