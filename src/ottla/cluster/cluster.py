@@ -1,64 +1,44 @@
-"""One client's view of the cluster: it keeps the metadata fresh and gives connections to the nodes.
+"""One client's view of the cluster: its metadata, and connections to its nodes. The face of this package.
 
-Between the roles (producer, consumer) and connections. What a response changes is decided in `metadata`, when to ask in
-`schedule`; this module does the asking. Engine thread only.
+Between the roles (producer, consumer) and connections. `refresh` requests the metadata, `store` keeps it, `bootstrap`
+finds a broker, `pool` keeps the connections. Engine thread only.
 
-References: KIP-302, KIP-899, KIP-951, KIP-1102; Java Metadata, NetworkClient.DefaultMetadataUpdater.
+References: KIP-302, KIP-899, KIP-951, KIP-1102; Java: Metadata, NetworkClient.DefaultMetadataUpdater.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Iterable
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ottla.cluster.bootstrap import BrokerSearch
+from ottla.cluster.context import ClusterContext
 from ottla.cluster.metadata import (
     BrokerNode,
-    Changes,
     MetadataSnapshot,
-    compare,
-    merge,
     with_leader,
     with_node,
     without_topics,
 )
 from ottla.cluster.pool import Pool
-from ottla.cluster.schedule import RefreshSchedule
-from ottla.errors import (
-    Closed,
-    ConnectionLost,
-    Error,
-    NoBrokersAvailable,
-    Timeout,
-    for_code,
-    line_of,
-)
-from ottla.observe.events import Events
-from ottla.observe.health import Health
-from ottla.observe.log import ClientLog, counted
-from ottla.observe.summary import Summary
+from ottla.cluster.refresh import REFRESH_TIMEOUT_S, Refresher
+from ottla.cluster.store import MetadataListener, MetadataStore
+from ottla.cluster.wanted import WantedTopics
+from ottla.errors import NoBrokersAvailable, for_code
 from ottla.protocol.error_codes import ErrorCode
-from ottla.protocol.messages.metadata import MetadataRequest, MetadataRequestTopic
 from ottla.wire.connection import Connection, LostCause, Role
 
 if TYPE_CHECKING:
     from ottla.config.common import CommonConfig
-    from ottla.config.readers import Address
     from ottla.engine.reactor import Reactor
+    from ottla.observe.events import Events
+    from ottla.observe.health import Health
     from ottla.protocol.base import Message
 
-MetadataListener = Callable[[MetadataSnapshot, MetadataSnapshot, Changes], None]
-"""Called with the snapshot before, the one after, and what is different."""
-
-REFRESH_TIMEOUT_S = 60.0
-"""How long one caller waits for a refresh; the refresh itself goes on."""
-
-_REBOOTSTRAP_REQUIRED = 129
 _LOOK_S = 0.25
-"""How often a connection that is being made is looked at beside the metadata."""
+"""Seconds between looks at the metadata while a connection is being made."""
 
 
 class Cluster:
@@ -67,8 +47,8 @@ class Cluster:
     Args:
         config: Bootstrap list, time-outs, backoffs.
         reactor: The engine.
-        events: Who is told of what happens; None: nobody.
-        health: Where troubles are noted; None: nowhere.
+        events: Listeners of the client's events; None: there are none.
+        health: Troubles of the client; None: a new object.
     """
 
     def __init__(
@@ -78,35 +58,27 @@ class Cluster:
         events: Events | None = None,
         health: Health | None = None,
     ) -> None:
-        self.snapshot = MetadataSnapshot()
-        """What is known now. Never changes itself: each change is another snapshot."""
-        self.events = Events() if events is None else events
-        self.health = Health() if health is None else health
-        self._config = config
-        self._reactor = reactor
-        self._log = ClientLog("cluster", config.who)
-        self._summary = Summary(
-            self._log, lambda s, call: asyncio.get_running_loop().call_later(s, call)
-        )
+        self._context = ClusterContext(config, reactor, events, health)
+        self._store = MetadataStore(self._context.log)
         self._pool = Pool(reactor, config, self._connection_lost, self.events)
-        self._schedule = RefreshSchedule(config)
-        self._listeners: list[MetadataListener] = []
-        self._wanted: set[str] = set()
-        self._want_all = False
-        self._bootstrap: Connection | None = None
-        """Open to an address of the bootstrap list, while it is not known to which node."""
-        self._bootstrap_address: Address | None = None
-        self._finding: asyncio.Future[Connection] | None = None
-        self._refreshing: asyncio.Task[None] | None = None
-        self._pausing: asyncio.Task[None] | None = None
-        self._ageing: asyncio.Task[None] | None = None
-        self._waiters: list[asyncio.Future[None]] = []
-        """Who waits for the next refresh that begins."""
-        self._requested: str | None = None
-        """Why the next refresh is due."""
-        self._urgent = False
-        self._reached = asyncio.Event()
-        self._closed = False
+        self._search = BrokerSearch(self._context, self._store, self._pool)
+        self._wanted = WantedTopics()
+        self._refresher = Refresher(self._context, self._store, self._search, self._wanted)
+
+    @property
+    def snapshot(self) -> MetadataSnapshot:
+        """The metadata known now. Never changes itself: each change is another snapshot."""
+        return self._store.snapshot
+
+    @property
+    def events(self) -> Events:
+        """Listeners of the client's events."""
+        return self._context.events
+
+    @property
+    def health(self) -> Health:
+        """Troubles of the client."""
+        return self._context.health
 
     # ---- life ------------------------------------------------------------------------------------------------------
 
@@ -121,40 +93,34 @@ class Cluster:
         await self.refresh("start", timeout)
 
     async def reached(self) -> None:
-        """Wait until a broker has been connected to, and its first metadata request is on its way.
+        """Wait until a broker has been connected to, and its first metadata request is in flight.
 
-        For what need not wait for the answer: two questions, one round trip.
+        For requests that need not wait for the answer: two questions, one round trip.
         """
-        await self._reached.wait()
+        await self._refresher.first_request()
 
     async def close(self) -> None:
-        """Close every connection; who waits gets `Closed`."""
-        self._closed = True
-        for task in (self._refreshing, self._pausing, self._ageing):
-            if task is not None:
-                task.cancel()
-        self._fail_waiters(Closed("the client was closed", outcome="not_written"))
-        if self._bootstrap is not None:
-            self._bootstrap.close()
+        """Close every connection; callers that wait get `Closed`."""
+        self._context.closed = True
+        self._refresher.close()
+        self._search.close()
         self._pool.close()
-        self._summary.stop()
+        self._context.summary.stop()
 
     # ---- topics ----------------------------------------------------------------------------------------------------
 
     def want_topics(self, names: Iterable[str]) -> None:
         """Have these topics in every refresh from now on; those not known yet are asked for at once."""
-        new = set(names) - self._wanted
-        self._wanted |= new
+        new = self._wanted.add(names)
         missing = sorted(name for name in new if self.snapshot.topic(name) is None)
         if missing:
             self.refresh_soon(f"topics wanted: {', '.join(missing[:5])}", urgent=True)
 
     def forget_topics(self, names: Iterable[str]) -> None:
-        """Refreshes no longer ask for these topics, and what is known of them is dropped."""
-        gone = set(names) & self._wanted
-        self._wanted -= gone
-        if gone and not self._want_all:
-            self._replace(without_topics(self.snapshot, gone))
+        """Refreshes no longer ask for these topics, and their metadata is dropped."""
+        gone = self._wanted.remove(names)
+        if gone and not self._wanted.everything:
+            self._store.replace(without_topics(self.snapshot, gone))
 
     async def partitions_of(self, topic: str) -> list[int]:
         """The numbers of a topic's partitions; it is in every refresh from then on, if there is such a topic.
@@ -163,8 +129,8 @@ class Cluster:
             Error: As `refresh`.
             KafkaError: What the broker says of the topic.
         """
-        if self._closed:
-            raise Closed("the client was closed", outcome="not_written")
+        if self._context.closed:
+            raise self._context.closed_error()
         was_wanted = topic in self._wanted
         self.want_topics([topic])
         if self.snapshot.topic(topic) is None:
@@ -179,26 +145,27 @@ class Cluster:
 
     def want_all_topics(self, wanted: bool) -> None:
         """Ask for every topic of the cluster (a pattern subscription), or again only for those wanted by name."""
-        if wanted and not self._want_all:
-            self._want_all = True
+        if wanted and not self._wanted.everything:
+            self._wanted.everything = True
             self.refresh_soon("all topics wanted", urgent=True)
-        elif not wanted and self._want_all:
-            self._want_all = False
+        elif not wanted and self._wanted.everything:
+            self._wanted.everything = False
             self.forget_unwanted()
 
     def forget_unwanted(self) -> None:
-        """Drop what is known of topics that nobody wants by name."""
-        self._replace(without_topics(self.snapshot, self.snapshot.topics.keys() - self._wanted))
+        """Drop the metadata of topics that are not wanted by name."""
+        unwanted = [name for name in self.snapshot.topics if name not in self._wanted]
+        self._store.replace(without_topics(self.snapshot, unwanted))
+
+    # ---- metadata --------------------------------------------------------------------------------------------------
 
     def listen(self, callback: MetadataListener) -> None:
         """Call it after every change of the metadata, and after every refresh that changed nothing."""
-        if callback not in self._listeners:
-            self._listeners.append(callback)
+        self._store.listen(callback)
 
     def unlisten(self, callback: MetadataListener) -> None:
         """No longer call it."""
-        if callback in self._listeners:
-            self._listeners.remove(callback)
+        self._store.unlisten(callback)
 
     def apply_leader_hint(
         self,
@@ -218,29 +185,17 @@ class Cluster:
             node: Host and port of the leader, where the response told them.
         """
         broker = None if node is None else BrokerNode(node_id, node[0], node[1])
-        self._replace(with_leader(self.snapshot, topic, partition, node_id, leader_epoch, broker))
+        self._store.replace(
+            with_leader(self.snapshot, topic, partition, node_id, leader_epoch, broker)
+        )
         self.refresh_soon(f"{topic}-{partition} moved to node {node_id}")
 
     def add_node(self, node_id: int, host: str, port: int) -> None:
         """Learn of a broker from another response (a coordinator's)."""
-        self._replace(with_node(self.snapshot, BrokerNode(node_id, host, port)))
-
-    def _replace(self, new: MetadataSnapshot, changes: Changes | None = None) -> None:
-        old = self.snapshot
-        if new is old:
-            return
-        self.snapshot = new
-        changes = compare(old, new) if changes is None else changes
-        for listener in tuple(self._listeners):
-            try:
-                listener(old, new, changes)
-            except Exception:
-                self._log.exception("a bug: a listener of the metadata failed")
-
-    # ---- refreshing ------------------------------------------------------------------------------------------------
+        self._store.replace(with_node(self.snapshot, BrokerNode(node_id, host, port)))
 
     async def refresh(self, reason: str, timeout: float | None = REFRESH_TIMEOUT_S) -> None:
-        """Ask for metadata and wait for the answer. Whoever asks before a request has begun shares it.
+        """Ask for metadata and wait for the answer. Callers that ask before a request has begun share it.
 
         Args:
             reason: For the log.
@@ -251,182 +206,16 @@ class Cluster:
             Timeout: The time ran out; asking goes on.
             Closed: The client was closed.
         """
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(future)
-        self.refresh_soon(reason)
-        try:
-            async with asyncio.timeout(timeout):
-                await future
-        except TimeoutError:
-            raise Timeout(f"no metadata within {timeout} s ({reason})") from None
+        await self._refresher.refresh(reason, timeout)
 
     def refresh_soon(self, reason: str, *, urgent: bool = False) -> None:
-        """Ask for metadata in the background, again and again until there is an answer."""
-        if self._closed:
-            self._fail_waiters(Closed("the client was closed", outcome="not_written"))
-            return
-        self._requested = self._requested or reason
-        if urgent and not self._urgent:
-            self._urgent = True
-            if self._pausing is not None:
-                self._pausing.cancel()
-        if self._refreshing is None:
-            self._refreshing = self._reactor.spawn(self._refresh_while_requested(), "metadata")
+        """Ask for metadata in the background, again and again until there is an answer.
 
-    async def _refresh_while_requested(self) -> None:
-        try:
-            # One turn of the loop, so that what is asked for in the same breath is in the first request.
-            await asyncio.sleep(0)
-            while self._requested is not None:
-                await self._pause()
-                await self._refresh_once()
-        finally:
-            self._refreshing = None
-
-    async def _pause(self) -> None:
-        """Wait as the schedule says; an urgent request ends the wait and has it computed anew."""
-        while seconds := self._schedule.pause(self._reactor.clock.now(), self._urgent):
-            self._pausing = self._reactor.spawn(self._reactor.sleep(seconds), "metadata pause")
-            try:
-                await asyncio.wait({self._pausing})
-            finally:
-                self._pausing.cancel()
-                self._pausing = None
-
-    async def _refresh_once(self) -> None:
-        try:
-            # Whoever asks for something while a broker is looked for has it in this very request.
-            connection = await self._connection_to_ask()
-        except Error as error:
-            _, waiters = self._begin()
-            self._refresh_failed(error, waiters)
-            return
-        except BaseException:
-            self._fail_waiters(Closed("the client was closed", outcome="not_written"))
-            raise
-        reason, waiters = self._begin()
-        self._log.debug("asking for metadata: %s", reason)
-        self._reached.set()
-        try:
-            await self._ask(connection)
-        except Error as error:
-            self._refresh_failed(error, waiters)
-        except BaseException:
-            _settle(waiters, Closed("the client was closed", outcome="not_written"))
-            raise
-        else:
-            self._recovered()
-            self._schedule.succeeded(self._reactor.clock.now())
-            self._watch_age()
-            _settle(waiters, None)
-
-    def _begin(self) -> tuple[str | None, list[asyncio.Future[None]]]:
-        """A request begins: why, and who waits for it. What is asked for from here on is for the next one."""
-        reason, self._requested, self._urgent = self._requested, None, False
-        waiters, self._waiters = self._waiters, []
-        return reason, waiters
-
-    async def _connection_to_ask(self) -> Connection:
-        if self._schedule.too_long_without(self._reactor.clock.now()):
-            self._rebootstrap("no metadata for metadata_recovery_rebootstrap_trigger_ms")
-        return await self.any_connection()
-
-    def _refresh_failed(self, error: Error, waiters: list[asyncio.Future[None]]) -> None:
-        now = self._reactor.clock.now()
-        self._schedule.failed(now)
-        text = line_of(error)
-        config = self._config
-        self._summary.add(
-            logging.WARNING,
-            f"no metadata of the cluster: {text}. Tried again every {config.retry_backoff_ms:g} to "
-            f"{config.retry_backoff_max_ms:g} ms until there is",
-            "cluster",
-            still=self._troubled,
-        )
-        self.health.trouble("cluster", text, now)
-        self.events.tell("cluster.unreachable", reason=text, attempts=self._schedule.failures)
-        self._requested = self._requested or "the last attempt failed"
-        _settle(waiters, error)
-
-    def _troubled(self) -> tuple[str, ...]:
-        return tuple(part for part in self.health.report() if part == "cluster")
-
-    def _recovered(self) -> None:
-        trouble = self.health.report().get("cluster")
-        if trouble is not None:
-            self.health.recovered("cluster")
-            self._summary.over(self._troubled)
-            failures = counted(self._schedule.failures, "attempt")
-            passed = self._reactor.clock.now() - trouble.since
-            self._log.info("metadata again, after %s in %.1f s", failures, passed)
-
-    async def _ask(self, connection: Connection) -> None:
-        """One answer, from this connection or from whichever broker gives one.
-
-        Raises:
-            NoBrokersAvailable, KafkaError, UnsupportedVersion, DecodeError: There was none.
+        Args:
+            reason: For the log.
+            urgent: Without the pause after the last answer, which cannot have it.
         """
-        names = None if self._want_all else sorted(self._wanted)
-        request = MetadataRequest(
-            topics=None if names is None else [MetadataRequestTopic(name=name) for name in names],
-            allow_auto_topic_creation=getattr(self._config, "allow_auto_create_topics", True),
-        )
-        attempts: list[tuple[str, str]] = []
-        while True:
-            try:
-                response = await connection.request(request)
-                break
-            except (ConnectionLost, Timeout) as error:
-                attempts.append((connection.address, error.message))
-                if len(attempts) > len(self.snapshot.brokers):
-                    raise NoBrokersAvailable(
-                        "no broker answers a metadata request", attempts=attempts
-                    ) from None
-            connection = await self.any_connection()
-        if response.error_code == _REBOOTSTRAP_REQUIRED:
-            self._rebootstrap("the broker asks for it")
-        if response.error_code:
-            raise for_code(response.error_code, f"{connection.address} gives no metadata")
-        if not response.brokers:
-            raise NoBrokersAvailable(
-                "the metadata names no broker", attempts=[(connection.address, "empty answer")]
-            )
-        new, changes = merge(self.snapshot, response, self._reactor.clock.now(), names)
-        self._tell(changes, new)
-        self._replace(new, changes)
-        self._adopt_bootstrap()
-
-    def _tell(self, changes: Changes, new: MetadataSnapshot) -> None:
-        if changes.other_cluster:
-            self._log.error(
-                "the brokers now belong to cluster %s, before it was %s: all metadata is forgotten",
-                new.cluster_id,
-                self.snapshot.cluster_id,
-            )
-        for name in sorted(changes.recreated):
-            self._log.warning("topic %s was deleted and made anew: its offsets start again", name)
-        for name in sorted(changes.refused):
-            # Whoever wants the topic says what follows from it.
-            self._log.debug("topic %s has no metadata: %s", name, for_code(new.topic_error(name)))
-        if changes:
-            self.events.tell("cluster.changed", brokers=len(new.brokers), topics=changes.topics())
-
-    def _watch_age(self) -> None:
-        if self._ageing is None:
-            self._ageing = self._reactor.spawn(self._refresh_at_age(), "metadata age")
-
-    async def _refresh_at_age(self) -> None:
-        while not self._closed:
-            now = self._reactor.clock.now()
-            left = self._schedule.age_left(now, self.snapshot.updated_at)
-            if left == 0:
-                self.refresh_soon("metadata_max_age_ms has passed")
-                left = self._config.metadata_max_age_ms / 1000
-            await self._reactor.sleep(left)
-
-    def _fail_waiters(self, error: Error) -> None:
-        waiters, self._waiters = self._waiters, []
-        _settle(waiters, error)
+        self._refresher.refresh_soon(reason, urgent=urgent)
 
     # ---- connections -----------------------------------------------------------------------------------------------
 
@@ -478,103 +267,21 @@ class Cluster:
             attempt.cancel()
 
     async def any_connection(self) -> Connection:
-        """A control connection to whichever broker can be reached: an open one, else a known one, else the bootstrap list.
+        """A control connection to any broker: an open one, else to a known broker, else to the bootstrap list.
 
         Raises:
             NoBrokersAvailable: There is none; one line for each address that was tried.
+            Closed: The client was closed.
 
         Cancellation: Ends the wait.
         """
-        if (live := self._live_control()) is not None:
-            return live
-        if self._closed:
-            raise Closed("the client was closed", outcome="not_written")
-        if self._finding is None:
-            self._finding = asyncio.get_running_loop().create_future()
-            self._reactor.spawn(self._find(self._finding), "search for a broker")
-        return await asyncio.shield(self._finding)
-
-    def _live_control(self) -> Connection | None:
-        live = self._pool.live(Role.CONTROL)
-        if live:
-            return min(live, key=Connection.pending)
-        if self._bootstrap is not None and not self._bootstrap.lost.done():
-            return self._bootstrap
-        return None
-
-    async def _find(self, found: asyncio.Future[Connection]) -> None:
-        try:
-            found.set_result(await self._dial_any())
-        except Error as error:
-            found.set_exception(error)
-            found.exception()  # whoever asked may have given up meanwhile
-        except BaseException:
-            found.set_exception(Closed("the client was closed", outcome="not_written"))
-            found.exception()
-            raise
-        finally:
-            self._finding = None
-
-    async def _dial_any(self) -> Connection:
-        attempts: list[tuple[str, str]] = []
-        nodes = list(self.snapshot.brokers.values())
-        random.shuffle(nodes)
-        nodes.sort(key=lambda node: self._pool.wait_of(node.node_id))
-        for node in nodes:
-            try:
-                return await self._pool.get(node, Role.CONTROL)
-            except NoBrokersAvailable as error:
-                attempts += error.attempts
-        if nodes and (self._config.metadata_recovery_strategy == "none" or self._pool.live()):
-            raise NoBrokersAvailable("no known broker can be reached", attempts=attempts)
-        if nodes:
-            self._rebootstrap("no known broker can be reached")
-        return await self._dial_bootstrap(attempts)
-
-    async def _dial_bootstrap(self, attempts: list[tuple[str, str]]) -> Connection:
-        addresses = list(self._config.bootstrap_servers)
-        random.shuffle(addresses)
-        for address in addresses:
-            try:
-                self._bootstrap = await Connection.open(
-                    self._reactor, address, Role.CONTROL, self._config
-                )
-            except NoBrokersAvailable as error:
-                attempts += error.attempts
-                continue
-            self._bootstrap_address = address
-            return self._bootstrap
-        raise NoBrokersAvailable("no broker can be reached", attempts=attempts)
-
-    def _adopt_bootstrap(self) -> None:
-        """Metadata says which node the bootstrap connection leads to: then it is that node's."""
-        connection = self._bootstrap
-        if connection is None or connection.lost.done():
-            self._bootstrap = None
-            return
-        for node in self.snapshot.brokers.values():
-            if (node.host, node.port) == self._bootstrap_address:
-                self._bootstrap = None
-                self._pool.adopt(connection, node.node_id)
-                return
-
-    def _rebootstrap(self, why: str) -> None:
-        """Start over from the bootstrap list (KIP-899). Topics and their epochs stay: they hold if it is the same cluster."""
-        if self._config.metadata_recovery_strategy == "none":
-            return
-        self._log.info("starting over from bootstrap_servers: %s", why)
-        self.events.tell("cluster.rebootstrapped", reason=why)
-        self._pool.forget()
-        if self._bootstrap is not None:
-            self._bootstrap.close()
-            self._bootstrap = None
-        self._replace(self.snapshot._replace(brokers=MappingProxyType({}), controller_id=-1))
+        return await self._search.any_connection()
 
     def _connection_lost(self, connection: Connection, cause: LostCause) -> None:
-        if cause.kind == "closed" or self._closed:
+        if cause.kind == "closed" or self._context.closed:
             return
-        # What was on its way is told by whoever had sent it, with what becomes of it.
-        self._summary.add(
+        # The sender of each request in flight logs what becomes of it.
+        self._context.summary.add(
             logging.INFO,
             f"connection to {_node(connection)} lost ({{places}}): {cause.message}; opened again when it is needed",
             connection.role.value,
@@ -590,7 +297,7 @@ class Cluster:
         self.refresh_soon(f"connection to node {connection.node_id} lost")
 
     def drop(self, connection: Connection) -> None:
-        """Close a connection that is of no more use; the next request dials anew."""
+        """Close a connection that is of no more use; the next request dials again."""
         self._pool.drop(connection)
 
     # ---- requests --------------------------------------------------------------------------------------------------
@@ -645,14 +352,3 @@ def _node(connection: Connection) -> str:
     if connection.node_id < 0:
         return connection.address
     return f"node {connection.node_id} at {connection.address}"
-
-
-def _settle(waiters: list[asyncio.Future[None]], error: Error | None) -> None:
-    for waiter in waiters:
-        if waiter.done():
-            continue
-        if error is None:
-            waiter.set_result(None)
-        else:
-            waiter.set_exception(error)
-            waiter.exception()  # whoever waited may have given up meanwhile
