@@ -43,6 +43,9 @@ from ottla.partitioners import Partitioner
 if TYPE_CHECKING:
     from ottla._native import Delivery
 
+Servers = str | Sequence[str] | Mapping[str, Any]
+"""First argument of every client: addresses, or a mapping of options."""
+
 '''
 
 TAKEN = {
@@ -62,9 +65,6 @@ TAKEN = {
 
 OWN = {"acks": 'int | Literal["all", "-1", "0", "1"]'}
 """Of single options."""
-
-PARAMETERS = frozenset({"bootstrap_servers"})
-"""Given by a parameter of that name; the other names of such an option are taken as options are."""
 
 
 def annotation(role: type[Config], name: str) -> str:
@@ -95,8 +95,6 @@ def typed_dict(
     for row in rows:
         kind = taken(role, row)
         for keyword in keywords(row):
-            if keyword in PARAMETERS:
-                continue
             lines.append(f"    {keyword}: {kind}")
             if keyword == row.name:
                 lines.append(f'    """{row.doc} Default: {value(row)}."""')
@@ -112,11 +110,10 @@ def module() -> str:
     own = [row for name, row in producer.items() if name not in common and name not in batching]
     members = [row for name, row in consumer.items() if name not in common]
     lines = [
-        *typed_dict("CommonOptions", "TypedDict", "What all clients take.", CommonConfig, common.values()),
-        *typed_dict("TopicOptions", "TypedDict", "What producers take for all topics or for one.", BatchingConfig, batching.values()),
-        *typed_dict("ProducerOptions", "CommonOptions, TopicOptions", "What producers take.", ProducerConfig, own),
-        *typed_dict("GroupOptions", "CommonOptions", "What groups take beside their group_id.", ConsumerConfig, (row for row in members if row.name != "group_id")),
-        *typed_dict("ConsumerOptions", "GroupOptions", "What consumers take.", ConsumerConfig, (row for row in members if row.name == "group_id")),
+        *typed_dict("CommonOptions", "TypedDict", "Options of all clients.", CommonConfig, common.values()),
+        *typed_dict("TopicOptions", "TypedDict", "Options of producers for all topics or for one.", BatchingConfig, batching.values()),
+        *typed_dict("ProducerOptions", "CommonOptions, TopicOptions", "Options of producers.", ProducerConfig, own),
+        *typed_dict("ConsumerOptions", "CommonOptions", "Options of consumers and consumer groups.", ConsumerConfig, members),
     ]  # fmt: skip
     return formatted(HEAD + "\n".join(lines))
 

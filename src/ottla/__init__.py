@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ottla.arguments import DEFAULT_TIMEOUT as DEFAULT_TIMEOUT
     from ottla.arguments import DefaultTimeout as DefaultTimeout
     from ottla.config.option_types import ConsumerOptions as ConsumerOptions
-    from ottla.config.option_types import GroupOptions as GroupOptions
     from ottla.config.option_types import ProducerOptions as ProducerOptions
     from ottla.config.option_types import TopicOptions as TopicOptions
     from ottla.engine.bridge import Ticket as Ticket
@@ -103,7 +102,6 @@ _HOMES = {
     "arguments": ("DEFAULT_TIMEOUT", "DefaultTimeout"),
     "config.option_types": (
         "ConsumerOptions",
-        "GroupOptions",
         "ProducerOptions",
         "TopicOptions",
     ),

@@ -267,8 +267,9 @@ def test_events_are_of_their_world() -> None:
 
 def test_a_group_needs_a_name() -> None:
     for cls in (ottla.ConsumerGroup, ottla.AsyncConsumerGroup):
-        with pytest.raises(ottla.ConfigError, match="group_id: a group needs a name, not None"):
-            cls(NOWHERE, None)  # type: ignore[arg-type]
+        for args in ((NOWHERE,), (NOWHERE, None)):
+            with pytest.raises(ottla.ConfigError, match="group_id: missing; a group needs a name"):
+                cls(*args)
 
 
 # ---- options ---------------------------------------------------------------------------------------------------------

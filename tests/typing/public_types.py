@@ -24,6 +24,7 @@ def producing() -> None:
             assert_type(outcome, ottla.Delivery)
 
 
+MEMBER: ottla.ConsumerOptions = {"group_id": "g", "max_poll_records": 10}
 OWN: ottla.ProducerOptions = {"linger_ms": "7.5", "topics": {"t": {"compression": "zstd"}}}
 
 
@@ -32,6 +33,14 @@ def options(of_a_file: dict[str, Any], dotted: dict[str, Any]) -> None:
     ottla.Producer("b", acks="all", on_delivery=lambda delivery: print(delivery.offset))
     ottla.Producer("b", **OWN)
     ottla.Producer(**dotted)
+    ottla.Producer({"bootstrap.servers": "b", "linger.ms": 5})
+    ottla.AsyncProducer({"linger.ms": 5}, bootstrap_servers=["b:1", "c:1"], acks="all")
+    ottla.Consumer({"bootstrap.servers": "b", "group.id": "g", "enable.auto.commit": False})
+    ottla.ConsumerGroup({"bootstrap.servers": "b", "group.id": "g"})
+    ottla.ConsumerGroup("b", group_id="g")
+    ottla.AsyncConsumer("b", "g")
+    ottla.Consumer("b", **MEMBER)
+    ottla.ConsumerGroup("b", **MEMBER)
     ottla.ConsumerGroup("b", "g", enable_auto_commit=False, **of_a_file)
     ottla.Consumer("b", group_id="g", auto_offset_reset=ottla.OFFSET_OLDEST)
 
@@ -42,6 +51,7 @@ def options_that_there_are_not() -> None:
     ottla.Producer("b", linger_ms=[5])  # type: ignore[arg-type]
     ottla.Producer("b", on_delivery=lambda error, delivery: None)  # type: ignore[arg-type, misc]
     ottla.Producer("b", group_id="g")  # type: ignore[call-arg]
+    ottla.Consumer(5)  # type: ignore[arg-type]
     ottla.AsyncConsumer("b", isolation_level="committed")  # type: ignore[arg-type]
     ottla.ProducerOptions(topics={"t": {"acks": 1}})  # type: ignore[typeddict-unknown-key]
 

@@ -16,7 +16,7 @@ import pytest
 
 import ottla
 from ottla.config.common import CommonConfig
-from ottla.config.consumer import ConsumerConfig, consumer_config
+from ottla.config.consumer import ConsumerConfig, consumer_config, group_config
 from ottla.config.foreign import EXPLAINED, RENAMED
 from ottla.config.producer import ProducerConfig, producer_config
 from ottla.config.readers import address
@@ -229,7 +229,7 @@ def test_none_is_as_if_it_was_not_given() -> None:
 def test_what_type_checkers_know_is_what_there_is(make: Any, typed: Any) -> None:
     rows = options(type(make("h:1", {})))
     names = {name.replace(".", "_") for row in rows.values() for name in row.spellings()}
-    assert set(typed.__annotations__) == names - {"bootstrap_servers"}
+    assert set(typed.__annotations__) == names
     make("h:1", dict.fromkeys(typed.__annotations__))
 
 
@@ -541,19 +541,81 @@ def test_one_mistake_is_one_problem(name: str) -> None:
     assert "bootstrap_servers" in problem
 
 
-def test_a_mapping_is_not_the_addresses_and_nothing_of_it_is_shown() -> None:
+def test_a_mapping_of_options_is_taken_as_confluent_kafka_takes_it() -> None:
+    given = {"bootstrap.servers": "h:1", "linger.ms": 5, "client_id": "c", "acks": None}
+    config = producer_config(given, {"compression": "lz4"})
+    assert config.bootstrap_servers == (("h", 1),)
+    assert (config.linger_ms, config.client_id, config.compression) == (5, "c", "lz4")
+    assert producer_config({"linger.ms": 7}, {"bootstrap_servers": "h"}).linger_ms == 7
+    assert consumer_config({"bootstrap.servers": "h", "group.id": "g"}, {}).group_id == "g"
+    assert consumer_config("h", {}, "g").group_id == "g"
+
+
+@pytest.mark.parametrize(
+    ("first", "config", "said"),
+    [
+        ("h:1", {"linger.ms": 5, "linger_ms": 6}, "linger_ms: given twice, as 'linger.ms' and as 'linger_ms'"),
+        ({"linger.ms": 5, "linger_ms": 6, "bootstrap.servers": "h"}, {},
+         "linger_ms: given twice, as 'linger.ms' in the mapping and as 'linger_ms' in the mapping"),
+        ({"linger.ms": 5, "bootstrap.servers": "h"}, {"linger_ms": 6},
+         "linger_ms: given twice, as 'linger.ms' in the mapping and as keyword 'linger_ms'"),
+        ("h:1", {"bootstrap.servers": "h"}, "bootstrap_servers: given twice, as the first argument and as 'bootstrap.servers'"),
+    ],
+)  # fmt: skip
+def test_an_option_that_is_given_twice_is_named_by_both(
+    first: Any, config: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        producer_config(first, config)
+    assert caught.value.problems == (said,)
+
+
+def test_where_topics_and_groups_go() -> None:
+    with pytest.raises(
+        ConfigError, match=r"as the first argument and .*; subscribe\(\) takes topics"
+    ):
+        consumer_config("orders", {"bootstrap_servers": "h:1"})
+    with pytest.raises(ConfigError, match="as the second argument and as 'group_id'"):
+        consumer_config("h:1", {"group_id": "a"}, "b")
+    for make in (consumer_config, group_config):
+        with pytest.raises(ConfigError) as caught:
+            make("h:1", {"group_id": "g", "topics": ["x"]})
+        (problem,) = caught.value.problems
+        assert problem == (
+            "topics: there is no such option: subscribe(topics) takes them, run(topics, handler) of a group"
+        )
+    with pytest.raises(ConfigError, match="group_id: missing; a group needs a name"):
+        group_config({"bootstrap.servers": "h"}, {})
+
+
+def test_nothing_of_a_mapping_is_shown() -> None:
     given = {"bootstrap.servers": "h:1", "sasl.password": "hunter2", "linger.ms": 5, "dr_cb": print}
     for make in (producer_config, consumer_config):
         with pytest.raises(ConfigError) as caught:
             make(given, {})
-        told = str(caught.value)
-        assert "options are keyword arguments, so write **config" in told
-        assert "dr_cb: there is no such option" in told
-        assert "missing" not in told
-        assert "hunter2" not in told
-    with pytest.raises(ConfigError) as caught:
-        producer_config({"bootstrap.servers": "h:1"}, {})
-    assert len(caught.value.problems) == 1
+        said = str(caught.value)
+        assert "dr_cb: there is no such option" in said
+        assert "missing" not in said
+        assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("servers", ["a:9092;b:9092", "a:9092 b:9092", "a;b", ["a:1;b:1"]])
+def test_addresses_are_separated_by_commas(servers: Any) -> None:
+    (problem,) = problems(
+        lambda _, config: producer_config(None, config), bootstrap_servers=servers
+    )
+    assert "several addresses are separated by commas" in problem
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("smallest", "earliest"), ("beginning", "earliest"), ("Largest", "latest"), ("end", "latest"), ("error", "none")],
+)  # fmt: skip
+def test_words_of_other_clients_for_a_reset_are_named(theirs: str, ours: str) -> None:
+    (problem,) = problems(consumer_config, auto_offset_reset=theirs)
+    assert problem == (
+        f'auto_offset_reset: expected earliest, latest or none: {theirs!r} is "{ours}" here'
+    )
 
 
 class Interceptor:

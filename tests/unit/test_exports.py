@@ -44,7 +44,6 @@ PUBLIC = [
     "Error",
     "Event",
     "ForkedClient",
-    "GroupOptions",
     "GroupSession",
     "Header",
     "HealthTrouble",

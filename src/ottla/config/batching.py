@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ottla.config.check import Problems, read_options
+from ottla.config.check import Problems, given_options, read_options
 from ottla.config.readers import Choice, duration, gzip_level, integer
 from ottla.config.table import Config, option, options
 from ottla.seam.settings import Codec
@@ -74,7 +74,7 @@ def topic_options(value: Any) -> Mapping[str, Mapping[str, Any]]:
             problems.append(f"[{name!r}]: expected options, not {given!r}")
         else:
             found: list[str] = []
-            read[name], _, _ = read_options(rows, given, found)
+            read[name], _, _ = read_options(rows, given_options({}, given), found)
             problems.extend(f"[{name!r}].{problem}" for problem in found)
     if problems:
         raise Problems(problems)

@@ -2,56 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from ottla.config.table import Config, Option, options
 from ottla.errors import ConfigError
 
 C = TypeVar("C", bound=Config)
+NO_SUCH = "there is no such option"
 
 
 Rules = Callable[[dict[str, Any], frozenset[str], list[str]], None]
 """(values, names that the user gave, problems): fits what was not given, and adds a text for what cannot be."""
 
 
-def checked(role: type[C], bootstrap_servers: Any, config: Mapping[str, Any], rules: Rules) -> C:
+class Given(NamedTuple):
+    """One option as the user gave it."""
+
+    spelling: str
+    value: Any
+    place: str
+    """Where it was given, for the text about an option that was given twice."""
+
+
+def given_options(
+    first: Any, config: Mapping[str, Any], positional: Mapping[str, Any] | None = None
+) -> list[Given]:
+    """Everything that a constructor got.
+
+    Args:
+        first: Its first argument: addresses, or a mapping of options as confluent-kafka takes it.
+        config: Its keywords.
+        positional: Its other arguments, by the names of the options.
+    """
+    given: list[Given] = []
+    if isinstance(first, Mapping):
+        given += [
+            Given(str(name), value, f"{name!r} in the mapping") for name, value in first.items()
+        ]
+    else:
+        given.append(Given("bootstrap_servers", first, "the first argument"))
+    for name, value in (positional or {}).items():
+        given.append(Given(name, value, "the second argument"))
+    keyword = "keyword " if isinstance(first, Mapping) else ""
+    given += [Given(name, value, f"{keyword}{name!r}") for name, value in config.items()]
+    return given
+
+
+def checked(role: type[C], given: Sequence[Given], rules: Rules) -> C:
+    """The configuration of a role.
+
+    Raises:
+        ConfigError: Every problem at once.
+    """
     problems: list[str] = []
     rows = options(role)
-    if isinstance(bootstrap_servers, Mapping):
-        # As confluent-kafka takes it. Nothing of it is shown: there may be secrets in it.
-        problems.append(
-            "bootstrap_servers: a mapping was given; options are keyword arguments, so write **config "
-            "(names with dots are taken too)"
-        )
-        bootstrap_servers, config = None, {**bootstrap_servers, **config}
-    values, given, meant = _read(role, rows, bootstrap_servers, config, problems)
-    if "bootstrap_servers" not in {*given, *meant}:
+    values, seen, meant = read_options(rows, given, problems, role.role)
+    if "bootstrap_servers" not in {*seen, *meant}:
         problems.append("bootstrap_servers: missing")
     for name, row in rows.items():
         values.setdefault(name, row.default)
     if not problems:
-        rules(values, given, problems)
+        rules(values, seen, problems)
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ConfigError(f"{count} in the {role.role} configuration:", problems=problems)
-    return role(values, given)
-
-
-def _read(
-    role: type[Config],
-    rows: Mapping[str, Option],
-    bootstrap_servers: Any,
-    config: Mapping[str, Any],
-    problems: list[str],
-) -> tuple[dict[str, Any], frozenset[str], frozenset[str]]:
-    """The values that the user gave, by the options' own names."""
-    given = dict(config)
-    if bootstrap_servers is not None:
-        if any(given.pop(s, None) is not None for s in rows["bootstrap_servers"].spellings()):
-            problems.append("bootstrap_servers: given twice")
-        given["bootstrap_servers"] = bootstrap_servers
-    return read_options(rows, given, problems, role.role)
+    return role(values, seen)
 
 
 class Problems(ValueError):
@@ -63,31 +79,32 @@ class Problems(ValueError):
 
 
 def read_options(
-    rows: Mapping[str, Option], given: Mapping[Any, Any], problems: list[str], role: str = ""
+    rows: Mapping[str, Option], given: Iterable[Given], problems: list[str], role: str = ""
 ) -> tuple[dict[str, Any], frozenset[str], frozenset[str]]:
-    """What was given, read, by the options' own names, and those names; what cannot be read is among the problems.
+    """Reads options; every problem is added to `problems`. None counts as not given, as in other clients for Python.
 
-    None is as if the option was not given: so other clients for Python take it, and many of their defaults are None.
-
-    Last, the options that names which there are not were meant for, as far as that can be told.
+    Returns:
+        The values by the names of the options; the names that were given; the options that unknown names most likely mean.
     """
     by_spelling = {spelling: row for row in rows.values() for spelling in row.spellings()}
     values: dict[str, Any] = {}
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     meant: set[str] = set()
-    for spelling, value in given.items():
-        row = by_spelling.get(spelling) or by_spelling.get(str(spelling).replace("_", "."))
+    for spelling, value, place in given:
+        row = by_spelling.get(spelling) or by_spelling.get(spelling.replace("_", "."))
         if row is None:
-            problem, option = _unknown(str(spelling), by_spelling, role)
+            problem, option = _unknown(spelling, by_spelling, role)
             problems.append(f"{spelling}: {problem}")
             meant.add(option)
             continue
         if value is None:
             continue
         if row.name in seen:
-            problems.append(f"{row.name}: given twice, the second time as {spelling!r}")
+            topics = row.name == "bootstrap_servers" and role == "consumer"
+            hint = "; subscribe() takes topics" if topics else ""
+            problems.append(f"{row.name}: given twice, as {seen[row.name]} and as {place}{hint}")
             continue
-        seen.add(row.name)
+        seen[row.name] = place
         try:
             values[row.name] = row.read(value)
         except Problems as several:
@@ -108,20 +125,22 @@ def _unknown(spelling: str, known: Mapping[str, Option], role: str) -> tuple[str
     name = spelling.replace(".", "_").lower()
     if (text := explained(name)) is not None:
         return text, ""
+    if name in ("topics", "topic") and role == "consumer":
+        return f"{NO_SUCH}: subscribe(topics) takes them, run(topics, handler) of a group", ""
     if name in known:
-        return f"there is no such option; did you mean {known[name].name}?", known[name].name
+        return f"{NO_SUCH}; did you mean {known[name].name}?", known[name].name
     if name in RENAMED:
         own, note = RENAMED[name]
         if own in known:
-            return f"there is no such option; it is {own} here{note}", own
-        return f"there is no such option for a {role or 'topic'}", ""
+            return f"{NO_SUCH}; it is {own} here{note}", own
+        return f"{NO_SUCH} for a {role or 'topic'}", ""
     if (other := _other_role(name, role)) is not None:
-        return f"there is no such option for a {role}: it is one of a {other}", ""
+        return f"{NO_SUCH} for a {role}: it is one of a {other}", ""
     style = [name for name in known if ("." in name) == ("." in spelling)]
     near = difflib.get_close_matches(spelling, style or list(known), n=1, cutoff=0.6)
     if not near:
-        return "there is no such option", ""
-    return f"there is no such option; did you mean {near[0]}?", known[near[0]].name
+        return NO_SUCH, ""
+    return f"{NO_SUCH}; did you mean {near[0]}?", known[near[0]].name
 
 
 _ROLES = {"producer": "ProducerConfig", "consumer": "ConsumerConfig"}

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from ottla.config.check import checked, fit_maximum
+from ottla.config.check import checked, fit_maximum, given_options
 from ottla.config.common import CommonConfig, common_rules
 from ottla.config.readers import (
     Choice,
@@ -134,13 +134,40 @@ class ConsumerConfig(CommonConfig):
     )
 
 
-def consumer_config(bootstrap_servers: Any, config: Mapping[str, Any]) -> ConsumerConfig:
-    """Check a consumer's configuration.
+def consumer_config(
+    bootstrap_servers: Any, config: Mapping[str, Any], group_id: Any = None
+) -> ConsumerConfig:
+    """Check the configuration of a consumer.
+
+    Args:
+        bootstrap_servers: Addresses, or a mapping of options.
+        config: The keywords.
+        group_id: The second argument.
 
     Raises:
         ConfigError: Every problem at once; nothing was started.
     """
-    return checked(ConsumerConfig, bootstrap_servers, config, _consumer_rules)
+    given = given_options(bootstrap_servers, config, {"group_id": group_id})
+    return checked(ConsumerConfig, given, _consumer_rules)
+
+
+def group_config(
+    bootstrap_servers: Any, config: Mapping[str, Any], group_id: Any = None
+) -> ConsumerConfig:
+    """Check the configuration of a consumer group, which needs a group_id; arguments as `consumer_config`.
+
+    Raises:
+        ConfigError: Every problem at once; nothing was started.
+    """
+    given = given_options(bootstrap_servers, config, {"group_id": group_id})
+    return checked(ConsumerConfig, given, _group_rules)
+
+
+def _group_rules(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
+    if values["group_id"] is None:
+        problems.append("group_id: missing; a group needs a name")
+        return
+    _consumer_rules(values, given, problems)
 
 
 def _consumer_rules(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:

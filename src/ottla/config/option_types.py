@@ -14,10 +14,15 @@ from ottla.partitioners import Partitioner
 if TYPE_CHECKING:
     from ottla._native import Delivery
 
+Servers = str | Sequence[str] | Mapping[str, Any]
+"""First argument of every client: addresses, or a mapping of options."""
+
 
 class CommonOptions(TypedDict, total=False):
-    """What all clients take."""
+    """Options of all clients."""
 
+    bootstrap_servers: str | Sequence[str] | None
+    """Where to find the cluster: one address that answers is enough; all are tried. Default: required."""
     metadata_broker_list: str | Sequence[str] | None
     """As bootstrap_servers."""
     client_id: str | None
@@ -63,7 +68,7 @@ class CommonOptions(TypedDict, total=False):
 
 
 class TopicOptions(TypedDict, total=False):
-    """What producers take for all topics or for one."""
+    """Options of producers for all topics or for one."""
 
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] | None
     """Codec of the batches. Default: `none`."""
@@ -86,7 +91,7 @@ class TopicOptions(TypedDict, total=False):
 
 
 class ProducerOptions(CommonOptions, TopicOptions, total=False):
-    """What producers take."""
+    """Options of producers."""
 
     acks: int | Literal["all", "-1", "0", "1"] | None
     """How many replicas have a message before it counts as written: all in-sync ones, the leader, or none: with 0 the broker answers nothing and a loss goes unnoticed. Default: `-1`."""
@@ -144,9 +149,11 @@ class ProducerOptions(CommonOptions, TopicOptions, total=False):
     """Keep every failed delivery for errors(). Default: `False`."""
 
 
-class GroupOptions(CommonOptions, total=False):
-    """What groups take beside their group_id."""
+class ConsumerOptions(CommonOptions, total=False):
+    """Options of consumers and consumer groups."""
 
+    group_id: str | None
+    """The consumer group; None: no group, no commits. Default: `None`."""
     group_instance_id: str | None
     """Makes this a static member, which may restart within its session without a rebalance (KIP-345). Default: `None`."""
     group_protocol: Literal["classic"] | None
@@ -195,10 +202,3 @@ class GroupOptions(CommonOptions, total=False):
     """Leave the cluster's own topics out of what a pattern matches. Default: `True`."""
     default_api_timeout_ms: float | str | None
     """Limit of calls that take a `timeout` and got none; with `timeout=None` they have no limit. Default: `60000` ms."""
-
-
-class ConsumerOptions(GroupOptions, total=False):
-    """What consumers take."""
-
-    group_id: str | None
-    """The consumer group; None: no group, no commits. Default: `None`."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ottla.arguments import MAX_INT32
 from ottla.config.batching import BatchingConfig, TopicConfig, topic_configs, topic_options
-from ottla.config.check import checked, fit_maximum
+from ottla.config.check import checked, fit_maximum, given_options
 from ottla.config.common import CommonConfig, common_rules
 from ottla.config.readers import (
     acks_value,
@@ -176,7 +176,7 @@ def producer_config(bootstrap_servers: Any, config: Mapping[str, Any]) -> Produc
     Raises:
         ConfigError: Every problem at once; nothing was started.
     """
-    return checked(ProducerConfig, bootstrap_servers, config, _producer_rules)
+    return checked(ProducerConfig, given_options(bootstrap_servers, config), _producer_rules)
 
 
 def _producer_rules(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:

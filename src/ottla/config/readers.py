@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ottla.arguments import MAX_INT32, function_problem
+from ottla.arguments import MAX_INT32, function_problem, shown
 
 DEFAULT_PORT = 9092
 MAX_TEXT_BYTES = 0x7FFF
@@ -140,6 +140,14 @@ def match_duration(text: str) -> re.Match[str] | None:
     return re.fullmatch(_DURATION, text)
 
 
+_RESETS_OF_OTHERS = {
+    "smallest": "earliest", "beginning": "earliest", "oldest": "earliest", "-2": "earliest",
+    "largest": "latest", "end": "latest", "newest": "latest", "-1": "latest",
+    "error": "none",
+}  # fmt: skip
+"""Words of librdkafka, of old Kafka and of sarama."""
+
+
 def reset_policy(value: Any) -> str:
     """earliest, latest, none or by_duration:PnDTnHnMn.nS (KIP-1106)."""
     kind, _, duration = str(value).strip().partition(":")
@@ -148,6 +156,8 @@ def reset_policy(value: Any) -> str:
         return f"by_duration:{duration.upper()}"
     if kind.lower() == "by_duration":
         raise ValueError(f"expected by_duration:PnDTnHnMnS, not {value!r}")
+    if (word := _RESETS_OF_OTHERS.get(kind.lower())) is not None:
+        raise ValueError(f'expected earliest, latest or none: {value!r} is "{word}" here')
     return Choice("earliest", "latest", "none")(value)
 
 
@@ -164,7 +174,7 @@ def addresses(value: Any) -> tuple[Address, ...]:
     """Text like host:port,host:port or a sequence of such texts; the port defaults to 9092."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, Sequence) or not all(isinstance(part, str) for part in parts):
-        raise ValueError(f'expected "host:port" texts, not {value!r}')
+        raise ValueError(f'expected "host:port" texts, not {shown(value)}')
     found = tuple(address(part.strip()) for part in parts if part.strip())
     if not found:
         raise ValueError('expected at least one "host:port"')
@@ -173,6 +183,8 @@ def addresses(value: Any) -> tuple[Address, ...]:
 
 def address(value: str) -> Address:
     """host, host:port or [ipv6]:port; a leading PLAINTEXT:// is allowed."""
+    if re.search(r"[;\s|]", value):
+        raise ValueError(f"{value!r} is not host:port; several addresses are separated by commas")
     scheme, separator, rest = value.rpartition("://")
     if separator and scheme.upper() in LATER_PROTOCOLS:
         raise ValueError(

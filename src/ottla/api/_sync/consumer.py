@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, Self, Unpack
 
     from ottla._native import Records
-    from ottla.config.option_types import ConsumerOptions
+    from ottla.config.option_types import ConsumerOptions, Servers
     from ottla.consumer.liveness import Tokens
     from ottla.engine.bridge import Ticket
     from ottla.message import Partition, Partitions
@@ -61,8 +61,10 @@ class Consumer(ConsumerBase):
                 print(record.topic, record.partition, record.offset, record.value)
 
     Args:
-        bootstrap_servers: "host:port", several with commas or as a list; one that can be reached is enough.
-        config: Consumer options by Kafka's names with underscores or dots; see the configuration reference.
+        bootstrap_servers: "host:port", several with commas or as a list; one that can be reached is enough. Or a mapping
+            of options, as in `{"bootstrap.servers": "localhost:9092", "group.id": "g"}`.
+        group_id: Name of the group; None: no group. Also taken as a keyword.
+        config: Options of consumers by Kafka's names, with underscores; see the configuration reference.
 
     Raises:
         ConfigError: Every problem of the configuration at once; nothing was started.
@@ -75,9 +77,13 @@ class Consumer(ConsumerBase):
     """
 
     def __init__(
-        self, bootstrap_servers: str | list[str] | None = None, **config: Unpack[ConsumerOptions]
+        self,
+        bootstrap_servers: Servers | None = None,
+        group_id: str | None = None,
+        /,
+        **config: Unpack[ConsumerOptions],
     ) -> None:
-        parsed = consumer_config(bootstrap_servers, config)
+        parsed = consumer_config(bootstrap_servers, config, group_id)
         self._config = parsed
         self._client = ConsumerClient(parsed)
         self._flow = self._client.flow

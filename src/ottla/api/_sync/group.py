@@ -12,7 +12,7 @@ from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped, weakly
 from ottla.client.leaving import CLOSE_S, close_timeout
-from ottla.config.consumer import consumer_config
+from ottla.config.consumer import group_config
 from ottla.consumer.arguments import offset_to_read, text, topic_names, topic_partition
 from ottla.consumer.calls import ASSIGNED, LOST, Call
 from ottla.consumer.handler import SessionCommits
@@ -28,7 +28,7 @@ from ottla.engine.twins import (
     wait,
     watch_event,
 )
-from ottla.errors import ConfigError, Error, Timeout
+from ottla.errors import Error, Timeout
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import ClientLog
 from ottla.virtual_time import monotonic
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, Self, Unpack
 
     from ottla._native import FetchFlow, Record
-    from ottla.config.option_types import GroupOptions
+    from ottla.config.option_types import ConsumerOptions, Servers
     from ottla.consumer.liveness import Tokens
     from ottla.engine.bridge import Ticket
 
@@ -273,9 +273,10 @@ class ConsumerGroup:
     """Consumes topics as a member of a group, each claimed partition in a thread (or task) of its own.
 
     Args:
-        bootstrap_servers: "host:port", several with commas or as a list.
-        group_id: Name of the group.
-        config: Consumer options. With `enable_auto_commit=False` nothing is committed but by `commit`, `commit_async`
+        bootstrap_servers: "host:port", several with commas or as a list; one that can be reached is enough. Or a mapping
+            of options, as in `{"bootstrap.servers": "localhost:9092", "group.id": "g"}`.
+        group_id: Name of the group. Also taken as a keyword.
+        config: Options of consumers by Kafka's names, with underscores; see the configuration reference. With `enable_auto_commit=False` nothing is committed but by `commit`, `commit_async`
             and at the end of each session, which commits everything marked.
 
     Raises:
@@ -290,13 +291,12 @@ class ConsumerGroup:
 
     def __init__(
         self,
-        bootstrap_servers: str | list[str] | None,
-        group_id: str,
-        **config: Unpack[GroupOptions],
+        bootstrap_servers: Servers | None = None,
+        group_id: str | None = None,
+        /,
+        **config: Unpack[ConsumerOptions],
     ) -> None:
-        if group_id is None:
-            raise ConfigError("group_id: a group needs a name, not None")
-        parsed = consumer_config(bootstrap_servers, {**config, "group_id": group_id})
+        parsed = group_config(bootstrap_servers, config, group_id)
         self._config = parsed
         self._log = ClientLog("group", parsed.who)
         self._client = ConsumerClient(parsed)

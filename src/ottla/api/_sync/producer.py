@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn, Self, Unpack
 
-    from ottla.config.option_types import ProducerOptions
+    from ottla.config.option_types import ProducerOptions, Servers
     from ottla.engine.bridge import Ticket
     from ottla.observe.events import Event
     from ottla.observe.producer_health import ProducerHealth
@@ -56,9 +56,9 @@ class Producer(ProducerBase):
             print(delivery.result())
 
     Args:
-        bootstrap_servers: "host:port", several with commas or as a list; one that can be reached is enough.
-        config: Producer options by Kafka's names with underscores (`linger_ms=5`) or dots (`**{"linger.ms": 5}`); see
-            the configuration reference.
+        bootstrap_servers: "host:port", several with commas or as a list; one that can be reached is enough. Or a mapping
+            of options, as in `{"bootstrap.servers": "localhost:9092", "linger.ms": 5}`.
+        config: Options of producers by Kafka's names, with underscores (`linger_ms=5`); see the configuration reference.
 
     Raises:
         ConfigError: Every problem of the configuration at once; nothing was started.
@@ -70,7 +70,7 @@ class Producer(ProducerBase):
     """
 
     def __init__(
-        self, bootstrap_servers: str | list[str] | None = None, **config: Unpack[ProducerOptions]
+        self, bootstrap_servers: Servers | None = None, /, **config: Unpack[ProducerOptions]
     ) -> None:
         parsed = producer_config(bootstrap_servers, config)
         self._config = parsed
