@@ -1,8 +1,8 @@
 //! What is done with each input: by the fuzz targets, and by `crates/core/tests/fuzz_regressions.rs` on stable Rust.
 
 use bytes::Bytes;
-use ottla_core::checksum::{crc32, crc32c};
-use ottla_core::produce_wire;
+use ottla_core::bytes::checksum::{crc32, crc32c};
+use ottla_core::produce::wire;
 use ottla_core::record::{DecodedBatch, RawBatch, iter_batches, scan_headers};
 
 /// Small, so that a bomb is cheap; larger than what the corpus holds.
@@ -19,9 +19,9 @@ pub fn produce_response(data: &[u8]) {
     let Some((first, frame)) = data.split_first() else {
         return;
     };
-    let versions = produce_wire::MAX_VERSION - produce_wire::MIN_VERSION + 1;
-    let version = produce_wire::MIN_VERSION + i16::from(*first) % versions;
-    if let Ok(response) = produce_wire::decode_response(version, frame) {
+    let versions = wire::MAX_VERSION - wire::MIN_VERSION + 1;
+    let version = wire::MIN_VERSION + i16::from(*first) % versions;
+    if let Ok(response) = wire::decode_response(version, frame) {
         // Every partition takes at least 22 bytes; an array cannot make more of them than there is room for.
         assert!(response.partitions.len() <= frame.len() / 22);
     }

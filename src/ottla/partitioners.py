@@ -1,6 +1,6 @@
 """The partitioners by name, and what a user's own looks like: the values of the option `partitioner`.
 
-What they do is in `crates/core/src/partitioner.rs`. Station: partition. Leaf of the import tree, like `config`.
+What they do is in `crates/core/src/partitioning/partitioner.rs`. Station: partition. Leaf of the import tree, like `config`.
 
 References: Java ProducerConfig (partitioner.class); librdkafka CONFIGURATION.md (partitioner); sarama partitioner.go.
 """

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ottla_core::compression::Codec;
+use ottla_core::bytes::compression::codec::Codec;
 use ottla_core::record::{BatchBuilder, ProducerFields, SealedBatch, iter_batches, seal};
 
 const RECORDS: usize = 1000;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ottla_core::compression::Codec;
-use ottla_core::fetch_flow::Settings;
-use ottla_core::fetch_shared::FetchShared;
-use ottla_core::flow::{Bell, Flow};
-use ottla_core::inbox::Take;
+use ottla_core::bytes::compression::codec::Codec;
+use ottla_core::fetch::flow::Settings;
+use ottla_core::fetch::shared::FetchShared;
+use ottla_core::fetch::take::Take;
 use ottla_core::record::encode::{BatchBuilder, ProducerFields, seal};
+use ottla_core::seam::{Bell, Flow};
 
 const CONN: u64 = 1;
 const VERSION: i16 = 4;

@@ -1,36 +1,17 @@
 //! The byte path of Ottla without I/O: no socket, clock, thread or log in here.
+//!
+//! A message passes from top to bottom when it is produced, and back up as a record when it is fetched:
+//! `produce` and `fetch` are the two flows, `record` knows Kafka's batches, `bytes` everything below them. The modules import
+//! downwards only, and no two of them each other: `tests/unit/test_rust_layers.py`.
 #![forbid(unsafe_code)]
 
-pub mod accumulator;
-pub mod checksum;
-pub mod completion;
-pub mod compression;
+pub mod bytes;
 pub mod error;
 pub mod error_names;
-pub mod fetch_answer;
-pub mod fetch_filter;
-pub mod fetch_flow;
-pub mod fetch_plan;
-pub mod fetch_session;
-pub mod fetch_shared;
-pub mod fetch_wire;
-pub mod fields;
-pub mod flow;
-pub mod inbox;
-pub mod key_hash;
-pub mod murmur2;
-pub mod partitioner;
-pub mod places;
-pub mod pool;
-pub mod produce_flow;
-pub mod produce_shared;
-pub mod produce_stats;
-pub mod produce_wire;
-pub mod ratio;
+pub mod failure;
+pub mod fetch;
+pub mod ids;
+pub mod partitioning;
+pub mod produce;
 pub mod record;
-pub mod run;
-pub mod shelf;
-pub mod topic_wait;
-pub mod trouble;
-pub mod varint;
-pub mod waiters;
+pub mod seam;

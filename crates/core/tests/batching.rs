@@ -4,14 +4,16 @@ mod support;
 
 use std::collections::HashMap;
 
-use ottla_core::accumulator::{Batching, Settings};
-use ottla_core::completion::Outcome;
-use ottla_core::compression::{Codec, Compression, Compressor, Cost};
-use ottla_core::flow::Flow;
-use ottla_core::produce_flow::{Decision, SealJob};
-use ottla_core::produce_wire::overhead_bound;
-use ottla_core::ratio::Ratio;
+use ottla_core::bytes::compression::codec::{Codec, Compression, Cost};
+use ottla_core::bytes::compression::compressor::Compressor;
+use ottla_core::failure::Outcome;
+use ottla_core::produce::append::ratio::Ratio;
+use ottla_core::produce::event::Decision;
+use ottla_core::produce::settings::{Batching, Settings};
+use ottla_core::produce::wire::overhead_bound;
 use ottla_core::record::header::BatchHeader;
+use ottla_core::record::sealing::SealJob;
+use ottla_core::seam::Flow;
 use proptest::prelude::*;
 use support::frames::{Sent, SentBatch};
 use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};

@@ -2,9 +2,8 @@
 
 mod support;
 
-use ottla_core::partitioner::{Load, Random, Sticky, VISIT_BYTES, adaptive};
+use ottla_core::partitioning::partitioner::{Load, Random, Sticky, VISIT_BYTES, adaptive};
 use ottla_core::record::header::HEADER_LEN;
-
 use support::{Producer, settings};
 
 const DRAWS: usize = 20_000;

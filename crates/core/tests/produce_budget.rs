@@ -12,10 +12,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_core::accumulator::Refused;
-use ottla_core::compression::Codec;
-use ottla_core::flow::{ConnId, Micros};
-use ottla_core::produce_flow::{Decision, Event};
+use ottla_core::bytes::compression::codec::Codec;
+use ottla_core::ids::{ConnId, Micros};
+use ottla_core::produce::event::{Decision, Event};
+use ottla_core::produce::message::Refused;
 use proptest::prelude::*;
 use support::frames::Sent;
 use support::{Counter, Producer, settings};

@@ -2,9 +2,8 @@
 
 mod support;
 
-use ottla_core::accumulator::failure;
-use ottla_core::completion::Outcome;
-use ottla_core::produce_flow::{Decision, Event};
+use ottla_core::failure::{Outcome, failure};
+use ottla_core::produce::event::{Decision, Event};
 use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
 
 const LIMIT: u64 = 120 * SECOND;

@@ -4,10 +4,10 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use ottla_core::accumulator::failure;
-use ottla_core::completion::{Outcome, Place, State};
-use ottla_core::compression::Compressor;
-use ottla_core::produce_flow::{Decision, Event};
+use ottla_core::bytes::compression::compressor::Compressor;
+use ottla_core::failure::{Outcome, failure};
+use ottla_core::produce::completion::{Place, State};
+use ottla_core::produce::event::{Decision, Event};
 use support::frames::{Reply, Sent};
 use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
 
@@ -234,7 +234,7 @@ fn a_split_batch_keeps_its_sequences() {
 #[test]
 fn a_compressed_batch_can_be_split() {
     let mut set = settings();
-    set.codec = ottla_core::compression::Codec::Lz4;
+    set.codec = ottla_core::bytes::compression::codec::Codec::Lz4;
     let producer = Producer::flowing(set, 1);
     let value = "x".repeat(3_000);
     let places = producer.batch(0, &[&value, &value, &value]);
@@ -349,7 +349,7 @@ fn a_hold_with_acks_0_is_told_after_the_request() {
         producer.held().is_empty(),
         "it is on its way into the socket"
     );
-    use ottla_core::flow::Flow;
+    use ottla_core::seam::Flow;
     producer.shared.on_taken(1, request.token, now);
     assert_eq!(producer.one_hold().cause, "asked");
     producer.assert_done();

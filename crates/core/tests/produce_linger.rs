@@ -2,8 +2,8 @@
 
 mod support;
 
-use ottla_core::accumulator::Settings;
-use ottla_core::completion::Place;
+use ottla_core::produce::completion::Place;
+use ottla_core::produce::settings::Settings;
 use support::frames::{self, Reply};
 use support::{Producer, SECOND, is_pending, settings};
 

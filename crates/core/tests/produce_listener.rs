@@ -7,9 +7,10 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
-use ottla_core::accumulator::{Message, failure};
-use ottla_core::completion::{Completion, Outcome};
-use ottla_core::produce_shared::{Listener, ProduceShared};
+use ottla_core::failure::{Outcome, failure};
+use ottla_core::produce::completion::Completion;
+use ottla_core::produce::message::Message;
+use ottla_core::produce::shared::{Listener, ProduceShared};
 use parking_lot::Mutex;
 use support::{Counter, settings};
 

@@ -6,8 +6,8 @@
 
 mod support;
 
-use ottla_core::compression::Codec;
-use ottla_core::flow::Micros;
+use ottla_core::bytes::compression::codec::Codec;
+use ottla_core::ids::Micros;
 use proptest::prelude::*;
 use support::world::{World, small};
 

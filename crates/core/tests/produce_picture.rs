@@ -2,11 +2,10 @@
 
 mod support;
 
-use ottla_core::accumulator::failure;
-use ottla_core::completion::Outcome;
-use ottla_core::flow::{LostCause, LostKind};
-use ottla_core::produce_flow::{Decision, Event};
-use ottla_core::produce_stats::Picture;
+use ottla_core::failure::{Outcome, failure};
+use ottla_core::produce::event::{Decision, Event};
+use ottla_core::produce::stats::Picture;
+use ottla_core::seam::{LostCause, LostKind};
 use support::{Producer, SECOND, settings};
 
 fn picture(producer: &Producer) -> Picture {
@@ -74,7 +73,7 @@ fn a_node_stays_silent_over_a_lost_connection() {
         kind: LostKind::RequestTimeout,
         message: "no answer".into(),
     };
-    use ottla_core::flow::Flow;
+    use ottla_core::seam::Flow;
     producer.shared.on_lost(1, &cause, producer.now.get());
     producer.now.set(producer.now.get() + 5 * SECOND);
     assert_eq!(picture(&producer).nodes[0].silent_for, 5 * SECOND);

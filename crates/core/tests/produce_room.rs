@@ -4,10 +4,11 @@ mod support;
 
 use std::sync::Arc;
 
-use ottla_core::accumulator::{Refused, failure};
-use ottla_core::completion::{Outcome, Place};
-use ottla_core::murmur2::partition_for_key;
-use ottla_core::produce_flow::{Decision, Event};
+use ottla_core::failure::{Outcome, failure};
+use ottla_core::partitioning::murmur2::partition_for_key;
+use ottla_core::produce::completion::Place;
+use ottla_core::produce::event::{Decision, Event};
+use ottla_core::produce::message::Refused;
 use support::frames::Reply;
 use support::{Counter, Producer, SECOND, failure_of, is_pending, offset_of, settings};
 
@@ -551,7 +552,7 @@ fn a_failed_topic_makes_room() {
 fn compression_makes_room() {
     let mut set = settings();
     set.buffer_bytes = 16 * 1024;
-    set.codec = ottla_core::compression::Codec::Lz4;
+    set.codec = ottla_core::bytes::compression::codec::Codec::Lz4;
     let producer = Producer::flowing(set, 1);
     producer
         .try_send("t", Some(0), None, &[b'x'; 12_000], None)

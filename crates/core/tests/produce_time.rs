@@ -2,10 +2,10 @@
 
 mod support;
 
-use ottla_core::accumulator::{Settings, failure};
-use ottla_core::completion::{Outcome, Place, State};
-use ottla_core::produce_flow::{Decision, Event};
-use ottla_core::trouble::{Cause, Trouble};
+use ottla_core::failure::{Cause, Outcome, Trouble, failure};
+use ottla_core::produce::completion::{Place, State};
+use ottla_core::produce::event::{Decision, Event};
+use ottla_core::produce::settings::Settings;
 use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
 
 const LIMIT: u64 = 120 * SECOND;

@@ -2,9 +2,9 @@
 
 mod support;
 
-use ottla_core::accumulator::Settings;
-use ottla_core::compression::Codec;
-use ottla_core::produce_flow::{Decision, HeldBatch};
+use ottla_core::bytes::compression::codec::Codec;
+use ottla_core::produce::event::{Decision, HeldBatch};
+use ottla_core::produce::settings::Settings;
 use support::frames::{Reply, Sent, SentBatch};
 use support::{Producer, offset_of, settings};
 

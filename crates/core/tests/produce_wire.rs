@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use bytes::Bytes;
-use ottla_core::produce_wire::{
+use ottla_core::produce::wire::{
     Answer, Head, MAX_VERSION, MIN_VERSION, Response, TopicBatches, decode_response, encode_request,
 };
 use proptest::prelude::*;

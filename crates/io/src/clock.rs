@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ottla_core::flow::Micros;
+use ottla_core::ids::Micros;
 
 static START: OnceLock<Instant> = OnceLock::new();
 static SKIPPED: AtomicU64 = AtomicU64::new(0);

@@ -8,7 +8,8 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_core::flow::{ConnId, Flow, LostCause, LostKind, Micros, OutRequest};
+use ottla_core::ids::{ConnId, Micros};
+use ottla_core::seam::{Flow, LostCause, LostKind, OutRequest};
 
 use crate::api_names::api_name;
 use crate::frame::{self, BadLength, FrameReader, Read};

@@ -11,8 +11,10 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
-use ottla_core::compression::{Compressor, Cost};
-use ottla_core::flow::{ConnId, Flow, LostCause, LostKind, Micros};
+use ottla_core::bytes::compression::codec::Cost;
+use ottla_core::bytes::compression::compressor::Compressor;
+use ottla_core::ids::{ConnId, Micros};
+use ottla_core::seam::{Flow, LostCause, LostKind};
 
 use crate::clock;
 use crate::connection::{Attached, Connection, Owner, lost};

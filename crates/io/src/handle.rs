@@ -1,17 +1,17 @@
 //! The way in from other threads: commands to the I/O thread, and its start and end.
 
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use mio::{Poll, Waker};
-use ottla_core::flow::{Bell, ConnId, Flow, LostCause, LostKind, WakeIo};
+use ottla_core::ids::ConnId;
+use ottla_core::seam::{Bell, Flow, LostCause, LostKind, WakeIo};
 
 use crate::clock;
 use crate::driver::{Driver, WAKE, refuse};

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use ottla_core::compression::{Compressor, Cost};
-use ottla_core::flow::Flow;
+use ottla_core::bytes::compression::codec::Cost;
+use ottla_core::bytes::compression::compressor::Compressor;
+use ottla_core::seam::Flow;
 use parking_lot::{Condvar, Mutex};
 
 /// More would take cores from the application; the fewer there are, the more one is left to it.
@@ -159,11 +160,12 @@ impl Crew {
 mod tests {
     use std::time::Instant;
 
-    use ottla_core::accumulator::{Message, Settings};
-    use ottla_core::compression::Codec;
-    use ottla_core::flow::Bell;
-    use ottla_core::partitioner::Partitioner;
-    use ottla_core::produce_shared::ProduceShared;
+    use ottla_core::bytes::compression::codec::Codec;
+    use ottla_core::partitioning::partitioner::Partitioner;
+    use ottla_core::produce::message::Message;
+    use ottla_core::produce::settings::Settings;
+    use ottla_core::produce::shared::ProduceShared;
+    use ottla_core::seam::Bell;
 
     use super::*;
 

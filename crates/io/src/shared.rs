@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mio::Waker;
-use ottla_core::flow::{Bell, ConnId, Flow, LostCause, Micros, WakeIo};
+use ottla_core::ids::{ConnId, Micros};
+use ottla_core::seam::{Bell, Flow, LostCause, WakeIo};
 use parking_lot::{Condvar, Mutex};
 
 use crate::notify::Notify;

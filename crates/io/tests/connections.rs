@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ottla_core::flow::LostKind;
+use ottla_core::seam::LostKind;
 use ottla_io::IoEvent;
 use peer::{Bench, PATIENCE, answer_to, echo, options, peer, read_frame, request, wait_readable};
 

@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_core::flow::{
-    BadResponse, Bell, ConnId, Flow, LostCause, LostKind, Micros, OutRequest, WakeIo,
-};
+use ottla_core::ids::{ConnId, Micros};
+use ottla_core::seam::{BadResponse, Bell, Flow, LostCause, LostKind, OutRequest, WakeIo};
 use ottla_io::{Handle, clock};
 use parking_lot::Mutex;
 use peer::{Bench, PATIENCE, answer_to, echo, peer, read_frame, request};

@@ -4,7 +4,7 @@ mod peer;
 
 use std::time::Duration;
 
-use ottla_core::flow::LostKind;
+use ottla_core::seam::LostKind;
 use peer::{Bench, PATIENCE, peer, read_frame, request};
 
 const HOUR: Duration = Duration::from_secs(3600);

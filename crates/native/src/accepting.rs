@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ottla_core::accumulator::Refused;
-use ottla_core::completion::Place;
-use ottla_core::flow::Wake;
+use ottla_core::produce::completion::Place;
+use ottla_core::produce::message::Refused;
+use ottla_core::seam::Wake;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 

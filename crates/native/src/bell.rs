@@ -3,7 +3,7 @@
 //! For a flow that no thread drives: tests and the bare-call benchmark pump it by hand. A driven flow gets its bell from
 //! `Handle::bell` and its waker from `Handle::register_flow`.
 
-use ottla_core::flow::{Bell, Wake};
+use ottla_core::seam::{Bell, Wake};
 
 /// The bell of a flow that no engine listens to.
 #[derive(Debug, Default)]

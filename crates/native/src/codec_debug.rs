@@ -3,8 +3,8 @@
 //! Private and slow: every record becomes a tuple. References: `ottla_core::record`; `ottla.testing.plain_records`.
 
 use bytes::Bytes;
-use ottla_core::checksum::crc32c;
-use ottla_core::compression::Codec;
+use ottla_core::bytes::checksum::crc32c;
+use ottla_core::bytes::compression::codec::Codec;
 use ottla_core::error::DecodeError;
 use ottla_core::record::encode::{HeaderRef, record_size_upper_bound};
 use ottla_core::record::header::{ATTRIBUTES_AT, CONTROL_BIT, CRC_AT, TIMESTAMP_TYPE_BIT};

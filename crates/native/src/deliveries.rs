@@ -4,19 +4,18 @@
 
 use std::sync::Arc;
 
-use ottla_core::completion::{Completion, Place, State};
+use ottla_core::produce::completion::{Completion, Place, State};
 use pyo3::exceptions::{PyIndexError, PyTypeError};
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PySlice};
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::{PyTraverseError, PyVisit, ffi};
 
 use crate::blocked_loop::BlockingCall;
 use crate::delivery::{self, Parts};
 use crate::errors;
 use crate::flush::{AwaitedPending, Pending};
-use crate::wait::{duration, seconds};
-use crate::waiting::Waiting;
+use crate::wait::time::{duration, seconds};
+use crate::wait::waiting::Waiting;
 
 const RESULT: BlockingCall = BlockingCall {
     name: "Deliveries.result()",

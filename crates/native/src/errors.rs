@@ -1,7 +1,8 @@
 //! The one place where a failure of the native side becomes an exception of `ottla.errors`.
 
-use ottla_core::completion::{Completion, Failure};
 use ottla_core::error::DecodeError;
+use ottla_core::failure::Failure;
+use ottla_core::produce::completion::Completion;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

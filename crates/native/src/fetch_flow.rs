@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ottla_core::fetch_flow::{Event, Held};
-use ottla_core::fetch_shared::FetchShared;
-use ottla_core::flow::{Bell, Flow, LostCause, LostKind};
+use ottla_core::fetch::flow::{Event, Held};
+use ottla_core::fetch::shared::FetchShared;
+use ottla_core::seam::{Bell, Flow, LostCause, LostKind};
 use ottla_io::{FlowId, Handle};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -20,8 +20,8 @@ use crate::fork;
 use crate::io::Io;
 use crate::records::Records;
 use crate::seam::settings::FetchSettings;
-use crate::wait::duration;
-use crate::waiting::Waiting;
+use crate::wait::time::duration;
+use crate::wait::waiting::Waiting;
 
 #[pyclass(frozen, module = "ottla._native")]
 pub struct FetchFlow {

@@ -6,18 +6,18 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_core::fetch_shared::FetchShared;
-use ottla_core::flow::Wake;
-use ottla_core::inbox::{ErrorHandle, Take, TakeError};
-use ottla_core::waiters::WaiterId;
+use ottla_core::fetch::shared::FetchShared;
+use ottla_core::fetch::take::{ErrorHandle, Take, TakeError};
+use ottla_core::fetch::waiters::WaiterId;
+use ottla_core::seam::Wake;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 
 use crate::errors;
 use crate::fork;
 use crate::records::Records;
-use crate::wait::park;
-use crate::waiting::Awaited;
+use crate::wait::park::park;
+use crate::wait::waiting::Awaited;
 
 /// What somebody wants out of an inbox.
 pub struct Wish {

@@ -7,15 +7,15 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_core::completion::Completion;
-use ottla_core::flow::Wake;
-use ottla_core::produce_shared::ProduceShared;
+use ottla_core::produce::completion::Completion;
+use ottla_core::produce::shared::ProduceShared;
+use ottla_core::seam::Wake;
 use pyo3::prelude::*;
 
-use crate::hurry::hurry;
 use crate::outcomes::check_fork;
-use crate::wait::park;
-use crate::waiting::Awaited;
+use crate::wait::hurry::hurry;
+use crate::wait::park::park;
+use crate::wait::waiting::Awaited;
 
 /// What is still to be waited for.
 pub struct Pending {

@@ -7,7 +7,7 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::Arc;
 
-use ottla_core::completion::Completion;
+use ottla_core::produce::completion::Completion;
 use parking_lot::Mutex;
 use pyo3::ffi;
 use pyo3::prelude::*;

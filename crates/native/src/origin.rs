@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
+use ottla_core::fetch::run::Run;
 use ottla_core::record::decode::{DecodedBatch, Record, RecordHeader};
-use ottla_core::run::Run;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 

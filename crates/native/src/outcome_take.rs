@@ -6,12 +6,12 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_core::flow::Wake;
+use ottla_core::seam::Wake;
 use pyo3::prelude::*;
 
 use crate::sender::Sender;
-use crate::wait::park;
-use crate::waiting::Awaited;
+use crate::wait::park::park;
+use crate::wait::waiting::Awaited;
 
 /// What a reader asks for.
 pub struct Ask {

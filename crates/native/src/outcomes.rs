@@ -7,10 +7,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use ottla_core::completion::{Completion, State};
-use ottla_core::flow::{Bell, Wake};
-use ottla_core::produce_flow::picture::Budget;
-use ottla_core::produce_shared::{Listener, ProduceShared};
+use ottla_core::produce::completion::{Completion, State};
+use ottla_core::produce::picture::Budget;
+use ottla_core::produce::shared::{Listener, ProduceShared};
+use ottla_core::seam::{Bell, Wake};
 use ottla_io::clock;
 use parking_lot::Mutex;
 use pyo3::ffi;

@@ -1,8 +1,8 @@
 //! What a producer has counted and who holds its budget, as Python gets it: dicts that `ottla.observe` makes values of.
 
-use ottla_core::flow::Micros;
-use ottla_core::produce_flow::picture::Budget;
-use ottla_core::produce_stats::{NodePicture, Percentiles, Picture, TopicPicture, Traffic};
+use ottla_core::ids::Micros;
+use ottla_core::produce::picture::Budget;
+use ottla_core::produce::stats::{NodePicture, Percentiles, Picture, TopicPicture, Traffic};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 

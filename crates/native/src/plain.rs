@@ -4,12 +4,13 @@
 //! usual (another type, headers, no room, an error) is left to the general way, which looks at it from the start.
 //! Stations: message → partition → accumulator. Threads: any; the GIL is held.
 
-use ottla_core::accumulator::Message;
-use ottla_core::completion::Completion;
+use std::sync::Arc;
+
+use ottla_core::produce::completion::Completion;
+use ottla_core::produce::message::Message;
 use ottla_io::clock;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use std::sync::Arc;
 
 use crate::delivery::{self, DeliveryObject, Parts};
 use crate::field::null_for_none;

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 
-use ottla_core::accumulator::failure;
-use ottla_core::completion::Outcome;
-use ottla_core::flow::{Bell, Flow};
-use ottla_core::produce_flow::{Decision, Event, HeldBatch};
-use ottla_core::produce_shared::ProduceShared;
-use ottla_core::trouble::{Cause, Trouble};
+use ottla_core::failure::{Cause, Outcome, Trouble, failure};
+use ottla_core::produce::event::{Decision, Event, HeldBatch};
+use ottla_core::produce::shared::ProduceShared;
+use ottla_core::seam::{Bell, Flow};
 use ottla_io::clock;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -216,7 +214,8 @@ impl ProduceFlow {
         if let Some((handle, id)) = &self.io {
             handle.unregister_flow(*id);
         }
-        self.shared.with(ottla_core::produce_flow::ProduceFlow::end);
+        self.shared
+            .with(ottla_core::produce::drain::flow::ProduceFlow::end);
     }
 
     fn still_full(&self) -> Option<u64> {

@@ -7,9 +7,8 @@ use std::ffi::CStr;
 use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::{PyClass, PyTraverseError, PyVisit};
+use pyo3::{PyClass, PyTraverseError, PyVisit, ffi};
 
 use crate::accepting::{Accepting, World};
 use crate::deliveries::Deliveries;
@@ -23,8 +22,8 @@ use crate::raw::{add_method, fast_method};
 use crate::send_many::{Form, SendMany};
 use crate::sender::Sender;
 use crate::sends::{InLoop, InLoopAndWait, InThread, InThreadAndWait, Nowait, inner, method};
-use crate::wait::duration;
-use crate::waiting::Waiting;
+use crate::wait::time::duration;
+use crate::wait::waiting::Waiting;
 
 /// What both producers have: what they send with, and the methods that never wait.
 #[pyclass(subclass, frozen, module = "ottla._native")]

@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_core::fetch::run::Run;
 use ottla_core::record::decode::{Record, iter_batches};
-use ottla_core::run::Run;
 use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;

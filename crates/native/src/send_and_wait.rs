@@ -5,13 +5,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ottla_core::completion::Completion;
-use ottla_core::flow::Wake;
+use ottla_core::produce::completion::Completion;
+use ottla_core::seam::Wake;
 use pyo3::prelude::*;
 
 use crate::delivery::AwaitedDelivery;
 use crate::unawaited::Lost;
-use crate::waiting::Awaited;
+use crate::wait::waiting::Awaited;
 
 pub struct SentAndAwaited {
     /// What gives the delivery, until when, and how many stages it went through; None once it has.

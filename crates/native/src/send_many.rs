@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ottla_core::flow::Wake;
+use ottla_core::seam::Wake;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString, PyTuple};
@@ -16,7 +16,7 @@ use crate::deliveries::Deliveries;
 use crate::send_messages::Messages;
 use crate::send_values::Values;
 use crate::unawaited::Lost;
-use crate::waiting::Awaited;
+use crate::wait::waiting::Awaited;
 
 /// What `send_many` was given: values of one topic, or messages.
 pub enum Form<'a, 'py> {

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use ottla_core::accumulator::Refused;
-use ottla_core::completion::Place;
-use ottla_core::flow::Wake;
+use ottla_core::produce::completion::Place;
+use ottla_core::produce::message::Refused;
+use ottla_core::seam::Wake;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -15,7 +15,7 @@ use crate::bell::Nobody;
 use crate::delivery::{self, DeliveryObject};
 use crate::sender::{Given, Line, Prepared, Sender};
 use crate::unawaited::Lost;
-use crate::waiting::Awaited;
+use crate::wait::waiting::Awaited;
 
 /// What one send was called with, kept beyond the call: what can be changed meanwhile is a copy.
 pub struct Kept {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ottla_core::accumulator::{Message, Refused};
-use ottla_core::completion::Completion;
-use ottla_core::flow::Wake;
-use ottla_core::produce_shared::ProduceShared;
+use ottla_core::produce::completion::Completion;
+use ottla_core::produce::message::{Message, Refused};
+use ottla_core::produce::shared::ProduceShared;
 use ottla_core::record::encode::{HeaderRef, record_size_upper_bound};
+use ottla_core::seam::Wake;
 use ottla_io::clock;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
@@ -26,7 +26,7 @@ use crate::outcomes::Outcomes;
 use crate::own_thread;
 use crate::produce_flow::ProduceFlow;
 use crate::raw::Arguments;
-use crate::wait::park;
+use crate::wait::park::park;
 
 /// Topics whose index is found again by the identity of the name's object: programs send with the same few literals.
 const CACHED: usize = 8;

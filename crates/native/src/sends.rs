@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_core::accumulator::Refused;
+use ottla_core::produce::message::Refused;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -16,13 +16,13 @@ use crate::intercept::{self, Call};
 use crate::own_thread;
 use crate::producer::SendingBase;
 use crate::raw::guard;
-use crate::ready::ready;
 use crate::send_and_wait::SentAndAwaited;
 use crate::send_wait::{AwaitedSend, Kept, Waiter, owned};
 use crate::sender::{Given, Prepared, Sender, given};
 use crate::topic_line;
 use crate::user_partitioner as user;
-use crate::waiting::{Awaited, Waiting};
+use crate::wait::ready::ready;
+use crate::wait::waiting::{Awaited, Waiting};
 
 /// What every send begins with.
 enum Begun<'a> {

@@ -6,10 +6,9 @@
 
 use std::sync::Arc;
 
-use ottla_core::completion::Outcome;
-use ottla_core::flow::Wake;
-use ottla_core::topic_wait::Known;
-use ottla_core::trouble::because;
+use ottla_core::failure::{Outcome, because};
+use ottla_core::produce::append::topic_wait::Known;
+use ottla_core::seam::Wake;
 use pyo3::prelude::*;
 
 use crate::errors;

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ottla_core::accumulator::Refused;
-use ottla_core::flow::Wake;
-use ottla_core::topic_wait::Known;
+use ottla_core::produce::append::topic_wait::Known;
+use ottla_core::produce::message::Refused;
+use ottla_core::seam::Wake;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -22,8 +22,8 @@ use crate::send_wait::{AwaitedSend, Kept, Waiter};
 use crate::sender::{Given, Prepared, Sender, deadline};
 use crate::topic_line::{self, TopicPlace};
 use crate::unawaited::Lost;
-use crate::wait::park;
-use crate::waiting::Awaited;
+use crate::wait::park::park;
+use crate::wait::waiting::Awaited;
 
 /// Gives a message its partition, where it has none.
 pub type Choose =

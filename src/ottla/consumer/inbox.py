@@ -1,6 +1,6 @@
 """Makes the inbox of a consumer from its configuration.
 
-The inbox itself is Rust (`crates/core/src/inbox.rs`): fetch responses wait there until a caller takes their records.
+The inbox itself is Rust (`crates/core/src/fetch/inbox.rs`): fetch responses wait there until a caller takes their records.
 Only this module of the consumer knows the extension.
 """
 

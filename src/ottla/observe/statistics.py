@@ -1,6 +1,6 @@
 """Statistics: what a producer has counted since its start and what it holds now, as values.
 
-Counted in Rust once per batch or request (`crates/core/src/produce_stats.rs`); one look takes everything in one hold of the
+Counted in Rust once per batch or request (`crates/core/src/produce/stats.rs`); one look takes everything in one hold of the
 lock, so the numbers fit together. Leaf; any thread.
 """
 

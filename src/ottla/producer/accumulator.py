@@ -1,6 +1,6 @@
 """Makes the accumulator of a producer from its configuration.
 
-The accumulator itself is Rust (`crates/core/src/accumulator.rs`): `send` appends to it in the caller's thread. Only
+The accumulator itself is Rust (`crates/core/src/produce/append/accumulator.rs`): `send` appends to it in the caller's thread. Only
 this module of the producer knows the extension.
 """
 

@@ -1,7 +1,7 @@
 """Which partitions have their leader near: in the client's own rack. Pure but for the log; engine thread only.
 
 Traffic between racks (a cloud's zones) costs money and time, so messages that may go anywhere go to near leaders as
-long as there are any. Station: partition; the choice itself is made in `crates/core/src/accumulator/choice.rs`.
+long as there are any. Station: partition; the choice itself is made in `crates/core/src/produce/append/choice.rs`.
 References: KIP-1123; Java: BuiltInPartitioner.
 """
 

@@ -7,43 +7,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::checksum::crc32c;
-use crate::compression::{self, Codec};
+use crate::bytes::checksum::crc32c;
+use crate::bytes::compression::codec::Codec;
+use crate::bytes::compression::decompress::decompress;
+use crate::bytes::varint::Reader;
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::record::header::{ATTRIBUTES_AT, BatchHeader, HEADER_LEN, LOG_OVERHEAD, TimestampType};
 use crate::record::legacy;
-use crate::varint::Reader;
+use crate::record::span::{RecordPos, Span, read_span, span_of};
 
 const MAGIC_AT: usize = 16;
 /// Length, attributes, two deltas, key length, value length, header count: one byte each.
 const MIN_RECORD_LEN: usize = 7;
-
-/// A nullable range of a batch's bytes: `len` is -1 for null.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    pub start: u32,
-    pub len: i32,
-}
-
-impl Span {
-    pub const NULL: Self = Self { start: 0, len: -1 };
-
-    #[inline]
-    fn range(self) -> Option<std::ops::Range<usize>> {
-        let len = usize::try_from(self.len).ok()?;
-        Some(self.start as usize..self.start as usize + len)
-    }
-}
-
-/// Where a record is. `headers` starts at their count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecordPos {
-    pub offset: i64,
-    pub timestamp_ms: i64,
-    pub key: Span,
-    pub value: Span,
-    pub headers: Span,
-}
 
 /// A record as slices of its batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,7 +201,7 @@ impl RawBatch {
             _ if self.header.records_count == 0 && section.is_empty() => Ok(section),
             codec => {
                 let cap = max_bytes.min(i32::MAX as usize);
-                compression::decompress(codec, &section, cap).map(Bytes::from)
+                decompress(codec, &section, cap).map(Bytes::from)
             }
         }
     }
@@ -314,17 +289,6 @@ fn read_record(
     Some(delta)
 }
 
-#[inline]
-fn read_span(reader: &mut Reader<'_>) -> Option<Span> {
-    let len = reader.try_varint()?;
-    if len == -1 {
-        return Some(Span::NULL);
-    }
-    let start = reader.position() as u32;
-    reader.try_skip(usize::try_from(len).ok()?)?;
-    Some(Span { start, len })
-}
-
 /// Reads the record at byte `start` once more to say what is wrong with it.
 #[cold]
 fn why_not(data: &[u8], start: usize) -> DecodeError {
@@ -350,23 +314,6 @@ fn why_not(data: &[u8], start: usize) -> DecodeError {
     match fields() {
         Ok(len) => DecodeError::corrupt("fields of a record", "inside its length", len),
         Err(error) => error,
-    }
-}
-
-/// The next `len` bytes as a span; -1 is null.
-#[inline]
-pub(super) fn span_of(reader: &mut Reader<'_>, len: i32) -> Result<Span, DecodeError> {
-    if len == -1 {
-        return Ok(Span::NULL);
-    }
-    let start = reader.position() as u32;
-    match usize::try_from(len) {
-        Ok(n) => reader.bytes(n).map(|_| Span { start, len }),
-        Err(_) => Err(DecodeError::corrupt(
-            "length of a key or value",
-            "-1 or more",
-            len,
-        )),
     }
 }
 

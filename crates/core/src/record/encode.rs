@@ -4,15 +4,16 @@
 //! the hottest function of the project; seal runs outside of any lock. References: `MemoryRecordsBuilder.java`, KIP-98,
 //! KIP-126 (split), KIP-360 (new sequence for a sealed batch).
 
-use crate::checksum::{Running, crc32c, crc32c_replace_head};
-use crate::compression::{Codec, Compression, Compressor};
+use crate::bytes::checksum::{Running, crc32c, crc32c_replace_head};
+use crate::bytes::compression::codec::{Codec, Compression};
+use crate::bytes::compression::compressor::Compressor;
+use crate::bytes::pool::{Fit, Pool};
+use crate::bytes::varint::{len_varint, len_varlong, zigzag32, zigzag64};
 use crate::error::{DecodeError, EncodeError};
-use crate::pool::{Fit, Pool};
 use crate::record::header::{
     ATTRIBUTES_AT, BatchHeader, CRC_AT, HEADER_LEN, LOG_OVERHEAD, PRODUCER_ID_AT, RECORDS_COUNT_AT,
     TRANSACTIONAL_BIT,
 };
-use crate::varint::{len_varint, len_varlong, zigzag32, zigzag64};
 
 /// A header of a message: its name (UTF-8) and its value.
 pub type HeaderRef<'a> = (&'a [u8], Option<&'a [u8]>);
@@ -495,7 +496,7 @@ pub fn set_producer_fields(
             buf.len(),
         ));
     }
-    let mut reader = crate::varint::Reader::new(&buf[CRC_AT..]);
+    let mut reader = crate::bytes::varint::Reader::new(&buf[CRC_AT..]);
     let old_crc = reader.u32()?;
     let mut old_head = [0; RECORDS_COUNT_AT - ATTRIBUTES_AT];
     old_head.copy_from_slice(&buf[ATTRIBUTES_AT..RECORDS_COUNT_AT]);

@@ -1,8 +1,8 @@
 //! The fixed 61 bytes in front of a batch of magic 2, and the places of its fields.
 
-use crate::compression::Codec;
+use crate::bytes::compression::codec::Codec;
+use crate::bytes::varint::Reader;
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::varint::Reader;
 
 pub const HEADER_LEN: usize = 61;
 /// Offset and length: what `batchLength` does not count.

@@ -4,15 +4,16 @@
 
 use bytes::Bytes;
 
-use crate::checksum::crc32;
-use crate::compression::lz4::HeaderChecksum;
-use crate::compression::{self, Codec};
+use crate::bytes::checksum::crc32;
+use crate::bytes::compression::codec::Codec;
+use crate::bytes::compression::decompress::decompress;
+use crate::bytes::compression::lz4::{self, HeaderChecksum};
+use crate::bytes::varint::Reader;
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::record::decode::{RecordPos, Span, span_of};
 use crate::record::header::{
     BatchHeader, CODEC_MASK, LOG_OVERHEAD, TIMESTAMP_TYPE_BIT, TimestampType,
 };
-use crate::varint::Reader;
+use crate::record::span::{RecordPos, Span, span_of};
 
 const CRC_END: usize = 16;
 
@@ -150,8 +151,8 @@ pub(super) fn decode(
                 "4",
             ));
         }
-        (Codec::Lz4, 0) => compression::lz4::decompress(&compressed, cap, HeaderChecksum::Ignore)?,
-        _ => compression::decompress(codec, &compressed, cap)?,
+        (Codec::Lz4, 0) => lz4::decompress(&compressed, cap, HeaderChecksum::Ignore)?,
+        _ => decompress(codec, &compressed, cap)?,
     };
     let records = inner_records(header, &outer, &inner)?;
     Ok((Bytes::from(inner), records))

@@ -7,10 +7,12 @@ pub mod decode;
 pub mod encode;
 pub mod header;
 mod legacy;
+pub mod sealing;
+pub mod span;
 
 pub use decode::{
-    DecodedBatch, HeaderScan, RawBatch, Record, RecordHeader, RecordPos, Span, iter_batches,
-    scan_headers,
+    DecodedBatch, HeaderScan, RawBatch, Record, RecordHeader, iter_batches, scan_headers,
 };
 pub use encode::{BatchBuilder, HeaderRef, ProducerFields, SealedBatch, seal, set_producer_fields};
 pub use header::{BatchHeader, HEADER_LEN, TimestampType};
+pub use span::{RecordPos, Span};

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use ottla_core::checksum::crc32c;
-use ottla_core::compression::Codec;
-use ottla_core::fetch_flow::{Event, Held, Settings};
-use ottla_core::fetch_shared::FetchShared;
-use ottla_core::flow::{Bell, ConnId, Flow, OutRequest, Wake, WakeIo};
-use ottla_core::inbox::Take;
+use ottla_core::bytes::checksum::crc32c;
+use ottla_core::bytes::compression::codec::Codec;
+use ottla_core::bytes::varint::{Reader, write_uvarint};
+use ottla_core::fetch::flow::{Event, Held, Settings};
+use ottla_core::fetch::run::Run;
+use ottla_core::fetch::shared::FetchShared;
+use ottla_core::fetch::take::Take;
+use ottla_core::ids::ConnId;
 use ottla_core::record::encode::{BatchBuilder, ProducerFields, seal};
-use ottla_core::run::Run;
-use ottla_core::varint::{Reader, write_uvarint};
+use ottla_core::seam::{Bell, Flow, OutRequest, Wake, WakeIo};
 
 pub const VERSION: i16 = 16;
 pub const CONTROL: i16 = 0x20;

@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ottla_core::compression::Codec;
-use ottla_core::fetch_flow::{Event, Settings};
-use ottla_core::fetch_shared::FetchShared;
-use ottla_core::flow::{Flow, LostCause, LostKind, WakeIo};
-use ottla_core::inbox::Take;
-use ottla_core::shelf::Job;
-use ottla_core::waiters::WaiterId;
+use ottla_core::bytes::compression::codec::Codec;
+use ottla_core::fetch::flow::{Event, Settings};
+use ottla_core::fetch::shared::FetchShared;
+use ottla_core::fetch::shelf::Job;
+use ottla_core::fetch::take::Take;
+use ottla_core::fetch::waiters::WaiterId;
+use ottla_core::seam::{Flow, LostCause, LostKind, WakeIo};
 use proptest::prelude::*;
 
 use crate::broker::*;

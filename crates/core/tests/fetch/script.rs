@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use ottla_core::fetch_flow::Event;
-use ottla_core::fetch_shared::FetchShared;
-use ottla_core::flow::{Flow, LostCause, LostKind};
-use ottla_core::inbox::Take;
+use ottla_core::fetch::flow::Event;
+use ottla_core::fetch::shared::FetchShared;
+use ottla_core::fetch::take::Take;
+use ottla_core::seam::{Flow, LostCause, LostKind};
 
 use crate::broker::*;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use ottla_core::compression::Codec;
-use ottla_core::fetch_flow::FetchFlow;
-use ottla_core::inbox::{Take, TakeError};
+use ottla_core::bytes::compression::codec::Codec;
+use ottla_core::fetch::flow::FetchFlow;
+use ottla_core::fetch::take::{Take, TakeError};
 
 use crate::broker::*;
 

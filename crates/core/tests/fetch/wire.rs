@@ -1,7 +1,7 @@
 //! Fetch requests and responses of every version against what the generated messages write.
 
 use bytes::Bytes;
-use ottla_core::fetch_wire::{
+use ottla_core::fetch::wire::{
     AbortedTransaction, Answer, FetchPartition, Head, TopicOf, decode_response, encode_request,
 };
 

@@ -1,8 +1,8 @@
 //! Batches of magic 2: every field there and back, and what a broker makes of them.
 
 use bytes::Bytes;
-use ottla_core::checksum::crc32c;
-use ottla_core::compression::Codec;
+use ottla_core::bytes::checksum::crc32c;
+use ottla_core::bytes::compression::codec::Codec;
 use ottla_core::error::DecodeErrorKind;
 use ottla_core::record::header::{CONTROL_BIT, DELETE_HORIZON_BIT, TIMESTAMP_TYPE_BIT};
 use ottla_core::record::{
@@ -242,7 +242,7 @@ fn compacted_batches_have_gaps_and_may_be_empty() {
 }
 
 fn record_len(batch: &[u8], index: usize) -> usize {
-    let mut reader = ottla_core::varint::Reader::new(&batch[HEADER_LEN..]);
+    let mut reader = ottla_core::bytes::varint::Reader::new(&batch[HEADER_LEN..]);
     for _ in 0..index {
         let len = reader.varint().expect("a length");
         reader.bytes(len as usize).expect("a record");

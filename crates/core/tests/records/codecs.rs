@@ -3,10 +3,11 @@
 use std::io::Write;
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
-use ottla_core::compression::{Codec, compress, decompress};
+use ottla_core::bytes::compression::codec::Codec;
+use ottla_core::bytes::compression::decompress::decompress;
 use ottla_core::error::DecodeErrorKind;
 
-use crate::support::{CODECS, noise};
+use crate::support::{CODECS, compress, noise};
 
 fn packed(codec: Codec, data: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();

@@ -1,11 +1,11 @@
 //! Bytes from a broker that lies or a wire that breaks: an error, never a panic, never an endless loop.
 
 use bytes::Bytes;
-use ottla_core::compression::Codec;
+use ottla_core::bytes::compression::codec::Codec;
+use ottla_core::bytes::varint::write_varint;
 use ottla_core::error::{DecodeError, DecodeErrorKind};
 use ottla_core::record::header::HEADER_LEN;
 use ottla_core::record::{BatchHeader, ProducerFields, iter_batches, scan_headers, seal};
-use ottla_core::varint::write_varint;
 
 use crate::support::{
     CAP, CODECS, Rec, builder, decode, fix_crc, look_at_everything, noise, records_of, sample,

@@ -1,12 +1,12 @@
 //! Message sets of magic 0 and 1, as old segments still hold them.
 
 use bytes::Bytes;
-use ottla_core::checksum::crc32;
-use ottla_core::compression::{Codec, compress};
+use ottla_core::bytes::checksum::crc32;
+use ottla_core::bytes::compression::codec::Codec;
 use ottla_core::error::{DecodeError, DecodeErrorKind};
 use ottla_core::record::{TimestampType, iter_batches, scan_headers};
 
-use crate::support::{CAP, Rec, look_at_everything, records_of};
+use crate::support::{CAP, Rec, compress, look_at_everything, records_of};
 
 const LEGACY_CODECS: [Codec; 3] = [Codec::Gzip, Codec::Snappy, Codec::Lz4];
 

@@ -1,9 +1,10 @@
 //! Records as owned values, batches out of them and back.
 
 use bytes::Bytes;
-use ottla_core::checksum::crc32c;
-use ottla_core::compression::Codec;
-use ottla_core::error::DecodeError;
+use ottla_core::bytes::checksum::crc32c;
+use ottla_core::bytes::compression::codec::Codec;
+use ottla_core::bytes::compression::compressor::Compressor;
+use ottla_core::error::{DecodeError, EncodeError};
 use ottla_core::record::encode::HeaderRef;
 use ottla_core::record::{
     BatchBuilder, BatchHeader, DecodedBatch, HEADER_LEN, ProducerFields, SealedBatch, iter_batches,
@@ -147,4 +148,16 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
         (state >> 32) as u8
     };
     std::iter::repeat_with(next).take(len).collect()
+}
+
+/// Appends `src` compressed to `dst`, as `Compressor::compress` does it.
+pub fn compress(
+    codec: Codec,
+    level: Option<i32>,
+    src: &[u8],
+    dst: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let mut compressor = Compressor::default();
+    dst.extend_from_slice(compressor.compress(codec, level, src)?);
+    Ok(())
 }

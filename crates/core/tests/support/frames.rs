@@ -1,9 +1,10 @@
 //! Produce frames read and written by the schema, a second time and plainly: what the broker's side of a test needs.
 
 use bytes::Bytes;
-use ottla_core::flow::{Micros, OutRequest};
+use ottla_core::bytes::varint::{Reader, write_uvarint};
+use ottla_core::ids::Micros;
 use ottla_core::record::decode::iter_batches;
-use ottla_core::varint::{Reader, write_uvarint};
+use ottla_core::seam::OutRequest;
 
 /// A request as the broker reads it.
 #[derive(Debug, Clone)]

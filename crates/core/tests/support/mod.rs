@@ -12,18 +12,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use ottla_core::accumulator::{Message, Refused, Settings};
-use ottla_core::completion::{Completion, Outcome, Place, State};
-use ottla_core::compression::Codec;
-use ottla_core::flow::{
-    BadResponse, Bell, ConnId, Flow, LostCause, LostKind, Micros, Wake, WakeIo,
-};
-use ottla_core::partitioner::Partitioner;
-use ottla_core::produce_flow::{Decision, Event, HeldBatch};
-use ottla_core::produce_shared::{Listener, ProduceShared};
-use parking_lot::Mutex;
-
 use frames::{Reply, Sent};
+use ottla_core::bytes::compression::codec::Codec;
+use ottla_core::failure::Outcome;
+use ottla_core::ids::{ConnId, Micros};
+use ottla_core::partitioning::partitioner::Partitioner;
+use ottla_core::produce::completion::{Completion, Place, State};
+use ottla_core::produce::event::{Decision, Event, HeldBatch};
+use ottla_core::produce::message::{Message, Refused};
+use ottla_core::produce::settings::Settings;
+use ottla_core::produce::shared::{Listener, ProduceShared};
+use ottla_core::seam::{BadResponse, Bell, Flow, LostCause, LostKind, Wake, WakeIo};
+use parking_lot::Mutex;
 
 pub const SECOND: Micros = 1_000_000;
 pub const VERSION: i16 = 9;

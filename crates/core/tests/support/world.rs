@@ -6,11 +6,16 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 
-use ottla_core::accumulator::{Refused, Settings, failure};
-use ottla_core::completion::{Outcome, Place, State};
-use ottla_core::compression::{Compressor, Cost};
-use ottla_core::flow::{ConnId, Flow, Micros};
-use ottla_core::produce_flow::{Decision, Event, HeldBatch, SealJob};
+use ottla_core::bytes::compression::codec::Cost;
+use ottla_core::bytes::compression::compressor::Compressor;
+use ottla_core::failure::{Outcome, failure};
+use ottla_core::ids::{ConnId, Micros};
+use ottla_core::produce::completion::{Place, State};
+use ottla_core::produce::event::{Decision, Event, HeldBatch};
+use ottla_core::produce::message::Refused;
+use ottla_core::produce::settings::Settings;
+use ottla_core::record::sealing::SealJob;
+use ottla_core::seam::Flow;
 
 use super::broker::{Fault, Log};
 use super::frames::{self, Reply, Sent};

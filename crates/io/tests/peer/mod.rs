@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ottla_core::flow::ConnId;
+use ottla_core::ids::ConnId;
 use ottla_io::{ConnectOptions, Handle, IoEvent};
 
 /// No test waits longer for anything.
@@ -134,7 +134,7 @@ impl Bench {
     }
 
     /// Kind, message and unanswered tokens.
-    pub fn lost(&mut self, conn: ConnId) -> (ottla_core::flow::LostKind, String, Vec<u64>) {
+    pub fn lost(&mut self, conn: ConnId) -> (ottla_core::seam::LostKind, String, Vec<u64>) {
         self.wait(|event| match event {
             IoEvent::Lost {
                 conn: its,

@@ -5,7 +5,7 @@
 use std::ffi::{CStr, c_void};
 use std::ptr;
 
-use ottla_core::completion::State;
+use ottla_core::produce::completion::State;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -25,9 +25,9 @@ use crate::raw::{
     Arguments, documented, fast_method, getter, guard, make_type, no_getter, no_method,
     plain_method, slot,
 };
-use crate::ready::ready;
-use crate::wait::seconds;
-use crate::waiting::Waiting;
+use crate::wait::ready::ready;
+use crate::wait::time::seconds;
+use crate::wait::waiting::Waiting;
 
 static PARTIAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static DONE_CALLBACK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

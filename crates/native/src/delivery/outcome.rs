@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_core::completion::{Completion, State};
-use ottla_core::flow::Wake;
+use ottla_core::produce::completion::{Completion, State};
+use ottla_core::seam::Wake;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -19,8 +19,8 @@ use crate::errors;
 use crate::flush::park_until_settled;
 use crate::metadata::record_metadata;
 use crate::outcomes::{Outcomes, check_fork};
-use crate::wait::duration;
-use crate::waiting::Awaited;
+use crate::wait::time::duration;
+use crate::wait::waiting::Awaited;
 
 static CALL_SOON: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 

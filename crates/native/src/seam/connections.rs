@@ -1,6 +1,6 @@
 //! `ottla.seam.connections`: the events of the I/O thread, and its statistics.
 
-use ottla_core::flow::LostCause;
+use ottla_core::seam::LostCause;
 use ottla_io::{IoEvent, Statistics};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;

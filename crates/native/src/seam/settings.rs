@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use ottla_core::accumulator::{Batching, Settings};
-use ottla_core::compression::{Codec, Compression};
-use ottla_core::fetch_flow;
-use ottla_core::flow::Micros;
-use ottla_core::partitioner::Partitioner;
+use ottla_core::bytes::compression::codec::{Codec, Compression};
+use ottla_core::fetch;
+use ottla_core::ids::Micros;
+use ottla_core::partitioning::partitioner::Partitioner;
+use ottla_core::produce::settings::{Batching, Settings};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 
@@ -117,8 +117,8 @@ pub struct FetchSettings {
 }
 
 impl FetchSettings {
-    pub fn core(self) -> PyResult<fetch_flow::Settings> {
-        Ok(fetch_flow::Settings {
+    pub fn core(self) -> PyResult<fetch::flow::Settings> {
+        Ok(fetch::flow::Settings {
             client_id: self.client_id,
             rack: self.rack,
             isolation: i8::from(self.read_committed),

@@ -1,0 +1,163 @@
+//! What a fetch response means for each partition in it.
+//!
+//! Stations: fetch response → inbox. Runs on the I/O thread under the flow's lock and reads batch headers only. An answer
+//! counts when its partition still stands where it stood when it was asked for, and still flows over that connection.
+//! References: KIP-74, KIP-219, KIP-227, KIP-392, KIP-951.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::DecodeError;
+use crate::fetch::filter::{Sifted, sift};
+use crate::fetch::flow::{Event, FetchFlow, Marks};
+use crate::fetch::session::Verdict;
+use crate::fetch::shelf::Entry;
+use crate::fetch::wire::{self, Answer, PartitionAnswer};
+use crate::ids::{ConnId, Micros, PartId, TopicId};
+use crate::seam::BadResponse;
+
+const READ_COMMITTED: i8 = 1;
+/// From this version on a throttled client is to keep quiet by itself.
+const MUTES_FROM: i16 = 8;
+
+impl FetchFlow {
+    pub fn on_response(
+        &mut self,
+        conn: ConnId,
+        token: u64,
+        frame: &Bytes,
+        now: Micros,
+    ) -> Result<(), BadResponse> {
+        let Some(known) = self.conns.get_mut(&conn) else {
+            return Ok(());
+        };
+        let version = known.version;
+        let Some(flight) = known.flight.take_if(|flight| flight.token == token) else {
+            return Err(BadResponse(format!(
+                "a Fetch response with the unexpected token {token}"
+            )));
+        };
+        self.reserved -= flight.reserved;
+        self.counts.responses += 1;
+        self.counts.bytes += frame.len() as u64;
+        let response = wire::decode_response(version, frame)
+            .map_err(|error| BadResponse(format!("Fetch response v{version}: {error}")))?;
+        if response.throttle_time_ms > 0 {
+            let time = response.throttle_time_ms;
+            self.events.push(Event::Throttled(conn, time));
+            if version >= MUTES_FROM {
+                // No longer than a request may take: `ProduceFlow::on_response` says why.
+                let asked = Micros::from(time.unsigned_abs()) * 1000;
+                known.muted_until = now.saturating_add(asked.min(self.settings.request_timeout));
+            }
+        }
+        let verdict = known
+            .session
+            .answered(version, response.code, response.session_id);
+        let mut entries = flight.entries;
+        match verdict {
+            Verdict::Fine => self.spread(conn, version, &mut entries, response.partitions),
+            Verdict::StartOver => {}
+            Verdict::Failed => {
+                for &part in entries.keys() {
+                    if self.is_routed_to(part, conn) {
+                        self.hold_with_code(part, response.code);
+                    }
+                }
+            }
+        }
+        for part in entries.into_keys() {
+            self.end_asked(part, conn);
+        }
+        Ok(())
+    }
+
+    /// Gives each partition its answer, once.
+    fn spread(
+        &mut self,
+        conn: ConnId,
+        version: i16,
+        entries: &mut HashMap<PartId, (u64, i64)>,
+        answers: Vec<PartitionAnswer>,
+    ) {
+        let mut names: HashMap<TopicId, Arc<str>> = HashMap::new();
+        if wire::uses_topic_ids(version) {
+            let parts = entries.keys().filter_map(|part| self.parts.get(part));
+            names.extend(parts.map(|part| (part.id, Arc::clone(&part.topic))));
+        }
+        for answer in answers {
+            let name = names.get(&answer.id).unwrap_or(&answer.name);
+            let Some(part) = self.inbox.id_of(name, answer.partition) else {
+                continue;
+            };
+            if let Some((seek, offset)) = entries.remove(&part) {
+                self.answer(part, conn, (seek, offset), answer.answer);
+                self.end_asked(part, conn);
+            }
+        }
+    }
+
+    fn answer(&mut self, part: PartId, conn: ConnId, sent: (u64, i64), mut answer: Answer) {
+        let Some(entry) = self.parts.get_mut(&part) else {
+            return;
+        };
+        let current = entry.seek == sent.0 && entry.offset == Some(sent.1);
+        if !current || entry.route != Some(conn) {
+            return;
+        }
+        if answer.code == 0 {
+            entry.marks = Marks {
+                high_watermark: answer.high_watermark,
+                last_stable_offset: answer.last_stable_offset,
+                log_start_offset: answer.log_start_offset,
+            };
+            let aborted = std::mem::take(&mut answer.aborted);
+            let aborted = (self.settings.isolation == READ_COMMITTED).then_some(aborted);
+            let sifted = sift(&answer.records, sent.1, aborted);
+            self.keep(part, sifted);
+        }
+        if let Some(cause) = self.cause_to_hold(part, &answer) {
+            self.hold_now(part, cause, Some(answer));
+        }
+    }
+
+    /// Puts what came into the inbox and moves on to what follows it.
+    fn keep(&mut self, part: PartId, sifted: Sifted) {
+        let Some(entry) = self.parts.get_mut(&part) else {
+            return;
+        };
+        self.counts.batches += sifted.batches;
+        entry.offset = Some(sifted.next_offset);
+        entry.stuck = sifted.stuck;
+        let mut entries = sifted.entries;
+        if sifted.batches > 0 {
+            entry.fetch_bytes = self.settings.partition_bytes;
+        } else if sifted.cut {
+            if entry.fetch_bytes == i32::MAX {
+                entry.stuck = true;
+                let error = DecodeError::too_large("fetched batch", i32::MAX as usize, "more");
+                entries.push(Entry::corrupt(error, sifted.next_offset, 0));
+            }
+            entry.fetch_bytes = entry.fetch_bytes.saturating_mul(2);
+        }
+        self.inbox.deliver(part, sifted.lead, entries);
+    }
+
+    /// Why a partition with this answer cannot just go on.
+    fn cause_to_hold(&self, part: PartId, answer: &Answer) -> Option<String> {
+        let epoch = self.parts.get(&part)?.leader_epoch;
+        if answer.code != 0 {
+            return Some("answer".into());
+        }
+        if answer.diverging.is_some() {
+            return Some("diverging".into());
+        }
+        if answer.preferred_read_replica >= 0 {
+            return Some(format!("replica:{}", answer.preferred_read_replica));
+        }
+        let moved = answer.leader.is_some_and(|(_, newer)| newer > epoch);
+        moved.then(|| "answer".into())
+    }
+}

@@ -1,0 +1,136 @@
+//! From an answer's bytes to what the user may see of them, by batch headers alone.
+//!
+//! Stations: fetch response → inbox. Runs on the I/O thread. Batches before the position, control batches and, under
+//! read_committed, batches of aborted transactions never enter the inbox; the position moves past them. Only the tiny
+//! control batches are read. References: KIP-98; Java: `CompletedFetch.nextFetchedRecord`.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
+use crate::error::DecodeError;
+use crate::fetch::shelf::Entry;
+use crate::fetch::wire::AbortedTransaction;
+use crate::record::decode::{RawBatch, iter_batches};
+
+/// Version and type.
+const CONTROL_KEY_LEN: usize = 4;
+const ABORT: [u8; 2] = [0, 0];
+/// More than any control record needs.
+const CONTROL_BATCH_CAP: usize = 1 << 16;
+
+/// What was found in an answer.
+#[derive(Debug, Default)]
+pub struct Sifted {
+    /// Offsets before this one that came before the first entry have no record for the user.
+    pub lead: Option<i64>,
+    pub entries: Vec<Entry>,
+    /// Where to fetch next.
+    pub next_offset: i64,
+    pub batches: u64,
+    /// Nothing more can be fetched from here: the last entry says why.
+    pub stuck: bool,
+    /// There were bytes, and the first batch of them was cut.
+    pub cut: bool,
+}
+
+/// Sorts out the records of an answer to a fetch from `offset`. `aborted` is `None` under read_uncommitted.
+pub fn sift(records: &Bytes, offset: i64, aborted: Option<Vec<AbortedTransaction>>) -> Sifted {
+    let mut out = Sifted {
+        next_offset: offset,
+        ..Sifted::default()
+    };
+    let mut transactions = aborted.map(Aborted::new);
+    for batch in iter_batches(records) {
+        match batch {
+            Ok(batch) => {
+                out.batches += 1;
+                out.put(batch, transactions.as_mut());
+            }
+            Err(error) => out.stop(error),
+        }
+        if out.stuck {
+            break;
+        }
+    }
+    if out.batches == 0 {
+        out.cut = !records.is_empty() && !out.stuck;
+    } else if out.next_offset <= offset && !out.stuck {
+        out.stop(DecodeError::corrupt(
+            "offset of fetched batches",
+            format!("{offset} or more"),
+            "less",
+        ));
+    }
+    out
+}
+
+impl Sifted {
+    fn put(&mut self, batch: RawBatch, transactions: Option<&mut Aborted>) {
+        let header = *batch.header();
+        let hidden = match transactions.map(|aborted| aborted.hides(&batch)) {
+            Some(Err(error)) => return self.stop(error),
+            Some(Ok(hidden)) => hidden,
+            None => false,
+        };
+        if header.next_offset() <= self.next_offset {
+            return;
+        }
+        self.next_offset = header.next_offset();
+        if !hidden && !header.is_control() {
+            self.entries.push(Entry::raw(batch));
+            return;
+        }
+        match self.entries.last_mut() {
+            Some(last) => last.next_offset = self.next_offset,
+            None => self.lead = Some(self.next_offset),
+        }
+    }
+
+    fn stop(&mut self, error: DecodeError) {
+        self.stuck = true;
+        self.entries
+            .push(Entry::corrupt(error, self.next_offset, 0));
+    }
+}
+
+/// Which producers' transactions are aborted where the reader stands.
+struct Aborted {
+    /// By first offset, the next one last.
+    ahead: Vec<AbortedTransaction>,
+    open: HashSet<i64>,
+}
+
+impl Aborted {
+    fn new(mut ahead: Vec<AbortedTransaction>) -> Self {
+        ahead.sort_unstable_by_key(|aborted| std::cmp::Reverse(aborted.first_offset));
+        Self {
+            ahead,
+            open: HashSet::new(),
+        }
+    }
+
+    /// Whether the batch belongs to an aborted transaction. Batches have to come in order.
+    fn hides(&mut self, batch: &RawBatch) -> Result<bool, DecodeError> {
+        let header = batch.header();
+        while let Some(next) = self.ahead.last()
+            && next.first_offset < header.next_offset()
+        {
+            self.open.insert(next.producer_id);
+            self.ahead.pop();
+        }
+        if header.is_control() {
+            if ends_in_abort(batch)? {
+                self.open.remove(&header.producer_id);
+            }
+            return Ok(false);
+        }
+        Ok(header.is_transactional() && self.open.contains(&header.producer_id))
+    }
+}
+
+fn ends_in_abort(batch: &RawBatch) -> Result<bool, DecodeError> {
+    let decoded = batch.decode(CONTROL_BATCH_CAP)?;
+    let key = decoded.record(0).and_then(|record| record.key);
+    Ok(key.is_some_and(|key| key.len() >= CONTROL_KEY_LEN && key[2..4] == ABORT))
+}

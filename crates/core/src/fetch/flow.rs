@@ -1,0 +1,495 @@
+//! The fetch flow: positions to the brokers and batches back, and holds for everything else.
+//!
+//! Stations: request → fetch response → inbox. A state machine without I/O: time is passed in, requests come out. A routed
+//! partition flows and nobody is asked; the next request leaves as soon as the answer's batch headers were read. An error
+//! code, a lost connection, another leader or a wish to hold stops that partition alone: one `Held` event tells why, and
+//! `route` lets it flow again. Who is fetched, and how much, is `plan`'s matter;
+//! what answers mean is `answer`'s.
+//! References: KIP-74, KIP-219, KIP-227, KIP-392, KIP-951; Java: `AbstractFetch`, `FetchCollector`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::fetch::inbox::Inbox;
+use crate::fetch::session::Session;
+use crate::fetch::wire::{self, Answer};
+use crate::ids::{ConnId, Micros, PartId, TopicId};
+use crate::seam::LostCause;
+
+const OFFSET_OUT_OF_RANGE: i16 = 1;
+const UNKNOWN_TOPIC_ID: i16 = 100;
+/// As long as metadata has not told it.
+const UNKNOWN_ID: TopicId = [0; 16];
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub client_id: String,
+    pub rack: String,
+    /// 0: read_uncommitted, 1: read_committed.
+    pub isolation: i8,
+    pub min_bytes: i32,
+    pub max_bytes: i32,
+    pub partition_bytes: i32,
+    pub max_wait: Micros,
+    pub request_timeout: Micros,
+    /// What may wait for the user, over all partitions.
+    pub buffer_bytes: usize,
+    /// What one batch may become.
+    pub decompressed_bytes: usize,
+    pub check_crcs: bool,
+}
+
+/// What the engine is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Held(Held),
+    Throttled(ConnId, i32),
+}
+
+/// A partition that no longer flows, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    /// `asked`, `answer`, `diverging`, `replica:<id>` or `lost:<kind>:<message>`.
+    pub cause: String,
+    pub code: i16,
+    pub fetch_offset: i64,
+    pub leader: Option<(i32, i32)>,
+    pub node: Option<(String, i32)>,
+    /// (epoch, end offset) where the leader's log parts from what was fetched.
+    pub diverging: Option<(i32, i64)>,
+}
+
+/// Of one assigned partition, what fetching needs.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub topic: Arc<str>,
+    pub id: TopicId,
+    pub number: i32,
+    pub route: Option<ConnId>,
+    pub leader_epoch: i32,
+    /// Held as soon as nothing of it is in flight.
+    pub asked: bool,
+    /// Counts the positions that were set: an answer to an earlier one is dropped.
+    pub seek: u64,
+    pub offset: Option<i64>,
+    /// What cannot be read is not fetched again.
+    pub stuck: bool,
+    /// What is asked for; more than the setting while a batch does not fit.
+    pub fetch_bytes: i32,
+    pub marks: Marks,
+    /// It is out of range, which is told when the user has been given what was fetched before: the answer to it is a reset.
+    pub deferred: Option<Held>,
+}
+
+/// Where the log's ends were by the last answer; -1 before it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Marks {
+    pub high_watermark: i64,
+    pub last_stable_offset: i64,
+    pub log_start_offset: i64,
+}
+
+impl Marks {
+    const UNKNOWN: Self = Self {
+        high_watermark: -1,
+        last_stable_offset: -1,
+        log_start_offset: -1,
+    };
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub token: u64,
+    /// What may come back at most, but for a first batch that is larger.
+    pub reserved: usize,
+    /// Every partition of the session: which position it is fetched for.
+    pub entries: HashMap<PartId, (u64, i64)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub version: i16,
+    pub parts: Vec<PartId>,
+    /// Where the next request begins to name partitions, so that no partition is always the last.
+    pub start: usize,
+    pub session: Session,
+    pub flight: Option<Flight>,
+    pub muted_until: Micros,
+    /// How long a request may wait at the broker while a partition with a full share is left out.
+    pub patience: Micros,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub requests: u64,
+    pub responses: u64,
+    pub bytes: u64,
+    pub batches: u64,
+    pub held: u64,
+}
+
+/// What the flow says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statistics {
+    pub counts: Counts,
+    pub records: u64,
+    pub buffered_bytes: usize,
+    pub sessions: usize,
+    pub partitions: usize,
+}
+
+/// What is known of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionState {
+    pub high_watermark: i64,
+    pub last_stable_offset: i64,
+    pub log_start_offset: i64,
+    /// -1 before it has one.
+    pub position: i64,
+    pub leader_epoch: i32,
+    pub buffered_records: usize,
+    pub paused: bool,
+    pub flowing: bool,
+}
+
+pub struct FetchFlow {
+    pub(crate) settings: Settings,
+    pub inbox: Inbox,
+    pub(crate) parts: BTreeMap<PartId, Part>,
+    pub(crate) conns: HashMap<ConnId, Conn>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) counts: Counts,
+    /// What the answers in flight may bring at most.
+    pub(crate) reserved: usize,
+    /// Partitions that have a position.
+    pub(crate) positioned: usize,
+    /// A request was not sent because the buffer is full.
+    pub(crate) starved: bool,
+    /// There may be something to send.
+    wants_io: bool,
+    next_part: PartId,
+    pub(crate) next_token: u64,
+}
+
+impl FetchFlow {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            inbox: Inbox::default(),
+            parts: BTreeMap::new(),
+            conns: HashMap::new(),
+            events: Vec::new(),
+            counts: Counts::default(),
+            reserved: 0,
+            positioned: 0,
+            starved: false,
+            wants_io: false,
+            next_part: 1,
+            next_token: 1,
+        }
+    }
+
+    // ---- tables ----------------------------------------------------------------------------------------------------
+
+    pub fn attach(&mut self, conn: ConnId, version: i16) {
+        self.conns.entry(conn).or_insert_with(|| Conn {
+            version,
+            parts: Vec::new(),
+            start: 0,
+            session: Session::default(),
+            flight: None,
+            muted_until: 0,
+            patience: 0,
+        });
+    }
+
+    /// Makes a partition known, neither positioned nor flowing. A topic that was made anew starts over; one whose id was
+    /// all zero gets it.
+    pub fn assign(&mut self, topic: &str, id: TopicId, partition: i32) {
+        if let Some(part) = self.inbox.id_of(topic, partition) {
+            if let Some(known) = self.parts.get_mut(&part)
+                && (known.id == id || known.id == UNKNOWN_ID)
+            {
+                known.id = id;
+                return;
+            }
+            self.forget(part);
+        }
+        let part = self.next_part;
+        self.next_part += 1;
+        let topic: Arc<str> = Arc::from(topic);
+        self.inbox.add(part, Arc::clone(&topic), partition);
+        let made = Part {
+            topic,
+            id,
+            number: partition,
+            route: None,
+            leader_epoch: -1,
+            asked: false,
+            seek: 0,
+            offset: None,
+            stuck: false,
+            fetch_bytes: self.settings.partition_bytes,
+            marks: Marks::UNKNOWN,
+            deferred: None,
+        };
+        self.parts.insert(part, made);
+    }
+
+    /// Forgets a partition with all that waits of it. Nothing of it is handed over after this.
+    pub fn unassign(&mut self, topic: &str, partition: i32) {
+        if let Some(part) = self.inbox.id_of(topic, partition) {
+            self.forget(part);
+        }
+    }
+
+    fn forget(&mut self, part: PartId) {
+        self.unroute(part);
+        self.inbox.remove(part);
+        if let Some(gone) = self.parts.remove(&part)
+            && gone.offset.is_some()
+        {
+            self.positioned -= 1;
+        }
+        self.nudge_starved();
+    }
+
+    /// Starts over at an offset. What was fetched for an earlier position is never handed over.
+    pub fn position(&mut self, topic: &str, partition: i32, offset: i64, leader_epoch: i32) {
+        let Some(part) = self.inbox.id_of(topic, partition) else {
+            return;
+        };
+        self.inbox.set_position(part, offset, leader_epoch);
+        if let Some(entry) = self.parts.get_mut(&part) {
+            entry.seek += 1;
+            self.positioned += usize::from(entry.offset.is_none());
+            entry.offset = Some(offset);
+            entry.stuck = false;
+            entry.fetch_bytes = self.settings.partition_bytes;
+            if let Some(held) = entry.deferred.take() {
+                // The new position is the answer; what is left to ask for is a route.
+                let cause = "asked".into();
+                let code = 0;
+                self.events.push(Event::Held(Held {
+                    cause,
+                    code,
+                    fetch_offset: offset,
+                    ..held
+                }));
+            }
+        }
+        self.nudge(part);
+        self.nudge_starved();
+    }
+
+    /// Lets a partition flow over a connection.
+    pub fn route(&mut self, topic: &str, partition: i32, conn: ConnId, leader_epoch: i32) {
+        let Some(part) = self.inbox.id_of(topic, partition) else {
+            return;
+        };
+        self.unroute(part);
+        let Some(entry) = self.parts.get_mut(&part) else {
+            return;
+        };
+        entry.route = Some(conn);
+        entry.leader_epoch = leader_epoch;
+        entry.asked = false;
+        entry.deferred = None;
+        let unset = entry.id == UNKNOWN_ID;
+        let Some(known) = self.conns.get_mut(&conn) else {
+            let cause = "lost:closed:the connection was lost before the route came";
+            self.hold_now(part, cause.into(), None);
+            return;
+        };
+        known.parts.push(part);
+        if unset && wire::uses_topic_ids(known.version) {
+            self.hold_with_code(part, UNKNOWN_TOPIC_ID);
+            return;
+        }
+        self.nudge(part);
+    }
+
+    /// Stops a partition once what is in flight of it has been answered.
+    pub fn hold(&mut self, topic: &str, partition: i32) {
+        let Some(part) = self.inbox.id_of(topic, partition) else {
+            return;
+        };
+        let Some(entry) = self.parts.get_mut(&part) else {
+            return;
+        };
+        let Some(conn) = entry.route else {
+            return;
+        };
+        entry.asked = true;
+        let flight = self.conns.get(&conn).and_then(|conn| conn.flight.as_ref());
+        if !flight.is_some_and(|flight| flight.entries.contains_key(&part)) {
+            self.hold_now(part, "asked".into(), None);
+        }
+    }
+
+    /// What was fetched already waits until `resume`.
+    pub fn pause(&mut self, topic: &str, partition: i32) {
+        if let Some(part) = self.inbox.id_of(topic, partition) {
+            self.inbox.set_paused(part, true);
+        }
+    }
+
+    pub fn resume(&mut self, topic: &str, partition: i32) {
+        if let Some(part) = self.inbox.id_of(topic, partition) {
+            self.inbox.set_paused(part, false);
+            self.nudge(part);
+        }
+    }
+
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    pub fn statistics(&self) -> Statistics {
+        let open = self.conns.values().filter(|conn| conn.session.is_open());
+        Statistics {
+            counts: self.counts,
+            records: self.inbox.handed,
+            buffered_bytes: self.inbox.bytes,
+            sessions: open.count(),
+            partitions: self.parts.len(),
+        }
+    }
+
+    pub fn partition_state(&self, topic: &str, partition: i32) -> Option<PartitionState> {
+        let part = self.inbox.id_of(topic, partition)?;
+        let entry = self.parts.get(&part)?;
+        let shelf = self.inbox.state(part)?;
+        Some(PartitionState {
+            high_watermark: entry.marks.high_watermark,
+            last_stable_offset: entry.marks.last_stable_offset,
+            log_start_offset: entry.marks.log_start_offset,
+            position: shelf.position.unwrap_or(-1),
+            leader_epoch: shelf.leader_epoch,
+            buffered_records: shelf.buffered_records,
+            paused: shelf.paused,
+            flowing: entry.route.is_some(),
+        })
+    }
+
+    // ---- the I/O thread's attention --------------------------------------------------------------------------------
+
+    /// Whether the I/O thread should look, since the last time this was asked.
+    pub fn wants_io(&mut self) -> bool {
+        std::mem::take(&mut self.wants_io)
+    }
+
+    /// Asks for the I/O thread if the partition may now be in a request.
+    pub(crate) fn nudge(&mut self, part: PartId) {
+        let conn = self.parts.get(&part).and_then(|entry| entry.route);
+        let idle = conn
+            .and_then(|conn| self.conns.get(&conn))
+            .is_some_and(|conn| conn.flight.is_none());
+        if idle && self.is_fetchable(part) {
+            self.wants_io = true;
+        }
+    }
+
+    /// Room was made: a request that did not fit may fit now.
+    pub(crate) fn nudge_starved(&mut self) {
+        if std::mem::take(&mut self.starved) {
+            self.wants_io = true;
+        }
+    }
+
+    // ---- the connection's end ---------------------------------------------------------------------------------------
+
+    pub fn on_lost(&mut self, conn: ConnId, cause: &LostCause) {
+        let Some(lost) = self.conns.remove(&conn) else {
+            return;
+        };
+        if let Some(flight) = lost.flight {
+            self.reserved -= flight.reserved;
+        }
+        let told = format!("lost:{}:{}", cause.kind.name(), cause.message);
+        for part in lost.parts {
+            self.hold_now(part, told.clone(), None);
+        }
+        self.nudge_starved();
+    }
+
+    /// When a connection that has to keep quiet may speak again.
+    pub fn on_tick(&mut self, now: Micros) -> Option<Micros> {
+        let muted = self.conns.values().map(|conn| conn.muted_until);
+        muted.filter(|until| *until > now).min()
+    }
+
+    // ---- holds -----------------------------------------------------------------------------------------------------
+
+    pub(crate) fn is_routed_to(&self, part: PartId, conn: ConnId) -> bool {
+        let entry = self.parts.get(&part);
+        entry.is_some_and(|entry| entry.route == Some(conn))
+    }
+
+    pub(crate) fn end_asked(&mut self, part: PartId, conn: ConnId) {
+        if self.is_routed_to(part, conn) && self.parts.get(&part).is_some_and(|entry| entry.asked) {
+            self.hold_now(part, "asked".into(), None);
+        }
+    }
+
+    pub(crate) fn hold_with_code(&mut self, part: PartId, code: i16) {
+        self.stop(part, "answer".into(), code, None);
+    }
+
+    pub(crate) fn hold_now(&mut self, part: PartId, cause: String, answer: Option<Answer>) {
+        let code = answer.as_ref().map_or(0, |answer| answer.code);
+        self.stop(part, cause, code, answer);
+    }
+
+    fn stop(&mut self, part: PartId, cause: String, code: i16, answer: Option<Answer>) {
+        self.unroute(part);
+        let Some(entry) = self.parts.get_mut(&part) else {
+            return;
+        };
+        entry.asked = false;
+        self.counts.held += 1;
+        let mut held = Held {
+            topic: Arc::clone(&entry.topic),
+            partition: entry.number,
+            cause,
+            code,
+            fetch_offset: entry.offset.unwrap_or(-1),
+            leader: None,
+            node: None,
+            diverging: None,
+        };
+        if let Some(answer) = answer {
+            held.leader = answer.leader;
+            held.node = answer.node;
+            held.diverging = answer.diverging;
+        }
+        if held.code == OFFSET_OUT_OF_RANGE && !self.inbox.is_empty(part) {
+            entry.deferred = Some(held);
+        } else {
+            self.events.push(Event::Held(held));
+        }
+    }
+
+    /// The user may have been given all that was fetched.
+    pub(crate) fn tell_deferred(&mut self, part: PartId) {
+        if self.inbox.is_empty(part)
+            && let Some(entry) = self.parts.get_mut(&part)
+            && let Some(held) = entry.deferred.take()
+        {
+            self.events.push(Event::Held(held));
+        }
+    }
+
+    fn unroute(&mut self, part: PartId) {
+        let route = self
+            .parts
+            .get_mut(&part)
+            .and_then(|entry| entry.route.take());
+        if let Some(conn) = route.and_then(|conn| self.conns.get_mut(&conn)) {
+            conn.parts.retain(|other| *other != part);
+        }
+    }
+}

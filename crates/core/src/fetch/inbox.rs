@@ -1,0 +1,415 @@
+//! The inbox: what waits for the user, partition by partition.
+//!
+//! Station: inbox. Whole batches wait here as they came, in order. A taker claims some of them under the flow's lock, decodes
+//! them without it, and settles under it again: what was unassigned or sought away in between is not handed over. While a
+//! claim is out, nobody else takes from the same partition, so its order is kept. References: KIP-74.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::fetch::places::Places;
+use crate::fetch::run::Run;
+use crate::fetch::shelf::{Content, Entry, Job, Shelf};
+use crate::fetch::take::{ErrorHandle, Take, TakeError};
+use crate::fetch::waiters::Waiters;
+use crate::ids::PartId;
+
+/// What a partition's queue says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShelfState {
+    pub position: Option<i64>,
+    pub leader_epoch: i32,
+    pub buffered_records: usize,
+    pub paused: bool,
+}
+
+#[derive(Default)]
+pub struct Inbox {
+    shelves: HashMap<PartId, Shelf>,
+    places: Places<PartId>,
+    ready: VecDeque<PartId>,
+    ended: Places<()>,
+    woken: bool,
+    closed: bool,
+    pub waiters: Waiters,
+    /// Bytes of all batches that wait.
+    pub bytes: usize,
+    /// Records handed over so far.
+    pub handed: u64,
+    /// Errors of the user's language that nobody will see: to be dropped without the lock.
+    pub trash: Vec<ErrorHandle>,
+}
+
+impl Inbox {
+    // ---- tables ----------------------------------------------------------------------------------------------------
+
+    pub fn id_of(&self, topic: &str, partition: i32) -> Option<PartId> {
+        self.places.get(topic, partition).copied()
+    }
+
+    pub fn add(&mut self, id: PartId, topic: Arc<str>, partition: i32) {
+        self.ended.remove(&topic, partition);
+        self.places.insert(Arc::clone(&topic), partition, id);
+        let shelf = Shelf::new((topic, partition));
+        self.shelves.insert(id, shelf);
+    }
+
+    /// Forgets a partition; takers of it alone hear that it has ended.
+    pub fn remove(&mut self, id: PartId) {
+        if let Some(shelf) = self.shelves.remove(&id) {
+            self.bytes -= shelf.bytes;
+            self.trash.extend(shelf.error);
+            let (topic, partition) = shelf.place;
+            self.places.remove(&topic, partition);
+            self.end(&topic, partition);
+        }
+    }
+
+    /// Starts over at an offset: nothing that waits or is being decoded is handed over any more.
+    pub fn set_position(&mut self, id: PartId, offset: i64, epoch: i32) {
+        if let Some(shelf) = self.shelves.get_mut(&id) {
+            shelf.seek += 1;
+            shelf.position = Some(offset);
+            shelf.epoch = epoch;
+            self.bytes -= std::mem::take(&mut shelf.bytes);
+            shelf.entries.clear();
+            shelf.claimed = 0;
+        }
+    }
+
+    pub fn set_paused(&mut self, id: PartId, paused: bool) {
+        if let Some(shelf) = self.shelves.get_mut(&id) {
+            shelf.paused = paused;
+        }
+        self.announce(id);
+    }
+
+    /// The next take of the partition fails with the error. While one waits, another is dropped: a fault that lasts is
+    /// told again and again, and nobody has to take.
+    pub fn fail(&mut self, topic: &str, partition: i32, error: ErrorHandle) {
+        let id = self.id_of(topic, partition);
+        match id.and_then(|id| self.shelves.get_mut(&id)) {
+            Some(shelf) if shelf.error.is_none() => shelf.error = Some(error),
+            _ => self.trash.push(error),
+        }
+        if let Some(id) = id {
+            self.announce(id);
+        }
+    }
+
+    pub fn end(&mut self, topic: &str, partition: i32) {
+        *self.ended.entry_or_default(topic, partition) = ();
+        self.waiters.wake_only(topic, partition);
+    }
+
+    pub fn wakeup(&mut self) {
+        self.woken = !self.waiters.interrupt();
+    }
+
+    pub fn close(&mut self) {
+        self.closed = true;
+        self.waiters.wake_all();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub fn is_paused(&self, id: PartId) -> bool {
+        self.shelves.get(&id).is_some_and(|shelf| shelf.paused)
+    }
+
+    pub fn is_empty(&self, id: PartId) -> bool {
+        let shelf = self.shelves.get(&id);
+        shelf.is_none_or(|shelf| shelf.entries.is_empty())
+    }
+
+    pub fn bytes_of(&self, id: PartId) -> usize {
+        self.shelves.get(&id).map_or(0, |shelf| shelf.bytes)
+    }
+
+    pub fn state(&self, id: PartId) -> Option<ShelfState> {
+        let shelf = self.shelves.get(&id)?;
+        let position = shelf.position.unwrap_or(0);
+        let records = shelf.entries.iter().map(|entry| entry.records(position));
+        Some(ShelfState {
+            position: shelf.position,
+            leader_epoch: shelf.epoch,
+            buffered_records: records.sum(),
+            paused: shelf.paused,
+        })
+    }
+
+    /// Next offset to hand over and leader epoch of what came before it, of every partition that has a position.
+    pub fn positions(&self) -> Vec<(Arc<str>, i32, i64, i32)> {
+        let shelves = self.shelves.values();
+        shelves
+            .filter_map(|shelf| {
+                let (topic, partition) = &shelf.place;
+                Some((topic.clone(), *partition, shelf.position?, shelf.epoch))
+            })
+            .collect()
+    }
+
+    // ---- from the broker -------------------------------------------------------------------------------------------
+
+    /// Puts fetched batches behind what waits. Offsets before `lead` that came first have no record for the user.
+    pub fn deliver(&mut self, id: PartId, lead: Option<i64>, entries: Vec<Entry>) {
+        let Some(shelf) = self.shelves.get_mut(&id) else {
+            return;
+        };
+        if let Some(lead) = lead {
+            match shelf.entries.back_mut() {
+                Some(last) => last.next_offset = last.next_offset.max(lead),
+                None => shelf.position = shelf.position.max(Some(lead)),
+            }
+        }
+        let bytes: usize = entries.iter().map(|entry| entry.bytes).sum();
+        shelf.bytes += bytes;
+        self.bytes += bytes;
+        shelf.entries.extend(entries);
+        self.announce(id);
+    }
+
+    /// Gives up what was fetched last beyond `most` bytes; the offset to fetch from again, if anything went.
+    pub fn trim(&mut self, id: PartId, most: usize) -> Option<i64> {
+        let shelf = self.shelves.get_mut(&id)?;
+        let keep = shelf.claimed.max(1);
+        let mut from = None;
+        while shelf.bytes > most && shelf.entries.len() > keep {
+            let last = shelf.entries.pop_back()?;
+            shelf.bytes -= last.bytes;
+            self.bytes -= last.bytes;
+            from = shelf.entries.back().map(|entry| entry.next_offset);
+        }
+        from
+    }
+
+    /// Takes its turn, and whoever waits for it is woken, if there is something of it to take.
+    fn announce(&mut self, id: PartId) {
+        if let Some(shelf) = self.shelves.get_mut(&id)
+            && shelf.takeable()
+        {
+            if !shelf.listed {
+                shelf.listed = true;
+                self.ready.push_back(id);
+            }
+            self.waiters.wake_for(&shelf.place);
+        }
+    }
+
+    /// The next take begins with it.
+    fn list_first(&mut self, id: PartId) {
+        if let Some(shelf) = self.shelves.get_mut(&id)
+            && !shelf.listed
+        {
+            shelf.listed = true;
+            self.ready.push_front(id);
+        }
+    }
+
+    // ---- takers ----------------------------------------------------------------------------------------------------
+
+    /// Whether a take would end with anything but `Nothing`.
+    pub fn has_something(&mut self, only: Option<(&str, i32)>) -> bool {
+        if self.closed || self.woken {
+            return true;
+        }
+        if let Some((topic, partition)) = only {
+            let shelf = self.id_of(topic, partition);
+            let shelf = shelf.and_then(|id| self.shelves.get(&id));
+            return self.ended.contains(topic, partition) || shelf.is_some_and(Shelf::takeable);
+        }
+        match self.next_ready() {
+            Some(id) => self.ready.push_front(id),
+            None => return false,
+        }
+        true
+    }
+
+    /// The first of the rotation that has something; those without drop out until they have.
+    fn next_ready(&mut self) -> Option<PartId> {
+        while let Some(id) = self.ready.pop_front() {
+            if let Some(shelf) = self.shelves.get_mut(&id) {
+                if shelf.takeable() {
+                    return Some(id);
+                }
+                shelf.listed = false;
+            }
+        }
+        None
+    }
+
+    /// Claims batches of about `limit` records. What is claimed has to be settled.
+    pub fn claim(&mut self, limit: usize, only: Option<(&str, i32)>) -> Result<Vec<Job>, Take> {
+        if self.closed {
+            return Err(Take::Closed);
+        }
+        if std::mem::take(&mut self.woken) {
+            return Err(Take::Woken);
+        }
+        let mut jobs = Vec::new();
+        if let Some((topic, partition)) = only {
+            if self.ended.contains(topic, partition) {
+                return Err(Take::Ended);
+            }
+            let id = self.id_of(topic, partition).ok_or(Take::Nothing)?;
+            self.claim_of(id, limit, &mut jobs)?;
+        } else {
+            self.claim_in_rotation(limit, &mut jobs)?;
+        }
+        if jobs.is_empty() {
+            return Err(Take::Nothing);
+        }
+        Ok(jobs)
+    }
+
+    fn claim_in_rotation(&mut self, limit: usize, jobs: &mut Vec<Job>) -> Result<(), Take> {
+        let mut left = limit;
+        while left > 0 {
+            let Some(id) = self.next_ready() else {
+                break;
+            };
+            let shelf = self.shelves.get_mut(&id);
+            if !jobs.is_empty() && shelf.is_some_and(|shelf| shelf.error.is_some()) {
+                // What was claimed is handed over first; the error is the next take's.
+                self.ready.push_front(id);
+                break;
+            }
+            if let Some(shelf) = self.shelves.get_mut(&id) {
+                shelf.listed = false;
+            }
+            left = left.saturating_sub(self.claim_of(id, left, jobs)?);
+        }
+        Ok(())
+    }
+
+    /// Claims of one partition; how many records that may be.
+    fn claim_of(&mut self, id: PartId, want: usize, jobs: &mut Vec<Job>) -> Result<usize, Take> {
+        let Some(shelf) = self.shelves.get_mut(&id) else {
+            return Ok(0);
+        };
+        if let Some(error) = shelf.error.take() {
+            let (topic, partition) = shelf.place.clone();
+            self.announce(id);
+            return Err(Take::Failed(TakeError::Queued {
+                topic,
+                partition,
+                error,
+            }));
+        }
+        if !shelf.has_records() {
+            return Ok(0);
+        }
+        let position = shelf.position.unwrap_or(0);
+        let mut records = 0;
+        let mut work = Vec::new();
+        for entry in &shelf.entries {
+            records += entry.records(position);
+            work.push(entry.content.clone());
+            if records >= want || matches!(entry.content, Content::Corrupt(_)) {
+                break;
+            }
+        }
+        shelf.claimed = work.len();
+        let seek = shelf.seek;
+        jobs.push(Job { id, seek, work });
+        Ok(records)
+    }
+
+    /// Hands over at most `limit` records of what was claimed and decoded. None: all of it came to nothing, ask again.
+    pub fn settle(
+        &mut self,
+        jobs: Vec<Job>,
+        limit: usize,
+        only: Option<(&str, i32)>,
+    ) -> Option<Take> {
+        let ended = only.is_some_and(|(topic, partition)| self.ended.contains(topic, partition));
+        let mut left = if ended || self.closed { 0 } else { limit };
+        let mut runs = Vec::new();
+        let mut failed = None;
+        for job in jobs {
+            let id = job.id;
+            if let Some(error) = self.settle_one(job, &mut left, &mut runs) {
+                if runs.is_empty() {
+                    failed = Some(error);
+                    left = 0;
+                } else {
+                    self.list_first(id);
+                }
+            }
+            self.announce(id);
+        }
+        self.handed += runs.iter().map(|run| run.len() as u64).sum::<u64>();
+        if self.closed {
+            return Some(Take::Closed);
+        }
+        if ended {
+            return Some(Take::Ended);
+        }
+        match failed {
+            Some(error) => Some(Take::Failed(error)),
+            None => (!runs.is_empty()).then_some(Take::Runs(runs)),
+        }
+    }
+
+    fn settle_one(&mut self, job: Job, left: &mut usize, runs: &mut Vec<Run>) -> Option<TakeError> {
+        let shelf = self.shelves.get_mut(&job.id)?;
+        if shelf.seek != job.seek {
+            return None;
+        }
+        shelf.claimed = 0;
+        for (entry, content) in shelf.entries.iter_mut().zip(job.work) {
+            entry.content = content;
+        }
+        if shelf.paused {
+            return None;
+        }
+        let mut position = shelf.position?;
+        let mut error = None;
+        while *left > 0
+            && let Some(entry) = shelf.entries.front()
+        {
+            let batch = match &entry.content {
+                Content::Decoded(batch) => batch,
+                Content::Raw(_) => break,
+                Content::Corrupt(corrupt) => {
+                    error = Some(TakeError::Decode {
+                        topic: shelf.place.0.clone(),
+                        partition: shelf.place.1,
+                        offset: position,
+                        next_offset: entry.next_offset,
+                        error: Box::new(corrupt.clone()),
+                    });
+                    break;
+                }
+            };
+            let start = batch.first_index_at(position);
+            let end = batch.len().min(start + *left);
+            let whole = end == batch.len();
+            let next_offset = match batch.positions()[start..end].last() {
+                Some(last) if !whole => last.offset + 1,
+                _ => entry.next_offset,
+            };
+            position = position.max(next_offset);
+            if start < end {
+                *left -= end - start;
+                shelf.epoch = batch.header().partition_leader_epoch;
+                runs.push(Run {
+                    topic: shelf.place.0.clone(),
+                    partition: shelf.place.1,
+                    batch: Arc::clone(batch),
+                    records: start..end,
+                    next_offset: position,
+                });
+            }
+            if whole {
+                shelf.bytes -= entry.bytes;
+                self.bytes -= entry.bytes;
+                shelf.entries.pop_front();
+            }
+        }
+        shelf.position = Some(position);
+        error
+    }
+}

@@ -1,0 +1,224 @@
+//! One consumer's fetch flow behind its lock: what takers, the engine and the I/O thread share.
+//!
+//! The lock is held for a claim or a decision, never for decoding or for waking user code. Takers decode in their own
+//! thread. How to wait: `take`; on `Nothing` `add_waiter`, and if that gives none, `take` again; sleep; `remove_waiter`,
+//! whose true means that `wakeup` ended the wait; `take` again.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::fetch::flow::{Event, FetchFlow, PartitionState, Settings, Statistics};
+use crate::fetch::shelf::Job;
+use crate::fetch::take::{ErrorHandle, Take};
+use crate::fetch::waiters::WaiterId;
+use crate::ids::{ConnId, Micros, TopicId};
+use crate::seam::{BadResponse, Bell, Flow, LostCause, OutRequest, Wake, WakeIo};
+
+pub struct FetchShared {
+    flow: Mutex<FetchFlow>,
+    decompressed_bytes: usize,
+    check_crcs: bool,
+    bell: Arc<dyn Bell>,
+    waker: OnceLock<Arc<dyn WakeIo>>,
+}
+
+impl FetchShared {
+    pub fn new(settings: Settings, bell: Arc<dyn Bell>) -> Self {
+        Self {
+            decompressed_bytes: settings.decompressed_bytes,
+            check_crcs: settings.check_crcs,
+            flow: Mutex::new(FetchFlow::new(settings)),
+            bell,
+            waker: OnceLock::new(),
+        }
+    }
+
+    /// Who wakes the I/O thread; set once, right after the flow was registered with it.
+    pub fn set_waker(&self, waker: Arc<dyn WakeIo>) {
+        let _ = self.waker.set(waker);
+    }
+
+    /// Works on the flow under the lock; afterwards tells whoever has to know: engine, I/O thread, sleeping takers.
+    pub fn with<R>(&self, work: impl FnOnce(&mut FetchFlow) -> R) -> R {
+        let (result, ring, wake, due, trash) = {
+            let mut flow = self.flow.lock();
+            let events = flow.events.len();
+            let result = work(&mut flow);
+            let ring = flow.events.len() > events;
+            let wake = flow.wants_io();
+            let due = flow.inbox.waiters.take_due();
+            (
+                result,
+                ring,
+                wake,
+                due,
+                std::mem::take(&mut flow.inbox.trash),
+            )
+        };
+        drop(trash);
+        if ring {
+            self.bell.ring();
+        }
+        if wake && let Some(waker) = self.waker.get() {
+            waker.wake_io();
+        }
+        for (wake, token) in due {
+            wake.wake(token);
+        }
+        result
+    }
+
+    // ---- tables (engine thread) ------------------------------------------------------------------------------------
+
+    pub fn attach(&self, conn: ConnId, version: i16) {
+        self.with(|flow| flow.attach(conn, version));
+    }
+
+    pub fn assign(&self, topic: &str, id: TopicId, partition: i32) {
+        self.with(|flow| flow.assign(topic, id, partition));
+    }
+
+    pub fn unassign(&self, topic: &str, partition: i32) {
+        self.with(|flow| flow.unassign(topic, partition));
+    }
+
+    pub fn position(&self, topic: &str, partition: i32, offset: i64, leader_epoch: i32) {
+        self.with(|flow| flow.position(topic, partition, offset, leader_epoch));
+    }
+
+    pub fn route(&self, topic: &str, partition: i32, conn: ConnId, leader_epoch: i32) {
+        self.with(|flow| flow.route(topic, partition, conn, leader_epoch));
+    }
+
+    pub fn hold(&self, topic: &str, partition: i32) {
+        self.with(|flow| flow.hold(topic, partition));
+    }
+
+    pub fn pause(&self, topic: &str, partition: i32) {
+        self.with(|flow| flow.pause(topic, partition));
+    }
+
+    pub fn resume(&self, topic: &str, partition: i32) {
+        self.with(|flow| flow.resume(topic, partition));
+    }
+
+    pub fn take_events(&self) -> Vec<Event> {
+        self.flow.lock().take_events()
+    }
+
+    /// Queues an error that the next take of the partition ends with, once.
+    pub fn fail(&self, topic: &str, partition: i32, error: ErrorHandle) {
+        self.with(|flow| flow.inbox.fail(topic, partition, error));
+    }
+
+    /// Takers of only this partition hear that it has ended, until it is assigned again.
+    pub fn end(&self, topic: &str, partition: i32) {
+        self.with(|flow| flow.inbox.end(topic, partition));
+    }
+
+    /// Ends every take; nothing is fetched any more.
+    pub fn close(&self) {
+        self.with(|flow| flow.inbox.close());
+    }
+
+    // ---- takers ----------------------------------------------------------------------------------------------------
+
+    /// At most `limit` records, of one partition or of any in rotation, without waiting.
+    pub fn take(&self, limit: usize, only: Option<(&str, i32)>) -> Take {
+        let limit = limit.max(1);
+        loop {
+            let mut jobs = match self.with(|flow| flow.inbox.claim(limit, only)) {
+                Ok(jobs) => jobs,
+                Err(take) => return take,
+            };
+            for job in &mut jobs {
+                job.decode(self.decompressed_bytes, self.check_crcs);
+            }
+            if let Some(take) = self.with(|flow| settle(flow, jobs, limit, only)) {
+                return take;
+            }
+        }
+    }
+
+    /// Wakes once when a take would end with anything but `Nothing`. None where it would right now: take again.
+    pub fn add_waiter(
+        &self,
+        only: Option<(&str, i32)>,
+        wake: Arc<dyn Wake>,
+        token: u64,
+    ) -> Option<WaiterId> {
+        self.with(|flow| {
+            let inbox = &mut flow.inbox;
+            (!inbox.has_something(only)).then(|| inbox.waiters.add(only, wake, token))
+        })
+    }
+
+    /// Ends a wait, woken or not; true when `wakeup` ended it. To be called once for every waiter that was added.
+    pub fn remove_waiter(&self, id: WaiterId) -> bool {
+        self.with(|flow| flow.inbox.waiters.remove(id))
+    }
+
+    /// Interrupts those who wait; where nobody does, the next take ends with `Woken`.
+    pub fn wakeup(&self) {
+        self.with(|flow| flow.inbox.wakeup());
+    }
+
+    /// Topic, partition, next offset to hand over, leader epoch of the record before it.
+    pub fn positions(&self) -> Vec<(Arc<str>, i32, i64, i32)> {
+        self.flow.lock().inbox.positions()
+    }
+
+    pub fn partition_state(&self, topic: &str, partition: i32) -> Option<PartitionState> {
+        self.flow.lock().partition_state(topic, partition)
+    }
+
+    pub fn statistics(&self) -> Statistics {
+        self.flow.lock().statistics()
+    }
+}
+
+/// Hands over, and asks for more where room was made.
+fn settle(
+    flow: &mut FetchFlow,
+    jobs: Vec<Job>,
+    limit: usize,
+    only: Option<(&str, i32)>,
+) -> Option<Take> {
+    let parts: Vec<_> = jobs.iter().map(Job::id).collect();
+    let before = flow.inbox.bytes;
+    let take = flow.inbox.settle(jobs, limit, only);
+    for part in parts {
+        flow.nudge(part);
+        flow.tell_deferred(part);
+    }
+    if flow.inbox.bytes < before {
+        flow.nudge_starved();
+    }
+    take
+}
+
+impl Flow for FetchShared {
+    fn next_request(&self, conn: ConnId, correlation_id: i32, now: Micros) -> Option<OutRequest> {
+        self.with(|flow| flow.request(conn, correlation_id, now))
+    }
+
+    fn on_response(
+        &self,
+        conn: ConnId,
+        token: u64,
+        frame: Bytes,
+        now: Micros,
+    ) -> Result<(), BadResponse> {
+        self.with(|flow| flow.on_response(conn, token, &frame, now))
+    }
+
+    fn on_lost(&self, conn: ConnId, cause: &LostCause, _now: Micros) {
+        self.with(|flow| flow.on_lost(conn, cause));
+    }
+
+    fn on_tick(&self, now: Micros) -> Option<Micros> {
+        self.with(|flow| flow.on_tick(now))
+    }
+}

@@ -1,0 +1,125 @@
+//! One partition's place in the inbox: its batches in order, and what a taker borrows of them.
+//!
+//! Station: inbox → batch. References: KIP-74.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::error::DecodeError;
+use crate::fetch::places::Place;
+use crate::fetch::take::ErrorHandle;
+use crate::ids::PartId;
+use crate::record::decode::{DecodedBatch, RawBatch};
+
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    Raw(RawBatch),
+    Decoded(Arc<DecodedBatch>),
+    Corrupt(DecodeError),
+}
+
+/// A batch that waits.
+#[derive(Debug)]
+pub struct Entry {
+    pub(crate) content: Content,
+    /// The position after it and after what follows it without a record for the user.
+    pub next_offset: i64,
+    pub(crate) bytes: usize,
+}
+
+impl Entry {
+    pub fn raw(batch: RawBatch) -> Self {
+        Self {
+            next_offset: batch.header().next_offset(),
+            bytes: batch.data().len(),
+            content: Content::Raw(batch),
+        }
+    }
+
+    /// Bytes at `offset` that are no batch.
+    pub fn corrupt(error: DecodeError, offset: i64, bytes: usize) -> Self {
+        Self {
+            content: Content::Corrupt(error),
+            next_offset: offset,
+            bytes,
+        }
+    }
+
+    pub(crate) fn records(&self, position: i64) -> usize {
+        match &self.content {
+            Content::Raw(batch) => batch.header().records_count.unsigned_abs() as usize,
+            Content::Decoded(batch) => batch.len() - batch.first_index_at(position),
+            Content::Corrupt(_) => 0,
+        }
+    }
+}
+
+pub(crate) struct Shelf {
+    pub place: Place,
+    /// Counts the positions that were set: a claim made before one is void after it.
+    pub seek: u64,
+    pub position: Option<i64>,
+    pub epoch: i32,
+    pub entries: VecDeque<Entry>,
+    pub bytes: usize,
+    /// Entries at the front that a taker is decoding.
+    pub claimed: usize,
+    pub paused: bool,
+    /// Stands in the rotation.
+    pub listed: bool,
+    pub error: Option<ErrorHandle>,
+}
+
+impl Shelf {
+    pub fn new(place: Place) -> Self {
+        Self {
+            place,
+            seek: 0,
+            position: None,
+            epoch: -1,
+            entries: VecDeque::new(),
+            bytes: 0,
+            claimed: 0,
+            paused: false,
+            listed: false,
+            error: None,
+        }
+    }
+
+    pub fn has_records(&self) -> bool {
+        !self.paused && self.claimed == 0 && !self.entries.is_empty()
+    }
+
+    pub fn takeable(&self) -> bool {
+        self.error.is_some() || self.has_records()
+    }
+}
+
+/// Batches that a taker has for itself until it settles them.
+#[derive(Debug)]
+pub struct Job {
+    pub(crate) id: PartId,
+    pub(crate) seek: u64,
+    pub(crate) work: Vec<Content>,
+}
+
+impl Job {
+    /// Checks, decompresses and finds records; ends at the first batch that cannot be read. Without the lock.
+    pub fn decode(&mut self, max_bytes: usize, check_crc: bool) {
+        for content in &mut self.work {
+            if let Content::Raw(batch) = content {
+                *content = match batch.decode_with(max_bytes, check_crc) {
+                    Ok(decoded) => Content::Decoded(Arc::new(decoded)),
+                    Err(error) => Content::Corrupt(error),
+                };
+            }
+            if matches!(content, Content::Corrupt(_)) {
+                return;
+            }
+        }
+    }
+
+    pub fn id(&self) -> PartId {
+        self.id
+    }
+}

@@ -1,0 +1,65 @@
+//! What becomes of a batch that is complete: it waits for its request, or is sealed ahead of it.
+//!
+//! Station: batch; under the producer's lock.
+
+use crate::bytes::compression::codec::{Compression, Cost};
+use crate::produce::append::accumulator::Accumulator;
+use crate::produce::batch::Content;
+use crate::record::encode::BatchBuilder;
+
+impl Accumulator {
+    /// A batch that is complete: sealed when it is put into a request, or ahead of that where it takes long.
+    pub(crate) fn complete(&mut self, part: usize, id: u64, builder: BatchBuilder) -> Content {
+        if !self.is_sealed_ahead(part, builder.len_bytes()) {
+            return Content::Open(builder);
+        }
+        self.to_seal.push(self.cost(part), (part, id));
+        Content::Queued(builder)
+    }
+
+    /// Batches of this size and more are sealed ahead, whatever their codec: for scripts with small ones.
+    #[doc(hidden)]
+    pub fn seal_ahead_from(&mut self, bytes: usize) {
+        self.ahead_from = Some(bytes);
+    }
+
+    pub(crate) fn compression(&self, part: usize) -> Compression {
+        let topic = self.parts[part].topic;
+        self.topics[topic].batching.set.compression
+    }
+
+    fn cost(&self, part: usize) -> Cost {
+        self.compression(part).cost()
+    }
+
+    /// Whether a batch of this size is sealed ahead of its request.
+    pub(crate) fn is_sealed_ahead(&self, part: usize, bytes: usize) -> bool {
+        bytes
+            >= self
+                .ahead_from
+                .unwrap_or(self.compression(part).ahead_from())
+    }
+
+    /// As `complete`, of a batch that others wait behind.
+    pub(crate) fn complete_first(
+        &mut self,
+        part: usize,
+        id: u64,
+        builder: BatchBuilder,
+    ) -> Content {
+        let content = self.complete(part, id, builder);
+        if matches!(content, Content::Queued(_)) {
+            self.to_seal.last_goes_first(self.cost(part));
+        }
+        content
+    }
+
+    /// A batch of the partition, of `before` bytes, is `after` bytes as it is sent.
+    pub(crate) fn sealed(&mut self, part: usize, before: usize, after: usize) {
+        let buffer_bytes = self.settings.buffer_bytes;
+        let topic = self.parts[part].topic;
+        self.topics[topic]
+            .batching
+            .sealed(before, after, buffer_bytes);
+    }
+}

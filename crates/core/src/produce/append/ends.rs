@@ -1,0 +1,73 @@
+//! The ends of messages: which outcome they have, how many have which, and what the engine is told of failures.
+//!
+//! Station: delivery; under the producer's lock. A completion has one outcome, and only the first to come is counted.
+
+use std::sync::Arc;
+
+use crate::failure::{Failure, Outcome};
+use crate::produce::append::accumulator::Accumulator;
+use crate::produce::completion::Completion;
+use crate::produce::event::Event;
+use crate::produce::stats::Ends;
+
+impl Accumulator {
+    /// Messages accepted and not resolved.
+    pub fn undelivered(&self) -> u64 {
+        self.counts.accepted - self.counts.delivered - self.counts.failed - self.counts.unknown
+    }
+
+    pub(crate) fn written(
+        &mut self,
+        completion: &Arc<Completion>,
+        count: u64,
+        base_offset: i64,
+        append_time: i64,
+    ) -> bool {
+        let first = completion.resolve_written(base_offset, append_time);
+        if first {
+            self.counts.delivered += count;
+            if let Some(ends) = self.ends_of(&completion.topic) {
+                ends.delivered += count;
+            }
+            self.resolved.push(completion.clone());
+        }
+        first
+    }
+
+    pub(crate) fn fail(&mut self, completion: &Arc<Completion>, count: u64, failed: Failure) {
+        let outcome = failed.outcome;
+        if completion.resolve_failed(failed) {
+            let (failed, unknown) = match outcome {
+                Outcome::NotWritten => (count, 0),
+                Outcome::Unknown | Outcome::Written => (0, count),
+            };
+            self.counts.failed += failed;
+            self.counts.unknown += unknown;
+            if let Some(ends) = self.ends_of(&completion.topic) {
+                ends.failed += failed;
+                ends.unknown += unknown;
+            }
+            self.resolved.push(completion.clone());
+        }
+    }
+
+    fn ends_of(&mut self, topic: &str) -> Option<&mut Ends> {
+        let index = *self.names.get(topic)?;
+        Some(&mut self.topics[index].ends)
+    }
+
+    pub(crate) fn tell_failed(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        records: u64,
+        failure: Failure,
+    ) {
+        self.events.push(Event::Failed {
+            topic: topic.clone(),
+            partition,
+            records,
+            failure,
+        });
+    }
+}

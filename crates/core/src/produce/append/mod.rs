@@ -1,0 +1,23 @@
+//! The accumulator: messages become records of open batches, one per partition, in wire format.
+//!
+//! Stations: message → partition → accumulator. `accumulator` has the state and `append`; each other file is one of its subjects.
+
+pub mod accumulator;
+pub mod active;
+pub mod batching;
+pub mod budget;
+pub mod choice;
+pub mod complete;
+pub mod ends;
+pub mod linger;
+pub mod open;
+pub mod ratio;
+pub mod room;
+pub mod room_queue;
+pub mod seal_queue;
+pub mod stored;
+pub mod topic;
+pub mod topic_wait;
+pub mod topics;
+pub mod waiting;
+pub mod weight;

@@ -1,0 +1,160 @@
+//! Open batches: how large their buffers are, when they are complete, and what that makes of them.
+//!
+//! Stations: accumulator → batch; under the producer's lock.
+
+use crate::bytes::compression::codec::Codec;
+use crate::bytes::pool::Fit;
+use crate::ids::Micros;
+use crate::produce::append::accumulator::Accumulator;
+use crate::produce::append::weight::BATCH_BYTES;
+use crate::produce::batch::{Batch, Open};
+use crate::produce::event::Event;
+use crate::produce::partition::{Hold, Route};
+use crate::record::encode::{BatchBuilder, RECORD_SPARE};
+use crate::record::header::HEADER_LEN;
+
+/// The first buffer of a partition; it grows with what is in it. Later ones are as large as the batches before them.
+const FIRST_BUFFER: usize = 16 * 1024;
+const SMALLEST_BUFFER: usize = 1024;
+/// A batch whose first record is so large has its checksum made as it fills. For smaller ones that gains less than it costs `send`.
+const SUMMED_FROM: usize = 1024;
+/// One of k open batches begins with at most this part of the budget, divided by k: a thousand of them with a message in
+/// each leave room for others, and the few of a busy producer begin as large as they will be.
+const SHARE_OF_BUDGET: usize = 8;
+
+impl Accumulator {
+    /// Sees to it that the partition's open batch takes a record of this size, and has it ready in its buffer.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn make_ready(&mut self, part: usize, size: usize, now: impl FnOnce() -> Micros) {
+        let takes = |open: &Open| open.takes(size);
+        if !self.parts[part].open.as_ref().is_some_and(takes) {
+            self.open_next(part, size, now());
+        }
+        let left = self.left().saturating_sub(self.per_message);
+        let Some(open) = self.parts[part].open.as_mut() else {
+            unreachable!("it was opened just now");
+        };
+        let (pool, limit) = (&self.pool, open.limit);
+        let before = open.builder.capacity_bytes();
+        open.builder.make_ready(size, |small, least| {
+            let fit = larger_fit(small.capacity(), least, limit, left);
+            pool.exchange(small, fit)
+        });
+        let more = open.builder.capacity_bytes() - before;
+        open.accounted += more;
+        self.take(more);
+    }
+
+    /// A batch that takes a record of this size, in place of the one that does not.
+    fn open_next(&mut self, part: usize, size: usize, now: Micros) {
+        self.close_open(part);
+        self.opened = true;
+        self.open_batches += 1;
+        let entry = &self.parts[part];
+        let topic = &self.topics[entry.topic];
+        let (limit, linger) = (topic.batching.limit, topic.batching.set.linger);
+        let fit = self.first_fit(entry.last_bytes, size, limit);
+        let mut builder = BatchBuilder::with_buffer(self.pool.take(fit));
+        if size >= SUMMED_FROM && topic.batching.set.compression.codec == Codec::None {
+            builder = builder.summing();
+        }
+        let completion = self.completion(topic.name.clone(), entry.number);
+        let accounted = builder.capacity_bytes() + BATCH_BYTES;
+        self.take(accounted);
+        let id = self.batch_id();
+        self.parts[part].open = Some(Open {
+            id,
+            builder,
+            completion,
+            created: now,
+            accounted,
+            limit,
+        });
+        let due = now.saturating_add(linger);
+        self.attention |= self.next_look.is_none_or(|look| due < look);
+        self.has_batch(part);
+        self.want_route(part);
+    }
+
+    /// The first buffer of a batch that takes a record of this size, where the one before it had `last` bytes.
+    ///
+    /// `open_batches` counts it already.
+    fn first_fit(&self, last: usize, size: usize, limit: usize) -> Fit {
+        let least = HEADER_LEN + size + RECORD_SPARE;
+        let wish = match last {
+            0 => FIRST_BUFFER,
+            _ => last + size + RECORD_SPARE,
+        };
+        let share = self.settings.buffer_bytes / SHARE_OF_BUDGET / self.open_batches.max(1);
+        let full = limit.saturating_add(RECORD_SPARE);
+        Fit {
+            least,
+            wish: wish.min(full).min(share).max(SMALLEST_BUFFER).max(least),
+            most: self.left().saturating_sub(BATCH_BYTES + self.per_message),
+        }
+    }
+
+    /// Tells once that batches wait for a route.
+    pub(crate) fn want_route(&mut self, part: usize) {
+        let entry = &mut self.parts[part];
+        if matches!(entry.route, Route::None) && entry.hold == Hold::No && !entry.wanted {
+            entry.wanted = true;
+            let topic = self.topics[entry.topic].name.clone();
+            self.events.push(Event::Wanted(topic, entry.number));
+        }
+    }
+
+    /// As `close_open`, by the I/O thread itself, which needs no wake for what it is sending right now.
+    pub(crate) fn close_to_send(&mut self, part: usize) {
+        let attention = self.attention;
+        self.close_open(part);
+        self.attention = attention;
+    }
+
+    /// The open batch takes no more: it is ready to be sent.
+    pub(crate) fn close_open(&mut self, part: usize) {
+        let Some(open) = self.parts[part].open.take() else {
+            return;
+        };
+        self.open_batches -= 1;
+        let id = open.id;
+        self.attention = true;
+        let count = open.builder.count();
+        let bytes = open.builder.len_bytes();
+        let content = self.complete(part, id, open.builder);
+        let entry = &mut self.parts[part];
+        // A small batch now and then, lingered out, does not make the next large one grow from the beginning.
+        let faded = entry.last_bytes - entry.last_bytes / 8;
+        entry.last_bytes = bytes.max(faded);
+        entry.queue.push_back(Batch {
+            id,
+            count,
+            content,
+            raw: bytes,
+            completion: open.completion,
+            created: open.created,
+            accounted: open.accounted,
+            sequence: None,
+            attempts: 0,
+            sent: false,
+            unanswered: false,
+            overtaken: false,
+            expired: false,
+            answered: false,
+            answer: None,
+            refused: 0,
+        });
+    }
+}
+
+/// The next buffer of a batch that is full at `limit` bytes and has outgrown one of this capacity: twice as large, where what is
+/// left of the budget has room for it.
+fn larger_fit(capacity: usize, least: usize, limit: usize, left: usize) -> Fit {
+    let full = limit.saturating_add(RECORD_SPARE);
+    Fit {
+        least,
+        wish: (2 * capacity).min(full).max(least),
+        most: capacity + left,
+    }
+}

@@ -1,0 +1,181 @@
+//! The line for room: who waits for a part of the budget, and who is woken when some of it comes free.
+//!
+//! Station: accumulator; under the producer's lock. First come, first served: only the head of the line may append. Woken
+//! are as many as what is free has room for, in order and each once, so that a long line moves in one turn of its event loop;
+//! whoever looks too early is woken again when it has become the head. See `docs/adr/0016-one-budget-one-queue.md`.
+
+use std::sync::Arc;
+
+use crate::produce::append::accumulator::Accumulator;
+use crate::produce::append::room_queue::Waiter;
+use crate::produce::event::Event;
+use crate::seam::Wake;
+
+impl Accumulator {
+    /// Stands in line for room: `wake` is woken when there may be room for these bytes.
+    pub fn wait_for_room(&mut self, bytes: usize, wake: Arc<dyn Wake>, token: u64) -> u64 {
+        if self.watched && self.room.line.is_empty() {
+            self.events.push(Event::Full { used: self.used });
+        }
+        self.room.last_ticket += 1;
+        let ticket = self.room.last_ticket;
+        self.room.line.push_back(Waiter {
+            ticket,
+            bytes,
+            wake,
+            token,
+            looked: false,
+        });
+        self.close_all();
+        ticket
+    }
+
+    /// A message of this size was refused for lack of room. Who does not wait needs what lingers to go as much as who does. The
+    /// first is told to the engine.
+    #[cold]
+    pub(crate) fn lacks_room(&mut self, size: usize) {
+        if self.has_room_for(size) {
+            return; // It has come since, or others are first in line.
+        }
+        self.room.refused = size;
+        self.close_all();
+        if !std::mem::replace(&mut self.room.told, true) {
+            let accepted = self.counts.accepted;
+            self.events.push(Event::Lacking { accepted });
+        }
+    }
+
+    /// Whether senders wait for room, or one was refused since some last came.
+    pub fn is_full(&self) -> bool {
+        let refused = self.room.refused;
+        !self.room.is_empty() || (refused > 0 && !self.has_room_for(refused))
+    }
+
+    /// How many messages have been accepted, where it is full; where it is not, the next lack of room is told again.
+    pub fn still_full(&mut self) -> Option<u64> {
+        let full = self.is_full();
+        self.room.told = full;
+        full.then_some(self.counts.accepted)
+    }
+
+    pub fn waiting_senders(&self) -> usize {
+        self.room.line.len()
+    }
+
+    /// The head of the line has appended: it is the next one's turn.
+    pub(super) fn next_in_line(&mut self) {
+        self.room.refused = 0;
+        self.room.remove(0);
+        self.line_moved();
+    }
+
+    /// What is open has to go, or no room ever comes. It gives back what it does not fill: nothing more comes in.
+    pub(super) fn close_all(&mut self) {
+        if !std::mem::take(&mut self.opened) {
+            return;
+        }
+        for place in 0.. {
+            let Some(part) = self.active.at(place) else {
+                break;
+            };
+            if let Some(open) = &mut self.parts[part].open
+                && open.builder.capacity_bytes() > 4 * open.builder.len_bytes()
+            {
+                let before = open.builder.capacity_bytes();
+                open.builder.shrink();
+                let less = before - open.builder.capacity_bytes();
+                open.accounted -= less;
+                self.used -= less;
+            }
+            self.close_open(part);
+        }
+    }
+
+    /// Another wake for a waiter that keeps its place in line.
+    pub fn wait_again(&mut self, ticket: u64, wake: Arc<dyn Wake>, token: u64) {
+        if let Some(position) = self.room.position(ticket) {
+            let waiter = &mut self.room.line[position];
+            waiter.wake = wake;
+            waiter.token = token;
+            waiter.looked = true;
+            // It looked and there was too little room: whoever was before it may have opened a batch.
+            self.close_all();
+        }
+    }
+
+    /// Gives up a place in line.
+    pub fn leave_line(&mut self, ticket: u64) {
+        if let Some(position) = self.room.position(ticket) {
+            self.room.remove(position);
+            self.line_moved();
+        }
+    }
+
+    fn line_moved(&mut self) {
+        let Some(head) = self.room.line.front() else {
+            if self.watched {
+                self.events.push(Event::Free { used: self.used });
+            }
+            return;
+        };
+        if !self.has_room_for(head.bytes) {
+            self.close_all();
+        }
+        self.wake_room();
+    }
+
+    /// Whether the waiter with this ticket may try now. Who may not is woken when it may.
+    pub fn has_turn(&mut self, ticket: u64, bytes: usize) -> bool {
+        if self.closed {
+            return true;
+        }
+        let Some(position) = self.room.position(ticket) else {
+            return false;
+        };
+        let fits = self.has_room_for(bytes);
+        if position == 0 && fits {
+            return true;
+        }
+        self.room.line[position].looked = true;
+        if position == 0 {
+            // What was free went into a batch that another one opened: all of them wait for more.
+            self.room.woken = 0;
+            self.room.woken_bytes = 0;
+        }
+        false
+    }
+
+    pub(crate) fn wake_room(&mut self) {
+        let cap = self.full_at;
+        let (room, used) = (&mut self.room, self.used);
+        if used + room.refused <= cap {
+            room.refused = 0;
+        }
+        if let Some(head) = room.line.front_mut()
+            && head.looked
+            && room.woken > 0
+            && used + head.bytes <= cap
+        {
+            head.looked = false;
+            head.wake.wake(head.token);
+        }
+        while let Some(waiter) = room.line.get_mut(room.woken)
+            && used + room.woken_bytes + waiter.bytes <= cap
+        {
+            waiter.looked = false;
+            waiter.wake.wake(waiter.token);
+            room.woken += 1;
+            room.woken_bytes += waiter.bytes;
+        }
+    }
+
+    pub(crate) fn free(&mut self, bytes: usize) {
+        self.used -= bytes;
+        self.wake_room();
+    }
+
+    /// Resolved outcomes of this weight were read.
+    pub fn outcomes_read(&mut self, weight: usize) {
+        self.free(weight);
+    }
+}

@@ -1,0 +1,66 @@
+//! The complete batches that are sealed ahead of their requests.
+//!
+//! Station: batch; under the producer's lock, but for their number.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::bytes::compression::codec::Cost;
+
+/// Complete batches that are sealed ahead, by partition and id, oldest first; what is cheap apart from what is not.
+#[derive(Debug, Default)]
+pub(crate) struct SealLine {
+    low: VecDeque<(usize, u64)>,
+    high: VecDeque<(usize, u64)>,
+    waiting: Arc<SealsWaiting>,
+}
+
+/// How many they are, for who does not want the lock.
+#[derive(Debug, Default)]
+pub(crate) struct SealsWaiting {
+    low: AtomicUsize,
+    high: AtomicUsize,
+}
+
+impl SealsWaiting {
+    fn of(&self, cost: Cost) -> &AtomicUsize {
+        match cost {
+            Cost::Low => &self.low,
+            Cost::High => &self.high,
+        }
+    }
+
+    pub fn get(&self, cost: Cost) -> usize {
+        self.of(cost).load(Ordering::Relaxed)
+    }
+}
+
+impl SealLine {
+    pub fn waiting(&self) -> Arc<SealsWaiting> {
+        self.waiting.clone()
+    }
+
+    fn change<R>(&mut self, cost: Cost, work: impl FnOnce(&mut VecDeque<(usize, u64)>) -> R) -> R {
+        let line = match cost {
+            Cost::Low => &mut self.low,
+            Cost::High => &mut self.high,
+        };
+        let result = work(line);
+        self.waiting.of(cost).store(line.len(), Ordering::Relaxed);
+        result
+    }
+
+    pub(super) fn push(&mut self, cost: Cost, batch: (usize, u64)) {
+        self.change(cost, |line| line.push_back(batch));
+    }
+
+    pub(super) fn last_goes_first(&mut self, cost: Cost) {
+        self.change(cost, |line| line.rotate_right(1.min(line.len())));
+    }
+
+    /// Which is next; it may have expired meanwhile.
+    pub fn pop(&mut self, cost: Cost) -> Option<(usize, u64)> {
+        self.change(cost, VecDeque::pop_front)
+    }
+}

@@ -1,0 +1,214 @@
+//! Messages that wait for their topic's metadata: kept in order, until they get their partitions or fail.
+//!
+//! Stations: message → partition; under the producer's lock.
+
+use std::sync::Arc;
+
+use crate::failure::{Failure, Outcome, because, failure};
+use crate::ids::Micros;
+use crate::produce::append::accumulator::Accumulator;
+
+pub(super) use crate::produce::append::waiting::{Stored, Waiting};
+use crate::produce::append::weight::beside_record;
+use crate::produce::completion::{Completion, Place};
+use crate::produce::drain::gapless;
+use crate::produce::event::Event;
+use crate::produce::message::Message;
+use crate::record::encode::record_size_upper_bound;
+
+impl Accumulator {
+    /// Keeps a message of a topic whose metadata is not known. It weighs what it would take in a batch of its own, which may
+    /// be what becomes of it: placing it then needs no more room than it gives back.
+    pub(super) fn store(
+        &mut self,
+        topic: usize,
+        message: &Message<'_>,
+        size: usize,
+        now: Micros,
+    ) -> Place {
+        let bytes = size + beside_record(self.per_message);
+        self.take(bytes);
+        let name = self.topics[topic].name.clone();
+        let last = self.topics[topic].waiting.back();
+        if last.is_none_or(|last| self.is_aged(last.created, now)) {
+            if last.is_none() {
+                self.events.push(Event::Topic(name.clone()));
+            }
+            let completion = self.completion(name, -1);
+            self.topics[topic].waiting.push_back(Waiting {
+                completion,
+                messages: Vec::new(),
+                created: now,
+                flushed: false,
+            });
+            let due = now.saturating_add(self.settings.delivery_timeout);
+            self.attention |= self.next_look.is_none_or(|look| due < look);
+        }
+        let Some(waiting) = self.topics[topic].waiting.back_mut() else {
+            unreachable!("it was made just now");
+        };
+        waiting.messages.push(Stored::new(message, bytes));
+        (
+            waiting.completion.clone(),
+            waiting.messages.len() as u32 - 1,
+        )
+    }
+
+    /// Messages that waited together get their partitions, in order. Their time goes on from when the first of them came, and
+    /// no batch takes more than one such lot.
+    pub(super) fn place_waiting(&mut self, topic: usize, waiting: Waiting) {
+        self.close_topic(topic);
+        let mut places: Vec<Place> = Vec::with_capacity(waiting.messages.len());
+        let mut refused = Vec::new();
+        for stored in waiting.messages {
+            self.used -= stored.bytes;
+            let place = stored.with(|message| self.place(topic, message, waiting.created));
+            if !place.0.is_pending() {
+                refused.push((place.0.clone(), stored.bytes));
+            }
+            places.push(place);
+        }
+        waiting.completion.forward_to(places);
+        for (completion, bytes) in refused {
+            if self.is_weighed(&completion, bytes) {
+                self.take(bytes);
+            }
+        }
+        if waiting.flushed {
+            self.close_topic(topic);
+        }
+    }
+
+    fn place(&mut self, topic: usize, message: &Message<'_>, created: Micros) -> Place {
+        let size = record_size_upper_bound(message.key, message.value, message.headers);
+        let Ok(part) = self.choose(topic, message, size, || created) else {
+            return (self.no_such_partition(topic, message.partition), 0);
+        };
+        let mut place = None;
+        self.append_to(
+            part,
+            message,
+            size,
+            || created,
+            |completion, index| place = Some((completion.clone(), index)),
+        );
+        place.unwrap_or_else(|| unreachable!("what is appended has a place"))
+    }
+
+    /// The end of a message whose partition turned out not to exist.
+    fn no_such_partition(&mut self, topic: usize, partition: Option<i32>) -> Arc<Completion> {
+        let entry = &self.topics[topic];
+        let (name, known) = (entry.name.clone(), entry.count);
+        let partition = partition.unwrap_or(-1);
+        let message = format!("partition {partition} does not exist: the topic has {known}");
+        let completion = self.completion(name.clone(), partition);
+        let outcome = Outcome::NotWritten;
+        let failed = failure("topic", 3, &message, outcome);
+        self.tell_failed(&name, partition, 1, failed.clone());
+        self.fail(&completion, 1, failed);
+        completion
+    }
+
+    fn close_topic(&mut self, topic: usize) {
+        for part in self.topics[topic].parts.clone() {
+            self.close_open(part);
+        }
+    }
+
+    /// Fails what waits for the topic's metadata, and says so; returns how many messages.
+    pub fn fail_topic(&mut self, name: &str, failed: Failure) -> usize {
+        let index = self.topic(name);
+        self.topics[index].wait.answered(Some(failed.clone()));
+        let waiting = std::mem::take(&mut self.topics[index].waiting);
+        self.fail_waiting(index, waiting, failed)
+    }
+
+    fn fail_waiting(
+        &mut self,
+        topic: usize,
+        waiting: impl IntoIterator<Item = Waiting>,
+        failed: Failure,
+    ) -> usize {
+        let mut count = 0;
+        for waiting in waiting {
+            let messages = waiting.messages.len();
+            let bytes = waiting.bytes();
+            self.fail(&waiting.completion, messages as u64, failed.clone());
+            if !self.is_weighed(&waiting.completion, bytes) {
+                self.free(bytes);
+            }
+            count += messages;
+        }
+        if count > 0 {
+            let topic = self.topics[topic].name.clone();
+            self.tell_failed(&topic, -1, count as u64, failed);
+        }
+        count
+    }
+
+    /// Fails what has waited too long for metadata, with `gapless` and all behind it; returns when the next would be too late.
+    pub(crate) fn expire_waiting(&mut self, now: Micros) -> Option<Micros> {
+        let (limit, gapless) = (self.settings.delivery_timeout, self.settings.gapless);
+        let mut next: Option<Micros> = None;
+        for index in 0..self.topics.len() {
+            let waiting = &mut self.topics[index].waiting;
+            let late = |waiting: &Waiting| waiting.created.saturating_add(limit) <= now;
+            let count = waiting.iter().take_while(|waiting| late(waiting)).count();
+            let gone: Vec<Waiting> = waiting.drain(..count).collect();
+            // Which of them share a partition nobody knows yet.
+            let kept = if gapless && count > 0 {
+                0
+            } else {
+                waiting.len()
+            };
+            let behind = waiting.split_off(kept);
+            if let Some(left) = waiting.front() {
+                let due = left.created.saturating_add(limit);
+                next = Some(next.map_or(due, |other| other.min(due)));
+            }
+            if gone.is_empty() {
+                continue;
+            }
+            let late = "the topic's metadata did not come before delivery_timeout_ms";
+            let trouble = self.trouble(index);
+            let failed = because(
+                "delivery_timeout",
+                late,
+                Outcome::NotWritten,
+                trouble.as_ref(),
+            );
+            if self.topics[index].waiting.is_empty() {
+                self.topics[index].wait.answered(Some(failed.clone()));
+            }
+            let with_it = gapless::behind(&failed, Outcome::NotWritten);
+            self.fail_waiting(index, gone, failed);
+            self.fail_waiting(index, behind, with_it);
+        }
+        next
+    }
+
+    /// Bytes and messages that wait for a topic's metadata.
+    pub(crate) fn stored(&self, topic: usize) -> (usize, u64) {
+        let waiting = self.topics[topic].waiting.iter();
+        waiting.fold((0, 0), |(bytes, messages), waiting| {
+            (
+                bytes + waiting.bytes(),
+                messages + waiting.messages.len() as u64,
+            )
+        })
+    }
+
+    /// Since when.
+    pub(crate) fn stored_since(&self, topic: usize) -> Option<Micros> {
+        Some(self.topics[topic].waiting.front()?.created)
+    }
+
+    /// The topics that wait for metadata.
+    pub(crate) fn waiting_topics(&self) -> Vec<Arc<str>> {
+        self.topics
+            .iter()
+            .filter(|topic| !topic.waiting.is_empty())
+            .map(|topic| topic.name.clone())
+            .collect()
+    }
+}

@@ -1,0 +1,97 @@
+//! What the lists say of every partition, and how long the I/O thread may sleep: for the random model of the tests.
+//!
+//! Under the producer's lock.
+
+use crate::ids::Micros;
+use crate::produce::batch::Content;
+use crate::produce::drain::flow::ProduceFlow;
+use crate::produce::partition::{Hold, Partition, Route};
+
+impl ProduceFlow {
+    /// Each partition with batches is active once, and listed once where it has a route.
+    #[doc(hidden)]
+    pub fn check_lists(&self) {
+        let unsorted = self.acc.active.unsorted();
+        for (part, entry) in self.acc.parts.iter().enumerate() {
+            let count = |list: &[usize]| list.iter().filter(|other| **other == part).count();
+            let (mut listed, mut routed) = (count(unsorted), 0);
+            for (id, conn) in &self.conns {
+                let here = (count(&conn.todo), count(&conn.parts));
+                assert!(
+                    here == (0, 0) || entry.route == Route::To(*id),
+                    "{part} is in the lists of a connection that it is not routed to"
+                );
+                listed += here.0;
+                routed += here.1;
+            }
+            let active = self.acc.active.iter().filter(|other| *other == part);
+            assert_eq!(listed, usize::from(entry.listed), "{part} is listed");
+            assert_eq!(
+                active.count(),
+                usize::from(entry.active),
+                "{part} is active"
+            );
+            let has_route = entry.route != Route::None;
+            assert_eq!(routed, usize::from(has_route), "{part} is routed");
+            let has_work = entry.has_work();
+            assert!(entry.active || !has_work && entry.flight.is_empty());
+            assert!(
+                entry.listed || !has_work || !has_route,
+                "{part} is forgotten"
+            );
+            let waits = has_work && !has_route && entry.hold == Hold::No;
+            assert!(entry.wanted || !waits, "{part} wants no route");
+        }
+    }
+
+    /// The I/O thread sleeps from now until then: nothing is to be done before.
+    #[doc(hidden)]
+    pub fn check_sleep(&self, now: Micros, until: Option<Micros>) {
+        for (part, entry) in self.acc.parts.iter().enumerate() {
+            if let Some(due) = self.looked_for(entry, now) {
+                assert!(
+                    until.is_some_and(|until| until <= due),
+                    "{part} is due at {due}: at {now} the I/O thread sleeps until {until:?}"
+                );
+            }
+        }
+    }
+
+    /// When the I/O thread has to look at a partition at the latest.
+    fn looked_for(&self, entry: &Partition, now: Micros) -> Option<Micros> {
+        let closed = entry.flight.iter().chain(&entry.queue);
+        let closed = closed.filter(|batch| !batch.expired);
+        let created = closed.map(|batch| batch.created);
+        let created = created.chain(entry.open.as_ref().map(|open| open.created));
+        let limit = self.acc.settings.delivery_timeout;
+        let expires = created.min().map(|created| created + limit);
+        expires.into_iter().chain(self.leaves_at(entry, now)).min()
+    }
+
+    /// When its next batch has to leave; None where that depends on something else than time.
+    fn leaves_at(&self, entry: &Partition, now: Micros) -> Option<Micros> {
+        let settings = &self.acc.settings;
+        let Route::To(conn) = entry.route else {
+            return None;
+        };
+        let conn = &self.conns[&conn];
+        let is_alone = settings.idempotent && !entry.is_proven(now);
+        let in_flight = if is_alone { 1 } else { settings.in_flight };
+        if entry.hold != Hold::No
+            || entry.flight.len() >= in_flight
+            || conn.requests.len() >= settings.in_flight
+            || (settings.idempotent && entry.identity.or(self.identity).is_none())
+        {
+            return None;
+        }
+        let ready = match (entry.queue.front(), &entry.open) {
+            (Some(batch), _) => match batch.content {
+                Content::Queued(_) | Content::Away => return None,
+                _ => now,
+            },
+            (None, Some(open)) => self.acc.lingers_until(entry, open),
+            (None, None) => return None,
+        };
+        Some(ready.max(conn.muted_until))
+    }
+}

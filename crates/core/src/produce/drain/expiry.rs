@@ -1,0 +1,221 @@
+//! What time asks for: linger and `delivery_timeout_ms`; and the end of everything.
+//!
+//! Stations: accumulator, outbox. I/O thread, `abort_all` any. Reference: KIP-91.
+
+use std::collections::VecDeque;
+
+use crate::failure::{Failure, Outcome, Trouble, because};
+use crate::ids::Micros;
+use crate::produce::batch::Batch;
+use crate::produce::drain::flow::ProduceFlow;
+use crate::produce::partition::{Hold, Partition, Route};
+
+impl ProduceFlow {
+    /// Expires what is too old; returns when to look again.
+    pub fn on_tick(&mut self, now: Micros) -> Option<Micros> {
+        let mut next = self.acc.expire_waiting(now);
+        let limit = self.acc.settings.delivery_timeout;
+        let mut place = 0;
+        while let Some(part) = self.acc.active.at(place) {
+            place += 1;
+            self.expire(part, now, limit);
+            next = earliest(next, self.due(part, now, limit));
+        }
+        self.acc.forget_idle();
+        next = earliest(next, self.acc.expected(now));
+        for conn in self.conns.values().filter(|conn| conn.muted_until > now) {
+            next = earliest(next, Some(conn.muted_until));
+        }
+        self.acc.looked(next);
+        next
+    }
+
+    /// When time asks for something of a partition.
+    fn due(&mut self, part: usize, now: Micros, limit: Micros) -> Option<Micros> {
+        let entry = &self.acc.parts[part];
+        let closed = entry.queue.iter().chain(&entry.flight);
+        let expires = |created: Micros| created.saturating_add(limit);
+        let closed = closed.filter(|batch| !batch.expired);
+        let due = closed.map(|batch| expires(batch.created)).min();
+        let Some(open) = &entry.open else {
+            return due;
+        };
+        let lingers = may_go(entry);
+        let lingered = self.acc.has_lingered(entry, open, now);
+        let at = if lingers && !lingered {
+            self.acc.lingers_until(entry, open)
+        } else {
+            // One that has lingered and cannot go yet goes with the next answer, which ticks by itself.
+            self.acc.ages_at(open.created)
+        };
+        if lingers && lingered && entry.flight.is_empty() {
+            self.acc.leaves(open.id);
+        }
+        earliest(due, Some(at))
+    }
+
+    pub(super) fn expire(&mut self, part: usize, now: Micros, limit: Micros) {
+        let late = |created: Micros| created.saturating_add(limit) <= now;
+        // In the order in which they were accepted, which is the order in which their outcomes are told.
+        let stopped = self.expire_flight(part, now, late);
+        if self.is_stale(part, now) {
+            self.acc.close_to_send(part);
+        }
+        while self.acc.parts[part]
+            .queue
+            .front()
+            .is_some_and(|batch| late(batch.created))
+        {
+            let Some(batch) = self.acc.parts[part].queue.pop_front() else {
+                break;
+            };
+            let failed = self.expire_batch(part, &batch, now);
+            self.let_go(batch);
+            if let Some(failed) = failed {
+                self.fail_behind(part, &failed);
+            }
+        }
+        if stopped && self.acc.parts[part].hold == Hold::No {
+            self.begin_hold(part, "expired");
+        }
+    }
+
+    /// Whether the open batch cannot go, and is so old that it takes no more.
+    fn is_stale(&self, part: usize, now: Micros) -> bool {
+        let entry = &self.acc.parts[part];
+        entry.open.as_ref().is_some_and(|open| {
+            let lingers = may_go(entry) && !self.acc.has_lingered(entry, open, now);
+            !lingers && self.acc.is_aged(open.created, now)
+        })
+    }
+
+    /// What is late in flight has its outcome, and stays in line until its answer or the connection's end. Returns whether
+    /// there was any.
+    fn expire_flight(&mut self, part: usize, now: Micros, late: impl Fn(Micros) -> bool) -> bool {
+        let mut flight = std::mem::take(&mut self.acc.parts[part].flight);
+        let mut stopped = false;
+        let mut first = None;
+        for batch in flight
+            .iter_mut()
+            .filter(|batch| !batch.expired && late(batch.created))
+        {
+            batch.expired = true;
+            stopped = true;
+            first = first.or(self.expire_batch(part, batch, now));
+        }
+        self.acc.parts[part].flight = flight;
+        if let Some(first) = first {
+            self.fail_behind(part, &first);
+        }
+        stopped
+    }
+
+    /// The end of a batch whose time is up. Returns the failure that its messages have; None where they are in the log.
+    fn expire_batch(&mut self, part: usize, batch: &Batch, now: Micros) -> Option<Failure> {
+        if batch.overtaken {
+            // It is in the log, only the answer that says where never came.
+            self.written(part, batch, -1, -1);
+            return None;
+        }
+        let outcome = batch.outcome();
+        let message = match batch.refused {
+            0 if outcome == Outcome::NotWritten => {
+                "it could not be sent before delivery_timeout_ms"
+            }
+            0 => "no answer came before delivery_timeout_ms",
+            _ => "it was not acknowledged before delivery_timeout_ms",
+        };
+        let trouble = self.trouble_of(part, batch.refused, now);
+        let failed = because("delivery_timeout", message, outcome, trouble.as_ref());
+        self.tell_and_fail(part, batch, failed.clone());
+        Some(failed)
+    }
+
+    /// Fails everything that is not resolved, each batch with the outcome that its attempts leave. Returns how many messages.
+    ///
+    /// now: None where nobody knows the time.
+    pub fn abort_all(&mut self, kind: &str, code: i16, message: &str, now: Option<Micros>) -> u64 {
+        let before = self.acc.undelivered();
+        for topic in self.acc.waiting_topics() {
+            let index = self.acc.topic(&topic);
+            let trouble = self.acc.topics[index].trouble.clone();
+            let failed = given_up(kind, code, message, Outcome::NotWritten, trouble.as_ref());
+            self.acc.fail_topic(&topic, failed);
+        }
+        for part in 0..self.acc.parts.len() {
+            let failed = |flow: &Self, batch: &Batch| {
+                let known = flow.known_trouble(part, batch.refused, now);
+                given_up(kind, code, message, batch.outcome(), known.as_ref())
+            };
+            let mut flight = std::mem::take(&mut self.acc.parts[part].flight);
+            for batch in &mut flight {
+                // It stays in line, as what expired does, and its time is not looked at again.
+                batch.expired = true;
+                let failed = failed(self, batch);
+                self.abort(part, batch, failed);
+            }
+            self.acc.parts[part].flight = flight;
+            self.acc.close_open(part);
+            for batch in std::mem::take(&mut self.acc.parts[part].queue) {
+                let failed = failed(self, &batch);
+                self.abort(part, &batch, failed);
+                self.let_go(batch);
+            }
+        }
+        before - self.acc.undelivered()
+    }
+
+    /// After everything was given up and the connections are gone: nothing is in flight, no answer comes any more.
+    pub fn end(&mut self) {
+        for part in 0..self.acc.parts.len() {
+            let flight = std::mem::take(&mut self.acc.parts[part].flight);
+            let (left, over): (VecDeque<Batch>, VecDeque<Batch>) = flight
+                .into_iter()
+                .partition(|batch| batch.completion.is_pending());
+            self.acc.parts[part].flight = left;
+            over.into_iter().for_each(|batch| self.let_go(batch));
+        }
+        self.conns.clear();
+        for node in self.nodes.values_mut() {
+            node.owes_since(None);
+        }
+    }
+
+    fn abort(&mut self, part: usize, batch: &Batch, failed: Failure) {
+        if !batch.completion.is_pending() {
+            return; // It expired, and its messages have their outcome.
+        }
+        if batch.overtaken {
+            self.written(part, batch, -1, -1);
+        } else {
+            self.tell_and_fail(part, batch, failed);
+        }
+    }
+}
+
+/// Whether it has where to go: its open batch lingers then.
+fn may_go(entry: &Partition) -> bool {
+    matches!(entry.route, Route::To(_)) && entry.hold == Hold::No
+}
+
+/// The failure of what ends with everything else. A refusal by a broker says why by itself.
+fn given_up(
+    kind: &str,
+    code: i16,
+    message: &str,
+    outcome: Outcome,
+    trouble: Option<&Trouble>,
+) -> Failure {
+    let trouble = trouble.filter(|_| code == 0);
+    Failure {
+        code,
+        ..because(kind, message, outcome, trouble)
+    }
+}
+
+fn earliest(one: Option<Micros>, other: Option<Micros>) -> Option<Micros> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}

@@ -1,0 +1,136 @@
+//! The produce flow: batches of routed partitions to the broker and back, and holds for everything else.
+//!
+//! Stations: batch → outbox → request → response → delivery. A state machine without I/O: time is passed in, requests come
+//! out. While a partition flows nobody is asked. An error code, a lost connection, an expiry or a wish to hold stops it:
+//! what is in flight ends first, then one `Held` event tells the whole story, and `release` says how to go on.
+//! References: KIP-98, KIP-126, KIP-360, KIP-467; Java: `Sender`, `RecordAccumulator.drain`.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::ids::{ConnId, Micros};
+use crate::produce::append::accumulator::Accumulator;
+use crate::produce::batch::{Batch, Content};
+use crate::produce::drain::conn::Conn;
+use crate::produce::event::Event;
+use crate::produce::partition::{Hold, Route};
+use crate::produce::settings::Settings;
+use crate::produce::stats::NodeStats;
+
+pub struct ProduceFlow {
+    pub acc: Accumulator,
+    pub(in crate::produce) conns: HashMap<ConnId, Conn>,
+    pub(in crate::produce) nodes: BTreeMap<i32, NodeStats>,
+    pub(super) identity: Option<(i64, i16)>,
+    pub(super) next_token: u64,
+}
+
+impl ProduceFlow {
+    pub fn new(settings: Settings, seed: u64) -> Self {
+        Self {
+            acc: Accumulator::new(settings, seed),
+            conns: HashMap::new(),
+            nodes: BTreeMap::new(),
+            identity: None,
+            next_token: 1,
+        }
+    }
+
+    /// The identity of partitions that have not sent anything yet.
+    pub fn set_identity(&mut self, producer_id: i64, epoch: i16) {
+        self.identity = Some((producer_id, epoch));
+    }
+
+    pub fn attach(&mut self, conn: ConnId, version: i16) {
+        self.attach_node(conn, version, -1, "");
+    }
+
+    /// A connection to this node, which the flow owns from now on.
+    pub fn attach_node(&mut self, conn: ConnId, version: i16, node: i32, address: &str) {
+        self.nodes.entry(node).or_default().address = address.into();
+        let made = Conn {
+            version,
+            node,
+            parts: Vec::new(),
+            todo: Vec::new(),
+            requests: VecDeque::new(),
+            muted_until: 0,
+        };
+        self.conns.entry(conn).or_insert(made);
+    }
+
+    pub(super) fn find(&mut self, topic: &str, number: i32) -> Option<usize> {
+        let index = self.acc.topic(topic);
+        self.acc.topics[index]
+            .parts
+            .get(usize::try_from(number).ok()?)
+            .copied()
+    }
+
+    pub fn route(&mut self, topic: &str, number: i32, conn: ConnId) {
+        let Some(part) = self.find(topic, number) else {
+            return;
+        };
+        let entry = &mut self.acc.parts[part];
+        if entry.route != Route::None || entry.hold != Hold::No {
+            return;
+        }
+        entry.wanted = false;
+        let Some(known) = self.conns.get_mut(&conn) else {
+            // The connection was lost before the route came: ask for another one.
+            if self.acc.parts[part].has_work() {
+                self.acc.want_route(part);
+            }
+            return;
+        };
+        entry.route = Route::To(conn);
+        entry.acknowledged = None;
+        entry.trouble = None;
+        entry.node = known.node;
+        known.parts.push(part);
+        if entry.has_work() {
+            self.acc.has_batch(part);
+        }
+    }
+
+    /// Where a script of events begins behind the first acknowledgement of a partition.
+    #[doc(hidden)]
+    pub fn assume_acknowledged(&mut self, topic: &str, number: i32, now: Micros) {
+        if let Some(part) = self.find(topic, number) {
+            self.acc.parts[part].acknowledged = Some(now);
+        }
+    }
+
+    /// Gives back what a batch took that is resolved, or keeps it on the books until its outcomes are read.
+    pub(super) fn let_go(&mut self, batch: Batch) {
+        if !self.acc.is_weighed(&batch.completion, batch.accounted) {
+            self.acc.free(batch.accounted);
+        }
+        self.give_back(batch.content);
+    }
+
+    /// The buffer of a batch that was never sent is used again; that of one that was goes back by itself.
+    fn give_back(&self, content: Content) {
+        match content {
+            Content::Open(builder) | Content::Queued(builder) => {
+                self.acc.pool.give(builder.into_buffer());
+            }
+            Content::Ready(bytes) => self.acc.pool.give(bytes),
+            Content::Sealed(_) | Content::Away => {}
+        }
+    }
+
+    pub(super) fn place_of(&self, part: usize) -> (Arc<str>, i32) {
+        let entry = &self.acc.parts[part];
+        (self.acc.topics[entry.topic].name.clone(), entry.number)
+    }
+
+    /// Whether somebody listens: what happens to each batch is told then.
+    pub fn watch(&mut self, watched: bool) {
+        self.acc.watched = watched;
+    }
+
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.acc.events)
+    }
+}

@@ -1,0 +1,222 @@
+//! New batches out of a sealed one, where it was too large or some of its records failed.
+//!
+//! Station: outbox. Engine thread. References: KIP-126, KIP-467.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::bytes::compression::codec::Compression;
+use crate::bytes::compression::compressor::Compressor;
+use crate::bytes::pool::Fit;
+use crate::failure::{Failure, failure};
+use crate::produce::append::weight::sealed_bytes;
+use crate::produce::batch::{Batch, Content, sequence_after};
+use crate::produce::completion::{Completion, Place};
+use crate::produce::drain::flow::ProduceFlow;
+use crate::record::decode::{DecodedBatch, iter_batches};
+use crate::record::encode::{BatchBuilder, HeaderRef, ProducerFields, Tools, seal_with};
+use crate::record::header::HEADER_LEN;
+
+/// A piece of the batch that is taken apart.
+struct Made {
+    content: Content,
+    completion: Arc<Completion>,
+    count: u32,
+    /// Its size before compression.
+    raw: usize,
+}
+
+impl Made {
+    /// What its buffer takes.
+    fn held(&self) -> usize {
+        match &self.content {
+            Content::Open(builder) => builder.capacity_bytes(),
+            Content::Ready(bytes) => bytes.capacity(),
+            _ => 0,
+        }
+    }
+}
+
+impl ProduceFlow {
+    /// New batches out of a sealed one: without the records that failed, at most `most` records in each.
+    ///
+    /// A split keeps the sequences, each part its own range of them: the broker refused the whole, so it expects the first.
+    /// Where records failed there would be a gap: the parts get theirs when they are sent, from the identity that the
+    /// release gives.
+    pub(super) fn rebuild(
+        &mut self,
+        part: usize,
+        batch: Batch,
+        failed: &BTreeMap<u32, Failure>,
+        most: usize,
+        again: &mut Vec<Batch>,
+    ) {
+        let Content::Sealed(bytes) = &batch.content else {
+            again.push(batch);
+            return;
+        };
+        let opened = iter_batches(bytes).next().and_then(Result::ok);
+        let taken = opened
+            .and_then(|raw| raw.decode(usize::MAX).ok())
+            .and_then(|decoded| self.take_apart(part, &decoded, failed, most));
+        let Some((places, made)) = taken else {
+            self.give_up(part, batch);
+            return;
+        };
+        let mut sequence = batch.sequence.filter(|_| failed.is_empty());
+        for piece in made {
+            let rebuilt = self.rebuilt(&batch, piece, sequence);
+            if let Some((_, _, first)) = &mut sequence {
+                *first = sequence_after(*first, rebuilt.count);
+            }
+            again.push(rebuilt);
+        }
+        let share = batch.accounted / places.len().max(1);
+        let place = |index: &u32| Some(places.get(*index as usize)?.0.clone());
+        let refused: Vec<_> = failed.keys().filter_map(place).collect();
+        batch.completion.forward_to(places);
+        let kept = |completion: &&Arc<Completion>| self.acc.is_weighed(completion, share);
+        let kept = share * refused.iter().filter(kept).count();
+        self.acc.free(batch.accounted - kept);
+    }
+
+    /// Each record's new place, and the batches that are made; None where a record cannot be read.
+    fn take_apart(
+        &mut self,
+        part: usize,
+        decoded: &DecodedBatch,
+        failed: &BTreeMap<u32, Failure>,
+        most: usize,
+    ) -> Option<(Vec<Place>, Vec<Made>)> {
+        let (topic, number) = self.place_of(part);
+        let mut places: Vec<Place> = Vec::with_capacity(decoded.len());
+        let mut made: Vec<Made> = Vec::new();
+        let mut open: Option<(BatchBuilder, Arc<Completion>)> = None;
+        let about = HEADER_LEN + decoded.data().len() / decoded.len().div_ceil(most).max(1);
+        for index in 0..decoded.len() {
+            if failed.contains_key(&(index as u32)) {
+                places.push((self.acc.completion(topic.clone(), number), 0));
+                continue;
+            }
+            if let Some(full) = open.take_if(|(builder, _)| builder.count() as usize >= most) {
+                made.push(self.piece(part, full, &made));
+            }
+            let (builder, completion) = open.get_or_insert_with(|| {
+                let buffer = self.acc.pool.take(Fit::about(about));
+                let completion = self.acc.completion(topic.clone(), number);
+                (BatchBuilder::with_buffer(buffer), completion)
+            });
+            let record = decoded.record(index)?;
+            let headers = decoded.headers(index).ok()?;
+            let headers: Vec<HeaderRef<'_>> = headers
+                .iter()
+                .map(|header| (header.name.as_bytes(), header.value))
+                .collect();
+            let at = builder.append(record.timestamp_ms, record.key, record.value, &headers);
+            places.push((completion.clone(), at));
+        }
+        if let Some(last) = open {
+            made.push(self.piece(part, last, &made));
+        }
+        // Only now, when nothing can go wrong any more, the failed ones have their outcome.
+        let mut told: Vec<(&Failure, u64)> = Vec::new();
+        for (index, failure) in failed {
+            let Some((completion, _)) = places.get(*index as usize) else {
+                continue;
+            };
+            self.acc.fail(&completion.clone(), 1, failure.clone());
+            // What the broker refused is told apart from what fails behind it.
+            match told
+                .iter_mut()
+                .find(|(known, _)| known.kind == failure.kind)
+            {
+                Some((_, count)) => *count += 1,
+                None => told.push((failure, 1)),
+            }
+        }
+        for (failure, count) in told {
+            self.acc.tell_failed(&topic, number, count, failure.clone());
+        }
+        Some((places, made))
+    }
+
+    /// A piece that is complete, in a buffer of its size. One that the budget has no room for as it is, unpacked, is compressed
+    /// here: all pieces together then take little more than the whole did.
+    fn piece(
+        &mut self,
+        part: usize,
+        (mut builder, completion): (BatchBuilder, Arc<Completion>),
+        before: &[Made],
+    ) -> Made {
+        builder.shrink();
+        let (count, raw) = (builder.count(), builder.len_bytes());
+        let compression = self.acc.compression(part);
+        let held: usize = before.iter().map(Made::held).sum();
+        let content = if compression == Compression::default()
+            || held + self.acc.open_bytes(&builder) <= self.acc.left()
+        {
+            Content::Open(builder)
+        } else {
+            Content::Ready(self.packed(builder, compression))
+        };
+        Made {
+            content,
+            completion,
+            count,
+            raw,
+        }
+    }
+
+    /// Empty where it cannot be sealed: the broker refuses that, and no message is lost silently.
+    fn packed(&self, builder: BatchBuilder, compression: Compression) -> Vec<u8> {
+        let tools = Tools {
+            compressor: &mut Compressor::default(),
+            pool: &self.acc.pool,
+        };
+        let producer = ProducerFields {
+            transactional: self.acc.settings.transactional_id.is_some(),
+            ..ProducerFields::NONE
+        };
+        seal_with(tools, builder, compression, producer).map_or_else(
+            |_| Vec::new(),
+            |mut sealed| {
+                if let Some(spare) = sealed.spare.take() {
+                    self.acc.pool.give(spare);
+                }
+                sealed.bytes
+            },
+        )
+    }
+
+    fn rebuilt(&mut self, batch: &Batch, made: Made, sequence: Option<(i64, i16, i32)>) -> Batch {
+        let held = made.held();
+        let mut rebuilt = Batch {
+            id: self.acc.batch_id(),
+            count: made.count,
+            raw: made.raw,
+            content: made.content,
+            completion: made.completion,
+            created: batch.created,
+            accounted: 0,
+            sequence,
+            attempts: batch.attempts,
+            sent: batch.sent,
+            unanswered: batch.may_be_written(),
+            overtaken: batch.overtaken,
+            expired: false,
+            answered: batch.answered,
+            answer: None,
+            refused: batch.refused,
+        };
+        rebuilt.accounted = sealed_bytes(&rebuilt, held, self.acc.per_message);
+        self.acc.take(rebuilt.accounted);
+        rebuilt
+    }
+
+    fn give_up(&mut self, part: usize, batch: Batch) {
+        let message = "a batch could not be taken apart";
+        let failed = failure("broker", batch.refused, message, batch.outcome());
+        self.tell_and_fail(part, &batch, failed);
+        self.let_go(batch);
+    }
+}

@@ -1,0 +1,71 @@
+//! Whether a batch may be in the log: what its attempts say of it.
+//!
+//! Station: batch → delivery. A fact and no decision, so it stands here once and the engine is told of it with each hold.
+//! References: KIP-98; Java: `UnifiedLog.append`, `DelayedProduce`.
+
+use crate::failure::Outcome;
+use crate::produce::batch::Batch;
+
+/// Answers that a broker gives before it appends, so that the attempt left nothing in a log. Any other one, and every code
+/// that is not known, may come after the append: a leader may step down, or replicas fail, while a produce waits for them.
+///
+/// UNKNOWN_TOPIC_OR_PARTITION and UNKNOWN_TOPIC_ID may come then as well, but only where the topic was deleted with its log.
+const BEFORE_THE_APPEND: [i16; 31] = [
+    2,   // CORRUPT_MESSAGE
+    3,   // UNKNOWN_TOPIC_OR_PARTITION
+    5,   // LEADER_NOT_AVAILABLE
+    10,  // MESSAGE_TOO_LARGE
+    17,  // INVALID_TOPIC_EXCEPTION
+    18,  // RECORD_LIST_TOO_LARGE
+    19,  // NOT_ENOUGH_REPLICAS
+    21,  // INVALID_REQUIRED_ACKS
+    29,  // TOPIC_AUTHORIZATION_FAILED
+    31,  // CLUSTER_AUTHORIZATION_FAILED
+    32,  // INVALID_TIMESTAMP
+    35,  // UNSUPPORTED_VERSION
+    42,  // INVALID_REQUEST
+    43,  // UNSUPPORTED_FOR_MESSAGE_FORMAT
+    44,  // POLICY_VIOLATION
+    45,  // OUT_OF_ORDER_SEQUENCE_NUMBER
+    47,  // INVALID_PRODUCER_EPOCH
+    48,  // INVALID_TXN_STATE
+    49,  // INVALID_PRODUCER_ID_MAPPING
+    53,  // TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    55,  // OPERATION_NOT_ATTEMPTED
+    59,  // UNKNOWN_PRODUCER_ID
+    74,  // FENCED_LEADER_EPOCH
+    75,  // UNKNOWN_LEADER_EPOCH
+    76,  // UNSUPPORTED_COMPRESSION_TYPE
+    87,  // INVALID_RECORD
+    89,  // THROTTLING_QUOTA_EXCEEDED
+    90,  // PRODUCER_FENCED
+    100, // UNKNOWN_TOPIC_ID
+    103, // INCONSISTENT_TOPIC_ID
+    120, // TRANSACTION_ABORTABLE
+];
+
+/// Whether an attempt that was answered with this error may have been appended all the same.
+pub(super) fn follows_the_append(code: i16) -> bool {
+    !BEFORE_THE_APPEND.contains(&code)
+}
+
+impl Batch {
+    /// Whether any attempt may have written it: one that is open, one without an answer, one whose answer does not tell.
+    pub(super) fn may_be_written(&self) -> bool {
+        let open = self.sent && !self.answered;
+        let told = self
+            .answer
+            .as_ref()
+            .is_some_and(|answer| follows_the_append(answer.code));
+        open || told || self.unanswered
+    }
+
+    /// What is true of its messages if it fails now.
+    pub(super) fn outcome(&self) -> Outcome {
+        if self.may_be_written() {
+            Outcome::Unknown
+        } else {
+            Outcome::NotWritten
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! One producer's produce flow behind its lock: what callers, the engine and the I/O thread share.
+//!
+//! The lock is held for an append or a decision, never for compression or code of the user. Two things are not as short: a batch
+//! that has to be taken apart is decoded and made anew under it (`produce/drain/rebuild.rs`), which is rare; and who waits for one
+//! completion, for room or for a topic's metadata is woken under it, which is a write to an eventfd. What resolves is put down
+//! in its order under the lock; the engine, the I/O thread and the listener, which may call back in, are told after it is let go.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::bytes::compression::codec::Cost;
+use crate::bytes::compression::compressor::Compressor;
+use crate::bytes::pool::Pool;
+use crate::failure::Failure;
+use crate::ids::{ConnId, Micros};
+use crate::produce::append::seal_queue::SealsWaiting;
+use crate::produce::completion::Completion;
+use crate::produce::drain::flow::ProduceFlow;
+use crate::produce::event::{Decision, Event};
+use crate::produce::message::{Appended, Message, Refused};
+use crate::produce::settings::Settings;
+use crate::record::encode::record_size_upper_bound;
+use crate::record::sealing::{SealJob, Sealed};
+use crate::seam::{BadResponse, Bell, Flow, LostCause, OutRequest, WakeIo};
+
+/// Hears of completions that were resolved, right after it happened, on the thread that did it.
+pub trait Listener: Send + Sync {
+    /// Under the producer's lock, which is what makes it hear of them in the order in which they were resolved, whichever
+    /// thread did it.
+    fn resolved(&self, completions: Vec<Arc<Completion>>);
+
+    /// It has heard of some, and the lock is let go: whoever waits for them may be woken.
+    fn wake(&self);
+}
+
+pub struct ProduceShared {
+    flow: Mutex<ProduceFlow>,
+    pub settings: Settings,
+    pool: Arc<Pool>,
+    /// As the flow counts them.
+    seals_waiting: Arc<SealsWaiting>,
+    /// The I/O thread's.
+    compressor: Mutex<Compressor>,
+    bell: Arc<dyn Bell>,
+    waker: std::sync::OnceLock<Arc<dyn WakeIo>>,
+    listener: std::sync::OnceLock<Arc<dyn Listener>>,
+}
+
+impl ProduceShared {
+    pub fn new(settings: Settings, seed: u64, bell: Arc<dyn Bell>) -> Self {
+        let flow = ProduceFlow::new(settings.clone(), seed);
+        Self {
+            pool: flow.acc.pool.clone(),
+            seals_waiting: flow.acc.to_seal.waiting(),
+            compressor: Mutex::default(),
+            flow: Mutex::new(flow),
+            settings,
+            bell,
+            waker: std::sync::OnceLock::new(),
+            listener: std::sync::OnceLock::new(),
+        }
+    }
+
+    /// Who wakes the I/O thread; set once, right after the flow was registered with it.
+    pub fn set_waker(&self, waker: Arc<dyn WakeIo>) {
+        let _ = self.waker.set(waker);
+    }
+
+    pub fn set_listener(&self, listener: Arc<dyn Listener>) {
+        let _ = self.listener.set(listener);
+    }
+
+    fn wake_io(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_io();
+        }
+    }
+
+    /// Works on the flow under the lock; afterwards tells whoever has to know: engine, I/O thread, readers of outcomes.
+    pub fn with<R>(&self, work: impl FnOnce(&mut ProduceFlow) -> R) -> R {
+        let (result, ring, wake, listener) = {
+            let mut flow = self.flow.lock();
+            let events = flow.acc.events.len();
+            let result = work(&mut flow);
+            let listener = self.tell(&mut flow);
+            let ring = flow.acc.events.len() > events;
+            (result, ring, flow.acc.wants_io(), listener)
+        };
+        if ring {
+            self.bell.ring();
+        }
+        if wake {
+            self.wake_io();
+        }
+        if let Some(listener) = listener {
+            listener.wake();
+        }
+        result
+    }
+
+    /// What was resolved is the listener's from here. Returns it where there was anything.
+    fn tell(&self, flow: &mut ProduceFlow) -> Option<&Arc<dyn Listener>> {
+        if flow.acc.resolved.is_empty() {
+            return None;
+        }
+        let resolved = std::mem::take(&mut flow.acc.resolved);
+        let listener = self.listener.get()?;
+        listener.resolved(resolved);
+        Some(listener)
+    }
+
+    /// The hot path of `send`. `accepted` runs under the lock: once it is let go, the batch may resolve at any moment.
+    #[inline(always)]
+    pub fn append(
+        &self,
+        topic: usize,
+        message: &Message<'_>,
+        ticket: Option<u64>,
+        now: impl Fn() -> Micros,
+        accepted: impl FnOnce(&Arc<Completion>, u32),
+    ) -> Result<(), Refused> {
+        let appended = {
+            let mut flow = self.flow.lock();
+            flow.acc.append(topic, message, ticket, now, accepted)
+        };
+        match appended {
+            Ok(appended) => {
+                self.tell_appended(appended);
+                Ok(())
+            }
+            Err(refused) => Err(self.refused(refused, message)),
+        }
+    }
+
+    #[cold]
+    fn refused(&self, refused: Refused, message: &Message<'_>) -> Refused {
+        if refused == Refused::Full {
+            let size = record_size_upper_bound(message.key, message.value, message.headers);
+            self.with(|flow| flow.acc.lacks_room(size));
+        }
+        refused
+    }
+
+    /// The hot path of `send_many`: one hold of the lock for many messages. The first that is refused ends it.
+    pub fn append_run<'a>(
+        &self,
+        topic: usize,
+        messages: impl Iterator<Item = Message<'a>>,
+        now: impl Fn() -> Micros,
+        mut accepted: impl FnMut(&Arc<Completion>, u32),
+    ) {
+        let mut told = Appended::default();
+        {
+            let mut flow = self.flow.lock();
+            for message in messages {
+                match flow.acc.append(topic, &message, None, &now, &mut accepted) {
+                    Ok(Appended { wake, ring }) => {
+                        told.wake |= wake;
+                        told.ring |= ring;
+                    }
+                    Err(_) => break,
+                }
+            }
+        }
+        self.tell_appended(told);
+    }
+
+    #[inline(always)]
+    fn tell_appended(&self, Appended { wake, ring }: Appended) {
+        if wake {
+            self.wake_io();
+        }
+        if ring {
+            self.bell.ring();
+        }
+    }
+
+    pub fn release(
+        &self,
+        topic: &str,
+        partition: i32,
+        decisions: Vec<Decision>,
+        conn: Option<ConnId>,
+        identity: Option<(i64, i16, i32)>,
+    ) {
+        self.with(|flow| flow.release(topic, partition, decisions, conn, identity));
+        self.wake_io();
+    }
+
+    /// Tables changed: the I/O thread has to look at what may be sent now.
+    pub fn change(&self, work: impl FnOnce(&mut ProduceFlow)) {
+        self.with(work);
+        self.wake_io();
+    }
+
+    /// Somebody sleeps until this completion resolves: its batch does not linger for nobody.
+    pub fn hurry(&self, completion: &Arc<Completion>) {
+        if completion.is_pending() {
+            self.with(|flow| flow.acc.hurry(completion));
+        }
+    }
+
+    pub fn fail_topic(&self, topic: &str, failed: Failure) -> usize {
+        self.with(|flow| flow.acc.fail_topic(topic, failed))
+    }
+
+    /// Seals here and now what waits for it: where no other thread does.
+    pub fn seal_here(&self) {
+        let next = || {
+            self.next_seal(Cost::Low)
+                .or_else(|| self.next_seal(Cost::High))
+        };
+        while let Some(job) = next() {
+            let done = job.run(&mut self.compressor.lock());
+            self.on_sealed(done);
+        }
+    }
+
+    pub fn take_events(&self) -> Vec<Event> {
+        self.flow.lock().take_events()
+    }
+}
+
+impl Flow for ProduceShared {
+    fn next_request(&self, conn: ConnId, correlation_id: i32, now: Micros) -> Option<OutRequest> {
+        let mut plan = self.with(|flow| flow.plan(conn, now))?;
+        plan.seal(&mut self.compressor.lock(), &self.pool);
+        Some(self.with(|flow| flow.finish(plan, correlation_id, now)))
+    }
+
+    fn on_response(
+        &self,
+        conn: ConnId,
+        token: u64,
+        frame: Bytes,
+        now: Micros,
+    ) -> Result<(), BadResponse> {
+        self.with(|flow| flow.on_response(conn, token, &frame, now))
+    }
+
+    fn on_taken(&self, conn: ConnId, token: u64, now: Micros) {
+        self.with(|flow| flow.on_taken(conn, token, now));
+    }
+
+    fn on_lost(&self, conn: ConnId, cause: &LostCause, now: Micros) {
+        self.with(|flow| flow.on_lost(conn, cause, now));
+    }
+
+    fn on_tick(&self, now: Micros) -> Option<Micros> {
+        self.with(|flow| flow.on_tick(now))
+    }
+
+    fn seals_waiting(&self, cost: Cost) -> usize {
+        self.seals_waiting.get(cost)
+    }
+
+    fn next_seal(&self, cost: Cost) -> Option<SealJob> {
+        self.flow.lock().next_seal(cost)
+    }
+
+    fn on_sealed(&self, done: Sealed) {
+        self.with(|flow| flow.on_sealed(done));
+    }
+}
+
+impl Drop for ProduceShared {
+    /// A message cannot be forgotten: whatever has no outcome yet is unknown, or was never sent.
+    fn drop(&mut self) {
+        self.with(|flow| flow.abort_all("closed", 0, "the producer is gone", None));
+    }
+}

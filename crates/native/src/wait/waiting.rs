@@ -1,0 +1,317 @@
+//! An awaitable over something native: looks, sleeps in the running loop, and looks again.
+//!
+//! What is ready at the first look costs no sleep. It has the methods of a coroutine, so that `asyncio.create_task` takes
+//! it. Owner: the event loop in which it is awaited.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_core::produce::completion::Completion;
+use ottla_core::seam::Wake;
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyStopIteration};
+use pyo3::prelude::*;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
+
+use crate::fork;
+use crate::unawaited::Lost;
+use crate::wait::bridge::{LoopBridge, bridge_in, running_loop};
+
+/// What is waited for.
+pub trait Awaited: Send + Sync {
+    /// The result, or None where it is not there yet. Runs with the GIL and must not wait.
+    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>>;
+    /// Asks to be woken when a look may give more. A wake too many does no harm.
+    fn register(&mut self, wake: Arc<dyn Wake>, token: u64);
+    /// Is not to be woken any more: the wait has ended, or begins anew.
+    fn unregister(&mut self, _wake: &Arc<dyn Wake>, _token: u64) {}
+    /// Where a message's outcome is waited for: what it was registered with.
+    fn sleeps_on(&self) -> Option<&Arc<Completion>> {
+        None
+    }
+    /// The result when the time is up.
+    fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>>;
+    /// Counts what it has waited for one after the other: what was registered belongs to one of these.
+    fn stage(&self) -> u32 {
+        0
+    }
+    /// When the time is up, where that moves while it is waited for.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+    /// For `repr`: the operation, as a noun phrase.
+    fn describe(&self, _py: Python<'_>) -> String {
+        "an operation of the client".to_owned()
+    }
+    /// What is lost where nobody ever awaits it; None: nothing.
+    fn lost(&self, _py: Python<'_>) -> Option<Lost> {
+        None
+    }
+}
+
+#[pyclass(module = "ottla._native")]
+pub struct Waiting {
+    /// None once it has ended.
+    awaited: Option<Box<dyn Awaited>>,
+    deadline: Option<Instant>,
+    /// The bridge as a weak reference: the loop keeps it, and it keeps the task that sleeps, which keeps this.
+    sleeping: Option<(Py<PyWeakrefReference>, Arc<dyn Wake>, u64)>,
+    timer: Option<Py<PyAny>>,
+    /// Somebody has begun to await it, or has given it up.
+    begun: bool,
+    /// Of the fork: what a parent process waited for is not to be touched.
+    generation: u32,
+}
+
+impl Waiting {
+    pub fn new(awaited: Box<dyn Awaited>, timeout: Option<Duration>) -> Self {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Self {
+            awaited: Some(awaited),
+            deadline,
+            sleeping: None,
+            timer: None,
+            begun: false,
+            generation: fork::generation(),
+        }
+    }
+
+    /// One step: what to sleep on, or the end.
+    fn step<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.begun = true;
+        self.rest(py);
+        let Some(mut awaited) = self.awaited.take() else {
+            return Err(PyRuntimeError::new_err(
+                "cannot reuse what was already awaited",
+            ));
+        };
+        // A look takes locks, which in the child of a fork may be held by threads that are not there.
+        fork::check(py, self.generation, fork::SOMEBODY)?;
+        if let Some(result) = awaited.look(py)? {
+            return done(result);
+        }
+        let deadline = awaited.deadline().or(self.deadline);
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return done(awaited.time_is_up(py)?);
+        }
+        let (sleep, wake, token) = self.sleep(py, awaited.as_mut(), deadline)?;
+        // It may have become ready between the look and the registration, or gone on to wait for something else.
+        let looked = loop {
+            let stage = awaited.stage();
+            match awaited.look(py) {
+                Ok(None) if awaited.stage() != stage => awaited.register(wake.clone(), token),
+                looked => break looked,
+            }
+        };
+        let hurried = match awaited.sleeps_on() {
+            Some(completion) => self.hurry(py, completion),
+            None => Ok(()),
+        };
+        self.awaited = Some(awaited);
+        match hurried.and(looked) {
+            Ok(None) => Ok(sleep),
+            ended => {
+                self.close(py);
+                ended?.map_or(Ok(sleep), done)
+            }
+        }
+    }
+
+    fn sleep<'py>(
+        &mut self,
+        py: Python<'py>,
+        awaited: &mut dyn Awaited,
+        deadline: Option<Instant>,
+    ) -> PyResult<(Bound<'py, PyAny>, Arc<dyn Wake>, u64)> {
+        let event_loop = running_loop(py)?;
+        let bridge = bridge_in(&event_loop)?;
+        let (sleep, wake, token) = bridge.get().sleep(py, &event_loop)?;
+        let weak = PyWeakrefReference::new(bridge.as_any())?.unbind();
+        self.sleeping = Some((weak, wake.clone(), token));
+        awaited.register(wake.clone(), token);
+        if let Some(deadline) = deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wake = wake.clone();
+            let timer = Py::new(py, Timer { wake, token })?;
+            let handle = event_loop.call_method1("call_later", (left.as_secs_f64(), timer))?;
+            self.timer = Some(handle.unbind());
+        }
+        Ok((sleep.into_any(), wake, token))
+    }
+
+    /// What it sleeps for is not to linger.
+    fn hurry(&self, py: Python<'_>, completion: &Arc<Completion>) -> PyResult<()> {
+        if completion.is_waited_for() {
+            return Ok(());
+        }
+        let Some((bridge, _, _)) = &self.sleeping else {
+            return Ok(());
+        };
+        match bridge.bind(py).upgrade_as::<LoopBridge>()? {
+            Some(bridge) => LoopBridge::hurry(&bridge, completion),
+            None => Ok(()),
+        }
+    }
+
+    /// Says what goes with it, where it was never awaited. It gives up its place before.
+    fn never_begun(&mut self, py: Python<'_>) {
+        if self.begun || self.generation != fork::generation() {
+            return;
+        }
+        // It may be dropped while an exception is on its way, which is not to be seen by the code that warns.
+        let raised = PyErr::take(py);
+        if let Some(lost) = self.awaited.take().and_then(|awaited| awaited.lost(py)) {
+            lost.tell(py);
+        }
+        if let Some(raised) = raised {
+            raised.restore(py);
+        }
+    }
+
+    /// Sleeps no more.
+    fn rest(&mut self, py: Python<'_>) {
+        if let Some((bridge, wake, token)) = self.sleeping.take() {
+            if let Some(awaited) = &mut self.awaited
+                && self.generation == fork::generation()
+            {
+                awaited.unregister(&wake, token);
+            }
+            // A bridge that is gone has no sleepers.
+            if let Ok(Some(bridge)) = bridge.bind(py).upgrade_as::<LoopBridge>() {
+                bridge.get().forget(token);
+            }
+        }
+        if let Some(timer) = self.timer.take() {
+            // A timer that has fired already cancels to nothing, and there is nobody to tell of anything else.
+            let _ = timer.call_method0(py, "cancel");
+        }
+    }
+}
+
+/// `repr` of an awaitable that has ended.
+pub const ENDED: &str = "<Awaitable, already awaited>";
+
+/// What the awaited object has, by name: who looks for it in what is to be awaited has forgotten to.
+const BEHIND_THE_AWAIT: [&str; 16] = [
+    "add_done_callback",
+    "done",
+    "error",
+    "exception",
+    "failed",
+    "headers",
+    "key",
+    "metadata",
+    "offset",
+    "offsets",
+    "outcome",
+    "partition",
+    "result",
+    "timestamp_ms",
+    "topic",
+    "value",
+];
+
+/// The exception for an attribute that is only there after the await; None for any other.
+pub fn not_awaited(name: &Bound<'_, PyAny>) -> Option<PyErr> {
+    let name: String = name.extract().ok()?;
+    BEHIND_THE_AWAIT.contains(&name.as_str()).then(|| {
+        PyAttributeError::new_err(format!(
+            "no {name:?} before the await: what an asynchronous send returns is awaited first, \
+             as in `delivery = await producer.send(...)`"
+        ))
+    })
+}
+
+fn done<T>(result: Py<PyAny>) -> PyResult<T> {
+    // In a tuple: raising with a bare tuple would unpack it into the exception's arguments.
+    Err(PyStopIteration::new_err((result,)))
+}
+
+#[pymethods]
+impl Waiting {
+    fn __await__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.step(py)
+    }
+
+    fn send<'py>(
+        &mut self,
+        py: Python<'py>,
+        _value: Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.step(py)
+    }
+
+    /// A cancelled wait: what was waited for is given up.
+    #[pyo3(signature = (kind, value=None, trace=None))]
+    fn throw(
+        &mut self,
+        py: Python<'_>,
+        kind: Bound<'_, PyAny>,
+        value: Option<Bound<'_, PyAny>>,
+        trace: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        // The trace is part of the exception wherever anybody still gives three arguments.
+        drop(trace);
+        self.close(py);
+        Err(PyErr::from_value(value.unwrap_or(kind)))
+    }
+
+    fn close(&mut self, py: Python<'_>) {
+        self.begun = true;
+        self.rest(py);
+        self.awaited = None;
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let Some(awaited) = &self.awaited else {
+            return ENDED.to_owned();
+        };
+        let state = if self.begun {
+            "being awaited"
+        } else {
+            "not awaited yet"
+        };
+        format!("<Awaitable, {state}: {}>", awaited.describe(py))
+    }
+
+    fn __getattr__(&self, name: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        Err(not_awaited(name).unwrap_or_else(|| {
+            PyAttributeError::new_err(format!("what is to be awaited has no attribute '{name}'"))
+        }))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // While the interpreter ends there is no attaching any more, and no loop that could be woken.
+        Python::try_attach(|py| {
+            self.rest(py);
+            self.never_begun(py);
+        });
+    }
+}
+
+/// Wakes a sleeper when its time is up.
+#[pyclass(frozen, module = "ottla._native")]
+struct Timer {
+    wake: Arc<dyn Wake>,
+    token: u64,
+}
+
+#[pymethods]
+impl Timer {
+    fn __call__(&self) {
+        self.wake.wake(self.token);
+    }
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Waiting>()
+}

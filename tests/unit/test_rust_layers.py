@@ -1,0 +1,119 @@
+"""The modules of the Rust crates form no circle.
+
+A module is a file. It depends on a file that a path of it names: in `use`, or written out with `crate::`, `self::` or
+`super::`. Declarations (`mod x;`) are no dependencies, and unit tests inside a file are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CRATES = ("core", "io")
+
+Module = tuple[str, ...]
+"""The path of a module from the root of its crate: `()` is lib.rs."""
+
+COMMENT_OR_TEXT = re.compile(r'//[^\n]*|/\*.*?\*/|r#".*?"#|b?"(?:\\.|[^"\\])*"', re.DOTALL)
+UNIT_TESTS = re.compile(r"^#\[cfg\(test\)\]\nmod \w+ \{.*?^\}", re.DOTALL | re.MULTILINE)
+USE = re.compile(r"\buse\s+([^;]+);")
+WRITTEN_OUT = re.compile(r"\b(?:crate|self|super)(?:::\w+)+")
+
+
+def module_of(path: Path, source: Path) -> Module:
+    parts = path.relative_to(source).with_suffix("").parts
+    return parts[:-1] if parts[-1] in ("mod", "lib") else parts
+
+
+def paths_in(tree: str) -> Iterator[list[str]]:
+    """The paths of a `use` tree: `a::{b, c::{d, self}}` is `a::b`, `a::c::d` and `a::c`."""
+    head, brace, rest = tree.partition("{")
+    if not brace:
+        plain = tree.split(" as ")[0].strip()
+        yield [part for part in plain.split("::") if part not in ("", "*")]
+        return
+    prefix = [part for part in head.strip().split("::") if part]
+    for branch in branches(rest.rpartition("}")[0]):
+        for path in paths_in(branch):
+            yield [*prefix, *(part for part in path if part != "self")]
+
+
+def branches(text: str) -> list[str]:
+    found, depth, last = [], 0, 0
+    for place, letter in enumerate(text):
+        depth += (letter == "{") - (letter == "}")
+        if letter == "," and depth == 0:
+            found.append(text[last:place])
+            last = place + 1
+    return [branch for branch in (*found, text[last:]) if branch.strip()]
+
+
+def target(path: list[str], here: Module, modules: set[Module]) -> Module | None:
+    """The deepest module that a path names; None where it leaves the crate."""
+    if not path:
+        return None
+    at: Module
+    match path[0]:
+        case "crate":
+            at, rest = (), path[1:]
+        case "self":
+            at, rest = here, path[1:]
+        case "super":
+            at, rest = here, path
+            while rest and rest[0] == "super":
+                at, rest = at[:-1], rest[1:]
+        case name if (*here, name) in modules:
+            at, rest = here, path
+        case _:
+            return None
+    for name in rest:
+        if (*at, name) not in modules:
+            break
+        at = (*at, name)
+    return at
+
+
+def dependencies(text: str, here: Module, modules: set[Module]) -> set[Module]:
+    text = UNIT_TESTS.sub("", text)
+    text = COMMENT_OR_TEXT.sub(lambda found: "" if found[0].startswith("/") else '""', text)
+    paths = [path for tree in USE.findall(text) for path in paths_in(tree)]
+    text = USE.sub("", text)
+    paths += [path.split("::") for path in WRITTEN_OUT.findall(text)]
+    found = {target(path, here, modules) for path in paths}
+    return {module for module in found if module is not None and module != here}
+
+
+def graph(crate: str) -> dict[Module, set[Module]]:
+    source = ROOT / "crates" / crate / "src"
+    files = {module_of(path, source): path for path in source.rglob("*.rs")}
+    return {
+        module: dependencies(path.read_text(), module, set(files)) for module, path in files.items()
+    }
+
+
+def circles_in(edges: dict[Module, set[Module]]) -> list[list[str]]:
+    """The groups of modules that reach each other, each sorted."""
+    reached: dict[Module, set[Module]] = {}
+    for start in edges:
+        seen: set[Module] = set()
+        waiting = [start]
+        while waiting:
+            for other in edges.get(waiting.pop(), set()) - seen:
+                seen.add(other)
+                waiting.append(other)
+        reached[start] = seen
+    groups = {
+        frozenset(other for other in seen if start in reached.get(other, set()))
+        for start, seen in reached.items()
+        if start in seen
+    }
+    return sorted(sorted("::".join(module) or "lib" for module in group) for group in groups)
+
+
+@pytest.mark.parametrize("crate", CRATES)
+def test_no_circle_among_modules(crate: str) -> None:
+    assert circles_in(graph(crate)) == []
