@@ -1,4 +1,4 @@
-"""Writes the synchronous twins of the asyncio sources: `api/_async` to `api/_sync`, and the tests that have both.
+"""Writes the synchronous twins of the asyncio sources: each `_async` folder of PAIRS to the `_sync` folder next to it.
 
     python codegen/unasync.py            write
     python codegen/unasync.py --check    fail where a twin is not what the source gives
@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 PAIRS = (
     ("src/ottla/api/_async", "src/ottla/api/_sync"),
+    ("src/ottla/client/_async", "src/ottla/client/_sync"),
     ("tests/integration/_async", "tests/integration/_sync"),
 )
 
@@ -31,6 +32,8 @@ NAMES = {
     "AsyncConsumerGroupHandler": "ConsumerGroupHandler",
     "AsyncGroupSession": "GroupSession",
     "AsyncClaim": "Claim",
+    "AsyncPolling": "Polling",
+    "AsyncSessionRunner": "SessionRunner",
     "AsyncIterator": "Iterator",
     "StopAsyncIteration": "StopIteration",
     "__aenter__": "__enter__",

@@ -211,7 +211,7 @@ def test_one_thread_polls_at_a_time(bootstrap: str, topic: str) -> None:
         consumer.assign([ottla.TopicPartition(topic, 0)])
         polling = threading.Thread(target=consumer.poll)
         polling.start()
-        wait_for(lambda: consumer._poller.locked(), "the other thread polls")
+        wait_for(lambda: consumer._polling._turn.locked(), "the other thread polls")
         with pytest.raises(ottla.errors.Error, match="polls this consumer"):
             consumer.poll(timeout=0)
         consumer.wakeup()

@@ -10,7 +10,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from ottla._native import make_record
 from ottla.config.consumer import ConsumerConfig
 from ottla.config.producer import ProducerConfig
 from ottla.config.table import options
+from ottla.consumer.handler import SessionState
 
 NOWHERE = "127.0.0.1:1"
 TP = ottla.TopicPartition("t", 0)
@@ -136,7 +136,7 @@ def made(cls: type[Any]) -> Iterator[Any]:
     """An object of the class, whose brokers are nowhere."""
     if cls in (ottla.GroupSession, ottla.AsyncGroupSession):
         with made(ottla.ConsumerGroup) as group:
-            yield cls(group._client, SimpleNamespace(partitions=[TP], generation=1))
+            yield cls(group._client, SessionState(group._client, [TP], 1))
         return
     group = ["g"] if cls.__name__.endswith("ConsumerGroup") else []
     client = cls(NOWHERE, *group)

@@ -1,4 +1,4 @@
-"""The engine side of a handler's session: its marks and their commits.
+"""The state of a handler's session: its claims, its marks and their commits.
 
 A session is one generation of the group: the claims that this member got, from setup to cleanup.
 References: sarama's ConsumerGroupSession, whose promises these are, kept.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ottla import errors
@@ -16,6 +16,7 @@ from ottla.consumer.marks import Marks
 from ottla.message import TopicPartition
 
 if TYPE_CHECKING:
+    from ottla._native import Record
     from ottla.consumer.commit_lane import Offsets
     from ottla.engine.bridge import Ticket
 
@@ -28,6 +29,40 @@ class Committer(Protocol):
 
     async def commit(self, offsets: Offsets) -> None:
         """Commit these offsets. Engine thread."""
+
+
+class ClaimState:
+    """One claim's progress through its partition. Written by the claim, read by the group."""
+
+    __slots__ = ("ended", "handed", "left", "tp", "waiting")
+
+    def __init__(self, tp: TopicPartition) -> None:
+        self.tp = tp
+        self.handed = 0
+        """Records handed over so far."""
+        self.waiting = True
+        """Whether the claim waits for records, or its handler has returned."""
+        self.ended = False
+        """Whether the claim has handed over its last record."""
+        self.left: Iterator[Record] = iter(())
+        """Records that were taken and not handed over yet."""
+
+    def drop(self) -> None:
+        """Hand over nothing more of the records that were taken."""
+        self.left = iter(())
+
+
+class SessionState:
+    """One session."""
+
+    def __init__(
+        self, client: Committer, partitions: Sequence[TopicPartition], generation: int
+    ) -> None:
+        self.generation = generation
+        self.stopping = False
+        """Whether the session is ending."""
+        self.claims = {tp: ClaimState(tp) for tp in partitions}
+        self.commits = SessionCommits(client, partitions)
 
 
 class SessionCommits:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ottla.arguments import DEFAULT_TIMEOUT, LONGEST_WAIT_S, TimeoutArgument, number, wait_limit
 from ottla.arguments import timestamp_ms as as_timestamp_ms
 from ottla.arguments import topic as topic_name
+from ottla.client._async.polling import AsyncPolling
 from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
-from ottla.client.dropped import dropped, weakly
+from ottla.client.dropped import dropped
 from ottla.client.leaving import CLOSE_S, close_timeout
 from ottla.config.consumer import consumer_config
 from ottla.consumer.arguments import (
@@ -25,13 +25,11 @@ from ottla.consumer.arguments import (
     topic_partition,
     topic_partitions,
 )
-from ottla.consumer.calls import ASSIGNED, LOST, REVOKED, Call
+from ottla.consumer.calls import ASSIGNED, LOST, REVOKED
 from ottla.consumer.iteration import NO_RECORDS, AsyncConsumerBase
 from ottla.consumer.list_offsets import EARLIEST, LATEST
-from ottla.consumer.progress import Progress
-from ottla.engine.clock import Deadline
-from ottla.engine.twins import check_callback_async, notify_async, take_async, wait_async
-from ottla.errors import Error, StateError
+from ottla.engine.twins import check_callback_async, wait_async
+from ottla.errors import StateError
 from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 
 if TYPE_CHECKING:
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
 
     from ottla._native import Records
     from ottla.config.option_types import ConsumerOptions, Servers
-    from ottla.consumer.liveness import Tokens
     from ottla.engine.bridge import Ticket
     from ottla.message import Partition, Partitions
 
@@ -85,23 +82,7 @@ class AsyncConsumer(AsyncConsumerBase):
         parsed = consumer_config(bootstrap_servers, config, group_id)
         self._config = parsed
         self._client = ConsumerClient(parsed)
-        self._flow = self._client.flow
-        self._bind(self._flow)
-        self._progress = Progress(self._flow, weakly(self, AsyncConsumer._in_hand, None))
-        self._client.autocommit.finished = self._progress.finished
-        self._client.application.calls.listen(self._flow.wakeup)
-        self._listeners: dict[str, Listener | None] = {}
-        self._topics: set[str] = set()
-        self._subscribed = False
-        self._poller = threading.Lock()
-        self._woken = False
-        self._closed = False
-        self._polls = 0
-        self._waiting = False
-        self._client.application.attention = weakly(self, AsyncConsumer._attention, {})
-
-    def _attention(self) -> Tokens:
-        return {"poll": None if self._waiting else (self._polls, self._in_hand())}
+        self._polling = AsyncPolling(self._client, self)
 
     # ---- what to read --------------------------------------------------------------------------------------------------
 
@@ -150,17 +131,8 @@ class AsyncConsumer(AsyncConsumerBase):
         ):
             if listener is not None:
                 check_callback_async(name, listener, "(partitions)")
-        before = self._listeners
-        self._listeners = {ASSIGNED: on_assigned, REVOKED: on_revoked, LOST: on_lost}
-        try:
-            await wait_async(
-                self._client.call("AsyncConsumer.subscribe", self._client.subscribe, names, matcher)
-            )
-        except Error:
-            self._listeners = before
-            raise
-        self._topics = set(names)
-        self._subscribed = True
+        listeners = {ASSIGNED: on_assigned, REVOKED: on_revoked, LOST: on_lost}
+        await self._polling.subscribe(names, matcher, listeners)
 
     async def unsubscribe(self) -> None:
         """Leave the group; nothing is assigned afterwards.
@@ -170,14 +142,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Cancellation: Call again to finish.
         Threads: The polling one.
         """
-        try:
-            await self._let_go(hand=True)
-        finally:
-            self._topics = set()
-            self._subscribed = False
-            await wait_async(
-                self._client.call("AsyncConsumer.unsubscribe", self._client.unsubscribe)
-            )
+        await self._polling.unsubscribe()
 
     async def assign(self, *partitions: Partitions) -> None:
         """Read exactly these partitions, outside any group's assignment. Offsets can still be committed.
@@ -207,7 +172,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
     def subscription(self) -> set[str]:
         """The topics that were subscribed to by name. Threads: any."""
-        return set(self._topics)
+        return set(self._polling.topics)
 
     # ---- reading -------------------------------------------------------------------------------------------------------
 
@@ -246,89 +211,19 @@ class AsyncConsumer(AsyncConsumerBase):
         limit = self._config.max_poll_records
         if max_records is not None:
             limit = number("max_records", max_records, 1)
-        records = await self._next_records(limit, self._limit(timeout))
+        records = await self._polling.poll(limit, self._limit(timeout))
         return NO_RECORDS if records is None else records
 
-    async def _next_records(self, limit: int, timeout: float | None) -> Records | None:
-        """The records of one poll; None if the time ran out or `wakeup` was called."""
-        if not self._subscribed and not self._closed and not self.assignment():
-            raise StateError("there is nothing to read: call subscribe() or assign() first")
-        if not self._poller.acquire(blocking=False):
-            raise StateError(
-                "another thread or task polls this consumer: only one at a time may poll or iterate"
-            )
-        try:
-            return await self._poll(limit, timeout)
-        finally:
-            self._poller.release()
-
-    async def _poll(self, limit: int, timeout: float | None) -> Records | None:
-        end = Deadline(timeout)
-        self._give_back()
-        while True:
-            self._client.enter()
-            self._polls += 1
-            self._progress.before_take()
-            await self._serve()
-            self._progress.before_take()
-            self._waiting = True
-            try:
-                records = await take_async(self._flow, limit, end.left())
-            finally:
-                self._waiting = False
-            if records is not None:
-                return records
-            if self._woken:
-                self._woken = False
-                return None
-            if end.left() == 0:
-                return None
-
-    def _give_back(self) -> None:
-        """What an iteration has left is fetched again: a poll goes on behind the record in hand."""
-        unread = self._progress.unread()
-        for (topic, partition), (offset, leader_epoch) in unread.items():
-            self._flow.position(topic, partition, offset, leader_epoch)
-        if unread:
-            self._bind(self._flow)
-
     async def _refill(self) -> Records | None:
-        """The next records for the iteration; None ends it (the consumer was woken or closed)."""
-        if self._closed:
-            return None
-        records = await self._next_records(self._config.max_poll_records, None)
-        if records is not None:
-            self._progress.iterating(records)
-        return records
+        """The next records of an iteration; None ends it."""
+        return await self._polling.next_chunk(self._config.max_poll_records)
 
     def wakeup(self) -> None:
         """Make the poll that waits now, or the next one, return empty `Records`; an iteration ends.
 
         Threads: Any, and signal handlers.
         """
-        self._woken = True
-        self._flow.wakeup()
-
-    async def _serve(self) -> None:
-        """Run the listeners for what the group has decided meanwhile."""
-        while (call := self._client.application.calls.take()) is not None:
-            try:
-                await self._tell(call)
-            finally:
-                call.served()
-
-    async def _tell(self, call: Call) -> None:
-        listener = self._listeners.get(call.kind)
-        if listener is not None and (call.partitions or call.kind == ASSIGNED):
-            await notify_async(listener, call.partitions)
-
-    async def _let_go(self, *, hand: bool) -> None:
-        """The application asks for no more (`hand`: it has finished what is in its hands): tell the listener."""
-        self._progress.let_go(hand=hand)
-        assigned = sorted(self.assignment())
-        listener = self._listeners.get(REVOKED)
-        if assigned and self._subscribed and listener is not None:
-            await notify_async(listener, assigned)
+        self._polling.wakeup()
 
     # ---- positions -----------------------------------------------------------------------------------------------------
 
@@ -354,10 +249,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: Any.
         """
         tp = topic_partition(partition)
-        limit = self._limit(timeout)
-        positioned = self._client.cursors.wait_positioned
-        await wait_async(self._client.call("AsyncConsumer.position", positioned, tp), limit)
-        position = self._positions().get(tp)
+        position = await self._polling.position(tp, self._limit(timeout))
         if position is None:
             raise _not_assigned(tp)
         return position
@@ -365,16 +257,6 @@ class AsyncConsumer(AsyncConsumerBase):
     def _limit(self, timeout: TimeoutArgument) -> float:
         """Seconds that a call may wait which got this `timeout`."""
         return wait_limit(timeout, self._config.default_api_timeout_ms / 1000)
-
-    def _positions(self) -> dict[TopicPartition, int]:
-        """Of every assigned partition that has one: the offset of the next record for the application."""
-        handed = self._progress.handed()
-        return {
-            TopicPartition(*place): handed[tp].offset
-            if (tp := TopicPartition(*place)) in handed
-            else offset
-            for place, (offset, _epoch) in self._flow.positions().items()
-        }
 
     async def seek(self, partition: tuple[str, int], offset: int | OffsetAndMetadata) -> None:
         """Go on at this offset; what was fetched for the earlier position is not handed over any more.
@@ -394,10 +276,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: The polling one.
         """
         tp = topic_partition(partition)
-        target = offset_to_read(offset)
-        seek = self._client.cursors.seek
-        await wait_async(self._client.call("AsyncConsumer.seek", seek, tp, target))
-        self._moved(tp, target.offset, target.leader_epoch)
+        await self._polling.seek(tp, offset_to_read(offset))
 
     async def seek_to_beginning(self, *partitions: Partitions) -> None:
         """Go on at the oldest record. Arguments, errors and threads as `seek_to_timestamp`."""
@@ -435,21 +314,11 @@ class AsyncConsumer(AsyncConsumerBase):
     async def _seek_to_time(
         self, name: str, partitions: tuple[Partitions, ...], time_ms: int
     ) -> None:
-        wanted = self._these_or_all(partitions)
-        seek = self._client.cursors.seek_to_time
-        await wait_async(self._client.call(name, seek, wanted, time_ms))
-        positions = self._flow.positions()
-        for tp in wanted:
-            if tp in positions:
-                self._moved(tp, *positions[tp])
+        await self._polling.seek_to_time(name, self._these_or_all(partitions), time_ms)
 
     def _these_or_all(self, partitions: tuple[Partitions, ...]) -> list[TopicPartition]:
         """The partitions that were given; without any argument all that are assigned."""
         return topic_partitions(partitions) if partitions else sorted(self.assignment())
-
-    def _moved(self, tp: TopicPartition, offset: int, leader_epoch: int) -> None:
-        self._skip(tp)
-        self._progress.moved(tp, offset, leader_epoch)
 
     def pause(self, *partitions: Partitions) -> None:
         """Hand over nothing of these partitions until `resume`; they stay assigned, and keep what was fetched.
@@ -467,7 +336,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: Any.
         """
         for tp in self._assigned_among(partitions):
-            self._flow.pause(*tp)
+            self._client.flow.pause(*tp)
 
     def resume(self, *partitions: Partitions) -> None:
         """Hand over records of these partitions again, from where they were paused.
@@ -482,11 +351,11 @@ class AsyncConsumer(AsyncConsumerBase):
         Threads: Any.
         """
         for tp in self._assigned_among(partitions):
-            self._flow.resume(*tp)
+            self._client.flow.resume(*tp)
 
     def paused(self) -> set[TopicPartition]:
         """The partitions that are paused. Threads: any."""
-        return {tp for tp in self.assignment() if self._flow.partition_state(*tp)["paused"]}
+        return {tp for tp in self.assignment() if self._client.flow.partition_state(*tp)["paused"]}
 
     def _assigned_among(self, partitions: tuple[Partitions, ...]) -> list[TopicPartition]:
         """These, all of which have to be assigned."""
@@ -538,7 +407,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Threads: Any.
         """
-        wanted = self._progress.handed() if offsets is None else offsets_to_read(offsets)
+        wanted = self._polling.handed() if offsets is None else offsets_to_read(offsets)
         return self._client.call("AsyncConsumer.commit", self._client.commit, wanted)
 
     async def committed(
@@ -701,7 +570,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Cancellation: Ends the wait only.
         Threads: Any.
         """
-        positions = self._positions()
+        positions = self._polling.positions()
         ends = await self.end_offsets(*positions, timeout=timeout)
         return {tp: max(0, ends[tp] - position) for tp, position in positions.items()}
 
@@ -714,7 +583,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Threads: Any.
         """
-        return self._flow.statistics()
+        return self._client.flow.statistics()
 
     # ---- the end -------------------------------------------------------------------------------------------------------
 
@@ -738,15 +607,7 @@ class AsyncConsumer(AsyncConsumerBase):
         Cancellation: The consumer ends in the background; call again to wait for it.
         Threads: Any; not while another one polls (use `wakeup` first).
         """
-        await self._close(wait_limit(timeout, CLOSE_S), hand=True)
-
-    async def _close(self, timeout: float, *, hand: bool) -> None:
-        try:
-            if not self._closed:
-                self._closed = True
-                await self._let_go(hand=hand)
-        finally:
-            await wait_async(self._client.shut_down(timeout))
+        await self._polling.close(wait_limit(timeout, CLOSE_S), finished=True)
 
     async def __aenter__(self) -> Self:
         return self
@@ -757,7 +618,7 @@ class AsyncConsumer(AsyncConsumerBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._close(close_timeout(error), hand=error is None)
+        await self._polling.close(close_timeout(error), finished=error is None)
 
     def __reduce__(self) -> NoReturn:
         refuse_copy(self)
@@ -766,8 +627,7 @@ class AsyncConsumer(AsyncConsumerBase):
         _dropped(self, self._hand_over)
 
     def _hand_over(self) -> None:
-        self._progress.in_hand_at_last(self._in_hand())
-        self._client.drop()
+        self._polling.drop(self._in_hand())
 
     def __repr__(self) -> str:
         known = f"{self._config.client_id!r} group={self._config.group_id!r}"

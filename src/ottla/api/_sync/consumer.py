@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ottla.arguments import DEFAULT_TIMEOUT, LONGEST_WAIT_S, TimeoutArgument, number, wait_limit
 from ottla.arguments import timestamp_ms as as_timestamp_ms
 from ottla.arguments import topic as topic_name
+from ottla.client._sync.polling import Polling
 from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
-from ottla.client.dropped import dropped, weakly
+from ottla.client.dropped import dropped
 from ottla.client.leaving import CLOSE_S, close_timeout
 from ottla.config.consumer import consumer_config
 from ottla.consumer.arguments import (
@@ -26,13 +26,11 @@ from ottla.consumer.arguments import (
     topic_partition,
     topic_partitions,
 )
-from ottla.consumer.calls import ASSIGNED, LOST, REVOKED, Call
+from ottla.consumer.calls import ASSIGNED, LOST, REVOKED
 from ottla.consumer.iteration import NO_RECORDS, ConsumerBase
 from ottla.consumer.list_offsets import EARLIEST, LATEST
-from ottla.consumer.progress import Progress
-from ottla.engine.clock import Deadline
-from ottla.engine.twins import check_callback, notify, take, wait
-from ottla.errors import Error, StateError
+from ottla.engine.twins import check_callback, wait
+from ottla.errors import StateError
 from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 
 if TYPE_CHECKING:
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 
     from ottla._native import Records
     from ottla.config.option_types import ConsumerOptions, Servers
-    from ottla.consumer.liveness import Tokens
     from ottla.engine.bridge import Ticket
     from ottla.message import Partition, Partitions
 
@@ -86,23 +83,7 @@ class Consumer(ConsumerBase):
         parsed = consumer_config(bootstrap_servers, config, group_id)
         self._config = parsed
         self._client = ConsumerClient(parsed)
-        self._flow = self._client.flow
-        self._bind(self._flow)
-        self._progress = Progress(self._flow, weakly(self, Consumer._in_hand, None))
-        self._client.autocommit.finished = self._progress.finished
-        self._client.application.calls.listen(self._flow.wakeup)
-        self._listeners: dict[str, Listener | None] = {}
-        self._topics: set[str] = set()
-        self._subscribed = False
-        self._poller = threading.Lock()
-        self._woken = False
-        self._closed = False
-        self._polls = 0
-        self._waiting = False
-        self._client.application.attention = weakly(self, Consumer._attention, {})
-
-    def _attention(self) -> Tokens:
-        return {"poll": None if self._waiting else (self._polls, self._in_hand())}
+        self._polling = Polling(self._client, self)
 
     # ---- what to read --------------------------------------------------------------------------------------------------
 
@@ -151,15 +132,8 @@ class Consumer(ConsumerBase):
         ):
             if listener is not None:
                 check_callback(name, listener, "(partitions)")
-        before = self._listeners
-        self._listeners = {ASSIGNED: on_assigned, REVOKED: on_revoked, LOST: on_lost}
-        try:
-            wait(self._client.call("Consumer.subscribe", self._client.subscribe, names, matcher))
-        except Error:
-            self._listeners = before
-            raise
-        self._topics = set(names)
-        self._subscribed = True
+        listeners = {ASSIGNED: on_assigned, REVOKED: on_revoked, LOST: on_lost}
+        self._polling.subscribe(names, matcher, listeners)
 
     def unsubscribe(self) -> None:
         """Leave the group; nothing is assigned afterwards.
@@ -169,12 +143,7 @@ class Consumer(ConsumerBase):
         Cancellation: Call again to finish.
         Threads: The polling one.
         """
-        try:
-            self._let_go(hand=True)
-        finally:
-            self._topics = set()
-            self._subscribed = False
-            wait(self._client.call("Consumer.unsubscribe", self._client.unsubscribe))
+        self._polling.unsubscribe()
 
     def assign(self, *partitions: Partitions) -> None:
         """Read exactly these partitions, outside any group's assignment. Offsets can still be committed.
@@ -204,7 +173,7 @@ class Consumer(ConsumerBase):
 
     def subscription(self) -> set[str]:
         """The topics that were subscribed to by name. Threads: any."""
-        return set(self._topics)
+        return set(self._polling.topics)
 
     # ---- reading -------------------------------------------------------------------------------------------------------
 
@@ -243,89 +212,19 @@ class Consumer(ConsumerBase):
         limit = self._config.max_poll_records
         if max_records is not None:
             limit = number("max_records", max_records, 1)
-        records = self._next_records(limit, self._limit(timeout))
+        records = self._polling.poll(limit, self._limit(timeout))
         return NO_RECORDS if records is None else records
 
-    def _next_records(self, limit: int, timeout: float | None) -> Records | None:
-        """The records of one poll; None if the time ran out or `wakeup` was called."""
-        if not self._subscribed and not self._closed and not self.assignment():
-            raise StateError("there is nothing to read: call subscribe() or assign() first")
-        if not self._poller.acquire(blocking=False):
-            raise StateError(
-                "another thread or task polls this consumer: only one at a time may poll or iterate"
-            )
-        try:
-            return self._poll(limit, timeout)
-        finally:
-            self._poller.release()
-
-    def _poll(self, limit: int, timeout: float | None) -> Records | None:
-        end = Deadline(timeout)
-        self._give_back()
-        while True:
-            self._client.enter()
-            self._polls += 1
-            self._progress.before_take()
-            self._serve()
-            self._progress.before_take()
-            self._waiting = True
-            try:
-                records = take(self._flow, limit, end.left())
-            finally:
-                self._waiting = False
-            if records is not None:
-                return records
-            if self._woken:
-                self._woken = False
-                return None
-            if end.left() == 0:
-                return None
-
-    def _give_back(self) -> None:
-        """What an iteration has left is fetched again: a poll goes on behind the record in hand."""
-        unread = self._progress.unread()
-        for (topic, partition), (offset, leader_epoch) in unread.items():
-            self._flow.position(topic, partition, offset, leader_epoch)
-        if unread:
-            self._bind(self._flow)
-
     def _refill(self) -> Records | None:
-        """The next records for the iteration; None ends it (the consumer was woken or closed)."""
-        if self._closed:
-            return None
-        records = self._next_records(self._config.max_poll_records, None)
-        if records is not None:
-            self._progress.iterating(records)
-        return records
+        """The next records of an iteration; None ends it."""
+        return self._polling.next_chunk(self._config.max_poll_records)
 
     def wakeup(self) -> None:
         """Make the poll that waits now, or the next one, return empty `Records`; an iteration ends.
 
         Threads: Any, and signal handlers.
         """
-        self._woken = True
-        self._flow.wakeup()
-
-    def _serve(self) -> None:
-        """Run the listeners for what the group has decided meanwhile."""
-        while (call := self._client.application.calls.take()) is not None:
-            try:
-                self._tell(call)
-            finally:
-                call.served()
-
-    def _tell(self, call: Call) -> None:
-        listener = self._listeners.get(call.kind)
-        if listener is not None and (call.partitions or call.kind == ASSIGNED):
-            notify(listener, call.partitions)
-
-    def _let_go(self, *, hand: bool) -> None:
-        """The application asks for no more (`hand`: it has finished what is in its hands): tell the listener."""
-        self._progress.let_go(hand=hand)
-        assigned = sorted(self.assignment())
-        listener = self._listeners.get(REVOKED)
-        if assigned and self._subscribed and listener is not None:
-            notify(listener, assigned)
+        self._polling.wakeup()
 
     # ---- positions -----------------------------------------------------------------------------------------------------
 
@@ -351,10 +250,7 @@ class Consumer(ConsumerBase):
         Threads: Any.
         """
         tp = topic_partition(partition)
-        limit = self._limit(timeout)
-        positioned = self._client.cursors.wait_positioned
-        wait(self._client.call("Consumer.position", positioned, tp), limit)
-        position = self._positions().get(tp)
+        position = self._polling.position(tp, self._limit(timeout))
         if position is None:
             raise _not_assigned(tp)
         return position
@@ -362,16 +258,6 @@ class Consumer(ConsumerBase):
     def _limit(self, timeout: TimeoutArgument) -> float:
         """Seconds that a call may wait which got this `timeout`."""
         return wait_limit(timeout, self._config.default_api_timeout_ms / 1000)
-
-    def _positions(self) -> dict[TopicPartition, int]:
-        """Of every assigned partition that has one: the offset of the next record for the application."""
-        handed = self._progress.handed()
-        return {
-            TopicPartition(*place): handed[tp].offset
-            if (tp := TopicPartition(*place)) in handed
-            else offset
-            for place, (offset, _epoch) in self._flow.positions().items()
-        }
 
     def seek(self, partition: tuple[str, int], offset: int | OffsetAndMetadata) -> None:
         """Go on at this offset; what was fetched for the earlier position is not handed over any more.
@@ -391,10 +277,7 @@ class Consumer(ConsumerBase):
         Threads: The polling one.
         """
         tp = topic_partition(partition)
-        target = offset_to_read(offset)
-        seek = self._client.cursors.seek
-        wait(self._client.call("Consumer.seek", seek, tp, target))
-        self._moved(tp, target.offset, target.leader_epoch)
+        self._polling.seek(tp, offset_to_read(offset))
 
     def seek_to_beginning(self, *partitions: Partitions) -> None:
         """Go on at the oldest record. Arguments, errors and threads as `seek_to_timestamp`."""
@@ -430,21 +313,11 @@ class Consumer(ConsumerBase):
         self._seek_to_time("Consumer.seek_to_timestamp", partitions, time_ms)
 
     def _seek_to_time(self, name: str, partitions: tuple[Partitions, ...], time_ms: int) -> None:
-        wanted = self._these_or_all(partitions)
-        seek = self._client.cursors.seek_to_time
-        wait(self._client.call(name, seek, wanted, time_ms))
-        positions = self._flow.positions()
-        for tp in wanted:
-            if tp in positions:
-                self._moved(tp, *positions[tp])
+        self._polling.seek_to_time(name, self._these_or_all(partitions), time_ms)
 
     def _these_or_all(self, partitions: tuple[Partitions, ...]) -> list[TopicPartition]:
         """The partitions that were given; without any argument all that are assigned."""
         return topic_partitions(partitions) if partitions else sorted(self.assignment())
-
-    def _moved(self, tp: TopicPartition, offset: int, leader_epoch: int) -> None:
-        self._skip(tp)
-        self._progress.moved(tp, offset, leader_epoch)
 
     def pause(self, *partitions: Partitions) -> None:
         """Hand over nothing of these partitions until `resume`; they stay assigned, and keep what was fetched.
@@ -462,7 +335,7 @@ class Consumer(ConsumerBase):
         Threads: Any.
         """
         for tp in self._assigned_among(partitions):
-            self._flow.pause(*tp)
+            self._client.flow.pause(*tp)
 
     def resume(self, *partitions: Partitions) -> None:
         """Hand over records of these partitions again, from where they were paused.
@@ -477,11 +350,11 @@ class Consumer(ConsumerBase):
         Threads: Any.
         """
         for tp in self._assigned_among(partitions):
-            self._flow.resume(*tp)
+            self._client.flow.resume(*tp)
 
     def paused(self) -> set[TopicPartition]:
         """The partitions that are paused. Threads: any."""
-        return {tp for tp in self.assignment() if self._flow.partition_state(*tp)["paused"]}
+        return {tp for tp in self.assignment() if self._client.flow.partition_state(*tp)["paused"]}
 
     def _assigned_among(self, partitions: tuple[Partitions, ...]) -> list[TopicPartition]:
         """These, all of which have to be assigned."""
@@ -533,7 +406,7 @@ class Consumer(ConsumerBase):
 
         Threads: Any.
         """
-        wanted = self._progress.handed() if offsets is None else offsets_to_read(offsets)
+        wanted = self._polling.handed() if offsets is None else offsets_to_read(offsets)
         return self._client.call("Consumer.commit", self._client.commit, wanted)
 
     def committed(
@@ -694,7 +567,7 @@ class Consumer(ConsumerBase):
         Cancellation: Ends the wait only.
         Threads: Any.
         """
-        positions = self._positions()
+        positions = self._polling.positions()
         ends = self.end_offsets(*positions, timeout=timeout)
         return {tp: max(0, ends[tp] - position) for tp, position in positions.items()}
 
@@ -707,7 +580,7 @@ class Consumer(ConsumerBase):
 
         Threads: Any.
         """
-        return self._flow.statistics()
+        return self._client.flow.statistics()
 
     # ---- the end -------------------------------------------------------------------------------------------------------
 
@@ -731,15 +604,7 @@ class Consumer(ConsumerBase):
         Cancellation: The consumer ends in the background; call again to wait for it.
         Threads: Any; not while another one polls (use `wakeup` first).
         """
-        self._close(wait_limit(timeout, CLOSE_S), hand=True)
-
-    def _close(self, timeout: float, *, hand: bool) -> None:
-        try:
-            if not self._closed:
-                self._closed = True
-                self._let_go(hand=hand)
-        finally:
-            wait(self._client.shut_down(timeout))
+        self._polling.close(wait_limit(timeout, CLOSE_S), finished=True)
 
     def __enter__(self) -> Self:
         return self
@@ -750,7 +615,7 @@ class Consumer(ConsumerBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._close(close_timeout(error), hand=error is None)
+        self._polling.close(close_timeout(error), finished=error is None)
 
     def __reduce__(self) -> NoReturn:
         refuse_copy(self)
@@ -759,8 +624,7 @@ class Consumer(ConsumerBase):
         _dropped(self, self._hand_over)
 
     def _hand_over(self) -> None:
-        self._progress.in_hand_at_last(self._in_hand())
-        self._client.drop()
+        self._polling.drop(self._in_hand())
 
     def __repr__(self) -> str:
         known = f"{self._config.client_id!r} group={self._config.group_id!r}"

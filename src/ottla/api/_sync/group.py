@@ -8,30 +8,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ottla.arguments import DEFAULT_TIMEOUT, LONGEST_WAIT_S, TimeoutArgument, shown, wait_limit
+from ottla.client._sync.sessions import SessionRunner, check_consume
 from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
-from ottla.client.dropped import dropped, weakly
+from ottla.client.dropped import dropped
 from ottla.client.leaving import CLOSE_S, close_timeout
 from ottla.config.consumer import group_config
-from ottla.consumer.arguments import offset_to_read, text, topic_names, topic_partition
-from ottla.consumer.calls import ASSIGNED, LOST, Call
-from ottla.consumer.handler import SessionCommits
-from ottla.engine.claims import ClaimThreads
+from ottla.consumer.arguments import offset_to_read, text, topic_partition
+from ottla.consumer.handler import ClaimState, SessionState
 from ottla.engine.signals import stop_signals
 from ottla.engine.twins import (
-    check_callback,
-    check_event,
-    in_background,
-    next_ring,
-    notify,
     take,
     wait,
-    watch_event,
 )
-from ottla.errors import Error, Timeout
 from ottla.message import OffsetAndMetadata, TopicPartition
-from ottla.observe.log import ClientLog
-from ottla.virtual_time import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,21 +29,11 @@ if TYPE_CHECKING:
 
     from ottla._native import FetchFlow, Record
     from ottla.config.option_types import ConsumerOptions, Servers
-    from ottla.consumer.liveness import Tokens
     from ottla.engine.bridge import Ticket
 
 
 _RECORDS_AT_ONCE = 500
-"""How many records a claim takes from the inbox in one go."""
-_LOOK_S = 0.2
-"""How often it is looked whether claims that are waited for have to hurry."""
-_HANDLER_METHODS = (
-    ("setup", "(session)"),
-    ("consume_claim", "(session, claim)"),
-    ("cleanup", "(session)"),
-)
-_LEAST_S = 0.5
-"""What each step of an ending gets, however late it is."""
+"""Maximum number of records that a claim takes from the inbox at once."""
 
 
 class Claim:
@@ -62,17 +42,13 @@ class Claim:
     Made by the group, given to `consume_claim`. Threads: the one claim's own.
     """
 
-    def __init__(self, flow: FetchFlow, partition: TopicPartition) -> None:
-        self.topic = partition.topic
+    def __init__(self, flow: FetchFlow, state: ClaimState) -> None:
+        self.topic = state.tp.topic
         """Name of the topic."""
-        self.partition = partition.partition
+        self.partition = state.tp.partition
         """Number of the partition."""
         self._flow = flow
-        self._handed = 0
-        self._waiting = True
-        self._over = False
-        self._left: Iterator[Record] = iter(())
-        """What was taken and not handed over yet: a loop that was left goes on behind where it was."""
+        self._state = state
 
     @property
     def high_watermark(self) -> int:
@@ -90,33 +66,25 @@ class Claim:
 
         Cancellation: Records that were not handed over come again to whoever has the partition next.
         """
-        only = (self.topic, self.partition)
+        state = self._state
         while True:
-            left = self._left
+            left = state.left
             for record in left:
-                self._handed += 1
+                state.handed += 1
                 yield record
-                if self._left is not left:
+                if state.left is not left:
                     break
             else:
-                records = self._take(only)
+                state.waiting = True
+                records = take(self._flow, _RECORDS_AT_ONCE, None, state.tp)
+                state.waiting = False
                 if records is None:
-                    self._over = True
+                    state.ended = True
                     return
-                self._left = iter(records)
-
-    def _drop(self) -> None:
-        """Hand over nothing more of what was taken: the session ends, or the position was set anew."""
-        self._left = iter(())
-
-    def _take(self, only: tuple[str, int]) -> Any:
-        self._waiting = True
-        records = take(self._flow, _RECORDS_AT_ONCE, None, only)
-        self._waiting = False
-        return records
+                state.left = iter(records)
 
     def __repr__(self) -> str:
-        return f"<Claim {self.topic}-{self.partition} handed={self._handed}>"
+        return f"<Claim {self._state.tp} handed={self._state.handed}>"
 
 
 class GroupSession:
@@ -125,20 +93,20 @@ class GroupSession:
     Made by the group, given to every method of the handler. Threads: any claim may call it.
     """
 
-    def __init__(self, client: ConsumerClient, call: Call) -> None:
-        self.claims: list[TopicPartition] = call.partitions
+    def __init__(self, client: ConsumerClient, state: SessionState) -> None:
+        self.claims: list[TopicPartition] = list(state.claims)
         """The partitions that this member has in this generation."""
-        self.generation: int = call.generation
+        self.generation: int = state.generation
         """The group's generation, one more after each rebalance."""
         self.member_id: str = client.member_id
-        """This member, as the coordinator calls it."""
-        self.stopping = False
-        """Set once the session ends: finish the record in hand and return."""
+        """The id that the coordinator gave this member."""
         self._client = client
-        self._commits = SessionCommits(client, call.partitions)
-        self._claimed: dict[TopicPartition, Claim] = {
-            tp: Claim(client.flow, tp) for tp in call.partitions
-        }
+        self._state = state
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the session is ending: finish the current record and return."""
+        return self._state.stopping
 
     def mark(self, record: Record, metadata: str = "") -> None:
         """This record and all before it in its partition are finished. Nothing is sent: `commit` does that.
@@ -162,7 +130,7 @@ class GroupSession:
             raise TypeError(
                 f"record must be a Record that a claim handed over, not {shown(record)}"
             ) from None
-        self._commits.marks.forward(place, mark)
+        self._state.commits.marks.forward(place, mark)
 
     def mark_offset(
         self, partition: tuple[str, int], offset: int | OffsetAndMetadata, metadata: str = ""
@@ -181,7 +149,7 @@ class GroupSession:
         Threads: Any.
         """
         tp = topic_partition(partition)
-        self._commits.marks.forward(tp, offset_to_read(offset, "offset", metadata))
+        self._state.commits.marks.forward(tp, offset_to_read(offset, "offset", metadata))
 
     def reset_offset(
         self, partition: tuple[str, int], offset: int | OffsetAndMetadata, metadata: str = ""
@@ -204,10 +172,10 @@ class GroupSession:
         Threads: Any.
         """
         tp, target = topic_partition(partition), offset_to_read(offset, "offset", metadata)
-        self._commits.marks.back(tp, target)
+        self._state.commits.marks.back(tp, target)
         seek = self._client.cursors.seek
         wait(self._client.call("GroupSession.reset_offset", seek, tp, target))
-        self._claimed[tp]._drop()
+        self._state.claims[tp].drop()
 
     def commit(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> None:
         """Commit everything that is marked and wait until the coordinator has it.
@@ -241,7 +209,7 @@ class GroupSession:
 
         Threads: Any.
         """
-        return self._commits.commit_soon()
+        return self._state.commits.commit_soon()
 
     def __repr__(self) -> str:
         return f"<GroupSession generation={self.generation} claims={len(self.claims)} stopping={self.stopping}>"
@@ -298,16 +266,12 @@ class ConsumerGroup:
     ) -> None:
         parsed = group_config(bootstrap_servers, config, group_id)
         self._config = parsed
-        self._log = ClientLog("group", parsed.who)
-        self._client = ConsumerClient(parsed)
-        self._client.autocommit.finished = weakly(self, ConsumerGroup._finished, {})
-        self._client.application.attention = weakly(self, ConsumerGroup._attention, {})
-        self._session: GroupSession | None = None
-        self._claims: list[Claim] = []
-        self._stop = False
-        self._deadline: float | None = None
-        """Until when ending may take; set when it begins."""
-        self._closed = False
+        self._client = client = ConsumerClient(parsed)
+        self._runner = SessionRunner(
+            client,
+            lambda state: GroupSession(client, state),
+            lambda state: Claim(client.flow, state),
+        )
 
     def run(
         self,
@@ -332,12 +296,12 @@ class ConsumerGroup:
         Cancellation: Ends the session as `stop` does.
         Threads: The main thread.
         """
-        names, limit = self._checked(topics, handler, None, timeout)
+        names, limit = check_consume(topics, handler, None), wait_limit(timeout, CLOSE_S)
         with stop_signals(self.stop):
             try:
                 self.consume(names, handler, timeout=limit)
             finally:
-                self.close(self._left(limit))
+                self.close(self._runner.left(limit))
 
     def consume(
         self,
@@ -364,177 +328,12 @@ class ConsumerGroup:
         Threads: Any, one call at a time.
         Protocol: JoinGroup (key 11), SyncGroup (key 14), Heartbeat (key 12); KIP-62, KIP-345; sarama: ConsumerGroup.
         """
-        names, limit = self._checked(topics, handler, stop, timeout)
-        self._stop = False
-        self._deadline = None
-        over = False
-        if stop is not None:
-            in_background(watch_event, stop, self.stop, lambda: over)
-        try:
-            subscribe = self._client.subscribe
-            wait(self._client.call("ConsumerGroup.consume", subscribe, names, None))
-            while (call := self._next_call()) is not None:
-                if call.kind == ASSIGNED:
-                    self._run_session(handler, call, limit)
-                else:
-                    call.served()
-        finally:
-            over = True
-            try:
-                left = self._client.call("ConsumerGroup.consume", self._client.unsubscribe)
-                wait(left, self._left(limit))
-            except Timeout:
-                self._log.warning(
-                    "the group could not be left in time; its session timeout ends it"
-                )
-
-    def _checked(
-        self, topics: Any, handler: Any, stop: Any, timeout: TimeoutArgument
-    ) -> tuple[list[str], float]:
-        """The names of the topics, and how many seconds ending may take; what cannot be is refused."""
-        names = topic_names(topics)
-        if not names:
-            raise ValueError("topics is empty; it must have the name of a topic")
-        if isinstance(handler, type):
-            raise TypeError(f"handler must be an object, not {shown(handler)}: make one of it")
-        for name, form in _HANDLER_METHODS:
-            check_callback(f"handler.{name}", getattr(handler, name, None), form)
-        if stop is not None:
-            check_event("stop", stop)
-        return names, self._limit(timeout)
-
-    def _limit(self, timeout: TimeoutArgument) -> float:
-        """Seconds that a call may wait which got this `timeout`."""
-        return wait_limit(timeout, CLOSE_S)
+        names, limit = check_consume(topics, handler, stop), wait_limit(timeout, CLOSE_S)
+        self._runner.consume(names, handler, stop, limit)
 
     def stop(self) -> None:
         """End `run` or `consume`: claims end, cleanup runs, what is marked is committed. Threads: any, and signal handlers."""
-        self._stop = True
-        self._client.application.calls.ring()
-
-    def _left(self, timeout: float) -> float:
-        """How many of the seconds that ending may take are left."""
-        now = monotonic()
-        if self._deadline is None:
-            self._deadline = now + timeout
-        return max(_LEAST_S, self._deadline - now)
-
-    def _next_call(self) -> Call | None:
-        """What the group decided next; None when it is time to end."""
-        while not self._stop:
-            self._client.enter()
-            call = self._client.application.calls.take()
-            if call is not None:
-                return call
-            next_ring(self._client.application.calls)
-        return None
-
-    def _run_session(self, handler: ConsumerGroupHandler, assigned: Call, timeout: float) -> None:
-        """One session, from setup to the final commit; raises what the handler raised."""
-        session = GroupSession(self._client, assigned)
-        assigned.served()
-        tasks = ClaimThreads(self._client.application.calls.ring, self._log)
-        self._session = session
-        ending: Call | None = None
-        try:
-            notify(handler.setup, session)
-            self._claims = list(session._claimed.values())
-            for claim in self._claims:
-                name = f"claim {claim.topic}-{claim.partition}"
-                tasks.start(name, self._work, handler, session, claim)
-            ending = self._until_end(tasks)
-        finally:
-            problem = self._end_session(handler, session, tasks, ending, timeout)
-        if problem is not None and ending is None:
-            raise problem
-
-    def _work(self, handler: ConsumerGroupHandler, session: GroupSession, claim: Claim) -> None:
-        try:
-            notify(handler.consume_claim, session, claim)
-        finally:
-            claim._waiting = True  # nobody is stuck in it any more
-        if not (session.stopping or claim._over):
-            self._log.warning("%r: the handler returned before the session's end", claim)
-
-    def _until_end(self, tasks: ClaimThreads) -> Call | None:
-        """What ends the session: a revocation, a loss, or None for a stop or a failed claim."""
-        while not self._stop and tasks.failure is None:
-            self._client.enter()
-            call = self._client.application.calls.take()
-            if call is not None:
-                return call
-            next_ring(self._client.application.calls)
-        return None
-
-    def _end_session(
-        self,
-        handler: ConsumerGroupHandler,
-        session: GroupSession,
-        tasks: ClaimThreads,
-        ending: Call | None,
-        timeout: float,
-    ) -> Error | None:
-        """Claims end, cleanup, final commit; whatever fails on the way, the rest still happens.
-
-        Returns why the final commit failed; raises what a claim raised, else what cleanup did.
-        """
-        session.stopping = True
-        for claim in session._claimed.values():
-            self._client.flow.end(claim.topic, claim.partition)
-            claim._drop()
-        self._join(tasks, ending, timeout)
-        problem: Error | None = None
-        try:
-            notify(handler.cleanup, session)
-        except Exception as error:
-            if tasks.failure is None:
-                raise
-            self._log.error("cleanup failed too: %s", error, exc_info=error)
-        finally:
-            self._claims = []
-            if ending is not None and ending.kind == LOST:
-                session._commits.end()
-            else:
-                problem = self._commit_last(session, None if ending else self._left(timeout))
-            self._session = None
-            if ending is not None:
-                ending.served()
-        if tasks.failure is not None:
-            raise tasks.failure
-        return problem
-
-    def _join(self, tasks: ClaimThreads, ending: Call | None, timeout: float) -> None:
-        """Wait for the claims: in a rebalance as long as the group does, or until `stop` makes it hurry."""
-        until = monotonic() + self._config.max_poll_interval_ms / 1000
-        while alive := tasks.join(_LOOK_S):
-            now = monotonic()
-            if now >= until or ((ending is None or self._stop) and self._left(timeout) <= _LEAST_S):
-                tasks.abandon()
-                self._log.error("did not end in time and is left behind: %s", ", ".join(alive))
-                return
-
-    def _commit_last(self, session: GroupSession, timeout: float | None) -> Error | None:
-        try:
-            last = session._commits.commit_last
-            asked = self._client.call("GroupSession: the last commit", last)
-            problem = wait(asked, timeout)
-        except Timeout as error:
-            problem = error
-        if problem is not None:
-            self._log.error(
-                "the final commit of generation %d failed: %s", session.generation, problem
-            )
-        return problem
-
-    def _finished(self) -> dict[TopicPartition, OffsetAndMetadata]:
-        session = self._session
-        return {} if session is None else session._commits.marks.dirty()
-
-    def _attention(self) -> Tokens:
-        return {
-            (claim.topic, claim.partition): None if claim._waiting else claim._handed
-            for claim in list(self._claims)
-        }
+        self._runner.stop()
 
     def close(self, timeout: TimeoutArgument = 30.0) -> None:
         """Leave the group and disconnect; closing again does nothing.
@@ -549,12 +348,7 @@ class ConsumerGroup:
         Cancellation: Ends the wait only.
         Threads: Any; not while `consume` runs (use `stop` first).
         """
-        limit = self._limit(timeout)
-        if self._closed:
-            return
-        self._closed = True
-        self._stop = True
-        wait(self._client.shut_down(limit))
+        self._runner.close(wait_limit(timeout, CLOSE_S))
 
     def __enter__(self) -> Self:
         return self
@@ -577,7 +371,7 @@ class ConsumerGroup:
         self._client.drop()
 
     def __repr__(self) -> str:
-        return f"<ConsumerGroup {self._config.group_id!r} {self._session!r}>"
+        return f"<ConsumerGroup {self._config.group_id!r} {self._runner.session!r}>"
 
 
 __all__ = ["Claim", "ConsumerGroup", "ConsumerGroupHandler", "GroupSession"]
