@@ -1,4 +1,4 @@
-"""The modules of the Rust crates form no circle.
+"""The modules of the Rust crates form no circle, and the folders of core import downwards only.
 
 A module is a file. It depends on a file that a path of it names: in `use`, or written out with `crate::`, `self::` or
 `super::`. Declarations (`mod x;`) are no dependencies, and unit tests inside a file are left out.
@@ -9,11 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CRATES = ("core", "io")
+CRATES = ("core", "io", "native")
+
+CORE_LAYERS = (
+    {"produce", "fetch"},
+    {"seam", "partitioning", "failure"},
+    {"record"},
+    {"bytes"},
+    {"ids", "error", "error_names"},
+)
+"""The top of each module of core: a layer imports those below it only, or itself."""
 
 Module = tuple[str, ...]
 """The path of a module from the root of its crate: `()` is lib.rs."""
@@ -117,3 +127,43 @@ def circles_in(edges: dict[Module, set[Module]]) -> list[list[str]]:
 @pytest.mark.parametrize("crate", CRATES)
 def test_no_circle_among_modules(crate: str) -> None:
     assert circles_in(graph(crate)) == []
+
+
+@pytest.mark.parametrize("crate", CRATES)
+def test_the_files_of_a_crate_import_each_other(crate: str) -> None:
+    """The graph is not empty: the test would find no circle in one."""
+    edges = graph(crate)
+    assert sum(len(others) for others in edges.values()) > len(edges)
+
+
+def test_core_imports_downwards_only() -> None:
+    height = {top: place for place, layer in enumerate(CORE_LAYERS) for top in layer}
+    edges = graph("core")
+    upwards = [
+        f"{'::'.join(module)} imports {'::'.join(other)}"
+        for module, others in edges.items()
+        for other in others
+        if module and other[0] != module[0] and height[other[0]] <= height[module[0]]
+    ]
+    assert upwards == []
+
+
+def test_a_circle_would_be_found() -> None:
+    modules = {(), ("a",), ("a", "b"), ("c",)}
+    text = dedent("""
+        //! `use crate::c` is only written here.
+        use crate::{
+            a::b::{self, Thing},
+            c::Other as Another,
+        };
+        use super::c::Third;
+        fn f() { std::mem::take(&mut crate::a::b::value()); let text = "crate::c"; }
+        #[cfg(test)]
+        mod tests {
+            use super::*;
+        }
+    """)
+    assert dependencies(text, ("a",), modules) == {("a", "b"), ("c",)}
+    assert dependencies("use super::Thing;\nuse bytes::Bytes;", ("a", "b"), modules) == {("a",)}
+    assert dependencies("use a::b::Thing;", (), modules) == {("a", "b")}
+    assert circles_in({("a",): {("c",)}, ("c",): {("a",)}, (): {("a",)}}) == [["a", "c"]]

@@ -14,7 +14,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::deliveries::{Collected, Deliveries};
-use crate::delivery;
+use crate::delivery::object;
 use crate::field::null_for_none;
 use crate::send_wait::{Kept, Waiter, owned};
 use crate::sender::{Given, Prepared, Sender, deadline, now_ms};
@@ -121,7 +121,7 @@ impl Accepting {
         }
         if let Some(made) = delivery {
             // SAFETY: made by `new_delivery`, and it has no place yet.
-            unsafe { delivery::place(made.as_ptr().cast(), completion, index) };
+            unsafe { object::place(made.as_ptr().cast(), completion, index) };
         }
     }
 

@@ -11,7 +11,7 @@ use pyo3::types::{PyList, PySlice};
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
 use crate::blocked_loop::BlockingCall;
-use crate::delivery::{self, Parts};
+use crate::delivery::object::{self, Parts};
 use crate::errors;
 use crate::flush::{AwaitedPending, Pending};
 use crate::wait::time::{duration, seconds};
@@ -150,8 +150,8 @@ impl Deliveries {
         };
         // SAFETY: the GIL is held; the new object gets its place before anybody sees it.
         unsafe {
-            let made = delivery::new_delivery(py, &parts)?;
-            delivery::place(made, completion, index);
+            let made = object::new_delivery(py, &parts)?;
+            object::place(made, completion, index);
             Ok(Bound::from_owned_ptr(py, made.cast::<ffi::PyObject>()).unbind())
         }
     }

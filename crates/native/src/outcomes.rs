@@ -17,10 +17,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::delivery;
+use crate::delivery::object;
 use crate::errors;
 use crate::fork;
-use crate::unawaited::NeverAwaited;
+use crate::never_awaited::NeverAwaited;
 
 static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -336,7 +336,7 @@ impl Outcomes {
             let Some(entry) = self.callbacks.lock().remove(&number) else {
                 continue;
             };
-            let place = delivery::where_is(entry.delivery.as_ptr()).0;
+            let place = object::where_is(entry.delivery.as_ptr()).0;
             if place.is_pending() {
                 // Its message has moved to another batch: wait for that. Whatever happens between, it is looked at again.
                 self.callbacks.lock().insert(number, entry);
@@ -357,7 +357,7 @@ impl Outcomes {
             let callbacks = self.callbacks.lock();
             let settled = callbacks
                 .iter()
-                .filter(|(_, entry)| !delivery::where_is(entry.delivery.as_ptr()).0.is_pending());
+                .filter(|(_, entry)| !object::where_is(entry.delivery.as_ptr()).0.is_pending());
             settled.map(|(number, _)| *number).collect()
         };
         settled.sort_unstable();

@@ -12,7 +12,7 @@ use ottla_io::clock;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::delivery::{self, DeliveryObject, Parts};
+use crate::delivery::object::{self, DeliveryObject, Parts};
 use crate::field::null_for_none;
 use crate::send_wait::owned;
 use crate::sender::{Given, Sender, now_ms};
@@ -82,11 +82,11 @@ impl Sender {
             metadata: std::ptr::null_mut(),
         };
         // SAFETY: by contract.
-        let made = unsafe { delivery::new_delivery(py, &parts)? };
+        let made = unsafe { object::new_delivery(py, &parts)? };
         let accepted = |completion: &Arc<Completion>, index| {
             self.keep(completion, made);
             // SAFETY: it was made just now, and has no place yet.
-            unsafe { delivery::place(made, completion.clone(), index) };
+            unsafe { object::place(made, completion.clone(), index) };
         };
         let refused = self
             .shared

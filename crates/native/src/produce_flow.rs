@@ -35,6 +35,16 @@ impl ProduceFlow {
     fn check(&self, py: Python<'_>) -> PyResult<()> {
         fork::check(py, self.generation, &self.outcomes.who)
     }
+
+    pub fn new_sender(&self) -> Arc<Sender> {
+        let (shared, outcomes) = (self.shared.clone(), self.outcomes.clone());
+        Arc::new(Sender::new(
+            shared,
+            outcomes,
+            self.max_block,
+            self.generation,
+        ))
+    }
 }
 
 #[pymethods]

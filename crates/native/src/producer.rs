@@ -4,38 +4,23 @@
 //! Threads: any; each method holds the GIL except while it waits.
 
 use std::ffi::CStr;
-use std::sync::{Arc, OnceLock};
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::{PyClass, PyTraverseError, PyVisit, ffi};
+use pyo3::{PyClass, ffi};
 
-use crate::accepting::{Accepting, World};
+use crate::accepting::World;
 use crate::deliveries::Deliveries;
 use crate::docs;
 use crate::flush::{AwaitedPending, Pending};
 use crate::intercept;
 use crate::outcome_take::{Ask, AwaitedOutcomes, take_waiting};
 use crate::own_thread;
-use crate::produce_flow::ProduceFlow;
 use crate::raw::{add_method, fast_method};
 use crate::send_many::{Form, SendMany};
-use crate::sender::Sender;
+use crate::sending_base::SendingBase;
 use crate::sends::{InLoop, InLoopAndWait, InThread, InThreadAndWait, Nowait, inner, method};
 use crate::wait::time::duration;
 use crate::wait::waiting::Waiting;
-
-/// What both producers have: what they send with, and the methods that never wait.
-#[pyclass(subclass, frozen, module = "ottla._native")]
-#[derive(Default)]
-pub struct SendingBase {
-    /// Empty until the `__init__` of the producer has bound it.
-    sender: OnceLock<Arc<Sender>>,
-    /// The user's own partitioner, if there is one. It is kept here, where the collector sees it, and not in the sender.
-    partitioner: OnceLock<Py<PyAny>>,
-    /// The interceptors, if there are any, kept here for the same reason.
-    interceptors: OnceLock<Py<PyAny>>,
-}
 
 /// The hot methods of `ottla.Producer`: hand-made, no Python frame in front.
 #[pyclass(subclass, frozen, extends = SendingBase, module = "ottla._native")]
@@ -44,36 +29,6 @@ pub struct ProducerBase;
 /// The hot methods of `ottla.AsyncProducer`: what can wait returns an awaitable.
 #[pyclass(subclass, frozen, extends = SendingBase, module = "ottla._native")]
 pub struct AsyncProducerBase;
-
-impl SendingBase {
-    pub fn sender(&self) -> PyResult<&Arc<Sender>> {
-        self.sender.get().ok_or_else(|| {
-            PyRuntimeError::new_err("the producer was not set up: its __init__ has not run")
-        })
-    }
-
-    pub fn partitioner(&self) -> Option<&Py<PyAny>> {
-        self.partitioner.get()
-    }
-
-    pub fn interceptors(&self) -> Option<&Py<PyAny>> {
-        self.interceptors.get()
-    }
-
-    /// As `sender`, in this process.
-    fn own_sender(&self, py: Python<'_>) -> PyResult<&Arc<Sender>> {
-        let sender = self.sender()?;
-        sender.check(py)?;
-        Ok(sender)
-    }
-
-    /// A call of `send_many` that has not sent anything yet.
-    fn many(&self, py: Python<'_>, form: Form<'_, '_>, world: World) -> PyResult<SendMany> {
-        let sender = self.own_sender(py)?.clone();
-        let partitioner = self.partitioner().map(|function| function.clone_ref(py));
-        SendMany::new(form, Accepting::new(sender, partitioner, world))
-    }
-}
 
 /// `send_many`, through the interceptors where there are any; `send` is how it goes on in its world without them.
 fn send_many(
@@ -86,57 +41,6 @@ fn send_many(
     match base.interceptors() {
         Some(chain) => intercept::send_many(slf.as_any(), chain, form),
         None => send(base.many(slf.py(), form, world)?),
-    }
-}
-
-impl Drop for SendingBase {
-    /// The object goes; sends that wait go on.
-    fn drop(&mut self) {
-        if let Some(sender) = self.sender.get() {
-            sender.orphan();
-        }
-    }
-}
-
-#[pymethods]
-impl SendingBase {
-    #[pyo3(signature = (flow, partitioner=None, interceptors=None))]
-    fn _bind(
-        &self,
-        flow: &ProduceFlow,
-        partitioner: Option<Py<PyAny>>,
-        interceptors: Option<Py<PyAny>>,
-    ) {
-        if let Some(function) = partitioner {
-            self.partitioner.get_or_init(|| function);
-        }
-        if let Some(chain) = interceptors {
-            self.interceptors.get_or_init(|| chain);
-        }
-        let sender = self.sender.get_or_init(|| Arc::new(Sender::new(flow)));
-        flow.sender.get_or_init(|| Arc::downgrade(sender));
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(self.partitioner.get())?;
-        visit.call(self.interceptors.get())
-    }
-
-    fn _stop_accepting(&self, py: Python<'_>) -> PyResult<()> {
-        self.own_sender(py)?
-            .shared
-            .with(|flow| flow.acc.stop_accepting());
-        Ok(())
-    }
-
-    fn _end_outcomes(&self, py: Python<'_>) -> PyResult<()> {
-        self.own_sender(py)?.outcomes.end();
-        Ok(())
-    }
-
-    fn _counts(&self, py: Python<'_>) -> PyResult<(u64, u64, u64)> {
-        let counts = self.own_sender(py)?.shared.with(|flow| flow.acc.counts);
-        Ok((counts.delivered, counts.failed, counts.unknown))
     }
 }
 

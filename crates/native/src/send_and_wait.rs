@@ -9,7 +9,7 @@ use ottla_core::produce::completion::Completion;
 use ottla_core::seam::Wake;
 use pyo3::prelude::*;
 
-use crate::delivery::AwaitedDelivery;
+use crate::delivery::outcome::AwaitedDelivery;
 use crate::unawaited::Lost;
 use crate::wait::waiting::Awaited;
 

@@ -14,6 +14,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString, PyTuple}
 use crate::accepting::Accepting;
 use crate::deliveries::Deliveries;
 use crate::send_messages::Messages;
+use crate::send_source::Source;
 use crate::send_values::Values;
 use crate::unawaited::Lost;
 use crate::wait::waiting::Awaited;
@@ -82,16 +83,6 @@ fn several(name: &str, given: &Bound<'_, PyAny>) -> PyResult<()> {
     }
 }
 
-/// Where the messages of one call come from.
-pub trait Source: Send + Sync {
-    /// Sends what comes next until one has to wait; true where all are accepted.
-    fn advance(&mut self, py: Python<'_>, accepting: &mut Accepting) -> PyResult<bool>;
-    /// The topic of all of them; None where each has its own.
-    fn topic(&self, _py: Python<'_>) -> Option<String> {
-        None
-    }
-}
-
 /// One call.
 pub struct SendMany {
     source: Box<dyn Source>,
@@ -148,7 +139,7 @@ impl Awaited for SendMany {
 
     fn lost(&self, py: Python<'_>) -> Option<Lost> {
         Some(Lost {
-            sender: self.accepting.sender.clone(),
+            outcomes: self.accepting.sender.outcomes.clone(),
             method: "send_many",
             topic: self.source.topic(py),
             made: None,

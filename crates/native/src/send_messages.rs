@@ -8,7 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyIterator;
 
 use crate::accepting::Accepting;
-use crate::send_many::Source;
+use crate::send_source::Source;
 use crate::sender::Given;
 
 static MESSAGE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList, PyTuple};
 
 use crate::accepting::Accepting;
-use crate::send_many::Source;
+use crate::send_source::Source;
 use crate::sender::Given;
 
 pub struct Values {

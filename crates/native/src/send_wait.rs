@@ -12,7 +12,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::bell::Nobody;
-use crate::delivery::{self, DeliveryObject};
+use crate::delivery::object::{self, DeliveryObject};
 use crate::sender::{Given, Line, Prepared, Sender};
 use crate::unawaited::Lost;
 use crate::wait::waiting::Awaited;
@@ -61,7 +61,7 @@ impl Kept {
     /// What is lost where it is never accepted.
     pub fn lost(&self, py: Python<'_>, sender: &Arc<Sender>, made: Option<&Py<PyAny>>) -> Lost {
         Lost {
-            sender: sender.clone(),
+            outcomes: sender.outcomes.clone(),
             method: "send",
             topic: self.topic.extract(py).ok(),
             made: made.map(|made| made.clone_ref(py)),
@@ -190,7 +190,7 @@ impl Awaited for AwaitedSend {
         let delivery = self.delivery.take();
         if let Some(made) = &delivery {
             // SAFETY: made by `new_delivery`, and it has no place yet.
-            unsafe { delivery::place(made.as_ptr().cast(), completion, index) };
+            unsafe { object::place(made.as_ptr().cast(), completion, index) };
         }
         Ok(delivery)
     }

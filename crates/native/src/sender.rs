@@ -18,13 +18,12 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::delivery::{self, DeliveryObject, Parts};
+use crate::delivery::object::{self, DeliveryObject, Parts};
 use crate::errors;
 use crate::field::{Field, Headers, null_for_none, optional_number};
 use crate::fork;
 use crate::outcomes::Outcomes;
 use crate::own_thread;
-use crate::produce_flow::ProduceFlow;
 use crate::raw::Arguments;
 use crate::wait::park::park;
 
@@ -129,14 +128,18 @@ impl Drop for Line {
 }
 
 impl Sender {
-    pub fn new(flow: &ProduceFlow) -> Self {
+    /// `max_block`: seconds that a send waits for free buffer space; more than a clock can hold is no limit.
+    pub fn new(
+        shared: Arc<ProduceShared>,
+        outcomes: Arc<Outcomes>,
+        max_block: f64,
+        generation: u32,
+    ) -> Self {
         Self {
-            shared: flow.shared.clone(),
-            outcomes: flow.outcomes.clone(),
-            // What the clock cannot hold is no limit.
-            max_block: Duration::try_from_secs_f64(flow.max_block.max(0.0))
-                .unwrap_or(Duration::MAX),
-            generation: flow.generation,
+            shared,
+            outcomes,
+            max_block: Duration::try_from_secs_f64(max_block.max(0.0)).unwrap_or(Duration::MAX),
+            generation,
             orphaned: AtomicBool::new(false),
             names: Default::default(),
             indices: Default::default(),
@@ -249,7 +252,7 @@ impl Sender {
             metadata: null_for_none(given.metadata),
         };
         // SAFETY: by contract.
-        unsafe { delivery::new_delivery(py, &parts) }
+        unsafe { object::new_delivery(py, &parts) }
     }
 
     // ---- appending -------------------------------------------------------------------------------------------------

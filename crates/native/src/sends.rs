@@ -11,14 +11,15 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::blocked_loop::BlockingCall;
-use crate::delivery::{self, AwaitedDelivery, DeliveryObject};
+use crate::delivery::object::{self, DeliveryObject};
+use crate::delivery::outcome::{AwaitedDelivery, wait_result};
 use crate::intercept::{self, Call};
 use crate::own_thread;
-use crate::producer::SendingBase;
 use crate::raw::guard;
 use crate::send_and_wait::SentAndAwaited;
 use crate::send_wait::{AwaitedSend, Kept, Waiter, owned};
 use crate::sender::{Given, Prepared, Sender, given};
+use crate::sending_base::SendingBase;
 use crate::topic_line;
 use crate::user_partitioner as user;
 use crate::wait::ready::ready;
@@ -108,7 +109,7 @@ impl General<'_> {
             .sender
             .append(&self.prepared, None, Some(self.delivery))?;
         // SAFETY: made by `new_delivery`, and it has no place yet.
-        unsafe { delivery::place(self.delivery, completion, index) };
+        unsafe { object::place(self.delivery, completion, index) };
         Ok(())
     }
 
@@ -263,7 +264,7 @@ fn send_in_line(py: Python<'_>, begun: &General<'_>) -> PyResult<*mut ffi::PyObj
     match accepted {
         Ok((completion, index)) => {
             // SAFETY: made by `new_delivery`, and it has no place yet.
-            unsafe { delivery::place(begun.delivery, completion, index) };
+            unsafe { object::place(begun.delivery, completion, index) };
             Ok(begun.delivery.cast())
         }
         Err(error) => {
@@ -298,7 +299,7 @@ impl Sends for InThreadAndWait {
             };
             Bound::from_owned_ptr(py, delivery)
         };
-        delivery::wait_result(py, delivery.as_ptr(), None, None).map(Py::into_ptr)
+        wait_result(py, delivery.as_ptr(), None, None).map(Py::into_ptr)
     }
 }
 

@@ -4,23 +4,21 @@
 //! All of it happens in a finalizer, which may begin anywhere: the line of the log is put down for the engine, which sums them
 //! up, and the bell is rung. Station: message. Threads: any, with the GIL.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeWarning;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-use crate::sender::Sender;
+use crate::outcomes::Outcomes;
 
 static WARN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static IS_FINALIZING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// What is lost with the awaitable.
 pub struct Lost {
-    pub sender: Arc<Sender>,
+    pub outcomes: Arc<Outcomes>,
     /// As the user calls it.
     pub method: &'static str,
     /// None: of several, or not looked at yet.
@@ -51,8 +49,7 @@ impl Lost {
             return;
         }
         let text = self.told();
-        self.sender
-            .outcomes
+        self.outcomes
             .never_awaited(self.method, self.topic.unwrap_or_default());
         if let Err(raised) = warn(py, &text, self.made) {
             // A warning that is an error to the application: nobody catches anything in a finalizer.
@@ -80,21 +77,4 @@ fn is_finalizing(py: Python<'_>) -> bool {
             .is_truthy()
     };
     asked().unwrap_or(true)
-}
-
-/// Sends that were never awaited, by method and topic, until the engine has taken them.
-#[derive(Default)]
-pub struct NeverAwaited(Mutex<BTreeMap<(&'static str, String), u64>>);
-
-impl NeverAwaited {
-    pub fn add(&self, method: &'static str, topic: String) {
-        *self.0.lock().entry((method, topic)).or_default() += 1;
-    }
-
-    pub fn take(&self) -> Vec<(&'static str, String, u64)> {
-        let taken = std::mem::take(&mut *self.0.lock()).into_iter();
-        taken
-            .map(|((method, topic), count)| (method, topic, count))
-            .collect()
-    }
 }

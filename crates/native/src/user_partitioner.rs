@@ -14,7 +14,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyInt};
 
-use crate::delivery;
+use crate::delivery::object;
 use crate::errors;
 use crate::field::Field;
 use crate::own_thread;
@@ -220,7 +220,7 @@ impl AwaitedTopic {
         match sender.append(&prepared, None, Some(delivery.as_ptr().cast())) {
             Ok((completion, index)) => {
                 // SAFETY: made by `new_delivery`, and it has no place yet.
-                unsafe { delivery::place(delivery.as_ptr().cast(), completion, index) };
+                unsafe { object::place(delivery.as_ptr().cast(), completion, index) };
                 Ok(Some(delivery))
             }
             Err(Refused::Full) => {

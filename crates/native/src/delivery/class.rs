@@ -12,14 +12,14 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyCFunction;
 
-use super::outcome::{
-    AwaitedDelivery, call_when_settled, error_of, settled, wait_error, wait_result,
-};
-use super::{
+use crate::blocked_loop::BlockingCall;
+use crate::delivery::object::{
     DeliveryObject, EXTENDED, ExtendedObject, TYPE, clear_extended, dealloc, dealloc_extended,
     extension, traverse_extended, where_is, xincref,
 };
-use crate::blocked_loop::BlockingCall;
+use crate::delivery::outcome::{
+    AwaitedDelivery, call_when_settled, error_of, settled, wait_error, wait_result,
+};
 use crate::docs;
 use crate::raw::{
     Arguments, documented, fast_method, getter, guard, make_type, no_getter, no_method,

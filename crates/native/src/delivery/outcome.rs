@@ -13,8 +13,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use super::{DeliveryObject, where_is};
 use crate::blocked_loop::BlockingCall;
+use crate::delivery::object::{DeliveryObject, where_is};
 use crate::errors;
 use crate::flush::park_until_settled;
 use crate::metadata::record_metadata;

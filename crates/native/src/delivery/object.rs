@@ -1,8 +1,6 @@
-//! `Delivery`: what became of one message. Hand-made, 56 bytes, not tracked by the collector.
+//! The object of a `Delivery`, as Python allocates and frees it, and its place: which message of which batch it is.
 //!
-//! It is a batch's completion and an index, and the caller's own key and value. Only a message with headers or metadata,
-//! through which a cycle could go, gets the subtype that the collector knows. Here is the object itself; `outcome` is how
-//! one waits for it, `class` what Python sees of it. Station: delivery. Threads: any.
+//! Station: delivery. Threads: any, with the GIL.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -13,33 +11,27 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-mod class;
-mod outcome;
-
-pub use class::register;
-pub use outcome::{AwaitedDelivery, wait_result};
-
 #[repr(C)]
 pub struct DeliveryObject {
-    base: ffi::PyObject,
+    pub(super) base: ffi::PyObject,
     /// From `Arc::into_raw`; null until the message is accepted.
-    completion: *const Completion,
-    timestamp_ms: i64,
-    index: u32,
-    key: *mut ffi::PyObject,
-    value: *mut ffi::PyObject,
+    pub(super) completion: *const Completion,
+    pub(super) timestamp_ms: i64,
+    pub(super) index: u32,
+    pub(super) key: *mut ffi::PyObject,
+    pub(super) value: *mut ffi::PyObject,
 }
 
 /// With headers and metadata.
 #[repr(C)]
-struct ExtendedObject {
-    delivery: DeliveryObject,
-    headers: *mut ffi::PyObject,
-    metadata: *mut ffi::PyObject,
+pub(super) struct ExtendedObject {
+    pub(super) delivery: DeliveryObject,
+    pub(super) headers: *mut ffi::PyObject,
+    pub(super) metadata: *mut ffi::PyObject,
 }
 
-static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static EXTENDED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+pub(super) static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+pub(super) static EXTENDED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// What a new delivery refers to; borrowed pointers, null where absent.
 pub struct Parts {
@@ -101,7 +93,7 @@ fn type_pointer(py: Python<'_>, made: &PyOnceLock<Py<PyAny>>) -> *mut ffi::PyTyp
         .map_or(ptr::null_mut(), |made| made.as_ptr().cast())
 }
 
-unsafe fn xincref(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+pub(super) unsafe fn xincref(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: valid or null, by contract of the callers.
     unsafe { ffi::Py_XINCREF(object) };
     object
@@ -132,7 +124,10 @@ pub fn where_is(object: *mut ffi::PyObject) -> Place {
 }
 
 /// Headers and metadata of a delivery; null where it has none.
-fn extension(py: Python<'_>, slf: *mut ffi::PyObject) -> (*mut ffi::PyObject, *mut ffi::PyObject) {
+pub(super) fn extension(
+    py: Python<'_>,
+    slf: *mut ffi::PyObject,
+) -> (*mut ffi::PyObject, *mut ffi::PyObject) {
     // SAFETY: a living object, which has the fields of the extended type if it is of that type.
     unsafe {
         if ffi::Py_TYPE(slf) != type_pointer(py, &EXTENDED) {
@@ -156,7 +151,7 @@ unsafe fn clear_delivery(object: *mut DeliveryObject) {
     }
 }
 
-unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
+pub(super) unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
     // SAFETY: Python frees a delivery that nothing refers to; a heap type is let go with each of its objects.
     unsafe {
         let class = ffi::Py_TYPE(slf);
@@ -166,7 +161,7 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
     }
 }
 
-unsafe extern "C" fn dealloc_extended(slf: *mut ffi::PyObject) {
+pub(super) unsafe extern "C" fn dealloc_extended(slf: *mut ffi::PyObject) {
     // SAFETY: as `dealloc`; the collector forgets the object first.
     unsafe {
         let class = ffi::Py_TYPE(slf);
@@ -178,7 +173,7 @@ unsafe extern "C" fn dealloc_extended(slf: *mut ffi::PyObject) {
     }
 }
 
-unsafe extern "C" fn clear_extended(slf: *mut ffi::PyObject) -> c_int {
+pub(super) unsafe extern "C" fn clear_extended(slf: *mut ffi::PyObject) -> c_int {
     let object = slf.cast::<ExtendedObject>();
     // SAFETY: of the extended type; each field is taken out before it is let go.
     unsafe {
@@ -190,7 +185,7 @@ unsafe extern "C" fn clear_extended(slf: *mut ffi::PyObject) -> c_int {
     0
 }
 
-unsafe extern "C" fn traverse_extended(
+pub(super) unsafe extern "C" fn traverse_extended(
     slf: *mut ffi::PyObject,
     visit: ffi::visitproc,
     arg: *mut c_void,

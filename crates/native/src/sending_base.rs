@@ -1,0 +1,107 @@
+//! `SendingBase`: the producer that both public ones inherit, without its ways to send.
+//!
+//! Threads: any, with the GIL.
+
+use std::sync::{Arc, OnceLock};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::accepting::{Accepting, World};
+use crate::produce_flow::ProduceFlow;
+use crate::send_many::{Form, SendMany};
+use crate::sender::Sender;
+
+/// What both producers have: what they send with, and the methods that never wait.
+#[pyclass(subclass, frozen, module = "ottla._native")]
+#[derive(Default)]
+pub struct SendingBase {
+    /// Empty until the `__init__` of the producer has bound it.
+    sender: OnceLock<Arc<Sender>>,
+    /// The user's own partitioner, if there is one. It is kept here, where the collector sees it, and not in the sender.
+    partitioner: OnceLock<Py<PyAny>>,
+    /// The interceptors, if there are any, kept here for the same reason.
+    interceptors: OnceLock<Py<PyAny>>,
+}
+
+impl SendingBase {
+    pub fn sender(&self) -> PyResult<&Arc<Sender>> {
+        self.sender.get().ok_or_else(|| {
+            PyRuntimeError::new_err("the producer was not set up: its __init__ has not run")
+        })
+    }
+
+    pub fn partitioner(&self) -> Option<&Py<PyAny>> {
+        self.partitioner.get()
+    }
+
+    pub fn interceptors(&self) -> Option<&Py<PyAny>> {
+        self.interceptors.get()
+    }
+
+    /// As `sender`, in this process.
+    pub fn own_sender(&self, py: Python<'_>) -> PyResult<&Arc<Sender>> {
+        let sender = self.sender()?;
+        sender.check(py)?;
+        Ok(sender)
+    }
+
+    /// A call of `send_many` that has not sent anything yet.
+    pub fn many(&self, py: Python<'_>, form: Form<'_, '_>, world: World) -> PyResult<SendMany> {
+        let sender = self.own_sender(py)?.clone();
+        let partitioner = self.partitioner().map(|function| function.clone_ref(py));
+        SendMany::new(form, Accepting::new(sender, partitioner, world))
+    }
+}
+
+impl Drop for SendingBase {
+    /// The object goes; sends that wait go on.
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.get() {
+            sender.orphan();
+        }
+    }
+}
+
+#[pymethods]
+impl SendingBase {
+    #[pyo3(signature = (flow, partitioner=None, interceptors=None))]
+    fn _bind(
+        &self,
+        flow: &ProduceFlow,
+        partitioner: Option<Py<PyAny>>,
+        interceptors: Option<Py<PyAny>>,
+    ) {
+        if let Some(function) = partitioner {
+            self.partitioner.get_or_init(|| function);
+        }
+        if let Some(chain) = interceptors {
+            self.interceptors.get_or_init(|| chain);
+        }
+        let sender = self.sender.get_or_init(|| flow.new_sender());
+        flow.sender.get_or_init(|| Arc::downgrade(sender));
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(self.partitioner.get())?;
+        visit.call(self.interceptors.get())
+    }
+
+    fn _stop_accepting(&self, py: Python<'_>) -> PyResult<()> {
+        self.own_sender(py)?
+            .shared
+            .with(|flow| flow.acc.stop_accepting());
+        Ok(())
+    }
+
+    fn _end_outcomes(&self, py: Python<'_>) -> PyResult<()> {
+        self.own_sender(py)?.outcomes.end();
+        Ok(())
+    }
+
+    fn _counts(&self, py: Python<'_>) -> PyResult<(u64, u64, u64)> {
+        let counts = self.own_sender(py)?.shared.with(|flow| flow.acc.counts);
+        Ok((counts.delivered, counts.failed, counts.unknown))
+    }
+}
