@@ -25,6 +25,7 @@ from typing_extensions import disjoint_base
 from ottla.errors import Error, Outcome
 from ottla.message import Message, RecordMetadata, TopicPartition
 from ottla.seam.connections import IoEvent, IoStatistics
+from ottla.seam.fetching import FetchEvent, FetchStatistics, PartitionState
 from ottla.seam.settings import FetchSettings, ProduceSettings
 
 _Buffer = bytes | bytearray | memoryview | str | None
@@ -941,13 +942,8 @@ class FetchFlow:
     def hold(self, topic: str, partition: int) -> None: ...
     def pause(self, topic: str, partition: int) -> None: ...
     def resume(self, topic: str, partition: int) -> None: ...
-    def drain(self) -> list[tuple[Any, ...]]:
-        """Take the events since the last call.
-
-        `("held", topic, partition, cause, code, fetch_offset, leader: (id, epoch)|None, node: (host, port)|None,
-        diverging: (epoch, end offset)|None)` cause: asked|answer|diverging|replica:<id>|lost:<kind>:<message> ·
-        `("throttled", conn, throttle_ms)`.
-        """
+    def drain(self) -> list[FetchEvent]:
+        """Take the events since the last call."""
 
     def fail(self, topic: str, partition: int, error: BaseException) -> None:
         """Queue an error that the next take of the partition raises, once: this very object."""
@@ -979,15 +975,8 @@ class FetchFlow:
     def positions(self) -> dict[tuple[str, int], tuple[int, int]]:
         """(next offset to hand over, leader epoch) of every positioned partition."""
 
-    def partition_state(self, topic: str, partition: int) -> dict[str, int | bool]:
-        """high_watermark, last_stable_offset, log_start_offset, position, buffered_records, paused, flowing.
-
-        Offsets are -1 where they are not known, all of them for a partition that is not assigned.
-        """
-
-    def statistics(self) -> dict[str, int]:
-        """requests, responses, fetched_bytes, fetched_batches, handed_records, holds, buffered_bytes, sessions,
-        partitions."""
+    def partition_state(self, topic: str, partition: int) -> PartitionState: ...
+    def statistics(self) -> FetchStatistics: ...
 
     # for tests that are the broker themselves: `io=None`, and time is passed in
     def next_frame(self, conn: int, correlation_id: int, now_us: int) -> tuple[int, bytes] | None:

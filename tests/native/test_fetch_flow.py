@@ -27,6 +27,9 @@ from ottla.protocol.messages.fetch import (
     NodeEndpoint,
     PartitionData,
 )
+from ottla.seam.connections import Loss
+from ottla.seam.fetching import FetchHeld, PartitionState
+from ottla.seam.leaders import Endpoint, LeaderHint
 from ottla.testing import plain_records as plain
 
 PATIENCE = 10.0
@@ -445,24 +448,24 @@ def test_paused_partition_keeps_its_records(leader: Leader) -> None:
     leader.give(0, 2)
     leader.flow.pause(TOPIC, 0)
     assert leader.flow.take(100, 0) is None
-    assert leader.flow.partition_state(TOPIC, 0)["paused"] is True
+    assert leader.flow.partition_state(TOPIC, 0).paused is True
     leader.flow.resume(TOPIC, 0)
     assert offsets(leader.flow.take(100, 0)) == [0, 1]
 
 
 def test_state_of_a_partition(leader: Leader) -> None:
     leader.assign()
-    assert leader.flow.partition_state(TOPIC, 0)["high_watermark"] == -1
+    assert leader.flow.partition_state(TOPIC, 0).high_watermark == -1
     leader.give(0, 2)
-    assert leader.flow.partition_state(TOPIC, 0) == {
-        "high_watermark": 100,
-        "last_stable_offset": 90,
-        "log_start_offset": 0,
-        "position": 0,
-        "buffered_records": 2,
-        "paused": False,
-        "flowing": True,
-    }
+    assert leader.flow.partition_state(TOPIC, 0) == PartitionState(
+        high_watermark=100,
+        last_stable_offset=90,
+        log_start_offset=0,
+        position=0,
+        buffered_records=2,
+        paused=False,
+        flowing=True,
+    )
 
 
 def test_statistics_count(leader: Leader) -> None:
@@ -470,9 +473,9 @@ def test_statistics_count(leader: Leader) -> None:
     leader.give(0, 3)
     leader.flow.take(2, 0)
     statistics = leader.flow.statistics()
-    assert (statistics["requests"], statistics["responses"]) == (1, 1)
-    assert statistics["handed_records"] == 2
-    assert statistics["buffered_bytes"] > 0
+    assert (statistics.requests, statistics.responses) == (1, 1)
+    assert statistics.handed_records == 2
+    assert statistics.buffered_bytes > 0
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------
@@ -491,26 +494,23 @@ def test_refused_partition_is_told_with_the_new_leader(leader: Leader) -> None:
         ),
         nodes=(NodeEndpoint(node_id=2, host="b2", port=9092),),
     )
-    assert leader.flow.drain() == [
-        ("held", TOPIC, 0, "answer", 6, 7, (2, 9), ("b2", 9092), None),
-    ]
+    leader_hint = LeaderHint(2, 9, Endpoint("b2", 9092))
+    assert leader.flow.drain() == [FetchHeld(TOPIC, 0, "answer", 6, 7, leader_hint)]
     assert leader.flow.drain() == []
-    assert leader.flow.partition_state(TOPIC, 0)["flowing"] is False
+    assert leader.flow.partition_state(TOPIC, 0).flowing is False
 
 
 def test_hold_that_was_asked_for_is_told(leader: Leader) -> None:
     leader.assign(offset=7)
     leader.flow.hold(TOPIC, 0)
-    assert leader.flow.drain() == [("held", TOPIC, 0, "asked", 0, 7, None, None, None)]
+    assert leader.flow.drain() == [FetchHeld(TOPIC, 0, "asked", 0, 7, None)]
 
 
 def test_lost_connection_holds_its_partitions(leader: Leader) -> None:
     leader.assign(offset=7)
     assert leader.asked() is not None
-    leader.flow.lose(CONNECTION, "b1:9092 closed the connection", 0)
-    assert leader.flow.drain() == [
-        ("held", TOPIC, 0, "lost:eof:b1:9092 closed the connection", 0, 7, None, None, None)
-    ]
+    leader.flow.lose(CONNECTION, "the peer closed", 0)
+    assert leader.flow.drain() == [FetchHeld(TOPIC, 0, Loss("eof", "the peer closed"), 0, 7, None)]
     assert leader.asked() is None
 
 

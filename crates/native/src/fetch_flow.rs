@@ -6,19 +6,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ottla_core::fetch::flow::{Event, Held};
 use ottla_core::fetch::shared::FetchShared;
 use ottla_core::seam::{Bell, Flow, LostCause, LostKind};
 use ottla_io::{FlowId, Handle};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyList};
 
 use crate::bell::Silent;
 use crate::fetch_take::{Taker, Wish, given};
 use crate::fork;
 use crate::io::Io;
 use crate::records::Records;
+use crate::seam::fetching;
 use crate::seam::settings::FetchSettings;
 use crate::wait::time::duration;
 use crate::wait::waiting::Waiting;
@@ -157,7 +157,7 @@ impl FetchFlow {
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let drained = PyList::empty(py);
         for event in self.inbox(py)?.take_events() {
-            drained.append(event_tuple(py, event)?)?;
+            drained.append(fetching::event(py, event)?)?;
         }
         Ok(drained)
     }
@@ -226,47 +226,12 @@ impl FetchFlow {
         py: Python<'py>,
         topic: &str,
         partition: i32,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        let known = self.inbox(py)?.partition_state(topic, partition);
-        let state = PyDict::new(py);
-        for (name, value) in [
-            ("high_watermark", known.map(|known| known.high_watermark)),
-            (
-                "last_stable_offset",
-                known.map(|known| known.last_stable_offset),
-            ),
-            (
-                "log_start_offset",
-                known.map(|known| known.log_start_offset),
-            ),
-            ("position", known.map(|known| known.position)),
-        ] {
-            state.set_item(name, value.unwrap_or(-1))?;
-        }
-        let buffered = known.map_or(0, |known| known.buffered_records);
-        state.set_item("buffered_records", buffered)?;
-        state.set_item("paused", known.is_some_and(|known| known.paused))?;
-        state.set_item("flowing", known.is_some_and(|known| known.flowing))?;
-        Ok(state)
+    ) -> PyResult<Bound<'py, PyAny>> {
+        fetching::partition_state(py, self.inbox(py)?.partition_state(topic, partition))
     }
 
-    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let known = self.inbox(py)?.statistics();
-        let statistics = PyDict::new(py);
-        for (name, count) in [
-            ("requests", known.counts.requests),
-            ("responses", known.counts.responses),
-            ("fetched_bytes", known.counts.bytes),
-            ("fetched_batches", known.counts.batches),
-            ("handed_records", known.records),
-            ("holds", known.counts.held),
-            ("buffered_bytes", known.buffered_bytes as u64),
-            ("sessions", known.sessions as u64),
-            ("partitions", known.partitions as u64),
-        ] {
-            statistics.set_item(name, count)?;
-        }
-        Ok(statistics)
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        fetching::statistics(py, self.inbox(py)?.statistics())
     }
 
     /// Without an I/O thread: the next request's frame, for tests that are the broker themselves.
@@ -317,36 +282,6 @@ impl Drop for FetchFlow {
         if self.generation == fork::generation() {
             self.leave();
         }
-    }
-}
-
-fn event_tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTuple>> {
-    match event {
-        Event::Held(held) => {
-            let Held {
-                topic,
-                partition,
-                cause,
-                code,
-                fetch_offset,
-                leader,
-                node,
-                diverging,
-            } = held;
-            (
-                "held",
-                &*topic,
-                partition,
-                cause,
-                code,
-                fetch_offset,
-                leader,
-                node,
-                diverging,
-            )
-                .into_pyobject(py)
-        }
-        Event::Throttled(conn, ms) => ("throttled", conn, ms).into_pyobject(py),
     }
 }
 

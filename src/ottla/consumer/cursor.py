@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, assert_never
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
@@ -29,6 +29,8 @@ from ottla.observe.log import ClientLog
 from ottla.observe.summary import Summary
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.primitives import ZERO_UUID
+from ottla.seam.connections import Loss
+from ottla.seam.fetching import Divergence, FetchHeld, FetchThrottled, Follower
 
 if TYPE_CHECKING:
     from ottla._native import FetchFlow
@@ -36,11 +38,12 @@ if TYPE_CHECKING:
     from ottla.config.consumer import ConsumerConfig
     from ottla.consumer.offsets import GroupOffsets
     from ottla.engine.thread import Engine
+    from ottla.seam.fetching import FetchEvent
+    from ottla.seam.leaders import LeaderHint
 
 
 _STEADY_S = 5.0
 """A partition that flowed this long starts its backoff over when it is held."""
-_REPLICA = "replica:"
 
 
 class Cursor:
@@ -384,21 +387,23 @@ class Cursors:
             try:
                 self._serve(event)
             except Exception:
-                self._log.exception("bug: the event %r could not be served", event)
+                self._log.exception("bug: the event %s could not be served", event)
                 self._recover(event)
 
-    def _serve(self, event: tuple[Any, ...]) -> None:
-        match event[0]:
-            case "held":
-                self._held(*event[1:])
-            case "throttled":
-                self._report_throttled(event[1], event[2])
-            case unknown:
-                raise AssertionError(f"the flow emits no event {unknown!r}")
+    def _serve(self, event: FetchEvent) -> None:
+        match event:
+            case FetchHeld():
+                self._held(event)
+            case FetchThrottled(conn, throttle_ms):
+                self._report_throttled(conn, throttle_ms)
+            case _:
+                assert_never(event)
 
-    def _recover(self, event: tuple[Any, ...]) -> None:
+    def _recover(self, event: FetchEvent) -> None:
         """The flow reports a hold once, so a partition whose hold could not be served gets a route in any case."""
-        cursor = self._cursors.get(TopicPartition(*event[1:3])) if event[0] == "held" else None
+        if not isinstance(event, FetchHeld):
+            return
+        cursor = self._cursors.get(TopicPartition(event.topic, event.partition))
         if cursor is not None:
             self._withdraw_route(cursor)
             self._route_soon(cursor, self._pause_after_hold(cursor))
@@ -415,57 +420,53 @@ class Cursors:
                 f"{self._routes.describe_node(node_id)} for {throttle_ms} ms",
             )
 
-    def _held(
-        self,
-        topic: str,
-        partition: int,
-        cause: str,
-        code: int,
-        fetch_offset: int,
-        leader: tuple[int, int] | None,
-        node: tuple[str, int] | None,
-        diverging: tuple[int, int] | None,
-    ) -> None:
-        cursor = self._cursors.get(TopicPartition(topic, partition))
+    def _held(self, held: FetchHeld) -> None:
+        tp = TopicPartition(held.topic, held.partition)
+        cursor = self._cursors.get(tp)
         if cursor is None:
             return
         self._withdraw_route(cursor)
         if cursor.refusal is not None:
             return
-        if cause == "asked":
+        if held.cause == "asked":
             self._route_soon(cursor)
-        elif cause.startswith(_REPLICA):
-            self._follow(cursor, int(cause.removeprefix(_REPLICA)))
+        elif isinstance(held.cause, Follower):
+            self._follow(cursor, held.cause.node_id)
         elif cursor.replica is not None:
-            self._log.info("%s-%d: back to its leader: %s", topic, partition, _why(cause, code))
+            self._log.info("%s-%d: back to its leader: %s", *tp, _reason(held))
             cursor.replica = None
-            self._cluster.refresh_soon(f"a follower refused {topic}-{partition}")
+            self._cluster.refresh_soon(f"a follower refused {tp}")
             self._route_soon(cursor, self._pause_after_hold(cursor))
-        elif code == ErrorCode.OFFSET_OUT_OF_RANGE:
-            reason = f"offset {fetch_offset} of {topic}-{partition} is out of range"
-            self._engine.spawn(self._reset(cursor, reason), f"reset of {topic}-{partition}")
-        elif diverging is not None:
-            self._truncated(cursor, fetch_offset, diverging)
-        elif leader is not None and leader[0] >= 0:
-            self._cluster.apply_leader_hint(topic, partition, leader[0], leader[1], node)
-            pause = self._pause_after_hold(cursor)
-            self._route_soon(cursor, pause if cursor.attempts > 1 else 0.0)
+        elif held.code == ErrorCode.OFFSET_OUT_OF_RANGE:
+            reason = f"offset {held.fetch_offset} of {tp} is out of range"
+            self._engine.spawn(self._reset(cursor, reason), f"reset of {tp}")
+        elif isinstance(held.cause, Divergence):
+            self._truncated(cursor, held.fetch_offset, held.cause)
+        elif held.leader is not None:
+            self._follow_hint(cursor, held.leader)
         else:
-            self._held_by_fault(cursor, cause, code)
+            self._held_by_fault(cursor, held)
 
-    def _held_by_fault(self, cursor: Cursor, cause: str, code: int) -> None:
+    def _follow_hint(self, cursor: Cursor, hint: LeaderHint) -> None:
+        """The broker named the leader: fetch from that one, after a pause where this comes again and again."""
+        self._cluster.apply_leader_hint(*cursor.tp, hint.node_id, hint.leader_epoch, hint.endpoint)
+        pause = self._pause_after_hold(cursor)
+        self._route_soon(cursor, pause if cursor.attempts > 1 else 0.0)
+
+    def _held_by_fault(self, cursor: Cursor, held: FetchHeld) -> None:
         """An error code or a lost connection: flow again after a pause, by what the metadata says then."""
         topic, partition = cursor.tp
-        if code:
-            error = errors.for_code(code, "fetch", topic=topic, partition=partition)
+        if held.code:
+            error = errors.for_code(held.code, "fetch", topic=topic, partition=partition)
             if not _may_pass(error):
                 self._refuse([cursor], error)
                 return
-        line = f"fetching {{places}} is held: {_why(cause, code)}; it goes on by what the metadata says then"
+        reason = _reason(held)
+        line = f"fetching {{places}} is held: {reason}; it goes on by what the metadata says then"
         self._summary.add(
             logging.INFO, line, f"{topic}-{partition}", still=self._target.without_route
         )
-        self._cluster.refresh_soon(f"{topic}-{partition} is held: {cause}")
+        self._cluster.refresh_soon(f"{topic}-{partition} is held: {reason}")
         self._route_soon(cursor, self._pause_after_hold(cursor))
 
     def _pause_after_hold(self, cursor: Cursor) -> float:
@@ -489,7 +490,7 @@ class Cursors:
             cursor.replica = None
             self._flow.hold(*cursor.tp)
 
-    def _truncated(self, cursor: Cursor, fetch_offset: int, diverging: tuple[int, int]) -> None:
+    def _truncated(self, cursor: Cursor, fetch_offset: int, diverging: Divergence) -> None:
         """The leader's log parts from what was read before the position: records that were read are gone (KIP-320)."""
         epoch, end_offset = diverging
         topic, partition = cursor.tp
@@ -558,8 +559,11 @@ def _concerns(error: errors.Error, tp: TopicPartition) -> bool:
     return error.topic == tp.topic and (whole_topic or error.partition in (None, tp.partition))
 
 
-def _why(cause: str, code: int) -> str:
-    return f"{cause}, {errors.for_code(code)}" if code else cause
+def _reason(held: FetchHeld) -> str:
+    """Why a partition is held, for the log."""
+    if isinstance(held.cause, Loss):
+        return f"the connection was lost ({held.cause.message})"
+    return errors.line_of(errors.for_code(held.code)) if held.code else "its leader has moved"
 
 
 __all__ = ["EARLIEST", "LATEST", "Cursor", "Cursors"]

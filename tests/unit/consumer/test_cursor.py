@@ -16,6 +16,15 @@ from ottla.consumer.list_offsets import EARLIEST, FoundOffset
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.events import Event, Events
 from ottla.protocol.error_codes import ErrorCode
+from ottla.seam.connections import Loss
+from ottla.seam.fetching import (
+    Divergence,
+    FetchEvent,
+    FetchHeld,
+    FetchHoldCause,
+    FetchThrottled,
+    Follower,
+)
 
 TP = TopicPartition("t", 0)
 LEADER, FOLLOWER = 1, 2
@@ -88,7 +97,7 @@ class FakeCluster:
 
 class FakeFlow:
     def __init__(self) -> None:
-        self.events: list[tuple[Any, ...]] = []
+        self.events: list[FetchEvent] = []
         self.routes: list[int] = []
         self.positions: list[tuple[int, int]] = []
         self.failures: list[BaseException] = []
@@ -107,12 +116,12 @@ class FakeFlow:
         self.routes.append(connection - 100)
 
     def hold(self, topic: str, partition: int) -> None:
-        self.events.append(("held", topic, partition, "asked", 0, 0, None, None, None))
+        self.events.append(FetchHeld(topic, partition, "asked", 0, 0, None))
 
     def fail(self, _topic: str, _partition: int, error: BaseException) -> None:
         self.failures.append(error)
 
-    def drain(self) -> list[tuple[Any, ...]]:
+    def drain(self) -> list[FetchEvent]:
         events, self.events = self.events, []
         return events
 
@@ -178,8 +187,8 @@ class Bench:
         await self.cursors.assign([TP])
         await self.until(lambda: self.flow.routes == [LEADER], "the partition flows")
 
-    def held(self, cause: str, code: int = 0, diverging: tuple[int, int] | None = None) -> None:
-        self.flow.events.append(("held", *TP, cause, code, 50, None, None, diverging))
+    def held(self, cause: FetchHoldCause, code: int = 0) -> None:
+        self.flow.events.append(FetchHeld(*TP, cause, code, 50, None))
         self.cursors.drain()
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
@@ -202,7 +211,7 @@ class Bench:
 async def test_a_follower_that_the_leader_names_is_fetched_from() -> None:
     bench = Bench(client_rack="here")
     await bench.assigned()
-    bench.held(f"replica:{FOLLOWER}")
+    bench.held(Follower(FOLLOWER))
     await bench.until(lambda: bench.flow.routes == [LEADER, FOLLOWER], "routed to the follower")
     assert bench.cluster.refreshes == 0
     assert bench.flow.positions == [(7, -1)], "the position stays"
@@ -210,22 +219,22 @@ async def test_a_follower_that_the_leader_names_is_fetched_from() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cause", "code", "diverging"),
+    ("cause", "code"),
     [
-        ("answer", ErrorCode.OFFSET_OUT_OF_RANGE, None),
-        ("answer", ErrorCode.NOT_LEADER_OR_FOLLOWER, None),
-        ("lost:closed:by the peer", 0, None),
-        ("diverging", 0, (3, 10)),
+        ("answer", ErrorCode.OFFSET_OUT_OF_RANGE),
+        ("answer", ErrorCode.NOT_LEADER_OR_FOLLOWER),
+        (Loss("closed", "by the peer"), 0),
+        (Divergence(3, 10), 0),
     ],
 )
 async def test_a_follower_that_refuses_is_left_for_the_leader(
-    cause: str, code: int, diverging: tuple[int, int] | None
+    cause: FetchHoldCause, code: int
 ) -> None:
     bench = Bench()
     await bench.assigned()
-    bench.held(f"replica:{FOLLOWER}")
+    bench.held(Follower(FOLLOWER))
     await bench.until(lambda: bench.flow.routes[-1] == FOLLOWER, "routed to the follower")
-    bench.held(cause, code, diverging)
+    bench.held(cause, code)
     await bench.until(lambda: bench.flow.routes == [LEADER, FOLLOWER, LEADER], "routed back")
     assert bench.flow.positions == [(7, -1)], "only the leader's word resets a position"
     bench.stop()
@@ -235,7 +244,7 @@ async def test_a_follower_that_cannot_be_reached_is_left_for_the_leader() -> Non
     bench = Bench()
     await bench.assigned()
     bench.cluster.unreachable.add(FOLLOWER)
-    bench.held(f"replica:{FOLLOWER}")
+    bench.held(Follower(FOLLOWER))
     await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "routed back to the leader")
     bench.stop()
 
@@ -243,7 +252,7 @@ async def test_a_follower_that_cannot_be_reached_is_left_for_the_leader() -> Non
 async def test_the_leader_is_asked_again_when_the_lease_of_a_follower_ends() -> None:
     bench = Bench(metadata_max_age_ms=1)
     await bench.assigned()
-    bench.held(f"replica:{FOLLOWER}")
+    bench.held(Follower(FOLLOWER))
     await bench.until(
         lambda: bench.flow.routes == [LEADER, FOLLOWER, LEADER], "the leader is asked again"
     )
@@ -255,7 +264,7 @@ async def test_truncation_goes_on_where_the_logs_part_and_says_so(
 ) -> None:
     bench = Bench()
     await bench.assigned()
-    bench.held("diverging", diverging=(4, 30))
+    bench.held(Divergence(4, 30))
     await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "flows again")
     assert bench.flow.positions == [(7, -1), (30, 4)]
     assert "t-0 was truncated: epoch 4 ends at 30" in caplog.text
@@ -267,7 +276,7 @@ async def test_truncation_is_raised_without_a_reset_policy() -> None:
     await bench.cursors.assign([TP])
     await bench.cursors.seek(TP, OffsetAndMetadata(50))
     await bench.until(lambda: bench.flow.routes == [LEADER], "flows from the seek on")
-    bench.held("diverging", diverging=(4, 30))
+    bench.held(Divergence(4, 30))
     (error,) = bench.flow.failures
     assert isinstance(error, errors.OffsetOutOfRange)
     assert (error.topic, error.partition) == TP
@@ -346,7 +355,7 @@ async def test_an_event_that_cannot_be_served_loses_no_other(
     bench.cluster.snapshot.parts[other] = Part(LEADER, 5)
     await bench.cursors.assign([TP, other])
     await bench.until(lambda: bench.flow.routes == [LEADER] * 2, "both flow")
-    bench.flow.events.append(("held", *TP, "a field is missing"))
+    bench.flow.events.append(FetchHeld(*TP, "answer", 6, 0, cast("Any", "no hint")))
     bench.flow.hold(*other)
     bench.cursors.drain()
     await bench.until(lambda: bench.flow.routes == [LEADER] * 4, "both have a route again")
@@ -358,7 +367,7 @@ async def test_a_throttled_fetch_is_reported(caplog: pytest.LogCaptureFixture) -
     caplog.set_level(logging.INFO, "ottla")
     bench = Bench()
     await bench.assigned()
-    bench.flow.events.append(("throttled", 100 + LEADER, 500))
+    bench.flow.events.append(FetchThrottled(100 + LEADER, 500))
     bench.cursors.drain()
     bench.stop()
     (event,) = bench.cluster.told

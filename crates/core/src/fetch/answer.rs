@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::error::DecodeError;
 use crate::fetch::filter::{Sifted, sift};
-use crate::fetch::flow::{Event, FetchFlow, Marks};
+use crate::fetch::flow::{Event, FetchFlow, HoldCause, Marks};
 use crate::fetch::session::Verdict;
 use crate::fetch::shelf::Entry;
 use crate::fetch::wire::{self, Answer, PartitionAnswer};
@@ -146,18 +146,18 @@ impl FetchFlow {
     }
 
     /// Why a partition with this answer cannot just go on.
-    fn cause_to_hold(&self, part: PartId, answer: &Answer) -> Option<String> {
+    fn cause_to_hold(&self, part: PartId, answer: &Answer) -> Option<HoldCause> {
         let epoch = self.parts.get(&part)?.leader_epoch;
         if answer.code != 0 {
-            return Some("answer".into());
+            return Some(HoldCause::Answer);
         }
-        if answer.diverging.is_some() {
-            return Some("diverging".into());
+        if let Some((epoch, end_offset)) = answer.diverging {
+            return Some(HoldCause::Diverging { epoch, end_offset });
         }
         if answer.preferred_read_replica >= 0 {
-            return Some(format!("replica:{}", answer.preferred_read_replica));
+            return Some(HoldCause::Replica(answer.preferred_read_replica));
         }
         let moved = answer.leader.is_some_and(|(_, newer)| newer > epoch);
-        moved.then(|| "answer".into())
+        moved.then_some(HoldCause::Answer)
     }
 }

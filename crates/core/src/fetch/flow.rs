@@ -14,7 +14,7 @@ use crate::fetch::inbox::Inbox;
 use crate::fetch::session::Session;
 use crate::fetch::wire::{self, Answer};
 use crate::ids::{ConnId, Micros, PartId, TopicId};
-use crate::seam::LostCause;
+use crate::seam::{LostCause, LostKind};
 
 const OFFSET_OUT_OF_RANGE: i16 = 1;
 const UNKNOWN_TOPIC_ID: i16 = 100;
@@ -46,19 +46,31 @@ pub enum Event {
     Throttled(ConnId, i32),
 }
 
+/// What stopped a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HoldCause {
+    /// The engine's `hold`.
+    Asked,
+    /// An error code, or a newer leader.
+    Answer,
+    /// The leader's log differs from the records that were fetched.
+    Diverging { epoch: i32, end_offset: i64 },
+    /// The leader named a follower to fetch from.
+    Replica(i32),
+    /// The end of its connection.
+    Lost(LostCause),
+}
+
 /// A partition that no longer flows, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     pub topic: Arc<str>,
     pub partition: i32,
-    /// `asked`, `answer`, `diverging`, `replica:<id>` or `lost:<kind>:<message>`.
-    pub cause: String,
+    pub cause: HoldCause,
     pub code: i16,
     pub fetch_offset: i64,
     pub leader: Option<(i32, i32)>,
     pub node: Option<(String, i32)>,
-    /// (epoch, end offset) where the leader's log parts from what was fetched.
-    pub diverging: Option<(i32, i64)>,
 }
 
 /// Of one assigned partition, what fetching needs.
@@ -271,7 +283,7 @@ impl FetchFlow {
             entry.fetch_bytes = self.settings.partition_bytes;
             if let Some(held) = entry.deferred.take() {
                 // The new position is the answer; what is left to ask for is a route.
-                let cause = "asked".into();
+                let cause = HoldCause::Asked;
                 let code = 0;
                 self.events.push(Event::Held(Held {
                     cause,
@@ -300,8 +312,11 @@ impl FetchFlow {
         entry.deferred = None;
         let unset = entry.id == UNKNOWN_ID;
         let Some(known) = self.conns.get_mut(&conn) else {
-            let cause = "lost:closed:the connection was lost before the route came";
-            self.hold_now(part, cause.into(), None);
+            let cause = HoldCause::Lost(LostCause {
+                kind: LostKind::Closed,
+                message: "the connection was lost before the route came".into(),
+            });
+            self.hold_now(part, cause, None);
             return;
         };
         known.parts.push(part);
@@ -326,7 +341,7 @@ impl FetchFlow {
         entry.asked = true;
         let flight = self.conns.get(&conn).and_then(|conn| conn.flight.as_ref());
         if !flight.is_some_and(|flight| flight.entries.contains_key(&part)) {
-            self.hold_now(part, "asked".into(), None);
+            self.hold_now(part, HoldCause::Asked, None);
         }
     }
 
@@ -409,9 +424,8 @@ impl FetchFlow {
         if let Some(flight) = lost.flight {
             self.reserved -= flight.reserved;
         }
-        let told = format!("lost:{}:{}", cause.kind.name(), cause.message);
         for part in lost.parts {
-            self.hold_now(part, told.clone(), None);
+            self.hold_now(part, HoldCause::Lost(cause.clone()), None);
         }
         self.nudge_starved();
     }
@@ -431,20 +445,20 @@ impl FetchFlow {
 
     pub(crate) fn end_asked(&mut self, part: PartId, conn: ConnId) {
         if self.is_routed_to(part, conn) && self.parts.get(&part).is_some_and(|entry| entry.asked) {
-            self.hold_now(part, "asked".into(), None);
+            self.hold_now(part, HoldCause::Asked, None);
         }
     }
 
     pub(crate) fn hold_with_code(&mut self, part: PartId, code: i16) {
-        self.stop(part, "answer".into(), code, None);
+        self.stop(part, HoldCause::Answer, code, None);
     }
 
-    pub(crate) fn hold_now(&mut self, part: PartId, cause: String, answer: Option<Answer>) {
+    pub(crate) fn hold_now(&mut self, part: PartId, cause: HoldCause, answer: Option<Answer>) {
         let code = answer.as_ref().map_or(0, |answer| answer.code);
         self.stop(part, cause, code, answer);
     }
 
-    fn stop(&mut self, part: PartId, cause: String, code: i16, answer: Option<Answer>) {
+    fn stop(&mut self, part: PartId, cause: HoldCause, code: i16, answer: Option<Answer>) {
         self.unroute(part);
         let Some(entry) = self.parts.get_mut(&part) else {
             return;
@@ -459,12 +473,10 @@ impl FetchFlow {
             fetch_offset: entry.offset.unwrap_or(-1),
             leader: None,
             node: None,
-            diverging: None,
         };
         if let Some(answer) = answer {
             held.leader = answer.leader;
             held.node = answer.node;
-            held.diverging = answer.diverging;
         }
         if held.code == OFFSET_OUT_OF_RANGE && !self.inbox.is_empty(part) {
             entry.deferred = Some(held);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_core::bytes::compression::codec::Codec;
-use ottla_core::fetch::flow::{Event, Settings};
+use ottla_core::fetch::flow::{Event, HoldCause, Settings};
 use ottla_core::fetch::shared::FetchShared;
 use ottla_core::fetch::shelf::Job;
 use ottla_core::fetch::take::Take;
@@ -340,7 +340,7 @@ impl World {
             let Event::Held(held) = event else {
                 panic!("{event:?}");
             };
-            assert!(["asked", "answer"].contains(&held.cause.as_str()));
+            assert!([HoldCause::Asked, HoldCause::Answer].contains(&held.cause));
             if held.code == 1 {
                 let position = self.models[&held.partition].position.unwrap();
                 let waits = position..held.fetch_offset;

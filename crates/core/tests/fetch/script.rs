@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_core::fetch::flow::Event;
+use ottla_core::fetch::flow::{Event, HoldCause};
 use ottla_core::fetch::shared::FetchShared;
 use ottla_core::fetch::take::Take;
 use ottla_core::seam::{Flow, LostCause, LostKind};
@@ -80,7 +80,7 @@ fn another_code_of_the_whole_answer_holds_all_of_it() {
     assert_eq!(held.len(), 2);
     assert!(
         held.iter()
-            .all(|held| held.code == 56 && held.cause == "answer")
+            .all(|held| held.code == 56 && held.cause == HoldCause::Answer)
     );
     assert!(next(&flow, CONN).is_none());
 }
@@ -97,8 +97,8 @@ fn an_error_holds_its_partition_only() {
     assert_eq!(held.len(), 1);
     assert_eq!((held[0].partition, held[0].code), (0, 6));
     assert_eq!(
-        (held[0].cause.as_str(), held[0].fetch_offset),
-        ("answer", 0)
+        (&held[0].cause, held[0].fetch_offset),
+        (&HoldCause::Answer, 0)
     );
     assert_eq!(held[0].leader, Some((9, 4)));
     assert_eq!(held[0].node, Some(("h9".into(), 9092)));
@@ -120,9 +120,15 @@ fn other_reasons_to_hold_keep_what_they_say() {
     newer.leader = Some((4, 9));
     answer(&flow, token, &[diverging, replica, newer]);
     let held = held(&flow);
-    let causes: Vec<&str> = held.iter().map(|held| held.cause.as_str()).collect();
-    assert_eq!(causes, ["diverging", "replica:8", "answer"]);
-    assert_eq!(held[0].diverging, Some((2, 77)));
+    let causes: Vec<HoldCause> = held.iter().map(|held| held.cause.clone()).collect();
+    let diverging = HoldCause::Diverging {
+        epoch: 2,
+        end_offset: 77,
+    };
+    assert_eq!(
+        causes,
+        [diverging, HoldCause::Replica(8), HoldCause::Answer]
+    );
     assert_eq!((held[2].leader, held[2].fetch_offset), (Some((4, 9)), 1));
     assert_eq!(offsets(&runs(flow.take(9, None))), [(2, 0)]);
 }
@@ -141,7 +147,8 @@ fn a_lost_connection_holds_all_of_it_once() {
     flow.on_lost(CONN, &cause, 0);
     let held = held(&flow);
     assert_eq!(held.len(), 2);
-    assert!(held.iter().all(|held| held.cause == "lost:eof:bye"));
+    let lost = HoldCause::Lost(cause);
+    assert!(held.iter().all(|held| held.cause == lost));
     assert_eq!(offsets(&runs(flow.take(9, None))).len(), 3);
     flow.attach(6, VERSION);
     flow.route("t", 0, 6, 3);
@@ -155,7 +162,10 @@ fn a_route_over_a_connection_that_is_gone_is_told() {
     flow.route("t", 0, 99, 3);
     let held = held(&flow);
     assert_eq!(held.len(), 1);
-    assert!(held[0].cause.starts_with("lost:closed:"));
+    let HoldCause::Lost(cause) = &held[0].cause else {
+        panic!("{:?}", held[0].cause);
+    };
+    assert_eq!(cause.kind, LostKind::Closed);
     assert!(!flow.partition_state("t", 0).unwrap().flowing);
 }
 
@@ -169,7 +179,7 @@ fn a_hold_that_was_asked_for_waits_for_the_answer_and_uses_it() {
     answer(&flow, token, &[reply("t", 0, records(0, 0, 3))]);
     let told = held(&flow);
     assert_eq!(told.len(), 2);
-    assert!(told.iter().all(|held| held.cause == "asked"));
+    assert!(told.iter().all(|held| held.cause == HoldCause::Asked));
     assert_eq!(offsets(&runs(flow.take(9, None))).len(), 3);
     flow.route("t", 0, CONN, 3);
     flow.hold("t", 0);
@@ -395,7 +405,7 @@ fn out_of_range_is_told_after_what_was_fetched_before() {
     out_of_range(&flow);
     flow.position("t", 0, 9, -1);
     let told = held(&flow);
-    assert_eq!((told[0].cause.as_str(), told[0].code), ("asked", 0));
+    assert_eq!((&told[0].cause, told[0].code), (&HoldCause::Asked, 0));
 
     let flow = flowing(1);
     let (token, _) = next(&flow, CONN).unwrap();

@@ -2,6 +2,8 @@
 //! there; a field has the same name on both sides.
 
 pub mod connections;
+pub mod fetching;
+pub mod leaders;
 pub mod settings;
 
 /// A value of a class of `ottla.seam`, made by the names of its fields: `named!(py, "connections", Connected { conn })`.

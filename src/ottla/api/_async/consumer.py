@@ -355,7 +355,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
     def paused(self) -> set[TopicPartition]:
         """The partitions that are paused. Threads: any."""
-        return {tp for tp in self.assignment() if self._client.flow.partition_state(*tp)["paused"]}
+        return {tp for tp in self.assignment() if self._client.flow.partition_state(*tp).paused}
 
     def _assigned_among(self, partitions: tuple[Partitions, ...]) -> list[TopicPartition]:
         """These, all of which have to be assigned."""
@@ -583,7 +583,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Threads: Any.
         """
-        return self._client.flow.statistics()
+        return self._client.flow.statistics()._asdict()
 
     # ---- the end -------------------------------------------------------------------------------------------------------
 

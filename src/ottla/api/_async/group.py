@@ -52,7 +52,7 @@ class AsyncClaim:
     @property
     def high_watermark(self) -> int:
         """Offset after the newest record that a fetch has shown; -1 before the first."""
-        return self._flow.partition_state(self.topic, self.partition)["high_watermark"]
+        return self._flow.partition_state(self.topic, self.partition).high_watermark
 
     async def __aiter__(self) -> AsyncIterator[Record]:
         """The partition's records in order, ending when the claim is revoked or the group stops.

@@ -354,7 +354,7 @@ class Consumer(ConsumerBase):
 
     def paused(self) -> set[TopicPartition]:
         """The partitions that are paused. Threads: any."""
-        return {tp for tp in self.assignment() if self._client.flow.partition_state(*tp)["paused"]}
+        return {tp for tp in self.assignment() if self._client.flow.partition_state(*tp).paused}
 
     def _assigned_among(self, partitions: tuple[Partitions, ...]) -> list[TopicPartition]:
         """These, all of which have to be assigned."""
@@ -580,7 +580,7 @@ class Consumer(ConsumerBase):
 
         Threads: Any.
         """
-        return self._client.flow.statistics()
+        return self._client.flow.statistics()._asdict()
 
     # ---- the end -------------------------------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ class Claim:
     @property
     def high_watermark(self) -> int:
         """Offset after the newest record that a fetch has shown; -1 before the first."""
-        return self._flow.partition_state(self.topic, self.partition)["high_watermark"]
+        return self._flow.partition_state(self.topic, self.partition).high_watermark
 
     def __iter__(self) -> Iterator[Record]:
         """The partition's records in order, ending when the claim is revoked or the group stops.
