@@ -2,6 +2,8 @@
 //!
 //! The engine registers `_native.mark_forked` through `os.register_at_fork(after_in_child=…)`. Objects that own a thread,
 //! a lock that another thread may have held, or a file descriptor keep the generation in which they were made.
+//!
+//! Invariant: an object of an older generation raises `ForkedClient` before it touches a lock or a descriptor.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

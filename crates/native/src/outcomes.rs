@@ -2,6 +2,10 @@
 //!
 //! The I/O thread only moves completions here and wakes; Python objects are touched by whoever reads, with the GIL.
 //! Station: delivery.
+//!
+//! Race: outcomes are queued for readers and callbacks under the producer's lock. The I/O thread and the engine both resolve batches, and
+//! queued after the lock they could overtake each other. Waiting threads are woken after it. A batch that both a reader and a
+//! callback receive leaves the budget with the later of the two.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -3,6 +3,9 @@
 What is here runs in finalizers, which the collector may begin in any thread and in the midst of anything, also while that
 thread holds a lock of ours. So it takes no lock, calls nothing of the application and waits for nothing: it hands over to
 the engine (`Engine.from_finalizer`) and warns, as CPython does for a file.
+
+Invariant: the engine's side keeps no strong reference to an object of the application, else a cycle through a callback would never
+be collected (`docs/adr/0021-the-engine-closes-dropped-clients.md`).
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 A rebalance asks the application to let go of partitions and waits until it has. Who serves the call is the thread (or
 task) that polls, or the one that runs the handler; the engine only waits. A call that is no longer wanted (the
 partitions were lost meanwhile) is withdrawn.
+
+The queue is a SimpleQueue: a signal handler may interrupt the very wait that it wants to end, and only its `put` may re-enter.
 """
 
 from __future__ import annotations

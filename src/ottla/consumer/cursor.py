@@ -6,6 +6,12 @@ about partitions that were held. A position is a concrete offset from assignment
 leader's own word that it is out of range, and never in silence; a follower that the leader named (KIP-392) is believed
 as long as it has records. Engine thread only.
 
+Invariants: an assignment makes each partition known to the flow at once, before its metadata arrives, so that a pause in `on_assigned`
+holds; a revoked partition loses its pause. Every assignment makes a new `Cursor`, and every seek counts in `Cursor.seeks`, so an
+answer that belongs to an earlier assignment or seek is recognized and dropped. A recreated topic has another id, and the old position
+means nothing there. A follower is fetched from only on the leader's word, until it refuses or its lease ends; only the leader
+decides that a position is out of range.
+
 References: KIP-79, KIP-227, KIP-320, KIP-392, KIP-951, KIP-1106; Java: SubscriptionState, OffsetsRequestManager.
 """
 

@@ -2,6 +2,9 @@
 
 Between connection (Python) and the sockets (Rust). `Io` is the extension's handle, or a double of it in tests; `Port`
 gives each event to the connection that it belongs to. Engine thread only.
+
+Order: the engine takes connection events (`Io.drain`) before the events of the flows, so a hold that a lost connection caused finds the
+connection already gone.
 """
 
 from __future__ import annotations

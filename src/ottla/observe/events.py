@@ -3,6 +3,8 @@
 An event is a dotted name of the stations' vocabulary and its fields; `event_table` has all of them. Telling one without
 a listener costs a look at an empty tuple. With listeners it is queued, and the queue is handed over at once to another
 thread, so that nothing that a listener does can hold up whoever tells. The queue is bounded. Leaf.
+
+Rust reports events of batches only while `watch` is set. Every event must be in `event_table`: a test compares the two.
 """
 
 from __future__ import annotations

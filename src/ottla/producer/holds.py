@@ -1,6 +1,9 @@
 """Ends the holds of one producer's partitions: `verdict` decides, this module carries it out and lets the partition flow again.
 
 Station: outbox. Engine thread only. References: KIP-98, KIP-360, KIP-951; Java: Sender.completeBatch.
+
+Invariant: the flow reports a hold once, and every hold must be released. An exception in this module therefore still ends the
+hold: its batches fail with the outcome that their attempts leave, and later batches continue.
 """
 
 from __future__ import annotations

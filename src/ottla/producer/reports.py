@@ -3,6 +3,9 @@
 Station: delivery. Rust keeps each batch's deliveries until they were told; the engine only says that there are some, and
 the dispatcher thread calls the application, a batch at a time. What waits to be told counts against `buffer_memory`.
 
+Invariant: a batch leaves `buffer_memory` when its callbacks have returned, so a `send` in a callback never waits for space
+(`docs/adr/0013-callbacks-count-against-the-budget.md`).
+
 References: Java: Callback, ProducerInterceptors.onAcknowledgement.
 """
 

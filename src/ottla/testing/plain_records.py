@@ -4,6 +4,9 @@ A batch is a header of 61 bytes and its records. The CRC-32C covers everything b
 `attributes` on, so a broker may set base offset and leader epoch without touching it. Records hold differences: offset
 against the base offset, timestamp against the base timestamp, as zigzag varints. What the codecs do is in
 `ottla.testing.compression`. References: KIP-98; Java: `DefaultRecordBatch`, `DefaultRecord`.
+
+The embedded broker shares the generated message classes with the client, which golden vectors of Kafka's own classes check; it
+never shares the record codec: this module is its second implementation.
 """
 
 from __future__ import annotations

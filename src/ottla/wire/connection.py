@@ -3,6 +3,10 @@
 Station: connection. Control requests go through here; a connection in a flow's role (produce, fetch) is opened here and
 then carries the flow's own requests, which Python never sees. Engine thread only.
 
+A reconnect has a new id; bytes of a lost connection are never parsed, and every request on it fails with one cause. Connections are
+separate by role (`Role`), so that a long poll or a join delays nothing else. A flow's requests and those of Python share one
+queue per connection, because a broker answers in the order of the requests.
+
 References: KIP-35, KIP-219, KIP-302, KIP-511; Java NetworkClient, Selector.
 """
 

@@ -1,4 +1,7 @@
 //! Buffers of batches, used again: a fresh megabyte is a system call and a page fault for every 4 KiB of it.
+//!
+//! `Pool::take` returns a buffer with its old contents, which a batch overwrites without paying for zeros; a caller that appends takes
+//! `Pool::take_empty`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

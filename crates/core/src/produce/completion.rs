@@ -3,6 +3,9 @@
 //! Station: delivery. It is resolved once, by the I/O thread or by the engine, and never changes afterwards. Messages that
 //! leave their batch (they got their partition, the batch was split, only some records failed) are forwarded: their place
 //! is then another completion and index.
+//!
+//! Race: a delivery for readers of outcomes is attached under the producer's lock (`Completion::attach`), before the append is
+//! reported, because the batch may resolve the moment that the lock is released.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,6 +3,9 @@
 //! Stations: accumulator (append) → batch (seal). Append runs in the caller's thread under the accumulator's lock and is
 //! the hottest function of the project; seal runs outside of any lock. References: `MemoryRecordsBuilder.java`, KIP-98,
 //! KIP-126 (split), KIP-360 (new sequence for a sealed batch).
+//!
+//! The checksum of large records is computed while they are copied (`BatchBuilder::summing`): they are in the caller's cache then.
+//! Reading them later on the I/O thread, from another processor's cache, takes several times as long.
 
 use crate::bytes::checksum::{Running, crc32c, crc32c_replace_head};
 use crate::bytes::compression::codec::{Codec, Compression};

@@ -1,6 +1,10 @@
 //! The object of a `Delivery`, as Python allocates and frees it, and its place: which message of which batch it is.
 //!
 //! Station: delivery. Threads: any, with the GIL.
+//!
+//! A delivery refers to its completion by place (completion and index). A message that got its partition late, or whose batch was
+//! split, is forwarded to another completion: read the place again after each wait. No cycle can go through bytes and str, so only
+//! `DeliveryWithMetadata` is tracked by the garbage collector: a field that can refer to any object belongs there.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;

@@ -4,6 +4,9 @@
 //! together pay for that more than for all else, so a `Sleep` runs them where it is woken, which is a turn of the loop
 //! already (`LoopBridge.dispatch`). It belongs to one waiter, so that cancelling one cancels no other.
 //! Owner: the event loop. Reference: asyncio's `Future` and `Task.__step`.
+//!
+//! Invariant: only the loop's own reader calls `LoopBridge.dispatch`, so no task runs at that moment. Each waiter has a `Sleep` of its
+//! own, since a cancelled task cancels the object that it sleeps on.
 
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::prelude::*;

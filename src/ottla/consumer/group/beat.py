@@ -1,5 +1,8 @@
 """The heartbeat of a classic member, kept by the I/O thread: Python hears only of answers that are not fine.
 
+Heartbeats stop while the member joins: its pending JoinGroup keeps it alive, and a heartbeat of the old generation would be refused.
+The I/O thread sends them, so a held GIL evicts nobody; `liveness` detects a stuck application.
+
 References: Heartbeat (key 12), KIP-62; Java: HeartbeatThread.
 """
 

@@ -1,6 +1,9 @@
 //! What time asks for: linger and `delivery_timeout_ms`; and the end of everything.
 //!
 //! Stations: accumulator, outbox. I/O thread, `abort_all` any. Reference: KIP-91.
+//!
+//! Invariant: an expired batch stays in flight until its answer arrives or its connection ends. Its deliveries are resolved, but its
+//! sequence is still in use, and the partition may not continue past it.
 
 use std::collections::VecDeque;
 

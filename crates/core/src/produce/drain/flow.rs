@@ -4,6 +4,9 @@
 //! out. While a partition flows nobody is asked. An error code, a lost connection, an expiry or a wish to hold stops it:
 //! what is in flight ends first, then one `Held` event tells the whole story, and `release` says how to go on.
 //! References: KIP-98, KIP-126, KIP-360, KIP-467; Java: `Sender`, `RecordAccumulator.drain`.
+//!
+//! Invariant: when a topic is recreated (another id for its name), its partitions come to rest, also in the middle of a hold: batches
+//! that may be in the old topic are never sent to the new one (`set_topic`).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

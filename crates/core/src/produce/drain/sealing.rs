@@ -4,6 +4,9 @@
 //! without any lock (`SealJob::run`) and brings it back (`on_sealed`). From then on its real size is known. A batch is not
 //! sent before that, so order needs no care. Cheap codecs are the I/O thread's, between two turns; for the others it has
 //! threads (`crates/io/src/sealers.rs`). References: KIP-126; ADR 0014.
+//!
+//! Invariant: while `Queued` or `Away` is at the head of a partition, the partition is not sent from. A returning batch may find its
+//! place gone: it has expired or was given up.
 
 use crate::bytes::compression::codec::Cost;
 use crate::produce::append::weight::sealed_bytes;
