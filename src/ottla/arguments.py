@@ -231,6 +231,11 @@ def _encoding_hint(name: str, given: Any) -> str:
     it = name if name.isidentifier() else "…"
     if isinstance(given, (int, float)):
         return f"str({it}).encode() makes bytes of a number"
+    if isinstance(given, tuple):
+        return (
+            "key and value are arguments of their own, as in send(topic, value, key=key), send_many(topic, values, keys) or "
+            "send_many([ottla.Message(topic, value, key=key)])"
+        )
     if isinstance(given, (Mapping, Collection)):
         return f"json.dumps({it}).encode() makes bytes of it"
     return "make bytes of it first"

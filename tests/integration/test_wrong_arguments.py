@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -318,3 +319,60 @@ def test_arguments_of_other_clients_are_told_what_there_is(
         ended = client.close(0)
         if inspect.isawaitable(ended):
             asyncio.run(_awaited(ended))
+
+
+CALLS_OF_OTHERS: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
+    (
+        "poll",
+        (1.0,),
+        {},
+        "positional argument.* but 2 .*given: poll(timeout=1) waits so many seconds",
+    ),
+    ("poll", (), {"timeout_ms": 1500}, "'timeout_ms': timeout is in seconds: poll(timeout=1.5)"),
+    ("poll", (), {"max_record": 5}, "'max_record': did you mean max_records?"),
+    ("poll", (), {"num_messages": 5}, "'num_messages': it is called max_records here"),
+    ("subscribe", (["t"],), {"on_assign": print}, "'on_assign': it is called on_assigned here"),
+    ("subscribe", (["t"],), {"listener": print}, "'listener': on_assigned, on_revoked and on_lost"),
+    ("commit", (), {"asynchronous": False}, "'asynchronous': commit() waits until"),
+    ("commit", (), {"message": 5}, "'message': offsets={(record.topic, record.partition): "),
+    ("commit_async", (), {"callback": print}, "'callback': commit_async() returns a ticket"),
+    ("close", (), {"timeout_ms": 5000}, "'timeout_ms': timeout is in seconds: close(timeout=5)"),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "named", "told"), CALLS_OF_OTHERS)
+@pytest.mark.parametrize("cls", [ottla.Consumer, ottla.AsyncConsumer])
+def test_calls_of_other_clients_are_explained(
+    cls: type[Any], name: str, args: tuple[Any, ...], named: dict[str, Any], told: str
+) -> None:
+    async def call(client: Any) -> None:
+        outcome = getattr(client, name)(*args, **named)
+        if inspect.isawaitable(outcome):
+            await outcome
+
+    pattern = ".*".join(map(re.escape, told.split(".*")))
+    with made(cls) as client, pytest.raises(TypeError, match=pattern):
+        asyncio.run(call(client))
+
+
+def test_a_type_error_of_the_application_passes_unchanged(
+    bootstrap: str, topic: str, unique_name: str
+) -> None:
+    def listener(_: Any) -> None:
+        raise TypeError("mine")
+
+    with ottla.Consumer(bootstrap, unique_name) as consumer:
+        consumer.subscribe([topic], on_assigned=listener)
+        with pytest.raises(TypeError, match=r"^mine$"):
+            consumer.poll(timeout=20)
+
+
+@pytest.mark.parametrize("given", [[(b"k", b"v")], [("k", "v")]])
+def test_pairs_of_key_and_value_are_told_of_messages(given: list[Any]) -> None:
+    with (
+        made(ottla.Producer) as producer,
+        pytest.raises(
+            TypeError, match=r"not tuple: key and value .*ottla.Message\(topic, value, key=key\)"
+        ),
+    ):
+        producer.send_many("t", given)

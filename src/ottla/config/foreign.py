@@ -222,3 +222,58 @@ def send_argument_error(function: str, name: str) -> TypeError:
         hint = f"did you mean {close[0]}?"
     text = f"{function}() got an unexpected keyword argument {name!r}"
     return TypeError(f"{text}: {hint}" if hint else text)
+
+
+# ---- arguments of a consumer's calls ---------------------------------------------------------------------------------
+
+_TICKET = "commit_async() returns a ticket, which has the outcome"
+_LISTENERS = "on_assigned, on_revoked and on_lost are functions of their own"
+
+CALL_ARGUMENTS: dict[tuple[str, str], str] = {
+    ("poll", "num_messages"): "it is called max_records here",
+    ("poll", "max_poll_records"): "it is called max_records here",
+    ("subscribe", "on_assign"): "it is called on_assigned here",
+    ("subscribe", "on_revoke"): "it is called on_revoked here",
+    ("subscribe", "listener"): _LISTENERS,
+    ("subscribe", "callback"): _LISTENERS,
+    ("subscribe", "topic"): "it is called topics here",
+    ("subscribe", "regex"): "it is called pattern here",
+    (
+        "commit",
+        "asynchronous",
+    ): "commit() waits until the offsets are committed, commit_async() returns at once",
+    (
+        "commit",
+        "message",
+    ): "offsets={(record.topic, record.partition): record.offset + 1} commits one record",
+    ("commit", "callback"): _TICKET,
+    ("commit_async", "callback"): _TICKET,
+    ("close", "autocommit"): "with enable_auto_commit it commits what is finished",
+}
+"""Arguments of the methods of other clients, by method and name: what to write here."""
+
+
+def argument_hint(method: str, name: str, value: object, parameters: list[str]) -> str:
+    """What to write for a keyword that a method does not have; empty where nothing is known.
+
+    Args:
+        method: Name of the method.
+        name: The keyword.
+        value: What was given for it.
+        parameters: Names of the method's parameters.
+    """
+    if name == "timeout_ms" and "timeout" in parameters:
+        seconds = value / 1000 if isinstance(value, int | float) else 1.0
+        return f"timeout is in seconds: {method}(timeout={seconds:g})"
+    if (hint := CALL_ARGUMENTS.get((method, name))) is not None:
+        return hint
+    close = get_close_matches(name, parameters, 1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def positional_hint(method: str, args: tuple[object, ...]) -> str:
+    """What to write where a method got more arguments without a keyword than it has; empty where nothing is known."""
+    if method == "poll" and args:
+        seconds = args[0] if isinstance(args[0], int | float) else 1.0
+        return f"poll(timeout={seconds:g}) waits so many seconds, poll(max_records=...) returns at most so many"
+    return ""

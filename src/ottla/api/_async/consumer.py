@@ -14,6 +14,7 @@ from ottla.client._async.polling import AsyncPolling
 from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped
+from ottla.client.hints import hinted
 from ottla.client.leaving import CLOSE_S, close_timeout
 from ottla.config.consumer import consumer_config
 from ottla.consumer.arguments import (
@@ -86,6 +87,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
     # ---- what to read --------------------------------------------------------------------------------------------------
 
+    @hinted
     async def subscribe(
         self,
         topics: Iterable[str] = (),
@@ -176,6 +178,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
     # ---- reading -------------------------------------------------------------------------------------------------------
 
+    @hinted
     async def poll(
         self, *, max_records: int | None = None, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> Records:
@@ -368,6 +371,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
     # ---- commits -------------------------------------------------------------------------------------------------------
 
+    @hinted
     async def commit(
         self,
         offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None,
@@ -394,6 +398,7 @@ class AsyncConsumer(AsyncConsumerBase):
         limit = wait_limit(timeout, LONGEST_WAIT_S)
         await wait_async(self.commit_async(offsets), limit)
 
+    @hinted
     def commit_async(
         self, offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None
     ) -> Ticket[None]:
@@ -410,6 +415,7 @@ class AsyncConsumer(AsyncConsumerBase):
         wanted = self._polling.handed() if offsets is None else offsets_to_read(offsets)
         return self._client.call("AsyncConsumer.commit", self._client.commit, wanted)
 
+    @hinted
     async def committed(
         self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
@@ -587,6 +593,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
     # ---- the end -------------------------------------------------------------------------------------------------------
 
+    @hinted
     async def close(self, timeout: TimeoutArgument = 30.0) -> None:
         """Finish: tell `on_revoked`, commit what is finished (with auto-commit), leave the group, disconnect.
 

@@ -11,6 +11,7 @@ from ottla.client._async.sessions import AsyncSessionRunner, check_consume
 from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped
+from ottla.client.hints import hinted
 from ottla.client.leaving import CLOSE_S, close_timeout
 from ottla.config.consumer import group_config
 from ottla.consumer.arguments import offset_to_read, text, topic_partition
@@ -272,6 +273,7 @@ class AsyncConsumerGroup:
             lambda state: AsyncClaim(client.flow, state),
         )
 
+    @hinted
     async def run(
         self,
         topics: Iterable[str],
@@ -302,6 +304,7 @@ class AsyncConsumerGroup:
             finally:
                 await self.close(self._runner.left(limit))
 
+    @hinted
     async def consume(
         self,
         topics: Iterable[str],
@@ -334,6 +337,7 @@ class AsyncConsumerGroup:
         """End `run` or `consume`: claims end, cleanup runs, what is marked is committed. Threads: any, and signal handlers."""
         self._runner.stop()
 
+    @hinted
     async def close(self, timeout: TimeoutArgument = 30.0) -> None:
         """Leave the group and disconnect; closing again does nothing.
 

@@ -19,6 +19,7 @@ from ottla.arguments import (
 from ottla.arguments import topic as topic_name
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped
+from ottla.client.hints import hinted
 from ottla.client.leaving import CALLBACK_S, producer_close_timeout
 from ottla.client.producer import ProducerClient
 from ottla.config.producer import producer_config
@@ -82,6 +83,7 @@ class AsyncProducer(AsyncProducerBase):
         self._failed: deque[Delivery] = deque()
         self._resolved: deque[Delivery] = deque()
 
+    @hinted
     async def flush(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> None:
         """Send what lingers now, and wait until everything accepted before this call has its outcome.
 
@@ -112,6 +114,7 @@ class AsyncProducer(AsyncProducerBase):
             text = f"flush: everything is resolved, and not every callback has returned{within}"
             raise Timeout(f"{text}: {running.keeps()}")
 
+    @hinted
     async def close(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> CloseReport:
         """Stop accepting, send everything, wait for every outcome, and end.
 

@@ -15,6 +15,7 @@ from ottla.client._sync.polling import Polling
 from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped
+from ottla.client.hints import hinted
 from ottla.client.leaving import CLOSE_S, close_timeout
 from ottla.config.consumer import consumer_config
 from ottla.consumer.arguments import (
@@ -87,6 +88,7 @@ class Consumer(ConsumerBase):
 
     # ---- what to read --------------------------------------------------------------------------------------------------
 
+    @hinted
     def subscribe(
         self,
         topics: Iterable[str] = (),
@@ -177,6 +179,7 @@ class Consumer(ConsumerBase):
 
     # ---- reading -------------------------------------------------------------------------------------------------------
 
+    @hinted
     def poll(
         self, *, max_records: int | None = None, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> Records:
@@ -367,6 +370,7 @@ class Consumer(ConsumerBase):
 
     # ---- commits -------------------------------------------------------------------------------------------------------
 
+    @hinted
     def commit(
         self,
         offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None,
@@ -393,6 +397,7 @@ class Consumer(ConsumerBase):
         limit = wait_limit(timeout, LONGEST_WAIT_S)
         wait(self.commit_async(offsets), limit)
 
+    @hinted
     def commit_async(
         self, offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None
     ) -> Ticket[None]:
@@ -409,6 +414,7 @@ class Consumer(ConsumerBase):
         wanted = self._polling.handed() if offsets is None else offsets_to_read(offsets)
         return self._client.call("Consumer.commit", self._client.commit, wanted)
 
+    @hinted
     def committed(
         self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
@@ -584,6 +590,7 @@ class Consumer(ConsumerBase):
 
     # ---- the end -------------------------------------------------------------------------------------------------------
 
+    @hinted
     def close(self, timeout: TimeoutArgument = 30.0) -> None:
         """Finish: tell `on_revoked`, commit what is finished (with auto-commit), leave the group, disconnect.
 

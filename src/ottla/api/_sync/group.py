@@ -12,6 +12,7 @@ from ottla.client._sync.sessions import SessionRunner, check_consume
 from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
 from ottla.client.dropped import dropped
+from ottla.client.hints import hinted
 from ottla.client.leaving import CLOSE_S, close_timeout
 from ottla.config.consumer import group_config
 from ottla.consumer.arguments import offset_to_read, text, topic_partition
@@ -273,6 +274,7 @@ class ConsumerGroup:
             lambda state: Claim(client.flow, state),
         )
 
+    @hinted
     def run(
         self,
         topics: Iterable[str],
@@ -303,6 +305,7 @@ class ConsumerGroup:
             finally:
                 self.close(self._runner.left(limit))
 
+    @hinted
     def consume(
         self,
         topics: Iterable[str],
@@ -335,6 +338,7 @@ class ConsumerGroup:
         """End `run` or `consume`: claims end, cleanup runs, what is marked is committed. Threads: any, and signal handlers."""
         self._runner.stop()
 
+    @hinted
     def close(self, timeout: TimeoutArgument = 30.0) -> None:
         """Leave the group and disconnect; closing again does nothing.
 
