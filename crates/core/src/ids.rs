@@ -10,3 +10,10 @@ pub type TopicId = [u8; 16];
 
 /// One assignment of a partition; an assignment after it has another one.
 pub type PartId = u64;
+
+/// The identity of an idempotent producer: brokers count its sequences by it, per partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    pub producer_id: i64,
+    pub epoch: i16,
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::ids::Micros;
+use crate::ids::{Identity, Micros};
 use crate::produce::completion::Completion;
 use crate::produce::wire::Answer;
 use crate::record::encode::BatchBuilder;
@@ -47,21 +47,69 @@ pub(crate) struct Batch {
     /// Its size before compression.
     pub raw: usize,
     pub accounted: usize,
-    /// Producer id, epoch and first sequence, from the first time that it was sent.
-    pub sequence: Option<(i64, i16, i32)>,
+    /// From its first attempt on, where the producer is idempotent.
+    pub sequence: Option<Sequence>,
+    /// How often it was put into a request.
     pub attempts: u32,
-    pub sent: bool,
-    /// An attempt ended without an answer.
-    pub unanswered: bool,
-    /// A batch behind it was acknowledged under the same identity. The broker accepts no gap, so this one is in the log.
-    pub overtaken: bool,
-    /// Its time is up and its messages have their outcome; it stays in line until its answer or the connection's end.
-    pub expired: bool,
-    /// Its attempt has ended, one way or the other.
-    pub answered: bool,
-    pub answer: Option<Answer>,
-    /// The error code of the last attempt that was answered; 0: none was.
+    pub attempt: Attempt,
+    pub proof: Proof,
+    /// Error code of its last answer, of this attempt or an earlier one; 0: no attempt was answered.
     pub refused: i16,
+}
+
+/// The attempt that nobody has decided about yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// There is none: the batch waits to be sent, for the first time or again.
+    None,
+    /// It is in a request without an answer.
+    InFlight,
+    /// The broker refused it.
+    Refused(Answer),
+    /// Its connection ended without an answer.
+    Lost,
+}
+
+/// Whether earlier events show that the batch is in the log. The open attempt is not part of it: `Batch::may_be_written`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// It is not there: each attempt was refused before the append.
+    None,
+    /// It may be there: an attempt had no answer, or one that a broker also gives after an append.
+    Maybe,
+    /// It is there: a batch behind it was acknowledged under the same identity, and a broker accepts no gap.
+    Appended,
+}
+
+/// The identity and number under which a broker recognizes a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sequence {
+    pub identity: Identity,
+    /// Of its first message.
+    pub first: i32,
+}
+
+impl Batch {
+    pub fn was_sent(&self) -> bool {
+        self.attempts > 0
+    }
+
+    /// Whether its messages have their outcome already. Such a batch stays in flight until its answer or the end of its
+    /// connection: its sequence is not free before.
+    pub fn is_settled(&self) -> bool {
+        !self.completion.is_pending()
+    }
+
+    pub fn is_appended(&self) -> bool {
+        self.proof == Proof::Appended
+    }
+
+    /// Notes that it may be in the log, unless more is known.
+    pub fn doubt(&mut self) {
+        if self.proof == Proof::None {
+            self.proof = Proof::Maybe;
+        }
+    }
 }
 
 pub(super) fn sequence_after(first: i32, count: u32) -> i32 {

@@ -4,7 +4,7 @@
 //! References: KIP-98; Java: `UnifiedLog.append`, `DelayedProduce`.
 
 use crate::failure::Outcome;
-use crate::produce::batch::Batch;
+use crate::produce::batch::{Attempt, Batch, Proof};
 
 /// Answers that a broker gives before it appends, so that the attempt left nothing in a log. Any other one, and every code
 /// that is not known, may come after the append: a leader may step down, or replicas fail, while a produce waits for them.
@@ -50,14 +50,22 @@ pub(super) fn follows_the_append(code: i16) -> bool {
 }
 
 impl Batch {
-    /// Whether any attempt may have written it: one that is open, one without an answer, one whose answer does not tell.
+    /// Whether any attempt may have written it: an open one, one without an answer, or one whose answer does not exclude it.
     pub(super) fn may_be_written(&self) -> bool {
-        let open = self.sent && !self.answered;
-        let told = self
-            .answer
-            .as_ref()
-            .is_some_and(|answer| follows_the_append(answer.code));
-        open || told || self.unanswered
+        let this_one = match &self.attempt {
+            Attempt::None | Attempt::Lost => false,
+            Attempt::InFlight => true,
+            Attempt::Refused(answer) => follows_the_append(answer.code),
+        };
+        this_one || self.proof != Proof::None
+    }
+
+    /// What is known once the attempt is decided: a later refusal proves nothing of this one.
+    pub(super) fn proof_so_far(&self) -> Proof {
+        match self.proof {
+            Proof::None if self.may_be_written() => Proof::Maybe,
+            known => known,
+        }
     }
 
     /// What is true of its messages if it fails now.

@@ -5,52 +5,106 @@
 use std::collections::VecDeque;
 
 use crate::failure::Trouble;
-use crate::ids::{ConnId, Micros};
-use crate::produce::batch::{Batch, Open};
+use crate::ids::{ConnId, Identity, Micros};
+use crate::produce::batch::{Batch, Open, Sequence, sequence_after};
 
+/// The connection to the partition's leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     None,
+    /// There is none, and the engine has been asked for one.
+    Wanted,
     To(ConnId),
+}
+
+impl Route {
+    pub fn conn(self) -> Option<ConnId> {
+        match self {
+            Self::To(conn) => Some(conn),
+            Self::None | Self::Wanted => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Hold {
     No,
-    /// Nothing more is sent; what is in flight ends.
+    /// Nothing more is sent; what is in flight ends. The text is the cause.
     Ending(String),
-    /// The engine has been told and has not answered.
-    Told,
+    /// The engine knows of the hold and has not released it.
+    Reported {
+        /// The topic was recreated since: the release cannot know of it, and another hold follows.
+        recreated: bool,
+    },
 }
 
-/// So long after its last acknowledgement a broker is taken to keep a producer's sequences, at the least.
+/// Shortest time for which a broker keeps a producer's sequences after it acknowledged a batch.
 const PROVEN_FOR: Micros = 60_000_000;
+
+/// The numbers that the batches of a partition get.
+#[derive(Debug, Default)]
+pub(crate) struct Numbering {
+    /// The one that its batches are written under; None before the first of them.
+    pub identity: Option<Identity>,
+    next: i32,
+    /// When the broker last acknowledged a batch on the partition's route, under its identity.
+    acknowledged: Option<Micros>,
+}
+
+impl Numbering {
+    /// Numbers the next batch, of so many messages.
+    pub fn take(&mut self, identity: Identity, count: u32) -> Sequence {
+        let first = self.next;
+        self.identity = Some(identity);
+        self.next = sequence_after(first, count);
+        Sequence { identity, first }
+    }
+
+    /// Starts again under another identity.
+    pub fn restart(&mut self, identity: Identity, first: i32) {
+        self.identity = Some(identity);
+        self.next = first;
+    }
+
+    pub fn acknowledge(&mut self, now: Micros) {
+        self.acknowledged = Some(now);
+    }
+
+    /// The partition has another route, or its batches another identity.
+    pub fn forget_acknowledgement(&mut self) {
+        self.acknowledged = None;
+    }
+
+    /// Whether the broker is known to keep this producer's sequences here.
+    ///
+    /// A broker that keeps none accepts any first sequence. If it refused the first of several batches, as a leader does that
+    /// is not ready yet, it would accept the second, and the first could never be written. So one batch goes ahead alone.
+    pub fn is_proven(&self, now: Micros) -> bool {
+        self.acknowledged
+            .is_some_and(|at| now.saturating_sub(at) < PROVEN_FOR)
+    }
+}
 
 pub(crate) struct Partition {
     pub topic: usize,
     pub number: i32,
     pub open: Option<Open>,
-    /// Ready and not in flight, in order.
+    /// Complete and not in flight, in order.
     pub queue: VecDeque<Batch>,
     /// In flight, in order; after a hold, waiting for the engine's decisions.
     pub flight: VecDeque<Batch>,
     pub route: Route,
     pub hold: Hold,
-    pub wanted: bool,
-    /// As `produce/append/active.rs` says.
+    /// It is in the list of partitions with batches: `produce/append/active.rs`.
     pub active: bool,
+    /// It is in the list of a connection: `produce/append/active.rs`.
     pub listed: bool,
-    pub(super) identity: Option<(i64, i16)>,
-    pub(super) next_sequence: i32,
-    /// When the broker last acknowledged a batch on this route, under this identity.
-    pub(super) acknowledged: Option<Micros>,
-    /// The topic was made anew, and the engine has not been told yet.
-    pub(super) recreated: bool,
+    pub numbering: Numbering,
     /// Size of the last batch: how large the next one's first buffer is.
     pub last_bytes: usize,
-    /// What keeps it from being sent, as the engine knows it.
+    /// Why its messages are not sent, as the engine knows it.
     pub trouble: Option<Trouble>,
-    /// Where it was routed to last; -1: nowhere yet.
+    /// The node that it was last routed to; -1: none yet.
     pub node: i32,
 }
 
@@ -64,35 +118,22 @@ impl Partition {
             flight: VecDeque::new(),
             route: Route::None,
             hold: Hold::No,
-            wanted: false,
             active: false,
             listed: false,
-            identity: None,
-            next_sequence: 0,
-            acknowledged: None,
-            recreated: false,
+            numbering: Numbering::default(),
             last_bytes: 0,
             trouble: None,
             node: -1,
         }
     }
 
-    /// Whether the broker is known to keep this producer's sequences here.
-    ///
-    /// To a broker that keeps none any first sequence is right. If the first of several batches were refused, say by a leader
-    /// that is not ready yet, it would accept the second, and the first could never be written. So one goes ahead alone.
-    pub(super) fn is_proven(&self, now: Micros) -> bool {
-        self.acknowledged
-            .is_some_and(|at| now.saturating_sub(at) < PROVEN_FOR)
-    }
-
-    /// Whether it has batches that are not on their way.
+    /// Whether it has batches that are not in flight.
     pub fn has_work(&self) -> bool {
         self.open.is_some() || !self.queue.is_empty()
     }
 
-    /// A batch that is sealed or waits for that. A piece of one that was sent is part of the story of the next hold, and is
-    /// sealed among what is in flight as well.
+    /// The batch with this number that is sealed ahead. A piece of a batch that was sent belongs to the next hold, so it may be
+    /// among those in flight.
     pub(super) fn in_line(&mut self, id: u64) -> Option<&mut Batch> {
         let mut line = self.queue.iter_mut().chain(&mut self.flight);
         line.find(|batch| batch.id == id)

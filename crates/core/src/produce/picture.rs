@@ -269,7 +269,7 @@ impl ProduceFlow {
     pub(super) fn trouble_of(&self, part: usize, refused: i16, now: Micros) -> Option<Trouble> {
         let entry = &self.acc.parts[part];
         let resting = || {
-            let held = entry.route == Route::None && entry.hold != Hold::No;
+            let held = entry.route.conn().is_none() && entry.hold != Hold::No;
             held.then(|| "it is held, and goes on after its backoff".into())
         };
         self.known_trouble(part, refused, Some(now))

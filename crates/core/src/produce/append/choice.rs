@@ -11,7 +11,6 @@ use crate::produce::append::topic_wait::Known;
 use crate::produce::batch::Open;
 use crate::produce::event::Event;
 use crate::produce::message::{Message, Refused};
-use crate::produce::partition::Route;
 use crate::seam::Wake;
 
 impl Accumulator {
@@ -89,10 +88,7 @@ impl Accumulator {
             .map(|batch| batch.created.saturating_add(linger));
         Load {
             batches: entry.queue.len() + usize::from(entry.open.is_some()),
-            leader: match entry.route {
-                Route::To(conn) => Some(conn),
-                Route::None => None,
-            },
+            leader: entry.route.conn(),
             ready: first.or_else(|| entry.open.as_ref().map(lingered)),
             near: self.topics[entry.topic].near.binary_search(&part).is_ok(),
         }

@@ -7,7 +7,7 @@ use crate::bytes::pool::Fit;
 use crate::ids::Micros;
 use crate::produce::append::accumulator::Accumulator;
 use crate::produce::append::weight::BATCH_BYTES;
-use crate::produce::batch::{Batch, Open};
+use crate::produce::batch::{Attempt, Batch, Open, Proof};
 use crate::produce::event::Event;
 use crate::produce::partition::{Hold, Route};
 use crate::record::encode::{BatchBuilder, RECORD_SPARE};
@@ -98,8 +98,8 @@ impl Accumulator {
     /// Tells once that batches wait for a route.
     pub(crate) fn want_route(&mut self, part: usize) {
         let entry = &mut self.parts[part];
-        if matches!(entry.route, Route::None) && entry.hold == Hold::No && !entry.wanted {
-            entry.wanted = true;
+        if entry.route == Route::None && entry.hold == Hold::No {
+            entry.route = Route::Wanted;
             let topic = self.topics[entry.topic].name.clone();
             self.events.push(Event::Wanted(topic, entry.number));
         }
@@ -137,12 +137,8 @@ impl Accumulator {
             accounted: open.accounted,
             sequence: None,
             attempts: 0,
-            sent: false,
-            unanswered: false,
-            overtaken: false,
-            expired: false,
-            answered: false,
-            answer: None,
+            attempt: Attempt::None,
+            proof: Proof::None,
             refused: 0,
         });
     }

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::ids::{ConnId, Micros};
-use crate::produce::batch::Batch;
+use crate::produce::batch::{Attempt, Batch, Proof};
 use crate::produce::drain::conn::Entry;
 use crate::produce::drain::flow::ProduceFlow;
 use crate::produce::event::Event;
@@ -109,10 +109,11 @@ impl ProduceFlow {
         };
         // A broker knows only the last five batches again: an older one is out of order to it, though it has it.
         let known = answer.code == DUPLICATE_SEQUENCE_NUMBER
-            || (answer.code == OUT_OF_ORDER_SEQUENCE_NUMBER && entry.flight[position].overtaken);
+            || (answer.code == OUT_OF_ORDER_SEQUENCE_NUMBER
+                && entry.flight[position].is_appended());
         if answer.code == 0 || known {
             overtake(&mut entry.flight, position);
-            entry.acknowledged = Some(now);
+            entry.numbering.acknowledge(now);
             self.acc.flows();
             let entry = &mut self.acc.parts[part];
             if let Some(batch) = entry.flight.remove(position) {
@@ -127,9 +128,8 @@ impl ProduceFlow {
             return;
         }
         let batch = &mut entry.flight[position];
-        batch.answered = true;
         batch.refused = answer.code;
-        batch.answer = Some(answer);
+        batch.attempt = Attempt::Refused(answer);
         if entry.hold == Hold::No {
             entry.hold = Hold::Ending("answer".into());
         }
@@ -174,9 +174,12 @@ impl ProduceFlow {
             let entry = &mut self.acc.parts[part];
             entry.route = Route::None;
             entry.listed = false;
-            for batch in entry.flight.iter_mut().filter(|batch| !batch.answered) {
-                batch.answered = true;
-                batch.unanswered |= may_be_written;
+            let open = |batch: &&mut Batch| batch.attempt == Attempt::InFlight;
+            for batch in entry.flight.iter_mut().filter(open) {
+                batch.attempt = Attempt::Lost;
+                if may_be_written {
+                    batch.doubt();
+                }
             }
             if entry.flight.is_empty() && entry.hold == Hold::No {
                 if entry.has_work() {
@@ -194,12 +197,11 @@ impl ProduceFlow {
 
 /// What is in front of an acknowledged batch, under the same identity, is in the log, whatever its own answer says.
 fn overtake(flight: &mut VecDeque<Batch>, position: usize) {
-    let identity = |batch: &Batch| batch.sequence.map(|(id, epoch, _)| (id, epoch));
+    let identity = |batch: &Batch| batch.sequence.map(|sequence| sequence.identity);
     let acknowledged = identity(&flight[position]);
     for batch in flight.range_mut(..position) {
         if acknowledged.is_some() && identity(batch) == acknowledged {
-            batch.overtaken = true;
-            batch.unanswered = true;
+            batch.proof = Proof::Appended;
         }
     }
 }

@@ -31,7 +31,7 @@ impl ProduceFlow {
                 usize::from(entry.active),
                 "{part} is active"
             );
-            let has_route = entry.route != Route::None;
+            let has_route = entry.route.conn().is_some();
             assert_eq!(routed, usize::from(has_route), "{part} is routed");
             let has_work = entry.has_work();
             assert!(entry.active || !has_work && entry.flight.is_empty());
@@ -40,7 +40,10 @@ impl ProduceFlow {
                 "{part} is forgotten"
             );
             let waits = has_work && !has_route && entry.hold == Hold::No;
-            assert!(entry.wanted || !waits, "{part} wants no route");
+            assert!(
+                entry.route == Route::Wanted || !waits,
+                "{part} wants no route"
+            );
         }
     }
 
@@ -60,7 +63,7 @@ impl ProduceFlow {
     /// When the I/O thread has to look at a partition at the latest.
     fn looked_for(&self, entry: &Partition, now: Micros) -> Option<Micros> {
         let closed = entry.flight.iter().chain(&entry.queue);
-        let closed = closed.filter(|batch| !batch.expired);
+        let closed = closed.filter(|batch| !batch.is_settled());
         let created = closed.map(|batch| batch.created);
         let created = created.chain(entry.open.as_ref().map(|open| open.created));
         let limit = self.acc.settings.delivery_timeout;
@@ -75,12 +78,12 @@ impl ProduceFlow {
             return None;
         };
         let conn = &self.conns[&conn];
-        let is_alone = settings.idempotent && !entry.is_proven(now);
+        let is_alone = settings.idempotent && !entry.numbering.is_proven(now);
         let in_flight = if is_alone { 1 } else { settings.in_flight };
         if entry.hold != Hold::No
             || entry.flight.len() >= in_flight
             || conn.requests.len() >= settings.in_flight
-            || (settings.idempotent && entry.identity.or(self.identity).is_none())
+            || (settings.idempotent && entry.numbering.identity.or(self.identity).is_none())
         {
             return None;
         }

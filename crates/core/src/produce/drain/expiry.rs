@@ -36,9 +36,9 @@ impl ProduceFlow {
     /// When time asks for something of a partition.
     fn due(&mut self, part: usize, now: Micros, limit: Micros) -> Option<Micros> {
         let entry = &self.acc.parts[part];
-        let closed = entry.queue.iter().chain(&entry.flight);
+        let flight = entry.flight.iter().filter(|batch| !batch.is_settled());
+        let closed = entry.queue.iter().chain(flight);
         let expires = |created: Micros| created.saturating_add(limit);
-        let closed = closed.filter(|batch| !batch.expired);
         let due = closed.map(|batch| expires(batch.created)).min();
         let Some(open) = &entry.open else {
             return due;
@@ -100,9 +100,8 @@ impl ProduceFlow {
         let mut first = None;
         for batch in flight
             .iter_mut()
-            .filter(|batch| !batch.expired && late(batch.created))
+            .filter(|batch| !batch.is_settled() && late(batch.created))
         {
-            batch.expired = true;
             stopped = true;
             first = first.or(self.expire_batch(part, batch, now));
         }
@@ -115,7 +114,7 @@ impl ProduceFlow {
 
     /// The end of a batch whose time is up. Returns the failure that its messages have; None where they are in the log.
     fn expire_batch(&mut self, part: usize, batch: &Batch, now: Micros) -> Option<Failure> {
-        if batch.overtaken {
+        if batch.is_appended() {
             // It is in the log, only the answer that says where never came.
             self.written(part, batch, -1, -1);
             return None;
@@ -152,8 +151,6 @@ impl ProduceFlow {
             };
             let mut flight = std::mem::take(&mut self.acc.parts[part].flight);
             for batch in &mut flight {
-                // It stays in line, as what expired does, and its time is not looked at again.
-                batch.expired = true;
                 let failed = failed(self, batch);
                 self.abort(part, batch, failed);
             }
@@ -188,7 +185,7 @@ impl ProduceFlow {
         if !batch.completion.is_pending() {
             return; // It expired, and its messages have their outcome.
         }
-        if batch.overtaken {
+        if batch.is_appended() {
             self.written(part, batch, -1, -1);
         } else {
             self.tell_and_fail(part, batch, failed);

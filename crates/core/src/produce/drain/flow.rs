@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::ids::{ConnId, Micros};
+use crate::ids::{ConnId, Identity, Micros};
 use crate::produce::append::accumulator::Accumulator;
 use crate::produce::batch::{Batch, Content};
 use crate::produce::drain::conn::Conn;
@@ -24,7 +24,7 @@ pub struct ProduceFlow {
     pub acc: Accumulator,
     pub(in crate::produce) conns: HashMap<ConnId, Conn>,
     pub(in crate::produce) nodes: BTreeMap<i32, NodeStats>,
-    pub(super) identity: Option<(i64, i16)>,
+    pub(super) identity: Option<Identity>,
     pub(super) next_token: u64,
 }
 
@@ -41,7 +41,7 @@ impl ProduceFlow {
 
     /// The identity of partitions that have not sent anything yet.
     pub fn set_identity(&mut self, producer_id: i64, epoch: i16) {
-        self.identity = Some((producer_id, epoch));
+        self.identity = Some(Identity { producer_id, epoch });
     }
 
     pub fn attach(&mut self, conn: ConnId, version: i16) {
@@ -75,10 +75,10 @@ impl ProduceFlow {
             return;
         };
         let entry = &mut self.acc.parts[part];
-        if entry.route != Route::None || entry.hold != Hold::No {
+        if entry.route.conn().is_some() || entry.hold != Hold::No {
             return;
         }
-        entry.wanted = false;
+        entry.route = Route::None;
         let Some(known) = self.conns.get_mut(&conn) else {
             // The connection was lost before the route came: ask for another one.
             if self.acc.parts[part].has_work() {
@@ -87,7 +87,7 @@ impl ProduceFlow {
             return;
         };
         entry.route = Route::To(conn);
-        entry.acknowledged = None;
+        entry.numbering.forget_acknowledgement();
         entry.trouble = None;
         entry.node = known.node;
         known.parts.push(part);
@@ -100,7 +100,7 @@ impl ProduceFlow {
     #[doc(hidden)]
     pub fn assume_acknowledged(&mut self, topic: &str, number: i32, now: Micros) {
         if let Some(part) = self.find(topic, number) {
-            self.acc.parts[part].acknowledged = Some(now);
+            self.acc.parts[part].numbering.acknowledge(now);
         }
     }
 

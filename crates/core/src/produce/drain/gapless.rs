@@ -46,8 +46,7 @@ impl ProduceFlow {
             .filter(|batch| batch.completion.is_pending())
         {
             // It keeps its place until its attempt has ended: its sequence is on the way.
-            batch.expired = true;
-            if batch.overtaken {
+            if batch.is_appended() {
                 self.written(part, batch, -1, -1);
             } else {
                 self.tell_and_fail(part, batch, behind(first, batch.outcome()));

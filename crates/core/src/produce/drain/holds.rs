@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::failure::Failure;
-use crate::ids::ConnId;
-use crate::produce::batch::Batch;
+use crate::ids::{ConnId, Identity};
+use crate::produce::batch::{Attempt, Batch, Proof};
 use crate::produce::drain::flow::ProduceFlow;
 use crate::produce::drain::gapless;
 use crate::produce::event::{Decision, Event, HeldBatch};
@@ -36,14 +36,17 @@ impl ProduceFlow {
         let Hold::Ending(cause) = &entry.hold else {
             return;
         };
-        if !entry.flight.iter().all(|batch| batch.answered) {
+        if !entry
+            .flight
+            .iter()
+            .all(|batch| batch.attempt != Attempt::InFlight)
+        {
             return;
         }
         let cause = cause.clone();
-        entry.hold = Hold::Told;
-        entry.recreated = false;
+        entry.hold = Hold::Reported { recreated: false };
         // What was sent before and waits to go again is part of the story: its sequence was given, it may be in the log.
-        while entry.queue.front().is_some_and(|batch| batch.sent) {
+        while entry.queue.front().is_some_and(Batch::was_sent) {
             entry.flight.extend(entry.queue.pop_front());
         }
         self.unroute(part);
@@ -52,19 +55,23 @@ impl ProduceFlow {
             .flight
             .iter()
             .map(|batch| HeldBatch {
-                base_sequence: batch.sequence.map_or(-1, |(_, _, sequence)| sequence),
+                base_sequence: batch.sequence.map_or(-1, |sequence| sequence.first),
                 records: batch.count,
                 bytes: batch.content.len_bytes(),
                 attempts: batch.attempts,
-                sent: batch.sent,
-                expired: batch.expired,
-                unanswered: batch.unanswered,
+                sent: batch.was_sent(),
+                expired: batch.is_settled(),
+                unanswered: batch.proof != Proof::None,
                 may_be_written: batch.may_be_written(),
-                answer: batch.answer.clone(),
+                answer: match &batch.attempt {
+                    Attempt::Refused(answer) => Some(answer.clone()),
+                    Attempt::None | Attempt::InFlight | Attempt::Lost => None,
+                },
             })
             .collect();
         let topic = self.acc.topics[entry.topic].name.clone();
-        let identity = entry.identity;
+        let identity = entry.numbering.identity;
+        let identity = identity.map(|identity| (identity.producer_id, identity.epoch));
         self.acc.events.push(Event::Held {
             topic,
             partition: entry.number,
@@ -86,9 +93,9 @@ impl ProduceFlow {
         let Some(part) = self.find(topic, number) else {
             return;
         };
-        if self.acc.parts[part].hold != Hold::Told {
+        let Hold::Reported { .. } = self.acc.parts[part].hold else {
             return;
-        }
+        };
         let flight = std::mem::take(&mut self.acc.parts[part].flight);
         let mut again: Vec<Batch> = Vec::new();
         let mut decisions = decisions.into_iter();
@@ -99,7 +106,7 @@ impl ProduceFlow {
                 decision = Decision::Fail(gapless::behind(first, batch.outcome()));
             }
             let gone = identity.is_some() && matches!(decision, Decision::Retry);
-            if batch.overtaken && (gone || matches!(decision, Decision::Fail(_))) {
+            if batch.is_appended() && (gone || matches!(decision, Decision::Fail(_))) {
                 // It is in the log: under another identity it would be there twice.
                 decision = Decision::Written(-1);
             }
@@ -122,16 +129,15 @@ impl ProduceFlow {
         }
         let entry = &mut self.acc.parts[part];
         if let Some((producer_id, epoch, sequence)) = identity {
-            entry.identity = Some((producer_id, epoch));
-            entry.next_sequence = sequence;
+            let identity = Identity { producer_id, epoch };
+            entry.numbering.restart(identity, sequence);
             for batch in &mut entry.queue {
                 batch.sequence = None;
             }
         }
-        entry.hold = Hold::No;
-        entry.wanted = false;
-        entry.acknowledged = None;
-        if entry.recreated {
+        let hold = std::mem::replace(&mut entry.hold, Hold::No);
+        entry.numbering.forget_acknowledgement();
+        if hold == (Hold::Reported { recreated: true }) {
             self.begin_hold(part, RECREATED);
             return;
         }
@@ -153,8 +159,8 @@ impl ProduceFlow {
         match decision {
             Decision::Retry => {
                 // A later refusal proves nothing of this attempt.
-                batch.unanswered = batch.may_be_written();
-                batch.answer = None;
+                batch.proof = batch.proof_so_far();
+                batch.attempt = Attempt::None;
                 again.push(batch);
             }
             Decision::Written(base_offset) => {
@@ -212,15 +218,15 @@ impl ProduceFlow {
         self.acc.topics[index].batching.made_anew(buffer_bytes);
         for part in self.acc.topics[index].parts.clone() {
             let entry = &mut self.acc.parts[part];
-            let sent = entry.queue.front().is_some_and(|batch| batch.sent);
-            if entry.identity.is_none() && entry.flight.is_empty() && !sent {
+            let sent = entry.queue.front().is_some_and(Batch::was_sent);
+            if entry.numbering.identity.is_none() && entry.flight.is_empty() && !sent {
                 continue;
             }
             match entry.hold {
                 Hold::No => self.begin_hold(part, RECREATED),
                 Hold::Ending(_) => entry.hold = Hold::Ending(RECREATED.into()),
                 // The release that is on its way knows nothing of it.
-                Hold::Told => entry.recreated = true,
+                Hold::Reported { .. } => entry.hold = Hold::Reported { recreated: true },
             }
         }
     }

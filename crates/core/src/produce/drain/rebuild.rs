@@ -10,7 +10,7 @@ use crate::bytes::compression::compressor::Compressor;
 use crate::bytes::pool::Fit;
 use crate::failure::{Failure, failure};
 use crate::produce::append::weight::sealed_bytes;
-use crate::produce::batch::{Batch, Content, sequence_after};
+use crate::produce::batch::{Attempt, Batch, Content, Sequence, sequence_after};
 use crate::produce::completion::{Completion, Place};
 use crate::produce::drain::flow::ProduceFlow;
 use crate::record::decode::{DecodedBatch, iter_batches};
@@ -66,8 +66,8 @@ impl ProduceFlow {
         let mut sequence = batch.sequence.filter(|_| failed.is_empty());
         for piece in made {
             let rebuilt = self.rebuilt(&batch, piece, sequence);
-            if let Some((_, _, first)) = &mut sequence {
-                *first = sequence_after(*first, rebuilt.count);
+            if let Some(sequence) = &mut sequence {
+                sequence.first = sequence_after(sequence.first, rebuilt.count);
             }
             again.push(rebuilt);
         }
@@ -188,7 +188,7 @@ impl ProduceFlow {
         )
     }
 
-    fn rebuilt(&mut self, batch: &Batch, made: Made, sequence: Option<(i64, i16, i32)>) -> Batch {
+    fn rebuilt(&mut self, batch: &Batch, made: Made, sequence: Option<Sequence>) -> Batch {
         let held = made.held();
         let mut rebuilt = Batch {
             id: self.acc.batch_id(),
@@ -200,12 +200,8 @@ impl ProduceFlow {
             accounted: 0,
             sequence,
             attempts: batch.attempts,
-            sent: batch.sent,
-            unanswered: batch.may_be_written(),
-            overtaken: batch.overtaken,
-            expired: false,
-            answered: batch.answered,
-            answer: None,
+            attempt: Attempt::None,
+            proof: batch.proof_so_far(),
             refused: batch.refused,
         };
         rebuilt.accounted = sealed_bytes(&rebuilt, held, self.acc.per_message);

@@ -5,7 +5,7 @@
 
 use crate::ids::{ConnId, Micros};
 use crate::produce::append::weight::sealed_bytes;
-use crate::produce::batch::{Content, sequence_after};
+use crate::produce::batch::{Attempt, Content, Sequence};
 use crate::produce::drain::conn::{Entry, Request};
 use crate::produce::drain::flow::ProduceFlow;
 use crate::produce::drain::plan::{Pick, Plan, Room};
@@ -73,7 +73,7 @@ impl ProduceFlow {
     pub(super) fn ready(&mut self, part: usize, now: Micros) -> Option<usize> {
         let settings = &self.acc.settings;
         let entry = &self.acc.parts[part];
-        let in_flight = if settings.idempotent && !entry.is_proven(now) {
+        let in_flight = if settings.idempotent && !entry.numbering.is_proven(now) {
             1
         } else {
             settings.in_flight
@@ -81,7 +81,7 @@ impl ProduceFlow {
         if entry.hold != Hold::No || entry.flight.len() >= in_flight {
             return None;
         }
-        if settings.idempotent && entry.identity.is_none() && self.identity.is_none() {
+        if settings.idempotent && entry.numbering.identity.is_none() && self.identity.is_none() {
             return None;
         }
         if entry.queue.is_empty() {
@@ -109,29 +109,24 @@ impl ProduceFlow {
         let fresh = idempotent && entry.queue.front()?.sequence.is_none();
         // Before the batch is taken: without an identity it stays.
         let identity = if fresh {
-            Some(entry.identity.or(base)?)
+            Some(entry.numbering.identity.or(base)?)
         } else {
             None
         };
         let mut batch = entry.queue.pop_front()?;
         let mut restamp = false;
-        if let Some((producer_id, epoch)) = identity {
-            entry.identity = identity;
-            batch.sequence = Some((producer_id, epoch, entry.next_sequence));
-            entry.next_sequence = sequence_after(entry.next_sequence, batch.count);
+        if let Some(identity) = identity {
+            batch.sequence = Some(entry.numbering.take(identity, batch.count));
             restamp = true;
         }
-        let (producer_id, epoch, base_sequence) = batch.sequence.unwrap_or((-1, -1, -1));
-        let first = batch.attempts == 0;
+        let first = !batch.was_sent();
         if !first {
             self.acc.counts.retries += 1;
         } else {
             self.acc.counts.batches += 1;
         }
         batch.attempts += 1;
-        batch.sent = true;
-        batch.answered = false;
-        batch.answer = None;
+        batch.attempt = Attempt::InFlight;
         let content = match &mut batch.content {
             Content::Sealed(bytes) => Content::Sealed(bytes.clone()),
             // Open, or sealed ahead.
@@ -145,12 +140,7 @@ impl ProduceFlow {
             topic_id: topic.id,
             number: entry.number,
             content,
-            producer: ProducerFields {
-                producer_id,
-                epoch,
-                base_sequence,
-                transactional,
-            },
+            producer: producer_fields(batch.sequence, transactional),
             restamp,
             compression: topic.batching.set.compression,
             first,
@@ -225,4 +215,17 @@ impl ProduceFlow {
         let position = requests.iter().position(|request| request.token == token)?;
         requests.remove(position)
     }
+}
+
+fn producer_fields(sequence: Option<Sequence>, transactional: bool) -> ProducerFields {
+    let none = ProducerFields {
+        transactional,
+        ..ProducerFields::NONE
+    };
+    sequence.map_or(none, |Sequence { identity, first }| ProducerFields {
+        producer_id: identity.producer_id,
+        epoch: identity.epoch,
+        base_sequence: first,
+        transactional,
+    })
 }
