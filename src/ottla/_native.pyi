@@ -926,7 +926,7 @@ class FetchFlow:
         """`io=None`: no thread drives it (tests are the broker themselves)."""
 
     # tables that Python gives (engine thread)
-    def attach(self, conn: int, api_version: int) -> None: ...
+    def attach(self, conn: int, api_version: int, node: int, address: str) -> None: ...
     def assign(self, topic: str, topic_id: bytes, partition: int) -> None:
         """Make the partition known, neither positioned nor flowing."""
 

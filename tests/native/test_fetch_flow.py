@@ -35,6 +35,7 @@ from ottla.testing import plain_records as plain
 PATIENCE = 10.0
 CONNECTION = 4
 VERSION = 17
+NODE = 7
 TOPIC = "orders"
 TOPIC_ID = bytes(range(16))
 EPOCH = 3
@@ -45,7 +46,7 @@ class Leader:
 
     def __init__(self, **config: Any) -> None:
         self.flow = make_flow(None, consumer_config("localhost:1", config))
-        self.flow.attach(CONNECTION, VERSION)
+        self.flow.attach(CONNECTION, VERSION, NODE, "b:9092")
         self._correlation = 0
         self._token: int | None = None
         self._session = 77
@@ -476,6 +477,16 @@ def test_statistics_count(leader: Leader) -> None:
     assert (statistics.requests, statistics.responses) == (1, 1)
     assert statistics.handed_records == 2
     assert statistics.buffered_bytes > 0
+    (node,) = statistics.nodes
+    assert (node.node_id, node.address) == (NODE, "b:9092")
+    assert (node.requests, node.in_flight, node.fetched_batches) == (1, 0, 1)
+    assert node.fetched_bytes == statistics.fetched_bytes
+    assert node.latency.requests == statistics.latency.requests == 1
+    (partition,) = statistics.partitions
+    assert (partition.topic, partition.partition, partition.node_id) == (TOPIC, 0, NODE)
+    assert (partition.position, partition.handed_records, partition.buffered_records) == (2, 2, 1)
+    assert partition.buffered_bytes == statistics.buffered_bytes
+    assert 0 < partition.fetched_bytes < statistics.fetched_bytes, "of the batches alone"
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ CRATES = ("core", "io", "native")
 
 CORE_LAYERS = (
     {"produce", "fetch"},
-    {"seam", "partitioning", "failure"},
+    {"seam", "partitioning", "failure", "latency"},
     {"record"},
     {"bytes"},
     {"ids", "error", "error_names"},

@@ -79,7 +79,7 @@ fn response(batch: &[u8], count: usize, offset: i64) -> Bytes {
 fn measure(name: &str, size: usize, codec: Codec) {
     let (batch, count) = sealed(size, codec);
     let flow = FetchShared::new(settings(), Arc::new(Silent));
-    flow.attach(CONN, VERSION);
+    flow.attach(CONN, VERSION, 1, "b:9092");
     flow.assign("t", [0; 16], 0);
     flow.position("t", 0, 0, -1);
     flow.route("t", 0, CONN, 0);

@@ -11,6 +11,7 @@ pub mod error_names;
 pub mod failure;
 pub mod fetch;
 pub mod ids;
+pub mod latency;
 pub mod partitioning;
 pub mod produce;
 pub mod record;

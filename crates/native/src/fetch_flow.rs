@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_core::fetch::shared::FetchShared;
 use ottla_core::seam::{Bell, Flow, LostCause, LostKind};
-use ottla_io::{FlowId, Handle};
+use ottla_io::{FlowId, Handle, clock};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -89,8 +89,15 @@ impl FetchFlow {
         })
     }
 
-    fn attach(&self, py: Python<'_>, conn: u64, api_version: i16) -> PyResult<()> {
-        self.inbox(py)?.attach(conn, api_version);
+    fn attach(
+        &self,
+        py: Python<'_>,
+        conn: u64,
+        api_version: i16,
+        node: i32,
+        address: &str,
+    ) -> PyResult<()> {
+        self.inbox(py)?.attach(conn, api_version, node, address);
         if let Some((handle, id)) = &self.io {
             handle.attach(*id, conn);
         }
@@ -231,7 +238,7 @@ impl FetchFlow {
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        fetching::statistics(py, self.inbox(py)?.statistics())
+        fetching::statistics(py, &self.inbox(py)?.picture(clock::now()))
     }
 
     /// Without an I/O thread: the next request's frame, for tests that are the broker themselves.

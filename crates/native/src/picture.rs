@@ -1,8 +1,9 @@
 //! What a producer has counted and who holds its budget, as Python gets it: dicts that `ottla.observe` makes values of.
 
 use ottla_core::ids::Micros;
+use ottla_core::latency::Percentiles;
 use ottla_core::produce::picture::Budget;
-use ottla_core::produce::stats::{NodePicture, Percentiles, Picture, TopicPicture, Traffic};
+use ottla_core::produce::stats::{NodePicture, Picture, TopicPicture, Traffic};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 

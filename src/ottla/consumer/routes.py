@@ -67,9 +67,9 @@ class FetchTarget:
         cursor = self._cursors.get(partition)
         return cursor is not None and cursor.refusal is None and self._is_same_topic(cursor)
 
-    def attach(self, _node_id: int, connection: Connection, version: int) -> None:
+    def attach(self, node_id: int, connection: Connection, version: int) -> None:
         """Give the flow a connection."""
-        self._flow.attach(connection.id, version)
+        self._flow.attach(connection.id, version, node_id, connection.address)
 
     def route(
         self, partition: TopicPartition, connection: Connection, leader: PartitionInfo

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from ottla.seam.connections import Loss
 
 if TYPE_CHECKING:
+    from ottla.seam.latency import Latency
     from ottla.seam.leaders import LeaderHint
 
 
@@ -62,8 +63,46 @@ class PartitionState(NamedTuple):
     flowing: bool
 
 
+class FetchNode(NamedTuple):
+    """Counts of one broker since the start, over all connections to it."""
+
+    node_id: int
+    address: str
+    """host:port of the latest connection."""
+    requests: int
+    in_flight: int
+    fetched_bytes: int
+    fetched_batches: int
+    throttle_ms: int
+    throttled_for_ms: float
+    """Remaining time in which nothing is requested from it."""
+    waiting_for_ms: float
+    """Age of the request that it has not answered; 0: there is none."""
+    latency: Latency
+
+
+class FetchPartition(NamedTuple):
+    """An assigned partition; counts since it was assigned."""
+
+    topic: str
+    partition: int
+    node_id: int | None
+    """The node that it is fetched from; None: it has no route."""
+    position: int
+    """-1 before it has one."""
+    high_watermark: int
+    """-1 before the first response."""
+    last_stable_offset: int
+    buffered_records: int
+    buffered_bytes: int
+    handed_records: int
+    fetched_bytes: int
+    fetched_batches: int
+    paused: bool
+
+
 class FetchStatistics(NamedTuple):
-    """Counts of a fetch flow since its start; the last three are of now."""
+    """Counts of a fetch flow since its start, and its contents now."""
 
     requests: int
     responses: int
@@ -72,5 +111,9 @@ class FetchStatistics(NamedTuple):
     handed_records: int
     holds: int
     buffered_bytes: int
+    buffer_bytes: int
     sessions: int
-    partitions: int
+    """Open fetch sessions."""
+    latency: Latency
+    nodes: list[FetchNode]
+    partitions: list[FetchPartition]

@@ -106,7 +106,7 @@ class FakeFlow:
     def assign(self, _topic: str, topic_id: bytes, _partition: int) -> None:
         self.ids.append(topic_id)
 
-    def attach(self, _connection: int, _version: int) -> None:
+    def attach(self, _connection: int, _version: int, _node: int, _address: str) -> None:
         pass
 
     def position(self, _topic: str, _partition: int, offset: int, epoch: int) -> None:

@@ -41,12 +41,16 @@ impl FetchFlow {
         };
         self.reserved -= flight.reserved;
         self.counts.responses += 1;
-        self.counts.bytes += frame.len() as u64;
+        self.counts.fetched.bytes += frame.len() as u64;
+        let node = self.nodes.entry(known.node).or_default();
+        node.fetched.bytes += frame.len() as u64;
+        node.latency.record(now.saturating_sub(flight.sent), now);
         let response = wire::decode_response(version, frame)
             .map_err(|error| BadResponse(format!("Fetch response v{version}: {error}")))?;
         if response.throttle_time_ms > 0 {
             let time = response.throttle_time_ms;
             self.events.push(Event::Throttled(conn, time));
+            node.throttle_ms += u64::from(time.unsigned_abs());
             if version >= MUTES_FROM {
                 // No longer than a request may take: `ProduceFlow::on_response` says why.
                 let asked = Micros::from(time.unsigned_abs()) * 1000;
@@ -116,7 +120,7 @@ impl FetchFlow {
             let aborted = std::mem::take(&mut answer.aborted);
             let aborted = (self.settings.isolation == READ_COMMITTED).then_some(aborted);
             let sifted = sift(&answer.records, sent.1, aborted);
-            self.keep(part, sifted);
+            self.keep(part, conn, sifted);
         }
         if let Some(cause) = self.cause_to_hold(part, &answer) {
             self.hold_now(part, cause, Some(answer));
@@ -124,11 +128,17 @@ impl FetchFlow {
     }
 
     /// Puts what came into the inbox and moves on to what follows it.
-    fn keep(&mut self, part: PartId, sifted: Sifted) {
+    fn keep(&mut self, part: PartId, conn: ConnId, sifted: Sifted) {
         let Some(entry) = self.parts.get_mut(&part) else {
             return;
         };
-        self.counts.batches += sifted.batches;
+        self.counts.fetched.batches += sifted.batches;
+        entry.fetched.batches += sifted.batches;
+        entry.fetched.bytes += sifted.entries.iter().map(Entry::size).sum::<u64>();
+        let node = self.conns.get(&conn).map(|conn| conn.node);
+        if let Some(node) = node.and_then(|node| self.nodes.get_mut(&node)) {
+            node.fetched.batches += sifted.batches;
+        }
         entry.offset = Some(sifted.next_offset);
         entry.stuck = sifted.stuck;
         let mut entries = sifted.entries;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::fetch::inbox::Inbox;
 use crate::fetch::session::Session;
+use crate::fetch::stats::{Fetched, NodeStats};
 use crate::fetch::wire::{self, Answer};
 use crate::ids::{ConnId, Micros, PartId, TopicId};
 use crate::seam::{LostCause, LostKind};
@@ -91,6 +92,7 @@ pub(crate) struct Part {
     /// What is asked for; more than the setting while a batch does not fit.
     pub fetch_bytes: i32,
     pub marks: Marks,
+    pub fetched: Fetched,
     /// It is out of range, which is told when the user has been given what was fetched before: the answer to it is a reset.
     pub deferred: Option<Held>,
 }
@@ -115,6 +117,7 @@ impl Marks {
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub token: u64,
+    pub sent: Micros,
     /// What may come back at most, but for a first batch that is larger.
     pub reserved: usize,
     /// Every partition of the session: which position it is fetched for.
@@ -123,6 +126,7 @@ pub(crate) struct Flight {
 
 #[derive(Debug)]
 pub(crate) struct Conn {
+    pub node: i32,
     pub version: i16,
     pub parts: Vec<PartId>,
     /// Where the next request begins to name partitions, so that no partition is always the last.
@@ -134,23 +138,13 @@ pub(crate) struct Conn {
     pub patience: Micros,
 }
 
+/// Totals since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     pub requests: u64,
     pub responses: u64,
-    pub bytes: u64,
-    pub batches: u64,
+    pub fetched: Fetched,
     pub held: u64,
-}
-
-/// What the flow says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Statistics {
-    pub counts: Counts,
-    pub records: u64,
-    pub buffered_bytes: usize,
-    pub sessions: usize,
-    pub partitions: usize,
 }
 
 /// What is known of one partition.
@@ -174,6 +168,8 @@ pub struct FetchFlow {
     pub(crate) conns: HashMap<ConnId, Conn>,
     pub(crate) events: Vec<Event>,
     pub(crate) counts: Counts,
+    /// Counts by node, over all connections to it.
+    pub(crate) nodes: BTreeMap<i32, NodeStats>,
     /// What the answers in flight may bring at most.
     pub(crate) reserved: usize,
     /// Partitions that have a position.
@@ -195,6 +191,7 @@ impl FetchFlow {
             conns: HashMap::new(),
             events: Vec::new(),
             counts: Counts::default(),
+            nodes: BTreeMap::new(),
             reserved: 0,
             positioned: 0,
             starved: false,
@@ -206,8 +203,10 @@ impl FetchFlow {
 
     // ---- tables ----------------------------------------------------------------------------------------------------
 
-    pub fn attach(&mut self, conn: ConnId, version: i16) {
+    pub fn attach(&mut self, conn: ConnId, version: i16, node: i32, address: &str) {
+        self.nodes.entry(node).or_default().address = Arc::from(address);
         self.conns.entry(conn).or_insert_with(|| Conn {
+            node,
             version,
             parts: Vec::new(),
             start: 0,
@@ -246,6 +245,7 @@ impl FetchFlow {
             stuck: false,
             fetch_bytes: self.settings.partition_bytes,
             marks: Marks::UNKNOWN,
+            fetched: Fetched::default(),
             deferred: None,
         };
         self.parts.insert(part, made);
@@ -361,17 +361,6 @@ impl FetchFlow {
 
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
-    }
-
-    pub fn statistics(&self) -> Statistics {
-        let open = self.conns.values().filter(|conn| conn.session.is_open());
-        Statistics {
-            counts: self.counts,
-            records: self.inbox.handed,
-            buffered_bytes: self.inbox.bytes,
-            sessions: open.count(),
-            partitions: self.parts.len(),
-        }
     }
 
     pub fn partition_state(&self, topic: &str, partition: i32) -> Option<PartitionState> {

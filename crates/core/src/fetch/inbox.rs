@@ -20,6 +20,8 @@ pub struct ShelfState {
     pub position: Option<i64>,
     pub leader_epoch: i32,
     pub buffered_records: usize,
+    /// Records handed over since the assignment.
+    pub handed: u64,
     pub paused: bool,
 }
 
@@ -136,6 +138,7 @@ impl Inbox {
             position: shelf.position,
             leader_epoch: shelf.epoch,
             buffered_records: records.sum(),
+            handed: shelf.handed,
             paused: shelf.paused,
         })
     }
@@ -394,6 +397,7 @@ impl Inbox {
             position = position.max(next_offset);
             if start < end {
                 *left -= end - start;
+                shelf.handed += (end - start) as u64;
                 shelf.epoch = batch.header().partition_leader_epoch;
                 runs.push(Run {
                     topic: shelf.place.0.clone(),

@@ -2,18 +2,20 @@
 //!
 //! Stations: request → fetch response → inbox → record. `shared` is the door: takers, the engine and the I/O thread come in by
 //! it. `flow` holds the state; `plan`, `session` and `wire` make requests of it, `answer` and `filter` read what comes back;
-//! `inbox` keeps batches by partition (`shelf`) until takers have them (`take`, `run`).
+//! `inbox` keeps batches by partition (`shelf`) until takers have them (`take`, `run`). `picture` makes the statistics (`stats`).
 
 pub mod answer;
 pub mod filter;
 pub mod flow;
 pub mod inbox;
+pub mod picture;
 pub mod places;
 pub mod plan;
 pub mod run;
 pub mod session;
 pub mod shared;
 pub mod shelf;
+pub mod stats;
 pub mod take;
 pub mod waiters;
 pub mod wire;

@@ -52,6 +52,9 @@ impl FetchFlow {
         self.counts.requests += 1;
         self.reserved += max_bytes;
         let known = self.conns.get_mut(&conn)?;
+        if let Some(node) = self.nodes.get_mut(&known.node) {
+            node.requests += 1;
+        }
         known.start = (known.start + 1) % known.parts.len().max(1);
         known.patience = if choice.full {
             (known.patience * 2).clamp(SHORT_WAIT, self.settings.max_wait.max(SHORT_WAIT))
@@ -65,6 +68,7 @@ impl FetchFlow {
         let named = known.session.next_request(known.version, choice.wanted);
         known.flight = Some(Flight {
             token,
+            sent: now,
             reserved: max_bytes,
             entries: choice.entries,
         });

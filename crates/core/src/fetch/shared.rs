@@ -9,8 +9,9 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::fetch::flow::{Event, FetchFlow, PartitionState, Settings, Statistics};
+use crate::fetch::flow::{Event, FetchFlow, PartitionState, Settings};
 use crate::fetch::shelf::Job;
+use crate::fetch::stats::Picture;
 use crate::fetch::take::{ErrorHandle, Take};
 use crate::fetch::waiters::WaiterId;
 use crate::ids::{ConnId, Micros, TopicId};
@@ -72,8 +73,8 @@ impl FetchShared {
 
     // ---- tables (engine thread) ------------------------------------------------------------------------------------
 
-    pub fn attach(&self, conn: ConnId, version: i16) {
-        self.with(|flow| flow.attach(conn, version));
+    pub fn attach(&self, conn: ConnId, version: i16, node: i32, address: &str) {
+        self.with(|flow| flow.attach(conn, version, node, address));
     }
 
     pub fn assign(&self, topic: &str, id: TopicId, partition: i32) {
@@ -174,8 +175,8 @@ impl FetchShared {
         self.flow.lock().partition_state(topic, partition)
     }
 
-    pub fn statistics(&self) -> Statistics {
-        self.flow.lock().statistics()
+    pub fn picture(&self, now: Micros) -> Picture {
+        self.flow.lock().picture(now)
     }
 }
 

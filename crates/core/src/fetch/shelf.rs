@@ -45,6 +45,10 @@ impl Entry {
         }
     }
 
+    pub(crate) fn size(&self) -> u64 {
+        self.bytes as u64
+    }
+
     pub(crate) fn records(&self, position: i64) -> usize {
         match &self.content {
             Content::Raw(batch) => batch.header().records_count.unsigned_abs() as usize,
@@ -62,6 +66,8 @@ pub(crate) struct Shelf {
     pub epoch: i32,
     pub entries: VecDeque<Entry>,
     pub bytes: usize,
+    /// Records handed over.
+    pub handed: u64,
     /// Entries at the front that a taker is decoding.
     pub claimed: usize,
     pub paused: bool,
@@ -79,6 +85,7 @@ impl Shelf {
             epoch: -1,
             entries: VecDeque::new(),
             bytes: 0,
+            handed: 0,
             claimed: 0,
             paused: false,
             listed: false,

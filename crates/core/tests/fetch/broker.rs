@@ -413,11 +413,13 @@ pub fn offsets(runs: &[Run]) -> Vec<(i32, i64)> {
 }
 
 pub const CONN: u64 = 5;
+pub const NODE: i32 = 1;
+pub const ADDRESS: &str = "b:9092";
 
 /// A flow with partitions 0.. of "t", at offset 0, routed over `CONN`.
 pub fn flowing(partitions: i32) -> FetchShared {
     let flow = shared(settings());
-    flow.attach(CONN, VERSION);
+    flow.attach(CONN, VERSION, NODE, ADDRESS);
     for partition in 0..partitions {
         flow.assign("t", topic_id("t"), partition);
         flow.position("t", partition, 0, -1);

@@ -151,8 +151,8 @@ impl World {
             world.offsets.insert(partition, offsets);
             world.models.insert(partition, Model::default());
         }
-        world.flow.attach(1, VERSION);
-        world.flow.attach(2, VERSION);
+        world.flow.attach(1, VERSION, NODE, ADDRESS);
+        world.flow.attach(2, VERSION, NODE, ADDRESS);
         world
     }
 
@@ -225,7 +225,7 @@ impl World {
         self.flow.on_lost(self.conns[conn], &cause, 0);
         self.flights.remove(&self.conns[conn]);
         self.conns[conn] += 2;
-        self.flow.attach(self.conns[conn], VERSION);
+        self.flow.attach(self.conns[conn], VERSION, NODE, ADDRESS);
     }
 
     fn request(&mut self, conn: usize) {
@@ -285,7 +285,7 @@ impl World {
     }
 
     fn check(&mut self) {
-        let buffered = self.flow.statistics().buffered_bytes;
+        let buffered = self.flow.picture(0).buffered_bytes;
         assert!(buffered <= BUFFER + 2 * LARGEST, "{buffered} bytes wait");
         for (only, _, wake) in &self.sleepers {
             let place = only.map(|partition| ("t", partition));

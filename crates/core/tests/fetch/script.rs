@@ -33,9 +33,54 @@ fn the_next_request_leaves_before_anything_is_taken() {
     assert!(state.flowing && !state.paused);
     assert_eq!(offsets(&runs(flow.take(100, None))).len(), 6);
     assert!(matches!(flow.take(100, None), Take::Nothing));
-    let statistics = flow.statistics();
-    assert_eq!((statistics.records, statistics.counts.batches), (10, 1));
+    let statistics = flow.picture(0);
+    assert_eq!(
+        (statistics.handed_records, statistics.fetched.batches),
+        (10, 1)
+    );
     assert_eq!((statistics.buffered_bytes, statistics.sessions), (0, 1));
+}
+
+#[test]
+fn a_picture_counts_by_node_and_by_partition() {
+    let flow = flowing(2);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let at = |flow: &FetchShared, now| flow.picture(now).nodes[0].clone();
+    assert_eq!(
+        (at(&flow, 300).in_flight, at(&flow, 300).waiting_for),
+        (1, 300)
+    );
+    answer(&flow, token, &[reply("t", 1, records(1, 0, 10))]);
+    runs(flow.take(4, None));
+    let picture = flow.picture(300);
+    let node = &picture.nodes[0];
+    assert_eq!((node.node, &*node.address), (NODE, ADDRESS));
+    assert_eq!((node.requests, node.in_flight, node.waiting_for), (1, 0, 0));
+    assert_eq!((node.fetched, node.latency.count), (picture.fetched, 1));
+    let [quiet, busy] = &picture.partitions[..] else {
+        panic!("{picture:?}");
+    };
+    assert_eq!((quiet.handed_records, quiet.fetched.bytes), (0, 0));
+    assert_eq!(
+        (busy.handed_records, busy.position, busy.buffered_records),
+        (4, 4, 6)
+    );
+    assert_eq!(
+        (busy.fetched.batches, busy.buffered_bytes),
+        (1, picture.buffered_bytes)
+    );
+    assert_eq!(busy.node, Some(NODE));
+    let cause = LostCause {
+        kind: LostKind::Eof,
+        message: "bye".into(),
+    };
+    flow.on_lost(CONN, &cause, 400);
+    assert_eq!(flow.picture(400).partitions[1].node, None);
+    assert_eq!(
+        flow.picture(400).nodes[0].requests,
+        1,
+        "counts outlive a connection"
+    );
 }
 
 #[test]
@@ -150,7 +195,7 @@ fn a_lost_connection_holds_all_of_it_once() {
     let lost = HoldCause::Lost(cause);
     assert!(held.iter().all(|held| held.cause == lost));
     assert_eq!(offsets(&runs(flow.take(9, None))).len(), 3);
-    flow.attach(6, VERSION);
+    flow.attach(6, VERSION, NODE, ADDRESS);
     flow.route("t", 0, 6, 3);
     let (_, asked) = next(&flow, 6).unwrap();
     assert_eq!((asked.session, asked.partitions[0].2), ((0, 0), 3));
@@ -255,7 +300,7 @@ fn a_slow_partition_does_not_take_the_others_room() {
     let mut settings = settings();
     settings.buffer_bytes = 20_000;
     let flow = shared(settings);
-    flow.attach(CONN, VERSION);
+    flow.attach(CONN, VERSION, NODE, ADDRESS);
     let mut broker = Broker::default();
     for partition in 0..2 {
         flow.assign("t", topic_id("t"), partition);
@@ -275,7 +320,7 @@ fn a_slow_partition_does_not_take_the_others_room() {
         if let Take::Runs(runs) = flow.take(50, Some(("t", 1))) {
             taken += offsets(&runs).len();
         }
-        assert!(flow.statistics().buffered_bytes <= 20_000 + 400);
+        assert!(flow.picture(0).buffered_bytes <= 20_000 + 400);
     }
     assert_eq!(taken, 2000, "partition 1 starves");
     let slow = flow.partition_state("t", 0).unwrap();
@@ -289,7 +334,7 @@ fn new_partitions_get_their_share_from_a_full_buffer() {
     let mut settings = settings();
     settings.buffer_bytes = 20_000;
     let flow = shared(settings);
-    flow.attach(CONN, VERSION);
+    flow.attach(CONN, VERSION, NODE, ADDRESS);
     let mut broker = Broker::default();
     for partition in 0..5 {
         let log = (0..200).map(|n| batch(partition, n * 10, 10, 1, PLAIN));
@@ -331,8 +376,8 @@ fn new_partitions_get_their_share_from_a_full_buffer() {
 #[test]
 fn an_unset_topic_id_holds_where_ids_are_needed() {
     let flow = shared(settings());
-    flow.attach(CONN, VERSION);
-    flow.attach(6, 12);
+    flow.attach(CONN, VERSION, NODE, ADDRESS);
+    flow.attach(6, 12, NODE, ADDRESS);
     flow.assign("t", [0; 16], 0);
     flow.position("t", 0, 0, -1);
     flow.route("t", 0, CONN, 3);
@@ -423,7 +468,7 @@ fn a_request_that_found_no_room_is_asked_for_when_there_is_some() {
     let io = Arc::new(Counter::default());
     flow.set_waker(io.clone());
     for (partition, conn) in [(0, CONN), (1, 6)] {
-        flow.attach(conn, VERSION);
+        flow.attach(conn, VERSION, NODE, ADDRESS);
         flow.assign("t", topic_id("t"), partition);
         flow.position("t", partition, 0, -1);
         flow.route("t", partition, conn, 3);

@@ -11,7 +11,7 @@ use crate::broker::*;
 /// A claim that is being decoded while something else happens.
 fn claimed(happens: impl FnOnce(&mut FetchFlow)) -> (FetchFlow, Option<Take>) {
     let mut flow = FetchFlow::new(settings());
-    flow.attach(CONN, VERSION);
+    flow.attach(CONN, VERSION, NODE, ADDRESS);
     flow.assign("t", topic_id("t"), 0);
     flow.position("t", 0, 0, -1);
     flow.route("t", 0, CONN, 3);
@@ -114,7 +114,7 @@ fn compaction_leaves_gaps_that_positions_pass() {
     );
     assert!(matches!(flow.take(9, None), Take::Nothing));
     assert_eq!(position(&flow, 0), 15);
-    let statistics = flow.statistics();
+    let statistics = flow.picture(0);
     assert_eq!(statistics.buffered_bytes, 0);
 }
 
@@ -146,7 +146,7 @@ fn committed(isolation: i8) -> (Vec<i64>, i64) {
     let mut settings = settings();
     settings.isolation = isolation;
     let flow = shared(settings);
-    flow.attach(CONN, VERSION);
+    flow.attach(CONN, VERSION, NODE, ADDRESS);
     flow.assign("t", topic_id("t"), 0);
     flow.position("t", 0, 0, -1);
     flow.route("t", 0, CONN, 3);
@@ -235,7 +235,7 @@ fn checksums_are_optional() {
     let mut settings = settings();
     settings.check_crcs = false;
     let flow = shared(settings);
-    flow.attach(CONN, VERSION);
+    flow.attach(CONN, VERSION, NODE, ADDRESS);
     flow.assign("t", topic_id("t"), 0);
     flow.position("t", 0, 0, -1);
     flow.route("t", 0, CONN, 3);

@@ -1,6 +1,9 @@
 //! `ottla.seam.fetching`: the events of a fetch flow, and what it counts and knows.
 
-use ottla_core::fetch::flow::{Event, Held, HoldCause, PartitionState, Statistics};
+use ottla_core::fetch::flow::{Event, Held, HoldCause, PartitionState};
+use ottla_core::fetch::stats::{NodePicture, PartitionPicture, Picture};
+use ottla_core::ids::Micros;
+use ottla_core::latency::Percentiles;
 use pyo3::prelude::*;
 
 use super::{connections, leaders, named};
@@ -62,20 +65,84 @@ pub fn partition_state(
     )
 }
 
-pub fn statistics(py: Python<'_>, known: Statistics) -> PyResult<Bound<'_, PyAny>> {
+pub fn statistics<'py>(py: Python<'py>, picture: &Picture) -> PyResult<Bound<'py, PyAny>> {
+    let nodes = picture.nodes.iter().map(|node| self::node(py, node));
+    let partitions = picture.partitions.iter();
+    let partitions = partitions.map(|partition| self::partition(py, partition));
     named!(
         py,
         "fetching",
         FetchStatistics {
-            requests: known.counts.requests,
-            responses: known.counts.responses,
-            fetched_bytes: known.counts.bytes,
-            fetched_batches: known.counts.batches,
-            handed_records: known.records,
-            holds: known.counts.held,
-            buffered_bytes: known.buffered_bytes,
-            sessions: known.sessions,
-            partitions: known.partitions,
+            requests: picture.requests,
+            responses: picture.responses,
+            fetched_bytes: picture.fetched.bytes,
+            fetched_batches: picture.fetched.batches,
+            handed_records: picture.handed_records,
+            holds: picture.holds,
+            buffered_bytes: picture.buffered_bytes,
+            buffer_bytes: picture.buffer_bytes,
+            sessions: picture.sessions,
+            latency: latency(py, &picture.latency)?,
+            nodes: nodes.collect::<PyResult<Vec<_>>>()?,
+            partitions: partitions.collect::<PyResult<Vec<_>>>()?,
         }
     )
+}
+
+fn node<'py>(py: Python<'py>, node: &NodePicture) -> PyResult<Bound<'py, PyAny>> {
+    named!(
+        py,
+        "fetching",
+        FetchNode {
+            node_id: node.node,
+            address: &*node.address,
+            requests: node.requests,
+            in_flight: node.in_flight,
+            fetched_bytes: node.fetched.bytes,
+            fetched_batches: node.fetched.batches,
+            throttle_ms: node.throttle_ms,
+            throttled_for_ms: ms(node.throttled_for),
+            waiting_for_ms: ms(node.waiting_for),
+            latency: latency(py, &node.latency)?,
+        }
+    )
+}
+
+fn partition<'py>(py: Python<'py>, part: &PartitionPicture) -> PyResult<Bound<'py, PyAny>> {
+    named!(
+        py,
+        "fetching",
+        FetchPartition {
+            topic: &*part.topic,
+            partition: part.partition,
+            node_id: part.node,
+            position: part.position,
+            high_watermark: part.high_watermark,
+            last_stable_offset: part.last_stable_offset,
+            buffered_records: part.buffered_records,
+            buffered_bytes: part.buffered_bytes,
+            handed_records: part.handed_records,
+            fetched_bytes: part.fetched.bytes,
+            fetched_batches: part.fetched.batches,
+            paused: part.paused,
+        }
+    )
+}
+
+fn latency<'py>(py: Python<'py>, known: &Percentiles) -> PyResult<Bound<'py, PyAny>> {
+    named!(
+        py,
+        "latency",
+        Latency {
+            requests: known.count,
+            p50_ms: ms(known.p50),
+            p95_ms: ms(known.p95),
+            p99_ms: ms(known.p99),
+            max_ms: ms(known.max),
+        }
+    )
+}
+
+fn ms(micros: Micros) -> f64 {
+    micros as f64 / 1e3
 }
