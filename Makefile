@@ -12,7 +12,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 PREPARE := $(PYTHON) tools/prepare.py --profile $(PROFILE)
 CHECKED_PYTHON := $(wildcard src tests codegen tools bench examples)
 TESTS := $(filter-out tests/peers/,$(wildcard tests/unit/ tests/native/ tests/broker/ tests/protocol/ tests/integration/ tests/faults/ tests/typing/ tests/docs/))
-GENERATORS := $(wildcard $(addprefix codegen/,messages.py errors.py unasync.py config_docs.py option_types.py events_docs.py errors_docs.py migration_docs.py native_docs.py) tools/produce_vectors.py)
+GENERATORS := $(wildcard $(addprefix codegen/,messages.py errors.py unasync.py config_docs.py option_types.py events_docs.py errors_docs.py log_events.py migration_docs.py native_docs.py) tools/produce_vectors.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build gen golden fmt lint lint-python lint-rust lint-gen test test-rust test-all test-kafka
@@ -122,6 +122,7 @@ docs:  ## write the generated pages and run what the documents show
 	$(BIN)/python codegen/config_docs.py
 	$(BIN)/python codegen/events_docs.py
 	$(BIN)/python codegen/errors_docs.py
+	$(BIN)/python codegen/log_events.py
 	$(BIN)/python codegen/migration_docs.py
 	$(BIN)/python -m pytest tests/docs $(ARGS)
 

@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.fixtures.brokers",
     "tests.fixtures.header",
     "tests.fixtures.leaks",
+    "tests.fixtures.logged",
     "tests.fixtures.raised",
 ]
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import ottla
+from tests.fixtures.logged import Logged
 from tests.integration.test_group import PARTITIONS, Counting, Member, fill, wait_for
 
 QUICK: dict[str, Any] = {"heartbeat_interval_ms": 100, "session_timeout_ms": 6000}
@@ -177,7 +178,7 @@ def test_failures_of_a_claim_and_of_cleanup_are_both_told(
     bootstrap: str,
     topic: str,
     group: ottla.ConsumerGroup,
-    caplog: pytest.LogCaptureFixture,
+    logged: Logged,
 ) -> None:
     fill_one(bootstrap, topic)
 
@@ -190,7 +191,7 @@ def test_failures_of_a_claim_and_of_cleanup_are_both_told(
 
     with pytest.raises(LookupError, match="of the claim"):
         group.consume([topic], Failing(), timeout=5)
-    assert "of cleanup" in caplog.text
+    assert logged("session.cleanup_failed", error="ZeroDivisionError")
 
 
 def test_an_exit_in_a_claim_is_raised(

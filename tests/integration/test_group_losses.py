@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import pytest
 
 import ottla
 from ottla.testing import Broker
+from tests.fixtures.logged import Logged
 from tests.integration.test_group import Counting, Member, wait_for
 
 QUICK: dict[str, Any] = {"heartbeat_interval_ms": 50, "session_timeout_ms": 6000}
@@ -63,13 +63,7 @@ def test_what_was_in_hand_when_the_member_was_lost_is_not_committed(
         assert set(commits) <= {0}, "only where it stands again"
 
 
-def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-def test_a_loss_is_one_line(
-    cluster: Broker, topic: str, unique_name: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_loss_is_one_line(cluster: Broker, topic: str, unique_name: str, logged: Logged) -> None:
     group = f"g-{unique_name}"
     with ottla.Consumer(cluster.bootstrap, group_id=group, **QUICK) as consumer:
         consumer.subscribe([topic])
@@ -78,12 +72,12 @@ def test_a_loss_is_one_line(
         cluster.expire_member(group, consumer._client.member_id)
         wait_for(lambda: cluster.count("SyncGroup") == 2, "the member is back")
         consumer.poll(timeout=0.5)
-    (line,) = warnings_in(caplog)
-    assert f"group {group}: 1 partition lost: the coordinator no longer knows this member" in line
+    assert logged.events() == ["partition.lost"]
+    assert logged("partition.lost", group=group)
 
 
 def test_a_refusal_for_good_is_one_line(
-    cluster: Broker, topic: str, unique_name: str, caplog: pytest.LogCaptureFixture
+    cluster: Broker, topic: str, unique_name: str, logged: Logged
 ) -> None:
     group = f"g-{unique_name}"
     with ottla.Consumer(cluster.bootstrap, group_id=group, **QUICK) as consumer:
@@ -93,13 +87,12 @@ def test_a_refusal_for_good_is_one_line(
         cluster.fail("Heartbeat", 30, times=None)
         with pytest.raises(ottla.KafkaError):
             consumer.poll(timeout=20)
-    (line,) = warnings_in(caplog)
-    assert f"group {group} refused this member for good: GROUP_AUTHORIZATION_FAILED (30)" in line
-    assert "1 partition lost" in line
+    assert logged.events() == ["group.failed"]
+    assert logged("group.failed", group=group, error="GroupAuthorizationFailed", count=1)
 
 
 def test_a_member_without_partitions_that_was_lost_takes_some_later(
-    cluster: Broker, topic: str, unique_name: str, caplog: pytest.LogCaptureFixture
+    cluster: Broker, topic: str, unique_name: str, logged: Logged
 ) -> None:
     group = f"g-{unique_name}"
     fill(cluster, topic, 10)
@@ -127,7 +120,7 @@ def test_a_member_without_partitions_that_was_lost_takes_some_later(
         for member in members:
             member.stop()
     assert [member.error for member in members] == [None, None]
-    assert not warnings_in(caplog), "a member without partitions has nothing to lose"
+    assert logged.events() == [], "a member without partitions has nothing to lose"
 
 
 def test_a_sent_commit_that_cannot_be_made_is_raised_by_the_end(

@@ -143,7 +143,7 @@ def test_the_end_of_the_interpreter_tells_what_has_no_outcome() -> None:
     )
     assert time.monotonic() - began < AT_ONCE_S * 2
     assert ended.returncode == 0
-    assert "[producer forgetful] was not closed" in ended.stderr
+    assert "[producer forgetful] not closed" in ended.stderr
     assert "17 messages not delivered" in ended.stderr
 
 
@@ -176,9 +176,9 @@ def test_a_callback_that_never_returns_does_not_stop_the_end_of_the_interpreter(
         _, said = program.communicate(timeout=LONG_S)
         assert time.monotonic() - began < AT_ONCE_S
     assert program.returncode == 0
-    (line,) = (line for line in said.splitlines() if "callbacks were still running" in line)
+    (line,) = (line for line in said.splitlines() if "callbacks still running" in line)
     assert "of producer " in line
-    assert line.endswith(" has not returned")
+    assert " has not returned" in line
 
 
 # ---- Ctrl-C in a program -----------------------------------------------------------------------------------------------

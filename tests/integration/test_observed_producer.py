@@ -180,9 +180,9 @@ def test_listeners_hear_of_batches_connections_and_holds(two_nodes: Broker) -> N
     assert [fields["base_offset"] for fields in acked] == [0, 1]
     assert acked[1]["attempts"] == 2
     assert named("partition.held")[0]["partition"] == 1
-    assert named("batch.retried")[0]["reason"] == "NOT_LEADER_OR_FOLLOWER"
-    assert named("partition.moved")[0]["node_id"] == 1
-    assert named("partition.routed")[-1]["node_id"] == 1
+    assert named("batch.retried")[0]["reason"] == "NOT_LEADER_OR_FOLLOWER (6)"
+    assert named("partition.moved")[0]["node"] == 1
+    assert named("partition.routed")[-1]["node"] == 1
     assert "produce" in [fields["role"] for fields in named("connection.opened")]
     assert threads == {"ottla-dispatcher"}
     from ottla.observe.event_table import EVENTS

@@ -9,6 +9,7 @@ import pytest
 
 import ottla
 from ottla.testing import Broker
+from tests.fixtures.logged import Logged
 
 pytestmark = pytest.mark.embedded_only
 
@@ -91,12 +92,10 @@ def test_a_rack_that_is_down_is_left_and_taken_up_again(broker: Broker) -> None:
         _follows(broker, producer, {0})
 
 
-def test_a_rack_without_brokers_prefers_none_and_says_so(
-    broker: Broker, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_rack_without_brokers_prefers_none_and_says_so(broker: Broker, logged: Logged) -> None:
     with producer_of(broker, partitioner_rack_aware=True, client_rack="z") as producer:
         assert went_to(producer) == set(range(PARTITIONS))
-    assert [m for m in caplog.messages if "no broker is in client_rack 'z'" in m]
+    assert logged("rack.empty", client_rack="z")
 
 
 def _follows(broker: Broker, producer: ottla.Producer, expected: set[int]) -> None:

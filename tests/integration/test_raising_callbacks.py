@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import ottla
 from ottla.engine import dispatcher
 from ottla.testing import Broker
+from tests.fixtures.logged import Logged
 
 pytestmark = pytest.mark.embedded_only
 
@@ -75,27 +75,28 @@ def no_message(bootstrap: str) -> None:
     ],
 )
 def test_each_of_many_is_counted(
-    program: Callable[[str], None], traceback: bool, caplog: pytest.LogCaptureFixture
+    program: Callable[[str], None], traceback: bool, logged: Logged
 ) -> None:
     with Broker() as broker:
         program(broker.bootstrap)
         assert broker.end_offset("t") == MESSAGES
     assert dispatcher.settle(10)
-    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
-    first, *others = errors
+    (first,) = logged("callback.raised")
+    others = logged("callback.raised_again")
+    assert len(logged(level=logging.ERROR)) == 1 + len(others)
     assert bool(first.exc_info) == traceback
     assert [record.exc_info for record in others] == [None] * len(others)
-    counts = [re.search(r"(\d+) more time", record.getMessage()) for record in others]
-    assert 1 + sum(int(count[1]) for count in counts if count) == MESSAGES
+    assert 1 + sum(record.__dict__["count"] for record in others) == MESSAGES
     assert len(others) <= 3, "no more than one a second"
 
 
-def test_listeners_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_listeners_too(logged: Logged) -> None:
     with Broker() as broker, ottla.Producer(broker.bootstrap) as producer:
         producer.listen(wrong)
         for _ in range(50):
             producer.send_and_wait("t", b"v")
-    first, *others = (record for record in caplog.records if record.levelno == logging.ERROR)
+    (first,) = logged("callback.raised", kind="listener")
+    others = logged("callback.raised_again", kind="listener")
     assert first.exc_info
     assert [record.exc_info for record in others] == [None] * len(others)
     assert len(others) <= 3

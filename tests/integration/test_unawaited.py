@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 
 import pytest
 
 import ottla
 from ottla.testing import Broker
+from tests.fixtures.logged import Logged
 
-LINE = "of send() never awaited (t): their messages are lost"
 SOON_S = 15.0
 
 
@@ -21,16 +20,15 @@ def send_without_an_await(producer: ottla.AsyncProducer, count: int) -> None:
         producer.send("t", bytes(1000))  # type: ignore[unused-coroutine]
 
 
-def wait_for_line(caplog: pytest.LogCaptureFixture) -> None:
-    """Until the engine has said it."""
+def wait_for_line(logged: Logged) -> None:
+    """Until the engine has written it."""
     until = time.monotonic() + SOON_S
-    while LINE not in caplog.text:
-        assert time.monotonic() < until, "nothing is said"
+    while not logged("send.never_awaited"):
+        assert time.monotonic() < until, "nothing is logged"
         time.sleep(0.01)
 
 
-async def test_what_was_lost_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "ottla")
+async def test_what_was_lost_is_one_line_in_the_log(logged: Logged) -> None:
     with Broker() as broker:
         broker.create_topic("t", partitions=1)
         async with ottla.AsyncProducer(
@@ -41,7 +39,8 @@ async def test_what_was_lost_is_one_line_in_the_log(caplog: pytest.LogCaptureFix
                 send_without_an_await(producer, 200)
             lost = 201 - producer.statistics().accepted
             assert lost > 100
-            await asyncio.to_thread(wait_for_line, caplog)
-    told = [message for message in caplog.messages if LINE in message]
-    assert len(told) == 1
-    assert told[0].startswith(f"[producer orders] {lost} calls {LINE}")
+            await asyncio.to_thread(wait_for_line, logged)
+    assert len(logged("send.never_awaited")) == 1
+    assert logged(
+        "send.never_awaited", client="producer orders", topic="t", method="send", count=lost
+    )

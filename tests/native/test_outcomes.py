@@ -209,7 +209,7 @@ def test_a_callback_that_holds_the_budget_is_named(read: bool) -> None:
         producer.send_nowait("t", bytes(1000))
     first = wire.flow.tell_next()
     assert first
-    running.function, running.who = slow, "producer orders"
+    running.begin(slow, "producer orders")
     named = f"(the callback {slow!r} of producer orders has not returned)"
     with pytest.raises(errors.BufferFull) as caught:
         producer.send_nowait("t", bytes(1000))

@@ -282,7 +282,7 @@ impl Outcomes {
     fn cause_in_callbacks(&self, py: Python<'_>) -> String {
         let asked = RUNNING
             .import(py, "ottla.observe.running", "running")
-            .and_then(|running| running.call_method0("keeps")?.extract());
+            .and_then(|running| running.call_method0("blocker")?.extract());
         asked.unwrap_or_else(|raised| {
             errors::let_go(py, raised);
             "their callbacks have not returned".to_owned()

@@ -81,4 +81,9 @@ class AutoCommit:
             await self._offsets.commit(offsets)
             self._committed.update(offsets)
         except errors.CommitFailed as error:
-            self._log.warning("auto-commit of group %s failed: %s", self._config.group_id, error)
+            self._log.warning(
+                "commit.failed",
+                group=self._config.group_id,
+                reason=error,
+                next_step="the next auto-commit includes these offsets",
+            )

@@ -182,7 +182,11 @@ class ConsumerClient:
         try:
             await asyncio.wait_for(self._leave(), max(timeout, 0.001))
         except TimeoutError:
-            self._log.warning("closing: the group could not be left within %.1f s", timeout)
+            self._log.warning(
+                "group.leave_failed",
+                group=self.config.group_id,
+                reason=f"no answer within {timeout:.1f} s",
+            )
         finally:
             # Whatever `_leave` raised: nobody releases these later.
             self.cursors.stop()

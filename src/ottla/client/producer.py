@@ -16,7 +16,7 @@ from ottla.cluster.cluster import Cluster
 from ottla.engine.dispatcher import dispatch, on_dispatcher
 from ottla.engine.thread import Engine
 from ottla.observe.events import Events
-from ottla.observe.log import ClientLog, counted
+from ottla.observe.log import ClientLog
 from ottla.producer.accumulator import closer, make_flow
 from ottla.producer.callbacks import Callbacks, Lent
 from ottla.producer.context import OutboxContext
@@ -128,11 +128,7 @@ class ProducerClient:
                 else f"its {timeout:g} s"
             )
             self._log.warning(
-                "close has waited %g s for the outcome of %s: %s. What has none after %s is given up",
-                _CLOSE_TOLD_S,
-                counted(count, "message"),
-                kept,
-                limit,
+                "close.waiting", count=count, elapsed_s=_CLOSE_TOLD_S, reason=kept, limit=limit
             )
 
     def drop(self, callbacks: Callbacks) -> None:

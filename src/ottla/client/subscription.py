@@ -135,7 +135,8 @@ class Subscription:
                 error = errors.for_code(code)
                 self._log.log(
                     logging.WARNING if error.retriable else logging.ERROR,
-                    "topic %s cannot be read: %s; its metadata is requested again until it can",
-                    topic,
-                    errors.line_of(error),
+                    "topic.unavailable",
+                    topic=topic,
+                    reason=error,
+                    next_step="its metadata is requested again until it can be read",
                 )

@@ -135,8 +135,8 @@ class BrokerSearch:
         """
         if self._context.config.metadata_recovery_strategy == "none":
             return
-        self._context.log.info("starting over from bootstrap_servers: %s", why)
-        self._context.events.tell("cluster.rebootstrapped", reason=why)
+        self._context.log.info("cluster.rebootstrapped", reason=why)
+        self._context.events.emit("cluster.rebootstrapped", reason=why)
         self._pool.forget()
         self.close()
         forgotten = self._store.snapshot._replace(brokers=MappingProxyType({}), controller_id=-1)

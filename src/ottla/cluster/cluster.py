@@ -283,12 +283,15 @@ class Cluster:
         # The sender of each request in flight logs what becomes of it.
         self._context.summary.add(
             logging.INFO,
-            f"connection to {_node(connection)} lost ({{places}}): {cause.message}; opened again when it is needed",
-            connection.role.value,
-        )
-        self.events.tell(
             "connection.lost",
-            node_id=connection.node_id,
+            {"role": connection.role.value},
+            node=connection.node_id,
+            address=connection.address,
+            reason=cause.message,
+        )
+        self.events.emit(
+            "connection.lost",
+            node=connection.node_id,
             address=connection.address,
             role=connection.role.value,
             kind=cause.kind,
@@ -345,10 +348,3 @@ class Cluster:
             f"<Cluster {known.cluster_id} brokers={len(known.brokers)} topics={len(known.topics)} "
             f"connections={len(self._pool.live())}>"
         )
-
-
-def _node(connection: Connection) -> str:
-    """The node of a connection for people; before metadata has told which it is, its address."""
-    if connection.node_id < 0:
-        return connection.address
-    return f"node {connection.node_id} at {connection.address}"

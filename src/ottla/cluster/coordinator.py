@@ -108,7 +108,7 @@ class Coordinators:
                 raise Timeout(
                     f"no coordinator of {place[0]} {place[1]!r}: {line_of(reason)}"
                 ) from reason
-            self._log.info("no coordinator of %s %r yet: %s", *place, line_of(reason))
+            self._log.info("coordinator.unavailable", kind=place[0], group=place[1], reason=reason)
             await clock.sleep(pause)
 
     async def _ask(self, kind: Kind, key: str) -> int:
@@ -127,5 +127,5 @@ class Coordinators:
         if answer.error_code:
             raise for_code(answer.error_code, answer.error_message or f"{kind} {key!r}")
         self._cluster.add_node(answer.node_id, answer.host, answer.port)
-        self._log.debug("node %d coordinates %s %r", answer.node_id, kind, key)
+        self._log.debug("coordinator.found", kind=kind, group=key, node=answer.node_id)
         return answer.node_id

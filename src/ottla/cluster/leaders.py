@@ -9,7 +9,7 @@ References: KIP-392, KIP-951; Java: Sender.sendProducerData, FetchCollector, Met
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
@@ -183,12 +183,10 @@ class LeaderRoutes:
             if connection.id == connection_id
         ]
 
-    def describe_node(self, node_id: int) -> str:
-        """A node with the address it was reached at last, for the log."""
+    def broker_fields(self, node_id: int) -> dict[str, Any]:
+        """A node with the address it was reached at last, as fields of the log."""
         connection = self._attached.get(node_id)
-        if connection is None:
-            return f"node {node_id}" if node_id >= 0 else "the broker"
-        return f"node {node_id} at {connection.address}"
+        return {"node": node_id, "address": None if connection is None else connection.address}
 
     # ---- search ------------------------------------------------------------------------------------------------------
 
@@ -202,11 +200,13 @@ class LeaderRoutes:
                 try:
                     if await self._try(partition, failures):
                         return
-                except Exception:
-                    self._target.log.exception(
-                        "a bug: no route to %s-%d (attempt %d): it is looked for again",
-                        *partition,
-                        failures + 1,
+                except Exception as error:
+                    self._target.log.error(
+                        "internal_error.route",
+                        exc_info=error,
+                        topic=partition.topic,
+                        partition=partition.partition,
+                        reason=error,
                     )
                 failures += 1
                 delay = self._backoff.delay(failures)
@@ -236,7 +236,7 @@ class LeaderRoutes:
             await self._cluster.refresh(f"no leader of {partition} can be reached")
         except errors.Error as error:
             # The cluster logs it with its consequences; the search goes on in any case.
-            self._target.log.debug("no metadata: %s", errors.line_of(error))
+            self._target.log.debug("metadata.failed", reason=error)
         return False
 
     def _attach(self, node_id: int, connection: Connection) -> None:

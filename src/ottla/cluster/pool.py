@@ -93,9 +93,9 @@ class Pool:
             future.set_result(connection)
         except Error as error:
             state.failed(clock.now())
-            self._events.tell(
+            self._events.emit(
                 "connection.failed",
-                node_id=node.node_id,
+                node=node.node_id,
                 role=role.value,
                 reason=line_of(error),
             )
@@ -111,9 +111,9 @@ class Pool:
         key = (node_id, connection.role)
         connection.node_id = node_id
         self._open[key] = connection
-        self._events.tell(
+        self._events.emit(
             "connection.opened",
-            node_id=node_id,
+            node=node_id,
             address=connection.address,
             role=connection.role.value,
         )

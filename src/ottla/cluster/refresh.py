@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from ottla.cluster.metadata import Changes, MetadataSnapshot, merge
 from ottla.cluster.schedule import RefreshSchedule
 from ottla.errors import ConnectionLost, Error, NoBrokersAvailable, Timeout, for_code, line_of
-from ottla.observe.log import counted
 from ottla.protocol.messages.metadata import MetadataRequest, MetadataRequestTopic
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ class Refresher:
             self._fail_waiters()
             raise
         reason, waiters = self._begin()
-        self._context.log.debug("asking for metadata: %s", reason)
+        self._context.log.debug("metadata.requested", reason=reason)
         self._asked.set()
         try:
             await self._ask(connection)
@@ -168,28 +167,27 @@ class Refresher:
         config = context.config
         context.summary.add(
             logging.WARNING,
-            f"no metadata of the cluster: {text}. Tried again every {config.retry_backoff_ms:g} to "
-            f"{config.retry_backoff_max_ms:g} ms until there is",
-            "cluster",
-            still=self._troubled,
+            "cluster.unreachable",
+            reason=text,
+            retry_min_ms=config.retry_backoff_ms,
+            retry_max_ms=config.retry_backoff_max_ms,
         )
         context.health.trouble("cluster", text, now)
-        context.events.tell("cluster.unreachable", reason=text, attempts=self._schedule.failures)
+        context.events.emit("cluster.unreachable", reason=text, attempts=self._schedule.failures)
         self._requested = self._requested or "the last attempt failed"
         _settle(waiters, error)
-
-    def _troubled(self) -> tuple[str, ...]:
-        return tuple(part for part in self._context.health.report() if part == "cluster")
 
     def _recovered(self) -> None:
         context = self._context
         trouble = context.health.report().get("cluster")
         if trouble is not None:
             context.health.recovered("cluster")
-            context.summary.over(self._troubled)
-            failures = counted(self._schedule.failures, "attempt")
-            passed = context.now() - trouble.since
-            context.log.info("metadata again, after %s in %.1f s", failures, passed)
+            context.summary.ended("cluster.unreachable")
+            context.log.info(
+                "cluster.reachable",
+                failures=self._schedule.failures,
+                elapsed_s=context.now() - trouble.since,
+            )
 
     def _fail_waiters(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -244,17 +242,17 @@ class Refresher:
         log = self._context.log
         if changes.other_cluster:
             log.error(
-                "the brokers now belong to cluster %s, before it was %s: all metadata is forgotten",
-                new.cluster_id,
-                self._store.snapshot.cluster_id,
+                "cluster.replaced",
+                cluster_id=new.cluster_id,
+                previous_cluster_id=self._store.snapshot.cluster_id,
             )
         for name in sorted(changes.recreated):
-            log.warning("topic %s was deleted and made anew: its offsets start again", name)
+            log.warning("topic.recreated", topic=name)
         for name in sorted(changes.refused):
             # The part of the client that wants the topic logs what follows from it.
-            log.debug("topic %s has no metadata: %s", name, for_code(new.topic_error(name)))
+            log.debug("topic.refused", topic=name, reason=for_code(new.topic_error(name)))
         if changes:
-            self._context.events.tell(
+            self._context.events.emit(
                 "cluster.changed", brokers=len(new.brokers), topics=changes.topics()
             )
 

@@ -43,5 +43,5 @@ class MetadataStore:
         for listener in tuple(self._listeners):
             try:
                 listener(old, new, changes)
-            except Exception:
-                self._log.exception("a bug: a listener of the metadata failed")
+            except Exception as error:
+                self._log.error("internal_error.metadata_listener", exc_info=error, reason=error)

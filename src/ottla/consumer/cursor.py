@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, assert_never
 
 from ottla import errors
@@ -185,10 +185,12 @@ class Cursors:
             attempts += 1
             try:
                 await self._begin_once(waiting, attempts)
-            except Exception:
-                self._log.exception(
-                    "bug: no start position for %d partitions; retrying after the backoff",
-                    len(waiting),
+            except Exception as error:
+                self._log.error(
+                    "internal_error.position",
+                    exc_info=error,
+                    partitions=[str(cursor.tp) for cursor in waiting],
+                    reason=error,
                 )
 
     async def _begin_once(self, waiting: list[Cursor], attempts: int) -> None:
@@ -203,7 +205,7 @@ class Cursors:
         try:
             await self._cluster.refresh(reason)
         except errors.Error as error:
-            self._log.debug("metadata could not be had: %s", errors.line_of(error))
+            self._log.debug("metadata.failed", reason=error)
 
     def _report_unknown(self, cursors: list[Cursor], attempts: int) -> None:
         """Log once that metadata lacks a partition (it may come), and raise a refusal."""
@@ -215,12 +217,7 @@ class Cursors:
             if code and not _may_pass(error):
                 self._refuse([cursor], error)
             elif attempts == 1 and why is not None:
-                self._summary.add(
-                    logging.WARNING,
-                    f"no start position for {{places}}: {why}; retrying with newer metadata",
-                    f"{topic}-{partition}",
-                    still=self._without_position,
-                )
+                self._summary.add(logging.WARNING, "position.unknown", cursor.tp, reason=why)
 
     async def _start_at(self, cursors: list[Cursor]) -> None:
         """Set the positions: committed offsets, and for partitions without one what the reset policy says."""
@@ -244,12 +241,9 @@ class Cursors:
             if not _may_pass(error):
                 self._refuse([c for c in waiting if _concerns(error, c.tp)], error)
                 return
-            line = (
-                f"no start offset for {{places}}: {errors.line_of(error)}; retrying after a backoff"
-            )
+            reason = errors.line_of(error)
             for cursor in waiting:
-                name = str(cursor.tp)
-                self._summary.add(logging.WARNING, line, name, still=self._without_position)
+                self._summary.add(logging.WARNING, "position.unknown", cursor.tp, reason=reason)
 
     def _take_starts(
         self, cursors: list[Cursor], starts: Mapping[TopicPartition, OffsetAndMetadata | None]
@@ -284,7 +278,7 @@ class Cursors:
         cursor.seeks += 1
         cursor.refusal = None
         self._flow.position(*cursor.tp, start.offset, start.leader_epoch)
-        self._log.debug("%s-%d starts at offset %d", *cursor.tp, start.offset)
+        self._log.debug("position.set", **cursor.tp._asdict(), offset=start.offset)
         self._wake_positioned()
         self._route_soon(cursor)
 
@@ -351,18 +345,12 @@ class Cursors:
                 self._flow.fail(*cursor.tp, error)
                 self._summary.add(
                     logging.ERROR,
-                    f"{{places}} cannot be read: {errors.line_of(error)}; fetching stops until a seek or another assignment",
-                    str(cursor.tp),
+                    "partition.refused",
+                    cursor.tp,
+                    reason=errors.line_of(error),
+                    error=type(error).__name__,
                 )
         self._wake_positioned()
-
-    def _without_position(self) -> Collection[str]:
-        """The partitions whose start position is being looked up, as the log names them."""
-        return {
-            str(tp)
-            for tp, cursor in self._cursors.items()
-            if not cursor.positioned and cursor.refusal is None
-        }
 
     # ---- routes --------------------------------------------------------------------------------------------------------
 
@@ -392,8 +380,10 @@ class Cursors:
         for event in self._flow.drain():
             try:
                 self._serve(event)
-            except Exception:
-                self._log.exception("bug: the event %s could not be served", event)
+            except Exception as error:
+                self._log.error(
+                    "internal_error.event", exc_info=error, kind=type(event).__name__, reason=error
+                )
                 self._recover(event)
 
     def _serve(self, event: FetchEvent) -> None:
@@ -417,13 +407,12 @@ class Cursors:
     def _report_throttled(self, connection_id: int, throttle_ms: int) -> None:
         """The broker asked for a pause, which the flow observes by itself (KIP-219)."""
         for node_id in self._routes.nodes_of(connection_id):
-            self._cluster.events.tell(
-                "connection.throttled", node_id=node_id, throttle_ms=throttle_ms
-            )
+            self._cluster.events.emit("connection.throttled", node=node_id, throttle_ms=throttle_ms)
             self._summary.add(
                 logging.INFO,
-                "fetching throttled: {places}; the client is over its quota",
-                f"{self._routes.describe_node(node_id)} for {throttle_ms} ms",
+                "connection.throttled",
+                self._routes.broker_fields(node_id),
+                count=throttle_ms,
             )
 
     def _held(self, held: FetchHeld) -> None:
@@ -439,7 +428,7 @@ class Cursors:
         elif isinstance(held.cause, Follower):
             self._follow(cursor, held.cause.node_id)
         elif cursor.replica is not None:
-            self._log.info("%s-%d: back to its leader: %s", *tp, _reason(held))
+            self._log.info("follower.refused", **tp._asdict(), reason=_reason(held))
             cursor.replica = None
             self._cluster.refresh_soon(f"a follower refused {tp}")
             self._route_soon(cursor, self._pause_after_hold(cursor))
@@ -468,10 +457,7 @@ class Cursors:
                 self._refuse([cursor], error)
                 return
         reason = _reason(held)
-        line = f"fetching {{places}} is held: {reason}; it goes on by what the metadata says then"
-        self._summary.add(
-            logging.INFO, line, f"{topic}-{partition}", still=self._target.without_route
-        )
+        self._summary.add(logging.INFO, "partition.held", cursor.tp, reason=reason)
         self._cluster.refresh_soon(f"{topic}-{partition} is held: {reason}")
         self._route_soon(cursor, self._pause_after_hold(cursor))
 
@@ -488,7 +474,7 @@ class Cursors:
         again = cursor.attempts > 1
         cursor.replica = replica
         self._engine.loop.call_later(self._replica_lease_s, self._lease_over, cursor, replica)
-        self._log.debug("%s-%d is fetched from node %d", *cursor.tp, replica)
+        self._log.debug("follower.used", **cursor.tp._asdict(), node=replica)
         self._route_soon(cursor, pause if again else 0.0)
 
     def _lease_over(self, cursor: Cursor, replica: int) -> None:
@@ -506,7 +492,9 @@ class Cursors:
         elif end_offset < 0:
             self._engine.spawn(self._reset(cursor, reason), f"reset of {topic}-{partition}")
         else:
-            self._log.warning("%s: going on there", reason)
+            self._log.warning(
+                "position.truncated", **cursor.tp._asdict(), reason=reason, offset=end_offset
+            )
             self._set_position(cursor, OffsetAndMetadata(end_offset, epoch))
 
     async def _reset(self, cursor: Cursor, reason: str) -> None:
@@ -518,15 +506,25 @@ class Cursors:
         while self._current(cursor) and cursor.seeks == seeks and cursor.refusal is None:
             try:
                 offset = await self._reset_offset(cursor)
-            except Exception:
-                self._log.exception("bug: %s, and the reset failed; retrying", reason)
+            except Exception as error:
+                self._log.error(
+                    "internal_error.position",
+                    exc_info=error,
+                    partitions=[str(cursor.tp)],
+                    reason=error,
+                )
                 offset = None
             if offset is None:
                 attempts += 1
                 await asyncio.sleep(self._backoff.delay(attempts))
             elif self._current(cursor) and cursor.seeks == seeks:
-                name = self._reset_policy.name
-                self._log.warning("%s: reset to %d (auto_offset_reset=%s)", reason, offset, name)
+                self._log.warning(
+                    "position.reset",
+                    **cursor.tp._asdict(),
+                    reason=reason,
+                    offset=offset,
+                    reset_policy=self._reset_policy.name,
+                )
                 self._set_position(cursor, OffsetAndMetadata(offset, -1))
 
     async def _reset_offset(self, cursor: Cursor) -> int | None:
@@ -538,9 +536,9 @@ class Cursors:
             if _may_pass(error):
                 self._summary.add(
                     logging.WARNING,
-                    f"no offset to reset {{places}} to: {errors.line_of(error)}; retrying after a backoff",
-                    str(cursor.tp),
-                    still=self._target.without_route,
+                    "position.reset_failed",
+                    cursor.tp,
+                    reason=errors.line_of(error),
                 )
             else:
                 self._refuse([cursor], error)

@@ -185,7 +185,7 @@ class GroupOffsets:
             except UNREACHABLE as error:
                 self._link.lost()
                 codes = dict.fromkeys(left, ErrorCode.COORDINATOR_NOT_AVAILABLE)
-                self._log.info("commit of group %s: %s; again", self._group_id, error)
+                self._log.info("commit.retried", group=self._group_id, reason=error)
             except TimeoutError:
                 self._link.lost()
                 return failures | dict.fromkeys(left, self._too_late(failures.values()))

@@ -6,7 +6,7 @@ Station: inbox. Engine thread only. References: KIP-392, KIP-516; Java: FetchCol
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ottla import errors
@@ -84,25 +84,19 @@ class FetchTarget:
 
     def report_no_route(self, failure: NoRoute) -> None:
         """Log the first failure of a search as a warning; leave a follower that cannot be reached."""
-        name = str(failure.partition)
         if failure.error is None:
             why = why_no_leader(self._cluster.snapshot, failure.partition)
-            line = f"no route to {{places}}: {why}; retrying with newer metadata"
         else:
-            why = str(failure.error)
-            line = f"no connection to node {failure.node_id} to fetch {{places}} from: {why}; it is tried again"
+            why = f"no connection to node {failure.node_id}: {errors.line_of(failure.error)}"
             self._cursors[failure.partition].replica = None
         if why is not None:
-            level = logging.DEBUG if failure.failures else logging.WARNING
-            self._summary.add(level, line, name, still=self.without_route)
-
-    def without_route(self) -> Collection[str]:
-        """The partitions that wait for a route, as the log names them."""
-        return {
-            str(tp)
-            for tp, cursor in self._cursors.items()
-            if not cursor.is_routed and cursor.refusal is None
-        }
+            self._summary.add(
+                logging.DEBUG if failure.failures else logging.WARNING,
+                "partition.unroutable",
+                failure.partition,
+                reason=why,
+                next_step="its leader is searched again",
+            )
 
     def _is_same_topic(self, cursor: Cursor) -> bool:
         """Give the flow the topic's id. False where the topic was recreated: the position means nothing there."""

@@ -7,17 +7,15 @@ each for as long as it likes: the end of a wait is not the end of the work. Thre
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
 from ottla.arguments import seconds
 from ottla.errors import Closed, ForkedClient, Timeout, line_of
+from ottla.observe.log import ClientLog, ProcessLog
 
 T = TypeVar("T")
-
-_log = logging.getLogger("ottla.engine")
 
 
 class Ticket(Generic[T]):
@@ -191,8 +189,8 @@ class Ticket(Generic[T]):
 
     def __del__(self) -> None:
         if self._error is not None and not self._looked_at and not isinstance(self._error, Closed):
-            who = f"[{self._who}] " if self._who else ""
-            _log.error("%s%s failed and nobody looked: %s", who, self.name, line_of(self._error))
+            log = ClientLog("engine", self._who) if self._who else ProcessLog("engine")
+            log.error("call.failed", call=self.name, reason=self._error)
 
 
 def forked(who: str | None) -> ForkedClient:

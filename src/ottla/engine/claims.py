@@ -91,5 +91,5 @@ def _first(before: BaseException | None, error: BaseException, log: ClientLog) -
     """The error to raise; one that is not the first is logged."""
     if before is None:
         return error
-    log.error("another claim failed too: %s", error, exc_info=error)
+    log.error("claim.failed", exc_info=error, reason=error)
     return before

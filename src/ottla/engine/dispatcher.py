@@ -7,7 +7,6 @@ when there has been none for a while.
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import threading
@@ -15,10 +14,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ottla.engine.bridge import Ticket
+from ottla.observe.log import ProcessLog
 from ottla.observe.raised import raised
 from ottla.observe.running import running
 
-_log = logging.getLogger("ottla.dispatcher")
+_log = ProcessLog("dispatcher")
 
 IDLE_S = 0.25
 """After so long without a call the thread ends."""
@@ -55,13 +55,18 @@ class Dispatcher:
             try:
                 function, args = self._queue.get(timeout=IDLE_S)
             except queue.Empty:
-                if not raised.tell_due() and self._ended():
+                if not raised.write_due() and self._ended():
                     return
                 continue
             try:
                 function(*args)
-            except BaseException:
-                _log.exception("a callback raised: %r of %r", function, args)
+            except BaseException as error:
+                _log.error(
+                    "internal_error.dispatch",
+                    exc_info=error,
+                    function=repr(function),
+                    reason=error,
+                )
             # Nothing of a call may live on while the thread waits for the next one.
             del function, args
 
@@ -120,9 +125,9 @@ def dispatch(function: Callable[..., object], *args: Any) -> None:
     _dispatcher.dispatch(function, *args)
 
 
-def tell_raised() -> None:
-    """Have the thread tell what callbacks raised, and was counted since its last line, once that is due. Threads: any."""
-    _dispatcher.dispatch(raised.tell_due)
+def write_raised_soon() -> None:
+    """Have the thread write the counts of exceptions of callbacks that are due. Threads: any."""
+    _dispatcher.dispatch(raised.write_due)
 
 
 def settled() -> Ticket[None]:

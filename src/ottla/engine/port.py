@@ -9,9 +9,9 @@ connection already gone.
 
 from __future__ import annotations
 
-import logging
 from typing import Protocol, assert_never
 
+from ottla.observe.log import ProcessLog
 from ottla.seam.connections import (
     BeatAnswered,
     BeatMissed,
@@ -22,7 +22,7 @@ from ottla.seam.connections import (
     Responded,
 )
 
-_log = logging.getLogger("ottla.engine")
+_log = ProcessLog("engine")
 
 
 class Io(Protocol):
@@ -132,8 +132,9 @@ class Port:
         for event in self.io.drain():
             try:
                 self._deliver(event)
-            except Exception:
-                _log.exception("bug: the event %s could not be served", type(event).__name__)
+            except Exception as error:
+                kind = type(event).__name__
+                _log.error("internal_error.event", exc_info=error, kind=kind, reason=error)
 
     def _deliver(self, event: IoEvent) -> None:
         match event:

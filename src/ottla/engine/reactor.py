@@ -7,17 +7,17 @@ that they turn. Engine thread only.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from ottla.engine.clock import Clock
 from ottla.engine.port import Io, Port
 from ottla.engine.resolve import resolve
+from ottla.observe.log import ProcessLog
 
 T = TypeVar("T")
 
-_log = logging.getLogger("ottla.engine")
+_log = ProcessLog("engine")
 
 
 class Reactor:
@@ -53,8 +53,8 @@ class Reactor:
         for drain in tuple(self._drains):
             try:
                 drain()
-            except Exception:
-                _log.exception("a drain failed")
+            except Exception as error:
+                _log.error("internal_error.drain", exc_info=error, reason=error)
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Run it as a task that is kept alive; a failure that nobody awaits is logged."""
@@ -66,7 +66,7 @@ class Reactor:
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("%s failed", task.get_name(), exc_info=error)
+            _log.error("internal_error.task", exc_info=error, what=task.get_name(), reason=error)
 
     async def sleep(self, seconds: float) -> None:
         """Wait by the engine's clock."""

@@ -39,13 +39,10 @@ class StuckCallbacks:
 
     def _look(self) -> None:
         number, function = running.number, running.function
-        if function is not None and number == self._seen != running.told:
-            running.told = number
-            ClientLog("dispatcher", running.who).warning(
-                "the callback %r has not returned for %g s: no other callback of any client in this process is called "
-                "until it does",
-                function,
-                LOOK_S,
+        if function is not None and number == self._seen != running.reported:
+            running.reported = number
+            ClientLog("dispatcher", running.client).warning(
+                "callback.stuck", function=repr(function), elapsed_s=LOOK_S
             )
         self._seen = number
         self._watching = self._busy()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import logging
 import os
 import sys
 import threading
@@ -25,14 +24,14 @@ from ottla.engine.port import Io
 from ottla.engine.reactor import Reactor
 from ottla.engine.stuck import StuckCallbacks
 from ottla.errors import Closed, ForkedClient
-from ottla.observe.log import counted
+from ottla.observe.log import ClientLog, ProcessLog
 from ottla.observe.running import running
 from ottla.seam.connections import IoStatistics
 from ottla.virtual_time import ClockLoop, SystemClock, follow, jump, unfollow
 
 T = TypeVar("T")
 
-_log = logging.getLogger("ottla.engine")
+_log = ProcessLog("engine")
 
 EXIT_TIMEOUT_S = 0.4
 """How long interpreter exit waits for the callbacks, then for the engine thread, each."""
@@ -114,12 +113,12 @@ class Engine(Reactor):
             # Connections that were closed last have their farewell events still to be read. Flows are not asked any more:
             # whoever has not closed them by now gets nothing decided.
             self.port.dispatch()
-        except Exception:
-            _log.exception("the engine thread failed")
+        except Exception as error:
+            _log.error("internal_error.engine", exc_info=error, reason=error)
         finally:
             self.loop.remove_reader(self.io.fileno())
             if not self.io.shutdown(IO_SHUTDOWN_S):
-                _log.warning("the I/O thread did not end within %.1f s", IO_SHUTDOWN_S)
+                _log.warning("thread.not_ended", what="I/O thread", timeout_s=IO_SHUTDOWN_S)
             self.loop.close()
             self._fail_open()
             unfollow(self)
@@ -261,15 +260,10 @@ class Engine(Reactor):
         """Say what is left undelivered, and end the thread, bounded in time."""
         for owner, undelivered in list(self._exit_counts.items()):
             if count := undelivered():
-                _log.warning(
-                    "[%r] was not closed before the interpreter ended, with %s not delivered: call close() or use it in a with "
-                    "block",
-                    owner,
-                    counted(count, "message"),
-                )
+                ClientLog("engine", repr(owner)).warning("client.not_closed", count=count)
         self._stop_soon()
         if not self.join(EXIT_TIMEOUT_S):
-            _log.warning("the engine thread did not end within %.1f s", EXIT_TIMEOUT_S)
+            _log.warning("thread.not_ended", what="engine thread", timeout_s=EXIT_TIMEOUT_S)
 
 
 _lock = threading.Lock()
@@ -342,9 +336,7 @@ def _after_fork_in_child() -> None:
 
 def _at_exit() -> None:
     if not dispatcher.settle(EXIT_TIMEOUT_S):
-        function = running.function
-        named = "" if function is None else f": {function!r} of {running.who} has not returned"
-        _log.warning("callbacks were still running when the interpreter ended%s", named)
+        _log.warning("callback.running_at_exit", reason=running.blocker())
     for engine in list(_alive):
         engine.end_with_interpreter()
 

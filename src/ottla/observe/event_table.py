@@ -64,31 +64,31 @@ EVENTS: Final[dict[str, EventKind]] = {
     ),
     "partition.routed": EventKind(
         "The partition flows to its leader, for the first time or again.",
-        {**_PLACE, "node_id": "int", "leader_epoch": "int"},
+        {**_PLACE, "node": "int", "leader_epoch": "int"},
     ),
     "partition.moved": EventKind(
         "The leader is another node now, by the metadata or by a broker's hint.",
-        {**_PLACE, "node_id": "int, the new leader", "leader_epoch": "int"},
+        {**_PLACE, "node": "int, the new leader", "leader_epoch": "int"},
     ),
-    "identity.given": EventKind(
+    "producer_id.acquired": EventKind(
         "The cluster gave the producer its id.", {"producer_id": "int", "epoch": "int"}
     ),
-    "identity.bumped": EventKind(
+    "producer_epoch.bumped": EventKind(
         "A partition starts anew: its sequences begin at 0 under this epoch (KIP-360).",
         {**_PLACE, "producer_id": "int", "epoch": "int"},
     ),
     "connection.opened": EventKind(
         "A connection is there and its versions are agreed.",
-        {"node_id": "int", "address": "str", "role": "str, produce, fetch, group or control"},
+        {"node": "int", "address": "str", "role": "str, produce, fetch, group or control"},
     ),
     "connection.failed": EventKind(
         "A node could not be connected to; it is tried again after its backoff.",
-        {"node_id": "int", "role": "str", "reason": "str"},
+        {"node": "int", "role": "str", "reason": "str"},
     ),
     "connection.lost": EventKind(
         "A connection ended. Not told for those that the client closes.",
         {
-            "node_id": "int",
+            "node": "int",
             "address": "str",
             "role": "str",
             "kind": "str, eof, io, request_timeout or protocol",
@@ -97,7 +97,7 @@ EVENTS: Final[dict[str, EventKind]] = {
     ),
     "connection.throttled": EventKind(
         "The broker asks to be sent nothing for a time (KIP-219).",
-        {"node_id": "int", "throttle_ms": "int"},
+        {"node": "int", "throttle_ms": "int"},
     ),
     "buffer.full": EventKind(
         "The first sender waits for room.", {"used_bytes": "int", "capacity_bytes": "int"}

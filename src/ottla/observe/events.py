@@ -92,7 +92,7 @@ class Events:
             if had and not self._listeners and self._watched is not None:
                 self._watched(False)
 
-    def tell(self, name: str, **fields: Any) -> None:
+    def emit(self, name: str, **fields: Any) -> None:
         """Tell every listener. Threads: any."""
         if not self._listeners:
             return
@@ -123,11 +123,10 @@ class Events:
 
 def call(log: ClientLog, listener: Listener, event: Event) -> None:
     """Call it; what it raises is logged."""
-    running.function, running.who = listener, log.who
-    running.number += 1
+    running.begin(listener, log.client)
     try:
         listener(event)
-    except Exception:
-        raised.tell(log, "the listener {} raised", listener, f" at {event.name}")
+    except Exception as error:
+        raised.report(log, "listener", listener, error, argument=event.name)
     finally:
         running.end()

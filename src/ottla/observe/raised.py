@@ -1,8 +1,8 @@
-"""What the application's own functions do wrong, in the log: the first with its traceback, those that follow counted. Leaf; any thread.
+"""Exceptions of the application's functions in the log: the first with its traceback, later ones counted. Leaf; any thread.
 
-A callback that raises most often raises for every message. The same function with the same type of exception is told together
-once per `EVERY_S`, and nothing is left out of the counts. The dispatcher's thread, which runs the callbacks, tells what is due before
-it ends; the end of a client and of the process tell the rest at once.
+A callback that raises most often raises for every message. The same function with the same type of exception is summed up
+once per `EVERY_S`, and no exception is left out of the counts. The dispatcher's thread, which runs the callbacks, writes the
+sums that are due before it ends; the end of a client and of the process write the rest at once.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ from __future__ import annotations
 import atexit
 import functools
 import os
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from ottla.errors import line_of
 from ottla.observe.log import ClientLog
 from ottla.virtual_time import monotonic
 
 EVERY_S = 1.0
 FORGOTTEN_S = 60.0
-"""After so long without another one the next has its traceback again."""
+"""Time without an exception after which the next one has its traceback again."""
 
 _Key = tuple[str, str, str, str]
-"""The client, the words of the line, the function, the type of the exception."""
+"""Client, kind of function, function, type of the exception."""
 
 
 class _Repeats:
-    """One function that raised, and how often since the last line."""
+    """One function that raised, and the number of exceptions since the last line."""
 
-    __slots__ = ("count", "last", "log", "seen", "told")
+    __slots__ = ("count", "last", "log", "seen", "written")
 
     def __init__(self, log: ClientLog, now: float) -> None:
         self.log = log
-        self.told = self.seen = now
+        self.written = self.seen = now
         self.count = 0
         self.last = ""
 
@@ -42,7 +42,7 @@ class _Repeats:
 
 
 class Raised:
-    """Everything of the kind in this process.
+    """The exceptions of all functions of the application in this process.
 
     Args:
         now: The time, seconds.
@@ -53,18 +53,27 @@ class Raised:
         self._lock = threading.Lock()
         self._repeats: dict[_Key, _Repeats] = {}  # guarded by _lock
 
-    def tell(self, log: ClientLog, what: str, function: object, more: str = "") -> None:
-        """The exception that is being handled came out of a function of the application's; without one, `what` says it all.
+    def report(
+        self,
+        log: ClientLog,
+        kind: str,
+        function: object,
+        error: BaseException,
+        *,
+        argument: str = "",
+        next_step: str = "later calls run",
+    ) -> None:
+        """Write that a function of the application raised, or count it.
 
         Args:
-            log: Whose line it is.
-            what: With {} for the function.
-            function: What raised.
-            more: What it was called with and what follows, for the first line; not part of what makes lines equal.
+            log: Log of the client.
+            kind: What the function is to the client: "callback", "listener", "on_send of".
+            function: The function or object.
+            error: The exception.
+            argument: What it was called with, for the first line.
+            next_step: What the client does next, for the first line.
         """
-        error = sys.exc_info()[1]
-        key = (log.who, what, name_of(function), type(error).__qualname__)
-        text = _text(error)
+        key = (log.client, kind, name_of(function), type(error).__qualname__)
         now = self._now()
         with self._lock:
             known = self._repeats.get(key)
@@ -73,53 +82,67 @@ class Raised:
                 self._repeats[key] = _Repeats(log, now)
             else:
                 known.count += 1
-                known.seen, known.last = now, text
+                known.seen, known.last = now, _text(error)
         if first:
-            log.error(what.replace("{}", "%r") + "%s", function, more, exc_info=error)
+            log.error(
+                "callback.raised",
+                exc_info=error if error.__traceback__ is not None else None,
+                kind=kind,
+                function=repr(function),
+                reason=_text(error),
+                error=type(error).__name__,
+                argument=argument,
+                next_step=next_step,
+            )
         else:
-            self.tell_due()
+            self.write_due()
 
     def forget(self) -> None:
-        """In a forked child the lock may be held for ever, and what the parent counted is the parent's to tell."""
+        """Drop everything, in a forked child: the lock may be held for ever there, and the counts are the parent's."""
         self._lock = threading.Lock()
         self._repeats = {}
 
-    def end(self, who: str | None = None) -> None:
-        """Tell what was counted, due or not, and begin anew: of this client, or of each."""
-        self._tell(lambda key: who in (None, key[0]), ends=True)
+    def end(self, client: str | None = None) -> None:
+        """Write the sums, due or not, and forget them: of this client, or of all."""
+        self._write(lambda key: client in (None, key[0]), ends=True)
 
-    def tell_due(self) -> bool:
-        """Tell what was counted and is due; whether something is left to tell."""
-        return self._tell(lambda key: True, ends=False)
+    def write_due(self) -> bool:
+        """Write the sums that are due. Returns whether others are left."""
+        return self._write(lambda key: True, ends=False)
 
-    def _tell(self, wanted: Callable[[_Key], bool], *, ends: bool) -> bool:
+    def _write(self, wanted: Callable[[_Key], bool], *, ends: bool) -> bool:
         now = self._now()
-        lines: list[tuple[ClientLog, str, int, str]] = []
+        lines: list[tuple[_Key, ClientLog, int, str]] = []
         left = False
         with self._lock:
             for key, known in list(self._repeats.items()):
                 if not wanted(key):
                     continue
-                if known.count and (ends or now - known.told >= EVERY_S):
-                    lines.append((known.log, key[1].format(key[2]), known.count, known.last))
-                    known.count, known.told = 0, now
+                if known.count and (ends or now - known.written >= EVERY_S):
+                    lines.append((key, known.log, known.count, known.last))
+                    known.count, known.written = 0, now
                 elif known.count:
                     left = True
                 if ends or known.is_forgotten(now):
                     del self._repeats[key]
-        # Without the lock: a handler of the application's may raise in a callback of its own.
-        for log, text, count, last in lines:
-            log.error("%s: %d more %s%s", text, count, "time" if count == 1 else "times", last)
+        # Without the lock: a handler of the application's log may raise in a callback of its own.
+        for (_, kind, function, error), log, count, last in lines:
+            log.error(
+                "callback.raised_again",
+                kind=kind,
+                function=function,
+                error=error,
+                count=count,
+                reason=last,
+            )
         return left
 
 
-def _text(error: BaseException | None) -> str:
-    if error is None:
-        return ""
+def _text(error: BaseException) -> str:
     try:
-        return f", the last with {error!r}"
+        return line_of(error)
     except Exception:
-        return f", the last with {type(error).__qualname__}"
+        return type(error).__qualname__
 
 
 def name_of(function: Any) -> str:

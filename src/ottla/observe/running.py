@@ -1,4 +1,4 @@
-"""What of the application's callbacks runs now, so that whoever waits for one can name it.
+"""The callback of the application that runs now, so that those who wait for it can name it.
 
 Written by the dispatcher thread, once per call; read by any. Leaf.
 """
@@ -7,30 +7,35 @@ from __future__ import annotations
 
 
 class Running:
-    """The callback that has begun and has not returned."""
+    """The callback that has begun and has not returned. Callbacks of all clients run one at a time."""
 
-    __slots__ = ("function", "number", "told", "who")
+    __slots__ = ("client", "function", "number", "reported")
 
     def __init__(self) -> None:
         self.function: object = None
         """None: none runs."""
-        self.who = ""
-        """Whose it is, for the log."""
+        self.client = ""
+        """Its client, for the log."""
         self.number = 0
-        """Of the call: another one for each."""
-        self.told = 0
-        """The number of the last call that the log has a line about."""
+        """Number of the call: another one for each."""
+        self.reported = 0
+        """Number of the last call that the log has a line about."""
 
-    def keeps(self) -> str:
-        """What keeps outcomes that callbacks have not been told of. Of all clients one callback runs at a time."""
+    def begin(self, function: object, client: str) -> None:
+        """A call begins."""
+        self.function, self.client = function, client
+        self.number += 1
+
+    def end(self) -> None:
+        """No call runs; no reference to the last one is retained."""
+        self.function = None
+
+    def blocker(self) -> str:
+        """Why callbacks that are due have not run yet, in words."""
         function = self.function
         if function is None:
             return "their callbacks have not been called yet"
-        return f"the callback {function!r} of {self.who} has not returned"
-
-    def end(self) -> None:
-        """None runs any more, and nothing of it is kept."""
-        self.function = None
+        return f"the callback {function!r} of {self.client} has not returned"
 
 
 running = Running()

@@ -1,140 +1,189 @@
-"""Log lines that would be written again and again, summed up. Leaf; one thread (the engine's).
+"""Sums of log lines that would repeat: many equal lines become one with a count. Leaf; one thread (the engine's).
 
-A lost connection or an outage concerns every partition of a node, batch after batch, and lasts. The first of equal lines is told
-after `GATHER_S`, with all that came meanwhile. Those that follow are told together: errors once per `EVERY_S`, and nothing is
-left out of their counts; what goes on being tried after `AGAIN_S`, and each time after twice as long, up to `LONGEST_S`.
+A lost connection or an outage concerns every partition of a node, batch after batch, and lasts. Equal lines are gathered for
+`GATHER_S` and written as one. Later ones are summed and written together: errors once per `EVERY_S`, others after `AGAIN_S`
+and then after twice as long each time, up to `LONGEST_S`. No occurrence is left out of a count.
 
-What lasts may be over by the time at which it would be told again. Whoever can tell gives `still`, and places of which the line is
-no longer true are left out of what is told again; whoever writes that it is over calls `over` before.
+A condition (`LogEvent.lasting`) is repeated only while it recurs: after the pause, the next occurrence writes the line. A
+condition that has ended is therefore never reported again, and `ended` makes its next occurrence a new beginning.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Collection
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ottla.observe.log import counted
+from ottla.observe.log import broker_name, place_name
+from ottla.observe.log_table import LOG_EVENTS
+
+if TYPE_CHECKING:
+    from ottla.observe.log_names import LogName
 
 GATHER_S = 0.02
 EVERY_S = 1.0
 AGAIN_S = 5.0
 LONGEST_S = 60.0
-NAMED = 3
-"""So many places are named in a line; of the others it says how many they are."""
-
-_COUNT = re.compile(r"\{count:([a-z]+)\}")
-
-Still = Callable[[], Collection[str]]
-"""The places of which a line is true now."""
 
 Later = Callable[[float, Callable[[], None]], object]
-"""Runs a function in so many seconds, on the same thread."""
+"""Runs a function after a number of seconds, on the same thread."""
+
+Place = Mapping[str, Any] | tuple[str, int]
+"""What a line is about: fields such as node and address, topic, or role; or a pair of topic and partition."""
+
+_NO_PLACE: Final[Place] = {}
+_Key = tuple[object, ...]
 
 
 class Log(Protocol):
-    """A logger, or what speaks through one."""
+    """The part of `ProcessLog` that lines are written with."""
 
-    def log(self, level: int, msg: object, *args: object) -> None:
-        """Write a line."""
+    def log(self, level: int, event: LogName, **fields: Any) -> None:
+        """Write the event."""
+
+
+def _fields(place: Place) -> Mapping[str, Any]:
+    return {"topic": place[0], "partition": place[1]} if isinstance(place, tuple) else place
+
+
+def _name(place: Mapping[str, Any]) -> str:
+    """A place for people: `orders-3`, `orders`, `node 1 at host:9092`, or its one value."""
+    if "topic" in place:
+        return place_name(place)
+    if "node" in place:
+        return broker_name(place)
+    return str(next(iter(place.values()), ""))
 
 
 class _Line:
-    """A line that was told not long ago, or is to be told soon."""
+    """Occurrences of one line: same event, level and fields, in different places."""
 
-    __slots__ = ("lasts", "pause", "places", "still", "told")
+    def __init__(self, level: int, event: LogName, fields: Mapping[str, Any]) -> None:
+        self.level = level
+        self.event = event
+        self.fields = fields
+        self.lasting = LOG_EVENTS[event].lasting
+        self.places: dict[str, Mapping[str, Any]] = {}
+        """Places of the occurrences since the last write."""
+        self.count = 0
+        """Number of occurrences since the last write."""
+        self.active: set[str] = set()
+        """Places of all occurrences that have not ended."""
+        self.pause = EVERY_S if level >= logging.ERROR else AGAIN_S
+        """Seconds until the next write after one."""
+        self.written = False
+        self.ready = False
+        """A condition's pause has passed: its next occurrence is written."""
 
-    def __init__(self, level: int, still: Still | None) -> None:
-        self.places: dict[str, int] = {}
-        """How many there were, by what they were about."""
-        self.still = still
-        self.lasts = level < logging.ERROR
-        self.pause = AGAIN_S if self.lasts else EVERY_S
-        """How long to gather after it was told."""
-        self.told = False
+    def add(self, place: Mapping[str, Any], count: int) -> None:
+        name = _name(place)
+        self.places[name] = place
+        self.active.add(name)
+        self.count += count
 
-    def forget_what_is_over(self) -> None:
-        if self.still is None or not self.told:
-            return
-        still = self.still()
-        self.places = {place: count for place, count in self.places.items() if place in still}
+    def remove(self, name: str) -> None:
+        self.places.pop(name, None)
+        self.active.discard(name)
 
-    def named(self) -> str:
+    def write(self, log: Log) -> None:
+        common = dict(set.intersection(*(set(place.items()) for place in self.places.values())))
         names = list(self.places)
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        return ", ".join(names[:NAMED]) + more
+        log.log(self.level, self.event, **self.fields, **common, places=names, count=self.count)
+        self.places, self.count, self.written = {}, 0, True
 
 
 class Summary:
-    """The sums of one station's log."""
+    """The sums of one station's log.
+
+    Args:
+        log: Where lines are written.
+        later: Runs a function after a number of seconds.
+    """
 
     def __init__(self, log: Log, later: Later) -> None:
         self._log = log
         self._later = later
-        self._lines: dict[tuple[int, str], _Line] = {}
+        self._lines: dict[_Key, _Line] = {}
         self._stopped = False
 
     def add(
-        self, level: int, line: str, place: str, count: int = 1, still: Still | None = None
+        self,
+        level: int,
+        event: LogName,
+        place: Place = _NO_PLACE,
+        *,
+        count: int = 1,
+        **fields: Any,
     ) -> None:
-        """Count something; what has the same level and line becomes one line.
+        """Count an occurrence; those with the same level, event and fields become one line.
 
         Args:
             level: As for `logging`.
-            line: With {places}, and {count:message} for how many there were, in the singular.
-            place: What it is about.
-            count: How many.
-            still: Asked before it is told again; None: it is something that happened, and stays true.
+            event: Name of the event in `log_table`.
+            place: What it is about. The line names the places; the record has what they have in common as fields.
+            count: Number of messages, batches or the like.
+            fields: Fields of the event, the same for every place.
         """
-        key = (level, line)
-        found = self._lines.get(key)
-        if found is None:
-            found = self._lines[key] = _Line(level, still)
-            if not self._stopped:
-                self._later(GATHER_S, lambda: self._due(key, found))
-        found.places[place] = found.places.get(place, 0) + count
+        key = (level, event, *fields.items())
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Line(level, event, fields)
+            self._soon(GATHER_S, key, self._gathered)
+        elif line.ready:
+            line.ready = False
+            self._soon(GATHER_S, key, self._gathered)
+        line.add(_fields(place), count)
         if self._stopped:
-            self._tell(key)
+            line.write(self._log)
 
-    def over(self, still: Still) -> None:
-        """Something ended of which lines with this `still` spoke. What was never told of it is told now, so that the line that says
-        so can come behind it; where nothing of it is left, the next time is a new beginning.
+    def ended(self, event: LogName, place: Place = _NO_PLACE) -> None:
+        """The condition has ended in this place, and is not reported again until it recurs.
+
+        A line about it that is still being gathered is written now, so that a line about the recovery follows it.
         """
-        for key, found in list(self._lines.items()):
-            if found.still == still:
-                if not found.told:
-                    self._tell(key)
-                if not still():
-                    del self._lines[key]
+        name = _name(_fields(place))
+        for key, line in list(self._lines.items()):
+            if line.event != event or name not in line.active:
+                continue
+            if not line.written:
+                line.write(self._log)
+            line.remove(name)
+            if not line.active:
+                del self._lines[key]
 
     def stop(self) -> None:
-        """Tell what is left now; what still comes is told at once. What was being tried, and is told of, is over."""
+        """Write what was counted since the last write; every later occurrence is written at once. Conditions that were reported
+        are not reported again.
+        """
         self._stopped = True
-        for key, found in list(self._lines.items()):
-            if not (found.lasts and found.told):
-                self._tell(key)
+        for line in self._lines.values():
+            if line.places and not (line.lasting and line.written):
+                line.write(self._log)
         self._lines.clear()
 
-    def _due(self, key: tuple[int, str], found: _Line) -> None:
-        if self._lines.get(key) is not found:
-            return
-        if not self._tell(key):
-            del self._lines[key]
-            return
-        self._later(found.pause, lambda: self._due(key, found))
-        if found.lasts:
-            found.pause = min(found.pause * 2, LONGEST_S)
+    def _soon(self, seconds: float, key: _Key, step: Callable[[_Key, _Line], None]) -> None:
+        """Take the next step of a line after this time, unless the line was forgotten meanwhile."""
+        line = self._lines[key]
+        if not self._stopped:
+            self._later(seconds, lambda: step(key, line) if self._lines.get(key) is line else None)
 
-    def _tell(self, key: tuple[int, str]) -> bool:
-        """Write the line; False where nothing came since the last time."""
-        found = self._lines[key]
-        found.forget_what_is_over()
-        if not found.places:
-            return False
-        level, line = key
-        count, places = sum(found.places.values()), found.named()
-        found.places, found.told = {}, True
-        text = _COUNT.sub(lambda match: counted(count, match[1]), line, count=1)
-        self._log.log(level, "%s", text.replace("{places}", places, 1))
-        return True
+    def _gathered(self, key: _Key, line: _Line) -> None:
+        if line.places:
+            line.write(self._log)
+        self._soon(line.pause, key, self._rested)
+        if line.level < logging.ERROR:
+            line.pause = min(line.pause * 2, LONGEST_S)
+
+    def _rested(self, key: _Key, line: _Line) -> None:
+        if not line.places:
+            del self._lines[key]
+        elif line.lasting:
+            line.ready = True
+            # Without another occurrence in the same time it is over. The next rest is longer, so this ends no later one.
+            self._soon(line.pause, key, self._forget_if_ready)
+        else:
+            self._gathered(key, line)
+
+    def _forget_if_ready(self, key: _Key, line: _Line) -> None:
+        if line.ready:
+            del self._lines[key]

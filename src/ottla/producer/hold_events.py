@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ottla.protocol.error_codes import ErrorCode
+from ottla.producer.verdict import name_of
 
 if TYPE_CHECKING:
     from ottla.observe.events import Events
     from ottla.producer.verdict import Held, Verdict
 
 
-def tell_hold(events: Events, held: Held, verdict: Verdict, *, gapless: bool) -> None:
+def emit_hold(events: Events, held: Held, verdict: Verdict, *, gapless: bool) -> None:
     """Tell of the hold, and of the batches that go again. Those that fail are told when they have failed.
 
     gapless: Behind a batch that fails nothing goes again, whatever the verdict says of it.
     """
     place = {"topic": held.topic, "partition": held.partition}
-    events.tell(
+    events.emit(
         "partition.held",
         **place,
         cause=held.kind,
@@ -30,17 +30,12 @@ def tell_hold(events: Events, held: Held, verdict: Verdict, *, gapless: bool) ->
         if gapless and decision[0] in ("fail", "fail_records"):
             return
         if decision[0] == "split":
-            events.tell("batch.split", **place, records=batch["records"], size_bytes=batch["bytes"])
+            events.emit("batch.split", **place, records=batch["records"], size_bytes=batch["bytes"])
         elif decision[0] == "retry":
-            events.tell(
+            events.emit(
                 "batch.retried",
                 **place,
                 records=batch["records"],
                 attempts=batch["attempts"],
-                reason=held.reason if batch["code"] is None else _name(batch["code"]),
+                reason=held.reason if batch["code"] is None else name_of(batch["code"]),
             )
-
-
-def _name(code: int) -> str:
-    known = code in ErrorCode._value2member_map_
-    return ErrorCode(code).name if known else f"error code {code}"

@@ -1,50 +1,55 @@
-"""What the log says of a hold: one line for what happened to its batches, and what becomes of them. Pure.
+"""Log lines about a hold: one line for what happened to its batches and what becomes of them. Pure.
 
-Messages that fail are not told here: the flow tells of each failure by itself, with its outcome. What is behind the head of the
-line is told only where it says more than that the head was refused.
+Messages that fail have no line here: the flow reports each failure by itself, with its outcome. Batches behind the first one
+have a line only where it says more than that the first was refused.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ottla.producer.verdict import IDENTITY_LOST, MOVED, WAITS_ITS_TURN, name_of
 from ottla.protocol.error_codes import ErrorCode
 
 if TYPE_CHECKING:
+    from ottla.observe.log_names import LogName
     from ottla.producer.verdict import Held, Verdict
 
 _PASSING: Final = 2
-"""A leader that has moved refuses once or twice until the metadata says so: with more attempts it is a warning."""
+"""Number of refusals by a leader that has moved, until the metadata names the new one; more are a warning."""
+
+_RESENT: Final = {
+    True: "sent again with the same sequence numbers, so nothing is written twice",
+    False: "sent again, and may be written twice since enable_idempotence is off",
+}
 
 
-class Told(NamedTuple):
+class HoldLine(NamedTuple):
     """A line of the log, as `Summary.add` takes it."""
 
     level: int
-    line: str
-    many: int
-    lasts: bool = False
-    """Whether it speaks of what goes on, and is no longer true once the partition flows."""
+    event: LogName
+    batches: int
+    fields: dict[str, Any]
 
 
 def lines_of(
-    held: Held, verdict: Verdict, node: str, *, idempotent: bool, gapless: bool
-) -> Iterator[Told]:
+    held: Held, verdict: Verdict, broker: Mapping[str, Any], *, idempotent: bool, gapless: bool
+) -> Iterator[HoldLine]:
     """The lines.
 
     Args:
         held: The hold.
-        verdict: What was decided.
-        node: Who was asked, for people: `node 1 at broker:9092`.
-        idempotent: Whether what goes again cannot be there twice.
+        verdict: The decision about it.
+        broker: The node that was asked, as fields of the log.
+        idempotent: Whether a batch that is sent again cannot be written twice.
         gapless: Whether everything behind a failure fails too.
     """
     lost = 0
-    refused: Counter[tuple[int, str, bool]] = Counter()
+    refused: Counter[tuple[int, LogName, str]] = Counter()
     for position, (batch, decision) in enumerate(zip(held.batches, verdict.decisions, strict=True)):
         if batch["expired"]:
             continue
@@ -53,38 +58,25 @@ def lines_of(
             if gapless:
                 break
         elif kind == "split":
-            yield Told(
-                logging.INFO,
-                "{count:batch} of {places} over max.message.bytes of the topic: split, and sent again",
-                1,
-            )
+            yield HoldLine(logging.INFO, "batch.split", 1, {})
         elif code is None:
             lost += held.is_lost and batch["sent"]
         elif position == 0 or code not in WAITS_ITS_TURN:
-            level, text = _level(code, batch["attempts"]), _refusal(code, batch["error_message"])
-            refused[level, text, code not in IDENTITY_LOST] += 1
+            level, reason = _level(code, batch["attempts"]), _reason(code, batch["error_message"])
+            refused[level, _refusal(code), reason] += 1
     if lost:
-        yield Told(logging.WARNING, _lost(held, node, idempotent=idempotent), lost)
-    for (level, text, lasts), count in refused.items():
-        yield Told(level, f"{node} answered {text}", count, lasts)
+        fields = {**broker, "reason": held.reason, "next_step": _RESENT[idempotent]}
+        yield HoldLine(logging.WARNING, "batch.unanswered", lost, fields)
+    for (level, event, reason), count in refused.items():
+        yield HoldLine(level, event, count, {**broker, "reason": reason})
 
 
-def _lost(held: Held, node: str, *, idempotent: bool) -> str:
-    again = (
-        "sent again under the same sequence, so that nothing is there twice"
-        if idempotent
-        else "sent again, and may be there twice, since enable_idempotence is off"
-    )
-    return f"{{count:batch}} of {{places}} without an answer: the connection to {node} was lost ({held.reason}): {again}"
+def _refusal(code: int) -> LogName:
+    return "batch.identity_refused" if code in IDENTITY_LOST else "batch.refused"
 
 
-def _refusal(code: int, message: str | None) -> str:
-    why = f"{name_of(code)} ({message})" if message else name_of(code)
-    if code in IDENTITY_LOST:
-        return f"{why} to {{count:batch}} of {{places}}: sent again under a new producer epoch"
-    return (
-        f"{why} to {{count:batch}} of {{places}}: sent again until delivery_timeout_ms have passed"
-    )
+def _reason(code: int, message: str | None) -> str:
+    return f"{name_of(code)} ({message})" if message else name_of(code)
 
 
 def _level(code: int, attempts: int) -> int:

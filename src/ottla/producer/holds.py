@@ -9,12 +9,11 @@ hold: its batches fail with the outcome that their attempts leave, and later bat
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ottla import errors
 from ottla.message import TopicPartition
-from ottla.producer.hold_events import tell_hold
+from ottla.producer.hold_events import emit_hold
 from ottla.producer.hold_log import lines_of
 from ottla.producer.verdict import judge, let_fail
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from ottla.producer.context import OutboxContext
     from ottla.producer.identity import IdentitySource
     from ottla.producer.verdict import Held, Verdict
-
-_ALL = 1_000_000
-"""More than any producer has partitions."""
 
 
 class Holds:
@@ -76,11 +72,12 @@ class Holds:
         except Exception as error:
             if self._context.closed:
                 return
-            self._context.log.exception(
-                "a bug: the hold of %s-%d (%s) did not end as it should: %s",
-                *place,
-                held.reason,
-                "it goes on" if released else "what it holds fails, what is behind goes on",
+            self._log_internal_error(
+                place,
+                error,
+                "it was released and continues"
+                if released
+                else "its batches fail, later batches continue",
             )
             if not released:
                 await self._fail(held, error)
@@ -99,18 +96,13 @@ class Holds:
             self._renewed.discard(place)
             verdict = verdict._replace(bump=True)
         if self._context.events:
-            tell_hold(self._context.events, held, verdict, gapless=gapless)
-        node = self._routes.describe_node(asked)
-        for told in lines_of(held, verdict, node, idempotent=idempotent, gapless=gapless):
-            still = self._places_refused if told.lasts else None
-            name = f"{held.topic}-{held.partition}"
-            self._context.summary.add(told.level, told.line, name, told.many, still)
+            emit_hold(self._context.events, held, verdict, gapless=gapless)
+        broker = self._routes.broker_fields(asked)
+        for line in lines_of(held, verdict, broker, idempotent=idempotent, gapless=gapless):
+            self._context.summary.add(
+                line.level, line.event, place, count=line.batches, **line.fields
+            )
         return verdict
-
-    def _places_refused(self) -> Collection[str]:
-        """The partitions whose messages something keeps from going on."""
-        holders = self._context.flow.budget(_ALL)["holders"]
-        return {f"{one['topic']}-{one['partition']}" for one in holders if not one["moving"]}
 
     def _follow(self, held: Held, verdict: Verdict, asked: int) -> float:
         """Follow the leader that the broker named, or have it looked for; returns the seconds to wait before sending again."""
@@ -119,11 +111,11 @@ class Holds:
         backoff = verdict.backoff
         if verdict.leader is not None:
             node_id, epoch = verdict.leader
-            self._context.events.tell(
+            self._context.events.emit(
                 "partition.moved",
                 topic=topic,
                 partition=partition,
-                node_id=node_id,
+                node=node_id,
                 leader_epoch=epoch,
             )
             cluster.apply_leader_hint(topic, partition, node_id, epoch, verdict.node)
@@ -144,10 +136,21 @@ class Holds:
             try:
                 self._context.flow.release(held.topic, held.partition, decisions, None, None)
                 return
-            except Exception:
+            except Exception as again:
                 attempts += 1
-                self._context.log.exception("a bug: %s-%d stays held", held.topic, held.partition)
+                place = TopicPartition(held.topic, held.partition)
+                self._log_internal_error(place, again, "it stays held and is released again")
                 await asyncio.sleep(self._context.backoff.delay(attempts))
+
+    def _log_internal_error(self, place: TopicPartition, error: Exception, next_step: str) -> None:
+        self._context.log.error(
+            "internal_error.hold",
+            exc_info=error,
+            topic=place.topic,
+            partition=place.partition,
+            reason=error,
+            next_step=next_step,
+        )
 
     async def _renew(self, place: TopicPartition) -> None:
         """The epochs are used up: the partition, whose hold has ended, is held again once there is a new producer id.

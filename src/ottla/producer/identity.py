@@ -138,12 +138,11 @@ class IdentitySource:
         context.flow.set_identity(producer_id, epoch)
         trouble = context.health.report().get("identity")
         context.health.recovered("identity")
-        context.summary.over(self._without_identity)
+        context.summary.ended("producer_id.missing")
         if trouble is not None and self._logged:
-            passed = context.now() - trouble.since
-            context.log.info("the producer has its id, after %.1f s: what waits goes", passed)
+            context.log.info("producer_id.acquired", elapsed_s=context.now() - trouble.since)
         self._logged = False
-        context.events.tell("identity.given", producer_id=producer_id, epoch=epoch)
+        context.events.emit("producer_id.acquired", producer_id=producer_id, epoch=epoch)
         self._set_trouble(None, None)
 
     def _report_refusal(self, why: errors.Error, *, aloud: bool) -> None:
@@ -158,14 +157,8 @@ class IdentitySource:
         context.health.trouble("identity", text, context.now())
         self._set_trouble(why, text)
         context.summary.add(
-            logging.WARNING if aloud else logging.DEBUG,
-            f"{text}. With enable_idempotence nothing is sent without one: it is asked for again until there is one",
-            "identity",
-            still=self._without_identity,
+            logging.WARNING if aloud else logging.DEBUG, "producer_id.missing", reason=text
         )
-
-    def _without_identity(self) -> tuple[str, ...]:
-        return tuple(part for part in self._context.health.report() if part == "identity")
 
     # ---- identities of partitions ------------------------------------------------------------------------------------
 
@@ -181,8 +174,8 @@ class IdentitySource:
     def bump(self, held: Held) -> tuple[int, int, int]:
         """The identity under which a held partition starts over."""
         identity = self.after(held.identity)
-        self._context.events.tell(
-            "identity.bumped",
+        self._context.events.emit(
+            "producer_epoch.bumped",
             topic=held.topic,
             partition=held.partition,
             producer_id=identity[0],

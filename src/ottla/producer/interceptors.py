@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from ottla.arguments import done_callback
-from ottla.engine.dispatcher import dispatch, tell_raised
+from ottla.engine.dispatcher import dispatch, write_raised_soon
 from ottla.errors import Error
 from ottla.message import Message
 from ottla.observe.log import ClientLog
@@ -177,22 +177,29 @@ class Interceptors:
             before = _fields(message)
             try:
                 changed: object = interceptor.on_send(message)
-            except Exception:
-                self._tell("on_send of {} raised", interceptor)
+            except Exception as error:
+                self._report_on_send(interceptor, error)
                 message = _message(*before)
                 continue
             if isinstance(changed, Message):
                 message = changed
                 continue
             kind = type(changed).__name__
-            self._tell(f"on_send of {{}} returned no Message but {kind}", interceptor)
+            wrong = TypeError(f"it returned {kind} instead of a Message")
+            self._report_on_send(interceptor, wrong)
             message = _message(*before)
         return message
 
-    def _tell(self, what: str, interceptor: object) -> None:
-        """An `on_send` went wrong, in the caller's thread: the dispatcher's tells how often, if no other does."""
-        raised.tell(self._log, what, interceptor, "; the message goes on as it came")
-        tell_raised()
+    def _report_on_send(self, interceptor: object, error: Exception) -> None:
+        """An `on_send` failed, in the caller's thread. The dispatcher's thread writes the count of later failures."""
+        raised.report(
+            self._log,
+            "on_send of interceptor",
+            interceptor,
+            error,
+            next_step="the message is sent as it was before",
+        )
+        write_raised_soon()
 
     def send(
         self,
@@ -266,21 +273,21 @@ class Interceptors:
     # ---- outcomes --------------------------------------------------------------------------------------------------
 
     def _refused(self, message: Message, error: BaseException) -> None:
-        refused = RefusedDelivery(message, _why_refused(message, error), self._log.who)
+        refused = RefusedDelivery(message, _why_refused(message, error), self._log.client)
         dispatch(self.acknowledged, [refused])
 
     def acknowledged(self, deliveries: Iterable[Any]) -> None:
         """Each of them hears of each outcome, in their order. Dispatcher thread."""
-        running.who = self._log.who
         for delivery in deliveries:
             for interceptor in self._all:
                 try:
                     acknowledge = interceptor.on_acknowledgement
-                    running.function = acknowledge
-                    running.number += 1
+                    running.begin(acknowledge, self._log.client)
                     acknowledge(delivery)
-                except BaseException:
-                    raised.tell(self._log, "on_acknowledgement of {} raised", interceptor)
+                except BaseException as error:
+                    raised.report(
+                        self._log, "on_acknowledgement of interceptor", interceptor, error
+                    )
         running.end()
 
     def close(self) -> None:
@@ -288,8 +295,8 @@ class Interceptors:
         for interceptor in self._all:
             try:
                 interceptor.close()
-            except Exception:
-                self._log.exception("close of %r raised", interceptor)
+            except Exception as error:
+                raised.report(self._log, "close of interceptor", interceptor, error)
 
 
 class _Passing(Iterator[Message]):

@@ -28,6 +28,7 @@ from ottla.producer.verdict import Held
 
 if TYPE_CHECKING:
     from ottla.cluster.metadata import MetadataSnapshot
+    from ottla.observe.log_names import LogName
     from ottla.producer.reports import Reports
 
 
@@ -93,8 +94,10 @@ class Outbox:
         for event in self._flow.drain():
             try:
                 self._serve(event)
-            except Exception:
-                self._context.log.exception("a bug: the event %r could not be served", event[0])
+            except Exception as error:
+                self._context.log.error(
+                    "internal_error.event", exc_info=error, kind=event[0], reason=error
+                )
 
     def _serve(self, event: tuple[Any, ...]) -> None:
         kind = event[0]
@@ -119,7 +122,7 @@ class Outbox:
         elif kind == "lacking":
             self._room.lacking(event[1])
         elif kind in ("full", "free"):
-            self._context.events.tell(
+            self._context.events.emit(
                 "buffer.full" if kind == "full" else "buffer.free",
                 used_bytes=event[1],
                 capacity_bytes=self._context.config.buffer_memory,
@@ -137,10 +140,10 @@ class Outbox:
         for method, topic, count in sends:
             self._context.summary.add(
                 logging.WARNING,
-                f"{{count:call}} of {method}() never awaited ({{places}}): their messages are lost, since what is not accepted at "
-                f"the call is accepted by its await only. Write `await producer.{method}(...)`",
-                topic or "several topics",
-                count,
+                "send.never_awaited",
+                {"topic": topic or "several topics"},
+                count=count,
+                method=method,
             )
 
     def _report_failure(
@@ -157,8 +160,9 @@ class Outbox:
         """A failure that nobody may be looking at is at least in the log."""
         error = errors.from_native(kind, code, message, cause=cause)
         text = errors.line_of(error)
-        self._context.events.tell(
-            "batch.expired" if kind == "delivery_timeout" else "batch.failed",
+        event: LogName = "batch.expired" if kind == "delivery_timeout" else "batch.failed"
+        self._context.events.emit(
+            event,
             topic=topic,
             partition=partition,
             records=records,
@@ -168,9 +172,12 @@ class Outbox:
         )
         self._context.summary.add(
             logging.ERROR,
-            f"{{count:message}} to {{places}} failed (outcome {outcome}): {text}",
-            topic if partition < 0 else f"{topic}-{partition}",
-            records,
+            event,
+            TopicPartition(topic, partition),
+            count=records,
+            outcome=outcome,
+            reason=text,
+            error=type(error).__name__,
         )
 
     def _tell_acked(
@@ -183,7 +190,7 @@ class Outbox:
         attempts: int,
         age_s: float,
     ) -> None:
-        self._context.events.tell(
+        self._context.events.emit(
             "batch.acked",
             topic=topic,
             partition=partition,
@@ -196,11 +203,10 @@ class Outbox:
 
     def _tell_throttled(self, connection_id: int, throttle_ms: int) -> None:
         for node_id in self._routes.nodes_of(connection_id):
-            self._context.events.tell(
-                "connection.throttled", node_id=node_id, throttle_ms=throttle_ms
-            )
+            self._context.events.emit("connection.throttled", node=node_id, throttle_ms=throttle_ms)
             self._context.summary.add(
                 logging.INFO,
-                "over its quota, so nothing is sent: {places}",
-                f"to {self._routes.describe_node(node_id)} for {throttle_ms} ms",
+                "connection.throttled",
+                self._routes.broker_fields(node_id),
+                count=throttle_ms,
             )

@@ -49,7 +49,7 @@ class Rack:
             return
         self._told = racks
         self._log.warning(
-            "no broker is in client_rack %r, so no partition is preferred; the brokers are in: %s",
-            self._name,
-            ", ".join(sorted(repr(rack) if rack else "no rack" for rack in racks)),
+            "rack.empty",
+            client_rack=self._name,
+            racks=sorted(rack or "no rack" for rack in racks),
         )

@@ -97,9 +97,9 @@ class Reports:
             dispatch(self._tell_all, callbacks)
             dispatch(callbacks.interceptors.close)
         if is_busy():
-            dispatch(raised.end, self._log.who)
+            dispatch(raised.end, self._log.client)
         else:
-            raised.end(self._log.who)
+            raised.end(self._log.client)
 
     # ---- on the dispatcher thread ----------------------------------------------------------------------------------
 
@@ -140,12 +140,10 @@ def call_soon(who: str, function: Callable[[Any], object], delivery: Any) -> Non
 
 def call_each(log: ClientLog, calls: Iterable[tuple[Callable[[Any], object], Any]]) -> None:
     """Call each function with its argument; what one raises is logged, and the others are called all the same."""
-    running.who = log.who
     for function, argument in calls:
-        running.function = function
-        running.number += 1
+        running.begin(function, log.client)
         try:
             function(argument)
-        except BaseException:
-            raised.tell(log, "a callback raised: {}", function, f" of {argument!r}")
+        except BaseException as error:
+            raised.report(log, "callback", function, error, argument=repr(argument))
     running.end()

@@ -52,7 +52,7 @@ class RoomLog:
     ) -> None:
         self._flow = flow
         self._log = log
-        self._next = f"send() waits in line at most max_block_ms ({max_block_ms:g}), and raises BufferFull then"
+        self._max_block_ms = max_block_ms
         self._later = later
         self._now = now
         self._accepted: int | None = None
@@ -81,11 +81,15 @@ class RoomLog:
             self._accepted, self._since = accepted, now
         elif now - self._since >= FULL_S and self._told is None and now >= self._quiet_until:
             self._told, self._quiet_until = self._since, now + QUIET_S
-            self._log.warning("%s. %s", self._flow.budget(1)["told"], self._next)
+            self._log.warning(
+                "buffer.full",
+                reason=self._flow.budget(1)["told"],
+                max_block_ms=self._max_block_ms,
+            )
         if accepted is not None:
             self._later(LOOK_S, self._look)
 
     def _moves(self, now: float) -> None:
         if self._told is not None:
-            self._log.info("messages are accepted again, after %.1f s", now - self._told)
+            self._log.info("buffer.free", elapsed_s=now - self._told)
             self._told = None

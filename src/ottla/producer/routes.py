@@ -6,7 +6,6 @@ Station: outbox. Engine thread only. References: KIP-951; Java: Sender.sendProdu
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ottla import errors
@@ -35,10 +34,8 @@ class ProduceTarget:
     def __init__(self, context: OutboxContext) -> None:
         self._context = context
         self.log: ClientLog = context.log
-        self._waiting: set[str] = set()
-        """Partitions without a leader that can be reached, as the log names them."""
-        self._warned: set[str] = set()
-        """Those of them that the log has a warning about."""
+        self._warned: set[TopicPartition] = set()
+        """Partitions without a route that the log has a warning about."""
 
     def choose_node(self, _partition: TopicPartition, leader: int) -> int:
         """Only leaders take messages."""
@@ -56,37 +53,42 @@ class ProduceTarget:
         self, partition: TopicPartition, connection: Connection, leader: PartitionInfo
     ) -> None:
         """Let the partition flow; where the log has that it could not, it has now that it does."""
-        name = str(partition)
-        if name in self._waiting:
-            self._waiting.discard(name)
-            self._context.summary.over(self._places_waiting)
-        if name in self._warned:
-            self._warned.discard(name)
-            node = f"node {leader.leader} at {connection.address}"
-            self._context.summary.add(logging.INFO, f"{{places}}: goes to {node} now", name)
+        self._context.summary.ended("partition.unroutable", partition)
+        if partition in self._warned:
+            self._warned.discard(partition)
+            self._context.summary.add(
+                logging.INFO,
+                "partition.routed",
+                partition,
+                node=leader.leader,
+                address=connection.address,
+            )
         self._context.flow.route(*partition, connection.id)
-        self._tell("partition.routed", leader)
+        self._context.events.emit(
+            "partition.routed",
+            topic=leader.topic,
+            partition=leader.partition,
+            node=leader.leader,
+            leader_epoch=leader.leader_epoch,
+        )
 
     def leader_moved(self, partition: TopicPartition, leader: PartitionInfo) -> None:
         """Hold the partition; its release follows the new leader."""
-        self._tell("partition.moved", leader)
-        self._context.flow.hold(*partition)
-
-    def _tell(self, event: str, leader: PartitionInfo) -> None:
-        self._context.events.tell(
-            event,
+        self._context.events.emit(
+            "partition.moved",
             topic=leader.topic,
             partition=leader.partition,
-            node_id=leader.leader,
+            node=leader.leader,
             leader_epoch=leader.leader_epoch,
         )
+        self._context.flow.hold(*partition)
 
     def report_no_route(self, failure: NoRoute) -> None:
         """Messages of the partition wait, and fail with this cause where their time ends meanwhile."""
         why, text = self._reason(failure)
         topic, partition = failure.partition
         set_trouble(self._context.flow, topic, why, partition, text=text)
-        self._log_waiting(f"{topic}-{partition}", text, failure.failures)
+        self._log_no_route(failure, text)
 
     def _reason(self, failure: NoRoute) -> tuple[errors.Error | None, str]:
         """Why there is no route, as an exception where there is one, and in words."""
@@ -104,20 +106,17 @@ class ProduceTarget:
             return None, f"partition {partition} of {len(known.partitions)} does not exist"
         return None, f"partition {partition} has no leader"
 
-    def _log_waiting(self, name: str, text: str, failures: int) -> None:
-        """Where no broker can be reached at all, the cluster says that, and it is not said of each partition once more."""
-        aloud = failures >= _PATIENCE and "cluster" not in self._context.health.report()
-        self._waiting.add(name)
-        if aloud:
-            self._warned.add(name)
+    def _log_no_route(self, failure: NoRoute, text: str) -> None:
+        """No warning where no broker can be reached at all: the cluster has one for all partitions."""
+        warn = failure.failures >= _PATIENCE and "cluster" not in self._context.health.report()
+        if warn:
+            self._warned.add(failure.partition)
         timeout_ms = self._context.config.delivery_timeout_ms
         self._context.summary.add(
-            logging.WARNING if aloud else logging.DEBUG,
-            f"{{places}}: {text}. What is sent there waits; the leader is looked for again, and each message fails once "
-            f"delivery_timeout_ms ({timeout_ms:g}) have passed",
-            name,
-            still=self._places_waiting,
+            logging.WARNING if warn else logging.DEBUG,
+            "partition.unroutable",
+            failure.partition,
+            reason=text,
+            next_step="its messages wait, its leader is searched again, and each message fails after delivery_timeout_ms "
+            f"({timeout_ms:g})",
         )
-
-    def _places_waiting(self) -> Collection[str]:
-        return self._waiting

@@ -144,13 +144,11 @@ class Topics:
             return
         low, high = self._context.config.retry_backoff_ms, self._context.config.retry_backoff_max_ms
         self._context.log.warning(
-            "topic %s: %s. What is sent to it waits; its metadata is asked for again every %g to %g ms, and each message fails "
-            "once delivery_timeout_ms (%g) have passed",
-            topic,
-            errors.line_of(refusal),
-            low,
-            high,
-            self._context.config.delivery_timeout_ms,
+            "topic.unavailable",
+            topic=topic,
+            reason=refusal,
+            next_step=f"its messages wait, its metadata is requested again every {low:g} to {high:g} ms, and each message "
+            f"fails after delivery_timeout_ms ({self._context.config.delivery_timeout_ms:g})",
         )
 
     def _give(self, snapshot: MetadataSnapshot, topic: str) -> bool:
@@ -164,8 +162,6 @@ class Topics:
         self._flow.set_topic(topic, known.topic_id, len(known.partitions), available, near)
         self._awaited.discard(topic)
         if topic in self._told:
-            passed = self._context.now() - self._told.pop(topic)[1]
-            self._context.log.info(
-                "topic %s is there now, after %.1f s: its messages go", topic, passed
-            )
+            elapsed_s = self._context.now() - self._told.pop(topic)[1]
+            self._context.log.info("topic.found", topic=topic, elapsed_s=elapsed_s)
         return True

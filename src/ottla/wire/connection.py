@@ -16,7 +16,7 @@ import asyncio
 import enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from ottla.errors import ConnectionLost, DecodeError, Error, NoBrokersAvailable, Timeout, line_of
+from ottla.errors import ConnectionLost, DecodeError, Error, NoBrokersAvailable, Timeout
 from ottla.observe.log import ClientLog
 from ottla.protocol.headers import decode_response, encode_request
 from ottla.protocol.registry import response_class
@@ -207,7 +207,9 @@ class Connection:
         try:
             response = decode_response(response_class(message.API_KEY), version, frame)[1]
         except Error as error:
-            self._log.error("%s: closing, since %s", self.address, line_of(error))
+            self._log.error(
+                "response.unreadable", node=self.node_id, address=self.address, reason=error
+            )
             self.close()
             raise
         self.throttled(
@@ -237,7 +239,10 @@ class Connection:
         """
         if seconds > 0:
             self._log.info(
-                "%s: over its quota, so nothing is asked there for %.3f s", self.address, seconds
+                "connection.throttled",
+                node=self.node_id,
+                address=self.address,
+                count=round(seconds * 1000),
             )
             seconds = min(seconds, self._settings.request_timeout_ms / 1000)
             self._muted_until = max(self._muted_until, self._reactor.clock.now() + seconds)

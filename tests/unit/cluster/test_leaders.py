@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, NamedTuple, cast
 
@@ -18,6 +17,7 @@ from ottla.message import TopicPartition
 from ottla.observe.log import ClientLog
 from ottla.protocol.messages.produce import ProduceRequest
 from ottla.wire.connection import Role
+from tests.fixtures.logged import Logged
 
 T0 = TopicPartition("t", 0)
 PAUSE_S = 0.13
@@ -152,9 +152,8 @@ async def test_a_connection_is_given_to_the_flow_once(bench: Bench) -> None:
     assert bench.target.routed == [1, 1]
     assert bench.target.attached == [(1, 9)]
     assert bench.routes.nodes_of(101) == [1]
-    assert bench.routes.describe_node(1) == "node 1 at b:9092"
-    assert bench.routes.describe_node(2) == "node 2"
-    assert bench.routes.describe_node(-1) == "the broker"
+    assert bench.routes.broker_fields(1) == {"node": 1, "address": "b:9092"}
+    assert bench.routes.broker_fields(2) == {"node": 2, "address": None}
 
 
 async def test_a_partition_with_a_route_is_not_searched_again(bench: Bench) -> None:
@@ -213,10 +212,7 @@ async def test_a_partition_that_is_no_longer_wanted_gets_no_route(bench: Bench) 
     assert bench.target.routed == []
 
 
-async def test_an_internal_error_ends_no_search(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.ERROR, "ottla")
+async def test_an_internal_error_ends_no_search(bench: Bench, logged: Logged) -> None:
     bench.target.bugs = [RuntimeError("a bug")]
     bench.cluster.change(known(1))
     bench.routes.find(T0)
@@ -224,4 +220,4 @@ async def test_an_internal_error_ends_no_search(
     assert bench.target.routed == []
     await bench.clock.advance(PAUSE_S)
     assert bench.target.routed == [1]
-    assert "no route to t-0 (attempt 1)" in caplog.text
+    assert logged("internal_error.route", topic="t", partition=0)

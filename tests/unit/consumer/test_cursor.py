@@ -25,6 +25,7 @@ from ottla.seam.fetching import (
     FetchThrottled,
     Follower,
 )
+from tests.fixtures.logged import Logged
 
 TP = TopicPartition("t", 0)
 LEADER, FOLLOWER = 1, 2
@@ -260,14 +261,14 @@ async def test_the_leader_is_asked_again_when_the_lease_of_a_follower_ends() -> 
 
 
 async def test_truncation_goes_on_where_the_logs_part_and_says_so(
-    caplog: pytest.LogCaptureFixture,
+    logged: Logged,
 ) -> None:
     bench = Bench()
     await bench.assigned()
     bench.held(Divergence(4, 30))
     await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "flows again")
     assert bench.flow.positions == [(7, -1), (30, 4)]
-    assert "t-0 was truncated: epoch 4 ends at 30" in caplog.text
+    assert logged("position.truncated", topic="t", partition=0, offset=30)
     bench.stop()
 
 
@@ -308,14 +309,16 @@ async def test_a_reset_that_comes_after_a_seek_is_dropped() -> None:
 
 
 async def test_a_topic_that_is_not_there_keeps_back_no_other(
-    caplog: pytest.LogCaptureFixture,
+    logged: Logged,
 ) -> None:
     bench = Bench()
     missing = TopicPartition("later", 0)
     bench.cluster.snapshot.errors["later"] = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     await bench.cursors.assign([TP, missing])
     await bench.until(lambda: bench.flow.routes == [LEADER], "the one that is there flows")
-    await bench.until(lambda: "no start position for later-0" in caplog.text, "it is logged")
+    await bench.until(
+        lambda: bool(logged("position.unknown", topic="later", partition=0)), "it is logged"
+    )
     del bench.cluster.snapshot.errors["later"]
     bench.cluster.snapshot.parts[missing] = Part(LEADER, 0)
     await bench.until(lambda: len(bench.flow.routes) == 2, "the other flows once it is there")
@@ -334,7 +337,7 @@ async def test_a_topic_that_may_not_be_seen_is_raised() -> None:
 
 
 async def test_a_topic_that_was_made_anew_starts_over_loudly(
-    caplog: pytest.LogCaptureFixture,
+    logged: Logged,
 ) -> None:
     bench = Bench()
     await bench.assigned()
@@ -343,12 +346,12 @@ async def test_a_topic_that_was_made_anew_starts_over_loudly(
     await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "flows again")
     assert bench.flow.ids[-1] == b"b" * 16
     assert bench.flow.positions == [(7, -1), (7, -1)]
-    assert "was deleted and made anew: reset to 7" in caplog.text
+    assert logged("position.reset", topic="t", partition=0, offset=7)
     bench.stop()
 
 
 async def test_an_event_that_cannot_be_served_loses_no_other(
-    caplog: pytest.LogCaptureFixture,
+    logged: Logged,
 ) -> None:
     bench = Bench()
     other = TopicPartition("t", 1)
@@ -359,12 +362,11 @@ async def test_an_event_that_cannot_be_served_loses_no_other(
     bench.flow.hold(*other)
     bench.cursors.drain()
     await bench.until(lambda: bench.flow.routes == [LEADER] * 4, "both have a route again")
-    assert "bug: the event" in caplog.text
+    assert logged("internal_error.event", kind="FetchHeld")
     bench.stop()
 
 
-async def test_a_throttled_fetch_is_reported(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "ottla")
+async def test_a_throttled_fetch_is_reported(logged: Logged) -> None:
     bench = Bench()
     await bench.assigned()
     bench.flow.events.append(FetchThrottled(100 + LEADER, 500))
@@ -372,16 +374,12 @@ async def test_a_throttled_fetch_is_reported(caplog: pytest.LogCaptureFixture) -
     bench.stop()
     (event,) = bench.cluster.told
     assert event.name == "connection.throttled"
-    assert event.fields == {"node_id": LEADER, "throttle_ms": 500}
-    assert f"fetching throttled: node {LEADER} at b:9092 for 500 ms" in caplog.text
-
-
-def lines_at(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno == level]
+    assert event.fields == {"node": LEADER, "throttle_ms": 500}
+    assert logged("connection.throttled", node=LEADER, address="b:9092", count=500)
 
 
 async def test_a_refused_fetch_is_raised_once_and_ends_until_a_seek(
-    caplog: pytest.LogCaptureFixture,
+    logged: Logged,
 ) -> None:
     bench = Bench()
     await bench.assigned()
@@ -391,8 +389,8 @@ async def test_a_refused_fetch_is_raised_once_and_ends_until_a_seek(
     (error,) = bench.flow.failures
     assert isinstance(error, errors.KafkaError)
     assert error.code == ErrorCode.TOPIC_AUTHORIZATION_FAILED
-    (line,) = lines_at(caplog, logging.ERROR)
-    assert "t-0 cannot be read: TOPIC_AUTHORIZATION_FAILED (29)" in line
+    (refused,) = logged(level=logging.WARNING)
+    assert refused in logged("partition.refused", topic="t", error="TopicAuthorizationFailed")
     await bench.cursors.seek(TP, OffsetAndMetadata(50))
     await bench.until(lambda: bench.flow.routes == [LEADER] * 2, "a seek tries again")
     bench.held("answer", ErrorCode.TOPIC_AUTHORIZATION_FAILED)
@@ -402,7 +400,7 @@ async def test_a_refused_fetch_is_raised_once_and_ends_until_a_seek(
     bench.stop()
 
 
-async def test_a_reset_that_is_refused_is_raised_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_reset_that_is_refused_is_raised_once(logged: Logged) -> None:
     bench = Bench()
     await bench.assigned()
     refused = errors.for_code(ErrorCode.TOPIC_AUTHORIZATION_FAILED, topic="t", partition=0)
@@ -411,13 +409,12 @@ async def test_a_reset_that_is_refused_is_raised_once(caplog: pytest.LogCaptureF
     await asyncio.sleep(0.1)
     assert bench.flow.failures == [refused]
     assert len(bench.finder.failures) == 4, "it is not asked again"
-    assert len(lines_at(caplog, logging.ERROR)) == 1
-    assert not lines_at(caplog, logging.WARNING)
+    assert logged.events() == ["partition.refused"]
     bench.stop()
 
 
 async def test_a_start_that_is_refused_is_raised_once_and_delays_no_other(
-    caplog: pytest.LogCaptureFixture,
+    logged: Logged,
 ) -> None:
     bench = Bench()
     secret = TopicPartition("secret", 0)
@@ -428,7 +425,7 @@ async def test_a_start_that_is_refused_is_raised_once_and_delays_no_other(
     await bench.until(lambda: bench.flow.routes == [LEADER], "the other one flows")
     await asyncio.sleep(0.1)
     assert bench.flow.failures == [refused]
-    assert len(lines_at(caplog, logging.ERROR)) == 1
+    assert logged.events(logging.ERROR) == ["partition.refused"]
     with pytest.raises(errors.KafkaError) as raised:
         await bench.cursors.wait_positioned(secret)
     assert raised.value is refused
@@ -436,12 +433,12 @@ async def test_a_start_that_is_refused_is_raised_once_and_delays_no_other(
 
 
 async def test_a_start_that_fails_by_a_bug_is_tried_again(
-    caplog: pytest.LogCaptureFixture,
+    logged: Logged,
 ) -> None:
     bench = Bench()
     bench.finder.failures = [LookupError("a bug")]
     await bench.assigned()
-    assert "bug: no start position" in caplog.text
+    assert logged("internal_error.position", error="LookupError")
     bench.finder.failures = [LookupError("a bug")]
     bench.held("answer", ErrorCode.OFFSET_OUT_OF_RANGE)
     await bench.until(lambda: bench.flow.routes == [LEADER] * 2, "the reset is tried again")
@@ -449,7 +446,7 @@ async def test_a_start_that_fails_by_a_bug_is_tried_again(
 
 
 async def test_metadata_that_has_not_come_yet_is_no_warning(
-    caplog: pytest.LogCaptureFixture,
+    logged: Logged,
 ) -> None:
     bench = Bench()
     bench.cluster.snapshot.parts.clear()
@@ -459,4 +456,4 @@ async def test_metadata_that_has_not_come_yet_is_no_warning(
     bench.cluster.snapshot.parts[TP] = Part(LEADER, 5)
     await bench.until(lambda: bench.flow.routes == [LEADER], "it flows once metadata is there")
     bench.stop()
-    assert not caplog.records
+    assert logged(level=logging.INFO) == []

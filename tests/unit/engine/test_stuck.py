@@ -8,6 +8,7 @@ import pytest
 
 from ottla.engine.stuck import StuckCallbacks
 from ottla.observe.running import running
+from tests.fixtures.logged import Logged
 
 
 class Bench:
@@ -34,28 +35,27 @@ def _nothing_runs() -> Iterator[None]:
 
 
 def begin(who: str = "producer orders") -> None:
-    running.function, running.who = hangs, who
-    running.number += 1
+    running.begin(hangs, who)
 
 
-def test_a_call_that_goes_on_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_call_that_goes_on_is_named_once(logged: Logged) -> None:
     bench = Bench()
     begin()
     bench.look()
-    assert caplog.messages == []
+    assert logged() == []
     for _ in range(3):
         bench.look()
-    (line,) = caplog.messages
-    assert line.startswith(f"[producer orders] the callback {hangs!r} has not returned for 3 s")
+    (stuck,) = logged("callback.stuck", client="producer orders", elapsed_s=3.0)
+    assert stuck.__dict__["function"] == repr(hangs)
     bench.stuck.begin()
     assert len(bench.later) == 1, "one watch"
     begin()
     bench.look()
     bench.look()
-    assert len(caplog.messages) == 2, "another call, another line"
+    assert len(logged("callback.stuck")) == 2, "another call, another line"
 
 
-def test_calls_that_follow_each_other_are_no_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_calls_that_follow_each_other_are_no_line(logged: Logged) -> None:
     bench = Bench()
     for _ in range(5):
         begin()
@@ -63,7 +63,7 @@ def test_calls_that_follow_each_other_are_no_line(caplog: pytest.LogCaptureFixtu
     running.end()
     bench.look()
     bench.look()
-    assert caplog.messages == []
+    assert logged() == []
 
 
 def test_the_watch_ends_with_the_thread_and_begins_anew() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from ottla.engine import thread
 from ottla.engine.bridge import Ticket
 from ottla.engine.thread import Engine
 from ottla.errors import Closed, ForkedClient, Timeout
+from tests.fixtures.logged import Logged
 from tests.unit.doubles import BellIo
 
 
@@ -78,7 +78,7 @@ def test_the_last_client_may_let_go_on_the_engine_thread() -> None:
 
 
 def test_interpreter_exit_does_not_stop_an_end_that_is_under_way(
-    caplog: pytest.LogCaptureFixture,
+    logged: Logged,
 ) -> None:
     engine = Engine.acquire()
     begun, ending, go_on = threading.Event(), threading.Event(), threading.Event()
@@ -103,7 +103,7 @@ def test_interpreter_exit_does_not_stop_an_end_that_is_under_way(
     go_on.set()
     assert engine.join(5)
     assert ended == [True]
-    assert caplog.text == ""
+    assert logged() == []
 
 
 def test_a_ticket_raises_what_the_operation_raised_in_every_waiter(engine: Engine) -> None:
@@ -232,18 +232,16 @@ def test_ctrl_c_ends_a_wait_at_once(engine: Engine) -> None:
     ticket.cancel()
 
 
-def test_a_failure_that_nobody_looks_at_is_logged(
-    engine: Engine, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failure_that_nobody_looks_at_is_logged(engine: Engine, logged: Logged) -> None:
     engine.call(failing)
     # Each call is one more turn of the engine's loop, in which it lets go of the task that failed.
     for _ in range(5):
         engine.call(doubled, 1).wait(5)
-    assert "nobody looked" in caplog.text
+    assert logged("call.failed", call="failing")
 
 
 def test_a_failing_task_and_a_failing_drain_are_logged_and_stop_nothing(
-    engine: Engine, caplog: pytest.LogCaptureFixture
+    engine: Engine, logged: Logged
 ) -> None:
     rung = threading.Event()
 
@@ -262,8 +260,8 @@ def test_a_failing_task_and_a_failing_drain_are_logged_and_stop_nothing(
     # The bell may have been heard before the loop had its turn at the task's end.
     for _ in range(2):
         engine.call(doubled, 1).wait(5)
-    assert "a task failed" in caplog.text
-    assert "a drain failed" in caplog.text
+    assert logged("internal_error.task", what="ottla: a task")
+    assert logged("internal_error.drain")
 
     async def end() -> None:
         engine.remove_drain(broken)
@@ -375,7 +373,7 @@ def run_script(text: str) -> tuple[subprocess.CompletedProcess[str], float]:
 def test_the_interpreter_ends_without_close_and_says_what_was_left() -> None:
     done, _ = run_script(EXIT.format(count=3))
     assert done.returncode == 0
-    assert "[<Client>] was not closed" in done.stderr
+    assert "[<Client>] not closed" in done.stderr
     assert "3 messages not delivered" in done.stderr
 
 
@@ -399,13 +397,12 @@ def test_a_child_that_exits_in_the_ordinary_way_says_nothing_for_the_parent() ->
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_watch_that_was_taken_back_is_silent(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_watch_that_was_taken_back_is_silent(logged: Logged) -> None:
     engine = Engine.acquire()
     owner = object()
     engine.watch_exit(owner, lambda: 1)
     engine.unwatch_exit(owner)
-    with caplog.at_level(logging.WARNING):
-        engine.end_with_interpreter()
-    assert caplog.text == ""
+    engine.end_with_interpreter()
+    assert logged() == []
     engine.release()
     assert engine.join(5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,16 @@ import ottla
 from ottla.errors import NoBrokersAvailable
 from ottla.observe.events import MOST, Event, Events
 from ottla.observe.health import Health
-from ottla.observe.log import ClientLog, counted, log_to_stderr, logger
+from ottla.observe.log import (
+    ClientLog,
+    ProcessLog,
+    broker_name,
+    counted,
+    log_to_stderr,
+    named,
+)
 from ottla.observe.raised import raised
+from tests.fixtures.logged import Logged
 
 
 @pytest.fixture
@@ -32,35 +41,51 @@ def test_the_log_goes_to_stderr_once_however_often_it_is_asked_for(
 ) -> None:
     log_to_stderr("info")
     log_to_stderr(logging.WARNING)
-    logger("outbox").info("not shown")
-    logger("outbox").warning("shown %d", 1)
+    ProcessLog("outbox").info("topic.found", topic="hidden", elapsed_s=1.0)
+    ProcessLog("outbox").warning("topic.recreated", topic="t")
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("WARNING ottla.outbox: shown 1")
-
-
-def test_what_speaks_for_a_client_names_it(caplog: pytest.LogCaptureFixture) -> None:
-    log = ClientLog("outbox", "producer 100%s")
-    log.warning("%d %s", 1, "line")
-    log.warning("100% without arguments")
-    log.debug("not shown")
-    assert caplog.messages == [
-        "[producer 100%s] 1 line",
-        "[producer 100%s] 100% without arguments",
-    ]
-    (first, _) = caplog.records
-    assert (first.name, first.funcName) == (
-        "ottla.outbox",
-        "test_what_speaks_for_a_client_names_it",
+    assert line.endswith(
+        "WARNING ottla.outbox: topic t was deleted and recreated: its id changed; its offsets start again"
     )
-    assert first.__dict__["client"] == "producer 100%s"
 
 
-def test_only_what_speaks_for_the_process_has_a_plain_logger() -> None:
+def test_a_record_of_a_client_has_event_client_and_fields(logged: Logged) -> None:
+    log = ClientLog("outbox", "producer 100%s")
+    log.info("topic.found", topic="100%", elapsed_s=1.25)
+    logging.getLogger("ottla.outbox").setLevel(logging.INFO)
+    log.debug("topic.refused", topic="hidden", reason="hidden")
+    logging.getLogger("ottla.outbox").setLevel(logging.NOTSET)
+    (record,) = logged()
+    assert record.getMessage() == (
+        "[producer 100%s] topic 100% found after 1.2 s; sending its messages"
+    )
+    assert (
+        record.__dict__.items()
+        >= {
+            "event": "topic.found",
+            "client": "producer 100%s",
+            "topic": "100%",
+            "elapsed_s": 1.25,
+            "name": "ottla.outbox",
+            "levelname": "INFO",
+            "funcName": "test_a_record_of_a_client_has_event_client_and_fields",
+        }.items()
+    )
+
+
+def test_a_record_of_the_process_has_no_client(logged: Logged) -> None:
+    ProcessLog("engine").warning("thread.not_ended", what="I/O thread", timeout_s=0.3)
+    (record,) = logged("thread.not_ended")
+    assert "client" not in record.__dict__
+    assert record.getMessage() == "I/O thread not ended within 0.3 s; left behind"
+
+
+def test_only_lines_about_the_process_have_no_client() -> None:
     package = Path(ottla.__file__).parent
     plain = {
         str(path.relative_to(package))
         for path in package.rglob("*.py")
-        if "getLogger(" in path.read_text() or " logger(" in path.read_text()
+        if re.search(r"getLogger\(| ProcessLog\(", path.read_text())
     }
     assert {name for name in plain if not name.startswith("testing/")} == {
         "engine/bridge.py",
@@ -72,20 +97,38 @@ def test_only_what_speaks_for_the_process_has_a_plain_logger() -> None:
     }
 
 
-def test_a_line_is_one_line_and_counts_as_people_do(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reason_that_is_an_exception_becomes_its_class_and_one_line(logged: Logged) -> None:
     error = NoBrokersAvailable("nobody", attempts=[("a:1", "refused"), ("b:1", "refused")])
-    ClientLog("cluster", "producer p").warning("no metadata: %s", error)
-    assert caplog.messages == ["[producer p] no metadata: nobody: a:1: refused; b:1: refused"]
+    ClientLog("cluster", "producer p").debug("metadata.failed", reason=error)
+    reason = "nobody: a:1: refused; b:1: refused"
+    assert logged("metadata.failed", error="NoBrokersAvailable", reason=reason)
+
+
+def test_sentences_count_as_people_do_and_name_the_first_of_many() -> None:
     assert [counted(1, "message"), counted(2, "message"), counted(2, "batch")] == [
         "1 message",
         "2 messages",
         "2 batches",
     ]
+    assert [named([]), named(["a"]), named(list("abcde")), named("a")] == [
+        "none",
+        "a",
+        "a, b, c and 2 more",
+        "a",
+    ]
 
 
-def test_listeners_hear_events_and_a_failing_one_disturbs_nobody(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_broker_is_named_by_what_is_known_of_it() -> None:
+    known: list[dict[str, Any]] = [
+        {"node": 1, "address": "a:1"},
+        {"node": 1},
+        {"node": -1, "address": "a:1"},
+        {"node": -1},
+    ]
+    assert list(map(broker_name, known)) == ["node 1 at a:1", "node 1", "a:1", "the broker"]
+
+
+def test_a_listener_that_raises_is_logged_and_the_others_are_called(logged: Logged) -> None:
     events = Events()
     heard: list[tuple[str, dict[str, Any]]] = []
 
@@ -97,14 +140,13 @@ def test_listeners_hear_events_and_a_failing_one_disturbs_nobody(
 
     events.listen(broken)
     events.listen(listen)
-    events.tell("connection.lost", node=1)
+    events.emit("connection.lost", node=1)
     events.unlisten(listen)
-    events.tell("connection.lost", node=2)
+    events.emit("connection.lost", node=2)
     assert heard == [("connection.lost", {"node": 1})]
     raised.end()
-    first, second = (record.getMessage() for record in caplog.records)
-    assert first.endswith("raised at connection.lost")
-    assert second.endswith("raised: 1 more time, the last with ValueError('connection.lost')")
+    assert logged("callback.raised", kind="listener", argument="connection.lost")
+    assert logged("callback.raised_again", count=1, error="ValueError")
 
 
 def test_events_wait_for_the_thread_of_listeners_and_are_bounded() -> None:
@@ -112,18 +154,18 @@ def test_events_wait_for_the_thread_of_listeners_and_are_bounded() -> None:
     watched: list[bool] = []
     events = Events(calls.append, watched.append)
     heard: list[Event] = []
-    events.tell("identity.given", producer_id=1, epoch=0)
+    events.emit("producer_id.acquired", producer_id=1, epoch=0)
     assert not calls, "nobody listens"
     events.listen(heard.append)
     for number in range(MOST + 3):
-        events.tell("identity.given", producer_id=number, epoch=0)
+        events.emit("producer_id.acquired", producer_id=number, epoch=0)
     assert len(calls) == 1, "one hand-over for many"
     assert not heard
     calls.pop()()
     assert [event.fields["producer_id"] for event in heard[:-1]] == list(range(MOST))
     assert heard[-1].name == "events.dropped"
     assert heard[-1].fields == {"count": 3}
-    events.tell("identity.given", producer_id=0, epoch=1)
+    events.emit("producer_id.acquired", producer_id=0, epoch=1)
     assert len(calls) == 1
     events.unlisten(heard.append)
     calls.pop()()
@@ -151,7 +193,7 @@ def test_a_handler_that_raises_ends_nobody(capsys: pytest.CaptureFixture[str]) -
     broken = Broken()
     logging.getLogger("ottla.client").addHandler(broken)
     try:
-        ClientLog("client", "producer mine").warning("said")
+        ClientLog("client", "producer mine").warning("topic.recreated", topic="t")
     finally:
         logging.getLogger("ottla.client").removeHandler(broken)
     assert "LookupError: the handler is broken" in capsys.readouterr().err

@@ -43,12 +43,12 @@ def test_listeners_come_and_go_as_of_events() -> None:
 
     for one in (broken, listener, listener):
         lent.listen(events, one)
-    events.tell("first")
+    events.emit("first")
     lent.unlisten(events, listener)
-    events.tell("second")
+    events.emit("second")
     lent.unlisten(events, broken)
     lent.unlisten(events, broken)
-    events.tell("third")
+    events.emit("third")
     assert told == ["first", "first"]
     assert watched == [True, False]
     assert owned.listeners == ()
@@ -62,7 +62,7 @@ def test_what_happens_while_the_owner_is_collected_is_told_once_they_are_kept() 
     lent.listen(events, lambda event: told.append(event.name))
     listeners = owned.listeners
     del owned
-    events.tell("between")
+    events.emit("between")
     assert told == []
     # As the collector does: the weak reference is dead, and the finalizer sees the object all the same.
     kept = Callbacks()
@@ -71,5 +71,5 @@ def test_what_happens_while_the_owner_is_collected_is_told_once_they_are_kept() 
     lent.kept()
     assert dispatcher.settle(5)
     assert told == ["between"]
-    events.tell("after")
+    events.emit("after")
     assert told == ["between", "after"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ottla.observe.events import Events
-from ottla.producer.hold_events import tell_hold
+from ottla.producer.hold_events import emit_hold
 from ottla.producer.verdict import RECREATED, Held, judge
 from ottla.protocol.error_codes import ErrorCode
 
@@ -34,7 +34,7 @@ def heard(held: Held, *, gapless: bool = False) -> list[tuple[str, dict[str, Any
     told: list[tuple[str, dict[str, Any]]] = []
     events = Events(lambda serve: serve())
     events.listen(lambda event: told.append((event.name, dict(event.fields))))
-    tell_hold(events, held, judge(held, idempotent=True), gapless=gapless)
+    emit_hold(events, held, judge(held, idempotent=True), gapless=gapless)
     return told
 
 
@@ -53,7 +53,7 @@ def test_what_goes_again_before_a_failure_is_told_with_gapless() -> None:
     batches = [batch(OUT_OF_ORDER), batch(REFUSED), batch(None)]
     told = heard(Held("t", 0, "answer", batches), gapless=True)
     assert [name for name, _ in told] == ["partition.held", "batch.retried"]
-    assert told[1][1]["reason"] == "OUT_OF_ORDER_SEQUENCE_NUMBER"
+    assert told[1][1]["reason"] == "OUT_OF_ORDER_SEQUENCE_NUMBER (45)"
 
 
 def test_an_expired_batch_takes_nothing_with_it_a_second_time() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from types import FrameType
 from typing import Any
@@ -25,6 +24,7 @@ from ottla.producer.interceptors import (
     _Watched,
 )
 from ottla.producer.reports import Reports
+from tests.fixtures.logged import Logged
 from tests.native.test_producer import Wire, bound, fill, make_flow
 
 
@@ -128,9 +128,7 @@ def test_every_field_can_be_changed() -> None:
     assert (delivery.headers, delivery.timestamp_ms, delivery.metadata) == ([("H", b"2")], 2, "M")
 
 
-def test_an_error_is_logged_and_the_message_goes_on_as_it_came(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_an_error_is_logged_and_the_message_goes_on_as_it_came(logged: Logged) -> None:
     wire = Wire(make_flow(report_outcomes=True))
     first, last = Marker("a"), Marker("b")
     chain = Interceptors([first, Spoiler(""), Mute(""), last], wire.flow.is_closed)
@@ -143,12 +141,14 @@ def test_an_error_is_logged_and_the_message_goes_on_as_it_came(
     told(wire, chain)
     chain.close()
     assert first.heard == last.heard == [delivery, "closed"]
-    said = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert len(said) == 4
-    assert "on_send" in said[0]
-    assert "returned no Message but NoneType" in said[1]
-    assert "on_acknowledgement" in said[2]
-    assert "close" in said[3]
+    records = [record.__dict__ for record in logged("callback.raised")]
+    assert [record["kind"].partition(" ")[0] for record in records] == [
+        "on_send",
+        "on_send",
+        "on_acknowledgement",
+        "close",
+    ]
+    assert records[1]["reason"] == "TypeError: it returned NoneType instead of a Message"
 
 
 def check_refused(delivery: RefusedDelivery, value: str, error: type[BaseException]) -> None:
@@ -373,9 +373,7 @@ class Batches:
         return True
 
 
-def test_an_exception_in_a_callback_is_logged_and_loses_nothing(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_an_exception_in_a_callback_is_logged_and_loses_nothing(logged: Logged) -> None:
     called: list[Any] = []
 
     def callback(number: Any) -> None:
@@ -389,9 +387,9 @@ def test_an_exception_in_a_callback_is_logged_and_loses_nothing(
     ticket.wait(5)
     assert called == list(range(10))
     raised.end()
-    first, others = [r for r in caplog.records if "a callback raised" in r.getMessage()]
+    (first,) = logged("callback.raised")
     assert first.exc_info is not None
-    assert "4 more times" in others.getMessage()
+    assert logged("callback.raised_again", count=4)
 
 
 def test_callbacks_of_others_get_their_turn() -> None:
@@ -420,7 +418,7 @@ def test_the_interceptor_that_is_called_is_named_while_it_runs() -> None:
 
     class Looks(Marker):
         def on_acknowledgement(self, delivery: Any) -> None:
-            seen.append((running.function, running.who, running.number))
+            seen.append((running.function, running.client, running.number))
             if delivery.value.startswith("leave"):
                 raise SystemExit
 
@@ -440,7 +438,7 @@ def test_the_interceptor_that_is_called_is_named_while_it_runs() -> None:
 
 @pytest.mark.parametrize("refused", [False, True])
 def test_a_callback_for_what_has_its_outcome_is_named_and_its_client_too(
-    refused: bool, caplog: pytest.LogCaptureFixture
+    refused: bool, logged: Logged
 ) -> None:
     wire = Wire(make_flow())
     delivery: Any = bound(wire.flow).send("t", "a")
@@ -456,5 +454,5 @@ def test_a_callback_for_what_has_its_outcome_is_named_and_its_client_too(
     delivery.add_done_callback(raises)
     assert dispatcher.settle(5)
     assert seen == [raises]
-    (line,) = caplog.messages
-    assert line == f"[producer test] a callback raised: {raises!r} of {delivery!r}"
+    (line,) = logged("callback.raised", client="producer test")
+    assert (line.__dict__["function"], line.__dict__["argument"]) == (repr(raises), repr(delivery))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from types import MappingProxyType
-
-import pytest
 
 from ottla.cluster.metadata import BrokerNode, MetadataSnapshot, PartitionInfo
 from ottla.observe.log import ClientLog
 from ottla.producer.rack import Rack
+from tests.fixtures.logged import Logged
 
 LOG = ClientLog("outbox", "producer test")
 PARTITIONS = [
@@ -38,24 +36,22 @@ def test_without_a_rack_nothing_is_near() -> None:
     assert Rack(None, LOG).near(racks(None, None, None), PARTITIONS) == []
 
 
-def test_a_rack_without_brokers_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_rack_without_brokers_is_told_once(logged: Logged) -> None:
     rack = Rack("a", LOG)
-    caplog.set_level(logging.WARNING, "ottla")
     rack.check(MetadataSnapshot())
     rack.check(racks("a", "b"))
-    assert caplog.messages == []
+    assert logged() == []
     rack.check(racks("b", None))
     rack.check(racks(None, "b", "b"))
-    assert len(caplog.messages) == 1
-    assert "no broker is in client_rack 'a'" in caplog.messages[0]
-    assert caplog.messages[0].endswith("the brokers are in: 'b', no rack")
+    (empty,) = logged("rack.empty", client_rack="a")
+    assert empty.__dict__["racks"] == ["b", "no rack"]
     rack.check(racks("c"))
-    assert len(caplog.messages) == 2
+    assert len(logged()) == 2
     rack.check(racks("a"))
     rack.check(racks("c"))
-    assert len(caplog.messages) == 3
+    assert len(logged()) == 3
 
 
-def test_nothing_is_told_where_no_rack_is_preferred(caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_told_where_no_rack_is_preferred(logged: Logged) -> None:
     Rack(None, LOG).check(racks("b"))
-    assert caplog.messages == []
+    assert logged() == []

@@ -6,10 +6,16 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from ottla.observe.log import ClientLog
 from ottla.producer.room_log import QUIET_S, RoomLog
+from tests.fixtures.logged import Logged
+
+WARNED = {
+    "event": "buffer.full",
+    "client": "producer orders",
+    "reason": "buffer_memory is full: all of it wait for t-0",
+    "max_block_ms": 60_000,
+}
 
 
 class Bench:
@@ -43,69 +49,50 @@ class Bench:
         self.time = end
 
 
-@pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, str]]]:
-    caplog.set_level(logging.INFO, "ottla")
-
-    def take() -> list[tuple[str, str]]:
-        told = [(record.levelname, record.getMessage()) for record in caplog.records]
-        caplog.clear()
-        return told
-
-    return take
-
-
-WARNED = (
-    "WARNING",
-    "[producer orders] buffer_memory is full: all of it wait for t-0. send() waits in line at most max_block_ms (60000), "
-    "and raises BufferFull then",
-)
-
-Lines = Callable[[], list[tuple[str, str]]]
-
-
-def test_a_standstill_is_one_warning_and_its_end_one_line(lines: Lines) -> None:
+def test_a_standstill_is_one_warning_and_its_end_one_line(logged: Logged) -> None:
     bench = Bench()
     bench.lacking(7)
     bench.pass_(0.9)
-    assert lines() == []
+    assert logged() == []
     bench.pass_(0.2)
-    assert lines() == [WARNED]
+    (full,) = logged(level=logging.WARNING)
+    assert full.__dict__.items() >= WARNED.items()
     bench.pass_(300)
-    assert lines() == []
+    assert len(logged()) == 1
     bench.accepted = None
     bench.pass_(1)
-    assert lines() == [("INFO", "[producer orders] messages are accepted again, after 301.5 s")]
+    assert logged("buffer.free", elapsed_s=301.5)
+    assert len(logged()) == 2
     assert bench.later == [], "nothing is looked at while there is room"
 
 
-def test_senders_that_are_merely_faster_than_the_brokers_are_no_line(lines: Lines) -> None:
+def test_senders_that_are_merely_faster_than_the_brokers_are_no_line(logged: Logged) -> None:
     bench = Bench()
     bench.lacking(0)
     for accepted in range(1, 100):
         bench.accepted = accepted
         bench.pass_(0.9)
-    assert lines() == []
+    assert logged() == []
     assert len(bench.later) == 1
 
 
-def test_one_that_fills_again_is_told_again_only_after_a_while(lines: Lines) -> None:
+def test_one_that_fills_again_is_told_again_only_after_a_while(logged: Logged) -> None:
     bench = Bench()
     for _ in range(3):
         bench.lacking(1)
         bench.pass_(5)
         bench.accepted = None
         bench.pass_(1)
-    assert [level for level, _ in lines()] == ["WARNING", "INFO"]
+    assert logged.events(logging.INFO) == ["buffer.full", "buffer.free"]
     bench.pass_(QUIET_S)
     bench.lacking(2)
     bench.pass_(2)
-    assert lines() == [WARNED]
+    assert logged.events(logging.INFO) == ["buffer.full", "buffer.free", "buffer.full"]
 
 
-def test_nothing_is_told_after_the_end(lines: Lines) -> None:
+def test_nothing_is_told_after_the_end(logged: Logged) -> None:
     bench = Bench()
     bench.lacking(1)
     bench.room.stop()
     bench.pass_(5)
-    assert (lines(), bench.later) == ([], [])
+    assert (logged(), bench.later) == ([], [])

@@ -112,7 +112,7 @@ class AsyncProducer(AsyncProducerBase):
         if called is not None and not await self._all_called(called, end, patience):
             within = "" if limit is None else f" within {timeout} s"
             text = f"flush: everything is resolved, and not every callback has returned{within}"
-            raise Timeout(f"{text}: {running.keeps()}")
+            raise Timeout(f"{text}: {running.blocker()}")
 
     @hinted
     async def close(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> CloseReport:

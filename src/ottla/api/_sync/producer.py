@@ -113,7 +113,7 @@ class Producer(ProducerBase):
         if called is not None and not self._all_called(called, end, patience):
             within = "" if limit is None else f" within {timeout} s"
             text = f"flush: everything is resolved, and not every callback has returned{within}"
-            raise Timeout(f"{text}: {running.keeps()}")
+            raise Timeout(f"{text}: {running.blocker()}")
 
     @hinted
     def close(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> CloseReport:

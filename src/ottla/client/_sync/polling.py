@@ -3,6 +3,9 @@
 
 Runs in the application's threads or tasks. The engine's side never refers to it strongly, since its listeners are the
 application's and may refer to the consumer.
+
+Leaving a `with` block, or `close`, finishes the current record. An exception does not: that record, or those of the last poll, are
+read again by the next owner. A poll after an iteration continues behind the current record.
 """
 
 from __future__ import annotations

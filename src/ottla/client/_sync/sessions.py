@@ -123,7 +123,11 @@ class SessionRunner:
             left = self._client.call("ConsumerGroup.consume", unsubscribe)
             wait(left, self.left(timeout))
         except Timeout:
-            self._log.warning("the group could not be left in time; its session timeout ends it")
+            self._log.warning(
+                "group.leave_failed",
+                group=self._client.config.group_id,
+                reason=f"no answer within {timeout:g} s",
+            )
 
     def stop(self) -> None:
         """End `consume`. Threads: any, and signal handlers."""
@@ -183,8 +187,7 @@ class SessionRunner:
             claim.waiting = True  # its handler has returned, so it cannot be stuck
         if not (state.stopping or claim.ended):
             self._log.warning(
-                "consume_claim returned before the session's end: %s-%d is read no further in this session",
-                *claim.tp,
+                "claim.returned_early", topic=claim.tp.topic, partition=claim.tp.partition
             )
 
     def _end_session(
@@ -210,7 +213,7 @@ class SessionRunner:
         except Exception as error:
             if tasks.failure is None:
                 raise
-            self._log.error("cleanup failed too: %s", error, exc_info=error)
+            self._log.error("session.cleanup_failed", exc_info=error, reason=error)
         finally:
             self._running = ()
             if ending is not None and ending.kind == LOST:
@@ -231,7 +234,7 @@ class SessionRunner:
             is_ending = ending is None or self._stopping
             if monotonic() >= until or (is_ending and self.left(timeout) <= _LEAST_S):
                 tasks.abandon()
-                self._log.error("did not end in time and is left behind: %s", ", ".join(alive))
+                self._log.error("claim.abandoned", claims=alive, timeout_s=timeout)
                 return
 
     def _commit_last(self, state: SessionState, timeout: float | None) -> Error | None:
@@ -243,7 +246,10 @@ class SessionRunner:
             problem = error
         if problem is not None:
             self._log.error(
-                "the final commit of generation %d failed: %s", state.generation, problem
+                "commit.failed",
+                group=self._client.config.group_id,
+                reason=problem,
+                next_step="the next owner of these partitions reads from the last committed offset",
             )
         return problem
 

@@ -26,7 +26,7 @@ from ottla.consumer.group.embedded import (
 from ottla.consumer.liveness import Liveness, Tokens
 from ottla.consumer.offsets import CommitIdentity
 from ottla.message import TopicPartition
-from ottla.observe.log import ClientLog, counted
+from ottla.observe.log import ClientLog
 from ottla.protocol.messages.heartbeat import HeartbeatRequest
 from ottla.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol
 from ottla.protocol.messages.leave_group import LeaveGroupRequest, MemberIdentity
@@ -153,11 +153,11 @@ class ClassicMembership:
         actions = self._member.step(event)
         if self._member.state is not before:
             self._log.debug(
-                "group %s: %s -> %s on %s",
-                self._group_id,
-                before.value,
-                self._member.state.value,
-                type(event).__name__,
+                "group.state_changed",
+                group=self._group_id,
+                previous_state=before.value,
+                state=self._member.state.value,
+                trigger=type(event).__name__,
             )
         for action in actions:
             self._do(action)
@@ -193,12 +193,7 @@ class ClassicMembership:
 
     def _fail(self, action: classic.Fail) -> None:
         error = errors.for_code(action.code, f"group {self._group_id!r}")
-        self._log.error(
-            "group %s refused this member for good: %s; %s lost, and every call raises this",
-            self._group_id,
-            errors.line_of(error),
-            counted(action.lost, "partition"),
-        )
+        self._log.error("group.failed", group=self._group_id, reason=error, count=action.lost)
         self._application.failed(error)
 
     def _left_now(self) -> None:
@@ -220,7 +215,7 @@ class ClassicMembership:
             connection = await self._link.connection()
             response = await self._send_join(connection, action.member_id)
         except errors.Error as error:
-            self._log.info("group %s: joining failed: %s", self._group_id, error)
+            self._log.info("group.join_failed", group=self._group_id, reason=error)
             self._feed(classic.Unreachable(action.turn))
             return
         if response.error_code:
@@ -271,7 +266,7 @@ class ClassicMembership:
             try:
                 await self._cluster.refresh("topics of the group are shared out")
             except errors.Error as error:
-                self._log.info("group %s: %s", self._group_id, error)
+                self._log.info("group.join_failed", group=self._group_id, reason=error)
                 self._feed(classic.Unreachable(action.turn))
                 return
         counts = self._partition_counts(topics)
@@ -313,7 +308,7 @@ class ClassicMembership:
                 version=version,
             )
         except errors.Error as error:
-            self._log.info("group %s: no assignment: %s", self._group_id, error)
+            self._log.info("group.join_failed", group=self._group_id, reason=error)
             self._feed(classic.Unreachable(action.turn))
             return
         if response.error_code:
@@ -326,9 +321,11 @@ class ClassicMembership:
     async def _assign(self, action: classic.Assign) -> None:
         self._failures = 0
         self._log.info(
-            "group %s generation %d: assigned %s", self._group_id, action.generation,
-            ", ".join(f"{t}-{p}" for t, p in action.partitions) or "nothing",
-        )  # fmt: skip
+            "group.assigned",
+            group=self._group_id,
+            generation=action.generation,
+            partitions=_names(action.partitions),
+        )
         async with self._turn:
             await self._start_beat()
             await self._application.heard()
@@ -344,9 +341,7 @@ class ClassicMembership:
         try:
             connection = await self._link.connection()
         except errors.Error as error:
-            self._log.warning(
-                "group %s: no coordinator for the heartbeats: %s", self._group_id, error
-            )
+            self._log.warning("heartbeat.stopped", group=self._group_id, reason=error)
             self._feed(classic.CoordinatorLost())
             return
         self._stop_beat()
@@ -371,7 +366,7 @@ class ClassicMembership:
         )
 
     def _beat_lost(self, reason: str) -> None:
-        self._log.warning("group %s: heartbeats stopped: %s", self._group_id, reason)
+        self._log.warning("heartbeat.stopped", group=self._group_id, reason=reason)
         self._beat = None
         self._feed(classic.CoordinatorLost())
 
@@ -389,9 +384,7 @@ class ClassicMembership:
 
     async def _revoke(self, action: classic.Revoke) -> None:
         self._log.info(
-            "group %s rebalances: %d partitions are given up",
-            self._group_id,
-            len(action.partitions),
+            "rebalance.started", group=self._group_id, partitions=_names(action.partitions)
         )
         async with self._turn:
             if action.turn == self._member.turn:
@@ -403,11 +396,12 @@ class ClassicMembership:
         # A refusal for good is one failure and has its own line, see `_do`.
         if action.partitions and self._member.state is not classic.State.FAILED:
             self._log.warning(
-                "group %s: %s lost: %s; nothing of them is committed, and the member joins again%s",
-                self._group_id,
-                counted(len(action.partitions), "partition"),
-                action.reason,
-                " at the next poll" if self._member.state is classic.State.STALE else "",
+                "partition.lost",
+                group=self._group_id,
+                partitions=_names(action.partitions),
+                reason=action.reason,
+                next_step="the member joins again"
+                + (" at the next poll" if self._member.state is classic.State.STALE else ""),
             )
         await self._application.lost(action.partitions, action.reason)
 
@@ -426,7 +420,7 @@ class ClassicMembership:
                 request = LeaveGroupRequest(group_id=self._group_id, member_id=action.member_id)
             await connection.request(request, timeout=_LEAVE_TIMEOUT_S, version=version)
         except (errors.Error, TimeoutError) as error:
-            self._log.info("group %s: leaving was not confirmed: %s", self._group_id, error)
+            self._log.info("group.leave_failed", group=self._group_id, reason=error)
         finally:
             self._left_now()
 
@@ -438,3 +432,8 @@ class ClassicMembership:
         if self._liveness.stuck(self._application.tokens(), loop.time()):
             self._feed(classic.PolledTooLate())
         self._watchdog = loop.call_later(self._config.max_poll_interval_ms / 5000, self._watch)
+
+
+def _names(partitions: Iterable[TopicPartition]) -> list[str]:
+    """Partitions as the log names them."""
+    return [f"{topic}-{partition}" for topic, partition in partitions]

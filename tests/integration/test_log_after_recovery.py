@@ -1,9 +1,10 @@
-"""What is over is not told again: behind the line of a recovery nothing claims that the trouble goes on."""
+"""A condition that has ended is not logged again: after the line about a recovery no line claims that the trouble goes on."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,11 +17,15 @@ from ottla.protocol.messages.metadata import (
     MetadataResponseTopic,
 )
 from ottla.testing import Broker, advance_time
+from tests.fixtures.logged import Logged
+
+if TYPE_CHECKING:
+    from ottla.observe.log_names import LogName
 
 pytestmark = pytest.mark.embedded_only
 
 AGAIN_S = 130.0
-"""In this time every line that is told again and again has its turn."""
+"""Time in which every line about a lasting condition would be repeated."""
 
 
 @pytest.fixture
@@ -28,20 +33,6 @@ def broker() -> Iterator[Broker]:
     with Broker(nodes=2) as running:
         running.create_topic("t", partitions=1)
         yield running
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    caplog.set_level(logging.INFO, "ottla")
-
-    def lines() -> list[str]:
-        return [
-            f"{record.levelname} {record.getMessage()}"
-            for record in caplog.records
-            if not record.name.startswith("ottla.testing")
-        ]
-
-    return lines
 
 
 def leaderless(broker: Broker) -> MetadataResponse:
@@ -55,19 +46,20 @@ def leaderless(broker: Broker) -> MetadataResponse:
     )
 
 
-def warnings(lines: list[str]) -> list[str]:
-    return [line for line in lines if line.startswith("WARNING")]
-
-
-def behind(lines: list[str], word: str) -> list[str]:
-    """The lines behind the last one with this word."""
-    last = max(number for number, line in enumerate(lines) if word in line)
-    return lines[last + 1 :]
+def warnings_after(logged: Logged, last: LogName) -> list[str]:
+    """The warnings after the last record of this event."""
+    events = [record.__dict__["event"] for record in logged(level=logging.INFO)]
+    after = len(events) - events[::-1].index(last)
+    return [
+        record.__dict__["event"]
+        for record in logged(level=logging.INFO)[after:]
+        if record.levelno >= logging.WARNING
+    ]
 
 
 @pytest.mark.parametrize("seconds", [1.5, 4, 14])
 def test_an_outage_is_not_told_behind_its_end(
-    broker: Broker, said: Callable[[], list[str]], seconds: float
+    broker: Broker, logged: Logged, seconds: float
 ) -> None:
     with ottla.Producer(broker.bootstrap) as producer:
         producer.send_and_wait("t", b"v")
@@ -75,26 +67,24 @@ def test_an_outage_is_not_told_behind_its_end(
         broker.kill(2)
         delivery = producer.send("t", b"v")
         advance_time(seconds)
-        assert warnings(said()), "it is told while it lasts"
+        assert logged.events() == ["cluster.unreachable"] * len(logged.events()) != []
         broker.restart(1)
         broker.restart(2)
         advance_time(30, until=delivery.done)
         assert delivery.result(0).offset == 1
         advance_time(AGAIN_S)
-        assert warnings(behind(said(), "metadata again")) == []
-        before = len(said())
+        assert warnings_after(logged, "cluster.reachable") == []
+        before = len(logged.events())
         broker.kill(1)
         broker.kill(2)
         producer.send("t", b"v")
         advance_time(2)
-        assert warnings(said()[before:]), "the next one is told as soon as the first was"
+        assert logged.events()[before:], "the next outage is logged as soon as the first was"
         broker.restart(1)
         broker.restart(2)
 
 
-def test_a_refusal_is_not_told_when_it_is_over(
-    broker: Broker, said: Callable[[], list[str]]
-) -> None:
+def test_a_refusal_is_not_told_when_it_is_over(broker: Broker, logged: Logged) -> None:
     with ottla.Producer(broker.bootstrap) as producer:
         producer.send_and_wait("t", b"v")
         broker.fail("Produce", ErrorCode.NOT_ENOUGH_REPLICAS, times=None)
@@ -104,12 +94,13 @@ def test_a_refusal_is_not_told_when_it_is_over(
         advance_time(10, until=delivery.done)
         assert delivery.result(0).offset == 1
         advance_time(AGAIN_S)
-        (warning,) = warnings(said())
-    assert "NOT_ENOUGH_REPLICAS" in warning
+    assert logged.events() == ["batch.refused"]
+    (refused,) = logged("batch.refused", topic="t", partition=0)
+    assert "NOT_ENOUGH_REPLICAS" in refused.__dict__["reason"]
 
 
 def test_a_partition_without_leader_is_not_told_when_it_has_one(
-    broker: Broker, said: Callable[[], list[str]]
+    broker: Broker, logged: Logged
 ) -> None:
     with ottla.Producer(broker.bootstrap) as producer:
         producer.send_and_wait("t", b"v")
@@ -121,16 +112,13 @@ def test_a_partition_without_leader_is_not_told_when_it_has_one(
         advance_time(10, until=delivery.done)
         assert delivery.outcome == "written"
         advance_time(AGAIN_S)
-        assert warnings(said())
-        assert warnings(behind(said(), "t-0: goes to node")) == []
+        assert logged.events()
+        assert warnings_after(logged, "partition.routed") == []
 
 
 def test_a_consumer_that_fetches_again_says_nothing_of_before(
-    broker: Broker, said: Callable[[], list[str]]
+    broker: Broker, logged: Logged
 ) -> None:
-    def held() -> list[str]:
-        return [line for line in said() if "fetching t-0 is held" in line]
-
     with ottla.Consumer(broker.bootstrap, auto_offset_reset="earliest") as consumer:
         consumer.assign([ottla.TopicPartition("t", 0)])
         broker.append("t", "a")
@@ -138,9 +126,9 @@ def test_a_consumer_that_fetches_again_says_nothing_of_before(
         broker.fail("Fetch", ErrorCode.KAFKA_STORAGE_ERROR, times=None)
         broker.append("t", "b")
         advance_time(2)
-        assert len(held()) == 1
+        assert len(logged("partition.held", level=logging.INFO)) == 1
         broker.clear_rules()
         advance_time(2)
         assert consumer.poll(timeout=10)
         advance_time(AGAIN_S)
-        assert len(held()) == 1
+        assert len(logged("partition.held", level=logging.INFO)) == 1

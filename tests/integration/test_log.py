@@ -32,9 +32,11 @@ from ottla.protocol.messages.produce import (
     TopicProduceResponse,
 )
 from ottla.testing import Broker, advance_time
+from tests.fixtures.logged import Logged
 
 SOON_S = 10.0
-WHO = "[producer billing] "
+WHO = "producer billing"
+T0: dict[str, Any] = {"topic": "t", "partition": 0}
 GIVES_UP: dict[str, Any] = {
     "client_id": "billing",
     "linger_ms": 0,
@@ -56,30 +58,6 @@ def later(check: Callable[[], object], what: str) -> None:
     """Let time pass until a timer has done its work."""
     advance_time(SOON_S, check)
     assert check(), f"not within {SOON_S} s: {what}"
-
-
-class Said:
-    """The lines of the log, from a level on."""
-
-    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
-        self._caplog = caplog
-
-    def at(self, level: int) -> list[str]:
-        """From this level on, without what the broker in the test says."""
-        return [
-            record.getMessage()
-            for record in self._caplog.records
-            if record.levelno >= level and not record.name.startswith("ottla.testing")
-        ]
-
-    def warnings(self) -> list[str]:
-        return self.at(logging.WARNING)
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Said:
-    caplog.set_level(logging.DEBUG, "ottla")
-    return Said(caplog)
 
 
 @pytest.fixture
@@ -114,11 +92,11 @@ def failure(delivery: ottla.Delivery) -> ottla.Error:
 
 
 def test_a_topic_that_does_not_exist_is_a_warning_soon_and_the_cause_in_the_end(
-    broker: Broker, said: Said
+    broker: Broker, logged: Logged
 ) -> None:
     with ottla.Producer(broker.bootstrap, **GIVES_UP) as producer:
         deliveries = [producer.send("ordres", b"v") for _ in range(3)]
-        later(lambda: said.warnings() != [], "it is said before the messages fail")
+        later(lambda: logged.events(), "it is logged before the messages fail")
         assert not deliveries[0].done()
         (trouble,) = producer.health().troubles
         assert trouble.part == "ordres"
@@ -130,29 +108,30 @@ def test_a_topic_that_does_not_exist_is_a_warning_soon_and_the_cause_in_the_end(
         assert isinstance(error, ottla.DeliveryTimeout)
         assert isinstance(error.__cause__, kafka_errors.UnknownTopicOrPartition)
         assert "UNKNOWN_TOPIC_OR_PARTITION (3)" in str(error)
-    warning, failed = said.warnings()
-    assert warning.startswith(f"{WHO}topic ordres: UNKNOWN_TOPIC_OR_PARTITION (3): it does not")
-    assert "asked for again every 100 to 1000 ms" in warning
-    assert "delivery_timeout_ms (1500)" in warning
-    assert failed.startswith(f"{WHO}3 messages to ordres failed (outcome not_written): ")
-    assert "UNKNOWN_TOPIC_OR_PARTITION (3)" in failed
+    assert logged.events() == ["topic.unavailable", "batch.expired"]
+    (warning,) = logged("topic.unavailable", client=WHO, topic="ordres")
+    assert warning.__dict__["reason"].startswith("UNKNOWN_TOPIC_OR_PARTITION (3): it does not")
+    assert "requested again every 100 to 1000 ms" in warning.__dict__["next_step"]
+    assert "delivery_timeout_ms (1500)" in warning.__dict__["next_step"]
+    (failed,) = logged("batch.expired", client=WHO, topic="ordres", count=3, outcome="not_written")
+    assert "UNKNOWN_TOPIC_OR_PARTITION (3)" in failed.__dict__["reason"]
 
 
-def test_a_topic_that_comes_late_is_told_to_be_there(broker: Broker, said: Said) -> None:
+def test_a_topic_that_comes_late_is_told_to_be_there(broker: Broker, logged: Logged) -> None:
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
         delivery = producer.send("late", b"v")
-        later(lambda: said.warnings() != [], "it is said")
+        later(lambda: logged.events(), "it is logged")
         broker.create_topic("late")
         delivery.result(SOON_S)
-    assert len(said.warnings()) == 1
-    assert [line for line in said.at(logging.INFO) if f"{WHO}topic late is there now" in line]
+    assert logged.events() == ["topic.unavailable"]
+    assert logged("topic.found", client=WHO, topic="late")
 
 
-def test_a_topic_that_is_just_created_is_no_warning(said: Said) -> None:
+def test_a_topic_that_is_just_created_is_no_warning(logged: Logged) -> None:
     with Broker() as broker, ottla.Producer(broker.bootstrap, **PATIENT) as producer:
         refuse_topic(broker, "fresh", ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, times=2)
         producer.send_and_wait("fresh", b"v")
-    assert said.warnings() == []
+    assert logged.events() == []
 
 
 @pytest.mark.parametrize(
@@ -163,7 +142,7 @@ def test_a_topic_that_is_just_created_is_no_warning(said: Said) -> None:
     ],
 )
 def test_a_topic_that_is_refused_for_good_fails_its_messages_at_once_and_is_asked_for_anew(
-    broker: Broker, said: Said, code: ErrorCode, kind: type[ottla.Error]
+    broker: Broker, logged: Logged, code: ErrorCode, kind: type[ottla.Error]
 ) -> None:
     heard: list[ottla.Event] = []
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
@@ -180,24 +159,28 @@ def test_a_topic_that_is_refused_for_good_fails_its_messages_at_once_and_is_aske
         assert dispatcher.settle(SOON_S)
     failed = [event.fields for event in heard if event.name == "batch.failed"]
     assert [(fields["topic"], fields["partition"]) for fields in failed] == [("t", -1)] * 2
-    lines = said.warnings()
-    assert all(line.startswith(WHO) and code.name in line for line in lines)
-    counts = re.findall(r"(\d) messages? to t failed", " ".join(lines))
-    assert sum(map(int, counts)) == 2
+    records = logged(level=logging.WARNING)
+    assert records == logged("batch.failed", client=WHO, topic="t", error=kind.__name__)
+    assert sum(record.__dict__["count"] for record in records) == 2
 
 
-def test_a_topic_that_is_deleted_is_one_warning(broker: Broker, said: Said) -> None:
+def test_a_topic_that_is_deleted_is_one_warning(broker: Broker, logged: Logged) -> None:
     with ottla.Producer(broker.bootstrap, **GIVES_UP) as producer:
         producer.send_and_wait("t", b"v", partition=0)
         broker.delete_topic("t")
         delivery = producer.send("t", b"v", partition=0)
-        eventually(lambda: said.warnings() != [], "it is said")
+        eventually(lambda: logged.events(), "it is logged")
         error = failure(delivery)
     assert isinstance(error, ottla.DeliveryTimeout)
     assert isinstance(error.__cause__, kafka_errors.UnknownTopicOrPartition)
-    warning, failed = said.warnings()
-    assert warning.startswith(f"{WHO}t-0: UNKNOWN_TOPIC_OR_PARTITION (3): it does not exist")
-    assert failed.startswith(f"{WHO}1 message to t-0 failed (outcome not_written): ")
+    assert logged.events() == ["partition.unroutable", "batch.expired"]
+    (warning,) = logged(
+        "partition.unroutable", client=WHO, topic="t", partition=0, level=logging.WARNING
+    )
+    assert warning.__dict__["reason"].startswith(
+        "UNKNOWN_TOPIC_OR_PARTITION (3): it does not exist"
+    )
+    assert logged("batch.expired", client=WHO, **T0, count=1, outcome="not_written")
 
 
 @pytest.mark.parametrize("lack", ["has no leader", "of 1 does not exist"])
@@ -233,7 +216,7 @@ def test_the_wait_of_a_partitioner_names_what_keeps_its_topic(broker: Broker) ->
 # ---- no broker -------------------------------------------------------------------------------------------------------
 
 
-def test_where_no_broker_is_the_error_says_what_was_met(said: Said) -> None:
+def test_where_no_broker_is_the_error_says_what_was_met(logged: Logged) -> None:
     with ottla.Producer("127.0.0.1:1", **GIVES_UP) as producer:
         error = failure(producer.send("t", b"v"))
         report = producer.health()
@@ -241,39 +224,38 @@ def test_where_no_broker_is_the_error_says_what_was_met(said: Said) -> None:
     assert isinstance(error.__cause__, ottla.NoBrokersAvailable)
     assert "127.0.0.1:1: Connection refused" in str(error)
     assert "\n" not in str(error) + str(report.troubles)
-    warning, failed = said.warnings()
-    assert warning.startswith(f"{WHO}no metadata of the cluster: no broker can be reached: 127.")
-    assert "Tried again every 100 to 1000 ms" in warning
-    assert failed.startswith(f"{WHO}1 message to t failed (outcome not_written): ")
+    assert logged.events() == ["cluster.unreachable", "batch.expired"]
+    (warning,) = logged("cluster.unreachable", client=WHO, retry_min_ms=100, retry_max_ms=1000)
+    assert warning.__dict__["reason"].startswith("no broker can be reached: 127.")
+    assert logged("batch.expired", client=WHO, topic="t", partition=-1, outcome="not_written")
 
 
-def test_a_broker_that_dies_is_one_warning_and_comes_back_with_one_line(said: Said) -> None:
+def test_a_broker_that_dies_is_one_warning_and_comes_back_with_one_line(logged: Logged) -> None:
     with Broker() as broker, ottla.Producer(broker.bootstrap, **PATIENT) as producer:
         producer.send_and_wait("t", b"v")
         broker.kill(1)
         delivery = producer.send("t", b"v")
-        later(lambda: said.warnings() != [], "it is said")
+        later(lambda: logged.events(), "it is logged")
         broker.restart(1)
         delivery.result(SOON_S)
-        lines = said.at(logging.INFO)
-    (warning,) = said.warnings()
-    assert "no broker can be reached" in warning
-    assert warning.count("Connection refused") == 1, "one address, told once"
-    assert [line for line in lines if line.startswith(f"{WHO}metadata again, after ")]
+    assert logged.events() == ["cluster.unreachable"]
+    (warning,) = logged("cluster.unreachable")
+    assert warning.__dict__["reason"].count("Connection refused") == 1, "one address, named once"
+    assert logged("cluster.reachable", client=WHO)
 
 
 def test_a_connection_that_is_lost_with_a_batch_is_told_with_what_becomes_of_it(
-    broker: Broker, said: Said
+    broker: Broker, logged: Logged
 ) -> None:
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
         producer.send_and_wait("t", b"v", partition=0)
         broker.lose_answer("Produce")
         producer.send("t", b"v", partition=0).result(SOON_S)
-        eventually(lambda: said.warnings() != [], "it is said")
-    (warning,) = said.warnings()
-    assert warning.startswith(f"{WHO}1 batch of t-0 without an answer: the connection to node 1 at")
-    assert "closed by the broker" in warning
-    assert "nothing is there twice" in warning
+        eventually(lambda: logged.events(), "it is logged")
+    assert logged.events() == ["batch.unanswered"]
+    (warning,) = logged("batch.unanswered", client=WHO, **T0, count=1, node=1)
+    assert "closed by the broker" in warning.__dict__["reason"]
+    assert "nothing is written twice" in warning.__dict__["next_step"]
 
 
 # ---- a broker that refuses -------------------------------------------------------------------------------------------
@@ -281,14 +263,14 @@ def test_a_connection_that_is_lost_with_a_batch_is_told_with_what_becomes_of_it(
 
 @pytest.mark.parametrize("name", ["NOT_ENOUGH_REPLICAS", "KAFKA_STORAGE_ERROR"])
 def test_a_refusal_that_lasts_is_one_warning_and_the_cause_in_the_end(
-    broker: Broker, said: Said, name: str
+    broker: Broker, logged: Logged, name: str
 ) -> None:
     code = ErrorCode[name]
     with ottla.Producer(broker.bootstrap, **GIVES_UP) as producer:
         producer.send_and_wait("t", b"v", partition=0)
         broker.fail("Produce", code, times=None)
         delivery = producer.send("t", b"v", partition=0)
-        later(lambda: said.warnings() != [], "it is said")
+        later(lambda: logged.events(), "it is logged")
         (trouble,) = producer.health().troubles
         assert trouble.part == "t-0"
         assert name in trouble.reason
@@ -297,23 +279,26 @@ def test_a_refusal_that_lasts_is_one_warning_and_the_cause_in_the_end(
     assert isinstance(error.__cause__, ottla.KafkaError)
     assert error.__cause__.code == code
     assert f"the broker's last answer was {name} ({int(code)})" in str(error)
-    warning, failed = said.warnings()
-    assert f"answered {name} ({int(code)}) to 1 batch of t-0: sent again until" in warning
-    assert failed.startswith(f"{WHO}1 message to t-0 failed (outcome {error.outcome}): ")
+    assert logged.events() == ["batch.refused", "batch.expired"]
+    assert logged("batch.refused", **T0, count=1, node=1, reason=f"{name} ({int(code)})")
+    assert logged("batch.expired", client=WHO, **T0, count=1, outcome=error.outcome)
 
 
 @pytest.mark.parametrize(
     "code", [ErrorCode.TOPIC_AUTHORIZATION_FAILED, ErrorCode.MESSAGE_TOO_LARGE]
 )
-def test_what_is_refused_for_good_is_one_line(broker: Broker, said: Said, code: ErrorCode) -> None:
+def test_what_is_refused_for_good_is_one_line(
+    broker: Broker, logged: Logged, code: ErrorCode
+) -> None:
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
         broker.fail("Produce", code)
         failure(producer.send("t", b"v", partition=0))
-    (line,) = said.warnings()
-    assert line.startswith(f"{WHO}1 message to t-0 failed (outcome not_written): {code.name} (")
+    assert logged.events() == ["batch.failed"]
+    (failed,) = logged("batch.failed", client=WHO, **T0, count=1, outcome="not_written")
+    assert failed.__dict__["reason"].startswith(f"{code.name} (")
 
 
-def test_a_quota_is_told_with_the_node(broker: Broker, said: Said) -> None:
+def test_a_quota_is_told_with_the_node(broker: Broker, logged: Logged) -> None:
     def throttled(request: ProduceRequest, _call: object) -> ProduceResponse:
         return ProduceResponse(
             throttle_time_ms=40,
@@ -333,34 +318,35 @@ def test_a_quota_is_told_with_the_node(broker: Broker, said: Said) -> None:
     broker.answer("Produce", throttled)
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
         assert producer.send_and_wait("t", b"v", partition=0).offset == 7
-        line = f"{WHO}over its quota, so nothing is sent: to node 1 at {broker.bootstrap} for 40 ms"
-        eventually(lambda: line in said.at(logging.INFO), "it is said")
-    assert said.warnings() == []
+        quota: dict[str, Any] = {"client": WHO, "node": 1, "address": broker.bootstrap, "count": 40}
+        eventually(lambda: logged("connection.throttled", **quota), "it is logged")
+    assert logged.events() == []
 
 
-def test_a_producer_that_gets_no_id_says_so_once(broker: Broker, said: Said) -> None:
+def test_a_producer_that_gets_no_id_says_so_once(broker: Broker, logged: Logged) -> None:
     broker.fail("InitProducerId", ErrorCode.CLUSTER_AUTHORIZATION_FAILED, times=None)
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
-        later(lambda: said.warnings() != [], "it is said though nothing is sent")
+        later(lambda: logged.events(), "it is logged though nothing is sent")
         error = failure(producer.send("t", b"v", partition=0))
         assert isinstance(error, kafka_errors.ClusterAuthorizationFailed)
         assert str(error).count("no producer id") == 1
         broker.clear_rules()
         later(producer.health, "it has its id")
         eventually(
-            lambda: any("the producer has its id" in line for line in said.at(logging.INFO)),
-            "that is said",
+            lambda: logged("producer_id.acquired", client=WHO),
+            "that is logged",
         )
-    warning, failed = said.warnings()
-    assert warning.startswith(f"{WHO}no producer id: CLUSTER_AUTHORIZATION_FAILED (31). ")
-    assert failed.startswith(f"{WHO}1 message to t-0 failed (outcome not_written): ")
+    assert logged.events() == ["producer_id.missing", "batch.failed"]
+    reason = "no producer id: CLUSTER_AUTHORIZATION_FAILED (31)"
+    assert logged("producer_id.missing", client=WHO, reason=reason, level=logging.WARNING)
+    assert logged("batch.failed", client=WHO, **T0, count=1, outcome="not_written")
 
 
 # ---- the end -----------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_given_up_at_close_is_told_to_listeners_and_in_the_log(
-    broker: Broker, said: Said
+    broker: Broker, logged: Logged
 ) -> None:
     heard: list[ottla.Event] = []
     broker.delay("Produce", 30.0, times=None)
@@ -385,13 +371,12 @@ def test_what_is_given_up_at_close_is_told_to_listeners_and_in_the_log(
         "ordres": (2, "not_written"),
     }
     assert {told["error"] for told in failed.values()} == {"Closed"}
-    closed = [line for line in said.warnings() if "the producer was closed before" in line]
-    assert len(closed) == 2
-    assert any(line.startswith(f"{WHO}2 messages to ordres failed") for line in closed)
+    assert len(logged("batch.failed", error="Closed")) == 2
+    assert logged("batch.failed", client=WHO, topic="ordres", count=2, error="Closed")
 
 
 def test_a_broker_that_is_silent_at_close_is_named_while_it_waits_and_after(
-    broker: Broker, said: Said, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "_CLOSE_TOLD_S", 0.2)
     broker.delay("Produce", 30.0, times=None)
@@ -401,15 +386,12 @@ def test_a_broker_that_is_silent_at_close_is_named_while_it_waits_and_after(
     advance_time(2)
     report = producer.close(timeout=0.4)
     assert report.unknown == 1
-    waits, failed = said.warnings()
+    assert logged.events() == ["close.waiting", "batch.failed"]
+    (waits,) = logged("close.waiting", client=WHO, elapsed_s=0.2, count=1, limit="its 0.4 s")
+    (failed,) = logged("batch.failed")
     silent = r"node 1 at \S+ has not answered for \d\.\d s"
-    assert re.fullmatch(
-        re.escape(f"{WHO}close has waited 0.2 s for the outcome of 1 message: t-0 (")
-        + silent
-        + re.escape("). What has none after its 0.4 s is given up"),
-        waits,
-    )
-    assert re.search(f"before its messages had their outcome: {silent}$", failed)
+    assert re.fullmatch(rf"t-0 \({silent}\)", waits.__dict__["reason"])
+    assert re.search(f"before its messages had their outcome: {silent}$", failed.__dict__["reason"])
     assert re.search(silent, str(failure(delivery)))
     health, told = producer.health(), producer.statistics()
     assert (health.state, health.troubles, health.buffer.used_bytes) == ("closed", (), 0)
@@ -418,7 +400,7 @@ def test_a_broker_that_is_silent_at_close_is_named_while_it_waits_and_after(
 
 
 def test_a_buffer_that_stays_full_is_one_warning_that_names_who_holds_it(
-    broker: Broker, said: Said
+    broker: Broker, logged: Logged
 ) -> None:
     broker.delay("Produce", 30.0, times=None)
     producer = ottla.Producer(broker.bootstrap, buffer_memory=100_000, **PATIENT)
@@ -427,16 +409,17 @@ def test_a_buffer_that_stays_full_is_one_warning_that_names_who_holds_it(
         while True:
             producer.send_nowait("t", b"x" * 1000, partition=0)
 
-    def is_refused_and_logged() -> list[str]:
+    def is_refused_and_logged() -> object:
         with pytest.raises(ottla.BufferFull):
             fill()
         assert [one.part for one in producer.health().troubles][-1] == "buffer"
-        return said.warnings()
+        return logged("buffer.full")
 
     later(is_refused_and_logged, "it is told")
-    (line,) = said.warnings()
-    assert line.startswith(f"{WHO}buffer_memory (100000 bytes) is full: ")
-    assert "of it wait for t-0 (node 1 at " in line
+    assert logged.events() == ["buffer.full"]
+    (full,) = logged("buffer.full", client=WHO, max_block_ms=60_000)
+    assert full.__dict__["reason"].startswith("buffer_memory (100000 bytes) is full: ")
+    assert "of it wait for t-0 (node 1 at " in full.__dict__["reason"]
     producer.close(timeout=0)
 
 
@@ -489,7 +472,7 @@ def broken(function: Callable[..., Any], bugs: list[Exception]) -> Callable[...,
     [(holds, "judge"), (holds, "lines_of"), (holds.Holds, "_follow"), (IdentitySource, "after")],
 )
 def test_a_hold_that_cannot_be_decided_ends_with_an_honest_outcome(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch, said: Said, owner: Any, name: str
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, logged: Logged, owner: Any, name: str
 ) -> None:
     bugs: list[Exception] = [RuntimeError("a bug")]
     monkeypatch.setattr(owner, name, broken(getattr(owner, name), bugs))
@@ -502,7 +485,7 @@ def test_a_hold_that_cannot_be_decided_ends_with_an_honest_outcome(
         assert "a bug of the client: RuntimeError: a bug" in str(error)
         producer.send_and_wait("t", b"after", partition=0)
     assert [record.value for record in broker.records("t", 0)] == [b"before", b"after"]
-    assert any("a bug: the hold of t-0 (the broker answered" in line for line in said.warnings())
+    assert logged("internal_error.hold", **T0, error="RuntimeError")
 
 
 def test_a_hold_that_cannot_be_decided_does_not_deny_what_may_be_written(
@@ -518,7 +501,7 @@ def test_a_hold_that_cannot_be_decided_does_not_deny_what_may_be_written(
 
 
 def test_a_bug_behind_the_end_of_a_hold_leaves_the_partition_flowing(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch, said: Said
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     last = InitProducerIdResponse(producer_id=77, producer_epoch=32767)
     broker.answer("InitProducerId", lambda request, call: last)
@@ -530,15 +513,34 @@ def test_a_bug_behind_the_end_of_a_hold_leaves_the_partition_flowing(
         broker.fail("Produce", ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
         producer.send("t", b"held", partition=0).result(SOON_S)
     assert not bugs
-    assert any("did not end as it should: it goes on" in line for line in said.warnings())
+    (bug,) = logged("internal_error.hold", **T0)
+    assert bug.__dict__["next_step"] == "it was released and continues"
     assert [record.value for record in broker.records("t", 0)] == [b"before", b"held"]
+
+
+# ---- sentences ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_says_event_object_cause_and_next_step_in_this_order(
+    broker: Broker, logged: Logged
+) -> None:
+    with ottla.Producer(broker.bootstrap, **GIVES_UP) as producer:
+        failure(producer.send("ordres", b"v"))
+    warning, failed = (record.getMessage() for record in logged(level=logging.WARNING))
+    assert warning == (
+        "[producer billing] topic ordres unavailable: UNKNOWN_TOPIC_OR_PARTITION (3): it does not exist, or this client may "
+        "not describe it; its messages wait, its metadata is requested again every 100 to 1000 ms, and each message fails "
+        "after delivery_timeout_ms (1500)"
+    )
+    assert failed.startswith(
+        "[producer billing] 1 message to ordres failed (outcome not_written): "
+    )
 
 
 # ---- everywhere -------------------------------------------------------------------------------------------------------
 
 
-def test_every_line_names_its_client(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "ottla")
+def test_every_line_names_its_client(broker: Broker, logged: Logged) -> None:
     with (
         ottla.Producer(broker.bootstrap, client_id="one", delivery_timeout_ms=1_500) as one,
         ottla.Producer("127.0.0.1:1", client_id="two", delivery_timeout_ms=1_500) as two,
@@ -549,26 +551,28 @@ def test_every_line_names_its_client(broker: Broker, caplog: pytest.LogCaptureFi
         for producer in (one, two):
             failure(producer.send("ordres", b"v"))
     who = {"producer one", "producer two", "consumer three"}
-    records = [record for record in caplog.records if not record.name.startswith("ottla.testing")]
-    assert {getattr(record, "client", None) for record in records} == who
-    for record in records:
+    assert {getattr(record, "client", None) for record in logged()} == who
+    for record in logged():
         assert record.getMessage().startswith(f"[{record.__dict__['client']}] ")
         assert "\n" not in record.getMessage()
 
 
-def test_a_consumer_warns_once_of_a_topic_that_is_not_there(broker: Broker, said: Said) -> None:
+def test_a_consumer_warns_once_of_a_topic_that_is_not_there(broker: Broker, logged: Logged) -> None:
     with ottla.Consumer(
         broker.bootstrap, client_id="reader", group_id="g", metadata_max_age_ms=100
     ) as consumer:
         consumer.subscribe(["ordres"])
         consumer.poll(timeout=0.7)
-    (warning,) = said.warnings()
-    assert warning.startswith(
-        "[consumer reader] topic ordres cannot be read: UNKNOWN_TOPIC_OR_PARTITION (3);"
+    assert logged.events() == ["topic.unavailable"]
+    assert logged(
+        "topic.unavailable",
+        client="consumer reader",
+        topic="ordres",
+        error="UnknownTopicOrPartition",
     )
 
 
-def test_a_callback_of_what_is_delivered_already_is_named(broker: Broker, said: Said) -> None:
+def test_a_callback_of_what_is_delivered_already_is_named(broker: Broker, logged: Logged) -> None:
     seen: list[object] = []
 
     def raises(_: ottla.Delivery) -> None:
@@ -581,5 +585,5 @@ def test_a_callback_of_what_is_delivered_already_is_named(broker: Broker, said: 
         delivery.add_done_callback(raises)
         assert dispatcher.settle(SOON_S)
     assert seen == [raises], "what does not return is told by this"
-    (line,) = said.warnings()
-    assert line == f"{WHO}a callback raised: {raises!r} of {delivery!r}"
+    assert logged.events() == ["callback.raised"]
+    assert logged("callback.raised", client=WHO, function=repr(raises), argument=repr(delivery))

@@ -1,0 +1,512 @@
+"""The events of the log, each with its level, sentence and fields: the table that the reference is generated from. Leaf.
+
+A sentence names the event, its object, the cause and the next step, in that order. In a sentence `{count:message}` is a
+number with its noun, a list names its first items, and two placeholders are made of fields: `{place}` of topic and partition
+(`orders-3`), `{broker}` of node and address (`node 1 at host:9092`). Events that listeners receive too (`event_table`) have
+the same name there. `tests/unit/observe/test_log_table.py` compares the table with every call that writes to the log.
+
+To add an event: an entry here, `make gen`, and the call.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from ottla.observe.log_names import LogName
+
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+FIELDS: Final[dict[str, str]] = {
+    "address": "str, host:port",
+    "argument": "str, the argument of the call",
+    "call": "str, the call of the public API",
+    "claims": "list of str, the claims, as topic-partition",
+    "client": "str, role and client id: `producer orders`; absent where the line is about the process",
+    "client_rack": "str, as configured",
+    "cluster_id": "str, the new id",
+    "code": "str, the broker's error code by name and number",
+    "count": "int, of what the sentence counts",
+    "delivery_timeout_ms": "float, as configured",
+    "elapsed_s": "float, seconds since it began",
+    "epoch": "int, the leader epoch",
+    "error": "str, class of the exception, wherever `reason` comes from one",
+    "event": "str, the name of the event",
+    "failures": "int, failed attempts before",
+    "function": "str, the function or object of the application",
+    "generation": "int, of the group",
+    "group": "str, group id",
+    "kind": "str, kind of function (callback, listener, method of an interceptor), of coordinator or of internal event",
+    "limit": "str, how long the wait may take",
+    "max_block_ms": "float, as configured",
+    "method": "str, method of the producer",
+    "next_step": "str, what the client does next, in words",
+    "node": "int, node id of the broker",
+    "offset": "int",
+    "outcome": "str, not_written or unknown",
+    "partition": "int",
+    "partitions": "list of str, as topic-partition",
+    "places": "list of str: partitions, topics or brokers that the line sums up",
+    "previous_cluster_id": "str",
+    "racks": "list of str, racks of the brokers",
+    "reason": "str, the cause in words",
+    "reset_policy": "str, auto_offset_reset",
+    "retry_max_ms": "float, retry_backoff_max_ms",
+    "retry_min_ms": "float, retry_backoff_ms",
+    "role": "str, role of the connection: control, produce, fetch or group",
+    "state": "str, the new state",
+    "previous_state": "str",
+    "timeout_s": "float, seconds",
+    "topic": "str",
+    "trigger": "str, the input of the state machine",
+    "what": "str, name of the task or thread",
+}
+"""Every field, with its type."""
+
+
+class LogEvent(NamedTuple):
+    """One event of the log."""
+
+    levels: tuple[Level, ...]
+    """The levels that it is written at; the usual one first."""
+    text: str
+    """The sentence."""
+    meaning: str
+    """When it is written."""
+    fields: tuple[str, ...] = ()
+    """Fields of the record in addition to `event` and `client`."""
+    lasting: bool = False
+    """Summed-up lines only: it reports a condition, which is repeated only while it recurs."""
+
+
+LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
+    # ---- messages and batches --------------------------------------------------------------------------------------
+    "batch.failed": LogEvent(
+        ("ERROR",),
+        "{count:message} to {places} failed (outcome {outcome}): {reason}",
+        "Messages failed for good. Summed up per second, reason and outcome.",
+        ("places", "topic", "partition", "count", "outcome", "reason"),
+    ),
+    "batch.expired": LogEvent(
+        ("ERROR",),
+        "{count:message} to {places} failed (outcome {outcome}): {reason}",
+        "Messages had no outcome within delivery_timeout_ms. Summed up as batch.failed.",
+        ("places", "topic", "partition", "count", "outcome", "reason"),
+    ),
+    "batch.split": LogEvent(
+        ("INFO",),
+        "{count:batch} of {places} larger than the topic's max.message.bytes; split and sent again",
+        "The broker refused batches as too large.",
+        ("places", "topic", "partition", "count"),
+    ),
+    "batch.unanswered": LogEvent(
+        ("WARNING",),
+        "{count:batch} of {places} not answered: connection to {broker} lost ({reason}); {next_step}",
+        "A connection ended with batches in flight.",
+        ("places", "topic", "partition", "count", "node", "address", "reason", "next_step"),
+    ),
+    "batch.refused": LogEvent(
+        ("WARNING", "INFO"),
+        "{count:batch} of {places} refused by {broker}: {reason}; sent again until delivery_timeout_ms has passed",
+        "The broker answered with an error that a retry may end; INFO while the leader has probably only moved.",
+        ("places", "topic", "partition", "count", "node", "address", "reason"),
+        lasting=True,
+    ),
+    "batch.identity_refused": LogEvent(
+        ("WARNING",),
+        "{count:batch} of {places} refused by {broker}: {reason}; sent again under a new producer epoch",
+        "The broker no longer knows the producer id, epoch or sequence.",
+        ("places", "topic", "partition", "count", "node", "address", "reason"),
+    ),
+    "send.never_awaited": LogEvent(
+        ("WARNING",),
+        "{count:call} of {method}() never awaited, messages to {places} not sent: without free buffer space a message is "
+        "accepted by the await; write `await producer.{method}(...)`",
+        "Coroutines of sends were dropped.",
+        ("places", "topic", "count", "method"),
+    ),
+    "buffer.full": LogEvent(
+        ("WARNING",),
+        "{reason}; send() waits at most max_block_ms ({max_block_ms:g}), then raises BufferFull",
+        "The buffer has been full for a second. At most once a minute.",
+        ("reason", "max_block_ms"),
+    ),
+    "buffer.free": LogEvent(
+        ("INFO",),
+        "buffer has free space after {elapsed_s:.1f} s; messages are accepted again",
+        "The buffer was full, and the log said so.",
+        ("elapsed_s",),
+    ),
+    "close.waiting": LogEvent(
+        ("WARNING",),
+        "close() still waits after {elapsed_s:g} s for the outcome of {count:message}: {reason}; messages without an outcome "
+        "after {limit} fail",
+        "close() has waited for three seconds.",
+        ("count", "elapsed_s", "reason", "limit"),
+    ),
+    # ---- producer id, topics, leaders ------------------------------------------------------------------------------
+    "producer_id.missing": LogEvent(
+        ("WARNING", "DEBUG"),
+        "{reason}; requested again until the cluster gives one, and with enable_idempotence nothing is sent before",
+        "The cluster gives no producer id; DEBUG for the first attempts.",
+        ("reason",),
+        lasting=True,
+    ),
+    "producer_id.acquired": LogEvent(
+        ("INFO",),
+        "producer id acquired after {elapsed_s:.1f} s; sending resumes",
+        "The producer id was missing, and the log said so.",
+        ("elapsed_s",),
+    ),
+    "topic.unavailable": LogEvent(
+        ("WARNING", "ERROR"),
+        "topic {topic} unavailable: {reason}; {next_step}",
+        "There is no metadata of a topic that messages wait for or that a consumer is subscribed to.",
+        ("topic", "reason", "next_step"),
+    ),
+    "topic.found": LogEvent(
+        ("INFO",),
+        "topic {topic} found after {elapsed_s:.1f} s; sending its messages",
+        "A topic was unavailable, and the log said so.",
+        ("topic", "elapsed_s"),
+    ),
+    "topic.refused": LogEvent(
+        ("DEBUG",),
+        "topic {topic} has no metadata: {reason}",
+        "The broker answered with an error for the topic.",
+        ("topic", "reason"),
+    ),
+    "topic.recreated": LogEvent(
+        ("WARNING",),
+        "topic {topic} was deleted and recreated: its id changed; its offsets start again",
+        "The metadata names another id for a topic.",
+        ("topic",),
+    ),
+    "partition.unroutable": LogEvent(
+        ("WARNING", "DEBUG"),
+        "{places} cannot be reached: {reason}; {next_step}",
+        "A partition has no leader, or no connection to it can be made; DEBUG for attempts.",
+        ("places", "topic", "partition", "count", "reason", "next_step"),
+        lasting=True,
+    ),
+    "partition.routed": LogEvent(
+        ("INFO",),
+        "{places} reachable again: the leader is {broker}; sending resumes",
+        "A partition could not be reached, and the log said so.",
+        ("places", "topic", "partition", "count", "node", "address"),
+    ),
+    "partition.held": LogEvent(
+        ("INFO",),
+        "fetching of {places} paused: {reason}; resumed once the metadata names its leader",
+        "A fetch was refused, or its connection ended.",
+        ("places", "topic", "partition", "count", "reason"),
+        lasting=True,
+    ),
+    "rack.empty": LogEvent(
+        ("WARNING",),
+        "no broker in client_rack {client_rack!r}, only in {racks}; no partition is preferred",
+        "No broker is in the rack of the producer. Once for each set of other racks.",
+        ("client_rack", "racks"),
+    ),
+    # ---- cluster and connections -----------------------------------------------------------------------------------
+    "cluster.unreachable": LogEvent(
+        ("WARNING",),
+        "no metadata of the cluster: {reason}; requested again every {retry_min_ms:g} to {retry_max_ms:g} ms",
+        "A request for metadata failed.",
+        ("reason", "retry_min_ms", "retry_max_ms"),
+        lasting=True,
+    ),
+    "cluster.reachable": LogEvent(
+        ("INFO",),
+        "metadata received after {failures:attempt} in {elapsed_s:.1f} s; work resumes",
+        "The cluster was unreachable.",
+        ("failures", "elapsed_s"),
+    ),
+    "cluster.replaced": LogEvent(
+        ("ERROR",),
+        "cluster id changed from {previous_cluster_id} to {cluster_id}; all metadata is discarded",
+        "The brokers of bootstrap_servers belong to another cluster now.",
+        ("cluster_id", "previous_cluster_id"),
+    ),
+    "cluster.rebootstrapped": LogEvent(
+        ("INFO",),
+        "all known brokers dropped: {reason}; starting over from bootstrap_servers",
+        "No known broker can be used (KIP-899), or a broker asked for it.",
+        ("reason",),
+    ),
+    "metadata.requested": LogEvent(
+        ("DEBUG",), "requesting metadata: {reason}", "Each request.", ("reason",)
+    ),
+    "metadata.failed": LogEvent(
+        ("DEBUG",),
+        "metadata request of the consumer failed: {reason}; tried again",
+        "Each failure; cluster.unreachable has the warning.",
+        ("reason",),
+    ),
+    "connection.lost": LogEvent(
+        ("INFO",),
+        "connection to {broker} lost ({places}): {reason}; reopened when needed",
+        "A connection ended; `places` has the roles. Not for those that the client closes.",
+        ("places", "role", "count", "node", "address", "reason"),
+    ),
+    "connection.throttled": LogEvent(
+        ("INFO",),
+        "{broker} throttles this client, which is over its quota; nothing is sent there for {count} ms",
+        "A broker applies a quota (KIP-219); `count` has milliseconds.",
+        ("node", "address", "count"),
+    ),
+    "response.unreadable": LogEvent(
+        ("ERROR",),
+        "response of {broker} cannot be decoded: {reason}; connection closed",
+        "A broker answered with bytes that are no response.",
+        ("node", "address", "reason"),
+    ),
+    "coordinator.unavailable": LogEvent(
+        ("INFO",),
+        "no coordinator of {kind} {group!r}: {reason}; searched again",
+        "No broker names a coordinator.",
+        ("kind", "group", "reason"),
+    ),
+    "coordinator.found": LogEvent(
+        ("DEBUG",),
+        "coordinator of {kind} {group!r} is node {node}",
+        "Each time that one is named.",
+        ("kind", "group", "node"),
+    ),
+    # ---- positions of a consumer -----------------------------------------------------------------------------------
+    "position.unknown": LogEvent(
+        ("WARNING",),
+        "cannot determine a start offset for {places}: {reason}; retrying",
+        "The partition has no metadata yet, or neither a committed offset nor one by auto_offset_reset could be fetched.",
+        ("places", "topic", "partition", "count", "reason"),
+        lasting=True,
+    ),
+    "position.reset_failed": LogEvent(
+        ("WARNING",),
+        "cannot determine an offset to reset {places} to: {reason}; retrying",
+        "The offset that auto_offset_reset asks for could not be fetched.",
+        ("places", "topic", "partition", "count", "reason"),
+        lasting=True,
+    ),
+    "position.set": LogEvent(
+        ("DEBUG",),
+        "{place} starts at offset {offset}",
+        "Each position that is set.",
+        ("topic", "partition", "offset"),
+    ),
+    "position.truncated": LogEvent(
+        ("WARNING",),
+        "{reason}; resuming at offset {offset}",
+        "The log of the leader was truncated below the position (KIP-320): records that were read are gone.",
+        ("topic", "partition", "reason", "offset"),
+    ),
+    "position.reset": LogEvent(
+        ("WARNING",),
+        "{reason}; reset to offset {offset} (auto_offset_reset={reset_policy})",
+        "There is nothing at the position.",
+        ("topic", "partition", "reason", "offset", "reset_policy"),
+    ),
+    "partition.refused": LogEvent(
+        ("ERROR",),
+        "{places} cannot be read: {reason}; fetching stops until a seek or another assignment",
+        "An error that no retry ends. The next poll raises it.",
+        ("places", "topic", "partition", "count", "reason"),
+    ),
+    "follower.used": LogEvent(
+        ("DEBUG",),
+        "{place} is fetched from follower node {node}",
+        "The leader named a follower in the client's rack (KIP-392).",
+        ("topic", "partition", "node"),
+    ),
+    "follower.refused": LogEvent(
+        ("INFO",),
+        "{place} refused by its follower: {reason}; fetched from its leader",
+        "A follower gave an error, or its connection ended.",
+        ("topic", "partition", "reason"),
+    ),
+    # ---- groups ----------------------------------------------------------------------------------------------------
+    "group.state_changed": LogEvent(
+        ("DEBUG",),
+        "group {group}: {previous_state} -> {state} on {trigger}",
+        "Each step of the member's state machine.",
+        ("group", "previous_state", "state", "trigger"),
+    ),
+    "group.failed": LogEvent(
+        ("ERROR",),
+        "group {group} refused this member for good: {reason}; {count:partition} lost, and every call raises this",
+        "The coordinator gave an error that no retry ends.",
+        ("group", "reason", "count"),
+    ),
+    "group.join_failed": LogEvent(
+        ("INFO",),
+        "joining group {group} failed: {reason}; tried again",
+        "No coordinator could be reached, or the request failed.",
+        ("group", "reason"),
+    ),
+    "group.assigned": LogEvent(
+        ("INFO",),
+        "group {group} generation {generation}: assigned {partitions}",
+        "A rebalance ended.",
+        ("group", "generation", "partitions"),
+    ),
+    "group.leave_failed": LogEvent(
+        ("INFO", "WARNING"),
+        "leaving group {group} not confirmed: {reason}; the session time-out ends the membership",
+        "The coordinator did not answer; WARNING where close() or consume() ran out of time.",
+        ("group", "reason"),
+    ),
+    "heartbeat.stopped": LogEvent(
+        ("WARNING",),
+        "heartbeats of group {group} stopped: {reason}; searching the coordinator",
+        "The coordinator cannot be reached.",
+        ("group", "reason"),
+    ),
+    "rebalance.started": LogEvent(
+        ("INFO",),
+        "group {group} is rebalancing: revoking {partitions}",
+        "The member gives up its partitions.",
+        ("group", "partitions"),
+    ),
+    "partition.lost": LogEvent(
+        ("WARNING",),
+        "group {group}: lost {partitions}: {reason}; nothing of them is committed, {next_step}",
+        "The member lost its partitions without being asked.",
+        ("group", "partitions", "reason", "next_step"),
+    ),
+    "commit.failed": LogEvent(
+        ("WARNING", "ERROR"),
+        "commit of group {group} failed: {reason}; {next_step}",
+        "An auto-commit, or the final commit of a session (ERROR), failed.",
+        ("group", "reason", "next_step"),
+    ),
+    "commit.retried": LogEvent(
+        ("INFO",),
+        "commit of group {group} failed: {reason}; tried again",
+        "The coordinator could not be reached.",
+        ("group", "reason"),
+    ),
+    "claim.returned_early": LogEvent(
+        ("WARNING",),
+        "handler of {place} returned before the session ended; no records of it are read until the next session",
+        "consume_claim returned although its claim goes on.",
+        ("topic", "partition"),
+    ),
+    "claim.failed": LogEvent(
+        ("ERROR",),
+        "another claim failed: {reason}; the session raises the first failure",
+        "A second claim raised in the same session.",
+        ("reason",),
+    ),
+    "claim.abandoned": LogEvent(
+        ("ERROR",),
+        "claims {claims} did not end within {timeout_s:g} s; left running, the session ends without them",
+        "consume_claim did not return in time.",
+        ("claims", "timeout_s"),
+    ),
+    "session.cleanup_failed": LogEvent(
+        ("ERROR",),
+        "cleanup of the session failed: {reason}; the session raises the failure of its claim",
+        "cleanup raised after a claim had.",
+        ("reason",),
+    ),
+    # ---- functions of the application ------------------------------------------------------------------------------
+    "callback.raised": LogEvent(
+        ("ERROR",),
+        "{kind} {function} raised {reason}; {next_step}",
+        "Code of the application raised: the first time with its traceback.",
+        ("kind", "function", "reason", "next_step", "argument"),
+    ),
+    "callback.raised_again": LogEvent(
+        ("ERROR",),
+        "{kind} {function} raised {error} {count:time} more, the last: {reason}",
+        "Sum of the exceptions since the last line about this function.",
+        ("kind", "function", "count", "reason"),
+    ),
+    "callback.stuck": LogEvent(
+        ("WARNING",),
+        "callback {function} has not returned for {elapsed_s:g} s; no other callback of any client in this process runs until "
+        "it does",
+        "A callback, listener or interceptor blocks the dispatcher thread.",
+        ("function", "elapsed_s"),
+    ),
+    "callback.running_at_exit": LogEvent(
+        ("WARNING",),
+        "callbacks still running when the interpreter ended: {reason}; left behind",
+        "Callbacks did not return in time.",
+        ("reason",),
+    ),
+    "call.failed": LogEvent(
+        ("ERROR",),
+        "{call} failed and its result was never retrieved: {reason}",
+        "A call whose result nobody waited for raised.",
+        ("call", "reason"),
+    ),
+    # ---- process and internal errors -------------------------------------------------------------------------------
+    "client.not_closed": LogEvent(
+        ("WARNING",),
+        "not closed before the interpreter ended: {count:message} not delivered; call close() or use a with block",
+        "The interpreter ended with undelivered messages.",
+        ("count",),
+    ),
+    "thread.not_ended": LogEvent(
+        ("WARNING",),
+        "{what} not ended within {timeout_s:.1f} s; left behind",
+        "A thread of the client outlives its end.",
+        ("what", "timeout_s"),
+    ),
+    "internal_error.engine": LogEvent(
+        ("ERROR",),
+        "internal error in the engine thread: {reason}; the thread ends and open calls fail",
+        "A defect of the client.",
+        ("reason",),
+    ),
+    "internal_error.task": LogEvent(
+        ("ERROR",),
+        "internal error in task {what!r}: {reason}; the task ends",
+        "A defect of the client.",
+        ("what", "reason"),
+    ),
+    "internal_error.drain": LogEvent(
+        ("ERROR",),
+        "internal error while events were served: {reason}; later events are served",
+        "A defect of the client.",
+        ("reason",),
+    ),
+    "internal_error.event": LogEvent(
+        ("ERROR",),
+        "internal error while serving an event {kind!r}: {reason}; later events are served",
+        "A defect of the client.",
+        ("kind", "reason"),
+    ),
+    "internal_error.dispatch": LogEvent(
+        ("ERROR",),
+        "internal error in the dispatcher while running {function}: {reason}; later callbacks run",
+        "A defect of the client.",
+        ("function", "reason"),
+    ),
+    "internal_error.metadata_listener": LogEvent(
+        ("ERROR",),
+        "internal error while following new metadata: {reason}; other parts of the client receive it",
+        "A defect of the client.",
+        ("reason",),
+    ),
+    "internal_error.route": LogEvent(
+        ("ERROR",),
+        "internal error while routing {place}: {reason}; tried again",
+        "A defect of the client.",
+        ("topic", "partition", "reason"),
+    ),
+    "internal_error.position": LogEvent(
+        ("ERROR",),
+        "internal error while positioning {partitions}: {reason}; tried again",
+        "A defect of the client.",
+        ("partitions", "reason"),
+    ),
+    "internal_error.hold": LogEvent(
+        ("ERROR",),
+        "internal error while releasing {place}: {reason}; {next_step}",
+        "A defect of the client.",
+        ("topic", "partition", "reason", "next_step"),
+    ),
+}
+"""All of them, by name."""
