@@ -35,6 +35,7 @@ NAMES = {
     "AsyncPolling": "Polling",
     "AsyncSessionRunner": "SessionRunner",
     "AsyncIterator": "Iterator",
+    "AsyncEvent": "ThreadEvent",
     "StopAsyncIteration": "StopIteration",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any, assert_type
 
 import ottla
@@ -137,6 +139,12 @@ def partitions(consumer: ottla.Consumer, session: ottla.GroupSession) -> None:
     consumer.pause("t", 0)  # type: ignore[arg-type]
     consumer.commit({"t": 5})  # type: ignore[type-var]
     session.mark_offset("t", 0, 5)  # type: ignore[arg-type]
+
+
+def stopping(group: ottla.ConsumerGroup, handler: ottla.ConsumerGroupHandler) -> None:
+    group.consume(["t"], handler, stop=threading.Event())
+    group.consume(["t"], handler, stop=asyncio.Event())  # type: ignore[arg-type]
+    group.consume(["t"], handler, stop=True)  # type: ignore[arg-type]
 
 
 def failed_commits(error: ottla.CommitFailed) -> dict[str, BaseException]:

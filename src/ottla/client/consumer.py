@@ -162,6 +162,13 @@ class ConsumerClient:
         """Whether the client belongs to a parent process."""
         return self._engine.forked
 
+    @property
+    def unusable(self) -> str:
+        """Why the client cannot be used, for its `repr`; empty while it can."""
+        if self.is_forked:
+            return "of the parent process"
+        return "closed" if self.is_closing else ""
+
     def drop(self) -> None:
         """Close in the background: the application dropped the consumer. For its finalizer."""
         self._engine.from_finalizer(self._dropped)

@@ -34,6 +34,9 @@ class Bell(Protocol):
         """Wait in a task until it rings."""
 
 
+AsyncEvent = asyncio.Event
+ThreadEvent = threading.Event
+
 _background: set[asyncio.Task[Any]] = set()
 """Tasks that nobody else refers to: the loop itself keeps only weak references."""
 

@@ -210,6 +210,21 @@ async def test_results_are_keyed_by_topic_partition(bootstrap: str, topic: str) 
         assert [str(tp) for tp in await consumer.lag()] == [f"{topic}-0"]
 
 
+async def test_repr_says_what_a_consumer_does(bootstrap: str, topic: str) -> None:
+    consumer = ottla.AsyncConsumer(bootstrap, client_id="c")
+    await consumer.assign((topic, 0), (topic, 1))
+    assert repr(consumer) == "<AsyncConsumer 'c' assigned=2>"
+    await consumer.close()
+    assert repr(consumer) == "<AsyncConsumer 'c' closed>"
+    member = ottla.AsyncConsumer(bootstrap, "g", client_id="c")
+    assert repr(member) == "<AsyncConsumer 'c' group='g' assigned=0>"
+    await member.close()
+    group = ottla.AsyncConsumerGroup(bootstrap, "g")
+    assert repr(group) == "<AsyncConsumerGroup 'g' no session>"
+    await group.close()
+    assert repr(group) == "<AsyncConsumerGroup 'g' closed>"
+
+
 async def test_misuse_is_a_state_error(bootstrap: str, topic: str) -> None:
     async with ottla.AsyncConsumer(bootstrap) as consumer:
         with pytest.raises(ottla.StateError, match=r"call subscribe\(\) or assign\(\) first"):

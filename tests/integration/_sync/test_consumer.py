@@ -209,6 +209,21 @@ def test_results_are_keyed_by_topic_partition(bootstrap: str, topic: str) -> Non
         assert [str(tp) for tp in consumer.lag()] == [f"{topic}-0"]
 
 
+def test_repr_says_what_a_consumer_does(bootstrap: str, topic: str) -> None:
+    consumer = ottla.Consumer(bootstrap, client_id="c")
+    consumer.assign((topic, 0), (topic, 1))
+    assert repr(consumer) == "<Consumer 'c' assigned=2>"
+    consumer.close()
+    assert repr(consumer) == "<Consumer 'c' closed>"
+    member = ottla.Consumer(bootstrap, "g", client_id="c")
+    assert repr(member) == "<Consumer 'c' group='g' assigned=0>"
+    member.close()
+    group = ottla.ConsumerGroup(bootstrap, "g")
+    assert repr(group) == "<ConsumerGroup 'g' no session>"
+    group.close()
+    assert repr(group) == "<ConsumerGroup 'g' closed>"
+
+
 def test_misuse_is_a_state_error(bootstrap: str, topic: str) -> None:
     with ottla.Consumer(bootstrap) as consumer:
         with pytest.raises(ottla.StateError, match=r"call subscribe\(\) or assign\(\) first"):

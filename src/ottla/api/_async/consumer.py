@@ -637,10 +637,10 @@ class AsyncConsumer(AsyncConsumerBase):
         self._polling.drop(self._in_hand())
 
     def __repr__(self) -> str:
-        known = f"{self._config.client_id!r} group={self._config.group_id!r}"
-        if self._client.is_forked:
-            return f"<AsyncConsumer {known} of the parent process>"
-        return f"<AsyncConsumer {known} assigned={len(self.assignment())}>"
+        group = self._config.group_id
+        member = "" if group is None else f" group={group!r}"
+        state = self._client.unusable or f"assigned={len(self.assignment())}"
+        return f"<AsyncConsumer {self._config.client_id!r}{member} {state}>"
 
 
 def _not_assigned(tp: TopicPartition) -> StateError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ottla.arguments import DEFAULT_TIMEOUT, LONGEST_WAIT_S, TimeoutArgument, shown, wait_limit
 from ottla.client._async.sessions import AsyncSessionRunner, check_consume
@@ -18,6 +18,7 @@ from ottla.consumer.arguments import offset_to_read, text, topic_partition
 from ottla.consumer.handler import ClaimState, SessionState
 from ottla.engine.signals import stop_signals_async
 from ottla.engine.twins import (
+    AsyncEvent,
     take_async,
     wait_async,
 )
@@ -244,8 +245,9 @@ class AsyncConsumerGroup:
         bootstrap_servers: "host:port", several with commas or as a list; one that can be reached is enough. Or a mapping
             of options, as in `{"bootstrap.servers": "localhost:9092", "group.id": "g"}`.
         group_id: Name of the group. Also taken as a keyword.
-        config: Options of consumers by Kafka's names, with underscores; see the configuration reference. With `enable_auto_commit=False` nothing is committed but by `commit`, `commit_async`
-            and at the end of each session, which commits everything marked.
+        config: Options of consumers by Kafka's names, with underscores; see the configuration reference. With
+            `enable_auto_commit=False` offsets are committed only by `commit`, by `commit_async` and at the end of each
+            session, which commits everything marked.
 
     Raises:
         ConfigError: Every problem of the configuration at once; nothing was started.
@@ -309,7 +311,7 @@ class AsyncConsumerGroup:
         self,
         topics: Iterable[str],
         handler: AsyncConsumerGroupHandler,
-        stop: Any = None,
+        stop: AsyncEvent | None = None,
         timeout: TimeoutArgument = 30.0,
     ) -> None:
         """As `run`, without touching signals and without closing: may be called again, from any thread.
@@ -317,7 +319,7 @@ class AsyncConsumerGroup:
         Args:
             topics: Names.
             handler: What to do with the claims.
-            stop: An event (of this world: threading's or asyncio's) that ends it when set.
+            stop: An event that ends it when set.
             timeout: Seconds that ending may take. None: as long as it takes.
 
         Raises:
@@ -374,7 +376,13 @@ class AsyncConsumerGroup:
         self._client.drop()
 
     def __repr__(self) -> str:
-        return f"<AsyncConsumerGroup {self._config.group_id!r} {self._runner.session!r}>"
+        session: AsyncGroupSession | None = self._runner.session
+        state = self._client.unusable or (
+            "no session"
+            if session is None
+            else f"generation={session.generation} claims={len(session.claims)}"
+        )
+        return f"<AsyncConsumerGroup {self._config.group_id!r} {state}>"
 
 
 __all__ = ["AsyncClaim", "AsyncConsumerGroup", "AsyncConsumerGroupHandler", "AsyncGroupSession"]

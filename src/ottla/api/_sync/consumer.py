@@ -634,10 +634,10 @@ class Consumer(ConsumerBase):
         self._polling.drop(self._in_hand())
 
     def __repr__(self) -> str:
-        known = f"{self._config.client_id!r} group={self._config.group_id!r}"
-        if self._client.is_forked:
-            return f"<Consumer {known} of the parent process>"
-        return f"<Consumer {known} assigned={len(self.assignment())}>"
+        group = self._config.group_id
+        member = "" if group is None else f" group={group!r}"
+        state = self._client.unusable or f"assigned={len(self.assignment())}"
+        return f"<Consumer {self._config.client_id!r}{member} {state}>"
 
 
 def _not_assigned(tp: TopicPartition) -> StateError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ottla.arguments import DEFAULT_TIMEOUT, LONGEST_WAIT_S, TimeoutArgument, shown, wait_limit
 from ottla.client._sync.sessions import SessionRunner, check_consume
@@ -19,6 +19,7 @@ from ottla.consumer.arguments import offset_to_read, text, topic_partition
 from ottla.consumer.handler import ClaimState, SessionState
 from ottla.engine.signals import stop_signals
 from ottla.engine.twins import (
+    ThreadEvent,
     take,
     wait,
 )
@@ -245,8 +246,9 @@ class ConsumerGroup:
         bootstrap_servers: "host:port", several with commas or as a list; one that can be reached is enough. Or a mapping
             of options, as in `{"bootstrap.servers": "localhost:9092", "group.id": "g"}`.
         group_id: Name of the group. Also taken as a keyword.
-        config: Options of consumers by Kafka's names, with underscores; see the configuration reference. With `enable_auto_commit=False` nothing is committed but by `commit`, `commit_async`
-            and at the end of each session, which commits everything marked.
+        config: Options of consumers by Kafka's names, with underscores; see the configuration reference. With
+            `enable_auto_commit=False` offsets are committed only by `commit`, by `commit_async` and at the end of each
+            session, which commits everything marked.
 
     Raises:
         ConfigError: Every problem of the configuration at once; nothing was started.
@@ -310,7 +312,7 @@ class ConsumerGroup:
         self,
         topics: Iterable[str],
         handler: ConsumerGroupHandler,
-        stop: Any = None,
+        stop: ThreadEvent | None = None,
         timeout: TimeoutArgument = 30.0,
     ) -> None:
         """As `run`, without touching signals and without closing: may be called again, from any thread.
@@ -318,7 +320,7 @@ class ConsumerGroup:
         Args:
             topics: Names.
             handler: What to do with the claims.
-            stop: An event (of this world: threading's or asyncio's) that ends it when set.
+            stop: An event that ends it when set.
             timeout: Seconds that ending may take. None: as long as it takes.
 
         Raises:
@@ -375,7 +377,13 @@ class ConsumerGroup:
         self._client.drop()
 
     def __repr__(self) -> str:
-        return f"<ConsumerGroup {self._config.group_id!r} {self._runner.session!r}>"
+        session: GroupSession | None = self._runner.session
+        state = self._client.unusable or (
+            "no session"
+            if session is None
+            else f"generation={session.generation} claims={len(session.claims)}"
+        )
+        return f"<ConsumerGroup {self._config.group_id!r} {state}>"
 
 
 __all__ = ["Claim", "ConsumerGroup", "ConsumerGroupHandler", "GroupSession"]
