@@ -67,9 +67,26 @@ def row(option: Option) -> str:
     return f"| `{option.name}` | {default} | {option.doc}{takes} | {', '.join(also)} |"
 
 
+def first() -> list[str]:
+    """The table of the options that most programs need, of every role."""
+    lines = [
+        "## The ten options to know",
+        "",
+        "Most programs need no others. The tables below have all options, these included.",
+        "",
+        "| option | of | default | what it does |",
+        "|---|---|---|---|",
+    ]
+    for roles, role, without in SECTIONS:
+        for name, option in options(role).items():
+            if option.first and name not in without:
+                lines.append(f"| `{name}` | {roles.lower()} | {value(option)} | {option.doc} |")
+    return [*lines, ""]
+
+
 def page() -> str:
     """The whole page."""
-    lines = [HEAD]
+    lines = [HEAD, *first()]
     for title, role, without in SECTIONS:
         lines += [
             f"## {title}",

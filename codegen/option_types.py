@@ -91,7 +91,9 @@ def typed_dict(
 ) -> list[str]:
     """A class with a key for every keyword; editors show the text behind it."""
     head = f"class {name}({base}, total=False):"
-    lines = ["", head, f'    """{doc}"""', ""]
+    public = not name.startswith("Common")
+    text = [f'    """{doc}', *described(role), '    """'] if public else [f'    """{doc}"""']
+    lines = ["", head, *text, ""]
     for row in rows:
         kind = taken(role, row)
         for keyword in keywords(row):
@@ -101,6 +103,14 @@ def typed_dict(
             else:
                 lines.append(f'    """As {row.name}."""')
     return [*lines, ""]
+
+
+def described(role: type[Config]) -> Iterator[str]:
+    """What `help` says of each option, those that most programs need first."""
+    rows = sorted(options(role).values(), key=lambda row: not row.first)
+    for row in rows:
+        yield from ("", f"    {row.name}: {taken(role, row).removesuffix(' | None')}")
+        yield f"        {row.doc} Default: {value(row)}."
 
 
 def module() -> str:

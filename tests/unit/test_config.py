@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import pickle
+import pydoc
 import queue
 import re
 import threading
@@ -539,6 +540,26 @@ def test_one_mistake_is_one_problem(name: str) -> None:
     (problem,) = caught.value.problems
     assert problem.startswith(f"{name}: there is no such option")
     assert "bootstrap_servers" in problem
+
+
+def test_ten_options_stand_first_in_the_reference() -> None:
+    tables = (ProducerConfig, ConsumerConfig)
+    first = {name for table in tables for name, row in options(table).items() if row.first}
+    page = (Path(__file__).parents[2] / "docs/reference/configuration.md").read_text("utf-8")
+    table = page.partition("## The ten options to know")[2].partition("## All roles")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == first
+    assert len(first) == 10
+
+
+@pytest.mark.parametrize(
+    ("typed", "table"),
+    [(ottla.ProducerOptions, ProducerConfig), (ottla.ConsumerOptions, ConsumerConfig)],
+)
+def test_help_shows_the_options(typed: type[Any], table: type[Any]) -> None:
+    shown = pydoc.plain(pydoc.render_doc(typed))
+    before = shown.partition("Methods inherited from builtins.dict")[0]
+    for name, row in options(table).items():
+        assert re.search(rf"\|  {name}: .*\n \|      {re.escape(row.doc[:40])}", before), name
 
 
 def test_a_mapping_of_options_is_taken_as_confluent_kafka_takes_it() -> None:

@@ -21,6 +21,7 @@ class BatchingConfig(Config):
         kafka="compression.type",
         aliases=("compression_type", "compression.codec"),
         values="none, gzip, snappy, lz4, zstd",
+        first=True,
     )
     compression_gzip_level: int = option(
         -1, gzip_level, "-1: the codec's default (6).", values="-1, 1 to 9"
@@ -41,6 +42,7 @@ class BatchingConfig(Config):
         "How long a batch that is not full waits for more messages, at the most. 0: only while the connection is busy. What somebody "
         "waits for goes as soon as nothing of its partition is on its way.",
         aliases=("queue.buffering.max.ms",),
+        first=True,
     )
     batch_size: int = option(
         1_000_000,

@@ -26,11 +26,13 @@ class CommonConfig(Config):
         "Where to find the cluster: one address that answers is enough; all are tried.",
         aliases=("metadata.broker.list",),
         values='"host:port,host:port" or a list',
+        first=True,
     )
     client_id: str = option(
         "",
         text,
         "Names this client in the broker's logs, metrics and quotas. Empty: producer-N or consumer-group-N.",
+        first=True,
     )
     request_timeout_ms: float = option(
         30_000,

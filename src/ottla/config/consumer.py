@@ -29,7 +29,7 @@ class ConsumerConfig(CommonConfig):
     role = "consumer"
 
     group_id: str | None = option(
-        None, optional_text, "The consumer group; None: no group, no commits."
+        None, optional_text, "The consumer group; None: no group, no commits.", first=True
     )
     group_instance_id: str | None = option(
         None,
@@ -62,12 +62,14 @@ class ConsumerConfig(CommonConfig):
         300_000,
         duration(1),
         "A member that does not ask for records this long leaves the group, with an error log.",
+        first=True,
     )
     max_poll_records: int = option(500, integer(1), "Most records that one poll returns.")
     enable_auto_commit: bool = option(
         True,
         boolean,
         "Commit in the background what the application has finished with. Off without group_id.",
+        first=True,
     )
     auto_commit_interval_ms: float = option(5_000, duration(0), "Pause between automatic commits.")
     auto_offset_reset: str = option(
@@ -76,6 +78,7 @@ class ConsumerConfig(CommonConfig):
         "Where to start without a committed offset, or when it is no longer in the log; none: raise OffsetOutOfRange; "
         "by_duration: at the first record of that time before now (KIP-1106).",
         values="earliest, latest, none, by_duration:PnDTnHnMnS",
+        first=True,
     )
     isolation_level: str = option(
         "read_uncommitted",

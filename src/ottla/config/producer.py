@@ -72,6 +72,7 @@ class ProducerConfig(CommonConfig, BatchingConfig):
         "Budget for everything that was accepted and has no outcome yet, and for outcomes that were asked for and not "
         "read. Full: send waits. A message is no larger than it: max_message_bytes raises it, unless it is given.",
         unit="bytes",
+        first=True,
     )
     max_block_ms: float = option(
         60_000,
@@ -109,6 +110,7 @@ class ProducerConfig(CommonConfig, BatchingConfig):
         "From accept to outcome: linger, every retry and every answer. Messages of one batch have the time of its first, and share one only if accepted within an eighth of this of each other. At least linger_ms + request_timeout_ms; where only this "
         "is given, request_timeout_ms is lowered to what is left of it, down to 1000.",
         aliases=("message.timeout.ms",),
+        first=True,
     )
     partitioner: str | Partitioner = option(
         "default",

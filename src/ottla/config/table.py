@@ -24,6 +24,7 @@ class Option:
         values: What it takes, for the reference.
         secret: Whether the value must never be shown.
         java: Java's default where it is another one, with the reason for the difference in `doc`.
+        first: Whether most programs need it: it stands first in the reference.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Option:
         values: str = "",
         secret: bool = False,
         java: str | None = None,
+        first: bool = False,
     ) -> None:
         self.name = ""
         self.default = default
@@ -49,6 +51,7 @@ class Option:
         self.values = values
         self.secret = secret
         self.java = java
+        self.first = first
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
