@@ -54,6 +54,7 @@ lint-python:
 	PATH="$(CURDIR)/$(BIN):$$PATH" pyright tests/typing
 	$(BIN)/python -m mypy.stubtest ottla._native --allowlist tools/stubtest-allowlist.txt
 	$(BIN)/codespell
+	$(BIN)/python tools/plain_language.py
 	$(BIN)/python tools/changelog.py --check
 	$(BIN)/lint-imports --no-logo
 

@@ -26,7 +26,7 @@ _FAILED: Final = {
 
 EVENTS: Final[dict[str, EventKind]] = {
     "batch.acked": EventKind(
-        "A batch was written. Told once per batch, never again for a retry.",
+        "A batch was written. Once per batch, whatever the number of attempts.",
         {
             **_PLACE,
             "records": "int",
@@ -37,11 +37,11 @@ EVENTS: Final[dict[str, EventKind]] = {
         },
     ),
     "batch.retried": EventKind(
-        "A batch goes again, with the bytes and the sequence that it had.",
+        "A batch is sent again, with the same bytes and the same sequence numbers.",
         {**_PLACE, "records": "int", "attempts": "int, so far", "reason": "str"},
     ),
     "batch.split": EventKind(
-        "A batch was too large for the broker and goes again as two.",
+        "A batch was too large for the broker: it is split into two or more batches, which are sent again.",
         {**_PLACE, "records": "int", "size_bytes": "int"},
     ),
     "batch.failed": EventKind(
