@@ -272,7 +272,7 @@ class ProduceFlow:
         `("failed", topic, partition, records, kind, code, message, outcome, cause)` for the log; cause as `set_trouble`
         takes it ·
         `("throttled", conn, throttle_ms)` · `("callbacks", [(callback, delivery), …])` to be called on the dispatcher
-        thread · `("outcomes",)` there is something for `tell_next` · `("lacking", accepted)` a message had no room, and
+        thread · `("outcomes",)` there is something for `next_report` · `("lacking", accepted)` a message had no room, and
         so many were accepted before: see `still_full` ·
         `("unawaited", [(method, topic or "", count), …])` sends of event loops that were dropped before any await.
         """
@@ -283,11 +283,18 @@ class ProduceFlow:
     def has_callbacks(self) -> bool:
         """Whether `add_done_callback` was ever called on one of its deliveries."""
 
-    def tell_next(self) -> list[Delivery] | None:
-        """The deliveries of the next resolved batch for the producer's callbacks, None where there is none now.
+    def next_report(
+        self,
+    ) -> tuple[list[Delivery], list[tuple[Callable[[Delivery], object], Delivery]]] | None:
+        """The next resolved batch to report, None where there is none now.
 
-        Those of the call before have been told by now, and leave `buffer_memory`. On the dispatcher thread only.
+        Its deliveries for the callbacks of the whole producer (empty without any), and (callback, delivery) of each message
+        that was sent with `on_delivery`. The batch of the call before was reported by now, and leaves `buffer_memory`. On the
+        dispatcher thread only.
         """
+
+    def reports_outcomes(self) -> bool:
+        """Whether `next_report` may ever have something: the producer has callbacks, or a message was sent with one."""
 
     def in_use(self) -> bool:
         """Whether a send of the first producer that was bound to it waits to be accepted, or to be awaited."""
@@ -448,7 +455,7 @@ class Delivery:
 
 @final
 class DeliveryWithMetadata(Delivery):
-    """A `Delivery` with headers or metadata."""
+    """A `Delivery` with headers, metadata or a callback."""
 
 @final
 class Deliveries:
@@ -521,6 +528,7 @@ class SendingBase:
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: object = None,
+        on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Delivery:
         """Append one message to the batch of its partition, or raise instead of waiting: `send` that never waits.
 
@@ -536,6 +544,9 @@ class SendingBase:
             partition: Number of the partition, 0 or more; None: the partitioner chooses.
             timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
             metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+            on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
+                after the producer's own `on_delivery`. Until it has returned, the batch of the message counts against
+                `buffer_memory`. Its exceptions are logged. A message that is refused has no such call. None: no call.
 
         Returns:
             Delivery: has the outcome: `result(timeout)`, `await`, `add_done_callback`, or `outcome` without waiting.
@@ -581,6 +592,7 @@ class ProducerBase(SendingBase):
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: object = None,
+        on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Delivery:
         """Append one message to the batch of its partition; wait only while `buffer_memory` is full.
 
@@ -600,6 +612,9 @@ class ProducerBase(SendingBase):
             partition: Number of the partition, 0 or more; None: the partitioner chooses.
             timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
             metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+            on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
+                after the producer's own `on_delivery`. Until it has returned, the batch of the message counts against
+                `buffer_memory`. Its exceptions are logged. A message that is refused has no such call. None: no call.
 
         Returns:
             Delivery: `result(timeout)` waits for the outcome. The caller need not keep it.
@@ -633,6 +648,7 @@ class ProducerBase(SendingBase):
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: object = None,
+        on_delivery: Callable[[Delivery], object] | None = None,
     ) -> RecordMetadata:
         """Send one message and wait for its outcome: `send` and the wait for its delivery in one call.
 
@@ -654,6 +670,9 @@ class ProducerBase(SendingBase):
             partition: Number of the partition, 0 or more; None: the partitioner chooses.
             timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
             metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+            on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
+                after the producer's own `on_delivery`. Until it has returned, the batch of the message counts against
+                `buffer_memory`. Its exceptions are logged. A message that is refused has no such call. None: no call.
 
         Returns:
             RecordMetadata: topic, partition, offset, timestamp_ms.
@@ -689,6 +708,7 @@ class ProducerBase(SendingBase):
         topic: str,
         values: Iterable[_Buffer],
         keys: Iterable[_Buffer] | None = None,
+        on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Deliveries:
         """Send every value of an iterable as a message of one topic, or every `Message` of an iterable; one object has all outcomes.
 
@@ -698,6 +718,7 @@ class ProducerBase(SendingBase):
             topic: Name of the topic; or, alone, any iterable of `ottla.Message`, each with its own topic.
             values: Any iterable of bytes-like, str or None; each is copied when it is accepted.
             keys: As many keys as values, or None: no keys.
+            on_delivery: As for `send`, for each message of this call.
 
         Returns:
             Deliveries: len, `.result(timeout)`, `.offsets`, `.failed`, and a `Delivery` by index.
@@ -723,9 +744,14 @@ class ProducerBase(SendingBase):
         topic: Iterable[Message],
         values: None = None,
         keys: None = None,
+        on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Deliveries: ...
     def _send(self, *args: Any, **kwargs: Any) -> Delivery: ...
-    def _send_messages(self, messages: Iterable[Message]) -> Deliveries: ...
+    def _send_messages(
+        self,
+        messages: Iterable[Message],
+        on_delivery: Callable[[Delivery], object] | None = None,
+    ) -> Deliveries: ...
     def _flush(self, timeout: float | None) -> bool:
         """Seal everything accepted so far, wait until it is resolved; False when the time ran out."""
 
@@ -754,6 +780,7 @@ class AsyncProducerBase(SendingBase):
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: object = None,
+        on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Coroutine[Any, Any, Delivery]:
         """Append one message to the batch of its partition; the await waits only while `buffer_memory` is full.
 
@@ -777,6 +804,9 @@ class AsyncProducerBase(SendingBase):
             partition: Number of the partition, 0 or more; None: the partitioner chooses.
             timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
             metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+            on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
+                after the producer's own `on_delivery`. Until it has returned, the batch of the message counts against
+                `buffer_memory`. Its exceptions are logged. A message that is refused has no such call. None: no call.
 
         Returns:
             Delivery: result of the await; awaiting the delivery in turn gives the outcome.
@@ -810,6 +840,7 @@ class AsyncProducerBase(SendingBase):
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: object = None,
+        on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Coroutine[Any, Any, RecordMetadata]:
         """Send one message and wait for its outcome: `send` and the wait for its delivery in one call.
 
@@ -834,6 +865,9 @@ class AsyncProducerBase(SendingBase):
             partition: Number of the partition, 0 or more; None: the partitioner chooses.
             timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
             metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+            on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
+                after the producer's own `on_delivery`. Until it has returned, the batch of the message counts against
+                `buffer_memory`. Its exceptions are logged. A message that is refused has no such call. None: no call.
 
         Returns:
             RecordMetadata: topic, partition, offset, timestamp_ms.
@@ -869,6 +903,7 @@ class AsyncProducerBase(SendingBase):
         topic: str,
         values: Iterable[_Buffer],
         keys: Iterable[_Buffer] | None = None,
+        on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Coroutine[Any, Any, Deliveries]:
         """Send every value of an iterable as a message of one topic, or every `Message` of an iterable; one object has all outcomes.
 
@@ -879,6 +914,7 @@ class AsyncProducerBase(SendingBase):
             topic: Name of the topic; or, alone, any iterable of `ottla.Message`, each with its own topic.
             values: Any iterable of bytes-like, str or None; each is copied when it is accepted.
             keys: As many keys as values, or None: no keys.
+            on_delivery: As for `send`, for each message of this call.
 
         Returns:
             Deliveries: len, `.result(timeout)`, `.offsets`, `.failed`, and a `Delivery` by index.
@@ -904,9 +940,14 @@ class AsyncProducerBase(SendingBase):
         topic: Iterable[Message],
         values: None = None,
         keys: None = None,
+        on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Coroutine[Any, Any, Deliveries]: ...
     def _send(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Delivery]: ...
-    def _send_messages(self, messages: Iterable[Message]) -> Coroutine[Any, Any, Deliveries]: ...
+    def _send_messages(
+        self,
+        messages: Iterable[Message],
+        on_delivery: Callable[[Delivery], object] | None = None,
+    ) -> Coroutine[Any, Any, Deliveries]: ...
     def _flush(self, timeout: float | None) -> Awaitable[bool]: ...
     def _take_outcomes(
         self,

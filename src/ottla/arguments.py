@@ -348,6 +348,15 @@ def function(name: str, given: Any, form: str, *, coroutines: bool = False) -> N
         raise TypeError(f"{name}: {problem}")
 
 
+def on_delivery(given: Any) -> None:
+    """Refuse an `on_delivery` of a send that cannot be called, or whose coroutine nobody would await.
+
+    Raises:
+        TypeError: It cannot be called with a delivery.
+    """
+    function("on_delivery", given, "(delivery)")
+
+
 def done_callback(given: Any) -> None:
     """Refuse what `add_done_callback` cannot call. What it takes is not looked at: that costs more than the message.
 

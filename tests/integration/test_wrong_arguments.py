@@ -37,7 +37,7 @@ CLASSES: list[type[Any]] = [
 
 GOOD: dict[str, Any] = {
     "topic": "t", "topics": ["t"], "value": b"v", "values": [b"v"], "keys": [b"k"], "key": b"k",
-    "headers": [("h", b"v")], "partition": 0, "timestamp_ms": 5, "metadata": "", "timeout": 0,
+    "headers": [("h", b"v")], "partition": 0, "timestamp_ms": 5, "metadata": "", "timeout": 0, "on_delivery": print,
     "listener": print, "pattern": None, "on_assigned": print, "on_revoked": print, "on_lost": print,
     "partitions": [TP], "offset": 5, "offsets": {TP: 5}, "times_ms": {TP: 5}, "max_records": 5,
     "handler": ottla.ConsumerGroupHandler(), "stop": None,
@@ -64,6 +64,7 @@ WRONG: dict[str, list[Any]] = {
     "max_records": [0, *NUMBERS],
     "timeout": ["5", b"5", math.nan, [], {}, OBJECT, True, 1j],
     "metadata": [None, 5, b"m", OBJECT],
+    "on_delivery": [5, "f", OBJECT, asyncio.sleep],
     "listener": [None, 5, "f", OBJECT, lambda: None, lambda one, two: None],
     "pattern": [5, b"t.*", OBJECT, "("],
     "on_assigned": [5, "f", OBJECT, lambda: None],

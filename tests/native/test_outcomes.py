@@ -25,8 +25,8 @@ def told_flow(**changed: Any) -> tuple[Wire, ProducerBase]:
 def tell(flow: ProduceFlow) -> list[Delivery]:
     """Everything there is to tell, as the dispatcher would take it."""
     told: list[Delivery] = []
-    while (batch := flow.tell_next()) is not None:
-        told += batch
+    while (report := flow.next_report()) is not None:
+        told += report[0]
     return told
 
 
@@ -62,7 +62,7 @@ def test_what_was_not_told_counts_against_the_buffer() -> None:
         wire.pump()
     assert used(wire) > 50_000
     before = used(wire)
-    assert wire.flow.tell_next()
+    assert wire.flow.next_report()
     assert used(wire) == before, "its callbacks have not run yet"
     tell(wire.flow)
     assert used(wire) == 0
@@ -207,7 +207,7 @@ def test_a_callback_that_holds_the_budget_is_named(read: bool) -> None:
     cause = "their callbacks have not been called yet"
     with pytest.raises(errors.BufferFull, match=rf"wait for outcomes \({cause}\)"):
         producer.send_nowait("t", bytes(1000))
-    first = wire.flow.tell_next()
+    first = wire.flow.next_report()
     assert first
     running.begin(slow, "producer orders")
     named = f"(the callback {slow!r} of producer orders has not returned)"

@@ -209,10 +209,10 @@ def test_what_a_value_can_be(
         (("t",), {"valve": b""}, "unexpected keyword argument 'valve': did you mean value.$"),
         (("t",), {"value": b"", "zzz": b""}, "unexpected keyword argument 'zzz'$"),
         (("t",), {"timestamp": 5}, "'timestamp': it is called timestamp_ms here, in millisec"),
-        (("t",), {"callback": print}, "'callback': send......add_done_callback.function. has it"),
+        (("t",), {"callback": print}, "'callback': it is called on_delivery here, a function of"),
         (("t",), {"value_serializer": str}, "'value_serializer': keys and values are bytes or str"),
         (("t", b""), {"value": b""}, "multiple values for argument 'value'"),
-        (("t", b"", b"", None, 0, 0, None, 1), {}, "at most 7 arguments"),
+        (("t", b"", b"", None, 0, 0, None, None, 1), {}, "at most 8 arguments"),
         (("t", "\ud800"), {}, "surrogates not allowed: UTF-8 has no form for this value"),
     ],
 )

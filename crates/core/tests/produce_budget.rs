@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_core::bytes::compression::codec::Codec;
 use ottla_core::ids::{ConnId, Micros};
+use ottla_core::produce::append::weight::DELIVERY_BYTES;
 use ottla_core::produce::event::{Decision, Event};
 use ottla_core::produce::message::Refused;
 use proptest::prelude::*;
@@ -60,6 +61,7 @@ struct Waiting {
     ticket: u64,
     partition: i32,
     bytes: usize,
+    extra: usize,
 }
 
 struct Bench {
@@ -136,11 +138,12 @@ impl Bench {
             _ => self.value.len(),
         };
         let bytes = choice * 31 % most.min(self.value.len());
-        match self.append(partition, bytes, None) {
+        let extra = self.extra(choice);
+        match self.append(partition, bytes, extra, None) {
             Ok(()) | Err(Refused::TooLarge { .. }) => {}
             Err(Refused::Full) if self.line.len() < 50 => {
                 let wake = Arc::new(Counter::default());
-                let size = record_bytes(bytes);
+                let size = record_bytes(bytes) + extra;
                 let ticket = self
                     .producer
                     .shared
@@ -149,19 +152,35 @@ impl Bench {
                     ticket,
                     partition,
                     bytes,
+                    extra,
                 });
             }
             Err(refused) => assert_eq!(refused, Refused::Full),
         }
     }
 
-    fn append(&self, partition: i32, bytes: usize, ticket: Option<u64>) -> Result<(), Refused> {
-        let value = &self.value[..bytes];
-        let (completion, _) = self
-            .producer
-            .try_send("t", Some(partition), None, value, ticket)?;
-        if self.producer.shared.settings.keeps_outcomes {
-            completion.attach(1);
+    /// Some messages have a callback of their own, where not every message has a delivery.
+    fn extra(&self, choice: usize) -> usize {
+        if self.producer.shared.settings.keeps_outcomes || !choice.is_multiple_of(3) {
+            0
+        } else {
+            DELIVERY_BYTES
+        }
+    }
+
+    fn append(
+        &self,
+        partition: i32,
+        bytes: usize,
+        extra: usize,
+        ticket: Option<u64>,
+    ) -> Result<(), Refused> {
+        let fields = (None, &self.value[..bytes]);
+        let (completion, index) =
+            self.producer
+                .try_send_with("t", Some(partition), fields, ticket, extra)?;
+        if self.producer.shared.settings.keeps_outcomes || extra > 0 {
+            completion.attach(index, 1, extra > 0);
         }
         Ok(())
     }
@@ -169,20 +188,20 @@ impl Bench {
     /// Those in line look, in any order: only the head may append.
     fn move_line(&mut self) {
         let turn = |waiting: &Waiting| {
-            let (ticket, size) = (waiting.ticket, record_bytes(waiting.bytes));
+            let (ticket, size) = (waiting.ticket, record_bytes(waiting.bytes) + waiting.extra);
             self.producer
                 .shared
                 .with(|flow| flow.acc.has_turn(ticket, size))
         };
         assert!(!self.line.iter().skip(1).any(turn), "only the head's turn");
         while let Some(head) = self.line.front()
-            && self
-                .producer
-                .shared
-                .with(|flow| flow.acc.has_turn(head.ticket, record_bytes(head.bytes)))
+            && self.producer.shared.with(|flow| {
+                flow.acc
+                    .has_turn(head.ticket, record_bytes(head.bytes) + head.extra)
+            })
         {
             let head = self.line.pop_front().expect("it was there");
-            self.append(head.partition, head.bytes, Some(head.ticket))
+            self.append(head.partition, head.bytes, head.extra, Some(head.ticket))
                 .expect("whose turn it is has room");
         }
         if let Some(head) = self.line.front() {

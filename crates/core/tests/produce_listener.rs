@@ -49,6 +49,7 @@ fn send(shared: &ProduceShared, topic: &str) {
         key: None,
         value: Some(b"x"),
         headers: &[],
+        extra: 0,
     };
     let index = shared.with(|flow| flow.acc.topic(topic));
     let sent = shared.append(index, &message, None, || 1, |_, _| {});

@@ -574,8 +574,8 @@ fn outcomes_that_wait_to_be_read_stay_on_the_books() {
     let producer = Producer::flowing(set, 2);
     let written = producer.send(0, "a");
     let failed = producer.send(1, "b");
-    written.0.attach(1);
-    failed.0.attach(2);
+    written.0.attach(written.1, 1, false);
+    failed.0.attach(failed.1, 2, false);
     let sent = producer.next(1).unwrap();
     let replies = [Reply::ok(0), Reply::error(87)];
     producer.respond(1, &sent, &replies).unwrap();
@@ -585,7 +585,9 @@ fn outcomes_that_wait_to_be_read_stay_on_the_books() {
         let before = producer.used();
         let weight = place.0.take_weight();
         assert!(weight > 0);
-        assert_eq!(place.0.take_attached(), [delivery]);
+        let attached = place.0.take_attached();
+        assert_eq!(attached.len(), 1);
+        assert_eq!(attached[0].handle, delivery);
         producer.shared.with(|flow| flow.acc.outcomes_read(weight));
         assert_eq!(producer.used(), before - weight);
     }
@@ -608,7 +610,7 @@ fn a_batch_that_expired_in_flight_weighs_until_it_is_answered_and_read() {
         set.keeps_outcomes = true;
         let producer = Producer::flowing(set, 1);
         let place = producer.send(0, "a");
-        place.0.attach(1);
+        place.0.attach(place.1, 1, false);
         let sent = producer.next(1).unwrap();
         let before = producer.used();
         producer.pass(120 * SECOND);
@@ -634,7 +636,7 @@ fn failures_that_wait_to_be_read_stay_on_the_books_however_they_came() {
     let send = |producer: &Producer, partition| {
         let place = producer.try_send("t", Some(partition), None, &value, None);
         let (completion, at) = place.unwrap();
-        completion.attach(1);
+        completion.attach(at, 1, false);
         (completion, at)
     };
     // A topic that does not come.

@@ -223,6 +223,7 @@ mod tests {
                 key: None,
                 value: Some(&[7; 1000]),
                 headers: &[],
+                extra: 0,
             };
             let accepted = shared.append(topic, &message, None, || 1, |_, _| ());
             assert!(accepted.is_ok());

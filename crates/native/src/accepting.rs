@@ -11,6 +11,7 @@ use ottla_core::produce::completion::Place;
 use ottla_core::produce::message::Refused;
 use ottla_core::seam::Wake;
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::deliveries::{Collected, Deliveries};
@@ -48,6 +49,8 @@ pub struct Accepting {
     pub sender: Arc<Sender>,
     /// The user's own function that chooses the partitions.
     pub partitioner: Option<Py<PyAny>>,
+    /// Called with each message's delivery.
+    pub on_delivery: Option<Py<PyAny>>,
     world: World,
     pub collected: Collected,
     /// Of messages that name none: the time of the call.
@@ -61,10 +64,16 @@ pub struct Accepting {
 }
 
 impl Accepting {
-    pub fn new(sender: Arc<Sender>, partitioner: Option<Py<PyAny>>, world: World) -> Self {
+    pub fn new(
+        sender: Arc<Sender>,
+        partitioner: Option<Py<PyAny>>,
+        on_delivery: Option<Py<PyAny>>,
+        world: World,
+    ) -> Self {
         Self {
             sender,
             partitioner,
+            on_delivery,
             world,
             collected: Collected::default(),
             timestamp_ms: now_ms(),
@@ -96,7 +105,7 @@ impl Accepting {
         given: &Given,
         prepared: &Prepared,
     ) -> PyResult<Option<Py<PyAny>>> {
-        if !self.sender.outcomes.keeps() {
+        if !prepared.callback && !self.sender.outcomes.keeps() {
             return Ok(None);
         }
         // SAFETY: by contract.
@@ -123,6 +132,13 @@ impl Accepting {
             // SAFETY: made by `new_delivery`, and it has no place yet.
             unsafe { object::place(made.as_ptr().cast(), completion, index) };
         }
+    }
+
+    /// For `Given`.
+    pub fn callback(&self) -> *mut ffi::PyObject {
+        self.on_delivery
+            .as_ref()
+            .map_or(std::ptr::null_mut(), Py::as_ptr)
     }
 
     // ---- messages --------------------------------------------------------------------------------------------------

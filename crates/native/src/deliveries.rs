@@ -147,6 +147,7 @@ impl Deliveries {
             value: null,
             headers: null,
             metadata: found.map_or(null, |found| self.metadata[found].1.as_ptr()),
+            on_delivery: null,
         };
         // SAFETY: the GIL is held; the new object gets its place before anybody sees it.
         unsafe {

@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 
-pub const SENDING_BASE_SEND_NOWAIT: &CStr = c"send_nowait($self, /, topic, value=None, key=None, headers=None, partition=None, timestamp_ms=None, metadata=None)
+pub const SENDING_BASE_SEND_NOWAIT: &CStr = c"send_nowait($self, /, topic, value=None, key=None, headers=None, partition=None, timestamp_ms=None, metadata=None, on_delivery=None)
 --
 
 Append one message to the batch of its partition, or raise instead of waiting: `send` that never waits.
@@ -22,6 +22,9 @@ Args:
     partition: Number of the partition, 0 or more; None: the partitioner chooses.
     timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
     metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+    on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
+        after the producer's own `on_delivery`. Until it has returned, the batch of the message counts against
+        `buffer_memory`. Its exceptions are logged. A message that is refused has no such call. None: no call.
 
 Returns:
     Delivery: has the outcome: `result(timeout)`, `await`, `add_done_callback`, or `outcome` without waiting.
@@ -43,7 +46,7 @@ Threads: Any.
 Protocol: Produce (key 0); KIP-98 sequences, KIP-480 and KIP-794 partition choice; Java: KafkaProducer.send,
     RecordAccumulator.append.";
 
-pub const PRODUCER_BASE_SEND: &CStr = c"send($self, /, topic, value=None, key=None, headers=None, partition=None, timestamp_ms=None, metadata=None)
+pub const PRODUCER_BASE_SEND: &CStr = c"send($self, /, topic, value=None, key=None, headers=None, partition=None, timestamp_ms=None, metadata=None, on_delivery=None)
 --
 
 Append one message to the batch of its partition; wait only while `buffer_memory` is full.
@@ -64,6 +67,9 @@ Args:
     partition: Number of the partition, 0 or more; None: the partitioner chooses.
     timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
     metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+    on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
+        after the producer's own `on_delivery`. Until it has returned, the batch of the message counts against
+        `buffer_memory`. Its exceptions are logged. A message that is refused has no such call. None: no call.
 
 Returns:
     Delivery: `result(timeout)` waits for the outcome. The caller need not keep it.
@@ -87,7 +93,7 @@ Threads: Any.
 Protocol: Produce (key 0); KIP-98 sequences, KIP-480 and KIP-794 partition choice; Java: KafkaProducer.send,
     RecordAccumulator.append.";
 
-pub const PRODUCER_BASE_SEND_AND_WAIT: &CStr = c"send_and_wait($self, /, topic, value=None, key=None, headers=None, partition=None, timestamp_ms=None, metadata=None)
+pub const PRODUCER_BASE_SEND_AND_WAIT: &CStr = c"send_and_wait($self, /, topic, value=None, key=None, headers=None, partition=None, timestamp_ms=None, metadata=None, on_delivery=None)
 --
 
 Send one message and wait for its outcome: `send` and the wait for its delivery in one call.
@@ -110,6 +116,9 @@ Args:
     partition: Number of the partition, 0 or more; None: the partitioner chooses.
     timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
     metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+    on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
+        after the producer's own `on_delivery`. Until it has returned, the batch of the message counts against
+        `buffer_memory`. Its exceptions are logged. A message that is refused has no such call. None: no call.
 
 Returns:
     RecordMetadata: topic, partition, offset, timestamp_ms.
@@ -138,7 +147,7 @@ Threads: Any thread but one that runs an event loop, which it would block: a Run
 Protocol: Produce (key 0); KIP-98 sequences, KIP-480 and KIP-794 partition choice; Java: KafkaProducer.send,
     RecordAccumulator.append.";
 
-pub const ASYNC_PRODUCER_BASE_SEND: &CStr = c"send($self, /, topic, value=None, key=None, headers=None, partition=None, timestamp_ms=None, metadata=None)
+pub const ASYNC_PRODUCER_BASE_SEND: &CStr = c"send($self, /, topic, value=None, key=None, headers=None, partition=None, timestamp_ms=None, metadata=None, on_delivery=None)
 --
 
 Append one message to the batch of its partition; the await waits only while `buffer_memory` is full.
@@ -163,6 +172,9 @@ Args:
     partition: Number of the partition, 0 or more; None: the partitioner chooses.
     timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
     metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+    on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
+        after the producer's own `on_delivery`. Until it has returned, the batch of the message counts against
+        `buffer_memory`. Its exceptions are logged. A message that is refused has no such call. None: no call.
 
 Returns:
     Delivery: result of the await; awaiting the delivery in turn gives the outcome.
@@ -186,7 +198,7 @@ Threads: Any thread with a running event loop.
 Protocol: Produce (key 0); KIP-98 sequences, KIP-480 and KIP-794 partition choice; Java: KafkaProducer.send,
     RecordAccumulator.append.";
 
-pub const ASYNC_PRODUCER_BASE_SEND_AND_WAIT: &CStr = c"send_and_wait($self, /, topic, value=None, key=None, headers=None, partition=None, timestamp_ms=None, metadata=None)
+pub const ASYNC_PRODUCER_BASE_SEND_AND_WAIT: &CStr = c"send_and_wait($self, /, topic, value=None, key=None, headers=None, partition=None, timestamp_ms=None, metadata=None, on_delivery=None)
 --
 
 Send one message and wait for its outcome: `send` and the wait for its delivery in one call.
@@ -212,6 +224,9 @@ Args:
     partition: Number of the partition, 0 or more; None: the partitioner chooses.
     timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
     metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
+    on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
+        after the producer's own `on_delivery`. Until it has returned, the batch of the message counts against
+        `buffer_memory`. Its exceptions are logged. A message that is refused has no such call. None: no call.
 
 Returns:
     RecordMetadata: topic, partition, offset, timestamp_ms.
@@ -335,7 +350,7 @@ Raises:
 
 Threads: Any.";
 
-pub const DELIVERY_WITH_METADATA: &CStr = c"A `Delivery` with headers or metadata.";
+pub const DELIVERY_WITH_METADATA: &CStr = c"A `Delivery` with headers, metadata or a callback.";
 
 pub const RECORD: &CStr = c"One record: its topic, partition and offset, and its key, value and headers, which each access creates.
 
@@ -379,6 +394,7 @@ Args:
     topic: Name of the topic; or, alone, any iterable of `ottla.Message`, each with its own topic.
     values: Any iterable of bytes-like, str or None; each is copied when it is accepted.
     keys: As many keys as values, or None: no keys.
+    on_delivery: As for `send`, for each message of this call.
 
 Returns:
     Deliveries: len, `.result(timeout)`, `.offsets`, `.failed`, and a `Delivery` by index.
@@ -407,6 +423,7 @@ Args:
     topic: Name of the topic; or, alone, any iterable of `ottla.Message`, each with its own topic.
     values: Any iterable of bytes-like, str or None; each is copied when it is accepted.
     keys: As many keys as values, or None: no keys.
+    on_delivery: As for `send`, for each message of this call.
 
 Returns:
     Deliveries: len, `.result(timeout)`, `.offsets`, `.failed`, and a `Delivery` by index.

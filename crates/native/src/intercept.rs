@@ -55,16 +55,19 @@ pub fn send_many(
     slf: &Bound<'_, PyAny>,
     chain: &Py<PyAny>,
     form: Form<'_, '_>,
+    on_delivery: Option<Py<PyAny>>,
 ) -> PyResult<Py<PyAny>> {
     let chain = chain.bind(slf.py());
     let inner = slf.getattr("_send_messages")?;
     let sent = match form {
-        Form::Messages(messages) => chain.call_method1("send_messages", (inner, messages)),
+        Form::Messages(messages) => {
+            chain.call_method1("send_messages", (inner, messages, on_delivery))
+        }
         Form::Values {
             topic,
             values,
             keys,
-        } => chain.call_method1("send_values", (inner, topic, values, keys)),
+        } => chain.call_method1("send_values", (inner, topic, values, keys, on_delivery)),
     };
     Ok(sent?.unbind())
 }

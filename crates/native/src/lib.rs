@@ -11,6 +11,7 @@ mod docs;
 mod accepting;
 mod bell;
 mod blocked_loop;
+mod callback;
 mod codec_debug;
 mod consumer;
 mod deliveries;

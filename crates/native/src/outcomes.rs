@@ -8,10 +8,10 @@
 //! callback receive leaves the budget with the later of the two.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use ottla_core::produce::completion::{Completion, State};
+use ottla_core::produce::completion::{Attached, Completion, State};
 use ottla_core::produce::picture::Budget;
 use ottla_core::produce::shared::{Listener, ProduceShared};
 use ottla_core::seam::{Bell, Wake};
@@ -29,6 +29,9 @@ use crate::never_awaited::NeverAwaited;
 static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 type Sleeper = (Arc<dyn Wake>, u64);
+
+/// Deliveries for the producer's callbacks, and calls of the messages' own: (callback, delivery).
+pub type Report = (Vec<Py<PyAny>>, Vec<(Py<PyAny>, Py<PyAny>)>);
 
 /// Who is to be told of every outcome, and who keeps which.
 #[derive(Clone, Copy)]
@@ -57,10 +60,24 @@ struct Settled {
 impl Settled {
     /// For one of those it is for; `had` has to follow.
     fn deliveries(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        // SAFETY: `attach` was given owned references, which stay until everybody has had them.
-        let copy =
-            |handle| unsafe { Bound::from_borrowed_ptr(py, handle as *mut ffi::PyObject).unbind() };
-        self.completion.attached().into_iter().map(copy).collect()
+        self.completion
+            .attached()
+            .iter()
+            .map(|each| borrowed(py, each))
+            .collect()
+    }
+
+    /// The messages that have a callback of their own: (callback, delivery).
+    fn calls(&self, py: Python<'_>) -> Vec<(Py<PyAny>, Py<PyAny>)> {
+        let attached = self.completion.attached();
+        let called = attached.iter().filter(|each| each.callback);
+        called
+            .filter_map(|each| {
+                let delivery = borrowed(py, each);
+                let callback = object::own_callback(delivery.bind(py))?.unbind();
+                Some((callback, delivery))
+            })
+            .collect()
     }
 
     /// One of them has had the deliveries. The last one gets what they weighed on the producer's books.
@@ -81,10 +98,18 @@ impl Settled {
     }
 }
 
+/// A delivery that stays attached.
+fn borrowed(py: Python<'_>, attached: &Attached) -> Py<PyAny> {
+    // SAFETY: `attach` was given owned references, which stay until everybody has had them.
+    unsafe { Bound::from_borrowed_ptr(py, attached.handle as *mut ffi::PyObject).unbind() }
+}
+
 fn taken(py: Python<'_>, completion: &Completion) -> Vec<Py<PyAny>> {
     let taken = completion.take_attached().into_iter();
     // SAFETY: owned references that `attach` was given.
-    let own = |handle| unsafe { Bound::from_owned_ptr(py, handle as *mut ffi::PyObject).unbind() };
+    let own = |each: Attached| unsafe {
+        Bound::from_owned_ptr(py, each.handle as *mut ffi::PyObject).unbind()
+    };
     taken.map(own).collect()
 }
 
@@ -102,7 +127,7 @@ struct Queues {
 /// References that the I/O thread cannot let go of, and what they weigh until somebody has.
 #[derive(Default)]
 struct Unwanted {
-    handles: Vec<usize>,
+    handles: Vec<Attached>,
     weight: usize,
 }
 
@@ -120,6 +145,8 @@ pub struct Outcomes {
     /// What completions wake for callbacks.
     callback_due: OnceLock<Arc<dyn Wake>>,
     wanted: Wanted,
+    /// Some message was sent with a callback of its own.
+    message_callbacks: AtomicBool,
     /// What the producer's callbacks are being told.
     telling: Mutex<Option<Arc<Settled>>>,
     bell: Arc<dyn Bell>,
@@ -155,6 +182,7 @@ impl Outcomes {
             next_callback: AtomicU64::new(1),
             callback_due: OnceLock::new(),
             wanted,
+            message_callbacks: AtomicBool::new(false),
             telling: Mutex::default(),
             bell,
             unwanted: Mutex::default(),
@@ -254,6 +282,16 @@ impl Outcomes {
         }
     }
 
+    /// A message with a callback of its own is about to be sent.
+    pub fn expect_message_callbacks(&self) {
+        self.message_callbacks.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether outcomes may have to be reported on the dispatcher thread.
+    pub fn reports_outcomes(&self) -> bool {
+        self.wanted.told || self.message_callbacks.load(Ordering::Relaxed)
+    }
+
     // ---- the producer's callbacks ----------------------------------------------------------------------------------
 
     /// Whether there is anything to tell.
@@ -261,13 +299,17 @@ impl Outcomes {
         !self.queues.lock().to_tell.is_empty()
     }
 
-    /// The deliveries of the next completion for the producer's callbacks, None where there is none now; with what those
-    /// of the one before weighed, which have been told by now. On the dispatcher thread only.
-    pub fn tell_next(&self, py: Python<'_>) -> (Option<Vec<Py<PyAny>>>, usize) {
+    /// The next completion to report, None where there is none now; with what the one before weighed, which was reported by
+    /// now. On the dispatcher thread only.
+    pub fn next_report(&self, py: Python<'_>) -> (Option<Report>, usize) {
         let next = self.queues.lock().to_tell.pop_front();
         let told = std::mem::replace(&mut *self.telling.lock(), next.clone());
         let weight = told.map_or(0, |told| told.had(py));
-        (next.map(|next| next.deliveries(py)), weight)
+        let report = next.map(|next| {
+            let every = self.wanted.told.then(|| next.deliveries(py));
+            (every.unwrap_or_default(), next.calls(py))
+        });
+        (report, weight)
     }
 
     /// Who holds the producer's budget. Outcomes that callbacks have to be told of first are no reader's to take.
@@ -401,9 +443,9 @@ impl Outcomes {
     pub fn discard(&self, py: Python<'_>) -> usize {
         // The lock is let go first: a finalizer that runs here may give the GIL to somebody who needs it, or need it itself.
         let Unwanted { handles, weight } = std::mem::take(&mut *self.unwanted.lock());
-        for handle in handles {
+        for each in handles {
             // SAFETY: an owned reference that `attach` was given.
-            drop(unsafe { Bound::from_owned_ptr(py, handle as *mut ffi::PyObject) });
+            drop(unsafe { Bound::from_owned_ptr(py, each.handle as *mut ffi::PyObject) });
         }
         weight
     }
@@ -438,7 +480,7 @@ impl Wake for CallbackDue {
 
 impl Listener for Outcomes {
     fn resolved(&self, completions: Vec<Arc<Completion>>) {
-        if !self.keeps() {
+        if !self.keeps() && !self.reports_outcomes() {
             return;
         }
         let mut unwanted = Unwanted::default();
@@ -451,7 +493,8 @@ impl Listener for Outcomes {
                 self.wanted.written
             };
             let read = read && !queues.abandoned;
-            let left = usize::from(read) + usize::from(self.wanted.told);
+            let told = self.wanted.told || self.reports_outcomes() && completion.has_callbacks();
+            let left = usize::from(read) + usize::from(told);
             if left == 0 {
                 unwanted.handles.extend(completion.take_attached());
                 unwanted.weight += completion.take_weight();
@@ -462,7 +505,7 @@ impl Listener for Outcomes {
                 completion,
                 left: AtomicUsize::new(left),
             });
-            if self.wanted.told {
+            if told {
                 queues.to_tell.push_back(settled.clone());
             }
             if read {
@@ -478,14 +521,14 @@ impl Listener for Outcomes {
     }
 
     fn wake(&self) {
-        if !self.keeps() {
+        if !self.keeps() && !self.reports_outcomes() {
             return;
         }
         let sleepers = std::mem::take(&mut self.queues.lock().sleepers);
         for (wake, token) in sleepers {
             wake.wake(token);
         }
-        if self.wanted.told || self.has_unwanted() {
+        if self.has_to_tell() || self.has_unwanted() {
             self.bell.ring();
         }
     }

@@ -57,6 +57,7 @@ impl Sender {
             given.partition,
             given.timestamp_ms,
             given.metadata,
+            given.on_delivery,
         ];
         if more.iter().any(|object| !object.is_null()) {
             return Ok(None);
@@ -73,6 +74,7 @@ impl Sender {
             key,
             value,
             headers: &[],
+            extra: 0,
         };
         let parts = Parts {
             timestamp_ms: message.timestamp_ms,
@@ -80,11 +82,12 @@ impl Sender {
             value: null_for_none(given.value),
             headers: std::ptr::null_mut(),
             metadata: std::ptr::null_mut(),
+            on_delivery: std::ptr::null_mut(),
         };
         // SAFETY: by contract.
         let made = unsafe { object::new_delivery(py, &parts)? };
         let accepted = |completion: &Arc<Completion>, index| {
-            self.keep(completion, made);
+            self.keep(completion, index, made, false);
             // SAFETY: it was made just now, and has no place yet.
             unsafe { object::place(made, completion.clone(), index) };
         };
@@ -129,6 +132,7 @@ impl Sender {
             key: None,
             value: *value,
             headers: &[],
+            extra: 0,
         });
         self.shared
             .append_run(topic, messages, clock::now, accepted);

@@ -15,7 +15,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use crate::bell::Silent;
 use crate::fork;
 use crate::io::Io;
-use crate::outcomes::Outcomes;
+use crate::outcomes::{Outcomes, Report};
 use crate::picture;
 use crate::seam::settings::ProduceSettings;
 use crate::sender::Sender;
@@ -194,15 +194,20 @@ impl ProduceFlow {
     }
 
     /// The next batch's deliveries for the producer's callbacks; those of the one before have been told.
-    fn tell_next(&self, py: Python<'_>) -> PyResult<Option<Vec<Py<PyAny>>>> {
+    fn next_report(&self, py: Python<'_>) -> PyResult<Option<Report>> {
         self.check(py)?;
         // Who waits for the last of the outcomes may be ahead of the thread that is putting them down, under this lock.
         self.shared.with(|_| ());
-        let (next, weight) = self.outcomes.tell_next(py);
+        let (next, weight) = self.outcomes.next_report(py);
         if weight > 0 {
             self.shared.with(|flow| flow.acc.outcomes_read(weight));
         }
         Ok(next)
+    }
+
+    /// Whether outcomes may have to be reported on the dispatcher thread.
+    fn reports_outcomes(&self) -> bool {
+        self.outcomes.reports_outcomes()
     }
 
     fn in_use(&self) -> bool {

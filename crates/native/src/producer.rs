@@ -16,7 +16,7 @@ use crate::intercept;
 use crate::outcome_take::{Ask, AwaitedOutcomes, take_waiting};
 use crate::own_thread;
 use crate::raw::{add_method, fast_method};
-use crate::send_many::{Form, SendMany};
+use crate::send_many::{Form, SendMany, callback_of};
 use crate::sending_base::SendingBase;
 use crate::sends::{InLoop, InLoopAndWait, InThread, InThreadAndWait, Nowait, inner, method};
 use crate::wait::time::duration;
@@ -34,13 +34,14 @@ pub struct AsyncProducerBase;
 fn send_many(
     slf: &Bound<'_, SendingBase>,
     form: Form<'_, '_>,
+    on_delivery: Option<Py<PyAny>>,
     world: World,
     send: impl FnOnce(SendMany) -> PyResult<Py<PyAny>>,
 ) -> PyResult<Py<PyAny>> {
     let base = slf.get();
     match base.interceptors() {
-        Some(chain) => intercept::send_many(slf.as_any(), chain, form),
-        None => send(base.many(slf.py(), form, world)?),
+        Some(chain) => intercept::send_many(slf.as_any(), chain, form, on_delivery),
+        None => send(base.many(slf.py(), form, on_delivery, world)?),
     }
 }
 
@@ -56,24 +57,31 @@ impl ProducerBase {
     }
 
     #[doc = help!(ProducerBase.send_many)]
-    #[pyo3(signature = (topic, values=None, keys=None))]
+    #[pyo3(signature = (topic, values=None, keys=None, on_delivery=None))]
     fn send_many(
         slf: &Bound<'_, Self>,
         topic: &Bound<'_, PyAny>,
         values: Option<&Bound<'_, PyAny>>,
         keys: Option<&Bound<'_, PyAny>>,
+        on_delivery: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         slf.as_super().get().own_sender(py)?;
         let form = Form::of(topic, values, keys)?;
-        send_many(slf.as_super(), form, World::Thread, |many| {
+        let on_delivery = callback_of(on_delivery)?;
+        send_many(slf.as_super(), form, on_delivery, World::Thread, |many| {
             Ok(Py::new(py, many.send_all(py)?)?.into_any())
         })
     }
 
-    fn _send_messages(slf: &Bound<'_, Self>, messages: &Bound<'_, PyAny>) -> PyResult<Deliveries> {
+    #[pyo3(signature = (messages, on_delivery=None))]
+    fn _send_messages(
+        slf: &Bound<'_, Self>,
+        messages: &Bound<'_, PyAny>,
+        on_delivery: Option<Py<PyAny>>,
+    ) -> PyResult<Deliveries> {
         let (py, base) = (slf.py(), slf.as_super().get());
-        base.many(py, Form::Messages(messages), World::Thread)?
+        base.many(py, Form::Messages(messages), on_delivery, World::Thread)?
             .send_all(py)
     }
 
@@ -115,24 +123,31 @@ impl AsyncProducerBase {
     }
 
     #[doc = help!(AsyncProducerBase.send_many)]
-    #[pyo3(signature = (topic, values=None, keys=None))]
+    #[pyo3(signature = (topic, values=None, keys=None, on_delivery=None))]
     fn send_many(
         slf: &Bound<'_, Self>,
         topic: &Bound<'_, PyAny>,
         values: Option<&Bound<'_, PyAny>>,
         keys: Option<&Bound<'_, PyAny>>,
+        on_delivery: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         slf.as_super().get().own_sender(py)?;
         let form = Form::of(topic, values, keys)?;
-        send_many(slf.as_super(), form, World::Loop, |many| {
+        let on_delivery = callback_of(on_delivery)?;
+        send_many(slf.as_super(), form, on_delivery, World::Loop, |many| {
             Ok(Py::new(py, Waiting::new(Box::new(many), None))?.into_any())
         })
     }
 
-    fn _send_messages(slf: &Bound<'_, Self>, messages: &Bound<'_, PyAny>) -> PyResult<Waiting> {
+    #[pyo3(signature = (messages, on_delivery=None))]
+    fn _send_messages(
+        slf: &Bound<'_, Self>,
+        messages: &Bound<'_, PyAny>,
+        on_delivery: Option<Py<PyAny>>,
+    ) -> PyResult<Waiting> {
         let (py, base) = (slf.py(), slf.as_super().get());
-        let many = base.many(py, Form::Messages(messages), World::Loop)?;
+        let many = base.many(py, Form::Messages(messages), on_delivery, World::Loop)?;
         Ok(Waiting::new(Box::new(many), None))
     }
 

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString, PyTuple};
 
 use crate::accepting::Accepting;
+use crate::callback::check_on_delivery;
 use crate::deliveries::Deliveries;
 use crate::send_messages::Messages;
 use crate::send_source::Source;
@@ -27,6 +28,13 @@ pub enum Form<'a, 'py> {
         keys: Option<&'a Bound<'py, PyAny>>,
     },
     Messages(&'a Bound<'py, PyAny>),
+}
+
+/// Checks `on_delivery` of a call.
+pub fn callback_of(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<PyAny>>> {
+    given
+        .map(|callback| check_on_delivery(callback).map(|()| callback.clone().unbind()))
+        .transpose()
 }
 
 impl<'a, 'py> Form<'a, 'py> {

@@ -44,7 +44,7 @@ impl<'py> Next<'py> {
         })
     }
 
-    fn given(&self) -> Given {
+    fn given(&self, accepting: &Accepting) -> Given {
         Given {
             topic: self.topic.as_ptr(),
             value: self.value.as_ptr(),
@@ -53,6 +53,7 @@ impl<'py> Next<'py> {
             partition: self.partition.as_ptr(),
             timestamp_ms: self.timestamp_ms.as_ptr(),
             metadata: self.metadata.as_ptr(),
+            on_delivery: accepting.callback(),
         }
     }
 }
@@ -86,7 +87,7 @@ impl Messages {
         message: Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let next = Next::of(&message)?;
-        let given = next.given();
+        let given = next.given(accepting);
         // SAFETY: `next` holds the objects.
         let mut prepared = unsafe { accepting.sender.prepare(py, &given)? };
         if given.timestamp_ms == py.None().as_ptr() {

@@ -80,9 +80,11 @@ impl Values {
             collected,
             timestamp_ms,
             partitioner,
+            on_delivery,
             ..
         } = accepting;
-        if self.keys.is_some() || partitioner.is_some() || sender.outcomes.keeps() {
+        let general = self.keys.is_some() || partitioner.is_some() || on_delivery.is_some();
+        if general || sender.outcomes.keeps() {
             return Ok(());
         }
         let topic = sender.topic(py, self.topic.as_ptr())?;
@@ -118,7 +120,7 @@ impl Values {
         }
     }
 
-    fn given(&self, next: &Next<'_>) -> Given {
+    fn given(&self, next: &Next<'_>, accepting: &Accepting) -> Given {
         let null = std::ptr::null_mut();
         Given {
             topic: self.topic.as_ptr(),
@@ -128,6 +130,7 @@ impl Values {
             partition: null,
             timestamp_ms: null,
             metadata: null,
+            on_delivery: accepting.callback(),
         }
     }
 
@@ -155,7 +158,7 @@ impl Source for Values {
             let Some(next) = self.next(py)? else {
                 return Ok(true);
             };
-            let given = self.given(&next);
+            let given = self.given(&next, accepting);
             // SAFETY: `next` and `self` hold the objects; a message that was prepared has its topic.
             unsafe {
                 let prepared = accepting.sender.prepare(py, &given)?;

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 
 use crate::bell::Nobody;
 use crate::delivery::object::{self, DeliveryObject};
+use crate::field::null_for_none;
 use crate::sender::{Given, Line, Prepared, Sender};
 use crate::unawaited::Lost;
 use crate::wait::waiting::Awaited;
@@ -27,6 +28,7 @@ pub struct Kept {
     headers: Option<Py<PyAny>>,
     pub partition: Option<i32>,
     timestamp_ms: i64,
+    on_delivery: Option<Py<PyAny>>,
 }
 
 impl Kept {
@@ -41,6 +43,9 @@ impl Kept {
             )
         };
         let headers = prepared.headers.as_ref();
+        // SAFETY: by contract.
+        let on_delivery =
+            unsafe { Bound::from_borrowed_ptr_or_opt(py, null_for_none(given.on_delivery)) };
         Ok(Self {
             // SAFETY: by contract.
             topic: unsafe { Bound::from_borrowed_ptr(py, given.topic).unbind() },
@@ -50,6 +55,7 @@ impl Kept {
             headers: headers.map(|headers| headers.kept(py)).transpose()?,
             partition: prepared.partition,
             timestamp_ms: prepared.timestamp_ms,
+            on_delivery: on_delivery.map(Bound::unbind),
         })
     }
 
@@ -88,6 +94,7 @@ impl Kept {
             partition: null,
             timestamp_ms: null,
             metadata: null,
+            on_delivery: pointer(&self.on_delivery),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ottla_core::produce::append::weight::DELIVERY_BYTES;
 use ottla_core::produce::completion::Completion;
 use ottla_core::produce::message::{Message, Refused};
 use ottla_core::produce::shared::ProduceShared;
@@ -18,6 +19,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::callback::check_on_delivery;
 use crate::delivery::object::{self, DeliveryObject, Parts};
 use crate::errors;
 use crate::field::{Field, Headers, null_for_none, optional_number};
@@ -54,6 +56,7 @@ pub struct Given {
     pub partition: *mut ffi::PyObject,
     pub timestamp_ms: *mut ffi::PyObject,
     pub metadata: *mut ffi::PyObject,
+    pub on_delivery: *mut ffi::PyObject,
 }
 
 /// A message as it is appended; borrows from the objects of the call.
@@ -64,6 +67,10 @@ pub struct Prepared {
     pub value: Field,
     pub key: Field,
     pub headers: Option<Box<Headers>>,
+    /// The message has a callback of its own.
+    pub callback: bool,
+    /// Bytes of the budget in addition to the record.
+    extra: usize,
 }
 
 impl Prepared {
@@ -76,7 +83,7 @@ impl Prepared {
     pub fn size(&self) -> usize {
         let headers = self.headers.as_ref().map(|headers| headers.refs());
         let headers = headers.unwrap_or_default();
-        record_size_upper_bound(self.key.bytes(), self.value.bytes(), &headers)
+        record_size_upper_bound(self.key.bytes(), self.value.bytes(), &headers) + self.extra
     }
 }
 
@@ -220,6 +227,11 @@ impl Sender {
                     Some(Box::new(Headers::of(&headers)?))
                 }
             };
+            let callback = null_for_none(given.on_delivery);
+            if !callback.is_null() {
+                check_on_delivery(&Bound::from_borrowed_ptr(py, callback))?;
+                self.outcomes.expect_message_callbacks();
+            }
             let partition = optional_number(py, given.partition, "partition_error")?;
             let timestamp_ms = optional_number(py, given.timestamp_ms, "timestamp_ms_error")?;
             Ok(Prepared {
@@ -229,7 +241,19 @@ impl Sender {
                 value: Field::of(py, given.value, "value")?,
                 key: Field::of(py, given.key, "key")?,
                 headers,
+                callback: !callback.is_null(),
+                extra: self.extra(!callback.is_null()),
             })
+        }
+    }
+
+    /// Bytes that a message takes in addition to its record: of the delivery that waits for its callback. Where every delivery
+    /// waits to be reported the accumulator counts them all.
+    fn extra(&self, callback: bool) -> usize {
+        if callback && !self.outcomes.keeps() {
+            DELIVERY_BYTES
+        } else {
+            0
         }
     }
 
@@ -250,6 +274,7 @@ impl Sender {
             value: null_for_none(given.value),
             headers: null_for_none(given.headers),
             metadata: null_for_none(given.metadata),
+            on_delivery: null_for_none(given.on_delivery),
         };
         // SAFETY: by contract.
         unsafe { object::new_delivery(py, &parts) }
@@ -275,6 +300,7 @@ impl Sender {
             key: prepared.key.bytes(),
             value: prepared.value.bytes(),
             headers: &headers,
+            extra: prepared.extra,
         };
         let mut place = None;
         self.shared.append(
@@ -284,7 +310,7 @@ impl Sender {
             clock::now,
             |completion, index| {
                 if let Some(delivery) = delivery {
-                    self.keep(completion, delivery);
+                    self.keep(completion, index, delivery, prepared.callback);
                 }
                 place = Some((completion.clone(), index));
             },
@@ -295,13 +321,19 @@ impl Sender {
         }
     }
 
-    /// Keeps the delivery for readers of outcomes, where there are any.
+    /// Stores the delivery until its outcome was reported, where that has to happen.
     #[inline(always)]
-    pub fn keep(&self, completion: &Completion, delivery: *mut DeliveryObject) {
-        if self.outcomes.keeps() {
+    pub fn keep(
+        &self,
+        completion: &Completion,
+        index: u32,
+        delivery: *mut DeliveryObject,
+        callback: bool,
+    ) {
+        if callback || self.outcomes.keeps() {
             // SAFETY: a living object; the reference is the completion's from here.
             unsafe { ffi::Py_INCREF(delivery.cast()) };
-            completion.attach(delivery as usize);
+            completion.attach(index, delivery as usize, callback);
         }
     }
 
@@ -478,6 +510,7 @@ pub unsafe fn given(
             pyo3::intern!(py, "partition").as_ptr(),
             pyo3::intern!(py, "timestamp_ms").as_ptr(),
             pyo3::intern!(py, "metadata").as_ptr(),
+            pyo3::intern!(py, "on_delivery").as_ptr(),
         ]
     };
     // SAFETY: by contract.
@@ -489,6 +522,7 @@ pub unsafe fn given(
         partition,
         timestamp_ms,
         metadata,
+        on_delivery,
     ] = unsafe { arguments.sort(function, names)? };
     Ok(Given {
         topic,
@@ -498,5 +532,6 @@ pub unsafe fn given(
         partition,
         timestamp_ms,
         metadata,
+        on_delivery,
     })
 }

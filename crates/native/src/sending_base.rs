@@ -48,10 +48,17 @@ impl SendingBase {
     }
 
     /// A call of `send_many` that has not sent anything yet.
-    pub fn many(&self, py: Python<'_>, form: Form<'_, '_>, world: World) -> PyResult<SendMany> {
+    pub fn many(
+        &self,
+        py: Python<'_>,
+        form: Form<'_, '_>,
+        on_delivery: Option<Py<PyAny>>,
+        world: World,
+    ) -> PyResult<SendMany> {
         let sender = self.own_sender(py)?.clone();
         let partitioner = self.partitioner().map(|function| function.clone_ref(py));
-        SendMany::new(form, Accepting::new(sender, partitioner, world))
+        let accepting = Accepting::new(sender, partitioner, on_delivery, world);
+        SendMany::new(form, accepting)
     }
 }
 

@@ -181,10 +181,7 @@ def explained(name: str) -> str | None:
 
 # ---- arguments of a send ---------------------------------------------------------------------------------------------
 
-_CALLBACK = (
-    "send(...).add_done_callback(function) has it called with the Delivery, on_delivery=function of the producer has it "
-    "called with every one"
-)
+_CALLBACK = "it is called on_delivery here, a function of the Delivery"
 _ENCODE = "keys and values are bytes or str: encode them in the call, as in value=json.dumps(value).encode()"
 _VALUE = "it is called value here"
 
@@ -193,7 +190,6 @@ SEND_ARGUMENTS = {
     "callback": _CALLBACK,
     "cb": _CALLBACK,
     "delivery_callback": _CALLBACK,
-    "on_delivery": _CALLBACK,
     "key_serializer": _ENCODE,
     "serializer": _ENCODE,
     "value_serializer": _ENCODE,
@@ -212,7 +208,16 @@ SEND_ARGUMENTS = {
 }
 """What `send` and `produce` of other clients take, and what there is for it."""
 
-_SEND_TAKES = ("topic", "value", "key", "headers", "partition", "timestamp_ms", "metadata")
+_SEND_TAKES = (
+    "topic",
+    "value",
+    "key",
+    "headers",
+    "partition",
+    "timestamp_ms",
+    "metadata",
+    "on_delivery",
+)
 
 
 def send_argument_error(function: str, name: str) -> TypeError:

@@ -52,8 +52,6 @@ class Lent:
 
     def __init__(self, callbacks: Callbacks, who: str = "producer") -> None:
         self._log = ClientLog("client", who)
-        self.tells = callbacks.on_delivery is not None or callbacks.interceptors is not None
-        """Whether anybody is to hear of outcomes."""
         self._claimed = weakref.ref(callbacks)
         self._kept: Callbacks | None = callbacks
         self._lock = threading.Lock()

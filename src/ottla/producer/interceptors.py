@@ -211,6 +211,7 @@ class Interceptors:
         partition: int | None = None,
         timestamp_ms: int | None = None,
         metadata: Any = None,
+        on_delivery: Callable[[Delivery], object] | None = None,
         **foreign: Any,
     ) -> Any:
         """`send` and `send_nowait`: what `inner`, the producer's own, makes of the message."""
@@ -220,12 +221,12 @@ class Interceptors:
 
             raise send_argument_error("send", next(iter(foreign)))
         if self.is_closed():
-            return inner(topic, value, key, headers, partition, timestamp_ms, metadata)
+            return inner(topic, value, key, headers, partition, timestamp_ms, metadata, on_delivery)
         message = self.on_send(
             _message(topic, value, key, _pairs(headers), partition, timestamp_ms, metadata)
         )
         try:
-            sent = inner(*_fields(message))
+            sent = inner(*_fields(message), on_delivery)
         except BaseException as error:
             self._refused(message, error)
             raise
@@ -244,7 +245,12 @@ class Interceptors:
         """`send_and_wait` in an event loop. The message is on its way when this returns, as without interceptors."""
         return _outcome(self.send(inner, *args, **named))
 
-    def send_messages(self, inner: Callable[..., Any], messages: Iterable[Message]) -> Any:
+    def send_messages(
+        self,
+        inner: Callable[..., Any],
+        messages: Iterable[Message],
+        on_delivery: Callable[[Delivery], object] | None = None,
+    ) -> Any:
         """`send_many` of messages."""
         passing = _Passing(self, iter(messages))
 
@@ -254,7 +260,7 @@ class Interceptors:
                 self._refused(message, error)
 
         try:
-            sent = inner(passing)
+            sent = inner(passing, on_delivery)
         except BaseException as error:
             refused(error)
             raise
@@ -266,9 +272,10 @@ class Interceptors:
         topic: str,
         values: Iterable[Any],
         keys: Iterable[Any] | None,
+        on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Any:
         """`send_many` of the values of one topic."""
-        return self.send_messages(inner, _of_values(topic, values, keys))
+        return self.send_messages(inner, _of_values(topic, values, keys), on_delivery)
 
     # ---- outcomes --------------------------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ class Reports:
 
     def kept(self) -> None:
         """The callbacks outlive their producer: tell what could not be told while it was collected. Engine thread."""
-        if self._lent.tells:
+        if self._flow.reports_outcomes():
             self.tell_soon()
         if self._close_due:
             self.end()
@@ -77,7 +77,7 @@ class Reports:
         None where nobody is told, and in a callback, which would wait for itself. Threads: any.
         """
         callbacks = self._lent.get()
-        if on_dispatcher() or not self._lent.tells or callbacks is None:
+        if on_dispatcher() or not self._flow.reports_outcomes() or callbacks is None:
             return None
         dispatch(self._tell_all, callbacks)
         return settled()
@@ -117,13 +117,16 @@ class Reports:
 
     def _tell_batch(self, callbacks: Callbacks) -> bool:
         """Tell of the next batch; False where there is none."""
-        deliveries = self._flow.tell_next()
-        if deliveries is None:
+        report = self._flow.next_report()
+        if report is None:
             return False
+        deliveries, calls = report
         if callbacks.interceptors is not None:
             callbacks.interceptors.acknowledged(deliveries)
         if callbacks.on_delivery is not None:
             call_each(self._log, ((callbacks.on_delivery, delivery) for delivery in deliveries))
+        if calls:
+            call_each(self._log, calls)
         return True
 
     def _call(self, calls: Sequence[tuple[Callable[[Delivery], object], Delivery]]) -> None:

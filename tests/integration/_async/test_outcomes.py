@@ -202,3 +202,49 @@ async def test_a_full_buffer_waits_for_callbacks(bootstrap: str, topic: str) -> 
         go_on.set()
         await producer.send(topic, b"there is room again")
     assert told == list(range(sent + 1))
+
+
+async def test_the_callback_of_a_single_message_is_called_once_and_flush_waits_for_it(
+    bootstrap: str, topic: str
+) -> None:
+    called: list[ottla.Delivery] = []
+    threads: set[str] = set()
+
+    def on_delivery(delivery: ottla.Delivery) -> None:
+        called.append(delivery)
+        threads.add(threading.current_thread().name)
+
+    async with ottla.AsyncProducer(bootstrap, linger_ms=1) as producer:
+        sent = [await producer.send(topic, b"%d" % n, on_delivery=on_delivery) for n in range(50)]
+        sent.append(producer.send_nowait(topic, b"50", on_delivery=on_delivery))
+        await producer.send(topic, b"without one")
+        await producer.send_many(topic, [b"51", b"52"], on_delivery=on_delivery)
+        await producer.flush(20)
+        assert len(called) == 53, "flush waits for the callbacks too"
+        await producer.send_and_wait(topic, b"53", on_delivery=on_delivery)
+    assert [each for each in called if each in sent] == sent
+    assert sorted(int(each.value) for each in called) == list(range(54))
+    assert {each.outcome for each in called} == {"written"}
+    assert threads == {"ottla-dispatcher"}
+
+
+async def test_the_callback_of_a_message_comes_after_the_producers_own(
+    bootstrap: str, topic: str
+) -> None:
+    calls: list[tuple[str, Any]] = []
+    async with ottla.AsyncProducer(
+        bootstrap, on_delivery=lambda delivery: calls.append(("all", delivery.value))
+    ) as producer:
+        await producer.send(
+            topic, b"x", on_delivery=lambda delivery: calls.append(("own", delivery.value))
+        )
+    assert calls == [("all", b"x"), ("own", b"x")]
+
+
+async def test_close_gives_the_callback_of_a_message_its_failure() -> None:
+    called: list[ottla.Delivery] = []
+    producer = ottla.AsyncProducer(NOBODY)
+    await producer.send("t", b"x", on_delivery=called.append)
+    await producer.close(0)
+    await producer.close()
+    assert [(each.outcome, type(each.error)) for each in called] == [("not_written", ottla.Closed)]

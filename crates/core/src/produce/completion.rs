@@ -63,6 +63,16 @@ impl State {
 /// By whose they are and by token: woken in the order of their tokens, and each in here once however often it waits.
 type Waiters = BTreeMap<usize, (Arc<dyn Wake>, BTreeSet<u64>)>;
 
+/// A handle that the owner of a message stores until the outcome was reported; opaque here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attached {
+    pub handle: usize,
+    /// The message has a callback of its own.
+    pub callback: bool,
+    /// Of the message in its completion.
+    index: u32,
+}
+
 pub struct Completion {
     pub topic: Arc<str>,
     partition: AtomicI32,
@@ -74,8 +84,8 @@ pub struct Completion {
     waiters: Mutex<Waiters>,
     /// Somebody sleeps until it resolves, and its producer has been told.
     waited_for: AtomicBool,
-    /// What the owner of the messages keeps for each, in order; opaque here.
-    attached: Mutex<Vec<usize>>,
+    /// In the order of the messages; not every message has one.
+    attached: Mutex<Vec<Attached>>,
     /// Whoever made the producer, opaque here: how a delivery finds its way back.
     owner: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// Bytes that stay on the producer's books until what is attached was read.
@@ -212,8 +222,23 @@ impl Completion {
         self.waited_for.store(true, Ordering::Relaxed);
     }
 
-    pub fn attach(&self, handle: usize) {
-        self.attached.lock().push(handle);
+    /// Stores a handle for the message with this index. Handles are attached in the order of their messages.
+    pub fn attach(&self, index: u32, handle: usize, callback: bool) {
+        self.attached.lock().push(Attached {
+            handle,
+            callback,
+            index,
+        });
+    }
+
+    /// How many messages have a handle.
+    pub fn attached_count(&self) -> usize {
+        self.attached.lock().len()
+    }
+
+    /// Whether a message of it has a callback of its own.
+    pub fn has_callbacks(&self) -> bool {
+        self.attached.lock().iter().any(|each| each.callback)
     }
 
     /// Keeps a resolved batch's bytes on the books while its outcomes wait to be read; false where nobody reads them, or
@@ -233,11 +258,11 @@ impl Completion {
     }
 
     /// What is attached; it stays.
-    pub fn attached(&self) -> Vec<usize> {
+    pub fn attached(&self) -> Vec<Attached> {
         self.attached.lock().clone()
     }
 
-    pub fn take_attached(&self) -> Vec<usize> {
+    pub fn take_attached(&self) -> Vec<Attached> {
         std::mem::take(&mut *self.attached.lock())
     }
 
@@ -265,8 +290,10 @@ impl Completion {
         if !self.is_pending() {
             return false;
         }
-        for (handle, (target, _)) in self.take_attached().into_iter().zip(&places) {
-            target.attach(handle);
+        for each in self.take_attached() {
+            if let Some((target, index)) = places.get(each.index as usize) {
+                target.attach(*index, each.handle, each.callback);
+            }
         }
         let _ = self.forward.set(places);
         self.settle(FORWARDED)

@@ -12,6 +12,9 @@ pub struct Message<'a> {
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: &'a [HeaderRef<'a>],
+    /// Bytes of the budget in addition to the record, until its outcome was reported: `DELIVERY_BYTES` of a message with a
+    /// callback of its own. 0 for others, and where every message has a delivery (`keeps_outcomes`).
+    pub extra: usize,
 }
 
 /// What is to be done about accepted messages.

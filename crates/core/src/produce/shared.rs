@@ -138,7 +138,7 @@ impl ProduceShared {
     fn refused(&self, refused: Refused, message: &Message<'_>) -> Refused {
         if refused == Refused::Full {
             let size = record_size_upper_bound(message.key, message.value, message.headers);
-            self.with(|flow| flow.acc.lacks_room(size));
+            self.with(|flow| flow.acc.lacks_room(size + message.extra));
         }
         refused
     }

@@ -202,6 +202,18 @@ impl Producer {
         value: &[u8],
         ticket: Option<u64>,
     ) -> Result<Place, Refused> {
+        self.try_send_with(topic, partition, (key, value), ticket, 0)
+    }
+
+    /// The same with bytes of the budget in addition to the record.
+    pub fn try_send_with(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        (key, value): (Option<&[u8]>, &[u8]),
+        ticket: Option<u64>,
+        extra: usize,
+    ) -> Result<Place, Refused> {
         let index = self.shared.with(|flow| flow.acc.topic(topic));
         let message = Message {
             partition,
@@ -209,6 +221,7 @@ impl Producer {
             key,
             value: Some(value),
             headers: &[],
+            extra,
         };
         let now = self.now.get();
         let mut place = None;

@@ -9,10 +9,9 @@ use ottla_core::produce::completion::State;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyCFunction;
 
 use crate::blocked_loop::BlockingCall;
+use crate::callback;
 use crate::delivery::object::{
     DeliveryObject, EXTENDED, ExtendedObject, TYPE, clear_extended, dealloc, dealloc_extended,
     extension, traverse_extended, where_is, xincref,
@@ -28,9 +27,6 @@ use crate::raw::{
 use crate::wait::ready::ready;
 use crate::wait::time::seconds;
 use crate::wait::waiting::Waiting;
-
-static PARTIAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static DONE_CALLBACK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 const RESULT: BlockingCall = BlockingCall {
     name: "Delivery.result()",
@@ -101,48 +97,6 @@ unsafe extern "C" fn done(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mu
     })
 }
 
-/// CO_COROUTINE of Python's `inspect`: its call runs nothing until somebody awaits.
-const COROUTINE: u32 = 0x80;
-
-/// Whether it is a function, of Python or of C, and no coroutine function. Costs a few tens of nanoseconds.
-fn is_plain_function(function: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = function.py();
-    if function.is_instance_of::<PyCFunction>() {
-        return Ok(true);
-    }
-    if let Some(code) = function.getattr_opt(pyo3::intern!(py, "__code__"))?
-        && let Some(flags) = code.getattr_opt(pyo3::intern!(py, "co_flags"))?
-    {
-        return Ok(function.is_callable() && flags.extract::<u32>()? & COROUTINE == 0);
-    }
-    Ok(false)
-}
-
-/// Refuses what cannot be called, what `asyncio.wait` wants to be called in its loop (no thread of ours can), and what gives a
-/// coroutine that nobody would await. Functions, and partials of them, are known at a glance; `ottla.arguments` looks into
-/// anything else, which costs a microsecond.
-fn check_callback(callback: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = callback.py();
-    let module = callback.getattr_opt(pyo3::intern!(py, "__module__"))?;
-    if module.is_some_and(|module| module.eq("asyncio.tasks").unwrap_or(false)) {
-        return Err(PyTypeError::new_err(
-            "asyncio.wait() takes futures of the running loop, and a Delivery is none: await it, give several to asyncio.gather(), \
-             or asyncio.ensure_future(delivery) of each to asyncio.wait()",
-        ));
-    }
-    let partial = PARTIAL.import(py, "functools", "partial")?;
-    let plain = if callback.get_type().is(partial) {
-        is_plain_function(&callback.getattr(pyo3::intern!(py, "func"))?)?
-    } else {
-        is_plain_function(callback)?
-    };
-    if plain {
-        return Ok(());
-    }
-    let check = DONE_CALLBACK.import(py, "ottla.arguments", "done_callback")?;
-    check.call1((callback,)).map(drop)
-}
-
 /// What stands for a message of this process means nothing in another, nor twice.
 unsafe extern "C" fn reduce(_: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     guard(|_| {
@@ -183,7 +137,7 @@ unsafe extern "C" fn add_done_callback(
                 Bound::from_borrowed_ptr(py, slf),
             )
         };
-        check_callback(&callback)?;
+        callback::check_done_callback(&callback)?;
         call_when_settled(&delivery, &callback)?;
         Ok(py.None().into_ptr())
     })
@@ -254,11 +208,21 @@ unsafe extern "C" fn get_value(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut 
 }
 
 unsafe extern "C" fn get_headers(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
-    guard(|py| Ok(or_none(py, extension(py, slf).0)))
+    guard(|py| {
+        Ok(or_none(
+            py,
+            extension(py, slf).map_or(ptr::null_mut(), |more| more.headers),
+        ))
+    })
 }
 
 unsafe extern "C" fn get_metadata(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
-    guard(|py| Ok(or_none(py, extension(py, slf).1)))
+    guard(|py| {
+        Ok(or_none(
+            py,
+            extension(py, slf).map_or(ptr::null_mut(), |more| more.metadata),
+        ))
+    })
 }
 
 unsafe extern "C" fn get_partition(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {

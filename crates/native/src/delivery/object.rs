@@ -26,12 +26,13 @@ pub struct DeliveryObject {
     pub(super) value: *mut ffi::PyObject,
 }
 
-/// With headers and metadata.
+/// With what may refer to anything: headers, metadata, and the callback of the message.
 #[repr(C)]
 pub(super) struct ExtendedObject {
     pub(super) delivery: DeliveryObject,
     pub(super) headers: *mut ffi::PyObject,
     pub(super) metadata: *mut ffi::PyObject,
+    on_delivery: *mut ffi::PyObject,
 }
 
 pub(super) static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -44,6 +45,7 @@ pub struct Parts {
     pub value: *mut ffi::PyObject,
     pub headers: *mut ffi::PyObject,
     pub metadata: *mut ffi::PyObject,
+    pub on_delivery: *mut ffi::PyObject,
 }
 
 /// Makes a delivery before its message is accepted, with no place yet: `place` gives it one.
@@ -54,7 +56,8 @@ pub struct Parts {
 pub unsafe fn new_delivery(py: Python<'_>, parts: &Parts) -> PyResult<*mut DeliveryObject> {
     // SAFETY: the types were made at import; the objects are filled before anything else can see them.
     unsafe {
-        let extended = !parts.headers.is_null() || !parts.metadata.is_null();
+        let more = [parts.headers, parts.metadata, parts.on_delivery];
+        let extended = more.iter().any(|part| !part.is_null());
         let object = if extended {
             let made =
                 ffi::PyType_GenericAlloc(type_pointer(py, &EXTENDED), 0).cast::<ExtendedObject>();
@@ -63,6 +66,7 @@ pub unsafe fn new_delivery(py: Python<'_>, parts: &Parts) -> PyResult<*mut Deliv
             }
             (*made).headers = xincref(parts.headers);
             (*made).metadata = xincref(parts.metadata);
+            (*made).on_delivery = xincref(parts.on_delivery);
             made.cast::<DeliveryObject>()
         } else {
             let memory = ffi::PyObject_Malloc(size_of::<DeliveryObject>()).cast::<ffi::PyObject>();
@@ -127,19 +131,19 @@ pub fn where_is(object: *mut ffi::PyObject) -> Place {
     completion.place(unsafe { (*delivery).index })
 }
 
-/// Headers and metadata of a delivery; null where it has none.
-pub(super) fn extension(
-    py: Python<'_>,
-    slf: *mut ffi::PyObject,
-) -> (*mut ffi::PyObject, *mut ffi::PyObject) {
+/// The fields of the extended type; None where the delivery is of the plain one.
+pub(super) fn extension<'a>(py: Python<'a>, slf: *mut ffi::PyObject) -> Option<&'a ExtendedObject> {
     // SAFETY: a living object, which has the fields of the extended type if it is of that type.
     unsafe {
-        if ffi::Py_TYPE(slf) != type_pointer(py, &EXTENDED) {
-            return (ptr::null_mut(), ptr::null_mut());
-        }
-        let object = slf.cast::<ExtendedObject>();
-        ((*object).headers, (*object).metadata)
+        (ffi::Py_TYPE(slf) == type_pointer(py, &EXTENDED)).then(|| &*slf.cast::<ExtendedObject>())
     }
+}
+
+/// The callback that the message was sent with.
+pub fn own_callback<'py>(delivery: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    let callback = extension(delivery.py(), delivery.as_ptr())?.on_delivery;
+    // SAFETY: a field of a living delivery: null or an object.
+    unsafe { Bound::from_borrowed_ptr_or_opt(delivery.py(), callback) }
 }
 
 // ---- life -------------------------------------------------------------------------------------------------------------
@@ -183,8 +187,10 @@ pub(super) unsafe extern "C" fn clear_extended(slf: *mut ffi::PyObject) -> c_int
     unsafe {
         let headers = std::mem::replace(&mut (*object).headers, ptr::null_mut());
         let metadata = std::mem::replace(&mut (*object).metadata, ptr::null_mut());
+        let on_delivery = std::mem::replace(&mut (*object).on_delivery, ptr::null_mut());
         ffi::Py_XDECREF(headers);
         ffi::Py_XDECREF(metadata);
+        ffi::Py_XDECREF(on_delivery);
     }
     0
 }
@@ -201,6 +207,7 @@ pub(super) unsafe extern "C" fn traverse_extended(
             ffi::Py_TYPE(slf).cast(),
             (*object).headers,
             (*object).metadata,
+            (*object).on_delivery,
             (*object).delivery.key,
             (*object).delivery.value,
         ];

@@ -153,18 +153,24 @@ impl Accumulator {
         };
         if self.closed
             || size > self.largest
-            || (!self.has_room_for(size) && !self.is_paid_for(topic, message, size))
+            || (!self.has_room_for(size + message.extra) && !self.is_paid_for(topic, message, size))
             || !in_turn
         {
-            return Err(self.refusal(size));
+            return Err(self.refusal(size, message.extra));
         }
         let events = self.events.len();
         if self.topics[topic].parts.is_empty() {
             let (completion, index) = self.store(topic, message, size, now());
             accepted(&completion, index);
         } else {
-            let part = self.choose(topic, message, size, &now)?;
-            self.append_to(part, message, size, now, accepted);
+            self.take_extra(message);
+            match self.choose(topic, message, size, &now) {
+                Ok(part) => self.append_to(part, message, size, now, accepted),
+                Err(refused) => {
+                    self.used -= message.extra;
+                    return Err(refused);
+                }
+            }
         }
         self.counts.accepted += 1;
         if ticket.is_some() {
@@ -177,16 +183,24 @@ impl Accumulator {
         })
     }
 
+    /// Idle buffers lie in the rest of the budget, so they may have to go.
+    #[inline(always)]
+    pub(super) fn take_extra(&mut self, message: &Message<'_>) {
+        if message.extra > 0 {
+            self.take(message.extra);
+        }
+    }
+
     /// Why a message of this size is not accepted.
     #[cold]
-    fn refusal(&self, size: usize) -> Refused {
+    fn refusal(&self, size: usize, extra: usize) -> Refused {
         if self.closed {
             Refused::Closed
-        } else if size > self.largest {
+        } else if size > self.largest || size + extra > self.full_at {
             Refused::TooLarge {
                 bytes: size + HEADER_LEN,
-                cap: self.largest + HEADER_LEN,
-                setting: if self.largest == self.full_at {
+                cap: self.largest.min(self.full_at - extra) + HEADER_LEN,
+                setting: if self.largest + extra >= self.full_at {
                     "buffer_memory"
                 } else {
                     "max_message_bytes"
@@ -224,6 +238,7 @@ impl Accumulator {
         now: impl Fn() -> Micros,
         accepted: impl FnOnce(&Arc<Completion>, u32),
     ) {
+        // `message.extra` is in `used` already: a buffer that grows leaves it room.
         let ready = |open: &Open| open.takes(size) && open.builder.is_ready_for(size);
         if !self.parts[part].open.as_ref().is_some_and(ready) {
             self.make_ready(part, size, now);
@@ -241,7 +256,7 @@ impl Accumulator {
             message.headers,
         );
         self.used += self.per_message;
-        open.accounted += self.per_message;
+        open.accounted += self.per_message + message.extra;
         let len = open.builder.len_bytes();
         accepted(&open.completion, index);
         let full = len >= open.limit;

@@ -4,7 +4,6 @@
 
 use crate::produce::append::accumulator::Accumulator;
 use crate::produce::append::weight::BATCH_BYTES;
-use crate::produce::completion::Completion;
 use crate::record::encode::BatchBuilder;
 
 impl Accumulator {
@@ -33,11 +32,6 @@ impl Accumulator {
     pub(crate) fn take(&mut self, bytes: usize) {
         self.used += bytes;
         self.pool.keep_within(self.left());
-    }
-
-    /// Whether the bytes of what is resolved stay on the books until its outcomes are read.
-    pub(crate) fn is_weighed(&self, completion: &Completion, bytes: usize) -> bool {
-        self.settings.keeps_outcomes && completion.weigh(bytes)
     }
 
     /// What was taken already weighs so much more, or less.

@@ -114,8 +114,8 @@ impl Accumulator {
     /// Without this, the buffer that took the last room would leave with one message in it, and the next one likewise.
     #[cold]
     pub(super) fn is_paid_for(&self, topic: usize, message: &Message<'_>, size: usize) -> bool {
-        if self.per_message > 0 {
-            // A delivery that is kept takes room of its own.
+        if self.per_message + message.extra > 0 {
+            // A delivery that is stored takes room of its own.
             return false;
         }
         let part = self.certain_partition(topic, message, size);

@@ -26,7 +26,7 @@ impl Accumulator {
         size: usize,
         now: Micros,
     ) -> Place {
-        let bytes = size + beside_record(self.per_message);
+        let bytes = size + message.extra + beside_record(self.per_message);
         self.take(bytes);
         let name = self.topics[topic].name.clone();
         let last = self.topics[topic].waiting.back();
@@ -70,7 +70,7 @@ impl Accumulator {
         }
         waiting.completion.forward_to(places);
         for (completion, bytes) in refused {
-            if self.is_weighed(&completion, bytes) {
+            if completion.weigh(bytes) {
                 self.take(bytes);
             }
         }
@@ -84,6 +84,7 @@ impl Accumulator {
         let Ok(part) = self.choose(topic, message, size, || created) else {
             return (self.no_such_partition(topic, message.partition), 0);
         };
+        self.take_extra(message);
         let mut place = None;
         self.append_to(
             part,
@@ -134,7 +135,7 @@ impl Accumulator {
             let messages = waiting.messages.len();
             let bytes = waiting.bytes();
             self.fail(&waiting.completion, messages as u64, failed.clone());
-            if !self.is_weighed(&waiting.completion, bytes) {
+            if !waiting.completion.weigh(bytes) {
                 self.free(bytes);
             }
             count += messages;

@@ -17,6 +17,7 @@ pub(super) struct Stored {
     /// Key, value, and the name and value of each header, each behind its length: one allocation, no larger than the record.
     fields: Box<[u8]>,
     headers: usize,
+    extra: usize,
     /// What it weighs.
     pub(super) bytes: usize,
 }
@@ -35,6 +36,7 @@ impl Stored {
             timestamp_ms: message.timestamp_ms,
             fields: fields.into_boxed_slice(),
             headers: message.headers.len(),
+            extra: message.extra,
             bytes,
         }
     }
@@ -51,6 +53,7 @@ impl Stored {
             key,
             value,
             headers: &headers,
+            extra: self.extra,
         })
     }
 }

@@ -9,8 +9,8 @@ use crate::record::header::HEADER_LEN;
 /// What a batch takes beside its buffer: itself, its completion, its places in queues and requests.
 pub(super) const BATCH_BYTES: usize = 512;
 
-/// What a `Delivery` takes that is kept for readers of outcomes. The key and value in it are the caller's own objects.
-pub(super) const DELIVERY_BYTES: usize = 128;
+/// Memory of a `Delivery` that is stored until its outcome was reported. The key and value in it are the caller's own objects.
+pub const DELIVERY_BYTES: usize = 128;
 
 /// What a message can take beside the size of its record: a batch of its own. A message whose topic is not known takes less
 /// than that: its entry in a list, and an allocation of no more bytes than its record.
@@ -18,13 +18,17 @@ pub(super) const fn beside_record(per_message: usize) -> usize {
     BATCH_BYTES + HEADER_LEN + RECORD_SPARE + per_message
 }
 
-/// What a batch weighs that was sealed: its buffer, or as much as its outcomes weigh until they are read.
+/// Memory of a sealed batch: its buffer, and until its outcomes were reported their deliveries, with the keys and values.
 ///
-/// `held`: what its buffer takes.
+/// `held`: capacity of its buffer.
 pub(crate) fn sealed_bytes(batch: &Batch, held: usize, per_message: usize) -> usize {
-    let held = match per_message {
+    let deliveries = match per_message {
+        0 => DELIVERY_BYTES * batch.completion.attached_count(),
+        each => each * batch.count as usize,
+    };
+    let held = match deliveries {
         0 => held,
         _ => held.max(batch.raw),
     };
-    held + BATCH_BYTES + per_message * batch.count as usize
+    held + BATCH_BYTES + deliveries
 }

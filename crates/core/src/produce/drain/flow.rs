@@ -106,7 +106,7 @@ impl ProduceFlow {
 
     /// Gives back what a batch took that is resolved, or keeps it on the books until its outcomes are read.
     pub(super) fn let_go(&mut self, batch: Batch) {
-        if !self.acc.is_weighed(&batch.completion, batch.accounted) {
+        if !batch.completion.weigh(batch.accounted) {
             self.acc.free(batch.accounted);
         }
         self.give_back(batch.content);

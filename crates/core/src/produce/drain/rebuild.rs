@@ -63,6 +63,11 @@ impl ProduceFlow {
             self.give_up(part, batch);
             return;
         };
+        let share = batch.accounted / places.len().max(1);
+        let place = |index: &u32| Some(places.get(*index as usize)?.0.clone());
+        let refused: Vec<_> = failed.keys().filter_map(place).collect();
+        // First: the deliveries of the new batches count in what these weigh.
+        batch.completion.forward_to(places);
         let mut sequence = batch.sequence.filter(|_| failed.is_empty());
         for piece in made {
             let rebuilt = self.rebuilt(&batch, piece, sequence);
@@ -71,11 +76,7 @@ impl ProduceFlow {
             }
             again.push(rebuilt);
         }
-        let share = batch.accounted / places.len().max(1);
-        let place = |index: &u32| Some(places.get(*index as usize)?.0.clone());
-        let refused: Vec<_> = failed.keys().filter_map(place).collect();
-        batch.completion.forward_to(places);
-        let kept = |completion: &&Arc<Completion>| self.acc.is_weighed(completion, share);
+        let kept = |completion: &&Arc<Completion>| completion.weigh(share);
         let kept = share * refused.iter().filter(kept).count();
         self.acc.free(batch.accounted - kept);
     }
