@@ -1,4 +1,4 @@
-"""Writes the tables of option names into docs/migrating, from `migration_names` and the tables in ottla/config.
+"""Writes the tables of option names into docs/migrating, from `ottla/config/foreign_options.py` and the tables of options.
 
 python codegen/migration_docs.py            write
 python codegen/migration_docs.py --check    fail where a page does not have what the tables give
@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 from config_docs import value  # noqa: E402
-from migration_names import PAGES, Name  # noqa: E402
 from output import write_or_check  # noqa: E402
 
 from ottla.config.consumer import ConsumerConfig  # noqa: E402
+from ottla.config.foreign_options import PAGES, Name  # noqa: E402
 from ottla.config.producer import ProducerConfig  # noqa: E402
 from ottla.config.table import Option, options  # noqa: E402
 

@@ -20,13 +20,11 @@ import kafka
 import pytest
 
 import ottla
+from ottla.config.foreign_options import PAGES, Name
 from ottla.testing import Broker
 from tests.peers.clients import PEERS, WAIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "codegen"))
-
-from migration_names import PAGES, Name  # noqa: E402
 
 PYTHON_PAGES = ("aiokafka", "confluent-kafka", "kafka-python")
 LONG_S = 60

@@ -18,7 +18,8 @@ import pytest
 import ottla
 from ottla.config.common import CommonConfig
 from ottla.config.consumer import ConsumerConfig, consumer_config, group_config
-from ottla.config.foreign import EXPLAINED, RENAMED
+from ottla.config.foreign import counterpart, normalized
+from ottla.config.foreign_options import OTHERS, PAGES
 from ottla.config.producer import ProducerConfig, producer_config
 from ottla.config.readers import address
 from ottla.config.secret import Secret
@@ -108,9 +109,9 @@ def test_spellings_and_values(spelling: str, value: Any, name: str, expected: An
         ),
         ({"security_protocol": "sasl_ssl"}, "SASL_SSL is not supported yet"),
         ({"security_protocol": "TLS"}, "expected one of PLAINTEXT, not 'TLS'"),
-        ({"ssl.ca.location": "ca.pem"}, "not supported yet: TLS and SASL"),
-        ({"sasl_mechanism": "PLAIN"}, "not supported yet: TLS and SASL"),
-        ({"transaction.timeout.ms": 5}, "not supported yet: transactions"),
+        ({"ssl.ca.location": "ca.pem"}, "TLS and SASL are not in this release"),
+        ({"sasl_mechanism": "PLAIN"}, "TLS and SASL are not in this release"),
+        ({"transaction.timeout.ms": 5}, "transactions are not in this release"),
         ({"linger_ms": 5, "linger.ms": 6}, "given twice"),
         ({"retry_backoff_ms": 50, "retry_backoff_max_ms": 10}, "is over retry_backoff_max_ms"),
         (
@@ -138,7 +139,7 @@ def test_spellings_and_values(spelling: str, value: Any, name: str, expected: An
         ({"enable_idempotence": True, "acks": 1}, "needs acks"),
         ({"max_in_flight_requests_per_connection": 6}, "over 5"),
         ({"bootstrap.servers": "x:1"}, "bootstrap_servers: given twice"),
-        ({"transactional_id": "t"}, "not supported yet"),
+        ({"transactional_id": "t"}, "transactions are not in this release"),
         ({"key.serializer": "x"}, "keys and values are bytes or str"),
     ],
 )
@@ -164,7 +165,10 @@ def test_what_a_producer_refuses(config: dict[str, Any], text: str) -> None:
             {"group_protocol": "consumer"},
             "consumer is not supported yet, it comes with a later release; there is classic",
         ),
-        ({"group_remote_assignor": "range"}, "not supported yet: the group protocol"),
+        (
+            {"group_remote_assignor": "range"},
+            'the group protocol "consumer" (KIP-848) is not in this release',
+        ),
         ({"linger_ms": 5}, "there is no such option"),
     ],
 )
@@ -443,45 +447,51 @@ def test_every_way_out_that_is_named_is_one(given: dict[str, Any]) -> None:
     ("name", "told"),
     [
         # librdkafka, confluent-kafka
-        ("queue.buffering.max.kbytes", "it is buffer_memory here, in bytes: 1024 times as much"),
-        ("queue.buffering.max.messages", "buffer_memory bounds what waits, in bytes"),
-        ("batch.num.messages", "batch_size bounds a batch, in bytes"),
-        ("message.send.max.retries", "a message is retried until delivery_timeout_ms has passed"),
+        (
+            "queue.buffering.max.kbytes",
+            "it is buffer_memory here: in bytes (1024 times as much), of memory that is really held",
+        ),
+        ("queue.buffering.max.messages", ": buffer_memory limits all messages that wait, in bytes"),
+        ("batch.num.messages", "batch_size limits a batch, in bytes"),
+        (
+            "message.send.max.retries",
+            "a message is retried until delivery_timeout_ms, with pauses of retry_backoff_ms",
+        ),
         ("compression.level", "compression_zstd_level"),
         ("dr_cb", "it is on_delivery here"),
         (
             "error_cb",
-            "listen() of a producer hears of what happens, poll() of a consumer raises it",
+            "exceptions, the log, health() and listen() report it",
         ),
-        ("stats_cb", "statistics() of a client gives them"),
-        ("statistics.interval.ms", "statistics() of a client gives them"),
-        ("debug", 'the client logs to the logger "ottla"'),
-        ("socket.keepalive.enable", "it is always so"),
-        ("sasl.username", "not supported yet: TLS and SASL come with a later release"),
-        ("ssl.key.location", "not supported yet: TLS and SASL"),
-        ("oauth_cb", "not supported yet: TLS and SASL"),
-        ("transactional.id", "not supported yet: transactions come with a later release"),
-        ("enable.metrics.push", "not supported yet"),
+        ("stats_cb", "statistics() returns them at any time"),
+        ("statistics.interval.ms", "statistics() returns them at any time"),
+        ("debug", 'logging, logger "ottla"; ottla.log_to_stderr("DEBUG") shows it'),
+        ("socket.keepalive.enable", ": always set"),
+        ("sasl.username", "TLS and SASL are not in this release"),
+        ("ssl.key.location", "TLS and SASL are not in this release"),
+        ("oauth_cb", "TLS and SASL are not in this release"),
+        ("transactional.id", "transactions are not in this release"),
+        ("enable.metrics.push", "metrics for brokers (KIP-714) are not in this release"),
         # Java
         ("key.serializer", "encode them before send"),
         ("metric.reporters", "statistics()"),
         ("connections.max.idle.ms", "connections stay open"),
         # kafka-python, aiokafka
         ("value_serializer", "keys and values are bytes or str"),
-        ("api_version", "versions are agreed with each broker"),
-        ("max_batch_size", "it is batch_size here, in bytes"),
-        ("loop", "runs in whichever event loop awaits it"),
+        ("api_version", "versions are negotiated with each broker"),
+        ("max_batch_size", "it is batch_size here: in bytes"),
+        ("loop", "each method runs in the event loop that awaits it"),
         ("retries", "a message is retried until"),
-        ("sasl_plain_password", "not supported yet: TLS and SASL"),
-        ("ssl_context", "not supported yet: TLS and SASL"),
+        ("sasl_plain_password", "TLS and SASL are not in this release"),
+        ("ssl_context", "TLS and SASL are not in this release"),
         # sarama
         ("Producer.RequiredAcks", "it is acks here"),
-        ("Producer.Flush.Frequency", "it is linger_ms here, in milliseconds"),
+        ("Producer.Flush.Frequency", "it is linger_ms here: in milliseconds"),
         ("Producer.Return.Successes", "it is return_successes here"),
         ("Net.MaxOpenRequests", "it is max_in_flight_requests_per_connection here"),
-        ("Net.SASL.User", "not supported yet: TLS and SASL"),
-        ("Net.TLS.Enable", "not supported yet: TLS and SASL"),
-        ("Producer.Transaction.ID", "not supported yet: transactions"),
+        ("Net.SASL.User", "TLS and SASL are not in this release"),
+        ("Net.TLS.Enable", "TLS and SASL are not in this release"),
+        ("Producer.Transaction.ID", "transactions are not in this release"),
         # of consumers
         ("group_id", "no such option for a producer: it is one of a consumer"),
         ("Consumer.Fetch.Min", "no such option for a producer"),
@@ -497,16 +507,16 @@ def test_names_of_other_clients_are_explained(name: str, told: str) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("queued.max.messages.kbytes", "it is fetch_buffer_bytes here, in bytes"),
-        ("queued.min.messages", "fetch_buffer_bytes bounds what is fetched ahead"),
-        ("consumer_timeout_ms", "poll(timeout=...) ends after so many seconds"),
-        ("value_deserializer", "handed over as bytes"),
-        ("enable.auto.offset.store", "commit(offsets) say what is committed"),
+        ("queued.max.messages.kbytes", "it is fetch_buffer_bytes here: in bytes"),
+        ("queued.min.messages", "fetch_buffer_bytes limits the records that are fetched ahead"),
+        ("consumer_timeout_ms", "poll(timeout=…) ends after so many seconds"),
+        ("value_deserializer", "keys and values are bytes: decode them"),
+        ("enable.auto.offset.store", "with enable_auto_commit=False, commit(offsets) does"),
         ("rebalance_cb", "subscribe() takes on_assigned"),
-        ("group.remote.assignor", "not supported yet: the group protocol"),
+        ("group.remote.assignor", 'the group protocol "consumer" (KIP-848) is not in this release'),
         ("rebalance_timeout_ms", "it is max_poll_interval_ms here"),
         ("Consumer.Offsets.Initial", "it is auto_offset_reset here"),
-        ("Consumer.Group.Session.Timeout", "it is session_timeout_ms here, in milliseconds"),
+        ("Consumer.Group.Session.Timeout", "it is session_timeout_ms here: in milliseconds"),
         ("linger_ms", "no such option for a consumer: it is one of a producer"),
         ("queue.buffering.max.ms", "no such option for a consumer: it is one of a producer"),
     ],
@@ -516,19 +526,23 @@ def test_names_of_other_consumers_are_explained(name: str, told: str) -> None:
     assert told in problem
 
 
-def test_the_names_of_others_are_kept_as_they_are_looked_for() -> None:
-    own = {name for config in (ProducerConfig, ConsumerConfig) for name in options(config)}
+def test_the_options_of_other_clients_are_named_as_they_are_looked_up() -> None:
+    tables = [options(config) for config in (ProducerConfig, ConsumerConfig)]
+    own = {name for table in tables for name in table}
     spellings = {
         spelling.replace(".", "_")
-        for config in (ProducerConfig, ConsumerConfig)
-        for row in options(config).values()
+        for table in tables
+        for row in table.values()
         for spelling in row.spellings()
     }
-    for name in [*RENAMED, *EXPLAINED]:
-        assert name == name.lower().replace(".", "_")
-        assert name not in spellings, f"{name} is an option, so nobody looks here"
-    assert {option for option, _ in RENAMED.values()} <= own
-    assert not set(RENAMED) & set(EXPLAINED)
+    for other in OTHERS:
+        assert other.gone or other.ours in own, other
+        for name in other.theirs.split(", "):
+            assert counterpart(name) is not None
+            assert normalized(name) not in spellings, f"{name} is an option: nobody looks here"
+    for row in (row for page in PAGES.values() for names in page for row in names):
+        assert row.ours is None or row.ours in own
+        assert row.note or not row.gone
 
 
 @pytest.mark.parametrize(

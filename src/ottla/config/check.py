@@ -120,19 +120,19 @@ def _unknown(spelling: str, known: Mapping[str, Option], role: str) -> tuple[str
     # Only who gives such a name pays for these.
     import difflib
 
-    from ottla.config.foreign import RENAMED, explained
+    from ottla.config.foreign import counterpart, explained, normalized
 
-    name = spelling.replace(".", "_").lower()
-    if (text := explained(name)) is not None:
-        return text, ""
+    name = normalized(spelling)
+    row = counterpart(name)
+    if row is not None and row.gone:
+        return f"{NO_SUCH}{explained(row)}", ""
     if name in ("topics", "topic") and role == "consumer":
         return f"{NO_SUCH}: subscribe(topics) takes them, run(topics, handler) of a group", ""
     if name in known:
         return f"{NO_SUCH}; did you mean {known[name].name}?", known[name].name
-    if name in RENAMED:
-        own, note = RENAMED[name]
-        if own in known:
-            return f"{NO_SUCH}; it is {own} here{note}", own
+    if row is not None and row.ours is not None:
+        if row.ours in known:
+            return f"{NO_SUCH}{explained(row)}", row.ours
         return f"{NO_SUCH} for a {role or 'topic'}", ""
     if (other := _other_role(name, role)) is not None:
         return f"{NO_SUCH} for a {role}: it is one of a {other}", ""

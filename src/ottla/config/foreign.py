@@ -1,182 +1,50 @@
-"""Names of options, and of arguments of a send, that users of other clients know, and what is to be said about them: looked at
-once a name is unknown.
+"""Explains names that users of other clients know: of options that do not exist here, and of arguments of calls.
 
-Names are compared in lower case with underscores for dots. What means the same and takes the same values is no matter for
-here but an alias of the option, in the tables.
-
-References: Java ProducerConfig, ConsumerConfig; librdkafka CONFIGURATION.md; sarama config.go; kafka-python and aiokafka
-(arguments of KafkaProducer, KafkaConsumer, AIOKafkaProducer, AIOKafkaConsumer).
+Loaded only where such a name was given. The data on options is in `foreign_options.py`. A name that means the same and takes the
+same values is not there but an alias of the option, in the tables.
 """
 
 from __future__ import annotations
 
+import functools
 from difflib import get_close_matches
 
-_NO_TLS = "not supported yet: TLS and SASL come with a later release, connections are PLAINTEXT"
-_NO_TRANSACTIONS = "not supported yet: transactions come with a later release"
-_NO_NEXT_GENERATION = (
-    'not supported yet: the group protocol "consumer" (KIP-848) comes with a later release'
-)
-_NO_SERIALIZER = (
-    "there is no such option: keys and values are bytes or str; encode them before send"
-)
-_NO_DESERIALIZER = "there is no such option: keys and values are handed over as bytes"
-_RETRIES = (
-    "there is no such option: a message is retried until delivery_timeout_ms has passed, and "
-    "retry_backoff_ms is the pause between"
-)
-_LOG = (
-    'there is no such option: the client logs to the logger "ottla" of logging; '
-    "ottla.log_to_stderr() shows it"
-)
-_STATISTICS = "there is no such option: statistics() of a client gives them when it is called"
-_EVENTS = "there is no such option: listen() of a producer hears of what happens, poll() of a consumer raises it"
-_VERSIONS = "there is no such option: versions are agreed with each broker"
-_IDLE = (
-    "there is no such option: connections stay open, and one that a broker closes is dialled again"
-)
-_ALWAYS = "there is no such option: it is always so"
-
-EXPLAINED = {
-    "ack_timeout_ms": "there is no such option: request_timeout_ms bounds an answer",
-    "api_version": _VERSIONS,
-    "api_version_auto_timeout_ms": _VERSIONS,
-    "api_version_fallback_ms": _VERSIONS,
-    "api_version_request": _VERSIONS,
-    "broker_version_fallback": _VERSIONS,
-    "version": _VERSIONS,
-    "channelbuffersize": "there is no such option: buffer_memory bounds what waits, in bytes",
-    "batch_num_messages": "there is no such option: batch_size bounds a batch, in bytes",
-    "producer_flush_messages": "there is no such option: batch_size bounds a batch, in bytes",
-    "producer_flush_maxmessages": "there is no such option: batch_size bounds a batch, in bytes",
-    "client_dns_lookup": "there is no such option: all addresses of a name are tried",
-    "client_software_name": "there is no such option: brokers are told that it is ottla, and its version",
-    "client_software_version": "there is no such option: brokers are told that it is ottla, and its version",
-    "broker_address_family": "there is no such option: all addresses of a name are tried",
-    "compression_level": "there is one for each codec: compression_gzip_level, compression_lz4_level, compression_zstd_level",
-    "connections_max_idle_ms": _IDLE,
-    "consumer_maxprocessingtime": "there is no such option: max_poll_interval_ms bounds the time between polls",
-    "consumer_return_errors": "there is no such option: poll and iteration raise what is wrong",
-    "consumer_timeout_ms": "there is no such option: poll(timeout=...) ends after so many seconds",
-    "debug": _LOG,
-    "logger": _LOG,
-    "log_cb": _LOG,
-    "log_level": _LOG,
-    "default_topic_config": "there is no such option: its options are given beside the others",
-    "delivery_report_only_error": "there is no such option: return_errors=True keeps the failures alone, for errors()",
-    "enable_auto_offset_store": "there is no such option: enable_auto_commit=False and commit(offsets) say what is committed",
-    "enable_metrics_push": "not supported yet: metrics for brokers (KIP-714) come with a later release",
-    "enable_partition_eof": "there is no such option: lag() and end_offsets() say where a partition ends",
-    "error_cb": _EVENTS,
-    "throttle_cb": _EVENTS,
-    "group_remote_assignor": _NO_NEXT_GENERATION,
-    "key_deserializer": _NO_DESERIALIZER,
-    "key_serializer": _NO_SERIALIZER,
-    "value_deserializer": _NO_DESERIALIZER,
-    "value_serializer": _NO_SERIALIZER,
-    "loop": "there is no such option: an asynchronous client runs in whichever event loop awaits it",
-    "metric_reporters": _STATISTICS,
-    "metrics_num_samples": _STATISTICS,
-    "metrics_recording_level": _STATISTICS,
-    "metrics_sample_window_ms": _STATISTICS,
-    "statistics_interval_ms": _STATISTICS,
-    "stats_cb": _STATISTICS,
-    "oauth_cb": _NO_TLS,
-    "queue_buffering_max_messages": "there is no such option: buffer_memory bounds what waits, in bytes",
-    "queue_buffering_backpressure_threshold": "there is no such option: linger_ms and batch_size say when a batch is sent",
-    "queued_min_messages": "there is no such option: fetch_buffer_bytes bounds what is fetched ahead",
-    "rebalance_cb": "there is no such option: subscribe() takes on_assigned, on_revoked and on_lost",
-    "offset_commit_cb": "there is no such option: commit_async() returns a ticket that has the outcome",
-    "retries": _RETRIES,
-    "message_send_max_retries": _RETRIES,
-    "producer_retry_max": _RETRIES,
-    "selector": "there is no such option: a thread of its own does all input and output",
-    "sock_chunk_bytes": "there is no such option: receive_buffer_bytes and send_buffer_bytes are those of the socket",
-    "socket_options": "there is no such option: receive_buffer_bytes and send_buffer_bytes are those of the socket",
-    "socket_keepalive_enable": _ALWAYS,
-    "socket_nagle_disable": _ALWAYS,
-    "sticky_partitioning_linger_ms": "there is no such option: messages without a key change partition by bytes (KIP-794)",
-    "topic_metadata_refresh_fast_interval_ms": "there is no such option: retry_backoff_ms is the pause until metadata is asked for again",
-    "transactional_id": _NO_TRANSACTIONS,
-    "transaction_timeout_ms": _NO_TRANSACTIONS,
-    "transaction_two_phase_commit_enable": _NO_TRANSACTIONS,
-    "producer_transaction_id": _NO_TRANSACTIONS,
-    "producer_transaction_timeout": _NO_TRANSACTIONS,
-}
-"""There is no option that is the same thing: what there is instead."""
-
-_MS = ", in milliseconds"
-_BYTES = ", in bytes"
-
-RENAMED: dict[str, tuple[str, str]] = {
-    "addrs": ("bootstrap_servers", ""),
-    "bootstrap": ("bootstrap_servers", ""),
-    "bootstrap_server": ("bootstrap_servers", ""),
-    "brokers": ("bootstrap_servers", ""),
-    "hosts": ("bootstrap_servers", ""),
-    "seed_brokers": ("bootstrap_servers", ""),
-    "clientid": ("client_id", ""),
-    "group": ("group_id", ""),
-    "groupid": ("group_id", ""),
-    "rackid": ("client_rack", ""),
-    "rack": ("client_rack", ""),
-    "metadata_refreshfrequency": ("metadata_max_age_ms", _MS),
-    "metadata_retry_backoff": ("retry_backoff_ms", _MS),
-    "net_dialtimeout": ("socket_connection_setup_timeout_ms", _MS),
-    "net_maxopenrequests": ("max_in_flight_requests_per_connection", ""),
-    "net_readtimeout": ("request_timeout_ms", _MS),
-    "net_writetimeout": ("request_timeout_ms", _MS),
-    "max_in_flight_requests": ("max_in_flight_requests_per_connection", ""),
-    "reconnect_backoff_jitter_ms": ("reconnect_backoff_ms", ""),
-    "fetch_error_backoff_ms": ("retry_backoff_ms", ""),
-    # ---- producers
-    "producer_compression": ("compression", ""),
-    "dr_cb": ("on_delivery", ", a function of the Delivery"),
-    "dr_msg_cb": ("on_delivery", ", a function of the Delivery"),
-    "callback": ("on_delivery", ", a function of the Delivery"),
-    "idempotent": ("enable_idempotence", ""),
-    "producer_idempotent": ("enable_idempotence", ""),
-    "producer_flush_frequency": ("linger_ms", _MS),
-    "max_batch_size": ("batch_size", _BYTES),
-    "producer_flush_bytes": ("batch_size", ""),
-    "producer_maxmessagebytes": ("max_message_bytes", ""),
-    "producer_partitioner": ("partitioner", ""),
-    "producer_interceptors": ("interceptors", ", objects like ottla.ProducerInterceptor"),
-    "producer_requiredacks": ("acks", ""),
-    "required_acks": ("acks", ""),
-    "producer_retry_backoff": ("retry_backoff_ms", _MS),
-    "producer_return_errors": ("return_errors", ""),
-    "producer_return_successes": ("return_successes", ""),
-    "producer_timeout": ("request_timeout_ms", _MS),
-    "queue_buffering_max_kbytes": ("buffer_memory", ", in bytes: 1024 times as much"),
-    # ---- consumers
-    "auto_commit_enable": ("enable_auto_commit", ""),
-    "consumer_fetch_default": ("max_partition_fetch_bytes", ""),
-    "consumer_fetch_max": ("max_partition_fetch_bytes", ""),
-    "consumer_fetch_min": ("fetch_min_bytes", ""),
-    "consumer_group_heartbeat_interval": ("heartbeat_interval_ms", _MS),
-    "consumer_group_instanceid": ("group_instance_id", ""),
-    "consumer_group_rebalance_groupstrategies": ("partition_assignment_strategy", ""),
-    "consumer_group_rebalance_strategy": ("partition_assignment_strategy", ""),
-    "consumer_group_session_timeout": ("session_timeout_ms", _MS),
-    "consumer_isolationlevel": ("isolation_level", ""),
-    "consumer_maxwaittime": ("fetch_max_wait_ms", _MS),
-    "consumer_offsets_autocommit_enable": ("enable_auto_commit", ""),
-    "consumer_offsets_autocommit_interval": ("auto_commit_interval_ms", _MS),
-    "consumer_offsets_initial": ("auto_offset_reset", ""),
-    "rebalance_timeout_ms": ("max_poll_interval_ms", ""),
-    "queued_max_messages_kbytes": ("fetch_buffer_bytes", ", in bytes: 1024 times as much"),
-}
-"""What it is called here, and how its values differ."""
-
-_LATER_PREFIXES = ("ssl_", "sasl_", "net_tls_", "net_sasl_", "security_providers", "enable_ssl_")
+from ottla.config.foreign_options import OTHERS, PAGES, Name
 
 
-def explained(name: str) -> str | None:
-    """What is to be said about a name that has no counterpart; None: it is not known."""
-    if name.startswith(_LATER_PREFIXES):
-        return _NO_TLS
-    return EXPLAINED.get(name)
+def normalized(name: str) -> str:
+    """A name in the form in which names are compared: lower case, with underscores."""
+    return name.lower().replace(".", "_")
+
+
+@functools.cache
+def _by_name() -> dict[str, Name]:
+    """The options of other clients by each of their names; a prefix ends with …"""
+    rows = [row for page in PAGES.values() for names in page for row in names]
+    found: dict[str, Name] = {}
+    for row in (*rows, *OTHERS):
+        for name in row.theirs.split(", "):
+            found.setdefault(normalized(name), row)
+    return found
+
+
+def counterpart(name: str) -> Name | None:
+    """The option of another client that has this name; None where no client has it."""
+    name = normalized(name)
+    rows = _by_name()
+    if (row := rows.get(name)) is not None:
+        return row
+    prefixes = (known for known in rows if known.endswith("…"))
+    prefix = next((known for known in prefixes if name.startswith(known[:-1])), None)
+    return None if prefix is None else rows[prefix]
+
+
+def explained(row: Name) -> str:
+    """What to use instead of an option of another client, to stand behind "there is no such option"."""
+    note = row.note.replace("`", "").replace("**", "")
+    if row.gone:
+        return f": {note}"
+    return f"; it is {row.ours} here" + (f": {note}" if note else "")
 
 
 # ---- arguments of a send ---------------------------------------------------------------------------------------------

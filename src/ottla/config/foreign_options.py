@@ -1,7 +1,9 @@
-"""What other clients call their options, with their defaults, and what to write here: the data of codegen/migration_docs.py.
+"""The options of other clients: their names and defaults, and what to write here. Data only.
 
-Defaults were read out of the clients themselves: librdkafka 2.16.0 (`rd_kafka_conf_dump`), kafka-python 3.0.12 and aiokafka
-0.14.0 (their signatures), sarama 1.61.1 (`NewConfig`).
+Three read it: `foreign.py`, which explains an unknown name of an option; `codegen/migration_docs.py`, which writes the tables of
+docs/migrating; and the tests that compare it with the clients themselves. Defaults were read out of the clients: librdkafka
+2.16.0 (`rd_kafka_conf_dump`), kafka-python 3.0.12 and aiokafka 0.14.0 (their signatures), sarama 1.61.1 (`NewConfig`).
+Other references: Java ProducerConfig, ConsumerConfig.
 """
 
 from __future__ import annotations
@@ -10,30 +12,60 @@ from typing import NamedTuple
 
 
 class Name(NamedTuple):
-    """One option of another client."""
+    """One option of another client, or several that mean the same."""
 
     theirs: str
-    default: str
+    """Its name; several with commas. One that ends with … stands for all names that begin so."""
+    default: str = ""
+    """Default of theirs, as a reader of their documentation knows it."""
     ours: str | None = None
     """The option here; None: the one that has this name."""
     note: str = ""
-    """What differs. Where nothing does what the option did: instead of which there is this."""
+    """The difference, or for an option that does not exist here the replacement. Markdown."""
     gone: bool = False
-    """There is no such option."""
+    """Whether no option here has its effect."""
 
 
 def gone(theirs: str, default: str, note: str) -> Name:
-    """An option that has no counterpart, and why."""
+    """An option without a counterpart."""
     return Name(theirs, default, None, note, gone=True)
 
 
-BY_DELIVERY_TIMEOUT = "a message is retried until `delivery_timeout_ms`"
-BYTES_ARE_BYTES = "values are bytes or str: serialize before `send`"
-BYTES_COME = "values are bytes: deserialize what you read"
-NO_TLS = "TLS and SASL are not in this release"
+def elsewhere(theirs: str, note: str) -> Name:
+    """An option without a counterpart, of a client that has no page."""
+    return gone(theirs, "", note)
+
+
+def renamed(theirs: str, ours: str, note: str = "") -> Name:
+    """An option with another name, of a client that has no page."""
+    return Name(theirs, "", ours, note)
+
+
+BY_DELIVERY_TIMEOUT = (
+    "a message is retried until `delivery_timeout_ms`, with pauses of `retry_backoff_ms`"
+)
+BYTES_ARE_BYTES = "keys and values are bytes or str: encode them before `send`"
+BYTES_COME = "keys and values are bytes: decode them after reading"
+NO_TLS = "TLS and SASL are not in this release; connections are PLAINTEXT"
 NO_TRANSACTIONS = "transactions are not in this release"
-AGREED = "versions are agreed with each broker"
-SEEN = "`statistics()` at any time; `listen()` for events"
+AGREED = "versions are negotiated with each broker"
+SEEN = "`statistics()` returns them at any time; `listen()` reports events"
+LOGGED = '`logging`, logger "ottla"; `ottla.log_to_stderr("DEBUG")` shows it'
+BY_BYTES = "`batch_size` limits a batch, in bytes"
+BUDGET = "`buffer_memory` limits all messages that wait, in bytes"
+FETCH_BUDGET = "`fetch_buffer_bytes` limits the records that are fetched ahead, in bytes"
+ONE_PER_CODEC = "one for each codec: `compression_gzip_level`, `compression_lz4_level`, `compression_zstd_level`"
+IDLE = "connections stay open; one that a broker closes is opened again"
+MS = "in milliseconds"
+PARTITIONER = (
+    "the same keys on the same partitions; without a key KIP-794. A callable takes other arguments"
+)
+REQUEST_SIZE = "if given, it limits messages too; `max_message_bytes` alone limits messages"
+ADDRESSES = "all addresses of a host name are tried"
+SOCKET = "`receive_buffer_bytes` and `send_buffer_bytes` are those of the socket"
+REPORTED = "exceptions, the log, `health()` and `listen()` report it"
+TICKET = "`commit_async()` returns a ticket, which has the outcome"
+CALLED_BACK = "a function of one `Delivery`"
 
 LIBRDKAFKA_ALL = (
     Name("bootstrap.servers", "none"),
@@ -51,8 +83,8 @@ LIBRDKAFKA_ALL = (
     Name("socket.receive.buffer.bytes", "the system's"),
     Name("security.protocol", "plaintext", note=NO_TLS),
     gone("statistics.interval.ms, stats_cb", "0", SEEN),
-    gone("error_cb", "none", "exceptions, the log, `health()` and `listen()`"),
-    gone("logger, debug", "none", "`logging`; `ottla.log_to_stderr(\"DEBUG\")`"),
+    gone("error_cb", "none", REPORTED),
+    gone("logger, debug", "none", LOGGED),
 )  # fmt: skip
 
 LIBRDKAFKA_PRODUCER = (
@@ -63,18 +95,18 @@ LIBRDKAFKA_PRODUCER = (
     Name("partitioner", "consistent_random", note="**`consistent_random` keeps keys where they are**"),
     Name("linger.ms, queue.buffering.max.ms", "5"),
     Name("batch.size", "1000000"),
-    gone("batch.num.messages", "10000", "a batch is limited by bytes (`batch_size`)"),
+    gone("batch.num.messages", "10000", BY_BYTES),
     Name("compression.type, compression.codec", "none"),
-    gone("compression.level", "-1", "one for each codec: `compression_zstd_level` and its like"),
+    gone("compression.level", "-1", ONE_PER_CODEC),
     Name("delivery.timeout.ms, message.timeout.ms", "300000"),
     gone("message.send.max.retries, retries", "2147483647", BY_DELIVERY_TIMEOUT),
     Name("request.timeout.ms", "30000", note="theirs is the broker's time for acks; ours that of every answer"),
     Name("max.in.flight", "1000000", note="order is kept with any number up to 5"),
     Name("message.max.bytes", "1000000"),
-    Name("queue.buffering.max.kbytes", "1048576 KiB", "buffer_memory", "in bytes, of memory really held"),
-    gone("queue.buffering.max.messages", "100000", "the budget is bytes: `buffer_memory`"),
-    Name("on_delivery", "none", note="called with one `Delivery`, without `poll()`"),
-    gone("delivery.report.only.error", "false", "`errors()` with `return_errors`"),
+    Name("queue.buffering.max.kbytes", "1048576 KiB", "buffer_memory", "in bytes (1024 times as much), of memory that is really held"),
+    gone("queue.buffering.max.messages", "100000", BUDGET),
+    Name("on_delivery", "none", note="called with one `Delivery`; no `poll()` is needed"),
+    gone("delivery.report.only.error", "false", "`return_errors=True` keeps the failures, for `errors()`"),
     gone("sticky.partitioning.linger.ms", "10", "messages without a key change partition by bytes (KIP-794)"),
     gone("transactional.id", "none", NO_TRANSACTIONS),
 )  # fmt: skip
@@ -89,7 +121,7 @@ LIBRDKAFKA_CONSUMER = (
     Name("max.poll.interval.ms", "300000"),
     Name("enable.auto.commit", "true", note="ours commits only what is finished"),
     Name("auto.commit.interval.ms", "5000"),
-    gone("enable.auto.offset.store", "true", "with false you stored offsets when finished; here that is what auto-commit does"),
+    gone("enable.auto.offset.store", "true", "auto-commit covers only finished records; with `enable_auto_commit=False`, `commit(offsets)` does"),
     Name("auto.offset.reset", "largest", note="latest, earliest, none; their other spellings are not taken"),
     Name("isolation.level", "read_committed", note="**set it if producers use transactions**"),
     Name("allow.auto.create.topics", "false"),
@@ -99,10 +131,10 @@ LIBRDKAFKA_CONSUMER = (
     Name("fetch.max.bytes", "52428800"),
     Name("fetch.message.max.bytes, max.partition.fetch.bytes", "1048576"),
     Name("fetch.wait.max.ms", "500"),
-    Name("queued.max.messages.kbytes", "65536 KiB", "fetch_buffer_bytes", "in bytes"),
-    gone("queued.min.messages", "100000", "the budget is bytes: `fetch_buffer_bytes`"),
-    gone("enable.partition.eof", "false", "`lag()`, `end_offsets()`"),
-    gone("on_commit", "none", "`commit_async()` gives a ticket"),
+    Name("queued.max.messages.kbytes", "65536 KiB", "fetch_buffer_bytes", "in bytes: 1024 times as much"),
+    gone("queued.min.messages", "100000", FETCH_BUDGET),
+    gone("enable.partition.eof", "false", "`lag()` and `end_offsets()` show where a partition ends"),
+    gone("on_commit", "none", TICKET),
 )  # fmt: skip
 
 KAFKA_PYTHON_ALL = (
@@ -119,8 +151,8 @@ KAFKA_PYTHON_ALL = (
     Name("security_protocol", "PLAINTEXT", note=NO_TLS),
     gone("ssl_…, sasl_…", "", NO_TLS),
     gone("api_version", "None", AGREED),
-    gone("bootstrap_timeout_ms", "30000", "a client is there at once and goes on trying; each call has its own deadline"),
-    gone("connections_max_idle_ms", "540000", "connections stay"),
+    gone("bootstrap_timeout_ms", "30000", "a constructor does not wait; each call has its own deadline"),
+    gone("connections_max_idle_ms", "540000", IDLE),
     gone("metric_reporters, metrics_…", "", SEEN),
 )  # fmt: skip
 
@@ -132,11 +164,11 @@ KAFKA_PYTHON_PRODUCER = (
     Name("delivery_timeout_ms", "120000"),
     gone("retries", "inf", BY_DELIVERY_TIMEOUT),
     Name("compression_type", "None"),
-    Name("batch_size", "16384", note="full batches make few requests; an idle partition takes no memory for it"),
-    Name("linger_ms", "0", note="what is waited for does not linger"),
-    Name("partitioner", "a DefaultPartitioner", note="the same keys on the same partitions; without a key KIP-794. A callable takes other arguments"),
-    Name("max_block_ms", "60000", note="`send` waits for room in `buffer_memory`, never for metadata"),
-    Name("max_request_size", "1048576", note="given, it limits messages too; `max_message_bytes` does that alone"),
+    Name("batch_size", "16384", note="full batches need few requests; an idle partition takes no memory for it"),
+    Name("linger_ms", "0", note="a message whose outcome is awaited does not linger"),
+    Name("partitioner", "a DefaultPartitioner", note=PARTITIONER),
+    Name("max_block_ms", "60000", note="`send` waits for free space in `buffer_memory`, never for metadata"),
+    Name("max_request_size", "1048576", note=REQUEST_SIZE),
     Name("max_in_flight_requests_per_connection", "5"),
     gone("transactional_id, transaction_timeout_ms", "None", NO_TRANSACTIONS),
     gone("allow_auto_create_topics", "True", "the broker's setting decides for producers"),
@@ -163,7 +195,7 @@ KAFKA_PYTHON_CONSUMER = (
     Name("fetch_max_wait_ms", "500"),
     Name("allow_auto_create_topics", "True"),
     Name("exclude_internal_topics", "True"),
-    gone("consumer_timeout_ms", "inf", "`poll(timeout=…)` in a loop; `wakeup()` ends an iteration"),
+    gone("consumer_timeout_ms", "inf", "`poll(timeout=…)` ends after so many seconds; `wakeup()` ends an iteration"),
     gone("enable_incremental_fetch_sessions", "True", "always (KIP-227)"),
 )  # fmt: skip
 
@@ -173,15 +205,15 @@ AIOKAFKA_ALL = (
     Name(
         "request_timeout_ms",
         "40000",
-        note="theirs is also how long a message lives: `delivery_timeout_ms`",
+        note="theirs also limits the life of a message: `delivery_timeout_ms` here",
     ),
     Name("retry_backoff_ms", "100"),
     Name("metadata_max_age_ms", "300000"),
     Name("security_protocol", "PLAINTEXT", note=NO_TLS),
     gone("ssl_context, sasl_…", "", NO_TLS),
     gone("api_version", "None", AGREED),
-    gone("connections_max_idle_ms", "540000", "connections stay"),
-    gone("loop", "None", "every method works in whichever loop it is awaited"),
+    gone("connections_max_idle_ms", "540000", IDLE),
+    gone("loop", "None", "each method runs in the event loop that awaits it"),
 )
 
 AIOKAFKA_PRODUCER = (
@@ -190,10 +222,10 @@ AIOKAFKA_PRODUCER = (
     Name("enable_idempotence", "False", note="order and no duplicates without asking"),
     Name("acks", "1 (all with idempotence)"),
     Name("compression_type", "None"),
-    Name("max_batch_size", "16384", "batch_size"),
-    Name("linger_ms", "0", note="what is awaited does not linger"),
-    Name("partitioner", "DefaultPartitioner()", note="the same keys on the same partitions; without a key KIP-794. A callable takes other arguments"),
-    Name("max_request_size", "1048576", note="given, it limits messages too; `max_message_bytes` does that alone"),
+    Name("max_batch_size", "16384", "batch_size", "in bytes"),
+    Name("linger_ms", "0", note="a message whose outcome is awaited does not linger"),
+    Name("partitioner", "DefaultPartitioner()", note=PARTITIONER),
+    Name("max_request_size", "1048576", note=REQUEST_SIZE),
     gone("transactional_id, transaction_timeout_ms", "None", NO_TRANSACTIONS),
 )  # fmt: skip
 
@@ -205,7 +237,7 @@ AIOKAFKA_CONSUMER = (
     Name("session_timeout_ms", "10000"),
     Name("heartbeat_interval_ms", "3000"),
     Name("max_poll_interval_ms", "300000"),
-    gone("rebalance_timeout_ms", "None", "`max_poll_interval_ms`"),
+    Name("rebalance_timeout_ms", "None", "max_poll_interval_ms"),
     Name("max_poll_records", "None"),
     Name("auto_offset_reset", "latest"),
     Name("enable_auto_commit", "True", note="ours commits only what is finished"),
@@ -218,23 +250,23 @@ AIOKAFKA_CONSUMER = (
     Name("max_partition_fetch_bytes", "1048576"),
     Name("fetch_max_wait_ms", "500"),
     Name("exclude_internal_topics", "True"),
-    gone("consumer_timeout_ms", "200", "there is nothing to tune"),
+    gone("consumer_timeout_ms", "200", "`poll(timeout=…)` ends after so many seconds"),
 )  # fmt: skip
 
 SARAMA_ALL = (
     Name("the addresses of every constructor", "none", "bootstrap_servers"),
     Name("ClientID", "sarama", "client_id"),
     gone("Version", "DefaultVersion", AGREED),
-    Name("Net.DialTimeout", "30 s", "socket_connection_setup_timeout_ms"),
-    Name("Net.ReadTimeout", "30 s", "request_timeout_ms"),
-    gone("Net.WriteTimeout", "30 s", "part of `request_timeout_ms`"),
+    Name("Net.DialTimeout", "30 s", "socket_connection_setup_timeout_ms", MS),
+    Name("Net.ReadTimeout", "30 s", "request_timeout_ms", MS),
+    Name("Net.WriteTimeout", "30 s", "request_timeout_ms", "in milliseconds; it covers the answer too"),
     Name("Net.MaxOpenRequests", "5", "max_in_flight_requests_per_connection", "theirs must be 1 for idempotence; 5 keep order here"),
-    gone("Net.TLS, Net.SASL", "off", NO_TLS),
-    Name("Metadata.RefreshFrequency", "10 min", "metadata_max_age_ms"),
-    gone("Metadata.Full", "true", "only topics in use are asked for; all of them for a pattern"),
-    gone("ChannelBufferSize", "256", "budgets are bytes: `buffer_memory`, `fetch_buffer_bytes`"),
+    gone("Net.TLS…, Net.SASL…", "off", NO_TLS),
+    Name("Metadata.RefreshFrequency", "10 min", "metadata_max_age_ms", MS),
+    gone("Metadata.Full", "true", "only topics in use are requested; all topics for a pattern"),
+    gone("ChannelBufferSize", "256", "`buffer_memory` and `fetch_buffer_bytes` limit what waits, in bytes"),
     gone("MetricRegistry", "go-metrics", SEEN),
-    gone("Logger, DebugLogger", "discarded", "`logging`; `ottla.log_to_stderr(\"DEBUG\")`"),
+    gone("Logger, DebugLogger", "discarded", LOGGED),
 )  # fmt: skip
 
 SARAMA_PRODUCER = (
@@ -243,40 +275,79 @@ SARAMA_PRODUCER = (
     Name("Producer.Idempotent", "false", "enable_idempotence"),
     Name("Producer.Partitioner", "NewHashPartitioner", "partitioner", "**`sarama_hash` keeps keys where they are**"),
     Name("Producer.Compression", "none", "compression"),
-    gone("Producer.CompressionLevel", "the codec's", "one for each codec: `compression_zstd_level` and its like"),
+    gone("Producer.CompressionLevel", "the codec's", ONE_PER_CODEC),
     Name("Producer.MaxMessageBytes", "1 MiB", "max_message_bytes", "limits the batch too, unless `batch_size` is given"),
-    Name("Producer.Flush.Frequency", "0", "linger_ms"),
+    Name("Producer.Flush.Frequency", "0", "linger_ms", MS),
     Name("Producer.Flush.Bytes", "0", "batch_size"),
-    gone("Producer.Flush.Messages, MaxMessages", "0", "a batch is limited by bytes"),
+    gone("Producer.Flush.Messages, Producer.Flush.MaxMessages", "0", BY_BYTES),
     gone("Producer.Retry.Max", "3", BY_DELIVERY_TIMEOUT),
-    Name("Producer.Retry.Backoff", "100 ms", "retry_backoff_ms"),
-    gone("Producer.Timeout", "10 s", "the broker gets `request_timeout_ms`"),
+    Name("Producer.Retry.Backoff", "100 ms", "retry_backoff_ms", MS),
+    Name("Producer.Timeout", "10 s", "request_timeout_ms", "in milliseconds; the broker gets it"),
     Name("Producer.Return.Successes", "false", "return_successes"),
-    Name("Producer.Return.Errors", "true", "return_errors", "off: failures are in the log and in each `Delivery`"),
-    Name("Producer.Interceptors", "none", "interceptors"),
+    Name("Producer.Return.Errors", "true", "return_errors", "off: the log and each `Delivery` have the failures"),
+    Name("Producer.Interceptors", "none", "interceptors", "objects like `ottla.ProducerInterceptor`"),
     gone("Producer.Transaction.ID", "none", NO_TRANSACTIONS),
 )  # fmt: skip
 
 SARAMA_CONSUMER = (
     Name("Consumer.Offsets.Initial", "OffsetNewest", "auto_offset_reset", "`ottla.OFFSET_OLDEST`, `OFFSET_NEWEST`"),
     Name("Consumer.Offsets.AutoCommit.Enable", "true", "enable_auto_commit"),
-    Name("Consumer.Offsets.AutoCommit.Interval", "1 s", "auto_commit_interval_ms"),
+    Name("Consumer.Offsets.AutoCommit.Interval", "1 s", "auto_commit_interval_ms", MS),
     gone("Consumer.Offsets.Retry.Max", "3", "a commit is retried until `default_api_timeout_ms`"),
-    gone("Consumer.Return.Errors", "false", "exceptions come out of `run` and `consume`"),
+    gone("Consumer.Return.Errors", "false", "`run`, `consume`, `poll` and iterations raise exceptions"),
     Name("Consumer.IsolationLevel", "ReadUncommitted", "isolation_level"),
     Name("Consumer.Fetch.Min", "1", "fetch_min_bytes"),
     Name("Consumer.Fetch.Default", "1 MiB", "max_partition_fetch_bytes"),
     Name("Consumer.Fetch.MaxBytes", "50 MiB", "fetch_max_bytes"),
-    Name("Consumer.MaxWaitTime", "500 ms", "fetch_max_wait_ms"),
-    gone("Consumer.MaxProcessingTime", "100 ms", "a slow partition holds up no other"),
-    Name("Consumer.Group.Session.Timeout", "10 s", "session_timeout_ms"),
-    Name("Consumer.Group.Heartbeat.Interval", "3 s", "heartbeat_interval_ms"),
-    Name("Consumer.Group.Rebalance.Timeout", "60 s", "max_poll_interval_ms"),
+    Name("Consumer.MaxWaitTime", "500 ms", "fetch_max_wait_ms", MS),
+    gone("Consumer.MaxProcessingTime", "100 ms", "a slow partition delays no other; `max_poll_interval_ms` limits the time between polls"),
+    Name("Consumer.Group.Session.Timeout", "10 s", "session_timeout_ms", MS),
+    Name("Consumer.Group.Heartbeat.Interval", "3 s", "heartbeat_interval_ms", MS),
+    Name("Consumer.Group.Rebalance.Timeout", "60 s", "max_poll_interval_ms", MS),
     Name("Consumer.Group.Rebalance.GroupStrategies", "range", "partition_assignment_strategy"),
     Name("Consumer.Group.InstanceId", "none", "group_instance_id"),
     Name("Consumer.Group.ResetInvalidOffsets", "true", "auto_offset_reset", "none raises `OffsetOutOfRange` instead"),
     Name("RackID", "none", "client_rack"),
 )  # fmt: skip
+
+OTHERS = (
+    # ---- all roles
+    renamed("addrs, bootstrap, bootstrap.server, brokers, hosts, seed.brokers", "bootstrap_servers"),
+    renamed("group, groupid", "group_id"),
+    renamed("rack", "client_rack"),
+    renamed("Metadata.Retry.Backoff", "retry_backoff_ms", MS),
+    renamed("max.in.flight.requests", "max_in_flight_requests_per_connection"),
+    renamed("reconnect.backoff.jitter.ms", "reconnect_backoff_ms"),
+    renamed("fetch.error.backoff.ms", "retry_backoff_ms"),
+    elsewhere("api.version.auto.timeout.ms, api.version.fallback.ms, api.version.request, broker.version.fallback", AGREED),
+    elsewhere("client.dns.lookup, broker.address.family", ADDRESSES),
+    elsewhere("client.software.name, client.software.version", "brokers receive the name ottla and its version"),
+    elsewhere("connections.max.idle.ms", IDLE),
+    elsewhere("default.topic.config", "its options stand among the others"),
+    elsewhere("log_cb, log_level", LOGGED),
+    elsewhere("throttle_cb", REPORTED),
+    elsewhere("enable.metrics.push", "metrics for brokers (KIP-714) are not in this release"),
+    elsewhere("enable.ssl…, security.providers, oauth_cb", NO_TLS),
+    elsewhere("selector", "a thread of its own does all input and output"),
+    elsewhere("sock_chunk_bytes, socket_options", SOCKET),
+    elsewhere("socket.keepalive.enable, socket.nagle.disable", "always set"),
+    elsewhere("topic.metadata.refresh.fast.interval.ms", "`retry_backoff_ms` is the pause before metadata is requested again"),
+    # ---- producers
+    renamed("dr_cb, dr_msg_cb, callback", "on_delivery", CALLED_BACK),
+    renamed("idempotent", "enable_idempotence"),
+    renamed("required.acks", "acks"),
+    elsewhere("ack.timeout.ms", "`request_timeout_ms` limits the wait for an answer"),
+    elsewhere("queue.buffering.backpressure.threshold", "`linger_ms` and `batch_size` decide when a batch is sent"),
+    elsewhere("transaction.two.phase.commit.enable, Producer.Transaction.Timeout", NO_TRANSACTIONS),
+    # ---- consumers
+    renamed("auto.commit.enable", "enable_auto_commit"),
+    renamed("Consumer.Fetch.Max", "max_partition_fetch_bytes"),
+    renamed("Consumer.Group.Rebalance.Strategy", "partition_assignment_strategy"),
+    elsewhere("group.remote.assignor", 'the group protocol "consumer" (KIP-848) is not in this release'),
+    elsewhere("offset_commit_cb", TICKET),
+    elsewhere("rebalance_cb", "`subscribe()` takes `on_assigned`, `on_revoked` and `on_lost`"),
+)  # fmt: skip
+"""Options of Java, of older versions and of clients without a page: only an unknown name is looked up here."""
 
 PAGES: dict[str, tuple[tuple[Name, ...], tuple[Name, ...]]] = {
     "confluent-kafka": (LIBRDKAFKA_PRODUCER, LIBRDKAFKA_CONSUMER),
