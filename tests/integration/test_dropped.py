@@ -465,7 +465,7 @@ def test_the_end_of_the_interpreter_names_what_is_lost(end: str) -> None:
 IN_A_BLOCK = """
 import os, sys
 import ottla
-with ottla.Producer("127.0.0.1:1", client_id="mine", delivery_timeout_ms=2000) as producer:
+with ottla.Producer("127.0.0.1:1", client_id="mine", delivery_timeout_ms=500, request_timeout_ms=300) as producer:
     sent = producer.send("t", b"")
     child = os.fork()
     if child == 0:
@@ -560,7 +560,7 @@ def resident_kib() -> int:
 
 
 @pytest.mark.embedded_only
-def test_a_thousand_in_a_row_leave_nothing_behind() -> None:
+def test_hundreds_in_a_row_leave_nothing_behind() -> None:
     """The broker is in another process, so that what it keeps is not counted."""
     command = [sys.executable, "-m", "ottla.testing.broker", "--port", "0", "--for", "60"]
     with (
@@ -573,7 +573,7 @@ def test_a_thousand_in_a_row_leave_nothing_behind() -> None:
 
         def after(times: int) -> tuple[int, int, int, int]:
             for _ in range(times):
-                for _ in range(200):
+                for _ in range(100):
                     ottla.Producer(bootstrap).send("t", bytes(1_000))
                 eventually(everything_ended)
             gc.collect()
@@ -583,7 +583,7 @@ def test_a_thousand_in_a_row_leave_nothing_behind() -> None:
         with ottla.Consumer(bootstrap) as reader:
             (end,) = reader.end_offsets(ottla.TopicPartition("t", 0)).values()
         broker.send_signal(signal.SIGINT)
-    assert end == 1_200, "each of them delivered its message"
+    assert end == 600, "each of them delivered its message"
     assert second[:2] == first[:2], "descriptors and threads"
     assert second[2] - first[2] < 500, "objects"
     assert second[3] - first[3] < 24_000, "KiB; how many lived at once differs"

@@ -44,8 +44,9 @@ def test_failures_that_nobody_reads_stop_the_senders() -> None:
         "127.0.0.1:1",
         return_errors=True,
         buffer_memory=MIB,
-        delivery_timeout_ms=1_005,
-        max_block_ms=2_500,
+        request_timeout_ms=300,
+        delivery_timeout_ms=305,
+        max_block_ms=900,
     ) as producer:
         accepted = 0
         while accepted < 1_000:
