@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import for_each
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "ARCHITECTURE.md"
 MOST_LINES = 300
@@ -130,7 +132,7 @@ def is_named(file: str) -> bool:
     return any(file == quote or file.endswith(f"/{quote}") for quote in quoted())
 
 
-@pytest.mark.parametrize("quote", quoted())
+@for_each(quoted())
 def test_what_the_page_names_exists(quote: str) -> None:
     problem = problem_of(quote)
     assert problem is None, f"ARCHITECTURE.md names `{quote}`: {problem}"
@@ -160,7 +162,7 @@ def test_every_python_package_is_on_the_map() -> None:
     assert not missing, "ARCHITECTURE.md says nothing of " + ", ".join(missing)
 
 
-@pytest.mark.parametrize("station", STATIONS)
+@for_each(STATIONS)
 def test_every_station_has_a_row(station: str) -> None:
     row = re.search(rf"^\| {station} \|", PAGE.read_text(), re.MULTILINE)
     assert row, f"the table of stations has no row for {station}"

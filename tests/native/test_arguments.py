@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ottla.message import Message, RecordMetadata
+from tests.cases import for_each
 from tests.native.test_producer import Wire, bound, make_flow
 from tests.native.test_send_messages import of_the_loop
 
@@ -130,11 +131,11 @@ TABLE: list[tuple[dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("given", "told"), TABLE)
+@for_each((way, given, told) for way in WAYS for given, told in TABLE)
 def test_what_cannot_be_is_named_and_nothing_is_accepted(
-    wire: Wire, way: str, given: dict[str, Any], told: str
+    way: str, given: dict[str, Any], told: str
 ) -> None:
+    wire = Wire(make_flow())
     # A fresh iterator for each: the table's own is spent by the first.
     fresh = {name: iter([("a", b"1")]) if hasattr(v, "__next__") else v for name, v in given.items()}  # fmt: skip
     with pytest.raises((TypeError, ValueError), match=told):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from ottla import errors, kafka_errors
 from ottla.protocol.error_codes import REFRESHES_METADATA, RETRIABLE, ErrorCode
+from tests.cases import for_each
 
 
 def test_kafkas_table() -> None:
@@ -17,7 +16,7 @@ def test_kafkas_table() -> None:
     assert REFRESHES_METADATA < RETRIABLE
 
 
-@pytest.mark.parametrize("code", [code for code in ErrorCode if code != ErrorCode.NONE])
+@for_each(code for code in ErrorCode if code != ErrorCode.NONE)
 def test_every_code_has_its_class(code: ErrorCode) -> None:
     cls = kafka_errors.for_code(code)
     assert issubclass(cls, errors.KafkaError)

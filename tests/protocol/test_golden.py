@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from golden_vectors import (
     Json,
     all_classes,
@@ -20,11 +19,12 @@ from ottla.protocol.api_keys import APIS, ApiKey
 from ottla.protocol.base import Struct
 from ottla.protocol.primitives import ZERO_UUID
 from ottla.protocol.registry import request_class, response_class
+from tests.cases import for_each
 
 NAMES = sorted(all_classes())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each(NAMES)
 def test_kafkas_bytes_decode_to_kafkas_values_and_back(name: str) -> None:
     cls = all_classes()[name]
     for vector in vectors()[name]:
@@ -36,7 +36,7 @@ def test_kafkas_bytes_decode_to_kafkas_values_and_back(name: str) -> None:
         assert cls.decode(memoryview(vector.data), vector.version) == decoded
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each(NAMES)
 def test_every_version_has_vectors(name: str) -> None:
     cls = all_classes()[name]
     counts = dict.fromkeys(versions_of(cls), 0)
@@ -62,7 +62,7 @@ def test_registry_finds_every_api() -> None:
         assert api.latest_unstable == request_class(key).LATEST_UNSTABLE
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each(NAMES)
 def test_class_says_what_the_schema_says(name: str) -> None:
     cls, schema = all_classes()[name], schemas()[name]
     assert schema.get("apiKey") == cls.API_KEY

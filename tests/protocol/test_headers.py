@@ -18,9 +18,10 @@ from ottla.protocol.messages.api_versions import ApiVersionsRequest, ApiVersions
 from ottla.protocol.messages.metadata import MetadataRequest, MetadataResponse
 from ottla.protocol.messages.sasl_handshake import SaslHandshakeRequest, SaslHandshakeResponse
 from ottla.protocol.registry import request_class
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize("name", sorted(n for n in all_classes() if n.endswith("Request")))
+@for_each(sorted(n for n in all_classes() if n.endswith("Request")))
 def test_every_request_and_response_as_a_frame(name: str) -> None:
     request_type = all_classes()[name]
     response_type = all_classes()[name.removesuffix("Request") + "Response"]

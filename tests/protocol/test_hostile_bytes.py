@@ -25,6 +25,7 @@ from ottla.protocol.primitives import (
     read_uvarint,
     write_uvarint,
 )
+from tests.cases import for_each
 
 MUTATIONS_PER_VERSION = 40
 CUT_BYTES = 400
@@ -46,7 +47,7 @@ def _samples(name: str) -> dict[int, Vector]:
     return found
 
 
-@pytest.mark.parametrize("name", sorted(all_classes()))
+@for_each(sorted(all_classes()))
 def test_truncated_anywhere(name: str) -> None:
     cls = all_classes()[name]
     for version, vector in _samples(name).items():
@@ -55,14 +56,14 @@ def test_truncated_anywhere(name: str) -> None:
                 cls.decode(vector.data[:end], version)
 
 
-@pytest.mark.parametrize("name", sorted(all_classes()))
+@for_each(sorted(all_classes()))
 def test_bytes_left_over(name: str) -> None:
     for version, vector in _samples(name).items():
         with pytest.raises(DecodeError, match="left over"):
             all_classes()[name].decode(vector.data + b"\x00", version)
 
 
-@pytest.mark.parametrize("name", sorted(all_classes()))
+@for_each(sorted(all_classes()))
 def test_damaged_bytes_decode_or_raise_decode_error(name: str) -> None:
     cls = all_classes()[name]
     for version in versions_of(cls):

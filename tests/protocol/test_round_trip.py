@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from golden_vectors import (
     Json,
     all_classes,
@@ -19,6 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ottla.protocol.base import Message, Struct
+from tests.cases import for_each
 
 EXAMPLES_PER_VERSION = 3
 SMALLEST_ELEMENTS = 50
@@ -72,7 +72,7 @@ def structs(
     return made
 
 
-@pytest.mark.parametrize("name", sorted(all_classes()))
+@for_each(sorted(all_classes()))
 def test_what_is_written_is_read(name: str) -> None:
     cls = all_classes()[name]
     for version in versions_of(cls):
@@ -99,7 +99,7 @@ def _check_round_trips(cls: type[Message], version: int) -> None:
     round_trip()
 
 
-@pytest.mark.parametrize("name", sorted(all_classes()))
+@for_each(sorted(all_classes()))
 def test_no_element_is_smaller_than_counts_are_checked_for(name: str) -> None:
     cls = all_classes()[name]
     for version in versions_of(cls):

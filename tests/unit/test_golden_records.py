@@ -11,13 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ottla import _native
 from ottla.testing import plain_records
 from ottla.testing.compression import CODECS
 from ottla.testing.crc32c import crc32c
 from ottla.testing.plain_records import Record
+from tests.cases import for_each
 
 VECTORS = Path(__file__).parent / "golden_records" / "vectors.jsonl.xz"
 CAP = 1 << 26
@@ -32,10 +31,10 @@ def cases() -> list[Case]:
     return [json.loads(line) for line in lines]
 
 
-def named(*, magic: int | None = None, codec: str | None = None) -> list[Any]:
-    """Return the cases of a magic and codec as parameters, each under its name."""
+def named(*, magic: int | None = None, codec: str | None = None) -> list[Case]:
+    """Return the cases of a magic and codec."""
     return [
-        pytest.param(case, id=case["name"])
+        case
         for case in cases()
         if magic in (None, case["batches"][0]["magic"])
         and codec in (None, case["batches"][0]["codec"])
@@ -70,7 +69,7 @@ def test_there_are_cases_of_every_codec_and_magic() -> None:
     assert found == {(m, codec) for m in (0, 1, 2) for codec in codecs} | {(2, "zstd")}
 
 
-@pytest.mark.parametrize("case", named())
+@for_each(named())
 def test_rust_reads_what_kafka_wrote(case: Case) -> None:
     read = _native.decode_batches(bytes.fromhex(case["bytes"]), CAP)
     assert len(read) == len(case["batches"])
@@ -88,7 +87,7 @@ def test_rust_reads_what_kafka_wrote(case: Case) -> None:
         assert CODECS[header["attributes"] & 7] == batch["codec"]
 
 
-@pytest.mark.parametrize("case", named(magic=2))
+@for_each(named(magic=2))
 def test_headers_are_kafkas(case: Case) -> None:
     [(header, records)] = _native.decode_batches(bytes.fromhex(case["bytes"]), CAP)
     [batch] = case["batches"]
@@ -99,7 +98,7 @@ def test_headers_are_kafkas(case: Case) -> None:
         assert header[field] == batch[field]
 
 
-@pytest.mark.parametrize("case", named(magic=2))
+@for_each(named(magic=2))
 def test_the_plain_twin_reads_what_kafka_wrote(case: Case) -> None:
     [(header, data)] = plain_records.split_batches(bytes.fromhex(case["bytes"]))
     assert plain_records.decode_batch(data) == records_of(case["batches"][0])
@@ -110,10 +109,10 @@ def is_as_produced(case: Case) -> bool:
     return "compacted" not in case["name"]
 
 
-UNCOMPRESSED = [param for param in named(magic=2, codec="none") if is_as_produced(param.values[0])]
+UNCOMPRESSED = [case for case in named(magic=2, codec="none") if is_as_produced(case)]
 
 
-@pytest.mark.parametrize("case", UNCOMPRESSED)
+@for_each(UNCOMPRESSED)
 def test_both_write_the_bytes_that_kafka_writes(case: Case) -> None:
     wanted = bytes.fromhex(case["bytes"])
     [batch] = case["batches"]

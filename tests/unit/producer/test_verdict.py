@@ -9,6 +9,7 @@ import pytest
 from ottla import errors
 from ottla.producer.verdict import NOT_WRITTEN, UNKNOWN, Held, judge
 from ottla.protocol.error_codes import ErrorCode
+from tests.cases import for_each
 
 
 def batch(code: int | None, **more: Any) -> dict[str, Any]:
@@ -223,7 +224,7 @@ def test_identity_errors_fail_a_producer_without_identity() -> None:
     assert not verdict.bump
 
 
-@pytest.mark.parametrize("code", [int(code) for code in ErrorCode if code != 0] + [9999])
+@for_each([int(code) for code in ErrorCode if code != 0] + [9999])
 def test_every_code_has_a_decision(code: int) -> None:
     verdict = judge(held(batch(code)), idempotent=True)
     assert verdict.decisions[0][0] in ("retry", "split", "fail")
