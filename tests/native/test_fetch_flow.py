@@ -481,7 +481,6 @@ def test_statistics_count(leader: Leader) -> None:
     assert (node.node_id, node.address) == (NODE, "b:9092")
     assert (node.requests, node.in_flight, node.fetched_batches) == (1, 0, 1)
     assert node.fetched_bytes == statistics.fetched_bytes
-    assert node.latency.requests == statistics.latency.requests == 1
     (partition,) = statistics.partitions
     assert (partition.topic, partition.partition, partition.node_id) == (TOPIC, 0, NODE)
     assert (partition.position, partition.handed_records, partition.buffered_records) == (2, 2, 1)
