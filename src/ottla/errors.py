@@ -63,6 +63,14 @@ class Error(Exception):
         self.outcome = outcome
         """Did it happen? `not_written`, `unknown`, `written`, or None where nothing was to be written."""
 
+    @property
+    def permanent(self) -> bool:
+        """Whether the same attempt can never succeed: refused rights or credentials, a wrong option, no common version.
+
+        The client does not retry after such an error.
+        """
+        return False
+
     accepted: Deliveries | None = None
     """Where a `send_many` ended early with this error: the outcomes of the messages that it had accepted before; else None.
 
@@ -114,6 +122,11 @@ class KafkaError(Error):
     """Whether the same request may succeed later (Java's RetriableException)."""
     refreshes_metadata: bool = False
     """Whether it means that the metadata of the topic is stale (Java's InvalidMetadataException)."""
+
+    @property
+    def permanent(self) -> bool:
+        """As `Error.permanent`: not retriable, except for codes that do not tell what is wrong."""
+        return not self.retriable and self.code != -1 and self.name != _UNKNOWN_NAME
 
     def _line(self) -> str:
         text = f"{self.name} ({self.code})"
@@ -260,12 +273,22 @@ class AuthenticationFailed(Error):
     Did it happen? No: no request was sent on the connection.
     """
 
+    @property
+    def permanent(self) -> bool:
+        """Always: other credentials are needed."""
+        return True
+
 
 class TlsError(Error):
     """TLS could not be set up: an unknown authority, another host name, no common version.
 
     Did it happen? No: no request was sent on the connection.
     """
+
+    @property
+    def permanent(self) -> bool:
+        """Always: other certificates or options are needed."""
+        return True
 
 
 class DecodeError(Error):
@@ -306,6 +329,11 @@ class EncodeError(Error):
 
     Did it happen? No: nothing was sent.
     """
+
+    @property
+    def permanent(self) -> bool:
+        """Always: the same arguments cannot be encoded."""
+        return True
 
 
 class NoBrokersAvailable(Error):
@@ -357,6 +385,11 @@ class ConfigError(Error, ValueError):
             return self.message
         return "\n".join([self.message, *(f"  {problem}" for problem in self.problems)])
 
+    @property
+    def permanent(self) -> bool:
+        """Always: other options are needed."""
+        return True
+
 
 class StateError(Error, RuntimeError):
     """The call does not fit the state of the client: a misuse, and no trouble of the cluster.
@@ -366,6 +399,11 @@ class StateError(Error, RuntimeError):
     Did it happen? No: nothing was changed.
     """
 
+    @property
+    def permanent(self) -> bool:
+        """Always: the program has to be corrected."""
+        return True
+
 
 class Closed(Error):
     """The client was closed, or is closing, and takes nothing more.
@@ -374,12 +412,22 @@ class Closed(Error):
     up at the close, the text says what had kept it, and `__cause__` is that as an exception where there is one.
     """
 
+    @property
+    def permanent(self) -> bool:
+        """Always: a closed client stays closed."""
+        return True
+
 
 class ForkedClient(Error):
     """The client was made before a `fork` and is used in the child, where its threads and connections do not exist.
 
     Did it happen? No. Make a new client in the child; the parent's goes on undisturbed.
     """
+
+    @property
+    def permanent(self) -> bool:
+        """Always: the client belongs to the parent process."""
+        return True
 
 
 class Timeout(Error, TimeoutError):
@@ -404,6 +452,8 @@ _KINDS: Final[dict[str, type[Error]]] = {
 }
 
 _UNKNOWN_TOPIC_OR_PARTITION: Final = 3
+_UNKNOWN_NAME: Final = "UNKNOWN_CODE"
+"""Name of error codes that this release does not know."""
 
 
 def for_code(
@@ -423,7 +473,7 @@ def for_code(
     error = kafka_errors.for_code(code)(message, topic=topic, partition=partition, outcome=outcome)
     if error.code != code:
         error.code = code
-        error.name = "UNKNOWN_CODE"
+        error.name = _UNKNOWN_NAME
     return error
 
 

@@ -284,6 +284,16 @@ class BellIo(FakeIo):
         return super().shutdown(timeout)
 
 
+class LoopTime:
+    """The running loop's time as the engine's clock."""
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
 class World:
     """A reactor in the running loop, with a cluster of one node behind it."""
 

@@ -12,7 +12,6 @@ from ottla.client.application import GroupApplication
 from ottla.client.autocommit import AutoCommit
 from ottla.client.dropped import Made
 from ottla.client.leaving import CLOSE_S
-from ottla.client.start import start_cluster
 from ottla.client.subscription import Subscription
 from ottla.cluster.cluster import Cluster
 from ottla.cluster.coordinator import Coordinators
@@ -47,7 +46,9 @@ class ConsumerClient:
             raise
         self._cluster = Cluster(config, self._engine)
         link, self.offsets = self._group_side()
-        self.finder = OffsetFinder(self._cluster, config, ISOLATION[config.isolation_level])
+        self.finder = OffsetFinder(
+            self._cluster, self._engine.clock, config, ISOLATION[config.isolation_level]
+        )
         self.cursors = Cursors(
             self._engine, self._cluster, self.flow, config, self.offsets, self.finder
         )
@@ -66,20 +67,26 @@ class ConsumerClient:
         coordinators = Coordinators(self._cluster, self.config, self._engine)
         link = GroupLink(self._cluster, coordinators, group_id)
         return link, GroupOffsets(
-            link, self.config, lambda: self.subscription.identity, self._engine.spawn
+            link, self.config, lambda: self.subscription.identity, self._engine
         )
 
     async def _start(self) -> None:
         self.cursors.start()
         self.autocommit.start(self._engine)
         self._cluster.listen(self.subscription.metadata_changed)
-        self._engine.spawn(start_cluster(self._cluster, self.config), "consumer start")
+        self._cluster.refresh_soon("start")
 
     def call(
         self, name: str, function: Callable[..., Coroutine[Any, Any, T]], *args: Any
     ) -> Ticket[T]:
         """Run a coroutine function of this client on the engine thread, for the public call of this name."""
         return self._engine.call(function, *args, name=name, who=self.config.who)
+
+    def query(
+        self, name: str, function: Callable[..., Coroutine[Any, Any, T]], *args: Any
+    ) -> Ticket[T]:
+        """As `call`, for an operation that only asks: it ends with the wait of its caller."""
+        return self._engine.call(function, *args, name=name, who=self.config.who, is_query=True)
 
     # ---- subscription ------------------------------------------------------------------------------------------------
 
@@ -100,7 +107,7 @@ class ConsumerClient:
         wanted = set(partitions)
         self.subscription.assign(anything=bool(wanted))
         self.cursors.unassign(self.cursors.assigned - wanted)
-        await self.cursors.assign(sorted(wanted))
+        await self.cursors.assign(sorted(wanted), create_topics=True)
 
     # ---- polls (the application's threads) -----------------------------------------------------------------------------
 
@@ -139,16 +146,16 @@ class ConsumerClient:
         await self.offsets.commit(offsets)
 
     async def committed(
-        self, partitions: Iterable[TopicPartition]
+        self, partitions: Iterable[TopicPartition], timeout: float
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
         """The committed offsets of the group."""
         if self.offsets is None:
             raise errors.ConfigError("committed() needs a group_id")
-        return await self.offsets.committed(partitions)
+        return await self.offsets.committed(partitions, timeout)
 
-    async def partitions_for(self, topic: str) -> list[int]:
+    async def partitions_for(self, topic: str, timeout: float) -> list[int]:
         """The partitions of a topic."""
-        return await self._cluster.partitions_of(topic)
+        return await self._cluster.partitions_of(topic, timeout)
 
     # ---- end ---------------------------------------------------------------------------------------------------------
 

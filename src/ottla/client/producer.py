@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ottla import errors
 from ottla.client.dropped import Made
 from ottla.client.leaving import CLOSE_S
-from ottla.client.start import start_cluster
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.cluster import Cluster
 from ottla.engine.dispatcher import dispatch, on_dispatcher
@@ -81,8 +80,7 @@ class ProducerClient:
 
     async def _start(self) -> None:
         self._outbox.start()
-        reaching = start_cluster(self._cluster, self.config)
-        self._tasks.append(self._engine.spawn(reaching, "producer start"))
+        self._cluster.refresh_soon("start")
 
     # ---- end -------------------------------------------------------------------------------------------------------
 
@@ -212,9 +210,16 @@ class ProducerClient:
         if (called := self._reports.called()) is not None:
             await called.wait_async()
 
-    def partitions_for(self, name: str, topic: str) -> Ticket[list[int]]:
+    def partitions_for(self, name: str, topic: str, timeout: float) -> Ticket[list[int]]:
         """The partitions of a topic, for the public call of this name. Threads: any."""
-        return self._engine.call(self._cluster.partitions_of, topic, name=name, who=self.config.who)
+        return self._engine.call(
+            self._outbox.partitions_of,
+            topic,
+            timeout,
+            name=name,
+            who=self.config.who,
+            is_query=True,
+        )
 
     # ---- what it tells about itself --------------------------------------------------------------------------------
 

@@ -116,6 +116,7 @@ class Subscription:
         if self.member is not None:
             await self.member.leave()
             self.member = None
+            self._cluster.want_all_topics(False)
         self._pattern = None
         self._assigned = False
 

@@ -37,6 +37,8 @@ class BrokerSearch:
         """Open to an address of the bootstrap list, while its node is not known."""
         self._address: Address | None = None
         self._finding: asyncio.Future[Connection] | None = None
+        self.dialling = ""
+        """Address that the search tries now, or tried last; empty before the first one."""
 
     def close(self) -> None:
         """Close the bootstrap connection."""
@@ -89,6 +91,7 @@ class BrokerSearch:
         random.shuffle(nodes)
         nodes.sort(key=lambda node: self._pool.wait_of(node.node_id))
         for node in nodes:
+            self.dialling = f"{node.host}:{node.port}"
             try:
                 return await self._pool.get(node, Role.CONTROL)
             except NoBrokersAvailable as error:
@@ -105,6 +108,7 @@ class BrokerSearch:
         addresses = list(config.bootstrap_servers)
         random.shuffle(addresses)
         for address in addresses:
+            self.dialling = "{}:{}".format(*address)
             try:
                 self._connection = await Connection.open(
                     self._context.reactor, address, Role.CONTROL, config

@@ -9,8 +9,9 @@ References: KIP-302, KIP-899, KIP-951, KIP-1102; Java: Metadata, NetworkClient.D
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ottla.cluster.bootstrap import BrokerSearch
@@ -82,16 +83,6 @@ class Cluster:
 
     # ---- life ------------------------------------------------------------------------------------------------------
 
-    async def start(self, timeout: float | None = REFRESH_TIMEOUT_S) -> None:
-        """Reach the cluster and learn its brokers.
-
-        Raises:
-            NoBrokersAvailable: No address of `bootstrap_servers` works; one line for each. Asking goes on in the
-                background until `close`; `start` may be called again.
-            Timeout: The time ran out.
-        """
-        await self.refresh("start", timeout)
-
     async def reached(self) -> None:
         """Wait until a broker has been connected to, and its first metadata request is in flight.
 
@@ -109,39 +100,58 @@ class Cluster:
 
     # ---- topics ----------------------------------------------------------------------------------------------------
 
-    def want_topics(self, names: Iterable[str]) -> None:
-        """Have these topics in every refresh from now on; those not known yet are asked for at once."""
-        new = self._wanted.add(names)
-        missing = sorted(name for name in new if self.snapshot.topic(name) is None)
+    def want_topics(self, owner: Hashable, names: Iterable[str], *, create: bool = False) -> None:
+        """Let a part of the client want exactly these topics: they are in every refresh from now on.
+
+        Those not known yet are asked for at once; the metadata of those that no part wants any more is dropped.
+
+        Args:
+            owner: The part of the client. Replaces the topics that it wanted before.
+            names: Topics.
+            create: Whether the application named them, so that the broker may create those that this client has never
+                seen. Without effect where `allow_auto_create_topics` is off.
+        """
+        wanted = set(names)
+        new, gone = self._wanted.replace(owner, wanted)
+        snapshot = self.snapshot
+        if create and getattr(self._context.config, "allow_auto_create_topics", True):
+            seen = snapshot.topics.keys() | snapshot.vanished.keys()
+            self._wanted.may_create(wanted - seen)
+        if gone and not self._wanted.everything:
+            self._store.replace(without_topics(snapshot, gone))
+        missing = sorted(name for name in new if snapshot.topic(name) is None)
         if missing:
             self.refresh_soon(f"topics wanted: {', '.join(missing[:5])}", urgent=True)
 
-    def forget_topics(self, names: Iterable[str]) -> None:
-        """Refreshes no longer ask for these topics, and their metadata is dropped."""
-        gone = self._wanted.remove(names)
-        if gone and not self._wanted.everything:
-            self._store.replace(without_topics(self.snapshot, gone))
+    @contextlib.contextmanager
+    def topics_for_query(self, names: Iterable[str], *, create: bool = False) -> Iterator[None]:
+        """Want these topics until the context ends, in addition to other parts of the client."""
+        owner = object()
+        self.want_topics(owner, names, create=create)
+        try:
+            yield
+        finally:
+            self.want_topics(owner, ())
 
-    async def partitions_of(self, topic: str) -> list[int]:
-        """The numbers of a topic's partitions; it is in every refresh from then on, if there is such a topic.
+    async def partitions_of(
+        self, topic: str, timeout: float | None = REFRESH_TIMEOUT_S
+    ) -> list[int]:
+        """The numbers of a topic's partitions. A topic that does not exist is created where that is allowed.
 
         Raises:
-            Error: As `refresh`.
-            KafkaError: What the broker says of the topic.
+            Error: As `refresh`; it waits at most `timeout` seconds.
+            KafkaError: The broker's answer about the topic.
         """
         if self._context.closed:
             raise self._context.closed_error()
-        was_wanted = topic in self._wanted
-        self.want_topics([topic])
-        if self.snapshot.topic(topic) is None:
-            await self.refresh(f"partitions of {topic} are asked for")
-        known = self.snapshot.topic(topic)
-        if known is not None:
-            return sorted(known.partitions)
-        code = self.snapshot.topic_error(topic)
-        if not was_wanted:
-            self.forget_topics([topic])
-        raise for_code(code or ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, topic=topic)
+        with self.topics_for_query([topic], create=True):
+            if self.snapshot.topic(topic) is None:
+                await self.refresh(f"partitions of {topic} are asked for", timeout)
+            known = self.snapshot.topic(topic)
+            if known is not None:
+                return sorted(known.partitions)
+            code = self.snapshot.topic_error(topic) or ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+            raise for_code(code, topic=topic)
 
     def want_all_topics(self, wanted: bool) -> None:
         """Ask for every topic of the cluster (a pattern subscription), or again only for those wanted by name."""
@@ -150,12 +160,8 @@ class Cluster:
             self.refresh_soon("all topics wanted", urgent=True)
         elif not wanted and self._wanted.everything:
             self._wanted.everything = False
-            self.forget_unwanted()
-
-    def forget_unwanted(self) -> None:
-        """Drop the metadata of topics that are not wanted by name."""
-        unwanted = [name for name in self.snapshot.topics if name not in self._wanted]
-        self._store.replace(without_topics(self.snapshot, unwanted))
+            unwanted = [name for name in self.snapshot.topics if name not in self._wanted]
+            self._store.replace(without_topics(self.snapshot, unwanted))
 
     # ---- metadata --------------------------------------------------------------------------------------------------
 
@@ -194,19 +200,22 @@ class Cluster:
         """Learn of a broker from another response (a coordinator's)."""
         self._store.replace(with_node(self.snapshot, BrokerNode(node_id, host, port)))
 
-    async def refresh(self, reason: str, timeout: float | None = REFRESH_TIMEOUT_S) -> None:
+    async def refresh(
+        self, reason: str, timeout: float | None = REFRESH_TIMEOUT_S, *, urgent: bool = False
+    ) -> None:
         """Ask for metadata and wait for the answer. Callers that ask before a request has begun share it.
 
         Args:
             reason: For the log.
             timeout: Seconds; None: no bound.
+            urgent: Without the pause after the last answer, which cannot have it.
 
         Raises:
             Error: The attempt failed: no broker can be reached, or its answer cannot be used.
             Timeout: The time ran out; asking goes on.
             Closed: The client was closed.
         """
-        await self._refresher.refresh(reason, timeout)
+        await self._refresher.refresh(reason, timeout, urgent=urgent)
 
     def refresh_soon(self, reason: str, *, urgent: bool = False) -> None:
         """Ask for metadata in the background, again and again until there is an answer.
@@ -216,6 +225,10 @@ class Cluster:
             urgent: Without the pause after the last answer, which cannot have it.
         """
         self._refresher.refresh_soon(reason, urgent=urgent)
+
+    def describe_wait(self) -> str:
+        """What the metadata waits for, in one line: for errors of callers that ran out of time."""
+        return self._refresher.describe_wait()
 
     # ---- connections -----------------------------------------------------------------------------------------------
 
@@ -299,48 +312,20 @@ class Cluster:
         )
         self.refresh_soon(f"connection to node {connection.node_id} lost")
 
-    def drop(self, connection: Connection) -> None:
-        """Close a connection that is of no more use; the next request dials again."""
-        self._pool.drop(connection)
-
     # ---- requests --------------------------------------------------------------------------------------------------
 
-    async def request(
-        self,
-        message: Message,
-        *,
-        node_id: int | None = None,
-        controller: bool = False,
-        role: Role = Role.CONTROL,
-        timeout: float | None = None,
-        version: int | None = None,
-    ) -> Any:
-        """Send one control request, once, to a certain node, the controller or any broker.
-
-        Args:
-            message: The request.
-            node_id: The node; None: see `controller`.
-            controller: To the controller instead of any broker.
-            role: The connection's role, where a node is named.
-            timeout: As `Connection.request`; the dial has its own time-outs.
-            version: As `Connection.request`.
+    async def request(self, message: Message) -> Any:
+        """Send one control request, once, to any broker.
 
         Returns:
             The response, whatever error codes it holds.
 
         Raises:
-            NoBrokersAvailable: Nobody to ask; not sent.
+            NoBrokersAvailable: No broker can be reached; not sent.
             ConnectionLost, Timeout, UnsupportedVersion, EncodeError, DecodeError: As `Connection.request`.
         """
-        if node_id is None and controller:
-            if self.snapshot.controller_id < 0:
-                await self.refresh("the controller is not known")
-            node_id = self.snapshot.controller_id
-        if node_id is None:
-            connection = await self.any_connection()
-        else:
-            connection = await self.connection(node_id, role)
-        return await connection.request(message, timeout=timeout, version=version)
+        connection = await self.any_connection()
+        return await connection.request(message)
 
     def __repr__(self) -> str:
         known = self.snapshot

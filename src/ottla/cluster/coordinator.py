@@ -9,15 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Literal
 
 from ottla.cluster.backoff import Backoff
-from ottla.errors import (
-    ConnectionLost,
-    Error,
-    KafkaError,
-    NoBrokersAvailable,
-    Timeout,
-    for_code,
-    line_of,
-)
+from ottla.cluster.retry import Attempts
+from ottla.errors import Error, Timeout, for_code, line_of
 from ottla.observe.log import ClientLog
 from ottla.protocol.messages.find_coordinator import FindCoordinatorRequest
 
@@ -31,8 +24,6 @@ Kind = Literal["group", "transaction"]
 
 _KEY_TYPES: Final[dict[str, int]] = {"group": 0, "transaction": 1}
 _BATCHED_FROM = 4
-_RETRIED = frozenset({14, 15, 16})
-"""Loading, not available (its log is being made), moving: all of them pass."""
 
 
 class Coordinators:
@@ -66,8 +57,7 @@ class Coordinators:
         future = self._looking.get(place)
         if future is None:
             future = self._looking[place] = asyncio.get_running_loop().create_future()
-            deadline = self._reactor.clock.now() + timeout
-            self._reactor.spawn(self._look(place, future, deadline), f"coordinator of {key}")
+            self._reactor.spawn(self._look(place, future, timeout), f"coordinator of {key}")
         return await asyncio.shield(future)
 
     def invalidate(self, kind: Kind, key: str) -> None:
@@ -75,10 +65,10 @@ class Coordinators:
         self._known.pop((kind, key), None)
 
     async def _look(
-        self, place: tuple[Kind, str], future: asyncio.Future[int], deadline: float
+        self, place: tuple[Kind, str], future: asyncio.Future[int], timeout: float
     ) -> None:
         try:
-            node_id = await self._until(place, deadline)
+            node_id = await self._until(place, timeout)
             self._known[place] = node_id
             future.set_result(node_id)
         except Error as error:
@@ -90,26 +80,20 @@ class Coordinators:
         finally:
             del self._looking[place]
 
-    async def _until(self, place: tuple[Kind, str], deadline: float) -> int:
-        attempts = 0
-        clock = self._reactor.clock
-        while True:
+    async def _until(self, place: tuple[Kind, str], timeout: float) -> int:
+        """Ask until there is a coordinator, or until the time is up."""
+        attempts = Attempts(self._backoff, self._reactor.clock, timeout)
+        async for _ in attempts:
             try:
                 return await self._ask(*place)
-            except (ConnectionLost, NoBrokersAvailable, Timeout) as error:
-                reason: Error = error
-            except KafkaError as error:
-                if error.code not in _RETRIED:
-                    raise
-                reason = error
-            attempts += 1
-            pause = self._backoff.delay(attempts)
-            if clock.now() + pause >= deadline:
-                raise Timeout(
-                    f"no coordinator of {place[0]} {place[1]!r}: {line_of(reason)}"
-                ) from reason
-            self._log.info("coordinator.unavailable", kind=place[0], group=place[1], reason=reason)
-            await clock.sleep(pause)
+            except Error as error:
+                attempts.record_failure(error)
+                self._log.info(
+                    "coordinator.unavailable", kind=place[0], group=place[1], reason=error
+                )
+        reason = attempts.last_failure
+        assert reason is not None
+        raise Timeout(f"no coordinator of {place[0]} {place[1]!r}: {line_of(reason)}") from reason
 
     async def _ask(self, kind: Kind, key: str) -> int:
         connection = await self._cluster.any_connection()

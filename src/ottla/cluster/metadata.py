@@ -77,19 +77,12 @@ class MetadataSnapshot(NamedTuple):
     """Topics that the last answer about them refused."""
     vanished: Mapping[str, TopicInfo] = MappingProxyType({})
     """Topics that are gone, with the epochs that they had."""
-    names: Mapping[bytes, str] = MappingProxyType({})
-    """topic id -> name of every topic in `topics` that has one."""
     updated_at: float | None = None
     """When a broker answered last, by the engine's clock."""
 
     def topic(self, name: str) -> TopicInfo | None:
         """The topic, if it is known and exists."""
         return self.topics.get(name)
-
-    def topic_by_id(self, topic_id: bytes) -> TopicInfo | None:
-        """The topic with this id, if it is known."""
-        name = self.names.get(topic_id)
-        return None if name is None else self.topics.get(name)
 
     def topic_error(self, name: str) -> int:
         """The error code of the last answer about the topic, 0 where it was none."""
@@ -170,7 +163,6 @@ def merge(
         topics=MappingProxyType(topics),
         errors=MappingProxyType(errors),
         vanished=MappingProxyType(vanished),
-        names=_names(topics),
         updated_at=now,
     )
     return new, compare(old, new, other_cluster=other_cluster)
@@ -252,12 +244,6 @@ def _topic_info(name: str, answer: MetadataResponseTopic, known: TopicInfo | Non
     if topic_id == ZERO_UUID and known is not None:
         topic_id = known.topic_id
     return TopicInfo(name, topic_id, MappingProxyType(partitions), answer.is_internal)
-
-
-def _names(topics: Mapping[str, TopicInfo]) -> Mapping[bytes, str]:
-    return MappingProxyType(
-        {info.topic_id: name for name, info in topics.items() if info.topic_id != ZERO_UUID}
-    )
 
 
 def compare(
@@ -345,7 +331,6 @@ def without_topics(old: MetadataSnapshot, names: Iterable[str]) -> MetadataSnaps
         topics=MappingProxyType(topics),
         errors=MappingProxyType({n: e for n, e in old.errors.items() if n not in gone}),
         vanished=MappingProxyType({n: i for n, i in old.vanished.items() if n not in gone}),
-        names=_names(topics),
     )
 
 

@@ -61,6 +61,8 @@ class Refresher:
         """Why the next refresh is due."""
         self._urgent = False
         self._asked = asyncio.Event()
+        self._asking: Connection | None = None
+        """The connection of the request in flight."""
 
     async def first_request(self) -> None:
         """Wait until the first metadata request is in flight."""
@@ -75,16 +77,17 @@ class Refresher:
 
     # ---- asking for a refresh ----------------------------------------------------------------------------------------
 
-    async def refresh(self, reason: str, timeout: float | None) -> None:
+    async def refresh(self, reason: str, timeout: float | None, *, urgent: bool = False) -> None:
         """As `Cluster.refresh`."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(future)
-        self.refresh_soon(reason)
+        self.refresh_soon(reason, urgent=urgent)
         try:
             async with asyncio.timeout(timeout):
                 await future
         except TimeoutError:
-            raise Timeout(f"no metadata within {timeout} s ({reason})") from None
+            why = self.describe_wait()
+            raise Timeout(f"no metadata within {timeout:g} s ({reason}): {why}") from None
 
     def refresh_soon(self, reason: str, *, urgent: bool = False) -> None:
         """As `Cluster.refresh_soon`."""
@@ -98,6 +101,14 @@ class Refresher:
                 self._pausing.cancel()
         if self._running is None:
             self._running = self._context.reactor.spawn(self._refresh_while_requested(), "metadata")
+
+    def describe_wait(self) -> str:
+        """What the current refresh waits for, or why the last one failed, in one line."""
+        if (trouble := self._context.health.report().get("cluster")) is not None:
+            return trouble.reason
+        if self._asking is not None:
+            return f"{self._asking.address} has not answered the metadata request"
+        return f"no connection to {self._search.dialling or 'a broker'} yet"
 
     # ---- the loop ----------------------------------------------------------------------------------------------------
 
@@ -136,6 +147,7 @@ class Refresher:
         reason, waiters = self._begin()
         self._context.log.debug("metadata.requested", reason=reason)
         self._asked.set()
+        self._asking = connection
         try:
             await self._ask(connection)
         except Error as error:
@@ -148,6 +160,8 @@ class Refresher:
             self._schedule.succeeded(self._context.now())
             self._watch_age()
             _settle(waiters, None)
+        finally:
+            self._asking = None
 
     def _begin(self) -> tuple[str | None, list[asyncio.Future[None]]]:
         """A request begins. Returns its reason and its waiters; later callers wait for the next one."""
@@ -196,19 +210,29 @@ class Refresher:
     # ---- one request -------------------------------------------------------------------------------------------------
 
     async def _ask(self, connection: Connection) -> None:
-        """Request the metadata and take the answer.
+        """Request the metadata and take the answers.
 
         Raises:
             NoBrokersAvailable, KafkaError, UnsupportedVersion, DecodeError: There was none.
         """
-        names = self._wanted.names()
-        request = MetadataRequest(
-            topics=None if names is None else [MetadataRequestTopic(name=name) for name in names],
-            allow_auto_topic_creation=getattr(
-                self._context.config, "allow_auto_create_topics", True
-            ),
-        )
-        connection, response = await self._ask_any(connection, request)
+        creatable, others = self._wanted.creatable(), self._wanted.others()
+        # A topic that has vanished must not be in a request that may create topics.
+        asked: list[list[str] | None] = [creatable] if creatable else []
+        if others or others is None or not creatable:
+            asked.append(others)
+        requests = [_request(names, create=names is creatable) for names in asked]
+        if len(requests) == 1:
+            # Not as a task of its own, which would be sent behind requests that wait for `first_request`.
+            answers = [await self._ask_any(connection, requests[0])]
+        else:
+            answers = await asyncio.gather(*(self._ask_any(connection, r) for r in requests))
+        for names, (answering, response) in zip(asked, answers, strict=True):
+            self._take(answering, names, response)
+        self._search.adopt()
+
+    def _take(
+        self, connection: Connection, asked: list[str] | None, response: MetadataResponse
+    ) -> None:
         if response.error_code == _REBOOTSTRAP_REQUIRED:
             self._search.start_over("the broker asks for it")
         if response.error_code:
@@ -217,10 +241,10 @@ class Refresher:
             raise NoBrokersAvailable(
                 "the metadata names no broker", attempts=[(connection.address, "empty answer")]
             )
-        new, changes = merge(self._store.snapshot, response, self._context.now(), names)
+        new, changes = merge(self._store.snapshot, response, self._context.now(), asked)
+        self._wanted.seen(new.topics.keys())
         self._report(changes, new)
         self._store.replace(new, changes)
-        self._search.adopt()
 
     async def _ask_any(
         self, connection: Connection, request: MetadataRequest
@@ -270,6 +294,13 @@ class Refresher:
                 self.refresh_soon("metadata_max_age_ms has passed")
                 left = self._context.config.metadata_max_age_ms / 1000
             await self._context.reactor.sleep(left)
+
+
+def _request(topics: list[str] | None, *, create: bool) -> MetadataRequest:
+    return MetadataRequest(
+        topics=None if topics is None else [MetadataRequestTopic(name=name) for name in topics],
+        allow_auto_topic_creation=create,
+    )
 
 
 def _settle(waiters: list[asyncio.Future[None]], error: Error | None) -> None:

@@ -141,8 +141,13 @@ class Cursors:
 
     # ---- assignment ----------------------------------------------------------------------------------------------------
 
-    async def assign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Take these partitions in addition; they flow as soon as their positions are known."""
+    async def assign(
+        self, partitions: Iterable[TopicPartition], *, create_topics: bool = False
+    ) -> None:
+        """Take these partitions in addition; they flow as soon as their positions are known.
+
+        create_topics: Whether the application named them, so that the broker may create topics that do not exist.
+        """
         added: list[TopicPartition] = []
         for tp in partitions:
             cursor = self._cursors.get(tp)
@@ -153,7 +158,7 @@ class Cursors:
                 self._flow.assign(tp.topic, ZERO_UUID, tp.partition)
             elif cursor.refusal is not None:
                 self._try_refused_again(cursor, added)
-        self._cluster.want_topics({tp.topic for tp in added})
+        self._want_topics(create=create_topics)
         self._engine.spawn(
             self._begin([self._cursors[tp] for tp in added]), "start of assigned partitions"
         )
@@ -172,7 +177,11 @@ class Cursors:
             if self._cursors.pop(tp, None) is not None:
                 self._routes.forget(tp)
                 self._flow.unassign(*tp)
+        self._want_topics()
         self._wake_positioned()
+
+    def _want_topics(self, *, create: bool = False) -> None:
+        self._cluster.want_topics(self, {tp.topic for tp in self._cursors}, create=create)
 
     async def _begin(self, cursors: list[Cursor]) -> None:
         """Find a start position for each partition, with retries. A partition without metadata delays no other one."""
@@ -294,17 +303,30 @@ class Cursors:
         for tp, offset in (await self._find(wanted, time_ms)).items():
             await self.seek(tp, OffsetAndMetadata(offset, -1))
 
-    async def wait_positioned(self, tp: TopicPartition) -> None:
+    async def wait_positioned(self, tp: TopicPartition, timeout: float) -> None:
         """Return once the partition has a position or is no longer assigned.
 
         Raises:
             Error: Why the partition cannot get a position.
+            Timeout: It has none within `timeout` seconds.
         """
         if self._is_positioned(tp):
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._positioned.append((tp, future))
-        await future
+        try:
+            async with asyncio.timeout(timeout):
+                await future
+        except TimeoutError:
+            why = self._why_without_position(tp)
+            raise errors.Timeout(f"{tp} has no position within {timeout:g} s: {why}") from None
+
+    def _why_without_position(self, tp: TopicPartition) -> str:
+        known = self._cluster.snapshot.partition(*tp)
+        if known is not None and known.leader >= 0:
+            return "its start offset is not known yet"
+        why = why_no_leader(self._cluster.snapshot, tp)
+        return self._cluster.describe_wait() if why is None else why
 
     def _is_positioned(self, tp: TopicPartition) -> bool:
         cursor = self._cursors.get(tp)

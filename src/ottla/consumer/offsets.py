@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
+from ottla.cluster.retry import Attempts
 from ottla.consumer.commit_lane import CommitLane, Failures, Offsets
 from ottla.consumer.group.link import UNREACHABLE
 from ottla.message import OffsetAndMetadata, TopicPartition
@@ -34,6 +35,7 @@ from ottla.protocol.messages.offset_fetch import (
 if TYPE_CHECKING:
     from ottla.config.consumer import ConsumerConfig
     from ottla.consumer.group.link import GroupLink
+    from ottla.engine.reactor import Reactor
     from ottla.wire.connection import Connection
 
 
@@ -92,14 +94,14 @@ class GroupOffsets:
         link: GroupLink,
         config: ConsumerConfig,
         identity: Callable[[], CommitIdentity],
-        spawn: Callable[..., object],
+        reactor: Reactor,
     ) -> None:
         self._link = link
         self._config = config
         self._log = ClientLog("offsets", config.who)
         self._group_id = link.group_id
         self._identity = identity
-        self._spawn = spawn
+        self._reactor = reactor
         self._lane = CommitLane()
         self._asked_under: dict[TopicPartition, CommitIdentity] = {}
         """The generation in which each waiting offset was finished with."""
@@ -139,7 +141,7 @@ class GroupOffsets:
         offsets = self._lane.take()
         if offsets is not None:
             fences, self._asked_under = self._asked_under, {}
-            self._spawn(self._send(offsets, fences), f"commit of group {self._group_id}")
+            self._reactor.spawn(self._send(offsets, fences), f"commit of group {self._group_id}")
         elif self._lane.idle:
             idle, self._idle = self._idle, []
             for future in idle:
@@ -160,6 +162,11 @@ class GroupOffsets:
         self._lane.answered(failures)
         self._send_next()
 
+    def _attempts(self, timeout: float | None = None) -> Attempts:
+        limit = self._config.default_api_timeout_ms / 1000
+        limit = limit if timeout is None else min(timeout, limit)
+        return Attempts(self._backoff, self._reactor.clock, limit)
+
     async def _commit_until_answered(
         self, offsets: Offsets, fences: Mapping[TopicPartition, CommitIdentity]
     ) -> Failures:
@@ -168,20 +175,13 @@ class GroupOffsets:
         An offset of an older generation is refused here as the coordinator would: under the new one it might put back
         what another member has committed meanwhile.
         """
-        deadline = asyncio.get_running_loop().time() + self._config.default_api_timeout_ms / 1000
         left = dict(offsets)
         failures: Failures = {}
-        attempts = 0
-        while True:
-            codes: dict[TopicPartition, int] = {}
+        attempts = self._attempts()
+        async for _ in attempts:
             try:
-                async with asyncio.timeout_at(deadline):
-                    connection = await self._link.connection()
-                    identity = self._identity()
-                    current = {tp: at for tp, at in left.items() if fences[tp] == identity}
-                    if current:
-                        codes = await self._commit_once(connection, current, identity)
-                codes |= dict.fromkeys(left.keys() - current.keys(), ErrorCode.ILLEGAL_GENERATION)
+                async with attempts.until_deadline():
+                    codes = await self._commit_current(left, fences)
             except UNREACHABLE as error:
                 self._link.lost()
                 codes = dict.fromkeys(left, ErrorCode.COORDINATOR_NOT_AVAILABLE)
@@ -201,20 +201,37 @@ class GroupOffsets:
                     if code:
                         failures[tp] = _refused(tp, code)
             left = again
-            attempts += 1
-            delay = self._backoff.delay(attempts)
-            if not left or asyncio.get_running_loop().time() + delay > deadline:
-                return failures
-            await asyncio.sleep(delay)
+            if not left:
+                break
+        return failures
+
+    async def _commit_current(
+        self, offsets: Offsets, fences: Mapping[TopicPartition, CommitIdentity]
+    ) -> dict[TopicPartition, int]:
+        """Commit the offsets of the current generation; returns the code of every partition."""
+        connection = await self._link.connection()
+        identity = self._identity()
+        current = {tp: at for tp, at in offsets.items() if fences[tp] == identity}
+        codes: dict[TopicPartition, int] = dict.fromkeys(
+            offsets.keys() - current.keys(), ErrorCode.ILLEGAL_GENERATION
+        )
+        if current:
+            codes |= await self._commit_once(connection, current, identity)
+        return codes
 
     def _too_late(
-        self, problems: Iterable[BaseException], outcome: errors.Outcome | None = "unknown"
+        self,
+        problems: Iterable[BaseException],
+        outcome: errors.Outcome | None = "unknown",
+        timeout: float | None = None,
     ) -> errors.Timeout:
-        seconds = self._config.default_api_timeout_ms / 1000
-        why = next((f": {problem}" for problem in problems), "")
+        limit = self._config.default_api_timeout_ms / 1000
+        within = f"{limit:g} s (default_api_timeout_ms)"
+        if timeout is not None and timeout < limit:
+            within = f"{timeout:g} s"
+        why = next((f": {errors.line_of(problem)}" for problem in problems), "")
         return errors.Timeout(
-            f"the coordinator of group {self._group_id!r} did not answer within {seconds:g} s "
-            f"(default_api_timeout_ms){why}",
+            f"the coordinator of group {self._group_id!r} did not answer within {within}{why}",
             outcome=outcome,
         )
 
@@ -252,42 +269,49 @@ class GroupOffsets:
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     async def committed(
-        self, partitions: Iterable[TopicPartition]
+        self, partitions: Iterable[TopicPartition], timeout: float | None = None
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
-        """What the group has committed; None where nothing is."""
+        """The committed offsets of the group; None where there is none.
+
+        Raises:
+            Error: The coordinator refused, or could not be reached within `timeout` seconds (None: and at most
+                `default_api_timeout_ms`).
+        """
         wanted = list(partitions)
         if not wanted:
             return {}
-        deadline = asyncio.get_running_loop().time() + self._config.default_api_timeout_ms / 1000
-        attempts = 0
-        problem: errors.Error | None = None
-        while True:
+        attempts = self._attempts(timeout)
+        async for _ in attempts:
             try:
-                async with asyncio.timeout_at(deadline):
-                    connection = await self._link.connection()
-                    answer, refusal = await self._fetch_once(connection, wanted)
-                if refusal is None:
-                    return answer
-                code, tp = refusal
-                topic, partition = (None, None) if tp is None else tp
-                problem = errors.for_code(
-                    code, f"group {self._group_id!r}", topic=topic, partition=partition
-                )
-                if code in _COORDINATOR_MOVED:
-                    self._link.lost()
-                elif code not in _AGAIN:
-                    raise problem
+                async with attempts.until_deadline():
+                    return await self._fetch(wanted)
             except UNREACHABLE as error:
                 self._link.lost()
-                problem = error
+                attempts.record_failure(error)
+            except errors.KafkaError as error:
+                if error.code in _COORDINATOR_MOVED:
+                    self._link.lost()
+                elif error.code not in _AGAIN:
+                    raise
+                attempts.record_failure(error)
             except TimeoutError:
                 self._link.lost()
-                raise self._too_late([problem] if problem else [], None) from None
-            attempts += 1
-            delay = self._backoff.delay(attempts)
-            if asyncio.get_running_loop().time() + delay > deadline:
-                raise problem
-            await asyncio.sleep(delay)
+                problems = [attempts.last_failure] if attempts.last_failure else []
+                raise self._too_late(problems, None, timeout) from None
+        assert attempts.last_failure is not None
+        raise attempts.last_failure
+
+    async def _fetch(
+        self, wanted: list[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        connection = await self._link.connection()
+        answer, refusal = await self._fetch_once(connection, wanted)
+        if refusal is None:
+            return answer
+        topic, partition = (None, None) if refusal.tp is None else refusal.tp
+        raise errors.for_code(
+            refusal.code, f"group {self._group_id!r}", topic=topic, partition=partition
+        )
 
     async def _fetch_once(
         self, connection: Connection, wanted: list[TopicPartition]

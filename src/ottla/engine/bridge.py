@@ -17,9 +17,20 @@ from ottla.observe.log import ClientLog, ProcessLog
 
 T = TypeVar("T")
 
+GRACE_S = 1.0
+"""Seconds that the caller of a query waits beyond its limit: the engine ends it at the limit, with the cause in the error."""
+
 
 class Ticket(Generic[T]):
-    """The outcome of one operation on the engine thread."""
+    """The outcome of one operation on the engine thread.
+
+    Args:
+        name: The call, for errors and the log.
+        cancel: Ends the operation.
+        is_forked: Whether this process is a fork of the engine's.
+        who: The client, for the log.
+        is_query: Whether the operation only asks: the end of the wait ends it, and a failure without a reader is not logged.
+    """
 
     def __init__(
         self,
@@ -27,8 +38,11 @@ class Ticket(Generic[T]):
         cancel: Callable[[], None] | None = None,
         is_forked: Callable[[], bool] | None = None,
         who: str | None = None,
+        *,
+        is_query: bool = False,
     ) -> None:
         self.name = name
+        self.is_query = is_query
         self._who = who
         self._cancel = cancel
         self._is_forked = is_forked
@@ -109,6 +123,7 @@ class Ticket(Generic[T]):
                     in_time = woken.acquire(timeout=-1 if limit is None else limit)
                 finally:
                     self._remove_waker(woken.release)
+                    self._end_query()
                 if not in_time and not self._done:
                     raise Timeout(f"{self.name}: no outcome within {timeout} s")
         return self._outcome()
@@ -144,6 +159,7 @@ class Ticket(Generic[T]):
                         raise Timeout(f"{self.name}: no outcome within {timeout} s") from None
                 finally:
                     self._remove_waker(wake)
+                    self._end_query()
         return self._outcome()
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -153,6 +169,11 @@ class Ticket(Generic[T]):
         """Ask the engine to give the operation up; waiters get `Closed` unless it ends in another way first."""
         if self._cancel is not None and not self._done:
             self._cancel()
+
+    def _end_query(self) -> None:
+        """A query whose caller no longer waits has no use."""
+        if self.is_query:
+            self.cancel()
 
     def _outcome(self) -> T:
         self._looked_at = True
@@ -188,7 +209,8 @@ class Ticket(Generic[T]):
         return f"<Ticket {self.name}{who}, {state}>"
 
     def __del__(self) -> None:
-        if self._error is not None and not self._looked_at and not isinstance(self._error, Closed):
+        expected = self._looked_at or self.is_query or isinstance(self._error, Closed)
+        if self._error is not None and not expected:
             log = ClientLog("engine", self._who) if self._who else ProcessLog("engine")
             log.error("call.failed", call=self.name, reason=self._error)
 

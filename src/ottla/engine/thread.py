@@ -23,7 +23,7 @@ from ottla.engine.clock import LoopClock
 from ottla.engine.port import Io
 from ottla.engine.reactor import Reactor
 from ottla.engine.stuck import StuckCallbacks
-from ottla.errors import Closed, ForkedClient
+from ottla.errors import Closed, ForkedClient, Timeout
 from ottla.observe.log import ClientLog, ProcessLog
 from ottla.observe.running import running
 from ottla.seam.connections import IoStatistics
@@ -132,6 +132,7 @@ class Engine(Reactor):
         *args: Any,
         name: str | None = None,
         who: str | None = None,
+        is_query: bool = False,
     ) -> Ticket[T]:
         """Run `function(*args)` as a task of the engine thread.
 
@@ -140,6 +141,7 @@ class Engine(Reactor):
             args: What it is called with.
             name: What the user called, for errors and the log; None: the function's own name.
             who: The client that it is done for, for the log.
+            is_query: As for `Ticket`.
 
         Returns:
             Ticket: settles with what the coroutine returns or raises; its `cancel` cancels the task.
@@ -157,7 +159,7 @@ class Engine(Reactor):
         def cancel() -> None:
             self._call_soon(lambda: [task.cancel() for task in running])
 
-        ticket: Ticket[T] = Ticket(name, cancel, lambda: self.forked, who)
+        ticket: Ticket[T] = Ticket(name, cancel, lambda: self.forked, who, is_query=is_query)
 
         def begin() -> None:
             if self._stopped:
@@ -283,6 +285,8 @@ async def _settle(
     except asyncio.CancelledError:
         ticket.fail(Closed(f"{ticket.name} was given up"))
         raise
+    except Timeout as error:
+        ticket.fail(Timeout(f"{ticket.name}: {error.message}") if ticket.is_query else error)
     except BaseException as error:
         ticket.fail(error)
     finally:

@@ -87,6 +87,10 @@ class Outbox:
     ) -> None:
         self._topics.changed(new)
 
+    async def partitions_of(self, topic: str, timeout: float) -> list[int]:
+        """As `Cluster.partitions_of`; the topic's metadata is kept for the messages that are likely to follow."""
+        return await self._topics.partitions_of(topic, timeout)
+
     # ---- events ----------------------------------------------------------------------------------------------------
 
     def drain(self) -> None:

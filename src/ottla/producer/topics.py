@@ -77,6 +77,9 @@ class Topics:
         self._flow = context.flow
         self._rack = rack
         self._wanted: set[str] = set()
+        """Topics that messages were sent to."""
+        self._queried: set[str] = set()
+        """Topics whose partitions the application asked for."""
         self._awaited: set[str] = set()
         """Topics that a task asks for right now, and that have not come."""
         self._told: dict[str, tuple[int, float]] = {}
@@ -87,9 +90,23 @@ class Topics:
         self._wanted.add(topic)
         if self._give(self._cluster.snapshot, topic) or topic in self._awaited:
             return
-        self._cluster.want_topics([topic])
+        self._update_cluster()
         self._awaited.add(topic)
         self._context.spawn(self._await(topic), f"topic {topic}")
+
+    def _update_cluster(self) -> None:
+        self._cluster.want_topics(self, self._wanted | self._queried, create=True)
+
+    async def partitions_of(self, topic: str, timeout: float) -> list[int]:
+        """As `Cluster.partitions_of`, and keep the metadata of a topic that exists."""
+        self._queried.add(topic)
+        self._update_cluster()
+        try:
+            return await self._cluster.partitions_of(topic, timeout)
+        except errors.Error:
+            self._queried.discard(topic)
+            self._update_cluster()
+            raise
 
     def changed(self, snapshot: MetadataSnapshot) -> None:
         """The metadata is another one."""
@@ -118,6 +135,7 @@ class Topics:
                 refusal = topic_error(self._cluster.snapshot, topic)
                 if unanswered is None and refusal.code in _HOPELESS:
                     self._wanted.discard(topic)
+                    self._update_cluster()
                     self._flow.fail_topic(topic, "broker", refusal.code, refusal.message)
                     return
                 if unanswered is None and attempts >= _TOLD_AT:

@@ -30,7 +30,7 @@ async def test_start_learns_the_cluster_and_keeps_the_bootstrap_connection_as_th
     world: World,
 ) -> None:
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     assert cluster.snapshot.cluster_id == "cluster-a"
     assert list(cluster.snapshot.brokers) == [1]
     connection = await cluster.connection(1, Role.CONTROL)
@@ -47,14 +47,14 @@ async def test_every_bootstrap_address_is_tried_and_named_when_none_works() -> N
     world.names["nowhere"] = OSError(-2, "Name or service not known")
     cluster = Cluster(world.config, world.reactor)
     with pytest.raises(NoBrokersAvailable) as caught:
-        await world.run(cluster.start())
+        await world.run(cluster.refresh("start"))
     assert dict(caught.value.attempts) == {
         "10.0.0.1:9001": "connection refused",
         "nowhere:1": "the name cannot be resolved: Name or service not known",
     }
     assert list(cluster.health.report()) == ["cluster"]
     world.node.up = True
-    await world.run(cluster.start())
+    await world.run(cluster.refresh("start"))
     assert cluster.health.report() == {}
     await cluster.close()
 
@@ -62,10 +62,10 @@ async def test_every_bootstrap_address_is_tried_and_named_when_none_works() -> N
 async def test_wanted_topics_are_asked_for_at_once_and_listeners_hear(world: World) -> None:
     world.cluster.add_topic("orders", {0: (1, 5), 1: (1, 5)})
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     heard: list[tuple[MetadataSnapshot, MetadataSnapshot, Changes]] = []
     cluster.listen(lambda *change: heard.append(change))
-    cluster.want_topics(["orders", "missing"])
+    cluster.want_topics("test", ["orders", "missing"])
     await settle()
     assert cluster.snapshot.topic_error("missing") == 3
     partition = cluster.snapshot.partition("orders", 1)
@@ -74,7 +74,7 @@ async def test_wanted_topics_are_asked_for_at_once_and_listeners_hear(world: Wor
     assert heard[-1][2].new_topics == {"orders"}
     asked = world.node.asked(ApiKey.METADATA)[-1]
     assert [topic.name for topic in asked.topics] == ["missing", "orders"]
-    cluster.forget_topics(["missing", "orders"])
+    cluster.want_topics("test", ())
     assert cluster.snapshot.topics == {}
     assert cluster.snapshot.topic_error("missing") == 0
     await cluster.close()
@@ -85,10 +85,10 @@ async def test_what_is_wanted_while_a_broker_is_looked_for_is_in_the_first_reque
 ) -> None:
     world.io.silent.add((world.node.ip, world.node.port))
     cluster = Cluster(world.config, world.reactor)
-    starting = asyncio.ensure_future(cluster.start())
+    starting = asyncio.ensure_future(cluster.refresh("start"))
     reached = asyncio.ensure_future(cluster.reached())
     await settle()
-    cluster.want_topics(["orders"])
+    cluster.want_topics("test", ["orders"])
     waiting = asyncio.ensure_future(cluster.refresh("asked meanwhile"))
     await settle()
     assert not reached.done()
@@ -119,7 +119,7 @@ async def test_who_waits_while_a_broker_is_looked_for_hears_that_there_is_none(
 async def test_a_broker_is_reached_once_the_metadata_was_asked_for(world: World) -> None:
     world.node.answers[ApiKey.METADATA] = lambda _request, _version: None
     cluster = Cluster(world.config, world.reactor)
-    starting = asyncio.ensure_future(cluster.start())
+    starting = asyncio.ensure_future(cluster.refresh("start"))
     await world.run(cluster.reached())
     assert not starting.done()
     assert len(world.node.asked(ApiKey.METADATA)) == 1
@@ -142,7 +142,7 @@ async def test_all_topics_are_asked_for_while_wanted(world: World) -> None:
     world.cluster.add_topic("orders", {0: (1, 5)})
     cluster = Cluster(world.config, world.reactor)
     cluster.want_all_topics(True)
-    await cluster.start()
+    await cluster.refresh("start")
     assert list(cluster.snapshot.topics) == ["orders"]
     cluster.want_all_topics(False)
     assert cluster.snapshot.topics == {}
@@ -151,7 +151,7 @@ async def test_all_topics_are_asked_for_while_wanted(world: World) -> None:
 
 async def test_refreshes_that_are_asked_for_together_share_one_request(world: World) -> None:
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     before = len(world.node.asked(ApiKey.METADATA))
     await world.run(asyncio.gather(*(cluster.refresh("test") for _ in range(5))))
     assert len(world.node.asked(ApiKey.METADATA)) == before + 1
@@ -160,7 +160,7 @@ async def test_refreshes_that_are_asked_for_together_share_one_request(world: Wo
 
 async def test_who_asks_while_a_request_is_under_way_gets_the_next_one(world: World) -> None:
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     world.node.answers[ApiKey.METADATA] = lambda _request, _version: None
     first = asyncio.ensure_future(cluster.refresh("first"))
     await world.clock.advance(0.2)
@@ -181,7 +181,7 @@ async def test_who_asks_while_a_request_is_under_way_gets_the_next_one(world: Wo
 
 async def test_metadata_is_asked_for_again_at_its_age(world: World) -> None:
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     before = len(world.node.asked(ApiKey.METADATA))
     await world.clock.advance(299)
     assert len(world.node.asked(ApiKey.METADATA)) == before
@@ -195,7 +195,7 @@ async def test_a_lost_connection_refreshes_and_the_node_is_dialled_again_after_i
 ) -> None:
     other = world.cluster.add_node(2)
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     told: list[str] = []
     cluster.events.listen(lambda event: told.append(event.name))
     connection = await cluster.connection(2, Role.PRODUCE)
@@ -217,7 +217,7 @@ async def test_roles_have_connections_of_their_own_and_many_askers_share_one_dia
     world: World,
 ) -> None:
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     same = await asyncio.gather(*(cluster.connection(1, Role.PRODUCE) for _ in range(4)))
     fetch = await cluster.connection(1, Role.FETCH)
     assert len({connection.id for connection in same}) == 1
@@ -228,7 +228,7 @@ async def test_roles_have_connections_of_their_own_and_many_askers_share_one_dia
 
 async def test_dials_of_a_node_that_is_down_back_off_and_get_longer_to_accept(world: World) -> None:
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     world.cluster.add_node(2).up = False
     await world.run(cluster.refresh("test"))
     for _ in range(3):
@@ -241,7 +241,7 @@ async def test_dials_of_a_node_that_is_down_back_off_and_get_longer_to_accept(wo
 
 async def test_a_node_that_is_not_in_the_metadata_is_an_error(world: World) -> None:
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     with pytest.raises(NoBrokersAvailable, match="node 7 is not in the metadata"):
         await world.run(cluster.connection(7, Role.CONTROL))
     await cluster.close()
@@ -252,8 +252,8 @@ async def test_the_bootstrap_list_is_tried_anew_when_no_known_broker_is_usable(
 ) -> None:
     world.cluster.add_topic("orders", {0: (1, 5)})
     cluster = Cluster(world.config, world.reactor)
-    cluster.want_topics(["orders"])
-    await cluster.start()
+    cluster.want_topics("test", ["orders"])
+    await cluster.refresh("start")
     # The cluster moves: the node that is known is gone for good, and the bootstrap address leads to another one.
     del world.cluster.nodes[1]
     moved = world.cluster.add_node(7, port=9001)
@@ -276,7 +276,7 @@ async def test_the_bootstrap_list_is_tried_anew_when_no_known_broker_is_usable(
 async def test_without_recovery_the_known_brokers_are_kept() -> None:
     world = World(metadata_recovery_strategy="none")
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     world.io.take_down(world.node)
     with pytest.raises(NoBrokersAvailable, match="no known broker"):
         await world.run(cluster.refresh("test"))
@@ -287,7 +287,7 @@ async def test_without_recovery_the_known_brokers_are_kept() -> None:
 async def test_a_broker_may_ask_to_start_over(world: World) -> None:
     world.node.versions[ApiKey.METADATA] = (0, 13)
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     told: list[str] = []
     cluster.events.listen(lambda event: told.append(event.name))
     world.cluster.metadata_error = 129
@@ -302,8 +302,8 @@ async def test_a_broker_may_ask_to_start_over(world: World) -> None:
 async def test_a_leader_hint_is_taken_at_once_and_metadata_is_asked_for(world: World) -> None:
     world.cluster.add_topic("orders", {0: (1, 5)})
     cluster = Cluster(world.config, world.reactor)
-    cluster.want_topics(["orders"])
-    await cluster.start()
+    cluster.want_topics("test", ["orders"])
+    await cluster.refresh("start")
     changes: list[Changes] = []
     cluster.listen(lambda _old, _new, change: changes.append(change))
     cluster.apply_leader_hint("orders", 0, 2, 6, ("10.0.0.1", 9002))
@@ -323,7 +323,7 @@ async def test_a_leader_hint_is_taken_at_once_and_metadata_is_asked_for(world: W
 
 async def test_a_waiter_gives_up_at_its_timeout(world: World) -> None:
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     world.node.answers[ApiKey.METADATA] = lambda _request, _version: None
     with pytest.raises(Timeout):
         await cluster.refresh("test", timeout=0.001)
@@ -332,7 +332,7 @@ async def test_a_waiter_gives_up_at_its_timeout(world: World) -> None:
 
 async def test_closing_ends_every_wait(world: World) -> None:
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     world.node.answers[ApiKey.METADATA] = lambda _request, _version: None
     waiting: list[Any] = [asyncio.ensure_future(cluster.refresh("first"))]
     await world.clock.advance(1)
@@ -347,13 +347,8 @@ async def test_closing_ends_every_wait(world: World) -> None:
         await cluster.any_connection()
 
 
-async def test_requests_go_to_the_node_that_is_named_or_to_any(world: World) -> None:
-    other = world.cluster.add_node(2)
+async def test_requests_go_to_any_broker(world: World) -> None:
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
-    await cluster.request(MetadataRequest(topics=[]), node_id=2)
-    assert len(other.asked(ApiKey.METADATA)) == 1
-    await cluster.request(MetadataRequest(topics=[]), controller=True)
-    await cluster.request(MetadataRequest(topics=[]))
-    assert len(other.asked(ApiKey.METADATA)) + len(world.node.asked(ApiKey.METADATA)) == 4
+    response = await cluster.request(MetadataRequest(topics=[]))
+    assert [broker.node_id for broker in response.brokers] == [1]
     await cluster.close()

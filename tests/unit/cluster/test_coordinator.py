@@ -24,7 +24,7 @@ async def world() -> AsyncIterator[World]:
 
 async def coordinators(world: World) -> Coordinators:
     cluster = Cluster(world.config, world.reactor)
-    await cluster.start()
+    await cluster.refresh("start")
     return Coordinators(cluster, world.config, world.reactor)
 
 

@@ -26,6 +26,7 @@ from ottla.seam.fetching import (
     Follower,
 )
 from tests.fixtures.logged import Logged
+from tests.unit.doubles import LoopTime
 
 TP = TopicPartition("t", 0)
 LEADER, FOLLOWER = 1, 2
@@ -80,7 +81,7 @@ class FakeCluster:
     def unlisten(self, callback: Callable[..., None]) -> None:
         self.listeners.remove(callback)
 
-    def want_topics(self, _names: Iterable[str]) -> None:
+    def want_topics(self, owner: object, names: Iterable[str], *, create: bool = False) -> None:
         pass
 
     async def refresh(self, _reason: str) -> None:
@@ -142,14 +143,6 @@ class FakeFinder:
         return {
             tp: FoundOffset(7 if when == EARLIEST else 70, -1, -1) for tp, when in times.items()
         }
-
-
-class LoopTime:
-    def now(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 class FakeEngine:
@@ -427,7 +420,7 @@ async def test_a_start_that_is_refused_is_raised_once_and_delays_no_other(
     assert bench.flow.failures == [refused]
     assert logged.events(logging.ERROR) == ["partition.refused"]
     with pytest.raises(errors.KafkaError) as raised:
-        await bench.cursors.wait_positioned(secret)
+        await bench.cursors.wait_positioned(secret, 5)
     assert raised.value is refused
     bench.stop()
 

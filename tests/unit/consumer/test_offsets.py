@@ -19,6 +19,7 @@ from ottla.protocol.messages.offset_commit import (
     OffsetCommitResponsePartition,
     OffsetCommitResponseTopic,
 )
+from tests.unit.doubles import LoopTime
 
 FIRST, SECOND = TopicPartition("t", 0), TopicPartition("t", 1)
 
@@ -74,12 +75,13 @@ class Bench:
         self.coordinator = Coordinator()
         self.membership = CommitIdentity("m", 1)
         self.tasks: list[asyncio.Task[None]] = []
+        self.clock = LoopTime()
         config = consumer_config("localhost:9092", {"group_id": "g", "retry_backoff_ms": 1})
         self.offsets = GroupOffsets(
-            cast("Any", self.coordinator), config, lambda: self.membership, self._spawn
+            cast("Any", self.coordinator), config, lambda: self.membership, cast("Any", self)
         )
 
-    def _spawn(self, work: Coroutine[Any, Any, None], _name: str) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None], _name: str) -> None:
         self.tasks.append(asyncio.get_running_loop().create_task(work))
 
 

@@ -29,6 +29,7 @@ from ottla.consumer.arguments import (
 from ottla.consumer.calls import ASSIGNED, LOST, REVOKED
 from ottla.consumer.iteration import NO_RECORDS, AsyncConsumerBase
 from ottla.consumer.list_offsets import EARLIEST, LATEST
+from ottla.engine.bridge import GRACE_S
 from ottla.engine.twins import check_callback_async, wait_async
 from ottla.errors import StateError
 from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
@@ -442,8 +443,9 @@ class AsyncConsumer(AsyncConsumerBase):
         """
         wanted = self._these_or_all(partitions)
         limit = wait_limit(timeout, LONGEST_WAIT_S)
-        committed = self._client.call("AsyncConsumer.committed", self._client.committed, wanted)
-        return await wait_async(committed, limit)
+        committed = self._client.committed
+        asked = self._client.query("AsyncConsumer.committed", committed, wanted, limit)
+        return await wait_async(asked, limit + GRACE_S)
 
     # ---- what there is -------------------------------------------------------------------------------------------------
 
@@ -490,7 +492,7 @@ class AsyncConsumer(AsyncConsumerBase):
         wanted = dict.fromkeys(topic_partitions(partitions), time_ms)
         limit = self._limit(timeout)
         find = self._client.finder.find
-        found = await wait_async(self._client.call(name, find, wanted, limit), limit)
+        found = await wait_async(self._client.query(name, find, wanted, limit), limit + GRACE_S)
         return {tp: answer.offset for tp, answer in found.items()}
 
     async def offsets_for_times(
@@ -516,8 +518,8 @@ class AsyncConsumer(AsyncConsumerBase):
         wanted = times_by_partition(times_ms)
         limit = self._limit(timeout)
         find = self._client.finder.find
-        asked = self._client.call("AsyncConsumer.offsets_for_times", find, wanted, limit)
-        found = await wait_async(asked, limit)
+        asked = self._client.query("AsyncConsumer.offsets_for_times", find, wanted, limit)
+        found = await wait_async(asked, limit + GRACE_S)
         return {
             tp: None
             if answer.offset < 0
@@ -552,8 +554,9 @@ class AsyncConsumer(AsyncConsumerBase):
         """
         name = topic_name(topic)
         limit = self._limit(timeout)
-        asked = self._client.call("AsyncConsumer.partitions_for", self._client.partitions_for, name)
-        numbers = await wait_async(asked, limit)
+        partitions_for = self._client.partitions_for
+        asked = self._client.query("AsyncConsumer.partitions_for", partitions_for, name, limit)
+        numbers = await wait_async(asked, limit + GRACE_S)
         return [TopicPartition(name, partition) for partition in numbers]
 
     async def lag(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> dict[TopicPartition, int]:

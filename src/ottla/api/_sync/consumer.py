@@ -30,6 +30,7 @@ from ottla.consumer.arguments import (
 from ottla.consumer.calls import ASSIGNED, LOST, REVOKED
 from ottla.consumer.iteration import NO_RECORDS, ConsumerBase
 from ottla.consumer.list_offsets import EARLIEST, LATEST
+from ottla.engine.bridge import GRACE_S
 from ottla.engine.twins import check_callback, wait
 from ottla.errors import StateError
 from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
@@ -441,8 +442,9 @@ class Consumer(ConsumerBase):
         """
         wanted = self._these_or_all(partitions)
         limit = wait_limit(timeout, LONGEST_WAIT_S)
-        committed = self._client.call("Consumer.committed", self._client.committed, wanted)
-        return wait(committed, limit)
+        committed = self._client.committed
+        asked = self._client.query("Consumer.committed", committed, wanted, limit)
+        return wait(asked, limit + GRACE_S)
 
     # ---- what there is -------------------------------------------------------------------------------------------------
 
@@ -487,7 +489,7 @@ class Consumer(ConsumerBase):
         wanted = dict.fromkeys(topic_partitions(partitions), time_ms)
         limit = self._limit(timeout)
         find = self._client.finder.find
-        found = wait(self._client.call(name, find, wanted, limit), limit)
+        found = wait(self._client.query(name, find, wanted, limit), limit + GRACE_S)
         return {tp: answer.offset for tp, answer in found.items()}
 
     def offsets_for_times(
@@ -513,8 +515,8 @@ class Consumer(ConsumerBase):
         wanted = times_by_partition(times_ms)
         limit = self._limit(timeout)
         find = self._client.finder.find
-        asked = self._client.call("Consumer.offsets_for_times", find, wanted, limit)
-        found = wait(asked, limit)
+        asked = self._client.query("Consumer.offsets_for_times", find, wanted, limit)
+        found = wait(asked, limit + GRACE_S)
         return {
             tp: None
             if answer.offset < 0
@@ -549,8 +551,9 @@ class Consumer(ConsumerBase):
         """
         name = topic_name(topic)
         limit = self._limit(timeout)
-        asked = self._client.call("Consumer.partitions_for", self._client.partitions_for, name)
-        numbers = wait(asked, limit)
+        partitions_for = self._client.partitions_for
+        asked = self._client.query("Consumer.partitions_for", partitions_for, name, limit)
+        numbers = wait(asked, limit + GRACE_S)
         return [TopicPartition(name, partition) for partition in numbers]
 
     def lag(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> dict[TopicPartition, int]:

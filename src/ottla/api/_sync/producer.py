@@ -24,6 +24,7 @@ from ottla.client.hints import hinted
 from ottla.client.leaving import CALLBACK_S, producer_close_timeout
 from ottla.client.producer import ProducerClient
 from ottla.config.producer import producer_config
+from ottla.engine.bridge import GRACE_S
 from ottla.engine.clock import Deadline
 from ottla.engine.twins import in_background, wait
 from ottla.errors import ConfigError, Timeout
@@ -277,7 +278,10 @@ class Producer(ProducerBase):
         """
         name = topic_name(topic)
         limit = wait_limit(timeout, self._config.max_block_ms / 1000)
-        numbers = wait(self._client.partitions_for("Producer.partitions_for", name), limit)
+        numbers = wait(
+            self._client.partitions_for("Producer.partitions_for", name, limit),
+            limit + GRACE_S,
+        )
         return [TopicPartition(name, partition) for partition in numbers]
 
     def statistics(self) -> ProducerStatistics:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ottla.client.dropped import weakly
 from ottla.consumer.calls import ASSIGNED, REVOKED, Call
 from ottla.consumer.progress import Progress
+from ottla.engine.bridge import GRACE_S
 from ottla.engine.clock import Deadline
 from ottla.engine.twins import notify_async, take_async, wait_async
 from ottla.errors import Error, StateError
@@ -206,10 +207,11 @@ class AsyncPolling:
             for place, (offset, _epoch) in self._flow.positions().items()
         }
 
-    async def position(self, tp: TopicPartition, timeout: float | None) -> int | None:
+    async def position(self, tp: TopicPartition, timeout: float) -> int | None:
         """The position of a partition, once it has one; None: it is not assigned."""
         positioned = self._client.cursors.wait_positioned
-        await wait_async(self._client.call("AsyncConsumer.position", positioned, tp), timeout)
+        asked = self._client.query("AsyncConsumer.position", positioned, tp, timeout)
+        await wait_async(asked, timeout + GRACE_S)
         return self.positions().get(tp)
 
     async def seek(self, tp: TopicPartition, target: OffsetAndMetadata) -> None:

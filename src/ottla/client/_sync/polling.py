@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ottla.client.dropped import weakly
 from ottla.consumer.calls import ASSIGNED, REVOKED, Call
 from ottla.consumer.progress import Progress
+from ottla.engine.bridge import GRACE_S
 from ottla.engine.clock import Deadline
 from ottla.engine.twins import notify, take, wait
 from ottla.errors import Error, StateError
@@ -203,10 +204,11 @@ class Polling:
             for place, (offset, _epoch) in self._flow.positions().items()
         }
 
-    def position(self, tp: TopicPartition, timeout: float | None) -> int | None:
+    def position(self, tp: TopicPartition, timeout: float) -> int | None:
         """The position of a partition, once it has one; None: it is not assigned."""
         positioned = self._client.cursors.wait_positioned
-        wait(self._client.call("Consumer.position", positioned, tp), timeout)
+        asked = self._client.query("Consumer.position", positioned, tp, timeout)
+        wait(asked, timeout + GRACE_S)
         return self.positions().get(tp)
 
     def seek(self, tp: TopicPartition, target: OffsetAndMetadata) -> None:

@@ -118,7 +118,7 @@ class ClassicMembership:
         if wanted == self._topics and self._member.state is not classic.State.UNJOINED:
             return
         self._topics = wanted
-        self._cluster.want_topics(wanted)
+        self._cluster.want_topics(self, wanted, create=True)
         if self._watchdog is None:
             self._watch()
         self._feed(
@@ -139,6 +139,8 @@ class ClassicMembership:
         """Tell the coordinator that this member is gone (a static member stays known). Never raises."""
         if self._watchdog is not None:
             self._watchdog.cancel()
+        self._cluster.want_topics(self, ())
+        self._plan_for({})
         if self._member.state in (classic.State.LEFT, classic.State.FAILED):
             return
         self._left = asyncio.get_running_loop().create_future()
@@ -223,7 +225,7 @@ class ClassicMembership:
             return
         leader = response.leader == response.member_id
         if not leader:
-            self._planned_for = {}
+            self._plan_for({})
         members = [
             Member(m.member_id, m.group_instance_id, decode_topics(m.metadata))
             for m in response.members
@@ -261,7 +263,8 @@ class ClassicMembership:
 
     async def _plan(self, action: classic.Plan) -> None:
         topics = {topic for member in action.members for topic in member.topics}
-        self._cluster.want_topics(topics)
+        # Other members may have named topics of which this one knows nothing.
+        self._cluster.want_topics((self, "plan"), topics)
         if any(self._cluster.snapshot.topic(topic) is None for topic in topics):
             try:
                 await self._cluster.refresh("topics of the group are shared out")
@@ -271,14 +274,17 @@ class ClassicMembership:
                 return
         counts = self._partition_counts(topics)
         assignment = ASSIGNORS[action.protocol](action.members, counts)
-        self._planned_for = dict(counts)
-        for topic in topics:
-            self._planned_for.setdefault(topic, 0)
+        self._plan_for(dict.fromkeys(topics, 0) | counts)
         self._feed(
             classic.Planned(
                 action.turn, {member: encode_assignment(tps) for member, tps in assignment.items()}
             )
         )
+
+    def _plan_for(self, counts: dict[str, int]) -> None:
+        """The assignment of the group rests on these partition counts; empty: another member assigns."""
+        self._planned_for = counts
+        self._cluster.want_topics((self, "plan"), counts)
 
     def _partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
         counts: dict[str, int] = {}
