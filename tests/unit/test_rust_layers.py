@@ -25,12 +25,19 @@ CORE_LAYERS = (
 )
 """The top of each module of core: a layer imports those below it only, or itself."""
 
+MOST_FIELDS = 15
+ONE_FIELD_PER_OPTION = {"Settings", "ProduceSettings"}
+
 Module = tuple[str, ...]
 """The path of a module from the root of its crate: `()` is lib.rs."""
 
 COMMENT_OR_TEXT = re.compile(r'//[^\n]*|/\*.*?\*/|r#".*?"#|b?"(?:\\.|[^"\\])*"', re.DOTALL)
 UNIT_TESTS = re.compile(r"^#\[cfg\(test\)\]\nmod \w+ \{.*?^\}", re.DOTALL | re.MULTILINE)
 USE = re.compile(r"\buse\s+([^;]+);")
+STRUCT = re.compile(
+    r"^(?:pub(?:\([^)]*\))? )?struct (\w+)[^{;\n]*\{\n(.*?)^\}", re.DOTALL | re.MULTILINE
+)
+FIELD = re.compile(r"^    (?:pub(?:\([^)]*\))? )?\w+:", re.MULTILINE)
 WRITTEN_OUT = re.compile(r"\b(?:crate|self|super)(?:::\w+)+")
 
 
@@ -146,6 +153,17 @@ def test_core_imports_downwards_only() -> None:
         if module and other[0] != module[0] and height[other[0]] <= height[module[0]]
     ]
     assert upwards == []
+
+
+@pytest.mark.parametrize("crate", CRATES)
+def test_structs_are_small(crate: str) -> None:
+    large = {
+        name: len(FIELD.findall(fields))
+        for path in (ROOT / "crates" / crate / "src").rglob("*.rs")
+        for name, fields in STRUCT.findall(path.read_text())
+        if len(FIELD.findall(fields)) > MOST_FIELDS
+    }
+    assert large.keys() <= ONE_FIELD_PER_OPTION
 
 
 def test_a_circle_would_be_found() -> None:

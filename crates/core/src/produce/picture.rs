@@ -159,7 +159,7 @@ impl ProduceFlow {
         Picture {
             counts: self.acc.counts,
             traffic: total(&topics),
-            used: self.acc.used,
+            used: self.acc.memory.used(),
             cap: self.acc.settings.buffer_bytes,
             waiting_senders: self.acc.waiting_senders(),
             latency: sum.latency(),
@@ -196,11 +196,11 @@ impl ProduceFlow {
             }
         }
         let unresolved: usize = holders.iter().map(|holder| holder.bytes).sum();
-        if self.acc.used > unresolved {
+        if self.acc.memory.used() > unresolved {
             holders.push(Holder {
                 topic: "".into(),
                 partition: -1,
-                bytes: self.acc.used - unresolved,
+                bytes: self.acc.memory.used() - unresolved,
                 node: -1,
                 address: "".into(),
                 cause: "nobody has read them yet".into(),
@@ -210,7 +210,7 @@ impl ProduceFlow {
         }
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.bytes));
         Budget {
-            used: self.acc.used,
+            used: self.acc.memory.used(),
             cap: self.acc.settings.buffer_bytes,
             waiting_senders: self.acc.waiting_senders(),
             full: self.acc.is_full(),

@@ -6,7 +6,7 @@ use crate::bytes::compression::codec::{Codec, Compression};
 use crate::ids::Micros;
 use crate::partitioning::partitioner::Partitioner;
 
-/// What a producer is set to.
+/// What a producer is set to: each field is one option of the user, so they are many.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub client_id: String,

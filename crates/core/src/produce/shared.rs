@@ -52,8 +52,8 @@ impl ProduceShared {
     pub fn new(settings: Settings, seed: u64, bell: Arc<dyn Bell>) -> Self {
         let flow = ProduceFlow::new(settings.clone(), seed);
         Self {
-            pool: flow.acc.pool.clone(),
-            seals_waiting: flow.acc.to_seal.waiting(),
+            pool: flow.acc.memory.pool.clone(),
+            seals_waiting: flow.acc.seals.waiting(),
             compressor: Mutex::default(),
             flow: Mutex::new(flow),
             settings,
@@ -82,11 +82,11 @@ impl ProduceShared {
     pub fn with<R>(&self, work: impl FnOnce(&mut ProduceFlow) -> R) -> R {
         let (result, ring, wake, listener) = {
             let mut flow = self.flow.lock();
-            let events = flow.acc.events.len();
+            let events = flow.acc.reports.events.len();
             let result = work(&mut flow);
             let listener = self.tell(&mut flow);
-            let ring = flow.acc.events.len() > events;
-            (result, ring, flow.acc.wants_io(), listener)
+            let ring = flow.acc.reports.events.len() > events;
+            (result, ring, flow.acc.attention.take_wake(), listener)
         };
         if ring {
             self.bell.ring();
@@ -102,10 +102,10 @@ impl ProduceShared {
 
     /// What was resolved is the listener's from here. Returns it where there was anything.
     fn tell(&self, flow: &mut ProduceFlow) -> Option<&Arc<dyn Listener>> {
-        if flow.acc.resolved.is_empty() {
+        if flow.acc.reports.resolved.is_empty() {
             return None;
         }
-        let resolved = std::mem::take(&mut flow.acc.resolved);
+        let resolved = std::mem::take(&mut flow.acc.reports.resolved);
         let listener = self.listener.get()?;
         listener.resolved(resolved);
         Some(listener)

@@ -5,22 +5,23 @@
 //! References: KIP-480, KIP-794; Java: `RecordAccumulator`, `BuiltInPartitioner`.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::bytes::pool::Pool;
 use crate::ids::Micros;
 use crate::partitioning::partitioner::Random;
 use crate::produce::append::active::Active;
+use crate::produce::append::attention::Attention;
+use crate::produce::append::memory::Memory;
+use crate::produce::append::open_batches::OpenBatches;
+use crate::produce::append::reports::Reports;
 use crate::produce::append::room_queue::Room;
 use crate::produce::append::seal_queue::SealLine;
-use crate::produce::append::topic::Topic;
+use crate::produce::append::topic::Topics;
 use crate::produce::append::waiting::Waiting;
-use crate::produce::append::weight::{DELIVERY_BYTES, beside_record};
+use crate::produce::append::weight::DELIVERY_BYTES;
 use crate::produce::batch::Open;
 use crate::produce::completion::Completion;
 use crate::produce::counts::Counts;
-use crate::produce::event::Event;
 use crate::produce::message::{Appended, Message, Refused};
 use crate::produce::partition::Partition;
 use crate::produce::settings::Settings;
@@ -29,50 +30,26 @@ use crate::record::header::HEADER_LEN;
 
 pub struct Accumulator {
     pub settings: Settings,
-    pub(crate) topics: Vec<Topic>,
-    pub(super) names: HashMap<Arc<str>, usize>,
-    pub(crate) parts: Vec<Partition>,
-    pub(crate) active: Active,
-    /// Memory for what was accepted and is not resolved, or resolved and not read where that was asked for: `weight.rs`.
-    pub(crate) used: usize,
-    /// Beyond this, less the size of a record, none is accepted. What is left then covers all that it can take beside itself, so
-    /// that `used` never exceeds the budget, and a message costs one comparison for it.
-    pub(super) full_at: usize,
-    pub counts: Counts,
-    pub(crate) events: Vec<Event>,
-    pub(crate) resolved: Vec<Arc<Completion>>,
-    pub(crate) pool: Arc<Pool>,
-    /// Complete batches that are sealed ahead.
-    pub(crate) to_seal: SealLine,
-    /// From this size on, whatever the codec; for tests.
-    pub(super) ahead_from: Option<usize>,
-    /// What a message weighs beside its record: 0, but for who reads outcomes one by one.
-    pub(crate) per_message: usize,
-    /// Given to every completion.
-    owner: Option<Arc<dyn Any + Send + Sync>>,
+    pub(in crate::produce) topics: Topics,
+    /// The partitions of all topics.
+    pub(in crate::produce) parts: Vec<Partition>,
+    pub(in crate::produce) active: Active,
+    pub(in crate::produce) memory: Memory,
+    /// Senders that wait for memory.
     pub(super) room: Room,
-    pub(super) next_batch: u64,
-    pub(super) open_batches: usize,
-    /// A batch was opened since `close_all`.
-    pub(super) opened: bool,
+    pub(super) open_batches: OpenBatches,
+    /// Complete batches that are sealed ahead.
+    pub(in crate::produce) seals: SealLine,
+    pub(in crate::produce) attention: Attention,
+    pub(in crate::produce) reports: Reports,
+    pub counts: Counts,
     pub(super) random: Random,
     pub(super) closed: bool,
-    /// The largest record that is taken: one of which a batch of `message_bytes` can be made, and which has room once all else is
-    /// gone. What the request needs beside the batch does not count, as in Java: who sets a limit for messages does not know
-    /// how long a client id is.
+    /// Size of the largest record that is accepted: a batch of `message_bytes` can hold it, and it has room once all else is gone.
+    /// The overhead of a request does not count, as in Java: a limit for messages should not depend on a client id.
     largest: usize,
-    /// Somebody listens to events that are told for that only.
-    pub(crate) watched: bool,
-    /// The I/O thread has been woken and has not looked yet.
-    woken: bool,
-    /// Something happened that it has to look at.
-    pub(super) attention: bool,
-    /// A batch left or was answered since it looked.
-    pub(super) flowing: bool,
-    /// No open batch with this number or a higher one was seen to leave: `produce/append/linger.rs`.
-    pub(super) leaving: u64,
-    /// When it looks anyway.
-    pub(super) next_look: Option<Micros>,
+    /// Given to every completion.
+    owner: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Accumulator {
@@ -82,41 +59,26 @@ impl Accumulator {
         } else {
             0
         };
-        let full_at = settings
-            .buffer_bytes
-            .saturating_sub(beside_record(per_message));
+        let memory = Memory::new(settings.buffer_bytes, per_message);
         Self {
-            full_at,
             largest: settings
                 .message_bytes
                 .saturating_sub(HEADER_LEN)
-                .min(full_at),
-            pool: Arc::new(Pool::new(settings.buffer_bytes)),
+                .min(memory.full_at()),
             settings,
-            topics: Vec::new(),
-            names: HashMap::new(),
+            topics: Topics::default(),
             parts: Vec::new(),
             active: Active::default(),
-            used: 0,
-            counts: Counts::default(),
-            events: Vec::new(),
-            resolved: Vec::new(),
-            to_seal: SealLine::default(),
-            ahead_from: None,
-            per_message,
-            owner: None,
+            memory,
             room: Room::default(),
-            next_batch: 1,
-            open_batches: 0,
-            opened: false,
-            watched: false,
+            open_batches: OpenBatches::default(),
+            seals: SealLine::default(),
+            attention: Attention::default(),
+            reports: Reports::default(),
+            counts: Counts::default(),
             random: Random::new(seed),
             closed: false,
-            woken: false,
-            attention: false,
-            flowing: false,
-            leaving: 0,
-            next_look: None,
+            owner: None,
         }
     }
 
@@ -153,12 +115,13 @@ impl Accumulator {
         };
         if self.closed
             || size > self.largest
-            || (!self.has_room_for(size + message.extra) && !self.is_paid_for(topic, message, size))
+            || (!self.memory.has_room_for(size + message.extra)
+                && !self.is_paid_for(topic, message, size))
             || !in_turn
         {
             return Err(self.refusal(size, message.extra));
         }
-        let events = self.events.len();
+        let events = self.reports.events.len();
         if self.topics[topic].parts.is_empty() {
             let (completion, index) = self.store(topic, message, size, now());
             accepted(&completion, index);
@@ -167,7 +130,7 @@ impl Accumulator {
             match self.choose(topic, message, size, &now) {
                 Ok(part) => self.append_to(part, message, size, now, accepted),
                 Err(refused) => {
-                    self.used -= message.extra;
+                    self.memory.give_back(message.extra);
                     return Err(refused);
                 }
             }
@@ -176,10 +139,10 @@ impl Accumulator {
         if ticket.is_some() {
             self.next_in_line();
         }
-        let wake = self.wants_io();
+        let wake = self.attention.take_wake();
         Ok(Appended {
             wake,
-            ring: self.events.len() > events,
+            ring: self.reports.events.len() > events,
         })
     }
 
@@ -187,7 +150,7 @@ impl Accumulator {
     #[inline(always)]
     pub(super) fn take_extra(&mut self, message: &Message<'_>) {
         if message.extra > 0 {
-            self.take(message.extra);
+            self.memory.take(message.extra);
         }
     }
 
@@ -196,11 +159,11 @@ impl Accumulator {
     fn refusal(&self, size: usize, extra: usize) -> Refused {
         if self.closed {
             Refused::Closed
-        } else if size > self.largest || size + extra > self.full_at {
+        } else if size > self.largest || size + extra > self.memory.full_at() {
             Refused::TooLarge {
                 bytes: size + HEADER_LEN,
-                cap: self.largest.min(self.full_at - extra) + HEADER_LEN,
-                setting: if self.largest + extra >= self.full_at {
+                cap: self.largest.min(self.memory.full_at() - extra) + HEADER_LEN,
+                setting: if self.largest + extra >= self.memory.full_at() {
                     "buffer_memory"
                 } else {
                     "max_message_bytes"
@@ -209,24 +172,6 @@ impl Accumulator {
         } else {
             Refused::Full
         }
-    }
-
-    /// There is something for the I/O thread to look at.
-    pub(crate) fn look(&mut self) {
-        self.attention = true;
-    }
-
-    /// Whether the I/O thread has to be woken now.
-    #[inline]
-    pub(crate) fn wants_io(&mut self) -> bool {
-        self.attention && !std::mem::replace(&mut self.woken, true)
-    }
-
-    /// The I/O thread looks at everything, and again at `next`.
-    pub(crate) fn looked(&mut self, next: Option<Micros>) {
-        self.woken = false;
-        self.attention = false;
-        self.next_look = next;
     }
 
     #[inline(always)]
@@ -255,12 +200,12 @@ impl Accumulator {
             message.value,
             message.headers,
         );
-        self.used += self.per_message;
-        open.accounted += self.per_message + message.extra;
+        open.accounted += self.memory.take_message() + message.extra;
         let len = open.builder.len_bytes();
         accepted(&open.completion, index);
         let full = len >= open.limit;
-        self.topics[topic].sticky.appended(part, len - before);
+        let destinations = &mut self.topics[topic].destinations;
+        destinations.sticky.appended(part, len - before);
         if full {
             self.close_open(part);
         }
@@ -268,8 +213,8 @@ impl Accumulator {
 
     /// A number for a batch, higher than all before.
     pub(crate) fn batch_id(&mut self) -> u64 {
-        self.next_batch += 1;
-        self.next_batch - 1
+        self.open_batches.next_id += 1;
+        self.open_batches.next_id - 1
     }
 
     // ---- ends ------------------------------------------------------------------------------------------------------
@@ -277,7 +222,7 @@ impl Accumulator {
     pub fn stop_accepting(&mut self) {
         self.closed = true;
         self.room.wake_all();
-        for topic in &mut self.topics {
+        for topic in self.topics.iter_mut() {
             topic.wait.wake_all();
         }
     }
@@ -303,7 +248,12 @@ impl Accumulator {
 
     /// What counts against `buffer_bytes` now.
     pub fn used_bytes(&self) -> usize {
-        self.used
+        self.memory.used()
+    }
+
+    /// Bytes of buffers that wait to be used again; they are in no batch and are not charged.
+    pub fn idle_bytes(&self) -> usize {
+        self.memory.pool.idle_bytes()
     }
 
     /// A partition has a batch to be sent, which it may have had before.

@@ -24,7 +24,7 @@ impl Accumulator {
         now: impl Fn() -> Micros,
     ) -> Result<usize, Refused> {
         let entry = &self.topics[topic];
-        let count = entry.count;
+        let count = entry.destinations.count;
         if let Some(number) = message.partition {
             let part = usize::try_from(number)
                 .ok()
@@ -50,7 +50,11 @@ impl Accumulator {
     fn sticky(&mut self, topic: usize, size: usize, now: impl Fn() -> Micros) -> usize {
         let takes = |part: usize| self.has_room(part, size);
         let entry = &self.topics[topic];
-        match entry.sticky.stays(size, entry.batching.limit, takes) {
+        match entry
+            .destinations
+            .sticky
+            .stays(size, entry.batching.limit, takes)
+        {
             Some(part) => part,
             None => self.move_on(topic, now()),
         }
@@ -59,7 +63,7 @@ impl Accumulator {
     /// The next visit of a topic's messages without a key. The batch that had no room for one more is complete.
     #[cold]
     fn move_on(&mut self, topic: usize, now: Micros) -> usize {
-        if let Some(part) = self.topics[topic].sticky.visited() {
+        if let Some(part) = self.topics[topic].destinations.sticky.visited() {
             self.close_open(part);
         }
         let settings = &self.settings;
@@ -70,10 +74,10 @@ impl Accumulator {
             let overdue = (timeout > 0).then(|| now.saturating_sub(timeout));
             choices[partitioner::adaptive(&loads, overdue, &mut self.random)]
         } else {
-            let choices = self.topics[topic].destinations();
+            let choices = self.topics[topic].preferred();
             choices[self.random.below(choices.len())]
         };
-        self.topics[topic].sticky.visit(part);
+        self.topics[topic].destinations.sticky.visit(part);
         part
     }
 
@@ -90,14 +94,14 @@ impl Accumulator {
             batches: entry.queue.len() + usize::from(entry.open.is_some()),
             leader: entry.route.conn(),
             ready: first.or_else(|| entry.open.as_ref().map(lingered)),
-            near: self.topics[entry.topic].near.binary_search(&part).is_ok(),
+            near: self.topics[entry.topic].destinations.is_near(part),
         }
     }
 
     fn in_turn(&mut self, topic: usize) -> usize {
         let entry = &mut self.topics[topic];
-        let turn = entry.turns;
-        entry.turns = turn.wrapping_add(1);
+        let turn = entry.destinations.turns;
+        entry.destinations.turns = turn.wrapping_add(1);
         let choices = entry.choices();
         choices[turn % choices.len()]
     }
@@ -114,7 +118,7 @@ impl Accumulator {
     /// Without this, the buffer that took the last room would leave with one message in it, and the next one likewise.
     #[cold]
     pub(super) fn is_paid_for(&self, topic: usize, message: &Message<'_>, size: usize) -> bool {
-        if self.per_message + message.extra > 0 {
+        if self.memory.per_message() + message.extra > 0 {
             // A delivery that is stored takes room of its own.
             return false;
         }
@@ -126,18 +130,22 @@ impl Accumulator {
     /// The message's partition, where it does not depend on a choice that is made only once.
     fn certain_partition(&self, topic: usize, message: &Message<'_>, size: usize) -> Option<usize> {
         let entry = &self.topics[topic];
-        if entry.count == 0 {
+        let count = entry.destinations.count;
+        if count == 0 {
             return None;
         }
         if let Some(number) = message.partition {
             let number = usize::try_from(number).ok()?;
-            return entry.parts[..entry.count].get(number).copied();
+            return entry.parts[..count].get(number).copied();
         }
-        match partitioner::choose(self.settings.partitioner, message.key, entry.count) {
+        match partitioner::choose(self.settings.partitioner, message.key, count) {
             Choice::Hashed(number) => entry.parts.get(number).copied(),
             Choice::Sticky => {
                 let takes = |part: usize| self.has_room(part, size);
-                entry.sticky.stays(size, entry.batching.limit, takes)
+                entry
+                    .destinations
+                    .sticky
+                    .stays(size, entry.batching.limit, takes)
             }
             Choice::InTurn | Choice::AtRandom => None,
         }
@@ -150,7 +158,7 @@ impl Accumulator {
         let entry = &self.topics[topic];
         match entry.wait.refusal() {
             _ if self.closed => Known::Closed,
-            _ if !entry.parts.is_empty() => Known::Partitions(entry.count),
+            _ if !entry.parts.is_empty() => Known::Partitions(entry.destinations.count),
             Some(refusal) => Known::Failed(refusal.clone()),
             None => Known::NotYet,
         }
@@ -160,7 +168,7 @@ impl Accumulator {
     pub fn ask_for(&mut self, topic: usize) -> Known {
         let entry = &mut self.topics[topic];
         if entry.parts.is_empty() && !self.closed && entry.wait.ask() {
-            self.events.push(Event::Topic(entry.name.clone()));
+            self.reports.events.push(Event::Topic(entry.name.clone()));
         }
         self.known(topic)
     }

@@ -13,14 +13,14 @@ impl Accumulator {
         if !self.is_sealed_ahead(part, builder.len_bytes()) {
             return Content::Open(builder);
         }
-        self.to_seal.push(self.cost(part), (part, id));
+        self.seals.push(self.cost(part), (part, id));
         Content::Queued(builder)
     }
 
     /// Batches of this size and more are sealed ahead, whatever their codec: for scripts with small ones.
     #[doc(hidden)]
     pub fn seal_ahead_from(&mut self, bytes: usize) {
-        self.ahead_from = Some(bytes);
+        self.seals.ahead_from = Some(bytes);
     }
 
     pub(crate) fn compression(&self, part: usize) -> Compression {
@@ -36,6 +36,7 @@ impl Accumulator {
     pub(crate) fn is_sealed_ahead(&self, part: usize, bytes: usize) -> bool {
         bytes
             >= self
+                .seals
                 .ahead_from
                 .unwrap_or(self.compression(part).ahead_from())
     }
@@ -49,7 +50,7 @@ impl Accumulator {
     ) -> Content {
         let content = self.complete(part, id, builder);
         if matches!(content, Content::Queued(_)) {
-            self.to_seal.last_goes_first(self.cost(part));
+            self.seals.last_goes_first(self.cost(part));
         }
         content
     }

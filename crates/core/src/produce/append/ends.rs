@@ -29,7 +29,7 @@ impl Accumulator {
             if let Some(ends) = self.ends_of(&completion.topic) {
                 ends.delivered += count;
             }
-            self.resolved.push(completion.clone());
+            self.reports.resolved.push(completion.clone());
         }
         first
     }
@@ -47,12 +47,12 @@ impl Accumulator {
                 ends.failed += failed;
                 ends.unknown += unknown;
             }
-            self.resolved.push(completion.clone());
+            self.reports.resolved.push(completion.clone());
         }
     }
 
     fn ends_of(&mut self, topic: &str) -> Option<&mut Ends> {
-        let index = *self.names.get(topic)?;
+        let index = self.topics.find(topic)?;
         Some(&mut self.topics[index].ends)
     }
 
@@ -63,7 +63,7 @@ impl Accumulator {
         records: u64,
         failure: Failure,
     ) {
-        self.events.push(Event::Failed {
+        self.reports.events.push(Event::Failed {
             topic: topic.clone(),
             partition,
             records,

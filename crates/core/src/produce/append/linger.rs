@@ -21,7 +21,7 @@ const PARTS_OF_A_LIFE: Micros = 8;
 impl Accumulator {
     /// Somebody sleeps until this completion resolves.
     pub fn hurry(&mut self, completion: &Arc<Completion>) {
-        let Some(&topic) = self.names.get(&completion.topic) else {
+        let Some(topic) = self.topics.find(&completion.topic) else {
             return;
         };
         let Ok(number) = usize::try_from(completion.partition()) else {
@@ -35,8 +35,8 @@ impl Accumulator {
             return;
         };
         if open.id >= self.topics[topic].hurried {
-            self.topics[topic].hurried = self.next_batch;
-            self.look();
+            self.topics[topic].hurried = self.open_batches.next_id;
+            self.attention.request();
         }
     }
 
@@ -73,24 +73,5 @@ impl Accumulator {
 
     pub(crate) fn ages_at(&self, created: Micros) -> Micros {
         created.saturating_add(self.settings.delivery_timeout / PARTS_OF_A_LIFE)
-    }
-
-    /// A batch was answered: while messages flow, the next ones are about to come.
-    pub(crate) fn flows(&mut self) {
-        self.flowing = true;
-    }
-
-    /// An open batch leaves. It is believed once of each: one that cannot leave yet would keep the I/O thread looking.
-    pub(crate) fn leaves(&mut self, id: u64) {
-        if id >= self.leaving {
-            self.leaving = id + 1;
-            self.flows();
-        }
-    }
-
-    /// When to look for a batch that is not there yet: what is opened in the meantime need not wake the I/O thread.
-    pub(crate) fn expected(&mut self, now: Micros) -> Option<Micros> {
-        let expected = std::mem::take(&mut self.flowing) && self.settings.linger > 0;
-        expected.then(|| now.saturating_add(self.settings.linger))
     }
 }

@@ -4,14 +4,17 @@
 
 pub mod accumulator;
 pub mod active;
+pub mod attention;
 pub mod batching;
-pub mod budget;
 pub mod choice;
 pub mod complete;
 pub mod ends;
 pub mod linger;
+pub mod memory;
 pub mod open;
+pub mod open_batches;
 pub mod ratio;
+pub mod reports;
 pub mod room;
 pub mod room_queue;
 pub mod seal_queue;

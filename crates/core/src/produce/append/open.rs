@@ -31,11 +31,11 @@ impl Accumulator {
         if !self.parts[part].open.as_ref().is_some_and(takes) {
             self.open_next(part, size, now());
         }
-        let left = self.left().saturating_sub(self.per_message);
+        let left = self.memory.left().saturating_sub(self.memory.per_message());
         let Some(open) = self.parts[part].open.as_mut() else {
             unreachable!("it was opened just now");
         };
-        let (pool, limit) = (&self.pool, open.limit);
+        let (pool, limit) = (&self.memory.pool, open.limit);
         let before = open.builder.capacity_bytes();
         open.builder.make_ready(size, |small, least| {
             let fit = larger_fit(small.capacity(), least, limit, left);
@@ -43,25 +43,25 @@ impl Accumulator {
         });
         let more = open.builder.capacity_bytes() - before;
         open.accounted += more;
-        self.take(more);
+        self.memory.take(more);
     }
 
     /// A batch that takes a record of this size, in place of the one that does not.
     fn open_next(&mut self, part: usize, size: usize, now: Micros) {
         self.close_open(part);
-        self.opened = true;
-        self.open_batches += 1;
+        self.open_batches.opened = true;
+        self.open_batches.count += 1;
         let entry = &self.parts[part];
         let topic = &self.topics[entry.topic];
         let (limit, linger) = (topic.batching.limit, topic.batching.set.linger);
         let fit = self.first_fit(entry.last_bytes, size, limit);
-        let mut builder = BatchBuilder::with_buffer(self.pool.take(fit));
+        let mut builder = BatchBuilder::with_buffer(self.memory.pool.take(fit));
         if size >= SUMMED_FROM && topic.batching.set.compression.codec == Codec::None {
             builder = builder.summing();
         }
         let completion = self.completion(topic.name.clone(), entry.number);
         let accounted = builder.capacity_bytes() + BATCH_BYTES;
-        self.take(accounted);
+        self.memory.take(accounted);
         let id = self.batch_id();
         self.parts[part].open = Some(Open {
             id,
@@ -72,7 +72,7 @@ impl Accumulator {
             limit,
         });
         let due = now.saturating_add(linger);
-        self.attention |= self.next_look.is_none_or(|look| due < look);
+        self.attention.request_by(due);
         self.has_batch(part);
         self.want_route(part);
     }
@@ -86,12 +86,15 @@ impl Accumulator {
             0 => FIRST_BUFFER,
             _ => last + size + RECORD_SPARE,
         };
-        let share = self.settings.buffer_bytes / SHARE_OF_BUDGET / self.open_batches.max(1);
+        let share = self.settings.buffer_bytes / SHARE_OF_BUDGET / self.open_batches.count.max(1);
         let full = limit.saturating_add(RECORD_SPARE);
         Fit {
             least,
             wish: wish.min(full).min(share).max(SMALLEST_BUFFER).max(least),
-            most: self.left().saturating_sub(BATCH_BYTES + self.per_message),
+            most: self
+                .memory
+                .left()
+                .saturating_sub(BATCH_BYTES + self.memory.per_message()),
         }
     }
 
@@ -101,25 +104,25 @@ impl Accumulator {
         if entry.route == Route::None && entry.hold == Hold::No {
             entry.route = Route::Wanted;
             let topic = self.topics[entry.topic].name.clone();
-            self.events.push(Event::Wanted(topic, entry.number));
+            self.reports.events.push(Event::Wanted(topic, entry.number));
         }
     }
 
-    /// As `close_open`, by the I/O thread itself, which needs no wake for what it is sending right now.
-    pub(crate) fn close_to_send(&mut self, part: usize) {
-        let attention = self.attention;
-        self.close_open(part);
-        self.attention = attention;
+    /// The open batch takes no more: it is ready to be sent.
+    pub(in crate::produce) fn close_open(&mut self, part: usize) {
+        if self.close_to_send(part) {
+            self.attention.request();
+        }
     }
 
-    /// The open batch takes no more: it is ready to be sent.
-    pub(crate) fn close_open(&mut self, part: usize) {
+    /// As `close_open`, by the I/O thread itself, which needs no wake for a batch that it is about to send. False where none is
+    /// open.
+    pub(in crate::produce) fn close_to_send(&mut self, part: usize) -> bool {
         let Some(open) = self.parts[part].open.take() else {
-            return;
+            return false;
         };
-        self.open_batches -= 1;
+        self.open_batches.count -= 1;
         let id = open.id;
-        self.attention = true;
         let count = open.builder.count();
         let bytes = open.builder.len_bytes();
         let content = self.complete(part, id, open.builder);
@@ -141,6 +144,7 @@ impl Accumulator {
             proof: Proof::None,
             refused: 0,
         });
+        true
     }
 }
 

@@ -14,8 +14,10 @@ use crate::seam::Wake;
 impl Accumulator {
     /// Stands in line for room: `wake` is woken when there may be room for these bytes.
     pub fn wait_for_room(&mut self, bytes: usize, wake: Arc<dyn Wake>, token: u64) -> u64 {
-        if self.watched && self.room.line.is_empty() {
-            self.events.push(Event::Full { used: self.used });
+        if self.reports.watched && self.room.line.is_empty() {
+            self.reports.events.push(Event::Full {
+                used: self.memory.used(),
+            });
         }
         self.room.last_ticket += 1;
         let ticket = self.room.last_ticket;
@@ -34,21 +36,21 @@ impl Accumulator {
     /// first is told to the engine.
     #[cold]
     pub(crate) fn lacks_room(&mut self, size: usize) {
-        if self.has_room_for(size) {
+        if self.memory.has_room_for(size) {
             return; // It has come since, or others are first in line.
         }
         self.room.refused = size;
         self.close_all();
         if !std::mem::replace(&mut self.room.told, true) {
             let accepted = self.counts.accepted;
-            self.events.push(Event::Lacking { accepted });
+            self.reports.events.push(Event::Lacking { accepted });
         }
     }
 
     /// Whether senders wait for room, or one was refused since some last came.
     pub fn is_full(&self) -> bool {
         let refused = self.room.refused;
-        !self.room.is_empty() || (refused > 0 && !self.has_room_for(refused))
+        !self.room.is_empty() || (refused > 0 && !self.memory.has_room_for(refused))
     }
 
     /// How many messages have been accepted, where it is full; where it is not, the next lack of room is told again.
@@ -71,7 +73,7 @@ impl Accumulator {
 
     /// What is open has to go, or no room ever comes. It gives back what it does not fill: nothing more comes in.
     pub(super) fn close_all(&mut self) {
-        if !std::mem::take(&mut self.opened) {
+        if !std::mem::take(&mut self.open_batches.opened) {
             return;
         }
         for place in 0.. {
@@ -85,7 +87,7 @@ impl Accumulator {
                 open.builder.shrink();
                 let less = before - open.builder.capacity_bytes();
                 open.accounted -= less;
-                self.used -= less;
+                self.memory.give_back(less);
             }
             self.close_open(part);
         }
@@ -113,12 +115,14 @@ impl Accumulator {
 
     fn line_moved(&mut self) {
         let Some(head) = self.room.line.front() else {
-            if self.watched {
-                self.events.push(Event::Free { used: self.used });
+            if self.reports.watched {
+                self.reports.events.push(Event::Free {
+                    used: self.memory.used(),
+                });
             }
             return;
         };
-        if !self.has_room_for(head.bytes) {
+        if !self.memory.has_room_for(head.bytes) {
             self.close_all();
         }
         self.wake_room();
@@ -132,7 +136,7 @@ impl Accumulator {
         let Some(position) = self.room.position(ticket) else {
             return false;
         };
-        let fits = self.has_room_for(bytes);
+        let fits = self.memory.has_room_for(bytes);
         if position == 0 && fits {
             return true;
         }
@@ -146,8 +150,8 @@ impl Accumulator {
     }
 
     pub(crate) fn wake_room(&mut self) {
-        let cap = self.full_at;
-        let (room, used) = (&mut self.room, self.used);
+        let cap = self.memory.full_at();
+        let (room, used) = (&mut self.room, self.memory.used());
         if used + room.refused <= cap {
             room.refused = 0;
         }
@@ -170,7 +174,7 @@ impl Accumulator {
     }
 
     pub(crate) fn free(&mut self, bytes: usize) {
-        self.used -= bytes;
+        self.memory.give_back(bytes);
         self.wake_room();
     }
 

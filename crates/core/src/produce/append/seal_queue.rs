@@ -14,6 +14,8 @@ pub(crate) struct SealLine {
     low: VecDeque<(usize, u64)>,
     high: VecDeque<(usize, u64)>,
     waiting: Arc<SealsWaiting>,
+    /// Size from which on batches are sealed ahead, whatever their codec; for tests.
+    pub(super) ahead_from: Option<usize>,
 }
 
 /// How many they are, for who does not want the lock.

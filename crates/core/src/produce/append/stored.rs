@@ -26,13 +26,13 @@ impl Accumulator {
         size: usize,
         now: Micros,
     ) -> Place {
-        let bytes = size + message.extra + beside_record(self.per_message);
-        self.take(bytes);
+        let bytes = size + message.extra + beside_record(self.memory.per_message());
+        self.memory.take(bytes);
         let name = self.topics[topic].name.clone();
         let last = self.topics[topic].waiting.back();
         if last.is_none_or(|last| self.is_aged(last.created, now)) {
             if last.is_none() {
-                self.events.push(Event::Topic(name.clone()));
+                self.reports.events.push(Event::Topic(name.clone()));
             }
             let completion = self.completion(name, -1);
             self.topics[topic].waiting.push_back(Waiting {
@@ -42,7 +42,7 @@ impl Accumulator {
                 flushed: false,
             });
             let due = now.saturating_add(self.settings.delivery_timeout);
-            self.attention |= self.next_look.is_none_or(|look| due < look);
+            self.attention.request_by(due);
         }
         let Some(waiting) = self.topics[topic].waiting.back_mut() else {
             unreachable!("it was made just now");
@@ -61,7 +61,7 @@ impl Accumulator {
         let mut places: Vec<Place> = Vec::with_capacity(waiting.messages.len());
         let mut refused = Vec::new();
         for stored in waiting.messages {
-            self.used -= stored.bytes;
+            self.memory.give_back(stored.bytes);
             let place = stored.with(|message| self.place(topic, message, waiting.created));
             if !place.0.is_pending() {
                 refused.push((place.0.clone(), stored.bytes));
@@ -71,7 +71,7 @@ impl Accumulator {
         waiting.completion.forward_to(places);
         for (completion, bytes) in refused {
             if completion.weigh(bytes) {
-                self.take(bytes);
+                self.memory.take(bytes);
             }
         }
         if waiting.flushed {
@@ -99,7 +99,7 @@ impl Accumulator {
     /// The end of a message whose partition turned out not to exist.
     fn no_such_partition(&mut self, topic: usize, partition: Option<i32>) -> Arc<Completion> {
         let entry = &self.topics[topic];
-        let (name, known) = (entry.name.clone(), entry.count);
+        let (name, known) = (entry.name.clone(), entry.destinations.count);
         let partition = partition.unwrap_or(-1);
         let message = format!("partition {partition} does not exist: the topic has {known}");
         let completion = self.completion(name.clone(), partition);

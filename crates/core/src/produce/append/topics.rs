@@ -6,10 +6,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::failure::Trouble;
-use crate::partitioning::partitioner::Sticky;
 use crate::produce::append::accumulator::Accumulator;
 use crate::produce::append::batching::TopicBatching;
-use crate::produce::append::topic::Topic;
+use crate::produce::append::topic::{Destinations, Topic};
 use crate::produce::append::topic_wait::TopicWait;
 use crate::produce::partition::Partition;
 use crate::produce::stats::{Ends, Traffic};
@@ -17,32 +16,25 @@ use crate::produce::stats::{Ends, Traffic};
 impl Accumulator {
     /// The index of a topic, which stays the same; it may be used for `append` without another look-up.
     pub fn topic(&mut self, name: &str) -> usize {
-        if let Some(index) = self.names.get(name) {
-            return *index;
+        if let Some(index) = self.topics.find(name) {
+            return index;
         }
         let name: Arc<str> = Arc::from(name);
-        let index = self.topics.len();
         let batching = TopicBatching::new(self.settings.batching(&name));
-        self.topics.push(Topic {
-            name: name.clone(),
+        self.topics.add(Topic {
+            name,
             id: [0; 16],
             former: Vec::new(),
             parts: Vec::new(),
-            count: 0,
-            available: Vec::new(),
-            near: Vec::new(),
+            destinations: Destinations::default(),
             hurried: 0,
             batching,
-            sticky: Sticky::default(),
-            turns: 0,
             waiting: VecDeque::new(),
             trouble: None,
             wait: TopicWait::default(),
             traffic: Traffic::default(),
             ends: Ends::default(),
-        });
-        self.names.insert(name, index);
-        index
+        })
     }
 
     /// The topic's metadata came or changed; partitions never become fewer, and none at all is no metadata.
@@ -64,21 +56,16 @@ impl Accumulator {
         }
         let topic = &mut self.topics[index];
         // Of one and the same topic they never become fewer: then the answer is an old one.
-        if (topic.id != id && partitions > 0) || partitions > topic.count {
-            topic.count = partitions;
+        if (topic.id != id && partitions > 0) || partitions > topic.destinations.count {
+            topic.destinations.count = partitions;
         }
         topic.id = id;
         let parts_of = |numbers: &[i32]| -> Vec<usize> {
             let part = |number: &i32| topic.parts.get(usize::try_from(*number).ok()?).copied();
             numbers.iter().filter_map(part).collect()
         };
-        (topic.available, topic.near) = (parts_of(available), parts_of(near));
-        topic.near.sort_unstable();
-        topic.sticky.keep_to(if topic.near.is_empty() {
-            &topic.available
-        } else {
-            &topic.near
-        });
+        let (available, near) = (parts_of(available), parts_of(near));
+        topic.destinations.set(available, near);
         if topic.parts.is_empty() {
             return;
         }

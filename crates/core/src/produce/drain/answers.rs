@@ -43,6 +43,7 @@ impl ProduceFlow {
         }
         if response.throttle_time_ms > 0 {
             self.acc
+                .reports
                 .events
                 .push(Event::Throttled(conn, response.throttle_time_ms));
             // The broker sees to its quota itself (KIP-219): silence for longer than a request may take spares nobody
@@ -114,7 +115,7 @@ impl ProduceFlow {
         if answer.code == 0 || known {
             overtake(&mut entry.flight, position);
             entry.numbering.acknowledge(now);
-            self.acc.flows();
+            self.acc.attention.note_flow();
             let entry = &mut self.acc.parts[part];
             if let Some(batch) = entry.flight.remove(position) {
                 let base_offset = if answer.code == 0 {
@@ -147,9 +148,9 @@ impl ProduceFlow {
         let first = self
             .acc
             .written(&batch.completion, count, base_offset, append_time);
-        if first && self.acc.watched {
+        if first && self.acc.reports.watched {
             let (topic, partition) = self.place_of(part);
-            self.acc.events.push(Event::Acked {
+            self.acc.reports.events.push(Event::Acked {
                 topic,
                 partition,
                 records: batch.count,

@@ -25,11 +25,14 @@ impl ProduceFlow {
             next = earliest(next, self.due(part, now, limit));
         }
         self.acc.forget_idle();
-        next = earliest(next, self.acc.expected(now));
+        next = earliest(
+            next,
+            self.acc.attention.expected(now, self.acc.settings.linger),
+        );
         for conn in self.conns.values().filter(|conn| conn.muted_until > now) {
             next = earliest(next, Some(conn.muted_until));
         }
-        self.acc.looked(next);
+        self.acc.attention.end_turn(next);
         next
     }
 
@@ -52,7 +55,7 @@ impl ProduceFlow {
             self.acc.ages_at(open.created)
         };
         if lingers && lingered && entry.flight.is_empty() {
-            self.acc.leaves(open.id);
+            self.acc.attention.note_leaving(open.id);
         }
         earliest(due, Some(at))
     }

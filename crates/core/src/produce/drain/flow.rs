@@ -116,9 +116,9 @@ impl ProduceFlow {
     fn give_back(&self, content: Content) {
         match content {
             Content::Open(builder) | Content::Queued(builder) => {
-                self.acc.pool.give(builder.into_buffer());
+                self.acc.memory.pool.give(builder.into_buffer());
             }
-            Content::Ready(bytes) => self.acc.pool.give(bytes),
+            Content::Ready(bytes) => self.acc.memory.pool.give(bytes),
             Content::Sealed(_) | Content::Away => {}
         }
     }
@@ -130,10 +130,10 @@ impl ProduceFlow {
 
     /// Whether somebody listens: what happens to each batch is told then.
     pub fn watch(&mut self, watched: bool) {
-        self.acc.watched = watched;
+        self.acc.reports.watched = watched;
     }
 
     pub fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.acc.events)
+        std::mem::take(&mut self.acc.reports.events)
     }
 }

@@ -72,7 +72,7 @@ impl ProduceFlow {
         let topic = self.acc.topics[entry.topic].name.clone();
         let identity = entry.numbering.identity;
         let identity = identity.map(|identity| (identity.producer_id, identity.epoch));
-        self.acc.events.push(Event::Held {
+        self.acc.reports.events.push(Event::Held {
             topic,
             partition: entry.number,
             cause,

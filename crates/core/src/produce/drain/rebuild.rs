@@ -103,7 +103,7 @@ impl ProduceFlow {
                 made.push(self.piece(part, full, &made));
             }
             let (builder, completion) = open.get_or_insert_with(|| {
-                let buffer = self.acc.pool.take(Fit::about(about));
+                let buffer = self.acc.memory.pool.take(Fit::about(about));
                 let completion = self.acc.completion(topic.clone(), number);
                 (BatchBuilder::with_buffer(buffer), completion)
             });
@@ -154,7 +154,7 @@ impl ProduceFlow {
         let compression = self.acc.compression(part);
         let held: usize = before.iter().map(Made::held).sum();
         let content = if compression == Compression::default()
-            || held + self.acc.open_bytes(&builder) <= self.acc.left()
+            || held + self.acc.memory.of_open(&builder) <= self.acc.memory.left()
         {
             Content::Open(builder)
         } else {
@@ -172,7 +172,7 @@ impl ProduceFlow {
     fn packed(&self, builder: BatchBuilder, compression: Compression) -> Vec<u8> {
         let tools = Tools {
             compressor: &mut Compressor::default(),
-            pool: &self.acc.pool,
+            pool: &self.acc.memory.pool,
         };
         let producer = ProducerFields {
             transactional: self.acc.settings.transactional_id.is_some(),
@@ -182,7 +182,7 @@ impl ProduceFlow {
             |_| Vec::new(),
             |mut sealed| {
                 if let Some(spare) = sealed.spare.take() {
-                    self.acc.pool.give(spare);
+                    self.acc.memory.pool.give(spare);
                 }
                 sealed.bytes
             },
@@ -205,8 +205,8 @@ impl ProduceFlow {
             proof: batch.proof_so_far(),
             refused: batch.refused,
         };
-        rebuilt.accounted = sealed_bytes(&rebuilt, held, self.acc.per_message);
-        self.acc.take(rebuilt.accounted);
+        rebuilt.accounted = sealed_bytes(&rebuilt, held, self.acc.memory.per_message());
+        self.acc.memory.take(rebuilt.accounted);
         rebuilt
     }
 

@@ -155,7 +155,7 @@ impl ProduceFlow {
     pub fn finish(&mut self, plan: Plan, correlation_id: i32, now: Micros) -> OutRequest {
         let mut topics: Vec<TopicBatches<'_>> = Vec::new();
         let mut accounting = 0isize;
-        let per_message = self.acc.per_message;
+        let per_message = self.acc.memory.per_message();
         let node = self.nodes.entry(plan.node).or_default();
         for pick in &plan.picks {
             let Content::Sealed(bytes) = &pick.content else {
@@ -191,7 +191,7 @@ impl ProduceFlow {
             }
         }
         // Compression made room, or sealing took what the buffer had left.
-        self.acc.weighed_anew(accounting);
+        self.acc.memory.adjust(accounting);
         self.acc.wake_room();
         let settings = &self.acc.settings;
         let head = Head {

@@ -18,7 +18,7 @@ use crate::record::sealing::{SealJob, Sealed};
 impl ProduceFlow {
     /// The next batch of this cost to be sealed, oldest first. It is away until `on_sealed`.
     pub fn next_seal(&mut self, cost: Cost) -> Option<SealJob> {
-        while let Some((part, id)) = self.acc.to_seal.pop(cost) {
+        while let Some((part, id)) = self.acc.seals.pop(cost) {
             let entry = &mut self.acc.parts[part];
             let found = entry.in_line(id);
             // Of what expired meanwhile only the number is left.
@@ -37,7 +37,7 @@ impl ProduceFlow {
                         transactional: self.acc.settings.transactional_id.is_some(),
                         ..ProducerFields::NONE
                     },
-                    pool: self.acc.pool.clone(),
+                    pool: self.acc.memory.pool.clone(),
                 });
             }
         }
@@ -53,12 +53,12 @@ impl ProduceFlow {
             Err(_) => (Vec::new(), None, 0),
         };
         if let Some(spare) = spare {
-            self.acc.pool.give(spare);
+            self.acc.memory.pool.give(spare);
         }
         let len = bytes.len();
-        let per_message = self.acc.per_message;
+        let per_message = self.acc.memory.per_message();
         let Some(batch) = self.acc.parts[part].in_line(id) else {
-            self.acc.pool.give(bytes);
+            self.acc.memory.pool.give(bytes);
             return;
         };
         let held = sealed_bytes(batch, bytes.capacity(), per_message);
@@ -66,7 +66,7 @@ impl ProduceFlow {
         batch.accounted = held;
         batch.content = Content::Ready(bytes);
         let may_be_cut = batch.count > 1 && !batch.may_be_written();
-        self.acc.weighed_anew(taken);
+        self.acc.memory.adjust(taken);
         if before > 0 {
             self.acc.sealed(part, before, len);
         }
@@ -79,7 +79,7 @@ impl ProduceFlow {
         {
             self.take_apart_unsent(part, position, len.div_ceil(most).max(2));
         }
-        self.acc.look();
+        self.acc.attention.request();
         self.acc.wake_room();
     }
 }

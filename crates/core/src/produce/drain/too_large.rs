@@ -99,7 +99,7 @@ impl ProduceFlow {
     fn as_it_is(&self, builder: BatchBuilder) -> Bytes {
         let tools = Tools {
             compressor: &mut Compressor::default(),
-            pool: &self.acc.pool,
+            pool: &self.acc.memory.pool,
         };
         let sealed = seal_with(tools, builder, Compression::default(), ProducerFields::NONE);
         sealed.map_or_else(|_| Bytes::new(), |sealed| Bytes::from(sealed.bytes))

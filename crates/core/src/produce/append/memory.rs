@@ -1,0 +1,87 @@
+//! The memory of a producer, which `buffer_memory` limits: how much is charged, and how much is left.
+//!
+//! Station: accumulator; under the producer's lock. Charges of messages and batches: `weight.rs`. Why it is a hard limit:
+//! `docs/adr/0022-the-budget-is-a-hard-limit.md`.
+
+use std::sync::Arc;
+
+use crate::bytes::pool::Pool;
+use crate::produce::append::weight::{BATCH_BYTES, beside_record};
+use crate::record::encode::BatchBuilder;
+
+pub(in crate::produce) struct Memory {
+    /// Charged for messages without an outcome and, where outcomes are read one by one, for those that are not read yet.
+    used: usize,
+    /// The limit.
+    cap: usize,
+    /// A record is accepted while `used` and its size are together no more than this. The rest of `cap` covers all that the record
+    /// can take in addition, so `used` never exceeds `cap`, and a message costs one comparison for that.
+    full_at: usize,
+    /// Charge of a message in addition to its record: that of its delivery where outcomes are read one by one, else 0.
+    per_message: usize,
+    /// Idle buffers. They are charged to no batch and lie in the part of `cap` that is left.
+    pub pool: Arc<Pool>,
+}
+
+impl Memory {
+    pub fn new(cap: usize, per_message: usize) -> Self {
+        Self {
+            used: 0,
+            cap,
+            full_at: cap.saturating_sub(beside_record(per_message)),
+            per_message,
+            pool: Arc::new(Pool::new(cap)),
+        }
+    }
+
+    #[inline(always)]
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    pub fn full_at(&self) -> usize {
+        self.full_at
+    }
+
+    pub fn per_message(&self) -> usize {
+        self.per_message
+    }
+
+    pub fn left(&self) -> usize {
+        self.cap.saturating_sub(self.used)
+    }
+
+    /// Whether a record of this size has room, with all that it can take in addition.
+    #[inline(always)]
+    pub fn has_room_for(&self, size: usize) -> bool {
+        self.used + size <= self.full_at
+    }
+
+    /// Charges these bytes; idle buffers make room for them.
+    pub fn take(&mut self, bytes: usize) {
+        self.used += bytes;
+        self.pool.keep_within(self.left());
+    }
+
+    /// Charges a message in addition to its record, which its batch is charged for. Returns how much.
+    #[inline(always)]
+    pub fn take_message(&mut self) -> usize {
+        self.used += self.per_message;
+        self.per_message
+    }
+
+    pub fn give_back(&mut self, bytes: usize) {
+        self.used -= bytes;
+    }
+
+    /// Corrects the charge of batches, which turned out larger or smaller when they were sealed.
+    pub fn adjust(&mut self, change: isize) {
+        self.used = self.used.saturating_add_signed(change);
+        self.pool.keep_within(self.left());
+    }
+
+    /// Charge of a batch that is not sealed.
+    pub fn of_open(&self, builder: &BatchBuilder) -> usize {
+        builder.capacity_bytes() + BATCH_BYTES + self.per_message * builder.count() as usize
+    }
+}
