@@ -102,7 +102,7 @@ def test_a_topic_that_does_not_exist_is_a_warning_soon_and_the_cause_in_the_end(
         assert trouble.part == "ordres"
         assert trouble.reason.startswith("UNKNOWN_TOPIC_OR_PARTITION (3): it does not exist")
         assert trouble.for_s > 0
-        assert "metadata is asked for again" in trouble.next
+        assert "metadata is requested again" in trouble.next
         errors = [failure(delivery) for delivery in deliveries]
     for error in errors:
         assert isinstance(error, ottla.DeliveryTimeout)

@@ -1,1 +1,1 @@
-"""What the client tells about itself: log, events, health. Imports nothing above it."""
+"""How a client is observed: log, events, health, statistics. Imports nothing above it."""

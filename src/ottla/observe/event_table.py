@@ -1,6 +1,6 @@
-"""The events that there are, each with its fields: the table that the reference is made of. Leaf.
+"""The events that listeners receive, each with its fields: the table that the reference is generated from. Leaf.
 
-`tests/unit/observe/test_event_table.py` compares it with every place that tells one, and with `docs/reference/events.md`.
+`tests/unit/observe/test_event_table.py` compares it with every call that emits one, and with `docs/reference/events.md`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _FAILED: Final = {
 
 EVENTS: Final[dict[str, EventKind]] = {
     "batch.acked": EventKind(
-        "A batch was written. Once per batch, whatever the number of attempts.",
+        "A batch was written. Once per batch, with any number of attempts.",
         {
             **_PLACE,
             "records": "int",
             "size_bytes": "int, as it was sent",
-            "base_offset": "int; -1 where the broker does not tell",
+            "base_offset": "int; -1 where the broker does not return one",
             "attempts": "int, 1: at the first",
             "age_ms": "float, since its first message was accepted",
         },
@@ -53,12 +53,12 @@ EVENTS: Final[dict[str, EventKind]] = {
         _FAILED,
     ),
     "partition.held": EventKind(
-        "Something out of the ordinary: nothing of the partition is sent until it is decided how it goes on.",
+        "An error, a lost connection, a moved leader or the like: nothing of the partition is sent until the client has decided.",
         {
             **_PLACE,
             "cause": "str: answer (an error), expired, lost (the connection), asked (the leader moved) or recreated (the topic "
-            "was deleted and made anew)",
-            "reason": "str, the cause in words; of a lost connection, what ended it",
+            "was deleted and recreated)",
+            "reason": "str, the cause in words; of a lost connection, the reason of its end",
             "batches": "int, that had been in flight",
         },
     ),
@@ -71,22 +71,22 @@ EVENTS: Final[dict[str, EventKind]] = {
         {**_PLACE, "node": "int, the new leader", "leader_epoch": "int"},
     ),
     "producer_id.acquired": EventKind(
-        "The cluster gave the producer its id.", {"producer_id": "int", "epoch": "int"}
+        "The cluster assigned the producer its id.", {"producer_id": "int", "epoch": "int"}
     ),
     "producer_epoch.bumped": EventKind(
-        "A partition starts anew: its sequences begin at 0 under this epoch (KIP-360).",
+        "A partition restarts its sequences from 0 under this epoch (KIP-360).",
         {**_PLACE, "producer_id": "int", "epoch": "int"},
     ),
     "connection.opened": EventKind(
-        "A connection is there and its versions are agreed.",
+        "A connection is open and its API versions are negotiated.",
         {"node": "int", "address": "str", "role": "str, produce, fetch, group or control"},
     ),
     "connection.failed": EventKind(
-        "A node could not be connected to; it is tried again after its backoff.",
+        "No connection to a node could be opened; the next attempt follows its backoff.",
         {"node": "int", "role": "str", "reason": "str"},
     ),
     "connection.lost": EventKind(
-        "A connection ended. Not told for those that the client closes.",
+        "A connection ended. Not for those that the client closes.",
         {
             "node": "int",
             "address": "str",
@@ -96,28 +96,31 @@ EVENTS: Final[dict[str, EventKind]] = {
         },
     ),
     "connection.throttled": EventKind(
-        "The broker asks to be sent nothing for a time (KIP-219).",
+        "The broker throttles the client, which sends it nothing for a time (KIP-219).",
         {"node": "int", "throttle_ms": "int"},
     ),
     "buffer.full": EventKind(
-        "The first sender waits for room.", {"used_bytes": "int", "capacity_bytes": "int"}
+        "The first sender waits for free buffer space.",
+        {"used_bytes": "int", "capacity_bytes": "int"},
     ),
     "buffer.free": EventKind(
-        "No sender waits any more.", {"used_bytes": "int", "capacity_bytes": "int"}
+        "No sender waits for free buffer space any more.",
+        {"used_bytes": "int", "capacity_bytes": "int"},
     ),
     "cluster.changed": EventKind(
-        "The metadata is another one.",
-        {"brokers": "int, known now", "topics": "list of str, that changed"},
+        "The metadata changed.",
+        {"brokers": "int, known now", "topics": "list of str, the changed topics"},
     ),
     "cluster.rebootstrapped": EventKind(
         "No known broker can be used: the client starts over from bootstrap_servers.",
         {"reason": "str"},
     ),
     "cluster.unreachable": EventKind(
-        "A request for metadata failed; it is tried again.", {"reason": "str", "attempts": "int"}
+        "A request for metadata failed; the next attempt follows its backoff.",
+        {"reason": "str", "attempts": "int"},
     ),
     "events.dropped": EventKind(
-        "The listeners are too slow: so many events were not handed to them.", {"count": "int"}
+        "The listeners are too slow: this number of events was dropped.", {"count": "int"}
     ),
 }
 

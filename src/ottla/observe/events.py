@@ -1,8 +1,8 @@
-"""Events: what happened inside the client, for whoever wants to watch it live.
+"""Events: changes inside a client, for listeners that watch it live.
 
-An event is a dotted name of the stations' vocabulary and its fields; `event_table` has all of them. Telling one without
-a listener costs a look at an empty tuple. With listeners it is queued, and the queue is handed over at once to another
-thread, so that nothing that a listener does can hold up whoever tells. The queue is bounded. Leaf.
+An event is a dotted name of `event_table` and its fields. Emitting one without a listener costs the check of an empty tuple.
+With listeners it is queued, and the queue is handed over at once to another thread, so that a slow listener never delays the
+emitter. The queue is bounded. Leaf.
 
 Rust reports events of batches only while `watch` is set. Every event must be in `event_table`: a test compares the two.
 """
@@ -20,11 +20,11 @@ from ottla.observe.raised import raised
 from ottla.observe.running import running
 
 MOST = 10_000
-"""So many events wait for slow listeners; of more it is told how many there were."""
+"""Maximum number of events that wait for slow listeners; further ones are dropped and counted."""
 
 
 class Event(NamedTuple):
-    """Something that happened inside a client: what, when, and its particulars.
+    """A change inside a client: its name, time and fields.
 
     `docs/reference/events.md` has every name with its fields.
     """
@@ -41,7 +41,7 @@ Listener = Callable[[Event], object]
 """Called with each event."""
 
 HandOver = Callable[[Callable[[], None]], None]
-"""Has a function run soon, on the thread that listeners are to run on."""
+"""Runs a function soon, on the thread of the listeners."""
 
 
 def _at_once(call: Callable[[], None]) -> None:
@@ -52,8 +52,8 @@ class Events:
     """The events of one client.
 
     Args:
-        hand_over: Runs listeners on a thread of theirs; by default they run in the thread that tells.
-        watched: Called with whether anybody listens, when that changes.
+        hand_over: Runs listeners on their own thread; by default they run in the thread of the emitter.
+        watched: Called with whether there are listeners, when that changes.
         who: The client, for the log.
     """
 
@@ -73,7 +73,7 @@ class Events:
         self._handed = False  # guarded by _lock
 
     def __bool__(self) -> bool:
-        """Whether anybody listens: what is dear to find out is found out only then."""
+        """Whether there are listeners: fields that cost time are computed only then."""
         return bool(self._listeners)
 
     def listen(self, listener: Listener) -> None:
@@ -93,7 +93,7 @@ class Events:
                 self._watched(False)
 
     def emit(self, name: str, **fields: Any) -> None:
-        """Tell every listener. Threads: any."""
+        """Queue an event for every listener. Threads: any."""
         if not self._listeners:
             return
         with self._lock:
@@ -122,7 +122,7 @@ class Events:
 
 
 def call(log: ClientLog, listener: Listener, event: Event) -> None:
-    """Call it; what it raises is logged."""
+    """Call a listener; an exception is logged."""
     running.begin(listener, log.client)
     try:
         listener(event)

@@ -1,7 +1,7 @@
-"""Health: what currently keeps the client from doing all of its work, in one look.
+"""Health: the current troubles of a client.
 
-Each part of a client says what troubles it and takes that back when it is over. Leaf; any thread: a report is one
-assignment, a look copies.
+Each part of a client reports its trouble and withdraws it when the trouble has ended. Leaf; any thread: a report is one
+assignment, a reader gets a copy.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Trouble(NamedTuple):
-    """Why a part of the client cannot do its work."""
+    """A part of the client cannot do its work."""
 
     reason: str
     since: float
@@ -34,9 +34,9 @@ class Health:
 
     @property
     def degraded(self) -> bool:
-        """Whether anything is wrong."""
+        """Whether any part has a trouble."""
         return bool(self._troubles)
 
     def report(self) -> dict[str, Trouble]:
-        """What is wrong, by part; empty: all is well."""
+        """Current troubles by part; empty: there are none."""
         return dict(self._troubles)

@@ -134,7 +134,7 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
     "buffer.free": LogEvent(
         ("INFO",),
         "buffer has free space after {elapsed_s:.1f} s; messages are accepted again",
-        "The buffer was full, and the log said so.",
+        "The buffer is no longer full, after a warning that it was.",
         ("elapsed_s",),
     ),
     "close.waiting": LogEvent(
@@ -155,7 +155,7 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
     "producer_id.acquired": LogEvent(
         ("INFO",),
         "producer id acquired after {elapsed_s:.1f} s; sending resumes",
-        "The producer id was missing, and the log said so.",
+        "The cluster gave a producer id, after a warning that there was none.",
         ("elapsed_s",),
     ),
     "topic.unavailable": LogEvent(
@@ -167,7 +167,7 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
     "topic.found": LogEvent(
         ("INFO",),
         "topic {topic} found after {elapsed_s:.1f} s; sending its messages",
-        "A topic was unavailable, and the log said so.",
+        "The metadata has a topic, after a warning that it was unavailable.",
         ("topic", "elapsed_s"),
     ),
     "topic.refused": LogEvent(
@@ -192,7 +192,7 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
     "partition.routed": LogEvent(
         ("INFO",),
         "{places} reachable again: the leader is {broker}; sending resumes",
-        "A partition could not be reached, and the log said so.",
+        "A partition has a route, after a warning that it could not be reached.",
         ("places", "topic", "partition", "count", "node", "address"),
     ),
     "partition.held": LogEvent(

@@ -1,4 +1,4 @@
-"""Health of a producer: whether everything that it was given is on its way, and if not, what keeps it.
+"""Health of a producer: whether its messages make progress, and the causes where they do not.
 
 Pure: notes of troubles and the state of the budget in, one value out. Leaf; any thread.
 """
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from ottla.observe.health import Trouble
 
 HOLDERS = 10
-"""So many places that hold the budget are named; the largest."""
+"""Maximum number of parts of the budget that are named, the largest first."""
 
 _NEXT = {
-    "cluster": "the brokers and bootstrap_servers are asked again, after reconnect_backoff_ms to reconnect_backoff_max_ms",
-    "identity": "a producer id is asked for again after retry_backoff_ms to retry_backoff_max_ms",
-    "buffer": "send() waits in line until outcomes come, at most max_block_ms, and raises BufferFull then; send_nowait() raises it at once",
-    "outcomes": "their memory comes back once they are read (successes(), errors(), outcomes()) and their callbacks have returned",
+    "cluster": "the client connects to the brokers and bootstrap_servers again after reconnect_backoff_ms to reconnect_backoff_max_ms",
+    "identity": "a producer id is requested again after retry_backoff_ms to retry_backoff_max_ms",
+    "buffer": "send() waits until outcomes free space, at most max_block_ms, then raises BufferFull; send_nowait() raises it at once",
+    "outcomes": "their memory is freed once they are read (successes(), errors(), outcomes()) and their callbacks have returned",
 }
-_NEXT_OF_TOPIC = "its metadata is asked for again after retry_backoff_ms to retry_backoff_max_ms; after delivery_timeout_ms its messages fail"
-_NEXT_OF_PLACE = "its messages keep their order and go once its leader answers; after delivery_timeout_ms they fail"
+_NEXT_OF_TOPIC = "its metadata is requested again after retry_backoff_ms to retry_backoff_max_ms; after delivery_timeout_ms its messages fail"
+_NEXT_OF_PLACE = "its messages keep their order and are sent once its leader answers; after delivery_timeout_ms they fail"
 
 
 @dataclass(frozen=True, slots=True)
 class HealthTrouble:
-    """Why a part of a client cannot do its work."""
+    """A part of a client that cannot do its work."""
 
     part: str
     """cluster (no metadata), identity (no producer id), buffer (full), outcomes (not read, or callbacks that do not return), or a place: `orders-3`, or `orders`
@@ -37,25 +37,25 @@ class HealthTrouble:
     reason: str
     """In words."""
     for_s: float
-    """For so long; of a place: the age of its oldest message."""
+    """Seconds since it began; of a place: age of its oldest message."""
     next: str
-    """What the client does about it, or what you can do."""
+    """Next step of the client, or a remedy for you."""
 
 
 @dataclass(frozen=True, slots=True)
 class BufferHolder:
-    """A part of `buffer_memory` and what it waits for."""
+    """A part of `buffer_memory` and the cause that it is in use."""
 
     topic: str | None
-    """None: outcomes that were not read, or whose callbacks have not returned."""
+    """None: unread outcomes, or outcomes whose callbacks have not returned."""
     partition: int | None
     """None where it is not chosen yet."""
     bytes: int
     node_id: int | None
-    """The leader that it goes to, or went to last; None: none was reached yet."""
+    """Its leader, or the last one; None: none was reached yet."""
     address: str | None
     cause: str
-    """In words: on their way, or what keeps them."""
+    """In words: in flight, or the trouble."""
     age_s: float
     """Age of the oldest message of it."""
 
@@ -68,7 +68,7 @@ class BufferHealth:
     capacity_bytes: int
     waiting_senders: int
     holders: tuple[BufferHolder, ...]
-    """Who holds it, the largest first, ten at the most."""
+    """Its largest parts, at most ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,10 @@ class ProducerHealth:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain dicts, lists, texts and numbers, for JSON."""
-        told = dataclasses.asdict(self)
-        told["troubles"] = list(told["troubles"])
-        told["buffer"]["holders"] = list(told["buffer"]["holders"])
-        return told
+        plain = dataclasses.asdict(self)
+        plain["troubles"] = list(plain["troubles"])
+        plain["buffer"]["holders"] = list(plain["buffer"]["holders"])
+        return plain
 
 
 def _place(holder: Mapping[str, Any]) -> str:
@@ -109,11 +109,11 @@ def producer_health(
     now: float,
     closed_for: float | None = None,
 ) -> ProducerHealth:
-    """Judge.
+    """The health at this moment.
 
     Args:
         notes: Troubles that parts of the client have noted.
-        budget: As `ProduceFlow.budget` tells it.
+        budget: As `ProduceFlow.budget` returns it.
         now: By the clock of the notes, seconds.
         closed_for: Seconds since it was closed; None: it is open.
     """

@@ -70,7 +70,7 @@ class Raised:
             kind: What the function is to the client: "callback", "listener", "on_send of".
             function: The function or object.
             error: The exception.
-            argument: What it was called with, for the first line.
+            argument: Argument of the call, for the first line.
             next_step: What the client does next, for the first line.
         """
         key = (log.client, kind, name_of(function), type(error).__qualname__)

@@ -1,7 +1,7 @@
-"""Statistics: what a producer has counted since its start and what it holds now, as values.
+"""Statistics: the counters of a producer since its start, and its current buffer, as values.
 
-Counted in Rust once per batch or request (`crates/core/src/produce/stats.rs`); one look takes everything in one hold of the
-lock, so the numbers fit together. Leaf; any thread.
+Counted in Rust once per batch or request (`crates/core/src/produce/stats.rs`); one snapshot is taken in one hold of
+the lock, so the numbers fit together. Leaf; any thread.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class LatencyStatistics:
     """How long requests took, from the choice of their batches to their answer; those of the last 30 to 60 seconds.
 
-    Percentiles are told to an eighth of their value, upwards; all are 0 where no request was answered.
+    Percentiles are rounded up to an eighth of their value; all are 0 where no request was answered.
     """
 
     count: int
@@ -53,11 +53,11 @@ class BrokerStatistics:
     compression_ratio: float
     """Bytes sent for a byte of batch as it was appended; 1.0: no gain."""
     throttle_ms: int
-    """Time for which it asked to be sent less, all in all."""
+    """Total time for which it throttled the client."""
     throttled_for_ms: float
-    """Time from now on in which nothing is sent to it."""
+    """Time from now until it is sent the next request."""
     silent_for_ms: float
-    """Age of the oldest request that it has not answered; goes on over a lost connection. 0: it owes nothing."""
+    """Age of the oldest request without an answer, also over a lost connection. 0: every request was answered."""
     latency: LatencyStatistics
 
 
@@ -73,7 +73,7 @@ class TopicStatistics:
     buffered_records: int
     """Accepted and without an outcome."""
     buffered_bytes: int
-    """What they take of `buffer_memory`."""
+    """Their memory in `buffer_memory`."""
     batches: int
     """Batches sent for the first time."""
     retries: int
@@ -87,7 +87,7 @@ class TopicStatistics:
 
 @dataclass(frozen=True, slots=True)
 class ProducerStatistics:
-    """What a producer has counted since its start, and what it holds now; see `Producer.statistics`.
+    """Counters of a producer since its start, and its current buffer; see `Producer.statistics`.
 
     accepted = delivered + failed + unknown + buffered_records, at any moment.
     """
@@ -95,7 +95,7 @@ class ProducerStatistics:
     accepted: int
     """Messages that `send` took."""
     delivered: int
-    """Of them, written, as the broker said (with acks=0: handed to the socket)."""
+    """Of them, written, by the answer of the broker (with acks=0: handed to the socket)."""
     failed: int
     """Certainly not written."""
     unknown: int
@@ -103,11 +103,11 @@ class ProducerStatistics:
     buffered_records: int
     """Accepted and without an outcome yet."""
     buffered_bytes: int
-    """Of `buffer_memory`, in use: what has no outcome, and outcomes that were asked for and not read."""
+    """Used part of `buffer_memory`: messages without an outcome, and unread outcomes."""
     buffer_capacity_bytes: int
     """`buffer_memory`."""
     waiting_senders: int
-    """Calls of `send` that wait for room now."""
+    """Calls of `send` that wait for free buffer space."""
     batches: int
     """Batches sent for the first time."""
     retries: int
@@ -117,7 +117,7 @@ class ProducerStatistics:
     sent_bytes: int
     """Bytes of those batches as they were sent."""
     average_batch_bytes: float
-    """As they were sent."""
+    """Size as sent."""
     average_batch_records: float
     compression_ratio: float
     """Bytes sent for a byte of batch as it was appended; 1.0: no gain."""
@@ -126,9 +126,9 @@ class ProducerStatistics:
     in_flight_requests: int
     """Of them, those without an answer yet."""
     throttle_ms: int
-    """Time for which brokers asked to be sent less, all in all."""
+    """Total time for which brokers throttled the client."""
     throttled_for_ms: float
-    """The longest time from now on in which some broker is sent nothing."""
+    """Longest time from now until a throttled broker is sent the next request."""
     latency: LatencyStatistics
     """Of the requests to all brokers."""
     brokers: tuple[BrokerStatistics, ...]
@@ -138,18 +138,18 @@ class ProducerStatistics:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain dicts, lists and numbers, for JSON."""
-        told = dataclasses.asdict(self)
-        told["brokers"] = list(told["brokers"])
-        told["topics"] = list(told["topics"])
-        return told
+        plain = dataclasses.asdict(self)
+        plain["brokers"] = list(plain["brokers"])
+        plain["topics"] = list(plain["topics"])
+        return plain
 
 
-def _traffic(told: Mapping[str, Any]) -> dict[str, Any]:
-    batches, records = told["batches"], told["batched_records"]
-    raw, sent = told["raw_bytes"], told["sent_bytes"]
+def _traffic(counted: Mapping[str, Any]) -> dict[str, Any]:
+    batches, records = counted["batches"], counted["batched_records"]
+    raw, sent = counted["raw_bytes"], counted["sent_bytes"]
     return {
         "batches": batches,
-        "retries": told["retries"],
+        "retries": counted["retries"],
         "batched_records": records,
         "sent_bytes": sent,
         "average_batch_bytes": sent / batches if batches else 0.0,
@@ -158,54 +158,54 @@ def _traffic(told: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _broker(told: Mapping[str, Any]) -> BrokerStatistics:
+def _broker(counted: Mapping[str, Any]) -> BrokerStatistics:
     return BrokerStatistics(
-        node_id=told["node_id"],
-        address=told["address"],
-        requests=told["requests"],
-        in_flight_requests=told["in_flight"],
-        throttle_ms=told["throttle_ms"],
-        throttled_for_ms=told["throttled_for_ms"],
-        silent_for_ms=told["silent_for_ms"],
-        latency=LatencyStatistics(**told["latency"]),
-        **_traffic(told),
+        node_id=counted["node_id"],
+        address=counted["address"],
+        requests=counted["requests"],
+        in_flight_requests=counted["in_flight"],
+        throttle_ms=counted["throttle_ms"],
+        throttled_for_ms=counted["throttled_for_ms"],
+        silent_for_ms=counted["silent_for_ms"],
+        latency=LatencyStatistics(**counted["latency"]),
+        **_traffic(counted),
     )
 
 
-def _topic(told: Mapping[str, Any]) -> TopicStatistics:
-    delivered, failed, unknown = told["delivered"], told["failed"], told["unknown"]
+def _topic(counted: Mapping[str, Any]) -> TopicStatistics:
+    delivered, failed, unknown = counted["delivered"], counted["failed"], counted["unknown"]
     return TopicStatistics(
-        topic=told["topic"],
-        accepted=delivered + failed + unknown + told["buffered_records"],
+        topic=counted["topic"],
+        accepted=delivered + failed + unknown + counted["buffered_records"],
         delivered=delivered,
         failed=failed,
         unknown=unknown,
-        buffered_records=told["buffered_records"],
-        buffered_bytes=told["buffered_bytes"],
-        **_traffic(told),
+        buffered_records=counted["buffered_records"],
+        buffered_bytes=counted["buffered_bytes"],
+        **_traffic(counted),
     )
 
 
-def producer_statistics(told: Mapping[str, Any]) -> ProducerStatistics:
-    """The value for what `ProduceFlow.statistics` tells."""
-    brokers = tuple(_broker(one) for one in told["brokers"] if one["node_id"] >= 0)
-    accepted = told["accepted"]
-    delivered, failed, unknown = told["delivered"], told["failed"], told["unknown"]
+def producer_statistics(counted: Mapping[str, Any]) -> ProducerStatistics:
+    """The value of a snapshot of `ProduceFlow.statistics`."""
+    brokers = tuple(_broker(one) for one in counted["brokers"] if one["node_id"] >= 0)
+    accepted = counted["accepted"]
+    delivered, failed, unknown = counted["delivered"], counted["failed"], counted["unknown"]
     return ProducerStatistics(
         accepted=accepted,
         delivered=delivered,
         failed=failed,
         unknown=unknown,
         buffered_records=accepted - delivered - failed - unknown,
-        buffered_bytes=told["buffered_bytes"],
-        buffer_capacity_bytes=told["buffer_bytes"],
-        waiting_senders=told["waiting_senders"],
-        requests=told["requests"],
-        in_flight_requests=sum(one["in_flight"] for one in told["brokers"]),
-        throttle_ms=sum(one["throttle_ms"] for one in told["brokers"]),
-        throttled_for_ms=max((one["throttled_for_ms"] for one in told["brokers"]), default=0.0),
-        latency=LatencyStatistics(**told["latency"]),
+        buffered_bytes=counted["buffered_bytes"],
+        buffer_capacity_bytes=counted["buffer_bytes"],
+        waiting_senders=counted["waiting_senders"],
+        requests=counted["requests"],
+        in_flight_requests=sum(one["in_flight"] for one in counted["brokers"]),
+        throttle_ms=sum(one["throttle_ms"] for one in counted["brokers"]),
+        throttled_for_ms=max((one["throttled_for_ms"] for one in counted["brokers"]), default=0.0),
+        latency=LatencyStatistics(**counted["latency"]),
         brokers=brokers,
-        topics=tuple(_topic(one) for one in told["topics"]),
-        **_traffic(told),
+        topics=tuple(_topic(one) for one in counted["topics"]),
+        **_traffic(counted),
     )

@@ -29,7 +29,7 @@ Later = Callable[[float, Callable[[], None]], object]
 """Runs a function after a number of seconds, on the same thread."""
 
 Place = Mapping[str, Any] | tuple[str, int]
-"""What a line is about: fields such as node and address, topic, or role; or a pair of topic and partition."""
+"""Object of a line: fields such as node and address, topic, or role; or a pair of topic and partition."""
 
 _NO_PLACE: Final[Place] = {}
 _Key = tuple[object, ...]
@@ -120,7 +120,7 @@ class Summary:
         Args:
             level: As for `logging`.
             event: Name of the event in `log_table`.
-            place: What it is about. The line names the places; the record has what they have in common as fields.
+            place: Its object. The line names the places; the record has the fields that all of them have in common.
             count: Number of messages, batches or the like.
             fields: Fields of the event, the same for every place.
         """
@@ -152,9 +152,7 @@ class Summary:
                 del self._lines[key]
 
     def stop(self) -> None:
-        """Write what was counted since the last write; every later occurrence is written at once. Conditions that were reported
-        are not reported again.
-        """
+        """Write the sums since the last write, without conditions that were reported; write later occurrences at once."""
         self._stopped = True
         for line in self._lines.values():
             if line.places and not (line.lasting and line.written):
@@ -179,7 +177,7 @@ class Summary:
             del self._lines[key]
         elif line.lasting:
             line.ready = True
-            # Without another occurrence in the same time it is over. The next rest is longer, so this ends no later one.
+            # Without another occurrence in the same time it has ended. The next rest is longer, so this ends no later one.
             self._soon(line.pause, key, self._forget_if_ready)
         else:
             self._gathered(key, line)

@@ -68,7 +68,7 @@ def test_a_topic_without_metadata_is_named_alone() -> None:
     waiting = holder(partition=None, moving=False, cause="its metadata has not come")
     (trouble,) = producer_health({}, budget(waiting), 0).troubles
     assert trouble.part == "orders"
-    assert "metadata is asked for again" in trouble.next
+    assert "metadata is requested again" in trouble.next
 
 
 def test_a_refusal_is_a_trouble_though_nobody_waits() -> None:
