@@ -14,7 +14,6 @@ from ottla.client.dropped import Made
 from ottla.client.leaving import CLOSE_S
 from ottla.client.subscription import Subscription
 from ottla.cluster.cluster import Cluster
-from ottla.cluster.coordinator import Coordinators
 from ottla.consumer.cursor import Cursors
 from ottla.consumer.group.link import GroupLink
 from ottla.consumer.inbox import ISOLATION, make_flow
@@ -64,8 +63,7 @@ class ConsumerClient:
         group_id = self.config.group_id
         if group_id is None:
             return None, None
-        coordinators = Coordinators(self._cluster, self.config, self._engine)
-        link = GroupLink(self._cluster, coordinators, group_id)
+        link = GroupLink(self._cluster, group_id)
         return link, GroupOffsets(
             link, self.config, lambda: self.subscription.identity, self._engine
         )

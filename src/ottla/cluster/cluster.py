@@ -32,6 +32,7 @@ from ottla.protocol.error_codes import ErrorCode
 from ottla.wire.connection import Connection, LostCause, Role
 
 if TYPE_CHECKING:
+    from ottla.cluster.coordinator import Coordinators
     from ottla.config.common import CommonConfig
     from ottla.engine.reactor import Reactor
     from ottla.observe.events import Events
@@ -65,6 +66,7 @@ class Cluster:
         self._search = BrokerSearch(self._context, self._store, self._pool)
         self._wanted = WantedTopics()
         self._refresher = Refresher(self._context, self._store, self._search, self._wanted)
+        self._coordinators: Coordinators | None = None
 
     @property
     def snapshot(self) -> MetadataSnapshot:
@@ -80,6 +82,16 @@ class Cluster:
     def health(self) -> Health:
         """Troubles of the client."""
         return self._context.health
+
+    @property
+    def coordinators(self) -> Coordinators:
+        """The coordinators of the client's group and transactions."""
+        if self._coordinators is None:
+            # Not at the top: a client that needs no coordinator does not load its messages.
+            from ottla.cluster.coordinator import Coordinators
+
+            self._coordinators = Coordinators(self, self._context.config, self._context.reactor)
+        return self._coordinators
 
     # ---- life ------------------------------------------------------------------------------------------------------
 

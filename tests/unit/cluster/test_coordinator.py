@@ -25,7 +25,7 @@ async def world() -> AsyncIterator[World]:
 async def coordinators(world: World) -> Coordinators:
     cluster = Cluster(world.config, world.reactor)
     await cluster.refresh("start")
-    return Coordinators(cluster, world.config, world.reactor)
+    return cluster.coordinators
 
 
 @pytest.mark.parametrize("version", [0, 1, 3, 4])
@@ -36,6 +36,13 @@ async def test_it_is_found_in_every_layout_and_kept(world: World, version: int) 
     assert await found.find("group", "g") == 1
     (asked,) = world.node.asked(ApiKey.FIND_COORDINATOR)
     assert (asked.coordinator_keys == ["g"]) if version == 4 else (asked.key == "g")
+
+
+async def test_transactions_have_coordinators_of_their_own(world: World) -> None:
+    found = await coordinators(world)
+    await found.find("group", "name")
+    assert await found.find("transaction", "name") == 1
+    assert [asked.key_type for asked in world.node.asked(ApiKey.FIND_COORDINATOR)] == [0, 1]
 
 
 async def test_many_who_ask_share_one_request(world: World) -> None:

@@ -16,6 +16,7 @@ from ottla.protocol.headers import decode_response, encode_request
 from ottla.protocol.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
 
 if TYPE_CHECKING:
+    from ottla.config.consumer import ConsumerConfig
     from ottla.engine.port import Port
     from ottla.seam.connections import Loss
     from ottla.wire.connection import Connection, LostCause
@@ -29,10 +30,8 @@ class Beat:
         port: Port,
         connection: Connection,
         request: HeartbeatRequest,
+        config: ConsumerConfig,
         *,
-        client_id: str,
-        interval: float,
-        timeout: float,
         on_error: Callable[[int], None],
         on_lost: Callable[[str], None],
     ) -> None:
@@ -46,9 +45,9 @@ class Beat:
         self._id = port.beat(
             self,
             connection.id,
-            encode_request(request, self._version, 0, client_id),
-            interval=interval,
-            timeout=timeout,
+            encode_request(request, self._version, 0, config.client_id),
+            interval=config.heartbeat_interval_ms / 1000,
+            timeout=config.session_timeout_ms / 1000,
             error_offset=error_offset(self._version),
         )
 

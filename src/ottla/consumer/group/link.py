@@ -9,7 +9,6 @@ from ottla.wire.connection import Role
 
 if TYPE_CHECKING:
     from ottla.cluster.cluster import Cluster
-    from ottla.cluster.coordinator import Coordinators
     from ottla.wire.connection import Connection
 
 UNREACHABLE = (errors.ConnectionLost, errors.NoBrokersAvailable, errors.Timeout)
@@ -19,10 +18,9 @@ UNREACHABLE = (errors.ConnectionLost, errors.NoBrokersAvailable, errors.Timeout)
 class GroupLink:
     """One group's coordinator. Engine thread only."""
 
-    def __init__(self, cluster: Cluster, coordinators: Coordinators, group_id: str) -> None:
+    def __init__(self, cluster: Cluster, group_id: str) -> None:
         self.group_id = group_id
         self._cluster = cluster
-        self._coordinators = coordinators
 
     async def connection(self) -> Connection:
         """The group connection to the coordinator, which is looked for where it is not known.
@@ -31,7 +29,7 @@ class GroupLink:
             KafkaError: The broker refuses to tell.
             ConnectionLost, NoBrokersAvailable, Timeout: It could not be reached; `lost` makes the next call look anew.
         """
-        node_id = await self._coordinators.find("group", self.group_id)
+        node_id = await self._cluster.coordinators.find("group", self.group_id)
         try:
             return await self._cluster.connection(node_id, Role.GROUP)
         except UNREACHABLE:
@@ -40,4 +38,4 @@ class GroupLink:
 
     def lost(self) -> None:
         """It is no longer the coordinator, or cannot be reached."""
-        self._coordinators.invalidate("group", self.group_id)
+        self._cluster.coordinators.invalidate("group", self.group_id)

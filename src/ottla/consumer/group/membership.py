@@ -364,9 +364,7 @@ class ClassicMembership:
             self._engine.port,
             connection,
             request,
-            client_id=self._config.client_id,
-            interval=self._config.heartbeat_interval_ms / 1000,
-            timeout=self._config.session_timeout_ms / 1000,
+            self._config,
             on_error=lambda code: self._feed(classic.BeatAnswered(code)),
             on_lost=self._beat_lost,
         )
