@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ottla
-from ottla.testing import Broker
+from ottla.testing import Broker, advance_time
 
 IDENTITY_AFTER_S = 0.3
 """Longer than the producer takes to find the partition's leader."""
@@ -19,6 +19,7 @@ def test_an_id_that_comes_after_the_route_is_bumped_too() -> None:
             assert producer.send("t", b"first").result(5).offset == 0
             broker.disconnect("Produce", times=None)
             lost = producer.send("t", b"lost")
+            advance_time(5, lost.done)
             assert isinstance(lost.exception(5), ottla.errors.DeliveryTimeout)
             assert lost.outcome == "unknown"
             broker.clear_rules()

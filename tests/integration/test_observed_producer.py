@@ -13,7 +13,7 @@ import pytest
 import ottla
 from ottla.engine import dispatcher
 from ottla.protocol.error_codes import ErrorCode
-from ottla.testing import Broker
+from ottla.testing import Broker, advance_time
 
 SOON_S = 10.0
 
@@ -77,6 +77,7 @@ def test_a_silent_broker_is_named_by_health_and_by_the_errors(two_nodes: Broker)
         assert producer.health().state == "ok"
         two_nodes.delay("Produce", 30.0, times=None, node=2)
         text = fill(producer.send)
+        advance_time(2)
         eventually(
             lambda: any(one.part == "t-1" for one in producer.health().troubles),
             "the silence is noticed",
@@ -122,6 +123,7 @@ def test_a_message_that_expires_names_the_silent_broker(two_nodes: Broker) -> No
         two_nodes.bootstrap, linger_ms=0, delivery_timeout_ms=1500, request_timeout_ms=1400
     ) as producer:
         delivery = producer.send("t", b"v", partition=1)
+        advance_time(SOON_S, delivery.done)
         with pytest.raises(ottla.DeliveryTimeout, match=r"node 2"):
             delivery.result(SOON_S)
 

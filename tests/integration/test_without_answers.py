@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import ottla
+from ottla.testing import advance_time
 
 pytestmark = pytest.mark.embedded_only
 
@@ -76,6 +77,7 @@ def test_what_no_socket_has_taken_was_not_written() -> None:
         process.send_signal(signal.SIGSTOP)
         sent = fill(sending)
         process.kill()
+        advance_time(LONG_S, lambda: all(delivery.done() for delivery in sent))
         sending.close(LONG_S)
     outcomes = [delivery.outcome for delivery in sent]
     taken = outcomes.count("written")

@@ -29,7 +29,9 @@ async def take(consumer: ottla.AsyncConsumer, count: int) -> list[ottla.Record]:
 async def test_positions_seeks_and_offsets(bootstrap: str, topic: str) -> None:
     await fill(bootstrap, topic, 100)
     tp = ottla.TopicPartition(topic, 0)
-    async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
+    async with ottla.AsyncConsumer(
+        bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50
+    ) as consumer:
         await consumer.assign([tp])
         assert consumer.assignment() == {tp}
         assert len(await take(consumer, 100)) == 100
@@ -88,7 +90,9 @@ async def test_seek_within_an_iteration_counts_at_once(bootstrap: str, topic: st
     await fill(bootstrap, topic, 100)
     tp = ottla.TopicPartition(topic, 0)
     seen: list[int] = []
-    async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
+    async with ottla.AsyncConsumer(
+        bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50
+    ) as consumer:
         await consumer.assign([tp])
         async for record in consumer:
             seen.append(record.offset)
@@ -242,7 +246,9 @@ async def test_paused_partition_hands_over_nothing(
     topic = make_topic(2)
     await fill(bootstrap, topic, 40, partitions=2)
     first, second = ottla.TopicPartition(topic, 0), ottla.TopicPartition(topic, 1)
-    async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
+    async with ottla.AsyncConsumer(
+        bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50
+    ) as consumer:
         await consumer.assign([first, second])
         consumer.pause(first)
         assert {record.partition for record in await take(consumer, 20)} == {1}
@@ -333,7 +339,7 @@ async def test_unsubscribe_commits_what_is_finished_and_frees_for_assign(
     await fill(bootstrap, topic, 10)
     tp = ottla.TopicPartition(topic, 0)
     async with ottla.AsyncConsumer(
-        bootstrap, group_id=f"g-{unique_name}", auto_offset_reset="earliest"
+        bootstrap, group_id=f"g-{unique_name}", auto_offset_reset="earliest", fetch_max_wait_ms=50
     ) as consumer:
         await consumer.subscribe([topic])
         await take(consumer, 10)

@@ -73,8 +73,8 @@ async def test_close_does_not_wait_longer_than_its_time_for_a_callback(
     for _ in range(10):
         await producer.send(topic, b"x")
     with pytest.raises(ottla.Timeout):
-        await producer.flush(0.5)
-    report = await producer.close(0.5)
+        await producer.flush(0.2)
+    report = await producer.close(0.2)
     assert report.delivered == 10
     assert told == []
     go_on.set()

@@ -30,7 +30,7 @@ def take(consumer: ottla.Consumer, count: int) -> list[ottla.Record]:
 def test_positions_seeks_and_offsets(bootstrap: str, topic: str) -> None:
     fill(bootstrap, topic, 100)
     tp = ottla.TopicPartition(topic, 0)
-    with ottla.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:
+    with ottla.Consumer(bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50) as consumer:
         consumer.assign([tp])
         assert consumer.assignment() == {tp}
         assert len(take(consumer, 100)) == 100
@@ -89,7 +89,7 @@ def test_seek_within_an_iteration_counts_at_once(bootstrap: str, topic: str) -> 
     fill(bootstrap, topic, 100)
     tp = ottla.TopicPartition(topic, 0)
     seen: list[int] = []
-    with ottla.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:
+    with ottla.Consumer(bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50) as consumer:
         consumer.assign([tp])
         for record in consumer:
             seen.append(record.offset)
@@ -241,7 +241,7 @@ def test_paused_partition_hands_over_nothing(
     topic = make_topic(2)
     fill(bootstrap, topic, 40, partitions=2)
     first, second = ottla.TopicPartition(topic, 0), ottla.TopicPartition(topic, 1)
-    with ottla.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:
+    with ottla.Consumer(bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50) as consumer:
         consumer.assign([first, second])
         consumer.pause(first)
         assert {record.partition for record in take(consumer, 20)} == {1}
@@ -328,7 +328,7 @@ def test_unsubscribe_commits_what_is_finished_and_frees_for_assign(
     fill(bootstrap, topic, 10)
     tp = ottla.TopicPartition(topic, 0)
     with ottla.Consumer(
-        bootstrap, group_id=f"g-{unique_name}", auto_offset_reset="earliest"
+        bootstrap, group_id=f"g-{unique_name}", auto_offset_reset="earliest", fetch_max_wait_ms=50
     ) as consumer:
         consumer.subscribe([topic])
         take(consumer, 10)

@@ -74,8 +74,8 @@ def test_close_does_not_wait_longer_than_its_time_for_a_callback(
     for _ in range(10):
         producer.send(topic, b"x")
     with pytest.raises(ottla.Timeout):
-        producer.flush(0.5)
-    report = producer.close(0.5)
+        producer.flush(0.2)
+    report = producer.close(0.2)
     assert report.delivered == 10
     assert told == []
     go_on.set()

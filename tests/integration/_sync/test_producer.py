@@ -201,7 +201,7 @@ def test_interrupted_block_does_not_wait_out_an_outage(error: BaseException) -> 
 def test_what_is_given_up_at_close_says_what_kept_it() -> None:
     producer = ottla.Producer("127.0.0.1:1")
     delivery = producer.send("t", b"x")
-    assert producer.close(1) == ottla.CloseReport(delivered=0, failed=1, unknown=0)
+    assert producer.close(0.2) == ottla.CloseReport(delivered=0, failed=1, unknown=0)
     assert delivery.outcome == "not_written"
     told = str(delivery.error)
     assert "the producer was closed before its messages had their outcome: " in told
