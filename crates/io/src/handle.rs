@@ -17,6 +17,7 @@ use crate::clock;
 use crate::driver::{Driver, WAKE, refuse};
 use crate::notify::Notify;
 use crate::shared::{BeatId, Command, FlowId, FlowWaker, IoEvent, Shared};
+use crate::sys;
 use crate::transport::Dial;
 
 /// The one I/O thread, from outside. Cheap to clone; every method may be called from any thread and none waits, except
@@ -236,20 +237,11 @@ fn internal(message: String) -> LostCause {
     }
 }
 
-/// A thread inherits the mask of the one that starts it: so there is no moment in which a signal could reach it.
 fn spawn_without_signals(driver: Driver, shared: Arc<Shared>) -> io::Result<()> {
-    // SAFETY: zeroed signal sets are valid values that sigfillset and pthread_sigmask overwrite.
-    let (mut all, mut before): (libc::sigset_t, libc::sigset_t) =
-        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-    // SAFETY: both sets are valid for the calls.
-    unsafe {
-        libc::sigfillset(&mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
-    }
-    let spawned = thread::Builder::new()
-        .name("ottla-io".into())
-        .spawn(move || live(driver, &shared));
-    // SAFETY: `before` was filled by the call above.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
-    spawned.map(drop)
+    let start = || {
+        thread::Builder::new()
+            .name("ottla-io".into())
+            .spawn(move || live(driver, &shared))
+    };
+    sys::without_signals(start).map(drop)
 }

@@ -2,6 +2,7 @@
 //!
 //! Station: connection. `Handle` is the way in from other threads, `Driver` the thread's loop, `Connection` what it keeps
 //! of one broker connection; `frame`, `write_queue` and `pool` move the bytes and do no I/O themselves.
+#![deny(unsafe_code)]
 
 mod api_names;
 pub mod clock;
@@ -13,6 +14,7 @@ mod notify;
 mod pool;
 mod sealers;
 mod shared;
+mod sys;
 mod transport;
 mod write_queue;
 
