@@ -527,7 +527,7 @@ def test_a_finalizer_takes_no_lock(kind: type) -> None:
     inner = client._client
     held = [thread._lock, inner._engine._open_lock, dispatcher._dispatcher._lock]
     if kind is ottla.Producer:
-        held += [inner._lock, inner.lent._lock, inner.events._lock]
+        held += [inner._lock, inner.callbacks._lock, inner.events._lock]
     dropped = threading.Event()
 
     def drop() -> None:

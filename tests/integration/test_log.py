@@ -378,7 +378,7 @@ def test_what_is_given_up_at_close_is_told_to_listeners_and_in_the_log(
 def test_a_broker_that_is_silent_at_close_is_named_while_it_waits_and_after(
     broker: Broker, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_CLOSE_TOLD_S", 0.2)
+    monkeypatch.setattr(client, "_CLOSE_WARNING_S", 0.2)
     broker.delay("Produce", 30.0, times=None)
     producer = ottla.Producer(broker.bootstrap, **PATIENT)
     delivery = producer.send("t", b"v", partition=0)

@@ -17,7 +17,7 @@ from ottla.engine.thread import Engine
 from ottla.observe.events import Events
 from ottla.observe.log import ClientLog
 from ottla.producer.accumulator import closer, make_flow
-from ottla.producer.callbacks import Callbacks, Lent
+from ottla.producer.callbacks import CallbackRef, Callbacks
 from ottla.producer.context import OutboxContext
 from ottla.producer.interceptors import Interceptors
 from ottla.producer.outbox import Outbox
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from ottla.observe.statistics import ProducerStatistics
 
 
-_CLOSE_TOLD_S = 3.0
-"""After so long the log says what `close` waits for."""
+_CLOSE_WARNING_S = 3.0
+"""Seconds until the log has a warning about a `close` that waits."""
 
-_LEAST_LOOK_MS = 20
-_LONGEST_LOOK_MS = 1_000
-"""How often it is looked whether sends of a producer that was dropped still wait."""
+_SHORTEST_CHECK_MS = 20
+_LONGEST_CHECK_MS = 1_000
+"""Pauses between checks whether sends of a collected producer still wait."""
 
 
 class ProducerClient:
@@ -54,21 +54,21 @@ class ProducerClient:
             if config.interceptors
             else None
         )
-        self.lent = Lent(Callbacks(config.on_delivery, chain), config.who)
-        # No object of the application may be kept from here.
+        self.callbacks = CallbackRef(Callbacks(config.on_delivery, chain), config.who)
+        # No object of the application may be referenced from here.
         config = config.without("on_delivery", "interceptors", "partitioner")
         self.config = config
         self._log = ClientLog("producer", config.who)
-        self._reports = Reports(self.flow, self.lent, config.who)
+        self._reports = Reports(self.flow, self.callbacks, config.who)
         self.events = Events(dispatch, self.flow.watch, config.who)
         self._cluster = Cluster(config, self._engine, self.events)
         context = OutboxContext(self._engine, self._cluster, self.flow, config)
         self._outbox = Outbox(context, self._reports)
         self._lock = threading.Lock()
         self._closing: Ticket[None] | None = None  # guarded by _lock
-        self._close_told = False  # guarded by _lock
+        self._close_watched = False  # guarded by _lock
         self._tasks: list[asyncio.Task[None]] = []
-        """What goes on until it is closed."""
+        """Tasks that run until it is closed."""
         self._closed_at: float | None = None  # by the engine's clock
         self._engine.call(self._start, name="start", who=config.who)
         self._engine.watch_exit(self, self.undelivered)
@@ -90,7 +90,7 @@ class ProducerClient:
 
     @property
     def is_closing(self) -> bool:
-        """Whether it was told to close."""
+        """Whether `close` was called."""
         return self._closing is not None
 
     @property
@@ -102,23 +102,23 @@ class ProducerClient:
         """Raise `ForkedClient` in the child of a fork."""
         self._engine.refuse_forked(self.config.who)
 
-    def close_begins(self, timeout: float | None) -> None:
-        """`close` waits for outcomes from here: if that takes long, the log says for which. Threads: any.
+    def watch_close(self, timeout: float | None) -> None:
+        """`close` begins to wait for outcomes: log a warning if that takes long. Threads: any.
 
         Args:
-            timeout: Seconds that it has.
+            timeout: Seconds that `close` may take; None: until every outcome is known.
         """
         with self._lock:
-            if self._close_told or self._closing is not None:
+            if self._close_watched or self._closing is not None:
                 return
-            self._close_told = True
-            self._engine.call(self._watch_close, timeout, name="close", who=self.config.who)
+            self._close_watched = True
+            self._engine.call(self._begin_watch, timeout, name="close", who=self.config.who)
 
-    async def _watch_close(self, timeout: float | None) -> None:
-        self._tasks.append(self._engine.spawn(self._tell_close(timeout), "long close"))
+    async def _begin_watch(self, timeout: float | None) -> None:
+        self._tasks.append(self._engine.spawn(self._report_slow_close(timeout), "long close"))
 
-    async def _tell_close(self, timeout: float | None) -> None:
-        await self._engine.sleep(_CLOSE_TOLD_S)
+    async def _report_slow_close(self, timeout: float | None) -> None:
+        await self._engine.sleep(_CLOSE_WARNING_S)
         if (count := self.undelivered()) and (kept := self.flow.budget(1)["kept"]) is not None:
             limit = (
                 f"delivery_timeout_ms ({self.config.delivery_timeout_ms:g})"
@@ -126,49 +126,49 @@ class ProducerClient:
                 else f"its {timeout:g} s"
             )
             self._log.warning(
-                "close.waiting", count=count, elapsed_s=_CLOSE_TOLD_S, reason=kept, limit=limit
+                "close.waiting", count=count, elapsed_s=_CLOSE_WARNING_S, reason=kept, limit=limit
             )
 
     def drop(self, callbacks: Callbacks) -> None:
-        """The application has let go of the producer; whatever it was in the midst of goes on here. For its finalizer."""
-        self.lent.keep(callbacks)
+        """The producer was collected; deliver its messages in the background. For its finalizer."""
+        self.callbacks.retain(callbacks)
         self._engine.from_finalizer(self._dropped)
 
     def _dropped(self) -> None:
-        self._reports.kept()
-        self.lent.kept()
+        self._reports.resume()
+        self.callbacks.emit_waiting()
         if not self.is_closing:
             self._engine.spawn(self._end_dropped(), "end of a dropped producer")
 
     async def _end_dropped(self) -> None:
-        """Deliver what was accepted and tell of it, then close.
+        """Deliver the accepted messages, report their outcomes, then close.
 
-        Before the end a send that waits for room is still accepted, and so is one of a callback: it may have what the
-        collector found in a cycle.
+        Until then a send that waits for free buffer space is still accepted, and so is one of a callback, which may own objects
+        that the collector found in the same cycle.
         """
         end = closer(self.flow)
-        pauses = Backoff(_LEAST_LOOK_MS, _LONGEST_LOOK_MS)
-        looks = 0
+        pauses = Backoff(_SHORTEST_CHECK_MS, _LONGEST_CHECK_MS)
+        checks = 0
         while True:
             await end._flush(None)
-            await self._told()
+            await self._report_all()
             if not self.flow.in_use() and not self.flow.undelivered():
                 break
-            looks += 1
-            await self._engine.sleep(pauses.delay(looks))
+            checks += 1
+            await self._engine.sleep(pauses.delay(checks))
         end._stop_accepting()
         await end._flush(None)
         self.shut_down()
 
-    async def _told(self) -> None:
-        if (told := self.told()) is not None:
+    async def _report_all(self) -> None:
+        if (reported := self._reports.report_all()) is not None:
             with contextlib.suppress(errors.Timeout):
-                await told.wait_async(CLOSE_S)
+                await reported.wait_async(CLOSE_S)
 
     def shut_down(self) -> Ticket[None]:
-        """Give up what is not resolved, close the connections and let the engine go. Every call gets the same ticket.
+        """Fail the unresolved messages, close the connections and release the engine. Every call gets the same ticket.
 
-        Nothing in it waits for a broker.
+        No step waits for a broker.
         """
         with self._lock:
             if self._closing is None:
@@ -190,25 +190,23 @@ class ProducerClient:
         self._engine.unwatch_exit(self)
         self._engine.release()
 
-    def told(self) -> Ticket[None] | None:
-        """Settles once `on_delivery` and interceptors were told of everything resolved so far; None: nothing to wait for."""
-        return self._reports.told()
+    def run_callbacks(self) -> Ticket[None] | None:
+        """A ticket that settles once every queued callback has run, after `shut_down`; None: there is none to wait for."""
+        return self._reports.run_callbacks()
 
-    def called(self) -> Ticket[None] | None:
-        """Settles once every callback that is queued has run; None: nothing to wait for. After `shut_down`, which queues all."""
-        return self._reports.called()
-
-    def flushed(self) -> Ticket[None] | None:
-        """Settles once every callback for what is resolved so far has run; None: nothing to wait for, and in a callback."""
+    def flush_callbacks(self) -> Ticket[None] | None:
+        """A ticket that settles once every callback for an outcome so far has run; None: there is none to wait for, or the
+        caller is a callback.
+        """
         if on_dispatcher() or not self.flow.has_callbacks():
-            return self.told()
-        return self._engine.call(self._flushed, name="flush", who=self.config.who)
+            return self._reports.report_all()
+        return self._engine.call(self._flush_callbacks, name="flush", who=self.config.who)
 
-    async def _flushed(self) -> None:
-        # On this thread, so behind whatever the engine has taken before.
+    async def _flush_callbacks(self) -> None:
+        # On this thread, so after every event that the engine has drained before.
         self._reports.call_settled()
-        if (called := self._reports.called()) is not None:
-            await called.wait_async()
+        if (done := self._reports.run_callbacks()) is not None:
+            await done.wait_async()
 
     def partitions_for(self, name: str, topic: str, timeout: float) -> Ticket[list[int]]:
         """The partitions of a topic, for the public call of this name. Threads: any."""
@@ -221,17 +219,17 @@ class ProducerClient:
             is_query=True,
         )
 
-    # ---- what it tells about itself --------------------------------------------------------------------------------
+    # ---- observation --------------------------------------------------------------------------------
 
     def statistics(self) -> ProducerStatistics:
-        """What the flow has counted and holds."""
+        """Counters and buffer of the flow."""
         from ottla.observe.statistics import producer_statistics
 
         self.refuse_forked()
         return producer_statistics(self.flow.statistics())
 
     def health(self) -> ProducerHealth:
-        """What keeps the producer from its work."""
+        """Current troubles of the producer."""
         from ottla.observe.producer_health import HOLDERS, producer_health
 
         self.refuse_forked()

@@ -25,7 +25,7 @@ def partitioner_name(config: ProducerConfig) -> str:
 
 
 def batch_settings(config: BatchingConfig) -> BatchSettings:
-    """How a topic's batches are made."""
+    """Settings of the batches of a topic."""
     levels = {
         "gzip": config.compression_gzip_level,
         "lz4": config.compression_lz4_level,
@@ -71,18 +71,18 @@ def make_flow(io: Io | None, config: ProducerConfig) -> ProduceFlow:
 
 
 def closer(flow: ProduceFlow) -> AsyncProducerBase:
-    """Another producer on the same flow, to end what one that is gone has begun."""
+    """Another producer on the same flow, which delivers the messages of a collected one."""
     producer = AsyncProducerBase()
     producer._bind(flow)
     return producer
 
 
 def has_to_wait(sent: object) -> TypeGuard[Waiting]:
-    """Whether what a send gave is an awaitable whose message is not accepted yet."""
+    """Whether the result of a send is an awaitable whose message is not accepted yet."""
     return isinstance(sent, Waiting)
 
 
 def accepted_of(error: BaseException) -> int:
-    """How many messages a `send_many` that ended with this error had accepted; 0 where the error does not say."""
+    """Number of messages that a `send_many` accepted before this error; 0 where the error has none."""
     accepted = getattr(error, "accepted", None)
     return len(accepted) if isinstance(accepted, Deliveries) else 0

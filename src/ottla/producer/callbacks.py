@@ -1,9 +1,9 @@
-"""What the application has given its producer to call, and who keeps it.
+"""Functions and objects that the application gives a producer to call, and the references to them.
 
-The engine's side lives as long as there is something to deliver, and may not keep the application's objects: an
-`on_delivery` that is a method of whoever has the producer would keep both for ever. So the public producer owns its
-callbacks, where the collector sees a cycle through them, and lends them: weakly while it lives, and from its finalizer
-on for as long as there is something to tell.
+The engine's side lives as long as there are messages to deliver, and may not hold strong references to objects of the
+application: an `on_delivery` that is a method of the producer's owner would keep both alive for ever. So the public producer owns its
+callbacks, where the collector sees a cycle through them. The engine's side has a `CallbackRef`: weak while the producer
+lives, strong after its finalizer ran, until the last outcome is reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Callbacks:
     """The functions and objects of the application, for one producer.
 
     Args:
-        on_delivery: Called with each delivery that has its outcome, after the interceptors; None: nobody asks.
+        on_delivery: Called with each delivery that has its outcome, after the interceptors; None: there is none.
         interceptors: None: there are none.
     """
 
@@ -42,35 +42,36 @@ class Callbacks:
         self.listeners: tuple[Listener, ...] = ()
 
 
-class Lent:
-    """The engine side's reference to the callbacks: strong until they are claimed, and again once they are kept.
+class CallbackRef:
+    """The engine side's reference to the callbacks: weak while the producer lives, strong after its finalizer ran.
 
     Args:
-        callbacks: What is lent.
+        callbacks: The callbacks; referenced strongly until `give_to_owner`.
         who: The client, for the log.
     """
 
     def __init__(self, callbacks: Callbacks, who: str = "producer") -> None:
         self._log = ClientLog("client", who)
-        self._claimed = weakref.ref(callbacks)
-        self._kept: Callbacks | None = callbacks
+        self._weak = weakref.ref(callbacks)
+        self._strong: Callbacks | None = callbacks
         self._lock = threading.Lock()
-        self._untold: deque[Event] = deque()
+        self._waiting: deque[Event] = deque()
+        """Events that no listener has received yet."""
 
-    def claim(self) -> Callbacks:
-        """The callbacks, for the producer that owns them from here."""
+    def give_to_owner(self) -> Callbacks:
+        """The callbacks, for the producer that owns them from here; this reference becomes weak."""
         callbacks = self.get()
-        assert callbacks is not None, "they are claimed once, before their owner can be collected"
-        self._kept = None
+        assert callbacks is not None, "called once, before the owner can be collected"
+        self._strong = None
         return callbacks
 
     def get(self) -> Callbacks | None:
-        """The callbacks; None at the moment at which their owner is collected, before `keep`."""
-        return self._kept or self._claimed()
+        """The callbacks; None while their owner is being collected, before `retain`."""
+        return self._strong or self._weak()
 
-    def keep(self, callbacks: Callbacks) -> None:
-        """Their owner goes, and what is left to tell is told all the same. For a finalizer: one store."""
-        self._kept = callbacks
+    def retain(self, callbacks: Callbacks) -> None:
+        """Make the reference strong, since the owner is collected. For a finalizer: one store."""
+        self._strong = callbacks
 
     # ---- events ----------------------------------------------------------------------------------------------------
 
@@ -80,7 +81,7 @@ class Lent:
             if (callbacks := self.get()) is not None:
                 callbacks.listeners = (*callbacks.listeners, listener)
                 if len(callbacks.listeners) == 1:
-                    events.listen(self._tell)
+                    events.listen(self._receive)
 
     def unlisten(self, events: Events, listener: Listener) -> None:
         """No longer have it called. Threads: as `listen`."""
@@ -89,20 +90,20 @@ class Lent:
                 left = tuple(known for known in callbacks.listeners if known != listener)
                 callbacks.listeners = left
                 if not left:
-                    events.unlisten(self._tell)
+                    events.unlisten(self._receive)
 
-    def kept(self) -> None:
-        """Tell the events that came while the owner was being collected. Engine thread."""
-        if self._untold:
-            dispatch(self._tell_untold)
+    def emit_waiting(self) -> None:
+        """Call the listeners for events that came while the owner was being collected. Engine thread."""
+        if self._waiting:
+            dispatch(self._call_listeners)
 
-    def _tell(self, event: Event) -> None:
-        self._untold.append(event)
-        self._tell_untold()
+    def _receive(self, event: Event) -> None:
+        self._waiting.append(event)
+        self._call_listeners()
 
-    def _tell_untold(self) -> None:
+    def _call_listeners(self) -> None:
         callbacks = self.get()
-        while callbacks is not None and self._untold:
-            event = self._untold.popleft()
+        while callbacks is not None and self._waiting:
+            event = self._waiting.popleft()
             for listener in callbacks.listeners:
                 call(self._log, listener, event)

@@ -1,4 +1,4 @@
-"""What listeners hear of a hold: which partition, why, and what becomes of each of its batches. Engine thread."""
+"""Events about a hold: the partition, the cause, and the next step of each of its batches. Engine thread."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def emit_hold(events: Events, held: Held, verdict: Verdict, *, gapless: bool) -> None:
-    """Tell of the hold, and of the batches that go again. Those that fail are told when they have failed.
+    """Emit the hold, and the batches that are sent again. Batches that fail are emitted once they have failed.
 
-    gapless: Behind a batch that fails nothing goes again, whatever the verdict says of it.
+    gapless: Whether no batch behind a failed one is sent again, in spite of its decision.
     """
     place = {"topic": held.topic, "partition": held.partition}
     events.emit(

@@ -1,4 +1,4 @@
-"""Log lines about a hold: one line for what happened to its batches and what becomes of them. Pure.
+"""Log lines about a hold: one line for each event of its batches, with their next step. Pure.
 
 Messages that fail have no line here: the flow reports each failure by itself, with its outcome. Batches behind the first one
 have a line only where it says more than that the first was refused.

@@ -1,6 +1,6 @@
-"""Interceptors: objects of the application that see, and may change, every message and hear of its outcome.
+"""Interceptors: objects of the application that see, and may change, every message and receive its outcome.
 
-Stations: message, delivery. A producer without interceptors never comes here.
+Stations: message, delivery. A producer without interceptors does not use this module.
 
 References: KIP-42; Java: ProducerInterceptor, ProducerInterceptors.
 """
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class ProducerInterceptor:
-    """Sees every message before it is sent and its outcome after it; derive from it, or have its three methods.
+    """Receives every message before it is sent, and its outcome; a subclass, or an object with the three methods.
 
     Given as `ottla.Producer(..., interceptors=[first, second])`. Its methods do nothing.
 
@@ -48,25 +48,25 @@ class ProducerInterceptor:
     def on_send(self, message: Message) -> Message:
         """Called once per message, before its partition is chosen, and never again for a retry.
 
-        What it raises, and a result that is no Message, is logged; the message goes on as it came.
+        An exception, or a result that is no Message, is logged; the message is then sent as it was before the call.
 
         Args:
             message: As the interceptor before left it. It may be changed.
 
         Returns:
-            Message: What is sent: this one or another.
+            Message: The message to send: this one or another.
 
         Threads: The caller's of `send`; for an asynchronous `send_many`, within its await.
         """
         return message
 
     def on_acknowledgement(self, delivery: Delivery) -> None:
-        """Called once per message with its outcome, before `on_delivery`. What it raises is logged.
+        """Called once per message with its outcome, before `on_delivery`. An exception is logged.
 
-        A message that `send` itself refuses after `on_send`, or whose wait for room is given up, has an outcome too:
-        `not_written`, with what `send` raises as `.error`; where that is no `ottla.Error` (an argument that cannot be, a
-        cancellation, Ctrl-C), with an `ottla.Error` whose `__cause__` it is. After `close` of the producer `send` raises `Closed` before
-        `on_send`, and there is none.
+        A message that `send` itself refuses after `on_send`, or whose wait for free buffer space is cancelled, has an outcome too:
+        `not_written`, with the exception of `send` as `.error`; an exception that is no `ottla.Error` (an invalid argument, a
+        cancellation, Ctrl-C) is the `__cause__` of one. After `close` of the producer `send` raises `Closed` before `on_send`,
+        and there is no outcome.
 
         Args:
             delivery: `.error` is None where the message is written.
@@ -75,17 +75,17 @@ class ProducerInterceptor:
         """
 
     def close(self) -> None:
-        """Called once, after the last outcome of an accepted message, when the producer is closed. What it raises is logged.
+        """Called once, after the last outcome of an accepted message, when the producer is closed. An exception is logged.
 
-        A `send` that the closing ends while it waits for room raises `Closed` in its own time: the acknowledgement of that
-        message may come after this.
+        A `send` that waits for free buffer space while the producer closes raises `Closed` in its own thread: the acknowledgement of
+        that message may come after this call.
 
         Threads: The dispatcher thread.
         """
 
 
 class RefusedDelivery:
-    """What became of a message that was never accepted: looks like a `Delivery` that has failed."""
+    """The outcome of a message that was never accepted: has the interface of a failed `Delivery`."""
 
     outcome: Literal["not_written"] = "not_written"
     offset = None
@@ -103,7 +103,7 @@ class RefusedDelivery:
         self.error = error
 
     def done(self) -> bool:
-        """It has its outcome from the beginning."""
+        """True: it has its outcome from the beginning."""
         return True
 
     def result(self, timeout: float | None = None) -> NoReturn:
@@ -131,10 +131,10 @@ async def _raise(error: Error) -> NoReturn:
 
 
 def _why_refused(message: Message, raised: BaseException) -> Error:
-    """What `send` raised as the error of a delivery, which is one of the client's whatever a caller runs into."""
+    """The exception of `send` as the error of a delivery, which is always an `ottla.Error`."""
     if isinstance(raised, Error):
         return raised
-    # What was refused may be the place itself.
+    # The refused argument may be the topic or the partition itself.
     topic: object = message.topic
     partition: object = message.partition
     text = str(raised)
@@ -154,7 +154,7 @@ class Interceptors:
 
     Args:
         interceptors: In the order in which they are called.
-        is_closed: Whether every message is refused by now: these pass the interceptors by. What it raises comes out of
+        is_closed: Whether every message is refused by now; such messages skip the interceptors. Its exception is raised by
             `send`, before `on_send`.
         who: The client, for the log.
     """
@@ -172,7 +172,7 @@ class Interceptors:
     # ---- messages --------------------------------------------------------------------------------------------------
 
     def on_send(self, message: Message) -> Message:
-        """The message as the last of them left it."""
+        """The message after every interceptor."""
         for interceptor in self._all:
             before = _fields(message)
             try:
@@ -214,7 +214,7 @@ class Interceptors:
         on_delivery: Callable[[Delivery], object] | None = None,
         **foreign: Any,
     ) -> Any:
-        """`send` and `send_nowait`: what `inner`, the producer's own, makes of the message."""
+        """`send` and `send_nowait`: the result of `inner`, the producer's own method, for the message after `on_send`."""
         if foreign:
             # Not at the top: it is needed only where a name is wrong.
             from ottla.config.foreign import send_argument_error
@@ -242,7 +242,7 @@ class Interceptors:
     def send_and_wait_async(
         self, inner: Callable[..., Any], *args: Any, **named: Any
     ) -> Coroutine[Any, Any, RecordMetadata]:
-        """`send_and_wait` in an event loop. The message is on its way when this returns, as without interceptors."""
+        """`send_and_wait` in an event loop. The message is accepted when this returns, as without interceptors."""
         return _outcome(self.send(inner, *args, **named))
 
     def send_messages(
@@ -284,7 +284,7 @@ class Interceptors:
         dispatch(self.acknowledged, [refused])
 
     def acknowledged(self, deliveries: Iterable[Any]) -> None:
-        """Each of them hears of each outcome, in their order. Dispatcher thread."""
+        """Call every interceptor with every outcome, in their order. Dispatcher thread."""
         for delivery in deliveries:
             for interceptor in self._all:
                 try:
@@ -298,7 +298,7 @@ class Interceptors:
         running.end()
 
     def close(self) -> None:
-        """Close each of them. Dispatcher thread."""
+        """Close every interceptor. Dispatcher thread."""
         for interceptor in self._all:
             try:
                 interceptor.close()
@@ -307,17 +307,17 @@ class Interceptors:
 
 
 class _Passing(Iterator[Message]):
-    """Messages on their way through `on_send`, each when it is asked for."""
+    """Messages after `on_send`, which is called when each is requested."""
 
     def __init__(self, chain: Interceptors, messages: Iterator[Message]) -> None:
         self._chain = chain
         self._messages = messages
         self._count = 0
         self._last: tuple[int, Message] | None = None
-        """What was passed on last, and how many before it; None where it is known to be accepted."""
+        """Number of messages before the last one, and the last one; None where it is known to be accepted."""
 
     def __next__(self) -> Message:
-        # Only a message that was accepted lets the next one be asked for.
+        # The producer requests the next message only after it has accepted this one.
         self._last = None
         message = next(self._messages)
         if isinstance(message, Message) and not self._chain.is_closed():
@@ -336,7 +336,7 @@ class _Passing(Iterator[Message]):
 
 
 class _Watched:
-    """A send that waits in an event loop: an error out of it is told, and so is that it was given up.
+    """A send that waits in an event loop; its error, or its cancellation, is reported as the outcome of the message.
 
     Has the methods of a coroutine, for create_task.
     """
@@ -344,7 +344,7 @@ class _Watched:
     def __init__(self, waiting: Waiting, refused: Callable[[BaseException], None]) -> None:
         self._waiting = waiting
         self._refused: Callable[[BaseException], None] | None = refused
-        """None once it has ended: what is done to it from there says nothing about the message."""
+        """None once the wait has ended: later calls do not change the outcome of the message."""
         self._loop = _running_loop()
 
     def __await__(self) -> _Watched:
@@ -384,7 +384,7 @@ class _Watched:
         refused, self._refused = self._refused, None
         if refused is None or self._loop is None:
             return
-        # A finalizer takes no lock: what is told goes by the loop. One that is closed tells nobody anything.
+        # A finalizer takes no lock, so the loop makes the call. A closed loop makes none.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(
                 refused, asyncio.CancelledError("the send was dropped while it waited")
@@ -435,7 +435,7 @@ def _message(
 
 
 def _pairs(headers: Any) -> Any:
-    """A list, as `Message` has them; what is neither pairs nor a mapping is left for `send` to refuse."""
+    """A list, as `Message` has them; an object that is neither pairs nor a mapping is refused by `send`."""
     if isinstance(headers, Mapping):
         return list(headers.items())
     return list(headers) if isinstance(headers, Sequence) else headers

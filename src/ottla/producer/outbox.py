@@ -17,11 +17,11 @@ from ottla import errors
 from ottla.cluster.leaders import LeaderRoutes
 from ottla.message import TopicPartition
 from ottla.observe.log import ClientLog
+from ottla.producer.buffer_log import BufferLog
 from ottla.producer.context import OutboxContext
 from ottla.producer.holds import Holds
 from ottla.producer.identity import IdentitySource
 from ottla.producer.rack import Rack
-from ottla.producer.room_log import RoomLog
 from ottla.producer.routes import ProduceTarget
 from ottla.producer.topics import Topics
 from ottla.producer.verdict import Held
@@ -50,7 +50,7 @@ class Outbox:
         self._routes = LeaderRoutes(context.cluster, context.engine, ProduceTarget(context), config)
         self._identity = IdentitySource(context, self._topics.trouble)
         self._holds = Holds(context, self._routes, self._identity)
-        self._room = RoomLog(
+        self._buffer_log = BufferLog(
             self._flow,
             ClientLog("accumulator", config.who),
             config.max_block_ms,
@@ -77,7 +77,7 @@ class Outbox:
         self.drain()
         self._reports.call_settled()
         self._context.summary.stop()
-        self._room.stop()
+        self._buffer_log.stop()
         self._flow.detach()
         self._context.engine.remove_drain(self.drain)
         self._context.cluster.unlisten(self._metadata_changed)
@@ -120,11 +120,11 @@ class Outbox:
         elif kind == "unawaited":
             self._tell_unawaited(event[1])
         elif kind == "outcomes":
-            self._reports.tell_soon()
+            self._reports.report_soon()
         elif kind == "acked":
             self._tell_acked(*event[1:])
         elif kind == "lacking":
-            self._room.lacking(event[1])
+            self._buffer_log.begin(event[1])
         elif kind in ("full", "free"):
             self._context.events.emit(
                 "buffer.full" if kind == "full" else "buffer.free",

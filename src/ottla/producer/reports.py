@@ -1,7 +1,7 @@
-"""Tells the application what became of its messages: interceptors and `on_delivery`, and callbacks of single deliveries.
+"""Reports outcomes to the application: interceptors and `on_delivery`, and callbacks of single deliveries.
 
-Station: delivery. Rust keeps each batch's deliveries until they were told; the engine only says that there are some, and
-the dispatcher thread calls the application, a batch at a time. What waits to be told counts against `buffer_memory`.
+Station: delivery. Rust stores the deliveries of each batch until they are reported. The engine queues a turn on the dispatcher
+thread, which calls the application, a batch at a time. Deliveries that are not reported yet count against `buffer_memory`.
 
 Invariant: a batch leaves `buffer_memory` when its callbacks have returned, so a `send` in a callback never waits for space
 (`docs/adr/0013-callbacks-count-against-the-budget.md`).
@@ -22,79 +22,79 @@ from ottla.observe.running import running
 
 if TYPE_CHECKING:
     from ottla._native import Delivery, ProduceFlow
-    from ottla.producer.callbacks import Callbacks, Lent
+    from ottla.producer.callbacks import CallbackRef, Callbacks
 
 _TURN_BATCHES = 64
-"""After so many batches the callbacks of other producers get their turn."""
+"""Maximum number of batches before the callbacks of other producers get their turn."""
 
 
 class Reports:
     """The callbacks of one producer.
 
     Args:
-        flow: Where the outcomes come from.
-        lent: Who is told of them. What is queued for the dispatcher has the callbacks themselves with it.
+        flow: Source of the outcomes.
+        callbacks: The functions to call. Calls that are queued for the dispatcher hold strong references to them.
         who: The client, for the log.
     """
 
-    def __init__(self, flow: ProduceFlow, lent: Lent, who: str = "producer") -> None:
+    def __init__(self, flow: ProduceFlow, callbacks: CallbackRef, who: str = "producer") -> None:
         self._flow = flow
-        self._lent = lent
+        self._callbacks = callbacks
         self._log = ClientLog("dispatcher", who)
         self._due = False  # a turn is queued and has not begun
-        self._close_due = False  # interceptors are to be closed, and were not there
+        self._close_due = False  # interceptors must be closed, and were not available
 
     # ---- the engine's side -----------------------------------------------------------------------------------------
 
-    def tell_soon(self) -> None:
-        """There are outcomes to tell. Engine thread, and the dispatcher's."""
-        callbacks = self._lent.get()
+    def report_soon(self) -> None:
+        """Report outcomes in a turn of the dispatcher. Engine thread, and the dispatcher's."""
+        callbacks = self._callbacks.get()
         if not self._due and callbacks is not None:
             self._due = True
             dispatch(self._turn, callbacks)
 
     def call_soon(self, calls: Sequence[tuple[Callable[[Delivery], object], Delivery]]) -> None:
-        """Single deliveries have asked for these calls, and have their outcome. Engine thread."""
+        """Run these callbacks of single deliveries, which have their outcome. Engine thread."""
         dispatch(self._call, calls)
 
     def call_settled(self) -> None:
-        """Queue every call of a single delivery that has its outcome by now, the engine told of it or not. Engine thread."""
+        """Run the callbacks of every single delivery that has its outcome by now, drained or not. Engine thread."""
         if calls := self._flow.take_callbacks():
             self.call_soon(calls)
 
-    def kept(self) -> None:
-        """The callbacks outlive their producer: tell what could not be told while it was collected. Engine thread."""
+    def resume(self) -> None:
+        """Report outcomes that could not be reported while the producer was being collected. Engine thread."""
         if self._flow.reports_outcomes():
-            self.tell_soon()
+            self.report_soon()
         if self._close_due:
             self.end()
 
     # ---- ends ------------------------------------------------------------------------------------------------------
 
-    def told(self) -> Ticket[None] | None:
-        """Settles once everything resolved so far was told.
+    def report_all(self) -> Ticket[None] | None:
+        """Report every outcome so far. Returns a ticket that settles once that is done.
 
-        None where nobody is told, and in a callback, which would wait for itself. Threads: any.
+        None where there is nothing to report to, and in a callback, which would wait for itself. Threads: any.
         """
-        callbacks = self._lent.get()
+        callbacks = self._callbacks.get()
         if on_dispatcher() or not self._flow.reports_outcomes() or callbacks is None:
             return None
-        dispatch(self._tell_all, callbacks)
+        dispatch(self._report_rest, callbacks)
         return settled()
 
-    def called(self) -> Ticket[None] | None:
-        """As `told`, and every callback of single deliveries that is queued has run. Threads: any."""
-        told = self.told()
-        if told is None and self._flow.has_callbacks() and not on_dispatcher():
+    def run_callbacks(self) -> Ticket[None] | None:
+        """`report_all`; the ticket settles once every queued callback of single deliveries has run too. Threads: any."""
+        reported = self.report_all()
+        if reported is None and self._flow.has_callbacks() and not on_dispatcher():
             return settled()
-        return told
+        return reported
 
     def end(self) -> None:
-        """Once everything resolved so far was told: interceptors are closed, and what was counted of exceptions is told. Engine thread."""
-        callbacks = self._lent.get()
+        """Report every outcome so far, close the interceptors, and write the counts of their exceptions. Engine thread."""
+        callbacks = self._callbacks.get()
         self._close_due = callbacks is None
         if callbacks is not None and callbacks.interceptors is not None:
-            dispatch(self._tell_all, callbacks)
+            dispatch(self._report_rest, callbacks)
             dispatch(callbacks.interceptors.close)
         if is_busy():
             dispatch(raised.end, self._log.client)
@@ -104,19 +104,19 @@ class Reports:
     # ---- on the dispatcher thread ----------------------------------------------------------------------------------
 
     def _turn(self, callbacks: Callbacks) -> None:
-        # Before the look: who finds more to tell from here on queues another turn.
+        # Before the first report: an outcome that comes from here on queues another turn.
         self._due = False
         for _ in range(_TURN_BATCHES):
-            if not self._tell_batch(callbacks):
+            if not self._report_batch(callbacks):
                 return
-        self.tell_soon()
+        self.report_soon()
 
-    def _tell_all(self, callbacks: Callbacks) -> None:
-        while self._tell_batch(callbacks):
+    def _report_rest(self, callbacks: Callbacks) -> None:
+        while self._report_batch(callbacks):
             pass
 
-    def _tell_batch(self, callbacks: Callbacks) -> bool:
-        """Tell of the next batch; False where there is none."""
+    def _report_batch(self, callbacks: Callbacks) -> bool:
+        """Report the next batch; False where there is none."""
         report = self._flow.next_report()
         if report is None:
             return False
@@ -134,7 +134,7 @@ class Reports:
 
 
 def call_soon(who: str, function: Callable[[Any], object], delivery: Any) -> None:
-    """A delivery that has its outcome was asked for this call. Threads: any.
+    """Run a callback of a delivery that has its outcome. Threads: any.
 
     who: The producer, for people.
     """
@@ -142,7 +142,7 @@ def call_soon(who: str, function: Callable[[Any], object], delivery: Any) -> Non
 
 
 def call_each(log: ClientLog, calls: Iterable[tuple[Callable[[Any], object], Any]]) -> None:
-    """Call each function with its argument; what one raises is logged, and the others are called all the same."""
+    """Call each function with its argument; an exception is logged, and the other functions are called in any case."""
     for function, argument in calls:
         running.begin(function, log.client)
         try:

@@ -7,31 +7,31 @@ from typing import Any
 
 from ottla.engine import dispatcher
 from ottla.observe.events import Events
-from ottla.producer.callbacks import Callbacks, Lent
+from ottla.producer.callbacks import CallbackRef, Callbacks
 
 
 def test_they_are_kept_until_claimed_and_again_once_their_owner_goes() -> None:
-    lent = Lent(Callbacks(print))
+    reference = CallbackRef(Callbacks(print))
     gc.collect()
-    owned = lent.claim()
-    assert lent.get() is owned
+    owned = reference.give_to_owner()
+    assert reference.get() is owned
     assert owned.on_delivery is print
-    lent.keep(owned)
+    reference.retain(owned)
     del owned
-    assert lent.get() is not None
+    assert reference.get() is not None
 
 
 def test_an_owner_that_is_gone_has_nothing_to_call() -> None:
-    lent = Lent(Callbacks())
-    lent.claim()
-    assert lent.get() is None
+    reference = CallbackRef(Callbacks())
+    reference.give_to_owner()
+    assert reference.get() is None
 
 
 def test_listeners_come_and_go_as_of_events() -> None:
     watched: list[bool] = []
     events = Events(watched=watched.append)
-    lent = Lent(Callbacks())
-    owned = lent.claim()
+    reference = CallbackRef(Callbacks())
+    owned = reference.give_to_owner()
     told: list[str] = []
 
     def listener(event: Any) -> None:
@@ -41,12 +41,12 @@ def test_listeners_come_and_go_as_of_events() -> None:
         raise LookupError("its own fault")
 
     for one in (broken, listener, listener):
-        lent.listen(events, one)
+        reference.listen(events, one)
     events.emit("first")
-    lent.unlisten(events, listener)
+    reference.unlisten(events, listener)
     events.emit("second")
-    lent.unlisten(events, broken)
-    lent.unlisten(events, broken)
+    reference.unlisten(events, broken)
+    reference.unlisten(events, broken)
     events.emit("third")
     assert told == ["first", "first"]
     assert watched == [True, False]
@@ -55,10 +55,10 @@ def test_listeners_come_and_go_as_of_events() -> None:
 
 def test_what_happens_while_the_owner_is_collected_is_told_once_they_are_kept() -> None:
     events = Events()
-    lent = Lent(Callbacks())
-    owned = lent.claim()
+    reference = CallbackRef(Callbacks())
+    owned = reference.give_to_owner()
     told: list[str] = []
-    lent.listen(events, lambda event: told.append(event.name))
+    reference.listen(events, lambda event: told.append(event.name))
     listeners = owned.listeners
     del owned
     events.emit("between")
@@ -66,8 +66,8 @@ def test_what_happens_while_the_owner_is_collected_is_told_once_they_are_kept() 
     # As the collector does: the weak reference is dead, and the finalizer sees the object all the same.
     kept = Callbacks()
     kept.listeners = listeners
-    lent.keep(kept)
-    lent.kept()
+    reference.retain(kept)
+    reference.emit_waiting()
     assert dispatcher.settle(5)
     assert told == ["between"]
     events.emit("after")

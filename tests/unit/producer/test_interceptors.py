@@ -15,7 +15,7 @@ from ottla.engine import dispatcher
 from ottla.message import Message
 from ottla.observe.raised import raised
 from ottla.observe.running import running
-from ottla.producer.callbacks import Callbacks, Lent
+from ottla.producer.callbacks import CallbackRef, Callbacks
 from ottla.producer.interceptors import (
     Interceptors,
     ProducerInterceptor,
@@ -79,7 +79,7 @@ def producers(wire: Wire, chain: Interceptors) -> tuple[ProducerBase, AsyncProdu
 def told(wire: Wire, chain: Interceptors) -> None:
     """Everything resolved is told, and every refusal: there, because who tells may never wait for room again."""
     told = Callbacks(None, chain)
-    dispatcher.dispatch(Reports(wire.flow, Lent(told))._tell_all, told)
+    dispatcher.dispatch(Reports(wire.flow, CallbackRef(told))._report_rest, told)
     assert dispatcher.settle(5)
 
 
@@ -385,8 +385,8 @@ def test_an_exception_in_a_callback_is_logged_and_loses_nothing(logged: Logged) 
         if number % 2:
             raise LookupError("odd")
 
-    reports = Reports(Batches(10), Lent(Callbacks(callback)))  # type: ignore[arg-type]
-    ticket = reports.told()
+    reports = Reports(Batches(10), CallbackRef(Callbacks(callback)))  # type: ignore[arg-type]
+    ticket = reports.report_all()
     assert ticket is not None
     ticket.wait(5)
     assert called == list(range(10))
@@ -398,10 +398,10 @@ def test_an_exception_in_a_callback_is_logged_and_loses_nothing(logged: Logged) 
 
 def test_callbacks_of_others_get_their_turn() -> None:
     order: list[str] = []
-    first = Reports(Batches(200), Lent(Callbacks(lambda _: order.append("first"))))  # type: ignore[arg-type]
-    second = Reports(Batches(1), Lent(Callbacks(lambda _: order.append("second"))))  # type: ignore[arg-type]
-    dispatcher.dispatch(first.tell_soon)
-    dispatcher.dispatch(second.tell_soon)
+    first = Reports(Batches(200), CallbackRef(Callbacks(lambda _: order.append("first"))))  # type: ignore[arg-type]
+    second = Reports(Batches(1), CallbackRef(Callbacks(lambda _: order.append("second"))))  # type: ignore[arg-type]
+    dispatcher.dispatch(first.report_soon)
+    dispatcher.dispatch(second.report_soon)
     for _ in range(10):
         assert dispatcher.settle(5)
     assert len(order) == 201
@@ -410,12 +410,12 @@ def test_callbacks_of_others_get_their_turn() -> None:
 
 def test_a_callback_does_not_wait_for_itself() -> None:
     found: list[Any] = []
-    reports = Reports(Batches(0), Lent(Callbacks(print)))  # type: ignore[arg-type]
-    dispatcher.dispatch(lambda: found.extend([reports.told(), reports.called()]))
+    reports = Reports(Batches(0), CallbackRef(Callbacks(print)))  # type: ignore[arg-type]
+    dispatcher.dispatch(lambda: found.extend([reports.report_all(), reports.run_callbacks()]))
     assert dispatcher.settle(5)
     assert found == [None, None]
     without = Batches(0, callbacks=False)
-    assert Reports(without, Lent(Callbacks(None))).told() is None  # type: ignore[arg-type]
+    assert Reports(without, CallbackRef(Callbacks(None))).report_all() is None  # type: ignore[arg-type]
 
 
 def test_the_interceptor_that_is_called_is_named_while_it_runs() -> None:

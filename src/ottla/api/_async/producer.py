@@ -76,7 +76,7 @@ class AsyncProducer(AsyncProducerBase):
         parsed = producer_config(bootstrap_servers, config)
         self._config = parsed
         self._client = ProducerClient(parsed)
-        self._callbacks = self._client.lent.claim()
+        self._callbacks = self._client.callbacks.give_to_owner()
         chooser = None if isinstance(parsed.partitioner, str) else parsed.partitioner
         self._bind(self._client.flow, chooser, self._callbacks.interceptors)
         self._report: CloseReport | None = None
@@ -109,7 +109,7 @@ class AsyncProducer(AsyncProducerBase):
         end = Deadline(limit)
         if not await self._flush(limit):
             raise Timeout(f"flush: not everything was resolved within {timeout} s")
-        called = self._client.flushed()
+        called = self._client.flush_callbacks()
         if called is not None and not await self._all_called(called, end, patience):
             within = "" if limit is None else f" within {timeout} s"
             text = f"flush: everything is resolved, and not every callback has returned{within}"
@@ -147,10 +147,10 @@ class AsyncProducer(AsyncProducerBase):
         limit, patience = _limit_and_patience(timeout)
         end = Deadline(limit)
         self._stop_accepting()
-        self._client.close_begins(limit)
+        self._client.watch_close(limit)
         await self._flush(end.left())
         await wait_async(self._client.shut_down())
-        if (called := self._client.called()) is not None:
+        if (called := self._client.run_callbacks()) is not None:
             await self._all_called(called, end, patience)
         self._end_outcomes()
         if self._report is None:
@@ -339,7 +339,7 @@ class AsyncProducer(AsyncProducerBase):
         """
         self._client.refuse_forked()
         function("listener", listener, "(event)")
-        self._client.lent.listen(self._client.events, listener)
+        self._client.callbacks.listen(self._client.events, listener)
 
     def unlisten(self, listener: Callable[[Event], object]) -> None:
         """No longer call `listener`; one that never listened is no error.
@@ -355,7 +355,7 @@ class AsyncProducer(AsyncProducerBase):
         Threads: Any.
         """
         self._client.refuse_forked()
-        self._client.lent.unlisten(self._client.events, listener)
+        self._client.callbacks.unlisten(self._client.events, listener)
 
     async def __aenter__(self) -> Self:
         return self

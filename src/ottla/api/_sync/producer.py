@@ -77,7 +77,7 @@ class Producer(ProducerBase):
         parsed = producer_config(bootstrap_servers, config)
         self._config = parsed
         self._client = ProducerClient(parsed)
-        self._callbacks = self._client.lent.claim()
+        self._callbacks = self._client.callbacks.give_to_owner()
         chooser = None if isinstance(parsed.partitioner, str) else parsed.partitioner
         self._bind(self._client.flow, chooser, self._callbacks.interceptors)
         self._report: CloseReport | None = None
@@ -110,7 +110,7 @@ class Producer(ProducerBase):
         end = Deadline(limit)
         if not self._flush(limit):
             raise Timeout(f"flush: not everything was resolved within {timeout} s")
-        called = self._client.flushed()
+        called = self._client.flush_callbacks()
         if called is not None and not self._all_called(called, end, patience):
             within = "" if limit is None else f" within {timeout} s"
             text = f"flush: everything is resolved, and not every callback has returned{within}"
@@ -148,10 +148,10 @@ class Producer(ProducerBase):
         limit, patience = _limit_and_patience(timeout)
         end = Deadline(limit)
         self._stop_accepting()
-        self._client.close_begins(limit)
+        self._client.watch_close(limit)
         self._flush(end.left())
         wait(self._client.shut_down())
-        if (called := self._client.called()) is not None:
+        if (called := self._client.run_callbacks()) is not None:
             self._all_called(called, end, patience)
         self._end_outcomes()
         if self._report is None:
@@ -336,7 +336,7 @@ class Producer(ProducerBase):
         """
         self._client.refuse_forked()
         function("listener", listener, "(event)")
-        self._client.lent.listen(self._client.events, listener)
+        self._client.callbacks.listen(self._client.events, listener)
 
     def unlisten(self, listener: Callable[[Event], object]) -> None:
         """No longer call `listener`; one that never listened is no error.
@@ -352,7 +352,7 @@ class Producer(ProducerBase):
         Threads: Any.
         """
         self._client.refuse_forked()
-        self._client.lent.unlisten(self._client.events, listener)
+        self._client.callbacks.unlisten(self._client.events, listener)
 
     def __enter__(self) -> Self:
         return self

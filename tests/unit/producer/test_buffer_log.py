@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ottla.observe.log import ClientLog
-from ottla.producer.room_log import QUIET_S, RoomLog
+from ottla.producer.buffer_log import QUIET_S, BufferLog
 from tests.fixtures.logged import Logged
 
 WARNED = {
@@ -19,14 +19,14 @@ WARNED = {
 
 
 class Bench:
-    """The flow, the time and the loop of a `RoomLog`."""
+    """The flow, the time and the loop of a `BufferLog`."""
 
     def __init__(self) -> None:
         self.accepted: int | None = None
         self.time = 0.0
         self.later: list[tuple[float, Callable[[], None]]] = []
         log = ClientLog("accumulator", "producer orders")
-        self.room = RoomLog(self, log, 60_000, self._later, lambda: self.time)
+        self.buffer_log = BufferLog(self, log, 60_000, self._later, lambda: self.time)
 
     def still_full(self) -> int | None:
         return self.accepted
@@ -37,9 +37,9 @@ class Bench:
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
         self.later.append((self.time + seconds, call))
 
-    def lacking(self, accepted: int) -> None:
+    def fill(self, accepted: int) -> None:
         self.accepted = accepted
-        self.room.lacking(accepted)
+        self.buffer_log.begin(accepted)
 
     def pass_(self, seconds: float) -> None:
         end = self.time + seconds
@@ -51,7 +51,7 @@ class Bench:
 
 def test_a_standstill_is_one_warning_and_its_end_one_line(logged: Logged) -> None:
     bench = Bench()
-    bench.lacking(7)
+    bench.fill(7)
     bench.pass_(0.9)
     assert logged() == []
     bench.pass_(0.2)
@@ -68,7 +68,7 @@ def test_a_standstill_is_one_warning_and_its_end_one_line(logged: Logged) -> Non
 
 def test_senders_that_are_merely_faster_than_the_brokers_are_no_line(logged: Logged) -> None:
     bench = Bench()
-    bench.lacking(0)
+    bench.fill(0)
     for accepted in range(1, 100):
         bench.accepted = accepted
         bench.pass_(0.9)
@@ -79,20 +79,20 @@ def test_senders_that_are_merely_faster_than_the_brokers_are_no_line(logged: Log
 def test_one_that_fills_again_is_told_again_only_after_a_while(logged: Logged) -> None:
     bench = Bench()
     for _ in range(3):
-        bench.lacking(1)
+        bench.fill(1)
         bench.pass_(5)
         bench.accepted = None
         bench.pass_(1)
     assert logged.events(logging.INFO) == ["buffer.full", "buffer.free"]
     bench.pass_(QUIET_S)
-    bench.lacking(2)
+    bench.fill(2)
     bench.pass_(2)
     assert logged.events(logging.INFO) == ["buffer.full", "buffer.free", "buffer.full"]
 
 
 def test_nothing_is_told_after_the_end(logged: Logged) -> None:
     bench = Bench()
-    bench.lacking(1)
-    bench.room.stop()
+    bench.fill(1)
+    bench.buffer_log.stop()
     bench.pass_(5)
     assert (logged(), bench.later) == ([], [])
