@@ -63,11 +63,18 @@ if TYPE_CHECKING:
     from ottla.message import OffsetAndTimestamp as OffsetAndTimestamp
     from ottla.message import RecordMetadata as RecordMetadata
     from ottla.message import TopicPartition as TopicPartition
+    from ottla.observe.consumer_health import ConsumerHealth as ConsumerHealth
+    from ottla.observe.consumer_health import HealthWait as HealthWait
+    from ottla.observe.consumer_health import MemberHealth as MemberHealth
+    from ottla.observe.consumer_statistics import ConsumerStatistics as ConsumerStatistics
+    from ottla.observe.consumer_statistics import FetchBrokerStatistics as FetchBrokerStatistics
+    from ottla.observe.consumer_statistics import GroupStatistics as GroupStatistics
+    from ottla.observe.consumer_statistics import PartitionStatistics as PartitionStatistics
     from ottla.observe.events import Event as Event
+    from ottla.observe.health import HealthTrouble as HealthTrouble
     from ottla.observe.log import log_to_stderr as log_to_stderr
     from ottla.observe.producer_health import BufferHealth as BufferHealth
     from ottla.observe.producer_health import BufferHolder as BufferHolder
-    from ottla.observe.producer_health import HealthTrouble as HealthTrouble
     from ottla.observe.producer_health import ProducerHealth as ProducerHealth
     from ottla.observe.statistics import BrokerStatistics as BrokerStatistics
     from ottla.observe.statistics import LatencyStatistics as LatencyStatistics
@@ -138,12 +145,19 @@ _HOMES = {
         "RecordMetadata",
         "TopicPartition",
     ),
+    "observe.consumer_health": ("ConsumerHealth", "HealthWait", "MemberHealth"),
+    "observe.consumer_statistics": (
+        "ConsumerStatistics",
+        "FetchBrokerStatistics",
+        "GroupStatistics",
+        "PartitionStatistics",
+    ),
     "observe.events": ("Event",),
+    "observe.health": ("HealthTrouble",),
     "observe.log": ("log_to_stderr",),
     "observe.producer_health": (
         "BufferHealth",
         "BufferHolder",
-        "HealthTrouble",
         "ProducerHealth",
     ),
     "observe.statistics": (

@@ -6,7 +6,24 @@ assignment, a reader gets a copy.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class HealthTrouble:
+    """Why a part of a client cannot do its work."""
+
+    part: str
+    """cluster (no metadata), or a place: `orders-3`, or `orders` while its metadata has not come. Of a producer also: identity (no
+    producer id), buffer (full), outcomes (not read, or callbacks that do not return). Of a consumer also: group (no
+    assignment), membership (refused for good), application (it does not poll), commit (the latest one failed)."""
+    reason: str
+    """In words."""
+    for_s: float
+    """Duration; of a producer's place: the age of its oldest message."""
+    next: str
+    """What the client does about it, or what you can do."""
 
 
 class Trouble(NamedTuple):
@@ -15,6 +32,8 @@ class Trouble(NamedTuple):
     reason: str
     since: float
     """By the clock of the part that reported it, seconds."""
+    next_step: str = ""
+    """What the client does about it, or what you can do; empty: what is usual for the part."""
 
 
 class Health:
@@ -23,10 +42,11 @@ class Health:
     def __init__(self) -> None:
         self._troubles: dict[str, Trouble] = {}
 
-    def trouble(self, part: str, reason: str, now: float) -> None:
+    def trouble(self, part: str, reason: str, now: float, next_step: str = "") -> None:
         """The part cannot do its work; a later reason replaces the text and keeps the time."""
         known = self._troubles.get(part)
-        self._troubles[part] = Trouble(reason, now if known is None else known.since)
+        since = now if known is None else known.since
+        self._troubles[part] = Trouble(reason, since, next_step)
 
     def recovered(self, part: str) -> None:
         """The part works again."""

@@ -9,6 +9,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ottla.observe.health import HealthTrouble
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -25,21 +27,6 @@ _NEXT = {
 }
 _NEXT_OF_TOPIC = "its metadata is requested again after retry_backoff_ms to retry_backoff_max_ms; after delivery_timeout_ms its messages fail"
 _NEXT_OF_PLACE = "its messages keep their order and are sent once its leader answers; after delivery_timeout_ms they fail"
-
-
-@dataclass(frozen=True, slots=True)
-class HealthTrouble:
-    """A part of a client that cannot do its work."""
-
-    part: str
-    """cluster (no metadata), identity (no producer id), buffer (full), outcomes (not read, or callbacks that do not return), or a place: `orders-3`, or `orders`
-    while its metadata has not come."""
-    reason: str
-    """In words."""
-    for_s: float
-    """Seconds since it began; of a place: age of its oldest message."""
-    next: str
-    """Next step of the client, or a remedy for you."""
 
 
 @dataclass(frozen=True, slots=True)

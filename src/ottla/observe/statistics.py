@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LatencyStatistics:
-    """How long requests took, from the choice of their batches to their answer; those of the last 30 to 60 seconds.
+    """Latencies of the last 30 to 60 seconds: of a producer's requests from the choice of their batches to their answer.
 
-    Percentiles are rounded up to an eighth of their value; all are 0 where no request was answered.
+    Percentiles are rounded up to an eighth of their value; all are 0 where there was none.
     """
 
     count: int
-    """Requests answered in this time."""
+    """Number of them."""
     p50_ms: float
     p95_ms: float
     p99_ms: float
