@@ -9,10 +9,16 @@ from ottla import errors
 from ottla.consumer.calls import ASSIGNED, LOST, REVOKED, Call, Calls
 from ottla.consumer.liveness import Tokens
 from ottla.message import TopicPartition
+from ottla.observe.consumer_health import HealthWait
 
 if TYPE_CHECKING:
     from ottla.client.autocommit import AutoCommit
     from ottla.consumer.cursor import Cursors
+
+
+_LOSS_WAITS = (
+    "new partitions are assigned once it polls and `on_lost` has returned, or its claims end"
+)
 
 
 class GroupApplication:
@@ -85,6 +91,14 @@ class GroupApplication:
     def tokens(self) -> Tokens:
         """Shows whether the application makes progress, see `Liveness`."""
         return self.attention()
+
+    def waits(self, now: float) -> list[HealthWait]:
+        """Losses that the application has not served. Threads: any. now: By the engine's clock, seconds."""
+        return [
+            HealthWait("group", "the application", _LOSS_WAITS, max(0.0, now - call.since))
+            for call in list(self._losses)
+            if not call.withdrawn and call.partitions
+        ]
 
     def withdraw_calls(self) -> None:
         """Withdraw every call that was not served: the membership that posted it has ended."""

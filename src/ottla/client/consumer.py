@@ -13,9 +13,11 @@ from ottla.client.autocommit import AutoCommit
 from ottla.client.dropped import Made
 from ottla.client.leaving import CLOSE_S
 from ottla.client.subscription import Subscription
+from ottla.client.view import ConsumerView, Readers
 from ottla.cluster.cluster import Cluster
 from ottla.consumer.cursor import Cursors
 from ottla.consumer.group.link import GroupLink
+from ottla.consumer.group.report import GroupReport
 from ottla.consumer.inbox import ISOLATION, make_flow
 from ottla.consumer.list_offsets import OffsetFinder
 from ottla.consumer.offsets import GroupOffsets, commit_failed
@@ -26,6 +28,10 @@ from ottla.observe.log import ClientLog
 if TYPE_CHECKING:
     from ottla.config.consumer import ConsumerConfig
     from ottla.engine.bridge import Ticket
+    from ottla.observe.consumer_health import ConsumerHealth
+    from ottla.observe.consumer_statistics import ConsumerStatistics
+    from ottla.observe.events import Event
+    from ottla.producer.callbacks import CallbackRef, Callbacks
 
 T = TypeVar("T")
 
@@ -43,7 +49,8 @@ class ConsumerClient:
         except BaseException:
             self._engine.release()
             raise
-        self._cluster = Cluster(config, self._engine)
+        self._view = ConsumerView(config, self._engine, self.flow)
+        self._cluster = Cluster(config, self._engine, self._view.events, self._view.troubles)
         link, self.offsets = self._group_side()
         self.finder = OffsetFinder(
             self._cluster, self._engine.clock, config, ISOLATION[config.isolation_level]
@@ -57,13 +64,16 @@ class ConsumerClient:
             self._engine, self._cluster, link, config, self.application
         )
         self._closing: Ticket[None] | None = None
+        self._sampling: asyncio.Task[None] | None = None
         self._engine.call(self._start, name="start", who=config.who)
 
     def _group_side(self) -> tuple[GroupLink | None, GroupOffsets | None]:
         group_id = self.config.group_id
         if group_id is None:
             return None, None
-        link = GroupLink(self._cluster, group_id)
+        view = self._view
+        report = GroupReport(group_id, view.events, view.troubles, self._engine.clock)
+        link = GroupLink(self._cluster, group_id, report)
         return link, GroupOffsets(
             link, self.config, lambda: self.subscription.identity, self._engine
         )
@@ -73,6 +83,7 @@ class ConsumerClient:
         self.autocommit.start(self._engine)
         self._cluster.listen(self.subscription.metadata_changed)
         self._cluster.refresh_soon("start")
+        self._sampling = self._engine.spawn(self._view.sample(), "rates")
 
     def call(
         self, name: str, function: Callable[..., Coroutine[Any, Any, T]], *args: Any
@@ -126,6 +137,33 @@ class ConsumerClient:
         """The id that the coordinator gave this member; empty outside a group."""
         return self.subscription.identity.member_id
 
+    # ---- views ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def callbacks(self) -> CallbackRef:
+        """The engine side's reference to the listeners of events."""
+        return self._view.callbacks
+
+    def listen(self, listener: Callable[[Event], object]) -> None:
+        """Call `listener` for every event from now on."""
+        self._engine.refuse_forked(self.config.who)
+        self._view.callbacks.listen(self._view.events, listener)
+
+    def unlisten(self, listener: Callable[[Event], object]) -> None:
+        """No longer call `listener`."""
+        self._engine.refuse_forked(self.config.who)
+        self._view.callbacks.unlisten(self._view.events, listener)
+
+    def statistics(self) -> ConsumerStatistics:
+        """Counts since the start, and contents now."""
+        self._engine.refuse_forked(self.config.who)
+        return self._view.statistics(self)
+
+    def health(self, readers: Readers) -> ConsumerHealth:
+        """Troubles, and who waits for what. readers: Calls of the application that wait for records."""
+        self._engine.refuse_forked(self.config.who)
+        return self._view.health(self, readers)
+
     # ---- offsets -----------------------------------------------------------------------------------------------------
 
     async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
@@ -174,11 +212,13 @@ class ConsumerClient:
             return "of the parent process"
         return "closed" if self.is_closing else ""
 
-    def drop(self) -> None:
+    def drop(self, callbacks: Callbacks) -> None:
         """Close in the background: the application dropped the consumer. For its finalizer."""
+        self._view.callbacks.retain(callbacks)
         self._engine.from_finalizer(self._dropped)
 
     def _dropped(self) -> None:
+        self._view.callbacks.emit_waiting()
         if not self.is_closing:
             self.shut_down(CLOSE_S)
 
@@ -204,6 +244,9 @@ class ConsumerClient:
             self.cursors.stop()
             self.flow.close()
             await self._cluster.close()
+            if self._sampling is not None:
+                self._sampling.cancel()
+            self._view.closed()
             self._engine.release()
 
     async def _leave(self) -> None:

@@ -11,15 +11,18 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ottla import errors
-from ottla.consumer.group.membership import Application, ClassicMembership
+from ottla.consumer.group.membership import ClassicMembership
 from ottla.consumer.offsets import CommitIdentity
 from ottla.observe.log import ClientLog
 
 if TYPE_CHECKING:
+    from ottla.client.application import GroupApplication
     from ottla.cluster.cluster import Cluster
     from ottla.config.consumer import ConsumerConfig
     from ottla.consumer.group.link import GroupLink
+    from ottla.consumer.group.report import GroupReport
     from ottla.engine.thread import Engine
+    from ottla.observe.consumer_health import HealthWait, MemberHealth
 
 
 class Subscription:
@@ -39,7 +42,7 @@ class Subscription:
         cluster: Cluster,
         link: GroupLink | None,
         config: ConsumerConfig,
-        application: Application,
+        application: GroupApplication,
     ) -> None:
         self.member: ClassicMembership | None = None
         """The membership; None: nothing is subscribed to."""
@@ -56,6 +59,21 @@ class Subscription:
         self._pattern: re.Pattern[str] | None = None
         self._reported: set[tuple[str, int]] = set()
         """Topics without metadata, and error codes, that the log has a line of."""
+
+    @property
+    def report(self) -> GroupReport | None:
+        """Counts of the membership and the commits; None: the consumer has no `group_id`."""
+        return None if self._link is None else self._link.report
+
+    def health(self) -> MemberHealth | None:
+        """The membership now; None: nothing is subscribed to. Threads: any."""
+        member = self.member
+        return None if member is None else member.health()
+
+    def waits(self, now: float) -> list[HealthWait]:
+        """Whom the membership waits for. Threads: any. now: By the engine's clock, seconds."""
+        member = self.member
+        return [] if member is None else [*member.waits(now), *self._application.waits(now)]
 
     @property
     def identity(self) -> CommitIdentity:
@@ -117,6 +135,8 @@ class Subscription:
             await self.member.leave()
             self.member = None
             self._cluster.want_all_topics(False)
+            if self.report is not None:
+                self.report.left()
         self._pattern = None
         self._assigned = False
 

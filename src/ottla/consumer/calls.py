@@ -25,7 +25,7 @@ LOST = "lost"
 class Call:
     """One call: what happened to which partitions, and the engine's wait for its end."""
 
-    __slots__ = ("_future", "_loop", "generation", "kind", "partitions", "withdrawn")
+    __slots__ = ("_future", "_loop", "generation", "kind", "partitions", "since", "withdrawn")
 
     def __init__(
         self, kind: str, partitions: Sequence[TopicPartition], generation: int = -1
@@ -36,6 +36,8 @@ class Call:
         self.withdrawn = False
         """Nobody is to serve it any more."""
         self._loop = asyncio.get_running_loop()
+        self.since = self._loop.time()
+        """Time at which it was made, by the engine's clock."""
         self._future: asyncio.Future[None] = self._loop.create_future()
 
     def __repr__(self) -> str:

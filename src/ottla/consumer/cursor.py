@@ -31,6 +31,7 @@ from ottla.consumer.list_offsets import EARLIEST, LATEST, OffsetFinder
 from ottla.consumer.reset import ResetPolicy
 from ottla.consumer.routes import FetchTarget, why_no_leader
 from ottla.message import OffsetAndMetadata, TopicPartition
+from ottla.observe.consumer_health import HealthWait
 from ottla.observe.log import ClientLog
 from ottla.observe.summary import Summary
 from ottla.protocol.error_codes import ErrorCode
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from ottla.seam.leaders import LeaderHint
 
 
+_NEXT_OF_REFUSED = "nothing more is fetched of it until a seek or another assignment"
 _STEADY_S = 5.0
 """A partition that flowed this long starts its backoff over when it is held."""
 
@@ -63,12 +65,15 @@ class Cursor:
         "replica",
         "routed_at",
         "seeks",
+        "since",
         "topic_id",
         "tp",
     )
 
-    def __init__(self, tp: TopicPartition) -> None:
+    def __init__(self, tp: TopicPartition, now: float) -> None:
         self.tp = tp
+        self.since = now
+        """Time since which it waits for a position or a route, by the engine's clock."""
         self.topic_id = ZERO_UUID
         """Of the topic that its position is in; a topic of the same name that was made anew has another one."""
         self.positioned = False
@@ -153,7 +158,7 @@ class Cursors:
             cursor = self._cursors.get(tp)
             if cursor is None:
                 added.append(tp)
-                self._cursors[tp] = Cursor(tp)
+                self._cursors[tp] = Cursor(tp, self._engine.clock.now())
                 # At once, so that a pause right after this holds; the topic's id comes with its metadata.
                 self._flow.assign(tp.topic, ZERO_UUID, tp.partition)
             elif cursor.refusal is not None:
@@ -175,6 +180,7 @@ class Cursors:
         """Give these partitions up: nothing of them is handed over from here."""
         for tp in partitions:
             if self._cursors.pop(tp, None) is not None:
+                self._cluster.health.recovered(str(tp))
                 self._routes.forget(tp)
                 self._flow.unassign(*tp)
         self._want_topics()
@@ -226,7 +232,7 @@ class Cursors:
             if code and not _may_pass(error):
                 self._refuse([cursor], error)
             elif attempts == 1 and why is not None:
-                self._summary.add(logging.WARNING, "position.unknown", cursor.tp, reason=why)
+                self._report_no_position(cursor, why)
 
     async def _start_at(self, cursors: list[Cursor]) -> None:
         """Set the positions: committed offsets, and for partitions without one what the reset policy says."""
@@ -252,7 +258,11 @@ class Cursors:
                 return
             reason = errors.line_of(error)
             for cursor in waiting:
-                self._summary.add(logging.WARNING, "position.unknown", cursor.tp, reason=reason)
+                self._report_no_position(cursor, reason)
+
+    def _report_no_position(self, cursor: Cursor, reason: str) -> None:
+        self._cluster.health.trouble(str(cursor.tp), reason, self._engine.clock.now())
+        self._summary.add(logging.WARNING, "position.unknown", cursor.tp, reason=reason)
 
     def _take_starts(
         self, cursors: list[Cursor], starts: Mapping[TopicPartition, OffsetAndMetadata | None]
@@ -286,6 +296,7 @@ class Cursors:
         cursor.positioned = True
         cursor.seeks += 1
         cursor.refusal = None
+        self._cluster.health.recovered(str(cursor.tp))
         self._flow.position(*cursor.tp, start.offset, start.leader_epoch)
         self._log.debug("position.set", **cursor.tp._asdict(), offset=start.offset)
         self._wake_positioned()
@@ -365,14 +376,36 @@ class Cursors:
                 cursor.refusal = error
                 self._routes.end_search(cursor.tp)
                 self._flow.fail(*cursor.tp, error)
-                self._summary.add(
-                    logging.ERROR,
-                    "partition.refused",
-                    cursor.tp,
-                    reason=errors.line_of(error),
-                    error=type(error).__name__,
-                )
+                self._report_refusal(cursor, error)
         self._wake_positioned()
+
+    def _report_refusal(self, cursor: Cursor, error: errors.Error) -> None:
+        reason, kind = errors.line_of(error), type(error).__name__
+        now = self._engine.clock.now()
+        self._cluster.health.trouble(str(cursor.tp), reason, now, _NEXT_OF_REFUSED)
+        self._cluster.events.emit(
+            "partition.refused",
+            topic=cursor.tp.topic,
+            partition=cursor.tp.partition,
+            reason=reason,
+            error=kind,
+        )
+        self._summary.add(logging.ERROR, "partition.refused", cursor.tp, reason=reason, error=kind)
+
+    def waits(self, now: float) -> list[HealthWait]:
+        """The partitions that wait for a position or a route. Threads: any. now: By the engine's clock, seconds."""
+        troubles = self._cluster.health.report()
+        waits: list[HealthWait] = []
+        for tp, cursor in list(self._cursors.items()):
+            if cursor.is_routed or cursor.refusal is not None:
+                continue
+            waits_for, reason = ("its leader", "a connection to it is being opened")
+            if not cursor.positioned:
+                waits_for, reason = ("its start position", "its committed offset is requested")
+            trouble = troubles.get(str(tp))
+            reason = reason if trouble is None else trouble.reason
+            waits.append(HealthWait(str(tp), waits_for, reason, max(0.0, now - cursor.since)))
+        return waits
 
     # ---- routes --------------------------------------------------------------------------------------------------------
 
@@ -392,6 +425,7 @@ class Cursors:
     def _withdraw_route(self, cursor: Cursor) -> None:
         """The flow holds the partition."""
         cursor.is_routed = False
+        cursor.since = self._engine.clock.now()
         if (route := self._routes.withdraw(cursor.tp)) is not None:
             cursor.routed_at = route.since
 
@@ -445,6 +479,8 @@ class Cursors:
         self._withdraw_route(cursor)
         if cursor.refusal is not None:
             return
+        if not isinstance(held.cause, Follower):
+            self._emit_held(held)
         if held.cause == "asked":
             self._route_soon(cursor)
         elif isinstance(held.cause, Follower):
@@ -463,6 +499,18 @@ class Cursors:
             self._follow_hint(cursor, held.leader)
         else:
             self._held_by_fault(cursor, held)
+
+    def _emit_held(self, held: FetchHeld) -> None:
+        events = self._cluster.events
+        if events:
+            events.emit(
+                "partition.held",
+                topic=held.topic,
+                partition=held.partition,
+                cause=_cause(held),
+                reason=_reason(held),
+                batches=0,
+            )
 
     def _follow_hint(self, cursor: Cursor, hint: LeaderHint) -> None:
         """The broker named the leader: fetch from that one, after a pause where this comes again and again."""
@@ -517,6 +565,13 @@ class Cursors:
             self._log.warning(
                 "position.truncated", **cursor.tp._asdict(), reason=reason, offset=end_offset
             )
+            self._cluster.events.emit(
+                "position.truncated",
+                topic=topic,
+                partition=partition,
+                reason=reason,
+                offset=end_offset,
+            )
             self._set_position(cursor, OffsetAndMetadata(end_offset, epoch))
 
     async def _reset(self, cursor: Cursor, reason: str) -> None:
@@ -540,14 +595,24 @@ class Cursors:
                 attempts += 1
                 await asyncio.sleep(self._backoff.delay(attempts))
             elif self._current(cursor) and cursor.seeks == seeks:
-                self._log.warning(
-                    "position.reset",
-                    **cursor.tp._asdict(),
-                    reason=reason,
-                    offset=offset,
-                    reset_policy=self._reset_policy.name,
-                )
+                self._report_reset(cursor, reason, offset)
                 self._set_position(cursor, OffsetAndMetadata(offset, -1))
+
+    def _report_reset(self, cursor: Cursor, reason: str, offset: int) -> None:
+        self._log.warning(
+            "position.reset",
+            **cursor.tp._asdict(),
+            reason=reason,
+            offset=offset,
+            reset_policy=self._reset_policy.name,
+        )
+        self._cluster.events.emit(
+            "position.reset",
+            topic=cursor.tp.topic,
+            partition=cursor.tp.partition,
+            reason=reason,
+            offset=offset,
+        )
 
     async def _reset_offset(self, cursor: Cursor) -> int | None:
         """The offset that the reset policy gives now; None where it is not available yet, or refused."""
@@ -556,11 +621,10 @@ class Cursors:
             return found[cursor.tp]
         except errors.Error as error:
             if _may_pass(error):
+                reason = errors.line_of(error)
+                self._cluster.health.trouble(str(cursor.tp), reason, self._engine.clock.now())
                 self._summary.add(
-                    logging.WARNING,
-                    "position.reset_failed",
-                    cursor.tp,
-                    reason=errors.line_of(error),
+                    logging.WARNING, "position.reset_failed", cursor.tp, reason=reason
                 )
             else:
                 self._refuse([cursor], error)
@@ -583,6 +647,13 @@ def _concerns(error: errors.Error, tp: TopicPartition) -> bool:
         isinstance(error, errors.KafkaError) and error.code == ErrorCode.TOPIC_AUTHORIZATION_FAILED
     )
     return error.topic == tp.topic and (whole_topic or error.partition in (None, tp.partition))
+
+
+def _cause(held: FetchHeld) -> str:
+    """The cause of a hold, for listeners."""
+    if isinstance(held.cause, Loss):
+        return "lost"
+    return "truncated" if isinstance(held.cause, Divergence) else str(held.cause)
 
 
 def _reason(held: FetchHeld) -> str:

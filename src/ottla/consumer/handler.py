@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ottla import errors
 from ottla.consumer.marks import Marks
 from ottla.message import TopicPartition
+from ottla.virtual_time import monotonic
 
 if TYPE_CHECKING:
     from ottla._native import Record
@@ -34,14 +35,17 @@ class Committer(Protocol):
 class ClaimState:
     """One claim's progress through its partition. Written by the claim, read by the group."""
 
-    __slots__ = ("ended", "handed", "left", "tp", "waiting")
+    __slots__ = ("ended", "handed", "left", "returned", "tp", "waiting", "waiting_since")
 
     def __init__(self, tp: TopicPartition) -> None:
         self.tp = tp
         self.handed = 0
         """Records handed over so far."""
         self.waiting = True
-        """Whether the claim waits for records, or its handler has returned."""
+        """Whether the claim waits for records, or has not asked for any yet."""
+        self.waiting_since = monotonic()
+        self.returned = False
+        """Whether its handler has returned."""
         self.ended = False
         """Whether the claim has handed over its last record."""
         self.left: Iterator[Record] = iter(())

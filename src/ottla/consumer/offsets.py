@@ -15,6 +15,7 @@ from ottla.cluster.retry import Attempts
 from ottla.consumer.commit_lane import CommitLane, Failures, Offsets
 from ottla.consumer.group.link import UNREACHABLE
 from ottla.message import OffsetAndMetadata, TopicPartition
+from ottla.observe.consumer_health import HealthWait
 from ottla.observe.log import ClientLog
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.offset_commit import (
@@ -106,6 +107,10 @@ class GroupOffsets:
         self._asked_under: dict[TopicPartition, CommitIdentity] = {}
         """The generation in which each waiting offset was finished with."""
         self._idle: list[asyncio.Future[None]] = []
+        self._in_flight_since: float | None = None
+        """Start of the commit in flight, by the engine's clock."""
+        self._problem = ""
+        """Why the commit in flight is retried."""
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
 
     # ---- writing -----------------------------------------------------------------------------------------------------
@@ -152,6 +157,8 @@ class GroupOffsets:
         self, offsets: Offsets, fences: Mapping[TopicPartition, CommitIdentity]
     ) -> None:
         failures: Failures
+        since = self._reactor.clock.now()
+        self._in_flight_since, self._problem = since, ""
         try:
             failures = await self._commit_until_answered(offsets, fences)
         except errors.Error as error:
@@ -159,6 +166,12 @@ class GroupOffsets:
         except asyncio.CancelledError:
             self._lane.answered(dict.fromkeys(offsets, errors.Closed("the consumer was closed")))
             raise
+        self._in_flight_since = None
+        seconds = self._reactor.clock.now() - since
+        if failures:
+            self._link.report.commit_failed(seconds, commit_failed(failures))
+        else:
+            self._link.report.committed(seconds)
         self._lane.answered(failures)
         self._send_next()
 
@@ -166,6 +179,14 @@ class GroupOffsets:
         limit = self._config.default_api_timeout_ms / 1000
         limit = limit if timeout is None else min(timeout, limit)
         return Attempts(self._backoff, self._reactor.clock, limit)
+
+    def waits(self, now: float) -> list[HealthWait]:
+        """The commit in flight. Threads: any. now: By the engine's clock, seconds."""
+        since = self._in_flight_since
+        if since is None:
+            return []
+        reason = self._problem or "it has not answered yet"
+        return [HealthWait("commit", "the coordinator", reason, max(0.0, now - since))]
 
     async def _commit_until_answered(
         self, offsets: Offsets, fences: Mapping[TopicPartition, CommitIdentity]
@@ -185,6 +206,7 @@ class GroupOffsets:
             except UNREACHABLE as error:
                 self._link.lost()
                 codes = dict.fromkeys(left, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+                self._problem = errors.line_of(error)
                 self._log.info("commit.retried", group=self._group_id, reason=error)
             except TimeoutError:
                 self._link.lost()
@@ -195,7 +217,8 @@ class GroupOffsets:
                     self._link.lost()
                 if code in _COORDINATOR_MOVED or code in _AGAIN:
                     again[tp] = left[tp]
-                    failures[tp] = _refused(tp, code)
+                    failures[tp] = refusal = _refused(tp, code)
+                    self._problem = errors.line_of(refusal)
                 else:
                     failures.pop(tp, None)
                     if code:

@@ -5,6 +5,7 @@ Station: inbox. Engine thread only. References: KIP-392, KIP-516; Java: FetchCol
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -76,10 +77,25 @@ class FetchTarget:
     ) -> None:
         """Let the partition flow from its position."""
         self._cursors[partition].is_routed = True
+        self._cluster.health.recovered(str(partition))
         self._flow.route(*partition, connection.id, leader.leader_epoch)
+        self._cluster.events.emit(
+            "partition.routed",
+            topic=partition.topic,
+            partition=partition.partition,
+            node=connection.node_id,
+            leader_epoch=leader.leader_epoch,
+        )
 
-    def leader_moved(self, partition: TopicPartition, _leader: PartitionInfo) -> None:
+    def leader_moved(self, partition: TopicPartition, leader: PartitionInfo) -> None:
         """Hold the partition; it gets a route to the new leader then."""
+        self._cluster.events.emit(
+            "partition.moved",
+            topic=partition.topic,
+            partition=partition.partition,
+            node=leader.leader,
+            leader_epoch=leader.leader_epoch,
+        )
         self._flow.hold(*partition)
 
     def report_no_route(self, failure: NoRoute) -> None:
@@ -90,6 +106,8 @@ class FetchTarget:
             why = f"no connection to node {failure.node_id}: {errors.line_of(failure.error)}"
             self._cursors[failure.partition].replica = None
         if why is not None:
+            now = asyncio.get_running_loop().time()  # the engine's clock
+            self._cluster.health.trouble(str(failure.partition), why, now)
             self._summary.add(
                 logging.DEBUG if failure.failures else logging.WARNING,
                 "partition.unroutable",

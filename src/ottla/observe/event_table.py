@@ -53,14 +53,20 @@ EVENTS: Final[dict[str, EventKind]] = {
         _FAILED,
     ),
     "partition.held": EventKind(
-        "An error, a lost connection, a moved leader or the like: nothing of the partition is sent until the client has decided.",
+        "An error, a lost connection or a moved leader: nothing of the partition is sent or fetched until the client has decided "
+        "what to do.",
         {
             **_PLACE,
-            "cause": "str: answer (an error), expired, lost (the connection), asked (the leader moved) or recreated (the topic "
-            "was deleted and recreated)",
-            "reason": "str, the cause in words; of a lost connection, the reason of its end",
-            "batches": "int, that had been in flight",
+            "cause": "str: answer (an error), lost (the connection) or asked (the leader moved); at a producer also expired or "
+            "recreated (the topic was deleted and created again), at a consumer also truncated (the log of the leader)",
+            "reason": "str, the cause in words; of a lost connection, what ended it",
+            "batches": "int, in flight before; 0 at a consumer",
         },
+    ),
+    "partition.refused": EventKind(
+        "A consumer may not read the partition: the next poll raises the error, and fetching stops until a seek or another "
+        "assignment.",
+        {**_PLACE, "error": "str, its class", "reason": "str"},
     ),
     "partition.routed": EventKind(
         "The partition flows to its leader, for the first time or again.",
@@ -69,6 +75,48 @@ EVENTS: Final[dict[str, EventKind]] = {
     "partition.moved": EventKind(
         "The leader is another node now, by the metadata or by a broker's hint.",
         {**_PLACE, "node": "int, the new leader", "leader_epoch": "int"},
+    ),
+    "position.reset": EventKind(
+        "A consumer's position was not in the log, or the topic was recreated: the position was set by auto_offset_reset.",
+        {**_PLACE, "reason": "str", "offset": "int, the new position"},
+    ),
+    "position.truncated": EventKind(
+        "The leader's log was truncated below a consumer's position: records that were read are gone (KIP-320).",
+        {**_PLACE, "reason": "str", "offset": "int, the new position"},
+    ),
+    "rebalance.started": EventKind(
+        "The member of a group joins, or joins again. `group.assigned` ends the rebalance.",
+        {"group": "str", "reason": "str"},
+    ),
+    "group.assigned": EventKind(
+        "A rebalance ended: these are the partitions of this member.",
+        {
+            "group": "str",
+            "generation": "int",
+            "partitions": "list of str, as topic-partition",
+            "reason": "str, that of the rebalance",
+            "duration_ms": "float, since the rebalance started",
+        },
+    ),
+    "group.failed": EventKind(
+        "The coordinator refused the member for good: every poll raises the error.",
+        {"group": "str", "error": "str, its class", "reason": "str"},
+    ),
+    "heartbeat.stopped": EventKind(
+        "The coordinator does not answer heartbeats: it is searched again.",
+        {"group": "str", "reason": "str"},
+    ),
+    "partition.revoked": EventKind(
+        "The member gave its partitions back in a rebalance; progress was committed before.",
+        {"group": "str", "partitions": "list of str, as topic-partition"},
+    ),
+    "partition.lost": EventKind(
+        "The member lost partitions without a revocation: nothing of them is committed.",
+        {"group": "str", "partitions": "list of str, as topic-partition", "reason": "str"},
+    ),
+    "commit.failed": EventKind(
+        "A commit failed for these partitions; those of the same commit that are not named are committed.",
+        {"group": "str", "partitions": "list of str, as topic-partition", "reason": "str"},
     ),
     "producer_id.acquired": EventKind(
         "The cluster assigned the producer its id.", {"producer_id": "int", "epoch": "int"}
@@ -96,7 +144,7 @@ EVENTS: Final[dict[str, EventKind]] = {
         },
     ),
     "connection.throttled": EventKind(
-        "The broker throttles the client, which sends it nothing for a time (KIP-219).",
+        "The broker throttles the client, which sends it nothing and fetches nothing from it for this time (KIP-219).",
         {"node": "int", "throttle_ms": "int"},
     ),
     "buffer.full": EventKind(

@@ -363,9 +363,9 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
     ),
     "rebalance.started": LogEvent(
         ("INFO",),
-        "group {group} is rebalancing: revoking {partitions}",
-        "The member gives up its partitions.",
-        ("group", "partitions"),
+        "group {group} is rebalancing: {reason}; revoking {partitions}",
+        "The member gives its partitions back.",
+        ("group", "reason", "partitions"),
     ),
     "partition.lost": LogEvent(
         ("WARNING",),

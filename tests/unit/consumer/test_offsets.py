@@ -10,8 +10,12 @@ import pytest
 
 from ottla import errors
 from ottla.config.consumer import consumer_config
+from ottla.consumer.group.report import GroupReport
 from ottla.consumer.offsets import CommitIdentity, GroupOffsets, commit_failed
+from ottla.engine.clock import ManualClock
 from ottla.message import OffsetAndMetadata, TopicPartition
+from ottla.observe.events import Event, Events
+from ottla.observe.health import Health
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.offset_commit import (
     OffsetCommitRequest,
@@ -30,6 +34,11 @@ class Coordinator:
     group_id = "g"
 
     def __init__(self) -> None:
+        self.health = Health()
+        self.told: list[Event] = []
+        events = Events()
+        events.listen(self.told.append)
+        self.report = GroupReport("g", events, self.health, ManualClock())
         self.codes: list[dict[TopicPartition, int] | errors.Error] = []
         self.seen: list[OffsetCommitRequest] = []
         self.gate = asyncio.Event()

@@ -178,7 +178,7 @@ def test_health_keeps_the_time_of_the_first_trouble() -> None:
     assert health.report() == {}
     health.trouble("cluster", "no broker", 5)
     health.trouble("cluster", "still no broker", 9)
-    assert health.report() == {"cluster": ("still no broker", 5)}
+    assert health.report() == {"cluster": ("still no broker", 5, "")}
     assert health.degraded
     health.recovered("cluster")
     health.recovered("cluster")

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ottla.arguments import DEFAULT_TIMEOUT, LONGEST_WAIT_S, TimeoutArgument, number, wait_limit
+from ottla.arguments import (
+    DEFAULT_TIMEOUT,
+    LONGEST_WAIT_S,
+    TimeoutArgument,
+    function,
+    number,
+    wait_limit,
+)
 from ottla.arguments import timestamp_ms as as_timestamp_ms
 from ottla.arguments import topic as topic_name
 from ottla.client._sync.polling import Polling
@@ -43,6 +50,9 @@ if TYPE_CHECKING:
     from ottla.config.option_types import ConsumerOptions, Servers
     from ottla.engine.bridge import Ticket
     from ottla.message import Partition, Partitions
+    from ottla.observe.consumer_health import ConsumerHealth
+    from ottla.observe.consumer_statistics import ConsumerStatistics
+    from ottla.observe.events import Event
 
     Listener = Callable[[list[TopicPartition]], Any]
 
@@ -85,6 +95,7 @@ class Consumer(ConsumerBase):
         parsed = consumer_config(bootstrap_servers, config, group_id)
         self._config = parsed
         self._client = ConsumerClient(parsed)
+        self._callbacks = self._client.callbacks.give_to_owner()
         self._polling = Polling(self._client, self)
 
     # ---- what to read --------------------------------------------------------------------------------------------------
@@ -580,16 +591,73 @@ class Consumer(ConsumerBase):
         ends = self.end_offsets(*positions, timeout=timeout)
         return {tp: max(0, ends[tp] - position) for tp, position in positions.items()}
 
-    def statistics(self) -> dict[str, Any]:
-        """What the consumer has counted since its start, and what it holds now.
+    def statistics(self) -> ConsumerStatistics:
+        """Counts since the start, and contents now: lag, rates, buffered bytes, by partition and by broker, rebalances, commits.
+
+        The numbers of fetching are taken at one moment. The lag of a partition is that of the latest response; `lag()` asks the leaders.
+        Counting costs nothing per record. `as_dict()` gives plain values for JSON.
 
         Returns:
-            dict: requests, responses, fetched_bytes, fetched_batches, handed_records, holds so far; buffered_bytes,
-            sessions, partitions now.
+            ConsumerStatistics: frozen; its fields have their units.
+
+        Raises:
+            ForkedClient: The consumer was made before a fork.
 
         Threads: Any.
         """
-        return self._client.flow.statistics()._asdict()
+        return self._client.statistics()
+
+    def health(self) -> ConsumerHealth:
+        """Whether everything that is assigned can be read and committed; if not, the cause and the next step. And who waits for what.
+
+        Uses what the client knows and requests nothing. `if consumer.health():` is true while all is well. A wait is no
+        trouble by itself: a poll waits for records wherever nothing new was written. Once closed the state is "closed",
+        without troubles. `as_dict()` gives plain values for JSON.
+
+        Returns:
+            ConsumerHealth: state "ok", "degraded" or "closed", troubles, waits, and the membership.
+
+        Raises:
+            ForkedClient: The consumer was made before a fork.
+
+        Threads: Any.
+        """
+        return self._client.health(self._polling.readers())
+
+    def listen(self, listener: Callable[[Event], object]) -> None:
+        """Call `listener` with each `Event` from now on: rebalances, lost partitions, resets, commits, connections, metadata.
+
+        `docs/reference/events.md` has every event with its fields. Listeners run on the dispatcher thread, one call after
+        the other: a slow one delays other callbacks and nothing else. An exception in one is logged. Events that a slow
+        listener does not receive (10 000 events waiting) are counted in `events.dropped`. Without a listener events cost
+        nothing.
+
+        Args:
+            listener: A plain function that takes one `Event`; given twice, it is called twice.
+
+        Raises:
+            TypeError: It is no such function; nothing was changed.
+            ForkedClient: The consumer was made before a fork.
+
+        Threads: Any.
+        """
+        function("listener", listener, "(event)")
+        self._client.listen(listener)
+
+    def unlisten(self, listener: Callable[[Event], object]) -> None:
+        """No longer call `listener`; one that never listened is no error.
+
+        A call that has begun on the dispatcher thread still ends.
+
+        Args:
+            listener: As it was given to `listen`.
+
+        Raises:
+            ForkedClient: The consumer was made before a fork.
+
+        Threads: Any.
+        """
+        self._client.unlisten(listener)
 
     # ---- the end -------------------------------------------------------------------------------------------------------
 
@@ -634,7 +702,7 @@ class Consumer(ConsumerBase):
         _dropped(self, self._hand_over)
 
     def _hand_over(self) -> None:
-        self._polling.drop(self._in_hand())
+        self._polling.drop(self._in_hand(), self._callbacks)
 
     def __repr__(self) -> str:
         group = self._config.group_id

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ottla.arguments import DEFAULT_TIMEOUT, LONGEST_WAIT_S, TimeoutArgument, shown, wait_limit
+from ottla.arguments import (
+    DEFAULT_TIMEOUT,
+    LONGEST_WAIT_S,
+    TimeoutArgument,
+    function,
+    shown,
+    wait_limit,
+)
 from ottla.client._sync.sessions import SessionRunner, check_consume
 from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
@@ -24,6 +31,7 @@ from ottla.engine.twins import (
     wait,
 )
 from ottla.message import OffsetAndMetadata, TopicPartition
+from ottla.virtual_time import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +40,9 @@ if TYPE_CHECKING:
     from ottla._native import FetchFlow, Record
     from ottla.config.option_types import ConsumerOptions, Servers
     from ottla.engine.bridge import Ticket
+    from ottla.observe.consumer_health import ConsumerHealth
+    from ottla.observe.consumer_statistics import ConsumerStatistics
+    from ottla.observe.events import Event
 
 
 _RECORDS_AT_ONCE = 500
@@ -77,6 +88,7 @@ class Claim:
                 if state.left is not left:
                     break
             else:
+                state.waiting_since = monotonic()
                 state.waiting = True
                 records = take(self._flow, _RECORDS_AT_ONCE, None, state.tp)
                 state.waiting = False
@@ -270,6 +282,7 @@ class ConsumerGroup:
         parsed = group_config(bootstrap_servers, config, group_id)
         self._config = parsed
         self._client = client = ConsumerClient(parsed)
+        self._callbacks = client.callbacks.give_to_owner()
         self._runner = SessionRunner(
             client,
             lambda state: GroupSession(client, state),
@@ -340,6 +353,74 @@ class ConsumerGroup:
         """End `run` or `consume`: claims end, cleanup runs, what is marked is committed. Threads: any, and signal handlers."""
         self._runner.stop()
 
+    def statistics(self) -> ConsumerStatistics:
+        """Counts since the start, and contents now: lag, rates, buffered bytes, by partition and by broker, rebalances, commits.
+
+        The numbers of fetching are taken at one moment. The lag of a partition is that of the latest response; a partition that is not assigned to this member has none.
+        Counting costs nothing per record. `as_dict()` gives plain values for JSON.
+
+        Returns:
+            ConsumerStatistics: frozen; its fields have their units.
+
+        Raises:
+            ForkedClient: The group was made before a fork.
+
+        Threads: Any.
+        """
+        return self._client.statistics()
+
+    def health(self) -> ConsumerHealth:
+        """Whether everything that is assigned can be read and committed; if not, the cause and the next step. And who waits for what.
+
+        Uses what the client knows and requests nothing. `if group.health():` is true while all is well. A wait is no
+        trouble by itself: a poll waits for records wherever nothing new was written. Once closed the state is "closed",
+        without troubles. `as_dict()` gives plain values for JSON.
+
+        Returns:
+            ConsumerHealth: state "ok", "degraded" or "closed", troubles, waits, and the membership.
+
+        Raises:
+            ForkedClient: The group was made before a fork.
+
+        Threads: Any.
+        """
+        return self._client.health(self._runner.readers())
+
+    def listen(self, listener: Callable[[Event], object]) -> None:
+        """Call `listener` with each `Event` from now on: rebalances, lost partitions, resets, commits, connections, metadata.
+
+        `docs/reference/events.md` has every event with its fields. Listeners run on the dispatcher thread, one call after
+        the other: a slow one delays other callbacks and nothing else. An exception in one is logged. Events that a slow
+        listener does not receive (10 000 events waiting) are counted in `events.dropped`. Without a listener events cost
+        nothing.
+
+        Args:
+            listener: A plain function that takes one `Event`; given twice, it is called twice.
+
+        Raises:
+            TypeError: It is no such function; nothing was changed.
+            ForkedClient: The group was made before a fork.
+
+        Threads: Any.
+        """
+        function("listener", listener, "(event)")
+        self._client.listen(listener)
+
+    def unlisten(self, listener: Callable[[Event], object]) -> None:
+        """No longer call `listener`; one that never listened is no error.
+
+        A call that has begun on the dispatcher thread still ends.
+
+        Args:
+            listener: As it was given to `listen`.
+
+        Raises:
+            ForkedClient: The group was made before a fork.
+
+        Threads: Any.
+        """
+        self._client.unlisten(listener)
+
     @hinted
     def close(self, timeout: TimeoutArgument = 30.0) -> None:
         """Leave the group and disconnect; closing again does nothing.
@@ -374,7 +455,7 @@ class ConsumerGroup:
         _dropped(self, self._hand_over)
 
     def _hand_over(self) -> None:
-        self._client.drop()
+        self._client.drop(self._callbacks)
 
     def __repr__(self) -> str:
         session: GroupSession | None = self._runner.session

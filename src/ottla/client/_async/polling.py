@@ -23,12 +23,14 @@ from ottla.engine.clock import Deadline
 from ottla.engine.twins import notify_async, take_async, wait_async
 from ottla.errors import Error, StateError
 from ottla.message import OffsetAndMetadata, TopicPartition
+from ottla.virtual_time import monotonic
 
 if TYPE_CHECKING:
     from ottla._native import Records
     from ottla.client.consumer import ConsumerClient
     from ottla.consumer.iteration import AsyncConsumerBase
     from ottla.consumer.liveness import Tokens
+    from ottla.producer.callbacks import Callbacks
 
     Listener = Callable[[list[TopicPartition]], Any]
 
@@ -54,7 +56,8 @@ class AsyncPolling:
         self._turn = threading.Lock()
         """Held by the poll that runs."""
         self._polls = 0
-        self._waiting = False
+        self._waiting_since: float | None = None
+        """Time since which a poll waits for records."""
         self._woken = False
         self._closed = False
         consumer._bind(client.flow)
@@ -64,9 +67,14 @@ class AsyncPolling:
 
     def _attention(self) -> Tokens:
         consumer = self._consumer()
-        if self._waiting or consumer is None:
+        if self._waiting_since is not None or consumer is None:
             return {"poll": None}
         return {"poll": (self._polls, consumer._in_hand())}
+
+    def readers(self) -> dict[str, float]:
+        """The poll that waits for records, and since when. Threads: any."""
+        since = self._waiting_since
+        return {} if since is None else {"poll": since}
 
     # ---- subscription ------------------------------------------------------------------------------------------------
 
@@ -128,11 +136,11 @@ class AsyncPolling:
             self._progress.before_take()
             await self._serve_calls()
             self._progress.before_take()
-            self._waiting = True
+            self._waiting_since = monotonic()
             try:
                 records = await take_async(self._flow, limit, end.left())
             finally:
-                self._waiting = False
+                self._waiting_since = None
             if records is not None:
                 return records
             if self._woken:
@@ -251,7 +259,7 @@ class AsyncPolling:
         finally:
             await wait_async(self._client.shut_down(timeout))
 
-    def drop(self, current: tuple[str, int, int] | None) -> None:
+    def drop(self, current: tuple[str, int, int] | None, callbacks: Callbacks) -> None:
         """The consumer is being collected, with this current record. For its finalizer."""
         self._progress.in_hand_at_last(current)
-        self._client.drop()
+        self._client.drop(callbacks)

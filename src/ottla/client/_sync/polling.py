@@ -24,12 +24,14 @@ from ottla.engine.clock import Deadline
 from ottla.engine.twins import notify, take, wait
 from ottla.errors import Error, StateError
 from ottla.message import OffsetAndMetadata, TopicPartition
+from ottla.virtual_time import monotonic
 
 if TYPE_CHECKING:
     from ottla._native import Records
     from ottla.client.consumer import ConsumerClient
     from ottla.consumer.iteration import ConsumerBase
     from ottla.consumer.liveness import Tokens
+    from ottla.producer.callbacks import Callbacks
 
     Listener = Callable[[list[TopicPartition]], Any]
 
@@ -55,7 +57,8 @@ class Polling:
         self._turn = threading.Lock()
         """Held by the poll that runs."""
         self._polls = 0
-        self._waiting = False
+        self._waiting_since: float | None = None
+        """Time since which a poll waits for records."""
         self._woken = False
         self._closed = False
         consumer._bind(client.flow)
@@ -65,9 +68,14 @@ class Polling:
 
     def _attention(self) -> Tokens:
         consumer = self._consumer()
-        if self._waiting or consumer is None:
+        if self._waiting_since is not None or consumer is None:
             return {"poll": None}
         return {"poll": (self._polls, consumer._in_hand())}
+
+    def readers(self) -> dict[str, float]:
+        """The poll that waits for records, and since when. Threads: any."""
+        since = self._waiting_since
+        return {} if since is None else {"poll": since}
 
     # ---- subscription ------------------------------------------------------------------------------------------------
 
@@ -125,11 +133,11 @@ class Polling:
             self._progress.before_take()
             self._serve_calls()
             self._progress.before_take()
-            self._waiting = True
+            self._waiting_since = monotonic()
             try:
                 records = take(self._flow, limit, end.left())
             finally:
-                self._waiting = False
+                self._waiting_since = None
             if records is not None:
                 return records
             if self._woken:
@@ -248,7 +256,7 @@ class Polling:
         finally:
             wait(self._client.shut_down(timeout))
 
-    def drop(self, current: tuple[str, int, int] | None) -> None:
+    def drop(self, current: tuple[str, int, int] | None, callbacks: Callbacks) -> None:
         """The consumer is being collected, with this current record. For its finalizer."""
         self._progress.in_hand_at_last(current)
-        self._client.drop()
+        self._client.drop(callbacks)

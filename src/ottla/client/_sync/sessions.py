@@ -184,7 +184,7 @@ class SessionRunner:
         try:
             notify(handler.consume_claim, session, self._make_claim(claim))
         finally:
-            claim.waiting = True  # its handler has returned, so it cannot be stuck
+            claim.returned = True
         if not (state.stopping or claim.ended):
             self._log.warning(
                 "claim.returned_early", topic=claim.tp.topic, partition=claim.tp.partition
@@ -260,7 +260,18 @@ class SessionRunner:
         return {} if state is None else state.commits.marks.dirty()
 
     def _attention(self) -> Tokens:
-        return {claim.tp: None if claim.waiting else claim.handed for claim in self._running}
+        return {
+            claim.tp: None if claim.waiting or claim.returned else claim.handed
+            for claim in self._running
+        }
+
+    def readers(self) -> dict[str, float]:
+        """The claims that wait for records, and since when. Threads: any."""
+        return {
+            f"claim {claim.tp}": claim.waiting_since
+            for claim in self._running
+            if claim.waiting and not claim.returned
+        }
 
 
 def check_consume(topics: Any, handler: Any, stop: Any) -> list[str]:

@@ -168,6 +168,7 @@ class Revoke(NamedTuple):
 
     turn: int
     partitions: Sequence[TopicPartition]
+    reason: str
 
 
 class Lose(NamedTuple):
@@ -202,6 +203,7 @@ class Fail(NamedTuple):
 
 Action = Join | Plan | Sync | Assign | Revoke | Lose | MoveBeat | SendLeave | StopBeat | Fail
 
+_OTHER_MEMBERS = "the coordinator asks all members to join again"
 _RETRY_ELSEWHERE = frozenset({ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NOT_COORDINATOR})
 _RETRY_HERE = frozenset({ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.REBALANCE_IN_PROGRESS})
 
@@ -332,7 +334,7 @@ class ClassicMember:
         if self.state not in (State.STABLE, State.REVOKING):
             return []
         if code == ErrorCode.REBALANCE_IN_PROGRESS:
-            return self._revoke() if self.state is State.STABLE else []
+            return self._revoke(_OTHER_MEMBERS) if self.state is State.STABLE else []
         if code == ErrorCode.UNKNOWN_MEMBER_ID:
             self._forget()
             return [
@@ -351,14 +353,14 @@ class ClassicMember:
 
     def _on_new_topics(self) -> list[Action]:
         if self.state is State.STABLE:
-            return self._revoke()
+            return self._revoke("the subscription or the partitions of its topics changed")
         self._rejoin = self.state in (State.JOINING, State.PLANNING, State.SYNCING)
         return []
 
-    def _revoke(self) -> list[Action]:
+    def _revoke(self, reason: str) -> list[Action]:
         self.state = State.REVOKING
         self.turn += 1
-        return [Revoke(self.turn, list(self.owned))]
+        return [Revoke(self.turn, list(self.owned), reason)]
 
     def _on_revoked(self) -> list[Action]:
         if self.state is not State.REVOKING:

@@ -1,4 +1,4 @@
-"""The way to a group's coordinator: who it is, and the connection that everything of the group goes over."""
+"""The way to a group's coordinator: its node, the connection for all requests of the group, and the report of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ottla.wire.connection import Role
 
 if TYPE_CHECKING:
     from ottla.cluster.cluster import Cluster
+    from ottla.consumer.group.report import GroupReport
     from ottla.wire.connection import Connection
 
 UNREACHABLE = (errors.ConnectionLost, errors.NoBrokersAvailable, errors.Timeout)
@@ -18,8 +19,9 @@ UNREACHABLE = (errors.ConnectionLost, errors.NoBrokersAvailable, errors.Timeout)
 class GroupLink:
     """One group's coordinator. Engine thread only."""
 
-    def __init__(self, cluster: Cluster, group_id: str) -> None:
+    def __init__(self, cluster: Cluster, group_id: str, report: GroupReport) -> None:
         self.group_id = group_id
+        self.report = report
         self._cluster = cluster
 
     async def connection(self) -> Connection:

@@ -26,6 +26,7 @@ from ottla.consumer.group.embedded import (
 from ottla.consumer.liveness import Liveness, Tokens
 from ottla.consumer.offsets import CommitIdentity
 from ottla.message import TopicPartition
+from ottla.observe.consumer_health import HealthWait, MemberHealth
 from ottla.observe.log import ClientLog
 from ottla.protocol.messages.heartbeat import HeartbeatRequest
 from ottla.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol
@@ -41,6 +42,33 @@ if TYPE_CHECKING:
 
 
 _PROTOCOL_TYPE = "consumer"
+_REBALANCING = frozenset(
+    {
+        classic.State.JOINING,
+        classic.State.PLANNING,
+        classic.State.SYNCING,
+        classic.State.REVOKING,
+    }
+)
+_FIRST_REASONS: dict[type[Any], str] = {
+    classic.Begin: "the member joins for the first time",
+    classic.Polled: "the application polls again",
+}
+_STALLED = "it has not asked for a record within max_poll_interval_ms"
+_WAITS: dict[classic.State, tuple[str, str]] = {
+    classic.State.JOINING: (
+        "the other members",
+        "the coordinator answers once every member has joined",
+    ),
+    classic.State.PLANNING: ("the metadata", "the assignment of all members is computed"),
+    classic.State.SYNCING: ("the leader of the group", "the assignment has not come yet"),
+    classic.State.REVOKING: (
+        "the application",
+        "partitions are revoked once it polls and `on_revoked` has returned, or its claims end",
+    ),
+    classic.State.STALE: ("the application", _STALLED),
+}
+"""Whom a member waits for in each state, and why."""
 _LEAVE_TIMEOUT_S = 3.0
 """How long a leaving member waits for the coordinator's answer; the session timeout is what catches a lost one."""
 
@@ -84,6 +112,9 @@ class ClassicMembership:
         self._log = ClientLog("group", config.who)
         self._config = config
         self._group_id = link.group_id
+        self._report = link.report
+        self._since = engine.clock.now()
+        """Time at which the member took its state."""
         self._application = application
         self._member = classic.ClassicMember(static=config.group_instance_id is not None)
         self._topics: frozenset[str] = frozenset()
@@ -111,6 +142,24 @@ class ClassicMembership:
     def waits_for_poll(self) -> bool:
         """Whether the member left because the application did not poll, and joins again with the next poll."""
         return self._member.state is classic.State.STALE
+
+    def health(self) -> MemberHealth:
+        """The membership now. Threads: any."""
+        member = self._member
+        return MemberHealth(
+            group_id=self._group_id,
+            state=member.state.value,
+            member_id=member.member_id,
+            generation=member.generation,
+            assigned=len(member.owned),
+        )
+
+    def waits(self, now: float) -> list[HealthWait]:
+        """Whom the member waits for. Threads: any. now: By the engine's clock, seconds."""
+        waits_for, reason = _WAITS.get(self._member.state, ("", ""))
+        if not waits_for:
+            return []
+        return [HealthWait("group", waits_for, reason, max(0.0, now - self._since))]
 
     def subscribe(self, topics: Iterable[str]) -> None:
         """Join the group for these topics, or join again where they changed."""
@@ -161,8 +210,25 @@ class ClassicMembership:
                 state=self._member.state.value,
                 trigger=type(event).__name__,
             )
+            self._state_changed(before, event, actions)
         for action in actions:
             self._do(action)
+
+    def _state_changed(
+        self, before: classic.State, event: classic.Event, actions: Sequence[classic.Action]
+    ) -> None:
+        self._since = self._engine.clock.now()
+        now = self._member.state
+        if now in _REBALANCING and before not in _REBALANCING:
+            reasons = (
+                one.reason for one in actions if isinstance(one, classic.Revoke | classic.Lose)
+            )
+            self._report.rebalance_started(next(reasons, _FIRST_REASONS.get(type(event), "")))
+        elif now is classic.State.STALE:
+            self._report.rebalance_ended()
+            self._report.stalled(_STALLED)
+        if before is classic.State.STALE:
+            self._report.polled()
 
     def _do(self, action: classic.Action) -> None:
         match action:
@@ -196,6 +262,7 @@ class ClassicMembership:
     def _fail(self, action: classic.Fail) -> None:
         error = errors.for_code(action.code, f"group {self._group_id!r}")
         self._log.error("group.failed", group=self._group_id, reason=error, count=action.lost)
+        self._report.failed(error)
         self._application.failed(error)
 
     def _left_now(self) -> None:
@@ -218,6 +285,7 @@ class ClassicMembership:
             response = await self._send_join(connection, action.member_id)
         except errors.Error as error:
             self._log.info("group.join_failed", group=self._group_id, reason=error)
+            self._report.unreachable(errors.line_of(error))
             self._feed(classic.Unreachable(action.turn))
             return
         if response.error_code:
@@ -270,6 +338,7 @@ class ClassicMembership:
                 await self._cluster.refresh("topics of the group are shared out")
             except errors.Error as error:
                 self._log.info("group.join_failed", group=self._group_id, reason=error)
+                self._report.unreachable(errors.line_of(error))
                 self._feed(classic.Unreachable(action.turn))
                 return
         counts = self._partition_counts(topics)
@@ -315,6 +384,7 @@ class ClassicMembership:
             )
         except errors.Error as error:
             self._log.info("group.join_failed", group=self._group_id, reason=error)
+            self._report.unreachable(errors.line_of(error))
             self._feed(classic.Unreachable(action.turn))
             return
         if response.error_code:
@@ -337,6 +407,7 @@ class ClassicMembership:
             await self._application.heard()
             # Lost again, or left, while this waited: nobody hears of it.
             if self._member.owned is action.partitions and self._is_member():
+                self._report.assigned(action.partitions, action.generation)
                 await self._application.assigned(action.partitions, action.generation)
 
     def _is_member(self) -> bool:
@@ -348,6 +419,7 @@ class ClassicMembership:
             connection = await self._link.connection()
         except errors.Error as error:
             self._log.warning("heartbeat.stopped", group=self._group_id, reason=error)
+            self._report.heartbeat_stopped(errors.line_of(error))
             self._feed(classic.CoordinatorLost())
             return
         self._stop_beat()
@@ -368,9 +440,11 @@ class ClassicMembership:
             on_error=lambda code: self._feed(classic.BeatAnswered(code)),
             on_lost=self._beat_lost,
         )
+        self._report.reached()
 
     def _beat_lost(self, reason: str) -> None:
         self._log.warning("heartbeat.stopped", group=self._group_id, reason=reason)
+        self._report.heartbeat_stopped(reason)
         self._beat = None
         self._feed(classic.CoordinatorLost())
 
@@ -388,11 +462,15 @@ class ClassicMembership:
 
     async def _revoke(self, action: classic.Revoke) -> None:
         self._log.info(
-            "rebalance.started", group=self._group_id, partitions=_names(action.partitions)
+            "rebalance.started",
+            group=self._group_id,
+            reason=action.reason,
+            partitions=_names(action.partitions),
         )
         async with self._turn:
             if action.turn == self._member.turn:
                 await self._application.revoke(action.partitions)
+                self._report.revoked(action.partitions)
         self._feed(classic.Revoked(action.turn))
 
     async def _lose(self, action: classic.Lose) -> None:
@@ -407,6 +485,7 @@ class ClassicMembership:
                 next_step="the member joins again"
                 + (" at the next poll" if self._member.state is classic.State.STALE else ""),
             )
+        self._report.lost(action.partitions, action.reason)
         await self._application.lost(action.partitions, action.reason)
 
     async def _send_leave(self, action: classic.SendLeave) -> None:

@@ -1,0 +1,107 @@
+"""What a consumer or a group shows of itself: events, statistics, health. Threads: any, where nothing else is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ottla.engine.dispatcher import dispatch
+from ottla.observe.consumer_health import ConsumerHealth, HealthWait, consumer_health
+from ottla.observe.consumer_statistics import ConsumerStatistics, consumer_statistics
+from ottla.observe.events import Events
+from ottla.observe.health import Health
+from ottla.observe.rates import SAMPLE_S, Rates
+from ottla.producer.callbacks import CallbackRef, Callbacks
+from ottla.virtual_time import monotonic
+
+if TYPE_CHECKING:
+    from ottla._native import FetchFlow
+    from ottla.client.consumer import ConsumerClient
+    from ottla.config.consumer import ConsumerConfig
+    from ottla.engine.thread import Engine
+    from ottla.seam.fetching import FetchStatistics
+
+Readers = Mapping[str, float]
+"""Calls of the application that wait for records, by name: `poll`, `claim orders-0`; since when, by `monotonic`."""
+
+
+class ConsumerView:
+    """The views of one consumer.
+
+    Args:
+        config: Of the consumer.
+        engine: Its clock, and its thread for samples.
+        flow: Counts what is fetched.
+    """
+
+    def __init__(self, config: ConsumerConfig, engine: Engine, flow: FetchFlow) -> None:
+        self.events = Events(dispatch, None, config.who)
+        self.troubles = Health()
+        self.callbacks = CallbackRef(Callbacks(), config.who)
+        self._config = config
+        self._engine = engine
+        self._flow = flow
+        self._rates = Rates((0, 0), engine.clock.now())
+        self._closed_at: float | None = None
+
+    async def sample(self) -> None:
+        """Remember the counters at each interval, for the rates. Engine thread, until it is cancelled."""
+        while True:
+            await self._engine.sleep(SAMPLE_S)
+            self._rates.sample(_counters(self._flow.statistics()), self._engine.clock.now())
+
+    def closed(self) -> None:
+        """The consumer is closed. Engine thread."""
+        self._closed_at = self._engine.clock.now()
+
+    def statistics(self, client: ConsumerClient) -> ConsumerStatistics:
+        """Everything that is counted, at one moment."""
+        fetched = self._flow.statistics()
+        records, size = self._rates.per_second(_counters(fetched), self._engine.clock.now())
+        report = client.subscription.report
+        return consumer_statistics(
+            fetched,
+            (records, size),
+            None if report is None else report.statistics(client.subscription.identity),
+            read_committed=self._config.isolation_level == "read_committed",
+        )
+
+    def health(self, client: ConsumerClient, readers: Readers) -> ConsumerHealth:
+        """Troubles and waits of every part."""
+        now = self._engine.clock.now()
+        if self._closed_at is not None:
+            return consumer_health({}, (), None, now, now - self._closed_at)
+        waits = [
+            *self._waits_of(readers),
+            *client.cursors.waits(now),
+            *client.subscription.waits(now),
+        ]
+        if client.offsets is not None:
+            waits += client.offsets.waits(now)
+        return consumer_health(self.troubles.report(), waits, client.subscription.health(), now)
+
+    def _waits_of(self, readers: Readers) -> list[HealthWait]:
+        if not readers:
+            return []
+        reason, now = self._why_no_records(), monotonic()
+        return [
+            HealthWait(name, "records", reason, max(0.0, now - since))
+            for name, since in readers.items()
+        ]
+
+    def _why_no_records(self) -> str:
+        """Why nothing is there to read."""
+        fetched = self._flow.statistics()
+        if not fetched.partitions:
+            return "no partition is assigned"
+        if all(one.paused for one in fetched.partitions):
+            return "every assigned partition is paused"
+        if all(one.node_id is None for one in fetched.partitions):
+            return "no assigned partition has a connection to its leader"
+        if any(one.throttled_for_ms for one in fetched.nodes):
+            return "a broker throttles this client"
+        return "no assigned partition has a new record"
+
+
+def _counters(fetched: FetchStatistics) -> tuple[int, int]:
+    return fetched.handed_records, fetched.fetched_bytes
