@@ -1,8 +1,8 @@
-"""What the arguments of public calls may be, and what is said where they are something else.
+"""Checks of the arguments of public calls, and the texts about wrong ones.
 
-Leaf: knows of Kafka only what a message looks like. The extension reads the arguments of a send itself and comes here for
-the exception alone (the functions `…_error`), so a message that is in order never does. Each text names the argument, says
-what is taken and shows what was given: of keys and values the type only, since texts end in logs. Threads: any.
+Leaf: knows of Kafka only the form of a message. The extension reads the arguments of a send itself and calls this module for
+the exception alone (the functions `…_error`), so a valid message never gets here. Each text names the argument, the accepted
+values and the given value; of keys and values only the type, since texts end in logs. Threads: any.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ LONGEST_WAIT_S = 365 * 24 * 3600.0
 
 _LEGAL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _SHOWN = 60
-"""So much of what was given is shown."""
+"""Maximum number of characters of a given value in a text."""
 
 
 def shown(given: object) -> str:
-    """What was given, as a text says it: its type, and the value where that is short and plain."""
+    """A given value for a text: its type, and the value itself if that is short and plain."""
     if given is None:
         return "None"
     if isinstance(given, type):
         return f"the class {given.__name__}"
     kind = type(given).__name__
     if isinstance(given, int) and given.bit_length() > 128:
-        # Python refuses to write out the largest.
+        # Python refuses to convert the largest ints to text.
         return f"an int of {given.bit_length()} bits"
     if not isinstance(given, (int, float, str, bytes)):
         return kind
@@ -56,12 +56,12 @@ class DefaultTimeout:
 DEFAULT_TIMEOUT: Final = DefaultTimeout()
 """Default of `timeout`: the limit that the configuration sets for the call.
 
-The rule for every call: `timeout` is how many seconds the call may wait. Not given, it waits as long as the configuration says;
-with None, as long as it takes. No call undoes what it has begun when its time runs out.
+The rule for every call: `timeout` is the number of seconds that the call may wait. If it is not given, the configuration
+sets the limit; with None there is no limit. A call whose time runs out does not undo its operation.
 """
 
 TimeoutArgument = float | None | DefaultTimeout
-"""What a call takes as `timeout`: seconds, None, or `DEFAULT_TIMEOUT`."""
+"""The parameter `timeout` of a call: seconds, None, or `DEFAULT_TIMEOUT`."""
 
 
 def wait_limit(given: Any, default_s: float) -> float:
@@ -72,8 +72,8 @@ def wait_limit(given: Any, default_s: float) -> float:
         default_s: Limit that the configuration sets.
 
     Raises:
-        TypeError: It is neither a number nor None.
-        ValueError: It is not a number (nan).
+        TypeError: The value is neither a number nor None.
+        ValueError: The value is nan.
     """
     if given is DEFAULT_TIMEOUT:
         return default_s
@@ -85,13 +85,13 @@ def wait_limit(given: Any, default_s: float) -> float:
 
 
 def seconds(given: Any, name: str = "timeout") -> float | None:
-    """A duration in seconds, as every call takes it; None: no limit of its own.
+    """A duration in seconds; None: no limit.
 
-    Below 0 is 0: what is left of a deadline that has passed is no mistake.
+    A negative number counts as 0, since the rest of a deadline may be negative.
 
     Raises:
-        TypeError: It is no number.
-        ValueError: It is not a number (nan).
+        TypeError: The value is neither a number nor None.
+        ValueError: The value is nan.
     """
     if given is None:
         return None
@@ -113,8 +113,8 @@ def number(name: str, given: Any, least: int = 0, most: int = MAX_INT64, hint: s
     """A whole number in a range.
 
     Raises:
-        TypeError: It is no int.
-        ValueError: It is out of the range.
+        TypeError: The value is no int.
+        ValueError: The value is out of the range.
     """
     try:
         value = None if isinstance(given, bool) else operator.index(given)
@@ -123,22 +123,22 @@ def number(name: str, given: Any, least: int = 0, most: int = MAX_INT64, hint: s
     if value is None:
         raise TypeError(f"{name} must be an int, not {shown(given)}{hint}")
     if not least <= value <= most:
-        told = shown(value).removeprefix("int ")
-        raise ValueError(f"{name} must be {least} to {most}, not {told}")
+        text = shown(value).removeprefix("int ")
+        raise ValueError(f"{name} must be {least} to {most}, not {text}")
     return value
 
 
 def _error_of(check: Callable[..., object], *args: Any) -> Exception:
-    """What the check raises."""
+    """The exception that a check raises."""
     try:
         check(*args)
     except (TypeError, ValueError) as error:
         return error
-    return TypeError(f"{args[0]} cannot be used")
+    return TypeError(f"{args[0]} is invalid")
 
 
 def partition_error(given: Any) -> Exception:
-    """For a `partition` that is no number of a partition."""
+    """The exception for an invalid `partition` of a message."""
     return _error_of(number, "partition", given, 0, MAX_INT32)
 
 
@@ -153,7 +153,7 @@ def timestamp_ms(name: str, given: Any) -> int:
 
 
 def timestamp_ms_error(given: Any) -> Exception:
-    """For a `timestamp_ms` that is none."""
+    """The exception for an invalid `timestamp_ms`."""
     return _error_of(timestamp_ms, "timestamp_ms", given)
 
 
@@ -161,9 +161,9 @@ def timestamp_ms_error(given: Any) -> Exception:
 
 
 def topic_error(given: Any, name: str = "topic") -> Exception | None:
-    """For what cannot be the name of a topic; None where it can. The rules are Kafka's (Java: Topic.validate)."""
+    """The exception for an invalid name of a topic; None if it is valid. The rules are Kafka's (Java: Topic.validate)."""
     if not isinstance(given, str):
-        hint = f": {name}.decode() makes one of it" if isinstance(given, bytes) else ""
+        hint = f": {name}.decode() converts it" if isinstance(given, bytes) else ""
         return TypeError(f"{name} must be a str, the name of a topic, not {shown(given)}{hint}")
     if not given:
         return ValueError(f"{name} is an empty str; it must be the name of a topic")
@@ -186,8 +186,8 @@ def topic(given: Any, name: str = "topic") -> str:
     """The name of a topic.
 
     Raises:
-        TypeError: It is no str.
-        ValueError: No topic can have that name.
+        TypeError: The value is no str.
+        ValueError: Kafka does not allow the name.
     """
     if (error := topic_error(given, name)) is not None:
         raise error
@@ -199,7 +199,7 @@ def topic(given: Any, name: str = "topic") -> str:
 
 
 def payload_error(name: str, given: Any) -> Exception:
-    """For a key or value (of the message or of a header) of which no bytes can be made."""
+    """The exception for a key or value (of the message or of a header) that is not bytes-like."""
     if isinstance(given, str):
         return _unencodable(name, given)
     try:
@@ -210,45 +210,45 @@ def payload_error(name: str, given: Any) -> Exception:
             f"{name} must be bytes, bytearray, memoryview, str or None, not {kind}: {_encoding_hint(name, given)}"
         )
     except (BufferError, ValueError) as error:
-        return ValueError(f"{name} cannot be read: {error}")
+        return ValueError(f"{name} is unreadable: {error}")
     if not view.c_contiguous:
         return ValueError(
-            f"{name} is a {type(given).__name__} that is not contiguous: bytes({name}) makes a copy that is"
+            f"{name} is a {type(given).__name__} that is not contiguous: bytes({name}) makes a contiguous copy"
         )
-    return ValueError(f"{name}: the bytes of this {type(given).__name__} cannot be read")
+    return ValueError(f"{name}: the bytes of this {type(given).__name__} are unreadable")
 
 
 def _unencodable(name: str, given: str) -> Exception:
     try:
         given.encode()
     except UnicodeEncodeError as error:
-        reason = f"{error.reason}: UTF-8 has no form for this {name}; give bytes instead"
+        reason = f"{error.reason}: UTF-8 cannot encode this {name}; give bytes instead"
         return UnicodeEncodeError(error.encoding, error.object, error.start, error.end, reason)
-    return ValueError(f"{name} cannot be made UTF-8")
+    return ValueError(f"{name} cannot be encoded as UTF-8")
 
 
 def _encoding_hint(name: str, given: Any) -> str:
     it = name if name.isidentifier() else "…"
     if isinstance(given, (int, float)):
-        return f"str({it}).encode() makes bytes of a number"
+        return f"str({it}).encode() converts a number to bytes"
     if isinstance(given, tuple):
         return (
             "key and value are arguments of their own, as in send(topic, value, key=key), send_many(topic, values, keys) or "
             "send_many([ottla.Message(topic, value, key=key)])"
         )
     if isinstance(given, (Mapping, Collection)):
-        return f"json.dumps({it}).encode() makes bytes of it"
-    return "make bytes of it first"
+        return f"json.dumps({it}).encode() converts it to bytes"
+    return "convert it to bytes first"
 
 
 _HEADERS = 'pairs of name (str) and value, as in [("name", b"value")], or a mapping'
 
 
 def headers_error(given: Any) -> Exception:
-    """For headers that are none."""
+    """The exception for invalid headers."""
     if hasattr(given, "__next__"):
         return TypeError(
-            f"headers must be {_HEADERS}, not {shown(given)}: that can be read only once; list(headers) keeps what it gives"
+            f"headers must be {_HEADERS}, not {shown(given)}: that can be read only once; list(headers) can be read again"
         )
     if isinstance(given, (str, bytes, bytearray, memoryview)) or not hasattr(given, "__iter__"):
         return TypeError(f"headers must be {_HEADERS}, not {shown(given)}")
@@ -288,7 +288,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def many_error(name: str, given: Any) -> Exception | None:
-    """For what cannot be the values, keys or messages of a `send_many`; None where it can."""
+    """The exception for invalid values, keys or messages of a `send_many`; None if they are valid."""
     kind = shown(given) if given is None else type(given).__name__
     if name == "messages" and not hasattr(given, "__iter__"):
         return TypeError(
@@ -313,11 +313,11 @@ def many_error(name: str, given: Any) -> Exception | None:
 
 
 def function_problem(given: Any, form: str, *, coroutines: bool = False) -> str | None:
-    """What is wrong with a function of the user's that will be called like `form`, say "(delivery)"; None: nothing.
+    """Describes why a function of the user cannot be called like `form`, for example "(delivery)"; None if it can.
 
-    With `coroutines` a coroutine function will do as well.
+    With `coroutines` a coroutine function is accepted too.
     """
-    # Not at the top: it is needed only where there is such a function.
+    # Not at the top of the module: most programs pass no function.
     import inspect
 
     if not callable(given):
@@ -328,7 +328,7 @@ def function_problem(given: Any, form: str, *, coroutines: bool = False) -> str 
     try:
         signature = inspect.signature(given)
     except (TypeError, ValueError):
-        # Some of C have none: the call will show.
+        # Some functions written in C have no signature.
         return None
     try:
         signature.bind(*arguments)
@@ -338,7 +338,7 @@ def function_problem(given: Any, form: str, *, coroutines: bool = False) -> str 
 
 
 def function(name: str, given: Any, form: str, *, coroutines: bool = False) -> None:
-    """Refuse what cannot be called like `form`.
+    """Check that a function can be called like `form`.
 
     Raises:
         TypeError: It cannot.
@@ -358,10 +358,10 @@ def on_delivery(given: Any) -> None:
 
 
 def done_callback(given: Any) -> None:
-    """Refuse what `add_done_callback` cannot call. What it takes is not looked at: that costs more than the message.
+    """Check the callback of `add_done_callback`. Its parameters are not checked: that costs more than the message.
 
     Raises:
-        TypeError: It cannot be called, or nobody would await what it gives.
+        TypeError: It is not callable, or a coroutine function, which nothing would await.
     """
     if not callable(given):
         raise TypeError(f"add_done_callback() needs a function (delivery), not {shown(given)}")

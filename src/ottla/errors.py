@@ -1,14 +1,14 @@
-"""The exceptions of the client: what went wrong, and whether it happened.
+"""The exceptions of the client: the cause of a failure, and whether the operation happened.
 
-Leaf of the import tree: raised at every station, imported by all. Every error carries `outcome`, which answers "did it
-happen?" for the messages it is about: `not_written` (it never left, or was refused before the append), `unknown` (bytes
-may have left and no answer tells), `written`, or None where nothing was to be written.
+Leaf of the import tree: every station raises them. Each error has an `outcome`, which answers "did it happen?" for the
+messages that it is about: `not_written` (the message never left, or the broker refused it before the append), `unknown` (bytes
+may have left and there was no answer), `written`, or None if there was nothing to write.
 
-One class per broker error code stands in `ottla.kafka_errors` (generated); the codes whose class has a name of its own
-here (`MessageTooLarge`, `OffsetOutOfRange`, `ProducerFenced`, `UnsupportedVersion`) use that class. Threads: any.
+`ottla.kafka_errors` (generated) has one class for each error code of brokers; codes with a class of their own in this module
+(`MessageTooLarge`, `OffsetOutOfRange`, `ProducerFenced`, `UnsupportedVersion`) use that class. Threads: any.
 
-They pickle with every attribute but `accepted`, so that they can cross to another process; `__cause__` and the traceback stay
-behind, as with every exception of Python.
+Errors can be pickled, with every attribute except `accepted`; the pickle has neither `__cause__` nor the traceback, as for every
+Python exception.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from ottla.message import TopicPartition
 
 Outcome = Literal["written", "not_written", "unknown"]
-"""Did it happen? As `Delivery.outcome` has it too."""
+"""Answer to "did it happen?", also of `Delivery.outcome`."""
 
 NOT_WRITTEN: Final = "not_written"
-"""The broker does not have it; sending it again can duplicate nothing."""
+"""The message is not in the log: sending it again duplicates nothing."""
 UNKNOWN: Final = "unknown"
-"""The broker may have it; sending it again may duplicate it."""
+"""The message may be in the log: sending it again may duplicate it."""
 WRITTEN: Final = "written"
-"""The broker has it."""
+"""The message is in the log."""
 
 
 class Error(Exception):
-    """Base of every error that this client raises on its own account.
+    """Base class of the errors of this client.
 
-    Did it happen? `outcome` says.
+    Did it happen? See `outcome`.
 
     Args:
-        message: What went wrong, for people.
-        topic: The topic it is about, where it is about one.
-        partition: The partition it is about.
+        message: Description of the failure.
+        topic: Topic that the error is about.
+        partition: Partition that the error is about.
         outcome: `not_written`, `unknown`, `written` or None.
     """
 
@@ -55,13 +55,13 @@ class Error(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        """What went wrong, for people."""
+        """Description of the failure."""
         self.topic = topic
-        """The topic it is about, None where there is none."""
+        """Topic that the error is about, or None."""
         self.partition = partition
-        """The partition it is about, None where there is none."""
+        """Partition that the error is about, or None."""
         self.outcome = outcome
-        """Did it happen? `not_written`, `unknown`, `written`, or None where nothing was to be written."""
+        """Did it happen? `not_written`, `unknown`, `written`, or None if there was nothing to write."""
 
     @property
     def permanent(self) -> bool:
@@ -72,9 +72,9 @@ class Error(Exception):
         return False
 
     accepted: Deliveries | None = None
-    """Where a `send_many` ended early with this error: the outcomes of the messages that it had accepted before; else None.
+    """Deliveries that a `send_many` had accepted before it ended with this error, else None.
 
-    `copy.copy` keeps it; in a pickle and in a deep copy it is None, since outcomes are heard of in their own process alone."""
+    `copy.copy` copies it; in a pickle and in a deep copy it is None, because a delivery resolves only in its own process."""
 
     def __copy__(self) -> Self:
         twin = type(self)(*self.args)
@@ -97,7 +97,7 @@ class Error(Exception):
         return f" [{', '.join(notes)}]" if notes else ""
 
     def _line(self) -> str:
-        """What went wrong in one line, without place and outcome."""
+        """Description in one line, without place and outcome."""
         return self.message.replace("\n", "; ")
 
     def __str__(self) -> str:
@@ -110,18 +110,18 @@ class Error(Exception):
 class KafkaError(Error):
     """A broker answered with an error code; `ottla.kafka_errors` has one subclass per code.
 
-    Did it happen? No, unless `outcome` is `unknown`: some codes (a time-out between replicas, a leader that has just
-    moved) do not exclude that the write is in the log.
+    Did it happen? No, unless `outcome` is `unknown`: after some codes (a time-out between replicas, a leader that has just
+    moved) the write may still be in the log.
     """
 
     code: int = -1
-    """The code on the wire."""
+    """Number of the error code in the protocol."""
     name: str = "UNKNOWN_SERVER_ERROR"
-    """Kafka's name of the code."""
+    """Name of the error code in Kafka."""
     retriable: bool = False
     """Whether the same request may succeed later (Java's RetriableException)."""
     refreshes_metadata: bool = False
-    """Whether it means that the metadata of the topic is stale (Java's InvalidMetadataException)."""
+    """Whether the metadata of the topic is stale (Java's InvalidMetadataException)."""
 
     @property
     def permanent(self) -> bool:
@@ -140,33 +140,33 @@ class KafkaError(Error):
 
 
 class BufferFull(Error):
-    """The byte budget of the producer (`buffer_memory`) had no room within `max_block_ms`.
+    """The buffer of the producer (`buffer_memory`) had no free space within `max_block_ms`.
 
-    Did it happen? No: the message was not accepted, and nothing of it will be sent.
+    Did it happen? No: the message was not accepted and will not be sent.
     """
 
 
 class DeliveryTimeout(Error):
     """A message had no outcome within `delivery_timeout_ms`.
 
-    Did it happen? `outcome` says: `not_written` if it never left, or every attempt was refused before the append; `unknown` if
-    it may be in the log. The message says what kept it; `__cause__` is that as an exception, where there is one: the broker's
-    last answer (`UnknownTopicOrPartition`, `NotEnoughReplicas`), or why no broker could be reached (`NoBrokersAvailable`).
+    Did it happen? See `outcome`: `not_written` if the message never left, or every attempt was refused before the append;
+    `unknown` if it may be in the log. The text names the cause of the delay; `__cause__` is that cause if it is an exception: the
+    last answer of the broker (`UnknownTopicOrPartition`, `NotEnoughReplicas`) or `NoBrokersAvailable`.
     """
 
 
 class EarlierMessageFailed(Error):
-    """With `gapless`: a message before it in the same partition failed, so this one must not be written either.
+    """With `gapless`: an earlier message of the same partition failed, so this one must not be written either.
 
-    Did it happen? `outcome` says: `not_written`, or `unknown` where an attempt of it was on its way. The message names the
-    first failure; `__cause__` is its exception.
+    Did it happen? See `outcome`: `not_written`, or `unknown` if an attempt was in flight. The text names the first failure;
+    `__cause__` is its exception.
     """
 
 
 class MessageTooLarge(KafkaError):
     """A message is larger than `max_message_bytes`, or than the broker or topic accepts.
 
-    Did it happen? No: it was refused before it was written. Sending it again cannot succeed.
+    Did it happen? No: the message was refused before the append. Sending it again cannot succeed.
     """
 
     code = 10
@@ -174,9 +174,9 @@ class MessageTooLarge(KafkaError):
 
 
 class ProducerFenced(KafkaError):
-    """Another producer with the same transactional id has taken over; this one can only be closed.
+    """Another producer with the same transactional id has replaced this one, which can only be closed.
 
-    Did it happen? The open transaction is not committed.
+    Did it happen? No: the open transaction is not committed.
     """
 
     code = 90
@@ -184,9 +184,9 @@ class ProducerFenced(KafkaError):
 
 
 class OffsetOutOfRange(KafkaError):
-    """The position of a partition is not in its log, and `auto_offset_reset` names no other one.
+    """The position of a partition is not in its log, and `auto_offset_reset` is none.
 
-    Did it happen? Nothing was read and the position has not moved.
+    Did it happen? No: nothing was read and the position has not moved.
     """
 
     code = 1
@@ -194,7 +194,7 @@ class OffsetOutOfRange(KafkaError):
 
 
 class UnsupportedVersion(KafkaError):
-    """Client and broker have no version of a request in common, or the common one cannot say what was asked for.
+    """Client and broker have no version of a request in common, or the common version lacks a field that the call needs.
 
     Did it happen? No: the request was not sent, or the broker did not read it.
     """
@@ -204,7 +204,7 @@ class UnsupportedVersion(KafkaError):
 
 
 class TransactionAborted(Error):
-    """The transaction cannot be committed any more, or was aborted.
+    """The transaction was aborted, or can no longer be committed.
 
     Did it happen? No: readers with `isolation_level="read_committed"` never see its messages.
     """
@@ -214,7 +214,7 @@ class CommitFailed(Error):
     """Offsets were not committed.
 
     Did it happen? Not for the partitions in `partitions`, each with its own error; the others are committed. `outcome`
-    is `unknown` where no answer came.
+    is `unknown` if there was no answer: then the offsets may be committed.
     """
 
     partitions: dict[TopicPartition, BaseException]
@@ -228,18 +228,18 @@ class CommitFailed(Error):
     ) -> None:
         super().__init__(message, outcome=outcome)
         self.partitions = partitions or {}
-        """Partition -> why its offset was not committed."""
+        """Partition -> the reason why its offset was not committed."""
 
 
 class ConnectionLost(Error, ConnectionError):
-    """A connection ended while something waited on it: closed by the peer, reset, timed out, or unreadable.
+    """A connection ended while a request waited on it: closed by the peer, reset, timed out, or unreadable.
 
-    Did it happen? Unknown for requests that had been written; `outcome` is `not_written` where none was.
+    Did it happen? Unknown for requests that had been sent; `outcome` is `not_written` if none had been.
 
     Args:
-        message: What ended it.
+        message: Cause of the end.
         kind: connect, eof, io, request_timeout, protocol, closed.
-        address: The other end as host:port.
+        address: Address of the peer as host:port.
     """
 
     def __init__(
@@ -256,7 +256,7 @@ class ConnectionLost(Error, ConnectionError):
         self.kind = kind
         """connect, eof, io, request_timeout, protocol or closed."""
         self.address = address
-        """The other end as host:port, None where it is not known."""
+        """Address of the peer as host:port, None if unknown."""
 
     def _line(self) -> str:
         where = f"{self.address}: " if self.address else ""
@@ -268,7 +268,7 @@ class ConnectionLost(Error, ConnectionError):
 
 
 class AuthenticationFailed(Error):
-    """The broker refused the credentials, or could not prove who it is. Never tried again with the same credentials.
+    """The broker refused the credentials, or could not prove its own identity. The client does not retry with them.
 
     Did it happen? No: no request was sent on the connection.
     """
@@ -280,7 +280,7 @@ class AuthenticationFailed(Error):
 
 
 class TlsError(Error):
-    """TLS could not be set up: an unknown authority, another host name, no common version.
+    """The TLS handshake failed: an unknown authority, another host name, no common version.
 
     Did it happen? No: no request was sent on the connection.
     """
@@ -292,15 +292,15 @@ class TlsError(Error):
 
 
 class DecodeError(Error):
-    """Bytes from the broker cannot be what they claim to be.
+    """A response or a batch from a broker is malformed.
 
     Did it happen? For a response: unknown whether the request took effect. For records: nothing was handed over, and
-    the position stays before them.
+    the position stays before the batch.
 
     Args:
-        message: What did not fit, and where.
-        offset: Offset of the record or batch, where it is known.
-        next_offset: Offset behind the batch as its header says, where that could be read.
+        message: Description of the fault and its place.
+        offset: Offset of the record or batch, if known.
+        next_offset: Offset after the batch by its header, if that could be read.
     """
 
     def __init__(
@@ -315,9 +315,9 @@ class DecodeError(Error):
     ) -> None:
         super().__init__(message, topic=topic, partition=partition, outcome=outcome)
         self.offset = offset
-        """Offset of the record or batch, None where it is not known."""
+        """Offset of the record or batch, None if unknown."""
         self.next_offset = next_offset
-        """Seek here to go on behind the batch; None where its header cannot be read either."""
+        """Offset after the batch: a seek to it skips the batch. None if its header is unreadable too."""
 
     def _place(self) -> str:
         place = super()._place()
@@ -325,7 +325,7 @@ class DecodeError(Error):
 
 
 class EncodeError(Error):
-    """A request cannot be written as its schema demands: a null, a length or a number that does not fit.
+    """A value does not fit the schema of a request: a null, a length or a number.
 
     Did it happen? No: nothing was sent.
     """
@@ -337,19 +337,19 @@ class EncodeError(Error):
 
 
 class NoBrokersAvailable(Error):
-    """No broker could be reached: every address was tried, and the message has one line for each with its reason.
+    """No broker could be reached: the client tried every address, and the text has one line with the reason for each.
 
     Did it happen? No: no request was sent.
 
     Args:
-        message: What was looked for.
-        attempts: (address, why it failed), in the order of trying; what comes again is left out.
+        message: Purpose of the connection.
+        attempts: (address, reason) in the order of the attempts; repetitions are left out.
     """
 
     def __init__(self, message: str = "", *, attempts: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message)
         self.attempts = tuple(dict.fromkeys(attempts))
-        """(address, why it failed), in the order of trying."""
+        """(address, reason) in the order of the attempts."""
 
     def _line(self) -> str:
         head = super()._line()
@@ -366,7 +366,7 @@ class NoBrokersAvailable(Error):
 
 
 class ConfigError(Error, ValueError):
-    """The configuration is wrong; `problems` has everything that is wrong with it.
+    """The configuration is invalid; `problems` has every problem.
 
     Did it happen? No: nothing was started.
 
@@ -392,7 +392,7 @@ class ConfigError(Error, ValueError):
 
 
 class StateError(Error, RuntimeError):
-    """The call does not fit the state of the client: a misuse, and no trouble of the cluster.
+    """The call does not fit the state of the client: a mistake of the program, not a failure of the cluster.
 
     For example `poll` before `subscribe` or `assign`, two polls at a time, or a partition that is not assigned.
 
@@ -406,10 +406,10 @@ class StateError(Error, RuntimeError):
 
 
 class Closed(Error):
-    """The client was closed, or is closing, and takes nothing more.
+    """The client is closed or is closing, and accepts nothing more.
 
-    Did it happen? No, unless `outcome` is `unknown`: what had been sent before the close may have. For a message that was given
-    up at the close, the text says what had kept it, and `__cause__` is that as an exception where there is one.
+    Did it happen? No, unless `outcome` is `unknown`: a request sent before the close may have taken effect. If a message was given
+    up at the close, the text names the cause of its delay, and `__cause__` is that cause if it is an exception.
     """
 
     @property
@@ -419,9 +419,9 @@ class Closed(Error):
 
 
 class ForkedClient(Error):
-    """The client was made before a `fork` and is used in the child, where its threads and connections do not exist.
+    """The client was created before a `fork` and is used in the child, which has none of its threads and connections.
 
-    Did it happen? No. Make a new client in the child; the parent's goes on undisturbed.
+    Did it happen? No. Create a new client in the child; the client of the parent is not affected.
     """
 
     @property
@@ -431,9 +431,9 @@ class ForkedClient(Error):
 
 
 class Timeout(Error, TimeoutError):
-    """A wait ended by its `timeout`, or a request by its deadline.
+    """The `timeout` of a call, or the deadline of a request, has passed.
 
-    Did it happen? Unknown: only the wait has ended. What was begun goes on where its own docstring says so.
+    Did it happen? Unknown: only the wait has ended. The docstring of each call states whether its operation continues.
     """
 
 
@@ -466,7 +466,7 @@ def for_code(
 ) -> KafkaError:
     """The exception for a broker's error code.
 
-    A code that this release does not know becomes a plain `KafkaError` that keeps the number.
+    A code that this release does not know becomes a plain `KafkaError` with that number.
     """
     from ottla import kafka_errors
 
@@ -478,18 +478,18 @@ def for_code(
 
 
 def line_of(error: BaseException) -> str:
-    """What went wrong in one line, without place and outcome: for the log, health and the texts of other errors."""
+    """Description of a failure in one line, without place and outcome: for the log, health and the texts of other errors."""
     if isinstance(error, Error):
         return error._line()
     return f"{type(error).__name__}: {error}".replace("\n", "; ")
 
 
 def to_native(error: Error) -> tuple[str, int, str]:
-    """Kind, code and message, of which `from_native` makes the same exception without its place."""
+    """Kind, code and message, from which `from_native` creates the same exception without its place."""
     if isinstance(error, KafkaError):
         return "broker", error.code, error.message
     kinds = (kind for kind, made in _KINDS.items() if type(error) is made)
-    # An address is in the text from here on, and not told twice.
+    # The text contains the address from here on, so the address is not passed in addition.
     return next(kinds, "error"), 0, error._line()
 
 
@@ -502,15 +502,15 @@ def from_native(
     outcome: Outcome | None = None,
     cause: tuple[str, int, str] | None = None,
 ) -> Error:
-    """The exception for a failure that the extension tells by its fields.
+    """The exception for a failure that the extension reports by its fields.
 
     Args:
         kind: broker, topic, delivery_timeout, gapless, message_too_large, buffer_full, closed, timeout, connection_lost,
             decode, forked, no_brokers or error.
-        code: The broker's error code where kind is broker or topic, else without meaning.
-        message: What went wrong.
-        topic: The topic it is about.
-        partition: The partition it is about, -1 or None where it is not known.
+        code: The broker's error code if kind is broker or topic, else without meaning.
+        message: Description of the failure.
+        topic: Topic that the error is about.
+        partition: Partition that the error is about, -1 or None if unknown.
         outcome: `not_written`, `unknown`, `written` or None.
         cause: Kind, code and message of the exception that is its cause.
     """

@@ -1,7 +1,6 @@
-"""The plain values that go in and out: messages, places, outcomes.
+"""Plain values of calls and results: messages, partitions, offsets, reports.
 
-First and last station of the data's way. Everything here is immutable, made and owned by the caller, and imports
-nothing but the standard library's light parts.
+First and last station of a message. A leaf of the import tree: only light modules of the standard library are imported.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 Header = tuple[str, bytes | None]
-"""One record header: name and value. Names may repeat; order is kept."""
+"""One record header: name and value. Names may repeat; their order is preserved."""
 
 
 class TopicPartition(NamedTuple):
@@ -41,7 +40,7 @@ class OffsetAndMetadata(NamedTuple):
 
 
 class OffsetAndTimestamp(NamedTuple):
-    """Answer of `offsets_for_times`: the first record at or after a time."""
+    """Result of `offsets_for_times`: the first record at or after a time."""
 
     offset: int
     timestamp_ms: int
@@ -50,41 +49,40 @@ class OffsetAndTimestamp(NamedTuple):
 
 
 class RecordMetadata(NamedTuple):
-    """Where a message was written."""
+    """The place of a written message in its log."""
 
     topic: str
     partition: int
     offset: int
-    """-1 where the broker does not tell: acks=0, or a retry that found the record already there."""
+    """-1 if the broker does not return it: with acks=0, or if a retry found that the record was already in the log."""
     timestamp_ms: int
-    """Of the message, or of the append where the topic's timestamps are LogAppendTime; milliseconds since the epoch, UTC."""
+    """Time of the message, or of the append if the topic has LogAppendTime; milliseconds since the epoch, UTC."""
 
 
 class CloseReport(NamedTuple):
-    """What `close` can prove: every message that was ever accepted is in exactly one of the three counts."""
+    """Result of `close`: every message that was ever accepted is in exactly one of the three counts."""
 
     delivered: int
-    """Written, as the broker said (with acks=0: handed to the socket)."""
+    """Messages that the broker acknowledged (with acks=0: that the socket took)."""
     failed: int
-    """Certainly not written."""
+    """Messages that are certainly not written."""
     unknown: int
-    """May or may not be written: bytes had left and no answer came."""
+    """Messages that may be written: bytes had left and there was no answer."""
 
 
 class Message:
-    """One message as a value, to be passed around, compared and printed; its fields are the arguments of `send`.
+    """One message as a value: it can be passed around, compared and printed. Its fields are the arguments of `send`.
 
-    Mutable, and copied by nobody. So nothing is checked here: the send that takes it names what cannot be, and has not
-    accepted it then.
+    It is mutable and is not copied. Nothing is checked here: `send` checks the fields, and refuses the message if one is invalid.
 
     Args:
         topic: Name of the topic.
         value: bytes-like, str (sent as UTF-8) or None (a tombstone in a compacted topic).
         key: As value; None: no key.
-        headers: A sequence of pairs of name and value, in which names may repeat, or a mapping; kept as a list.
-        partition: None: the partitioner chooses.
-        timestamp_ms: Milliseconds since the epoch, UTC; None: the time of the call that accepts it.
-        metadata: Any object; comes back with the outcome and is never sent.
+        headers: A sequence of pairs of name and value, in which names may repeat, or a mapping; stored as a list.
+        partition: Number of the partition; None: the partitioner chooses.
+        timestamp_ms: Milliseconds since the epoch, UTC; None: the time of the call that accepts the message.
+        metadata: Any object; returned with the outcome and never sent.
     """
 
     __slots__ = ("headers", "key", "metadata", "partition", "timestamp_ms", "topic", "value")
@@ -125,7 +123,7 @@ class Message:
 
 
 def _listed(headers: Any) -> list[tuple[str, bytes | str | None]]:
-    """Headers as a list that can be changed; the same object where it is one. What cannot be headers is left for the send to name."""
+    """Headers as a list; a list is returned as it is. Invalid headers are returned unchanged, for `send` to refuse."""
     if isinstance(headers, list):
         return headers
     if isinstance(headers, Mapping):

@@ -1,6 +1,6 @@
-"""The partitioners by name, and what a user's own looks like: the values of the option `partitioner`.
+"""The names of the partitioners, and the form of a partitioner of the user: the values of the option `partitioner`.
 
-What they do is in `crates/core/src/partitioning/partitioner.rs`. Station: partition. Leaf of the import tree, like `config`.
+Their rules are in `crates/core/src/partitioning/partitioner.rs`. Station: partition. Leaf of the import tree, like `config`.
 
 References: Java ProducerConfig (partitioner.class); librdkafka CONFIGURATION.md (partitioner); sarama partitioner.go.
 """
@@ -27,17 +27,17 @@ PARTITIONERS = (
 """Names of `partitioner`."""
 
 Partitioner = Callable[[str, bytes | None, bytes | None, int], int]
-"""A user's own: (topic, key, value, number of partitions) -> number of the partition."""
+"""A partitioner of the user: (topic, key, value, number of partitions) -> number of the partition."""
 
 _FORM = "(topic, key, value, partitions)"
 _JAVA_CLASSES = {"org.apache.kafka.clients.producer.RoundRobinPartitioner": "round_robin"}
 
 
 def partitioner_value(value: Any) -> str | Partitioner:
-    """A name, Java's class of that partitioner, or a function.
+    """The partitioner that the user gave: a name, a class of Java, or a function.
 
     Raises:
-        ValueError: It is none of them, or a function that cannot be called so.
+        ValueError: It is neither, or a function with other parameters.
     """
     if callable(value):
         if (problem := function_problem(value, _FORM)) is not None:

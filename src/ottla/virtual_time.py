@@ -1,8 +1,8 @@
-"""Time that tests let jump ahead: of the engine, the I/O thread and the embedded broker, alone or all at once.
+"""Virtual time for tests: the clocks of the engine, of the I/O thread and of embedded brokers can jump ahead together.
 
-Leaf. The loops of the engine's and of a broker's thread take their time from a `SystemClock`, so that every timer does: backoffs,
-deadlines, session timeouts, long polls. The I/O thread has its own clock (`crates/io/src/clock.rs`), which the engine moves with its.
-What a call waits at most (`timeout=`, `max_block_ms`) stays real time: it bounds the wait of a thread.
+Leaf. The event loops of the engine thread and of a broker's thread take their time from a `SystemClock`, and so do all their
+timers: backoffs, deadlines, session timeouts, long polls. The I/O thread has its own clock (`crates/io/src/clock.rs`), which the
+engine moves together with its own. The limits of calls (`timeout=`, `max_block_ms`) are real time: they bound the wait of a thread.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from typing import Protocol
 def monotonic() -> float:
     """Seconds of the system's own monotonic clock.
 
-    Not `time.monotonic`, which test libraries such as freezegun replace and stop: a wait for a client would never end.
+    Not `time.monotonic`: test libraries such as freezegun replace and stop it, and a wait for a client would never end.
     """
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 STEP_S = 0.25
-"""No more passes between two moments in which everybody does what is due: below a backoff's largest pause, and far below a time-out."""
+"""Maximum time of one step, after which all due timers fire: below the longest backoff, and far below every time-out."""
 _MOST_TURNS = 20
-"""How often all have a turn in one step at most: a thread of the test's may send without a pause."""
+"""Maximum number of turns in one step: a thread of the test may send without a pause."""
 _ROUNDS_AFTER_A_JUMP = 4
-"""Rounds of a loop in which overdue timers fire and those whom they wake go on."""
+"""Rounds of an event loop in which overdue timers fire and the woken tasks run."""
 
 
 class SystemClock:
     """Seconds for timers, and milliseconds since 1970 for records; both jump together.
 
     Args:
-        stands_still: Whether time passes by jumps alone.
+        stands_still: Whether time passes only by jumps.
     """
 
     def __init__(self, *, stands_still: bool = False) -> None:
@@ -45,7 +45,7 @@ class SystemClock:
         self._skipped = 0.0
 
     def time(self) -> float:
-        """Seconds, from an arbitrary start on. Threads: any."""
+        """Seconds since an arbitrary start. Threads: any."""
         return self._started + self._elapsed()
 
     def wall_ms(self) -> int:
@@ -53,7 +53,7 @@ class SystemClock:
         return int((self._started_wall + self._elapsed()) * 1000)
 
     def skip(self, seconds: float) -> None:
-        """Jump ahead. Threads: the one of the loop that goes by it."""
+        """Jump ahead. Threads: that of the event loop that uses the clock."""
         self._skipped += seconds
 
     def _elapsed(self) -> float:
@@ -73,30 +73,30 @@ class ClockLoop(asyncio.SelectorEventLoop):
 
 
 async def jump(clock: SystemClock, seconds: float) -> None:
-    """Jump ahead and let what is due happen, on the thread of the loop that goes by this clock."""
+    """Jump ahead and let due timers fire, on the thread of the event loop that uses this clock."""
     clock.skip(seconds)
     for _ in range(_ROUNDS_AFTER_A_JUMP):
         await asyncio.sleep(0)
 
 
 class Follower(Protocol):
-    """Who has a time of its own that goes with everybody's."""
+    """The owner of a clock that jumps together with the clocks of all others."""
 
     def jump(self, seconds: float) -> int:
-        """Jump ahead, and return when what was due has been begun; one that has ended does nothing. Threads: any.
+        """Jump ahead, and return when every due timer has fired; an owner that has ended does nothing. Threads: any.
 
         Returns:
-            int: Another one than before if anything was sent or received meanwhile.
+            int: A different number than before if anything was sent or received in between.
         """
 
 
 _followers: list[Follower] = []
 _one_step = threading.Lock()
-"""Held while all make one step, so that nobody ends in the midst of it, and two who let time pass do so in turn."""
+"""Held during a step: no follower ends within it, and two callers of `advance_time` take turns."""
 
 
 def _forget_the_parent() -> None:
-    """The threads of who followed, and who holds the lock, are the parent's."""
+    """Drop the followers and the lock: their threads are those of the parent process."""
     global _one_step
     _followers.clear()
     _one_step = threading.Lock()
@@ -106,12 +106,12 @@ os.register_at_fork(after_in_child=_forget_the_parent)
 
 
 def follow(follower: Follower) -> None:
-    """Let its time go with everybody's, until `unfollow`. Threads: any."""
+    """Move the clock of the follower with the others, until `unfollow`. Threads: any."""
     _followers.append(follower)
 
 
 def unfollow(follower: Follower) -> None:
-    """Leave it alone from now on: waits for a jump that goes on. Threads: any."""
+    """No longer move its clock; waits for the end of the current step. Threads: any."""
     with _one_step:
         if follower in _followers:
             _followers.remove(follower)
@@ -120,9 +120,9 @@ def unfollow(follower: Follower) -> None:
 def advance_time(seconds: float, until: Callable[[], object] | None = None) -> float:
     """Let time pass for every client and every embedded broker of this process, without waiting for it.
 
-    Time passes in steps of a quarter of a second, and each begins when every thread of Ottla's has done what was due in the
-    one before, and nothing is on its way between clients and brokers any more. So a slow machine makes the test slower and its outcome no other, and what happens in two minutes of an outage
-    takes the test half a second:
+    Time passes in steps of a quarter of a second. A step begins when every thread of Ottla has fired the timers of the step
+    before, and nothing is in flight between clients and brokers any more. So a slow machine makes a test slower and does not change
+    its outcome, and two minutes of an outage take half a second:
 
         with Broker() as broker, ottla.Producer(broker.bootstrap) as producer:
             broker.kill(1)
@@ -130,21 +130,21 @@ def advance_time(seconds: float, until: Callable[[], object] | None = None) -> f
             advance_time(121, until=delivery.done)  # delivery_timeout_ms is two minutes
             assert isinstance(delivery.exception(), ottla.DeliveryTimeout)
 
-    Time goes on by itself beside that (a broker with `virtual_time` has no other), and what calls wait at most, `timeout` and
-    `max_block_ms`, is real time always. Clients in other processes are not moved.
+    In addition time passes by itself, except for a broker with `virtual_time`. The limits of calls, `timeout` and `max_block_ms`,
+    are always real time. The clocks of clients in other processes do not move.
 
     Args:
-        seconds: How much time passes at most, 0 or more.
-        until: Asked before each step, in the caller's thread; once it is true no more time passes.
+        seconds: Maximum time that passes, 0 or more.
+        until: Called before each step, in the caller's thread; time stops when it returns a true value.
 
     Returns:
-        float: The seconds that passed: `seconds`, or fewer where `until` became true.
+        float: The seconds that passed: `seconds`, or fewer if `until` became true.
 
     Raises:
         ValueError: `seconds` is negative.
 
     Threads:
-        any but Ottla's own; not in an event loop's, which would stand still: `await asyncio.to_thread(advance_time, 121)`.
+        Any except those of Ottla; in a task use `await asyncio.to_thread(advance_time, 121)`, since it blocks the thread.
     """
     if not seconds >= 0:
         raise ValueError(f"time does not go back: {seconds!r} seconds")

@@ -213,7 +213,7 @@ def test_what_a_value_can_be(
         (("t",), {"value_serializer": str}, "'value_serializer': keys and values are bytes or str"),
         (("t", b""), {"value": b""}, "multiple values for argument 'value'"),
         (("t", b"", b"", None, 0, 0, None, None, 1), {}, "at most 8 arguments"),
-        (("t", "\ud800"), {}, "surrogates not allowed: UTF-8 has no form for this value"),
+        (("t", "\ud800"), {}, "surrogates not allowed: UTF-8 cannot encode this value"),
     ],
 )
 def test_bad_arguments_are_named_and_nothing_is_accepted(

@@ -1,6 +1,6 @@
-"""The arguments of a consumer's calls: partitions, offsets, times, as values of their own or as pairs.
+"""Checks of the arguments of a consumer's calls: partitions, offsets, times.
 
-Station: cursor. Each text names the argument and what it must be; nothing was changed or asked when one is raised.
+Station: cursor. Each text names the argument and the accepted values; the call that raises it has changed and requested nothing.
 Threads: any.
 """
 
@@ -21,8 +21,8 @@ def topic_partition(given: Any, name: str = "partition") -> TopicPartition:
     """One partition.
 
     Raises:
-        TypeError: It is none.
-        ValueError: Its topic or number cannot be.
+        TypeError: The value is no partition.
+        ValueError: Kafka has no such topic name or partition number.
     """
     if not isinstance(given, (tuple, list)) or len(given) != 2:
         kind = shown(given)
@@ -63,8 +63,8 @@ def topic_names(given: Any) -> list[str]:
     """Names of topics: an iterable, or a single one.
 
     Raises:
-        TypeError: They are none.
-        ValueError: No topic can have such a name.
+        TypeError: The value is neither a name nor an iterable of names.
+        ValueError: Kafka does not allow a name.
     """
     if isinstance(given, str):
         return [topic(given, "topics")]
@@ -77,7 +77,7 @@ def matcher_of(pattern: Any) -> re.Pattern[str]:
     """A regular expression for names of topics, as text or compiled.
 
     Raises:
-        TypeError: It is neither.
+        TypeError: The value is neither.
         ValueError: The text is no regular expression.
     """
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
@@ -94,8 +94,8 @@ def offset_to_read(given: Any, name: str = "offset", metadata: str = "") -> Offs
     """The offset of the next record to read: a number, or what `committed` returned.
 
     Raises:
-        TypeError: It is neither.
-        ValueError: It is out of range.
+        TypeError: The value is neither.
+        ValueError: The offset is out of range.
     """
     if not isinstance(given, OffsetAndMetadata):
         if isinstance(given, tuple):
@@ -112,7 +112,7 @@ def text(name: str, given: Any) -> str:
     """A str.
 
     Raises:
-        TypeError: It is none.
+        TypeError: The value is no str.
     """
     if not isinstance(given, str):
         raise TypeError(f"{name} must be a str, not {shown(given)}")
@@ -123,8 +123,8 @@ def offsets_to_read(given: Any) -> dict[TopicPartition, OffsetAndMetadata]:
     """Partitions with the offset of the next record to read of each.
 
     Raises:
-        TypeError: It is no such mapping.
-        ValueError: An offset, topic or number cannot be.
+        TypeError: The value is no such mapping.
+        ValueError: An offset, topic or number is invalid.
     """
     return {
         tp: offset_to_read(offset, f"offsets[{tp}]")
@@ -136,8 +136,8 @@ def times_by_partition(given: Any) -> dict[TopicPartition, int]:
     """Partitions with a time of each, milliseconds since the epoch.
 
     Raises:
-        TypeError: It is no such mapping.
-        ValueError: A time, topic or number cannot be.
+        TypeError: The value is no such mapping.
+        ValueError: A time, topic or number is invalid.
     """
     return {
         tp: timestamp_ms(f"times_ms[{tp}]", time_ms)
