@@ -108,7 +108,7 @@ def api_keys_source(modules: dict[str, list[Message]]) -> str:
         "",
         "",
         "class Api(NamedTuple):",
-        '    """What is known about an API before its module is loaded."""',
+        '    """An API as known before its module is loaded."""',
         "",
         "    name: str",
         "    module: str",

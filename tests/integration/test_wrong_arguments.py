@@ -338,7 +338,7 @@ CALLS_OF_OTHERS: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
         "poll",
         (1.0,),
         {},
-        "positional argument.* but 2 .*given: poll(timeout=1) waits so many seconds",
+        "positional argument.* but 2 .*given: poll(timeout=1) has a limit in seconds",
     ),
     ("poll", (), {"timeout_ms": 1500}, "'timeout_ms': timeout is in seconds: poll(timeout=1.5)"),
     ("poll", (), {"max_record": 5}, "'max_record': did you mean max_records?"),

@@ -105,9 +105,9 @@ def test_spellings_and_values(spelling: str, value: Any, name: str, expected: An
         ({"compression_gzip_level": 0}, "expected -1 or 1 to 9"),
         (
             {"security_protocol": "SSL"},
-            "SSL is not supported yet, it comes with a later release; there is PLAINTEXT",
+            "SSL is not in this release; use PLAINTEXT",
         ),
-        ({"security_protocol": "sasl_ssl"}, "SASL_SSL is not supported yet"),
+        ({"security_protocol": "sasl_ssl"}, "SASL_SSL is not in this release"),
         ({"security_protocol": "TLS"}, "expected one of PLAINTEXT, not 'TLS'"),
         ({"ssl.ca.location": "ca.pem"}, "TLS and SASL are not in this release"),
         ({"sasl_mechanism": "PLAIN"}, "TLS and SASL are not in this release"),
@@ -159,11 +159,11 @@ def test_what_a_producer_refuses(config: dict[str, Any], text: str) -> None:
         ({"partition_assignment_strategy": []}, "expected one or more"),
         (
             {"partition_assignment_strategy": "cooperative-sticky"},
-            "is not supported yet, it comes with a later release; there",
+            "is not in this release; use",
         ),
         (
             {"group_protocol": "consumer"},
-            "consumer is not supported yet, it comes with a later release; there is classic",
+            "consumer is not in this release; use classic",
         ),
         (
             {"group_remote_assignor": "range"},
@@ -276,7 +276,7 @@ def test_addresses_that_are_none(text: str) -> None:
 def test_an_address_may_name_its_protocol() -> None:
     with pytest.raises(
         ValueError,
-        match="SSL is not supported yet, it comes with a later release; there is PLAINTEXT",
+        match="SSL is not in this release; use PLAINTEXT",
     ):
         address("SSL://h:1")
 
@@ -509,7 +509,7 @@ def test_names_of_other_clients_are_explained(name: str, told: str) -> None:
     [
         ("queued.max.messages.kbytes", "it is fetch_buffer_bytes here: in bytes"),
         ("queued.min.messages", "fetch_buffer_bytes limits the records that are fetched ahead"),
-        ("consumer_timeout_ms", "poll(timeout=…) ends after so many seconds"),
+        ("consumer_timeout_ms", "poll(timeout=…) has a limit in seconds"),
         ("value_deserializer", "keys and values are bytes: decode them"),
         ("enable.auto.offset.store", "with enable_auto_commit=False, commit(offsets) does"),
         ("rebalance_cb", "subscribe() takes on_assigned"),
@@ -688,7 +688,7 @@ class Callable:
         ({"partitioner": coroutine_function}, "not the coroutine function"),
         ({"interceptors": 5}, "expected a list of objects like ottla.ProducerInterceptor, not 5"),
         ({"interceptors": [5]}, "5 has no on_send, on_acknowledgement, close"),
-        ({"interceptors": [Interceptor]}, "not the class Interceptor: make one of it"),
+        ({"interceptors": [Interceptor]}, "not the class Interceptor: create an object of it"),
         ({"interceptors": [OneMore()]}, "expected a function (delivery); OneMore.on_acknowledgement takes"),
         ({"interceptors": [OfALoop()]}, "not the coroutine function OfALoop.on_send"),
     ],
@@ -719,7 +719,7 @@ def test_functions_that_can_be_called_are_taken(function: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("\ud800", "text that UTF-8 has a form for, not '\\ud800'"),
+        ("\ud800", "text that UTF-8 can encode, not '\\ud800'"),
         ("x" * 32_768, "expected at most 32767 bytes, not 32768"),
     ],
 )

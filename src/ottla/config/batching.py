@@ -1,4 +1,4 @@
-"""The options that say how batches are made: of producers, and of single topics."""
+"""The options of batches: of producers, and of single topics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ottla.seam.settings import Codec
 
 
 class BatchingConfig(Config):
-    """How batches are made."""
+    """Options of batches."""
 
     compression: Codec = option(
         "none",
@@ -24,13 +24,14 @@ class BatchingConfig(Config):
         first=True,
     )
     compression_gzip_level: int = option(
-        -1, gzip_level, "-1: the codec's default (6).", values="-1, 1 to 9"
+        -1, gzip_level, "Level of gzip; -1: the default of the codec (6).", values="-1, 1 to 9"
     )
     compression_lz4_level: int = option(
         9,
         integer(1, 17),
-        "9, the default, is the fast lz4, as in Java. Every other level is the slow one that compresses better, the "
-        "higher the slower; over 12 it changes nothing more. zstd at its default is smaller and faster than any of those.",
+        "Level of lz4. 9, the default, is the fast lz4, as in Java. Every other level is the slow lz4 "
+        "that compresses better: the higher, the slower, up to 12. zstd at its default level is "
+        "smaller and faster than any of those.",
         values="1 to 17",
     )
     compression_zstd_level: int = option(
@@ -39,31 +40,32 @@ class BatchingConfig(Config):
     linger_ms: float = option(
         5,
         duration(0),
-        "How long a batch that is not full waits for more messages, at the most. 0: only while the connection is busy. What somebody "
-        "waits for goes as soon as nothing of its partition is on its way.",
+        "Maximum time that a batch which is not full waits for more messages. 0: it waits only while "
+        "the connection is busy. A batch whose outcome is awaited is sent as soon as no other batch "
+        "of its partition is in flight.",
         aliases=("queue.buffering.max.ms",),
         first=True,
     )
     batch_size: int = option(
         1_000_000,
         integer(1),
-        "A batch is full at this size, as it is sent: with compression it takes as many messages as are estimated to be so "
-        "large when they are compressed, by how the topic's batches before did, at most four times as many bytes. Memory is "
-        "taken as a batch grows, so a large limit costs an idle partition nothing, and it lets a busy one send fewer, better "
-        "compressed batches.",
+        "Size of a full batch as it is sent. With compression a batch takes as many messages as "
+        "should have this size when compressed, estimated from earlier batches of the topic: at most "
+        "four times as many bytes. Memory is taken as a batch grows, so a large limit costs an idle "
+        "partition nothing, and a busy one sends fewer, better compressed batches.",
         unit="bytes",
         java="16384",
     )
 
 
 class TopicConfig(BatchingConfig):
-    """A topic's own options; what the user did not give for it is the producer's."""
+    """Options of one topic; those that the user did not give for it are the producer's."""
 
     role = "topic"
 
 
 def topic_options(value: Any) -> Mapping[str, Mapping[str, Any]]:
-    """What is given for each topic; every problem of all of them at once."""
+    """The given options of each topic; raises every problem of all topics at once."""
     if not isinstance(value, Mapping):
         raise ValueError(f"expected options by topic, not {value!r}")
     rows = options(TopicConfig)
@@ -84,7 +86,7 @@ def topic_options(value: Any) -> Mapping[str, Mapping[str, Any]]:
 
 
 def topic_configs(values: Mapping[str, Any]) -> Mapping[str, TopicConfig]:
-    """The topics' whole options, from what `topic_options` read and from the producer's own."""
+    """All options of each topic: those that `topic_options` read, else the producer's."""
     own = {name: values[name] for name in options(TopicConfig)}
     return {
         name: TopicConfig({**own, **given}, frozenset(given))

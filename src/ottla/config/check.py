@@ -1,4 +1,4 @@
-"""Checks what the user gave against a table: every problem at once, and for an unknown name the nearest one."""
+"""Checks given options against a table: reports every problem at once, and the nearest name for an unknown one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_SUCH = "there is no such option"
 
 
 Rules = Callable[[dict[str, Any], frozenset[str], list[str]], None]
-"""(values, names that the user gave, problems): fits what was not given, and adds a text for what cannot be."""
+"""(values, given names, problems): adapts options that were not given, and adds a text for each problem."""
 
 
 class Given(NamedTuple):
@@ -22,13 +22,13 @@ class Given(NamedTuple):
     spelling: str
     value: Any
     place: str
-    """Where it was given, for the text about an option that was given twice."""
+    """Description of its place in the call, for the text about an option that was given twice."""
 
 
 def given_options(
     first: Any, config: Mapping[str, Any], positional: Mapping[str, Any] | None = None
 ) -> list[Given]:
-    """Everything that a constructor got.
+    """All arguments of a constructor.
 
     Args:
         first: Its first argument: addresses, or a mapping of options as confluent-kafka takes it.
@@ -71,7 +71,7 @@ def checked(role: type[C], given: Sequence[Given], rules: Rules) -> C:
 
 
 class Problems(ValueError):
-    """What a reader finds wrong with an option that has options of its own; each text begins behind the option's name."""
+    """The problems of an option that has options of its own; each text continues the name of the option."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
@@ -116,8 +116,8 @@ def read_options(
 
 
 def _unknown(spelling: str, known: Mapping[str, Option], role: str) -> tuple[str, str]:
-    """What is said of a name that there is not, and the option that was meant, or an empty text."""
-    # Only who gives such a name pays for these.
+    """The text about an unknown name, and the option that was most likely meant, or an empty text."""
+    # Not at the top of the module: a valid configuration needs none of these.
     import difflib
 
     from ottla.config.foreign import counterpart, explained, normalized
@@ -147,13 +147,13 @@ _ROLES = {"producer": "ProducerConfig", "consumer": "ConsumerConfig"}
 
 
 def _other_role(name: str, role: str) -> str | None:
-    """Whose option it is, where it is that of another role."""
+    """The other role that has this option, or None."""
     if role not in _ROLES:
         return None
     import importlib
 
     for other, table in _ROLES.items():
-        # The tables import this module, so they are looked up late.
+        # The tables import this module, so they are imported late.
         rows = options(getattr(importlib.import_module(f"ottla.config.{other}"), table))
         spellings = {spelling for row in rows.values() for spelling in row.spellings()}
         if other != role and spellings & {name, name.replace("_", ".")}:
@@ -164,7 +164,7 @@ def _other_role(name: str, role: str) -> str | None:
 def fit_maximum(
     values: dict[str, Any], given: frozenset[str], problems: list[str], low: str, high: str
 ) -> None:
-    """The first may not exceed the second; the one that was not given follows the other."""
+    """Check that the first option does not exceed the second; one that was not given is adapted."""
     if values[low] <= values[high]:
         return
     if low in given and high in given:

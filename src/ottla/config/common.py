@@ -18,12 +18,12 @@ from ottla.config.table import Config, option
 
 
 class CommonConfig(Config):
-    """What every role has."""
+    """Options of every role."""
 
     bootstrap_servers: tuple[Address, ...] = option(
         (),
         addresses,
-        "Where to find the cluster: one address that answers is enough; all are tried.",
+        "Addresses of brokers: the client tries all of them, and one that answers is enough.",
         aliases=("metadata.broker.list",),
         values='"host:port,host:port" or a list',
         first=True,
@@ -31,86 +31,95 @@ class CommonConfig(Config):
     client_id: str = option(
         "",
         text,
-        "Names this client in the broker's logs, metrics and quotas. Empty: producer-N or consumer-group-N.",
+        "Name of this client in the logs, metrics and quotas of brokers. Empty: producer-N, "
+        "consumer-N or consumer-group-N.",
         first=True,
     )
     request_timeout_ms: float = option(
         30_000,
         duration(1),
-        "How long the answer to one request may take. Its passing ends the connection, and what waits on it is tried "
-        "again on a new one.",
+        "Maximum time of one request until its answer. When it has passed, the client closes the "
+        "connection and retries the requests that waited on it on a new one.",
         aliases=("socket.timeout.ms",),
     )
     retry_backoff_ms: float = option(
         100,
         duration(0),
-        "Pause before the first retry; each further one doubles it, give or take 20 %.",
+        "Pause before the first retry; each further retry doubles it, give or take 20 %.",
     )
-    retry_backoff_max_ms: float = option(1_000, duration(0), "Longest pause between retries.")
+    retry_backoff_max_ms: float = option(1_000, duration(0), "Maximum pause between retries.")
     reconnect_backoff_ms: float = option(
         50,
         duration(0),
-        "Pause before a broker that could not be reached is dialled again; doubled like retries.",
+        "Pause before the client connects again to a broker that it could not reach; doubled like "
+        "retries.",
     )
     reconnect_backoff_max_ms: float = option(
-        1_000, duration(0), "Longest pause between dials of one broker."
+        1_000, duration(0), "Maximum pause between attempts to connect to one broker."
     )
     socket_connection_setup_timeout_ms: float = option(
         10_000,
         duration(1),
-        "How long one address may take to accept a connection. Failures in a row double it, give or take 20 % (KIP-601).",
+        "Maximum time in which one address accepts a connection. Consecutive failures double it, give "
+        "or take 20 % (KIP-601).",
     )
     socket_connection_setup_timeout_max_ms: float = option(
-        30_000, duration(1), "Longest time that one address may take to accept a connection."
+        30_000,
+        duration(1),
+        "Maximum of the doubled time in which one address accepts a connection.",
     )
     metadata_max_age_ms: float = option(
         300_000,
         duration(1),
-        "Metadata is asked for again at this age even if nothing seems to have changed.",
+        "Age at which the client requests metadata again, even if nothing seems to have changed.",
         aliases=("topic.metadata.refresh.interval.ms",),
     )
     metadata_recovery_strategy: str = option(
         "rebootstrap",
         Choice("rebootstrap", "none"),
-        "When no known broker can be reached: start over from bootstrap_servers (KIP-899), or keep trying those known.",
+        "If no known broker can be reached: start over from bootstrap_servers (KIP-899), or keep "
+        "trying the known brokers.",
         values="rebootstrap, none",
     )
     metadata_recovery_rebootstrap_trigger_ms: float = option(
         300_000,
         duration(0),
-        "Start over from bootstrap_servers after this time without metadata (KIP-1102).",
+        "Time without metadata after which the client starts over from bootstrap_servers (KIP-1102).",
     )
     send_buffer_bytes: int = option(
         -1,
         integer(-1),
-        "SO_SNDBUF; -1: the system's. A fixed size would switch off the kernel's own tuning.",
+        "SO_SNDBUF; -1: the default of the system. A fixed size switches off the tuning of the "
+        "kernel.",
         aliases=("socket.send.buffer.bytes",),
         java="131072",
     )
     receive_buffer_bytes: int = option(
         -1,
         integer(-1),
-        "SO_RCVBUF; -1: the system's. A fixed size would switch off the kernel's own tuning.",
+        "SO_RCVBUF; -1: the default of the system. A fixed size switches off the tuning of the "
+        "kernel.",
         aliases=("socket.receive.buffer.bytes",),
         java="32768 (producer), 65536 (consumer)",
     )
     frame_cap_bytes: int = option(
         104_857_600,
         integer(1_024),
-        "A response that claims to be larger is refused before memory is taken for it, and its connection ended.",
+        "Maximum size of a response. The client refuses a larger one before it allocates memory, and "
+        "closes the connection.",
         aliases=("receive.message.max.bytes",),
         java="no cap",
     )
     security_protocol: str = option(
         "PLAINTEXT",
         Choice("PLAINTEXT", later=LATER_PROTOCOLS),
-        "How connections are protected.",
+        "Protection of the connections.",
         values="PLAINTEXT",
     )
 
     @property
     def who(self) -> str:
-        """The client, for people: role and client id."""
+        """Name of the client in texts: role and client id."""
         return f"{self.role} {self.client_id}"
 
 

@@ -29,111 +29,120 @@ class ConsumerConfig(CommonConfig):
     role = "consumer"
 
     group_id: str | None = option(
-        None, optional_text, "The consumer group; None: no group, no commits.", first=True
+        None, optional_text, "Consumer group; None: no group and no commits.", first=True
     )
     group_instance_id: str | None = option(
         None,
         optional_text,
-        "Makes this a static member, which may restart within its session without a rebalance (KIP-345).",
+        "Makes this a static member, which may restart within its session without a rebalance "
+        "(KIP-345).",
     )
     group_protocol: str = option(
         "classic",
         Choice("classic", later=("consumer",)),
-        "The group protocol.",
+        "Group protocol.",
         values="classic",
     )
     partition_assignment_strategy: tuple[str, ...] = option(
         ("range",),
         choices("range", "roundrobin", later=("sticky", "cooperative-sticky")),
-        "How a group shares out its partitions, in order of preference; the members must have one in common. "
-        "cooperative-sticky is not offered, so it is not in the default either.",
+        "Assignors of the group, in order of preference; all members must have one in common. "
+        "cooperative-sticky is not in this release, so it is not in the default either.",
         values="range, roundrobin",
         java="range, cooperative-sticky",
     )
     session_timeout_ms: float = option(
         45_000,
         duration(1),
-        "A member whose heartbeats stay away this long is thrown out of the group.",
+        "Maximum time without a heartbeat; then the coordinator removes the member from the group.",
     )
     heartbeat_interval_ms: float = option(
-        3_000, duration(1), "Pause between heartbeats; below session_timeout_ms."
+        3_000, duration(1), "Interval between heartbeats; below session_timeout_ms."
     )
     max_poll_interval_ms: float = option(
         300_000,
         duration(1),
-        "A member that does not ask for records this long leaves the group, with an error log.",
+        "Maximum time between two requests of the application for records; then the member leaves the "
+        "group and an error is logged.",
         first=True,
     )
-    max_poll_records: int = option(500, integer(1), "Most records that one poll returns.")
+    max_poll_records: int = option(
+        500, integer(1), "Maximum number of records that one poll returns."
+    )
     enable_auto_commit: bool = option(
         True,
         boolean,
-        "Commit in the background what the application has finished with. Off without group_id.",
+        "Commit in the background the records that the application has finished. Off without "
+        "group_id.",
         first=True,
     )
-    auto_commit_interval_ms: float = option(5_000, duration(0), "Pause between automatic commits.")
+    auto_commit_interval_ms: float = option(
+        5_000, duration(0), "Interval between automatic commits."
+    )
     auto_offset_reset: str = option(
         "latest",
         reset_policy,
-        "Where to start without a committed offset, or when it is no longer in the log; none: raise OffsetOutOfRange; "
-        "by_duration: at the first record of that time before now (KIP-1106).",
+        "Start of a partition without a committed offset, or whose offset is no longer in the log. "
+        "none: raise OffsetOutOfRange; by_duration: the first record since that time ago (KIP-1106).",
         values="earliest, latest, none, by_duration:PnDTnHnMnS",
         first=True,
     )
     isolation_level: str = option(
         "read_uncommitted",
         Choice("read_uncommitted", "read_committed"),
-        "Whether messages of open and aborted transactions are handed over.",
+        "Whether records of open and aborted transactions are handed over.",
         values="read_uncommitted, read_committed",
     )
     fetch_min_bytes: int = option(
-        1, integer(0), "A broker waits for this much before it answers a fetch."
+        1, integer(0), "Minimum size of data that a broker waits for before it answers a fetch."
     )
     fetch_max_bytes: int = option(
-        52_428_800, integer(1), "Most that one fetch response should carry."
+        52_428_800, integer(1), "Maximum size of one fetch response; its first batch may be larger."
     )
     max_partition_fetch_bytes: int = option(
         1_048_576,
         integer(1),
-        "Most that one fetch response should carry of one partition.",
+        "Maximum size of one partition's data in a fetch response; the first batch may be larger.",
         aliases=("fetch.message.max.bytes",),
     )
     fetch_max_wait_ms: float = option(
         500,
         duration(0),
-        "How long a broker waits for fetch_min_bytes before it answers anyway.",
+        "Maximum time that a broker waits for fetch_min_bytes.",
         aliases=("fetch.wait.max.ms",),
     )
     fetch_buffer_bytes: int = option(
         67_108_864,
         integer(1),
-        "Budget for what was fetched and not taken yet; full: no fetch is sent.",
+        "Maximum memory of records that were fetched and not taken yet. When it is full, the client "
+        "does not fetch.",
         java="no such option",
     )
     decompressed_cap_bytes: int = option(
         268_435_456,
         integer(1),
-        "A batch that grows beyond this when decompressed is refused.",
+        "Maximum size of a decompressed batch; a larger one is refused.",
         java="no cap",
     )
     check_crcs: bool = option(True, boolean, "Check the checksum of every batch.")
     client_rack: str = option(
         "",
         text,
-        "Where this client is: brokers may then name a nearer replica to read from (KIP-392).",
+        "Rack of this client: brokers may then name a nearer replica to read from (KIP-392).",
     )
     allow_auto_create_topics: bool = option(
         True,
         boolean,
-        "Let the broker create a topic that is subscribed or assigned, if it is set to.",
+        "Let the broker create a topic that is subscribed or assigned, if its own configuration "
+        "allows that.",
     )
     exclude_internal_topics: bool = option(
-        True, boolean, "Leave the cluster's own topics out of what a pattern matches."
+        True, boolean, "Exclude the cluster's internal topics from the matches of a pattern."
     )
     default_api_timeout_ms: float = option(
         60_000,
         duration(0),
-        "Limit of calls that take a `timeout` and got none; with `timeout=None` they have no limit.",
+        "Limit of calls that have a `timeout` and got none; with `timeout=None` they have no limit.",
     )
 
 

@@ -40,7 +40,7 @@ def counterpart(name: str) -> Name | None:
 
 
 def explained(row: Name) -> str:
-    """What to use instead of an option of another client, to stand behind "there is no such option"."""
+    """The replacement of an option of another client, as the end of a sentence "there is no such option"."""
     note = row.note.replace("`", "").replace("**", "")
     if row.gone:
         return f": {note}"
@@ -71,10 +71,10 @@ SEND_ARGUMENTS = {
     "keys": "send_many(topic, values, keys) takes several",
     "messages": "send_many(messages) takes several",
     "values": "send_many(topic, values) takes several",
-    "timeout": "send(...).result(timeout=5) waits for the outcome for so many seconds; max_block_ms of the producer bounds the wait "
-    "for room",
+    "timeout": "send(...).result(timeout=5) waits up to five seconds for the outcome; max_block_ms of the producer limits the wait "
+    "for free space",
 }
-"""What `send` and `produce` of other clients take, and what there is for it."""
+"""Arguments of `send` and `produce` of other clients, and their replacements."""
 
 _SEND_TAKES = (
     "topic",
@@ -89,7 +89,7 @@ _SEND_TAKES = (
 
 
 def send_argument_error(function: str, name: str) -> TypeError:
-    """For a keyword that no way to send one message has."""
+    """The exception for a keyword that the methods which send one message do not have."""
     hint = SEND_ARGUMENTS.get(name, "")
     if not hint and (close := get_close_matches(name, _SEND_TAKES, 1)):
         hint = f"did you mean {close[0]}?"
@@ -121,18 +121,18 @@ CALL_ARGUMENTS: dict[tuple[str, str], str] = {
     ): "offsets={(record.topic, record.partition): record.offset + 1} commits one record",
     ("commit", "callback"): _TICKET,
     ("commit_async", "callback"): _TICKET,
-    ("close", "autocommit"): "with enable_auto_commit it commits what is finished",
+    ("close", "autocommit"): "with enable_auto_commit it commits the finished records",
 }
-"""Arguments of the methods of other clients, by method and name: what to write here."""
+"""Arguments of the methods of other clients, by method and name, and their replacements."""
 
 
 def argument_hint(method: str, name: str, value: object, parameters: list[str]) -> str:
-    """What to write for a keyword that a method does not have; empty where nothing is known.
+    """The replacement for a keyword that a method does not have; empty if none is known.
 
     Args:
         method: Name of the method.
         name: The keyword.
-        value: What was given for it.
+        value: Its value.
         parameters: Names of the method's parameters.
     """
     if name == "timeout_ms" and "timeout" in parameters:
@@ -145,8 +145,8 @@ def argument_hint(method: str, name: str, value: object, parameters: list[str]) 
 
 
 def positional_hint(method: str, args: tuple[object, ...]) -> str:
-    """What to write where a method got more arguments without a keyword than it has; empty where nothing is known."""
+    """The replacement where a method got too many positional arguments; empty if none is known."""
     if method == "poll" and args:
         seconds = args[0] if isinstance(args[0], int | float) else 1.0
-        return f"poll(timeout={seconds:g}) waits so many seconds, poll(max_records=...) returns at most so many"
+        return f"poll(timeout={seconds:g}) has a limit in seconds, poll(max_records=...) a limit of records"
     return ""

@@ -119,7 +119,7 @@ LIBRDKAFKA_CONSUMER = (
     Name("session.timeout.ms", "45000"),
     Name("heartbeat.interval.ms", "3000"),
     Name("max.poll.interval.ms", "300000"),
-    Name("enable.auto.commit", "true", note="ours commits only what is finished"),
+    Name("enable.auto.commit", "true", note="ours commits only finished records"),
     Name("auto.commit.interval.ms", "5000"),
     gone("enable.auto.offset.store", "true", "auto-commit covers only finished records; with `enable_auto_commit=False`, `commit(offsets)` does"),
     Name("auto.offset.reset", "largest", note="latest, earliest, none; their other spellings are not taken"),
@@ -184,7 +184,7 @@ KAFKA_PYTHON_CONSUMER = (
     Name("max_poll_interval_ms", "300000"),
     Name("max_poll_records", "500"),
     Name("auto_offset_reset", "latest"),
-    Name("enable_auto_commit", "True", note="ours commits only what is finished"),
+    Name("enable_auto_commit", "True", note="ours commits only finished records"),
     Name("auto_commit_interval_ms", "5000"),
     Name("isolation_level", "read_uncommitted"),
     Name("check_crcs", "True"),
@@ -195,7 +195,7 @@ KAFKA_PYTHON_CONSUMER = (
     Name("fetch_max_wait_ms", "500"),
     Name("allow_auto_create_topics", "True"),
     Name("exclude_internal_topics", "True"),
-    gone("consumer_timeout_ms", "inf", "`poll(timeout=…)` ends after so many seconds; `wakeup()` ends an iteration"),
+    gone("consumer_timeout_ms", "inf", "`poll(timeout=…)` has a limit in seconds; `wakeup()` ends an iteration"),
     gone("enable_incremental_fetch_sessions", "True", "always (KIP-227)"),
 )  # fmt: skip
 
@@ -240,7 +240,7 @@ AIOKAFKA_CONSUMER = (
     Name("rebalance_timeout_ms", "None", "max_poll_interval_ms"),
     Name("max_poll_records", "None"),
     Name("auto_offset_reset", "latest"),
-    Name("enable_auto_commit", "True", note="ours commits only what is finished"),
+    Name("enable_auto_commit", "True", note="ours commits only finished records"),
     Name("auto_commit_interval_ms", "5000"),
     Name("isolation_level", "read_uncommitted"),
     Name("check_crcs", "True"),
@@ -250,7 +250,7 @@ AIOKAFKA_CONSUMER = (
     Name("max_partition_fetch_bytes", "1048576"),
     Name("fetch_max_wait_ms", "500"),
     Name("exclude_internal_topics", "True"),
-    gone("consumer_timeout_ms", "200", "`poll(timeout=…)` ends after so many seconds"),
+    gone("consumer_timeout_ms", "200", "`poll(timeout=…)` has a limit in seconds"),
 )  # fmt: skip
 
 SARAMA_ALL = (
@@ -264,7 +264,7 @@ SARAMA_ALL = (
     gone("Net.TLS…, Net.SASL…", "off", NO_TLS),
     Name("Metadata.RefreshFrequency", "10 min", "metadata_max_age_ms", MS),
     gone("Metadata.Full", "true", "only topics in use are requested; all topics for a pattern"),
-    gone("ChannelBufferSize", "256", "`buffer_memory` and `fetch_buffer_bytes` limit what waits, in bytes"),
+    gone("ChannelBufferSize", "256", "`buffer_memory` and `fetch_buffer_bytes` limit the waiting messages and records, in bytes"),
     gone("MetricRegistry", "go-metrics", SEEN),
     gone("Logger, DebugLogger", "discarded", LOGGED),
 )  # fmt: skip

@@ -22,49 +22,49 @@ class CommonOptions(TypedDict, total=False):
     """Options of all clients."""
 
     bootstrap_servers: str | Sequence[str] | None
-    """Where to find the cluster: one address that answers is enough; all are tried. Default: required."""
+    """Addresses of brokers: the client tries all of them, and one that answers is enough. Default: required."""
     metadata_broker_list: str | Sequence[str] | None
     """As bootstrap_servers."""
     client_id: str | None
-    """Names this client in the broker's logs, metrics and quotas. Empty: producer-N or consumer-group-N. Default: `""`."""
+    """Name of this client in the logs, metrics and quotas of brokers. Empty: producer-N, consumer-N or consumer-group-N. Default: `""`."""
     request_timeout_ms: float | str | None
-    """How long the answer to one request may take. Its passing ends the connection, and what waits on it is tried again on a new one. Default: `30000` ms."""
+    """Maximum time of one request until its answer. When it has passed, the client closes the connection and retries the requests that waited on it on a new one. Default: `30000` ms."""
     socket_timeout_ms: float | str | None
     """As request_timeout_ms."""
     retry_backoff_ms: float | str | None
-    """Pause before the first retry; each further one doubles it, give or take 20 %. Default: `100` ms."""
+    """Pause before the first retry; each further retry doubles it, give or take 20 %. Default: `100` ms."""
     retry_backoff_max_ms: float | str | None
-    """Longest pause between retries. Default: `1000` ms."""
+    """Maximum pause between retries. Default: `1000` ms."""
     reconnect_backoff_ms: float | str | None
-    """Pause before a broker that could not be reached is dialled again; doubled like retries. Default: `50` ms."""
+    """Pause before the client connects again to a broker that it could not reach; doubled like retries. Default: `50` ms."""
     reconnect_backoff_max_ms: float | str | None
-    """Longest pause between dials of one broker. Default: `1000` ms."""
+    """Maximum pause between attempts to connect to one broker. Default: `1000` ms."""
     socket_connection_setup_timeout_ms: float | str | None
-    """How long one address may take to accept a connection. Failures in a row double it, give or take 20 % (KIP-601). Default: `10000` ms."""
+    """Maximum time in which one address accepts a connection. Consecutive failures double it, give or take 20 % (KIP-601). Default: `10000` ms."""
     socket_connection_setup_timeout_max_ms: float | str | None
-    """Longest time that one address may take to accept a connection. Default: `30000` ms."""
+    """Maximum of the doubled time in which one address accepts a connection. Default: `30000` ms."""
     metadata_max_age_ms: float | str | None
-    """Metadata is asked for again at this age even if nothing seems to have changed. Default: `300000` ms."""
+    """Age at which the client requests metadata again, even if nothing seems to have changed. Default: `300000` ms."""
     topic_metadata_refresh_interval_ms: float | str | None
     """As metadata_max_age_ms."""
     metadata_recovery_strategy: Literal["rebootstrap", "none"] | None
-    """When no known broker can be reached: start over from bootstrap_servers (KIP-899), or keep trying those known. Default: `rebootstrap`."""
+    """If no known broker can be reached: start over from bootstrap_servers (KIP-899), or keep trying the known brokers. Default: `rebootstrap`."""
     metadata_recovery_rebootstrap_trigger_ms: float | str | None
-    """Start over from bootstrap_servers after this time without metadata (KIP-1102). Default: `300000` ms."""
+    """Time without metadata after which the client starts over from bootstrap_servers (KIP-1102). Default: `300000` ms."""
     send_buffer_bytes: int | str | None
-    """SO_SNDBUF; -1: the system's. A fixed size would switch off the kernel's own tuning. Default: `-1` bytes."""
+    """SO_SNDBUF; -1: the default of the system. A fixed size switches off the tuning of the kernel. Default: `-1` bytes."""
     socket_send_buffer_bytes: int | str | None
     """As send_buffer_bytes."""
     receive_buffer_bytes: int | str | None
-    """SO_RCVBUF; -1: the system's. A fixed size would switch off the kernel's own tuning. Default: `-1` bytes."""
+    """SO_RCVBUF; -1: the default of the system. A fixed size switches off the tuning of the kernel. Default: `-1` bytes."""
     socket_receive_buffer_bytes: int | str | None
     """As receive_buffer_bytes."""
     frame_cap_bytes: int | str | None
-    """A response that claims to be larger is refused before memory is taken for it, and its connection ended. Default: `104857600` bytes."""
+    """Maximum size of a response. The client refuses a larger one before it allocates memory, and closes the connection. Default: `104857600` bytes."""
     receive_message_max_bytes: int | str | None
     """As frame_cap_bytes."""
     security_protocol: Literal["PLAINTEXT"] | None
-    """How connections are protected. Default: `PLAINTEXT`."""
+    """Protection of the connections. Default: `PLAINTEXT`."""
 
 
 class TopicOptions(TypedDict, total=False):
@@ -74,19 +74,19 @@ class TopicOptions(TypedDict, total=False):
         Codec of the batches. Default: `none`.
 
     linger_ms: float | str
-        How long a batch that is not full waits for more messages, at the most. 0: only while the connection is busy. What somebody waits for goes as soon as nothing of its partition is on its way. Default: `5` ms.
+        Maximum time that a batch which is not full waits for more messages. 0: it waits only while the connection is busy. A batch whose outcome is awaited is sent as soon as no other batch of its partition is in flight. Default: `5` ms.
 
     compression_gzip_level: int | str
-        -1: the codec's default (6). Default: `-1`.
+        Level of gzip; -1: the default of the codec (6). Default: `-1`.
 
     compression_lz4_level: int | str
-        9, the default, is the fast lz4, as in Java. Every other level is the slow one that compresses better, the higher the slower; over 12 it changes nothing more. zstd at its default is smaller and faster than any of those. Default: `9`.
+        Level of lz4. 9, the default, is the fast lz4, as in Java. Every other level is the slow lz4 that compresses better: the higher, the slower, up to 12. zstd at its default level is smaller and faster than any of those. Default: `9`.
 
     compression_zstd_level: int | str
         Level of zstd. Default: `3`.
 
     batch_size: int | str
-        A batch is full at this size, as it is sent: with compression it takes as many messages as are estimated to be so large when they are compressed, by how the topic's batches before did, at most four times as many bytes. Memory is taken as a batch grows, so a large limit costs an idle partition nothing, and it lets a busy one send fewer, better compressed batches. Default: `1000000` bytes.
+        Size of a full batch as it is sent. With compression a batch takes as many messages as should have this size when compressed, estimated from earlier batches of the topic: at most four times as many bytes. Memory is taken as a batch grows, so a large limit costs an idle partition nothing, and a busy one sends fewer, better compressed batches. Default: `1000000` bytes.
     """
 
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] | None
@@ -96,17 +96,17 @@ class TopicOptions(TypedDict, total=False):
     compression_codec: Literal["none", "gzip", "snappy", "lz4", "zstd"] | None
     """As compression."""
     compression_gzip_level: int | str | None
-    """-1: the codec's default (6). Default: `-1`."""
+    """Level of gzip; -1: the default of the codec (6). Default: `-1`."""
     compression_lz4_level: int | str | None
-    """9, the default, is the fast lz4, as in Java. Every other level is the slow one that compresses better, the higher the slower; over 12 it changes nothing more. zstd at its default is smaller and faster than any of those. Default: `9`."""
+    """Level of lz4. 9, the default, is the fast lz4, as in Java. Every other level is the slow lz4 that compresses better: the higher, the slower, up to 12. zstd at its default level is smaller and faster than any of those. Default: `9`."""
     compression_zstd_level: int | str | None
     """Level of zstd. Default: `3`."""
     linger_ms: float | str | None
-    """How long a batch that is not full waits for more messages, at the most. 0: only while the connection is busy. What somebody waits for goes as soon as nothing of its partition is on its way. Default: `5` ms."""
+    """Maximum time that a batch which is not full waits for more messages. 0: it waits only while the connection is busy. A batch whose outcome is awaited is sent as soon as no other batch of its partition is in flight. Default: `5` ms."""
     queue_buffering_max_ms: float | str | None
     """As linger_ms."""
     batch_size: int | str | None
-    """A batch is full at this size, as it is sent: with compression it takes as many messages as are estimated to be so large when they are compressed, by how the topic's batches before did, at most four times as many bytes. Memory is taken as a batch grows, so a large limit costs an idle partition nothing, and it lets a busy one send fewer, better compressed batches. Default: `1000000` bytes."""
+    """Size of a full batch as it is sent. With compression a batch takes as many messages as should have this size when compressed, estimated from earlier batches of the topic: at most four times as many bytes. Memory is taken as a batch grows, so a large limit costs an idle partition nothing, and a busy one sends fewer, better compressed batches. Default: `1000000` bytes."""
 
 
 class ProducerOptions(CommonOptions, TopicOptions, total=False):
@@ -116,353 +116,353 @@ class ProducerOptions(CommonOptions, TopicOptions, total=False):
         Codec of the batches. Default: `none`.
 
     linger_ms: float | str
-        How long a batch that is not full waits for more messages, at the most. 0: only while the connection is busy. What somebody waits for goes as soon as nothing of its partition is on its way. Default: `5` ms.
+        Maximum time that a batch which is not full waits for more messages. 0: it waits only while the connection is busy. A batch whose outcome is awaited is sent as soon as no other batch of its partition is in flight. Default: `5` ms.
 
     bootstrap_servers: str | Sequence[str]
-        Where to find the cluster: one address that answers is enough; all are tried. Default: required.
+        Addresses of brokers: the client tries all of them, and one that answers is enough. Default: required.
 
     client_id: str
-        Names this client in the broker's logs, metrics and quotas. Empty: producer-N or consumer-group-N. Default: `""`.
+        Name of this client in the logs, metrics and quotas of brokers. Empty: producer-N, consumer-N or consumer-group-N. Default: `""`.
 
     buffer_memory: int | str
-        Budget for everything that was accepted and has no outcome yet, and for outcomes that were asked for and not read. Full: send waits. A message is no larger than it: max_message_bytes raises it, unless it is given. Default: `33554432` bytes.
+        Maximum memory of messages without an outcome, and of outcomes that were requested and not read. When it is full, send waits. It also limits the size of a message: max_message_bytes raises it, unless it is given. Default: `33554432` bytes.
 
     delivery_timeout_ms: float | str
-        From accept to outcome: linger, every retry and every answer. Messages of one batch have the time of its first, and share one only if accepted within an eighth of this of each other. At least linger_ms + request_timeout_ms; where only this is given, request_timeout_ms is lowered to what is left of it, down to 1000. Default: `120000` ms.
+        Maximum time from acceptance to outcome: linger, all retries and all answers. Messages of a batch have the time of its first message, so a batch takes only messages that were accepted within an eighth of this time. At least linger_ms + request_timeout_ms; if only this option is given, request_timeout_ms is lowered to fit, down to 1000. Default: `120000` ms.
 
     compression_gzip_level: int | str
-        -1: the codec's default (6). Default: `-1`.
+        Level of gzip; -1: the default of the codec (6). Default: `-1`.
 
     compression_lz4_level: int | str
-        9, the default, is the fast lz4, as in Java. Every other level is the slow one that compresses better, the higher the slower; over 12 it changes nothing more. zstd at its default is smaller and faster than any of those. Default: `9`.
+        Level of lz4. 9, the default, is the fast lz4, as in Java. Every other level is the slow lz4 that compresses better: the higher, the slower, up to 12. zstd at its default level is smaller and faster than any of those. Default: `9`.
 
     compression_zstd_level: int | str
         Level of zstd. Default: `3`.
 
     batch_size: int | str
-        A batch is full at this size, as it is sent: with compression it takes as many messages as are estimated to be so large when they are compressed, by how the topic's batches before did, at most four times as many bytes. Memory is taken as a batch grows, so a large limit costs an idle partition nothing, and it lets a busy one send fewer, better compressed batches. Default: `1000000` bytes.
+        Size of a full batch as it is sent. With compression a batch takes as many messages as should have this size when compressed, estimated from earlier batches of the topic: at most four times as many bytes. Memory is taken as a batch grows, so a large limit costs an idle partition nothing, and a busy one sends fewer, better compressed batches. Default: `1000000` bytes.
 
     request_timeout_ms: float | str
-        How long the answer to one request may take. Its passing ends the connection, and what waits on it is tried again on a new one. Default: `30000` ms.
+        Maximum time of one request until its answer. When it has passed, the client closes the connection and retries the requests that waited on it on a new one. Default: `30000` ms.
 
     retry_backoff_ms: float | str
-        Pause before the first retry; each further one doubles it, give or take 20 %. Default: `100` ms.
+        Pause before the first retry; each further retry doubles it, give or take 20 %. Default: `100` ms.
 
     retry_backoff_max_ms: float | str
-        Longest pause between retries. Default: `1000` ms.
+        Maximum pause between retries. Default: `1000` ms.
 
     reconnect_backoff_ms: float | str
-        Pause before a broker that could not be reached is dialled again; doubled like retries. Default: `50` ms.
+        Pause before the client connects again to a broker that it could not reach; doubled like retries. Default: `50` ms.
 
     reconnect_backoff_max_ms: float | str
-        Longest pause between dials of one broker. Default: `1000` ms.
+        Maximum pause between attempts to connect to one broker. Default: `1000` ms.
 
     socket_connection_setup_timeout_ms: float | str
-        How long one address may take to accept a connection. Failures in a row double it, give or take 20 % (KIP-601). Default: `10000` ms.
+        Maximum time in which one address accepts a connection. Consecutive failures double it, give or take 20 % (KIP-601). Default: `10000` ms.
 
     socket_connection_setup_timeout_max_ms: float | str
-        Longest time that one address may take to accept a connection. Default: `30000` ms.
+        Maximum of the doubled time in which one address accepts a connection. Default: `30000` ms.
 
     metadata_max_age_ms: float | str
-        Metadata is asked for again at this age even if nothing seems to have changed. Default: `300000` ms.
+        Age at which the client requests metadata again, even if nothing seems to have changed. Default: `300000` ms.
 
     metadata_recovery_strategy: Literal["rebootstrap", "none"]
-        When no known broker can be reached: start over from bootstrap_servers (KIP-899), or keep trying those known. Default: `rebootstrap`.
+        If no known broker can be reached: start over from bootstrap_servers (KIP-899), or keep trying the known brokers. Default: `rebootstrap`.
 
     metadata_recovery_rebootstrap_trigger_ms: float | str
-        Start over from bootstrap_servers after this time without metadata (KIP-1102). Default: `300000` ms.
+        Time without metadata after which the client starts over from bootstrap_servers (KIP-1102). Default: `300000` ms.
 
     send_buffer_bytes: int | str
-        SO_SNDBUF; -1: the system's. A fixed size would switch off the kernel's own tuning. Default: `-1` bytes.
+        SO_SNDBUF; -1: the default of the system. A fixed size switches off the tuning of the kernel. Default: `-1` bytes.
 
     receive_buffer_bytes: int | str
-        SO_RCVBUF; -1: the system's. A fixed size would switch off the kernel's own tuning. Default: `-1` bytes.
+        SO_RCVBUF; -1: the default of the system. A fixed size switches off the tuning of the kernel. Default: `-1` bytes.
 
     frame_cap_bytes: int | str
-        A response that claims to be larger is refused before memory is taken for it, and its connection ended. Default: `104857600` bytes.
+        Maximum size of a response. The client refuses a larger one before it allocates memory, and closes the connection. Default: `104857600` bytes.
 
     security_protocol: Literal["PLAINTEXT"]
-        How connections are protected. Default: `PLAINTEXT`.
+        Protection of the connections. Default: `PLAINTEXT`.
 
     acks: int | Literal["all", "-1", "0", "1"]
-        How many replicas have a message before it counts as written: all in-sync ones, the leader, or none: with 0 the broker answers nothing and a loss goes unnoticed. Default: `-1`.
+        Replicas that must have a message before it counts as written: all in-sync replicas, the leader, or none. With 0 the broker does not answer, and a loss is not noticed. Default: `-1`.
 
     enable_idempotence: bool | str
-        Each message is in the log at most once and in order, whatever is retried. Needs acks=all and at most 5 requests in flight; acks=1 or 0 turns it off unless it is set. Default: `True`.
+        Each message is in the log at most once and in order, also after retries. Needs acks=all and at most 5 requests in flight; acks=1 or 0 turns it off unless it is set. Default: `True`.
 
     gapless: bool | str
-        Where a message fails, all that were accepted behind it for that partition fail too, so that the log never has a later message without the earlier one. What is sent after that failure was told goes on. Needs enable_idempotence. Default: `False`.
+        After a failed message all messages that were accepted after it for the same partition fail too, so the log never has a later message without the earlier one. Messages that are sent after the failure was reported are written. Needs enable_idempotence. Default: `False`.
 
     topics: Mapping[str, TopicOptions]
-        Topics whose batches are made in another way: by name, any of the compression options, `linger_ms` and `batch_size`. What a topic does not set is as for all. Default: `{}`.
+        Options of single topics: by name, any of the compression options, `linger_ms` and `batch_size`. Options that a topic does not set are those of the producer. Default: `{}`.
 
     max_block_ms: float | str
-        How long send waits for room in buffer_memory before it raises BufferFull. Default: `60000` ms.
+        Maximum time that send waits for free space in buffer_memory; then it raises BufferFull. Default: `60000` ms.
 
     max_request_size: int | str
-        Largest produce request, of as many batches as fit; one of a single batch may be larger by what it needs beside the batch. Given alone it limits messages too, as in Java. Default: `4194304` bytes.
+        Maximum size of a produce request, which carries as many batches as fit; a request with a single batch may be larger by its own overhead. Given alone it limits messages too, as in Java. Default: `4194304` bytes.
 
     max_message_bytes: int | str
-        Largest message, before compression and with what a batch of it alone takes; a larger one is refused at once. max_request_size and buffer_memory are raised to it where they are not given, and it may not be over those that are. What the broker takes is its message.max.bytes, or max.message.bytes of the topic. Default: `1048576` bytes.
+        Maximum size of a message: uncompressed, with the overhead of a batch of its own. send refuses a larger message at once. It raises max_request_size and buffer_memory if those are not given, and must not exceed them if they are. The limit of the broker is its message.max.bytes, or max.message.bytes of the topic. Default: `1048576` bytes.
 
     max_in_flight_requests_per_connection: int | str
-        Requests on their way to one broker, and batches of one partition, before an answer is waited for. Default: `5` requests.
+        Maximum number of unanswered requests to one broker, and of unanswered batches of one partition. Default: `5` requests.
 
     partitioner: str | Partitioner
-        Chooses the partition of a message that names none. default: murmur2 of the key, as Java; without a key, messages stay on one partition for a batch (KIP-794). The other names keep each key where another client put it. A function `(topic, key, value, partitions) -> int` is called by `send`, in its thread. Default: `default`.
+        Chooses the partition of a message without one. default: murmur2 of the key, as in Java; messages without a key stay on one partition for a batch (KIP-794). The other names place keys as other clients do. `send` calls a function `(topic, key, value, partitions) -> int` in its own thread. Default: `default`.
 
     partitioner_ignore_keys: bool | str
         The default partitioner treats every message as one without a key. Default: `False`.
 
     partitioner_adaptive_partitioning_enable: bool | str
-        Messages without a key go the less often to a partition the more batches wait for it; False: to all alike. Default: `True`.
+        The more batches of a partition wait, the fewer messages without a key it gets; False: all partitions get the same. Default: `True`.
 
     partitioner_availability_timeout_ms: float | str
-        A broker to which nothing could be sent for so long gets no messages without a key. 0: off. Needs partitioner_adaptive_partitioning_enable. Default: `0` ms.
+        Time after which a broker that cannot be sent to gets no more messages without a key. 0: off. Needs partitioner_adaptive_partitioning_enable. Default: `0` ms.
 
     partitioner_rack_aware: bool | str
-        The default partitioner sends messages without a key to leaders in client_rack, as long as one is available there (KIP-1123). Default: `False`.
+        The default partitioner sends messages without a key to leaders in client_rack while one is available there (KIP-1123). Default: `False`.
 
     client_rack: str
-        Where this client is, as brokers know it by broker.rack; for partitioner_rack_aware. Default: `""`.
+        Rack of this client, as in broker.rack of the brokers; for partitioner_rack_aware. Default: `""`.
 
     on_delivery: Callable[[Delivery], object]
-        Called with the `Delivery` of each accepted message once it has its outcome: on the dispatcher thread, a batch at a time, in the order of the outcomes. What it has not been called with counts against buffer_memory. Default: `None`.
+        Function that is called with the `Delivery` of each accepted message once it has its outcome: on the dispatcher thread, a batch at a time, in the order of the outcomes. Deliveries count against buffer_memory until it has returned. Default: `None`.
 
     interceptors: Sequence[Any]
-        Objects like `ottla.ProducerInterceptor`, in order: `on_send` sees, and may change, each message in the caller's thread, `on_acknowledgement` hears of its outcome on the dispatcher thread (KIP-42). Default: `None`.
+        Objects like `ottla.ProducerInterceptor`, in order: `on_send` gets each message in the caller's thread and may change it, `on_acknowledgement` gets its outcome on the dispatcher thread (KIP-42). Default: `None`.
 
     return_successes: bool | str
-        Keep every written delivery for successes(). Default: `False`.
+        Queue every written delivery for successes(). Default: `False`.
 
     return_errors: bool | str
-        Keep every failed delivery for errors(). Default: `False`.
+        Queue every failed delivery for errors(). Default: `False`.
     """
 
     acks: int | Literal["all", "-1", "0", "1"] | None
-    """How many replicas have a message before it counts as written: all in-sync ones, the leader, or none: with 0 the broker answers nothing and a loss goes unnoticed. Default: `-1`."""
+    """Replicas that must have a message before it counts as written: all in-sync replicas, the leader, or none. With 0 the broker does not answer, and a loss is not noticed. Default: `-1`."""
     request_required_acks: int | Literal["all", "-1", "0", "1"] | None
     """As acks."""
     enable_idempotence: bool | str | None
-    """Each message is in the log at most once and in order, whatever is retried. Needs acks=all and at most 5 requests in flight; acks=1 or 0 turns it off unless it is set. Default: `True`."""
+    """Each message is in the log at most once and in order, also after retries. Needs acks=all and at most 5 requests in flight; acks=1 or 0 turns it off unless it is set. Default: `True`."""
     gapless: bool | str | None
-    """Where a message fails, all that were accepted behind it for that partition fail too, so that the log never has a later message without the earlier one. What is sent after that failure was told goes on. Needs enable_idempotence. Default: `False`."""
+    """After a failed message all messages that were accepted after it for the same partition fail too, so the log never has a later message without the earlier one. Messages that are sent after the failure was reported are written. Needs enable_idempotence. Default: `False`."""
     enable_gapless_guarantee: bool | str | None
     """As gapless."""
     topics: Mapping[str, TopicOptions] | None
-    """Topics whose batches are made in another way: by name, any of the compression options, `linger_ms` and `batch_size`. What a topic does not set is as for all. Default: `{}`."""
+    """Options of single topics: by name, any of the compression options, `linger_ms` and `batch_size`. Options that a topic does not set are those of the producer. Default: `{}`."""
     buffer_memory: int | str | None
-    """Budget for everything that was accepted and has no outcome yet, and for outcomes that were asked for and not read. Full: send waits. A message is no larger than it: max_message_bytes raises it, unless it is given. Default: `33554432` bytes."""
+    """Maximum memory of messages without an outcome, and of outcomes that were requested and not read. When it is full, send waits. It also limits the size of a message: max_message_bytes raises it, unless it is given. Default: `33554432` bytes."""
     max_block_ms: float | str | None
-    """How long send waits for room in buffer_memory before it raises BufferFull. Default: `60000` ms."""
+    """Maximum time that send waits for free space in buffer_memory; then it raises BufferFull. Default: `60000` ms."""
     max_request_size: int | str | None
-    """Largest produce request, of as many batches as fit; one of a single batch may be larger by what it needs beside the batch. Given alone it limits messages too, as in Java. Default: `4194304` bytes."""
+    """Maximum size of a produce request, which carries as many batches as fit; a request with a single batch may be larger by its own overhead. Given alone it limits messages too, as in Java. Default: `4194304` bytes."""
     max_message_bytes: int | str | None
-    """Largest message, before compression and with what a batch of it alone takes; a larger one is refused at once. max_request_size and buffer_memory are raised to it where they are not given, and it may not be over those that are. What the broker takes is its message.max.bytes, or max.message.bytes of the topic. Default: `1048576` bytes."""
+    """Maximum size of a message: uncompressed, with the overhead of a batch of its own. send refuses a larger message at once. It raises max_request_size and buffer_memory if those are not given, and must not exceed them if they are. The limit of the broker is its message.max.bytes, or max.message.bytes of the topic. Default: `1048576` bytes."""
     message_max_bytes: int | str | None
     """As max_message_bytes."""
     max_in_flight_requests_per_connection: int | str | None
-    """Requests on their way to one broker, and batches of one partition, before an answer is waited for. Default: `5` requests."""
+    """Maximum number of unanswered requests to one broker, and of unanswered batches of one partition. Default: `5` requests."""
     max_in_flight: int | str | None
     """As max_in_flight_requests_per_connection."""
     delivery_timeout_ms: float | str | None
-    """From accept to outcome: linger, every retry and every answer. Messages of one batch have the time of its first, and share one only if accepted within an eighth of this of each other. At least linger_ms + request_timeout_ms; where only this is given, request_timeout_ms is lowered to what is left of it, down to 1000. Default: `120000` ms."""
+    """Maximum time from acceptance to outcome: linger, all retries and all answers. Messages of a batch have the time of its first message, so a batch takes only messages that were accepted within an eighth of this time. At least linger_ms + request_timeout_ms; if only this option is given, request_timeout_ms is lowered to fit, down to 1000. Default: `120000` ms."""
     message_timeout_ms: float | str | None
     """As delivery_timeout_ms."""
     partitioner: str | Partitioner | None
-    """Chooses the partition of a message that names none. default: murmur2 of the key, as Java; without a key, messages stay on one partition for a batch (KIP-794). The other names keep each key where another client put it. A function `(topic, key, value, partitions) -> int` is called by `send`, in its thread. Default: `default`."""
+    """Chooses the partition of a message without one. default: murmur2 of the key, as in Java; messages without a key stay on one partition for a batch (KIP-794). The other names place keys as other clients do. `send` calls a function `(topic, key, value, partitions) -> int` in its own thread. Default: `default`."""
     partitioner_class: str | Partitioner | None
     """As partitioner."""
     partitioner_ignore_keys: bool | str | None
     """The default partitioner treats every message as one without a key. Default: `False`."""
     partitioner_adaptive_partitioning_enable: bool | str | None
-    """Messages without a key go the less often to a partition the more batches wait for it; False: to all alike. Default: `True`."""
+    """The more batches of a partition wait, the fewer messages without a key it gets; False: all partitions get the same. Default: `True`."""
     partitioner_availability_timeout_ms: float | str | None
-    """A broker to which nothing could be sent for so long gets no messages without a key. 0: off. Needs partitioner_adaptive_partitioning_enable. Default: `0` ms."""
+    """Time after which a broker that cannot be sent to gets no more messages without a key. 0: off. Needs partitioner_adaptive_partitioning_enable. Default: `0` ms."""
     partitioner_rack_aware: bool | str | None
-    """The default partitioner sends messages without a key to leaders in client_rack, as long as one is available there (KIP-1123). Default: `False`."""
+    """The default partitioner sends messages without a key to leaders in client_rack while one is available there (KIP-1123). Default: `False`."""
     client_rack: str | None
-    """Where this client is, as brokers know it by broker.rack; for partitioner_rack_aware. Default: `""`."""
+    """Rack of this client, as in broker.rack of the brokers; for partitioner_rack_aware. Default: `""`."""
     on_delivery: Callable[[Delivery], object] | None
-    """Called with the `Delivery` of each accepted message once it has its outcome: on the dispatcher thread, a batch at a time, in the order of the outcomes. What it has not been called with counts against buffer_memory. Default: `None`."""
+    """Function that is called with the `Delivery` of each accepted message once it has its outcome: on the dispatcher thread, a batch at a time, in the order of the outcomes. Deliveries count against buffer_memory until it has returned. Default: `None`."""
     interceptors: Sequence[Any] | None
-    """Objects like `ottla.ProducerInterceptor`, in order: `on_send` sees, and may change, each message in the caller's thread, `on_acknowledgement` hears of its outcome on the dispatcher thread (KIP-42). Default: `None`."""
+    """Objects like `ottla.ProducerInterceptor`, in order: `on_send` gets each message in the caller's thread and may change it, `on_acknowledgement` gets its outcome on the dispatcher thread (KIP-42). Default: `None`."""
     interceptor_classes: Sequence[Any] | None
     """As interceptors."""
     return_successes: bool | str | None
-    """Keep every written delivery for successes(). Default: `False`."""
+    """Queue every written delivery for successes(). Default: `False`."""
     return_errors: bool | str | None
-    """Keep every failed delivery for errors(). Default: `False`."""
+    """Queue every failed delivery for errors(). Default: `False`."""
 
 
 class ConsumerOptions(CommonOptions, total=False):
     """Options of consumers and consumer groups.
 
     bootstrap_servers: str | Sequence[str]
-        Where to find the cluster: one address that answers is enough; all are tried. Default: required.
+        Addresses of brokers: the client tries all of them, and one that answers is enough. Default: required.
 
     client_id: str
-        Names this client in the broker's logs, metrics and quotas. Empty: producer-N or consumer-group-N. Default: `""`.
+        Name of this client in the logs, metrics and quotas of brokers. Empty: producer-N, consumer-N or consumer-group-N. Default: `""`.
 
     group_id: str
-        The consumer group; None: no group, no commits. Default: `None`.
+        Consumer group; None: no group and no commits. Default: `None`.
 
     max_poll_interval_ms: float | str
-        A member that does not ask for records this long leaves the group, with an error log. Default: `300000` ms.
+        Maximum time between two requests of the application for records; then the member leaves the group and an error is logged. Default: `300000` ms.
 
     enable_auto_commit: bool | str
-        Commit in the background what the application has finished with. Off without group_id. Default: `True`.
+        Commit in the background the records that the application has finished. Off without group_id. Default: `True`.
 
     auto_offset_reset: str
-        Where to start without a committed offset, or when it is no longer in the log; none: raise OffsetOutOfRange; by_duration: at the first record of that time before now (KIP-1106). Default: `latest`.
+        Start of a partition without a committed offset, or whose offset is no longer in the log. none: raise OffsetOutOfRange; by_duration: the first record since that time ago (KIP-1106). Default: `latest`.
 
     request_timeout_ms: float | str
-        How long the answer to one request may take. Its passing ends the connection, and what waits on it is tried again on a new one. Default: `30000` ms.
+        Maximum time of one request until its answer. When it has passed, the client closes the connection and retries the requests that waited on it on a new one. Default: `30000` ms.
 
     retry_backoff_ms: float | str
-        Pause before the first retry; each further one doubles it, give or take 20 %. Default: `100` ms.
+        Pause before the first retry; each further retry doubles it, give or take 20 %. Default: `100` ms.
 
     retry_backoff_max_ms: float | str
-        Longest pause between retries. Default: `1000` ms.
+        Maximum pause between retries. Default: `1000` ms.
 
     reconnect_backoff_ms: float | str
-        Pause before a broker that could not be reached is dialled again; doubled like retries. Default: `50` ms.
+        Pause before the client connects again to a broker that it could not reach; doubled like retries. Default: `50` ms.
 
     reconnect_backoff_max_ms: float | str
-        Longest pause between dials of one broker. Default: `1000` ms.
+        Maximum pause between attempts to connect to one broker. Default: `1000` ms.
 
     socket_connection_setup_timeout_ms: float | str
-        How long one address may take to accept a connection. Failures in a row double it, give or take 20 % (KIP-601). Default: `10000` ms.
+        Maximum time in which one address accepts a connection. Consecutive failures double it, give or take 20 % (KIP-601). Default: `10000` ms.
 
     socket_connection_setup_timeout_max_ms: float | str
-        Longest time that one address may take to accept a connection. Default: `30000` ms.
+        Maximum of the doubled time in which one address accepts a connection. Default: `30000` ms.
 
     metadata_max_age_ms: float | str
-        Metadata is asked for again at this age even if nothing seems to have changed. Default: `300000` ms.
+        Age at which the client requests metadata again, even if nothing seems to have changed. Default: `300000` ms.
 
     metadata_recovery_strategy: Literal["rebootstrap", "none"]
-        When no known broker can be reached: start over from bootstrap_servers (KIP-899), or keep trying those known. Default: `rebootstrap`.
+        If no known broker can be reached: start over from bootstrap_servers (KIP-899), or keep trying the known brokers. Default: `rebootstrap`.
 
     metadata_recovery_rebootstrap_trigger_ms: float | str
-        Start over from bootstrap_servers after this time without metadata (KIP-1102). Default: `300000` ms.
+        Time without metadata after which the client starts over from bootstrap_servers (KIP-1102). Default: `300000` ms.
 
     send_buffer_bytes: int | str
-        SO_SNDBUF; -1: the system's. A fixed size would switch off the kernel's own tuning. Default: `-1` bytes.
+        SO_SNDBUF; -1: the default of the system. A fixed size switches off the tuning of the kernel. Default: `-1` bytes.
 
     receive_buffer_bytes: int | str
-        SO_RCVBUF; -1: the system's. A fixed size would switch off the kernel's own tuning. Default: `-1` bytes.
+        SO_RCVBUF; -1: the default of the system. A fixed size switches off the tuning of the kernel. Default: `-1` bytes.
 
     frame_cap_bytes: int | str
-        A response that claims to be larger is refused before memory is taken for it, and its connection ended. Default: `104857600` bytes.
+        Maximum size of a response. The client refuses a larger one before it allocates memory, and closes the connection. Default: `104857600` bytes.
 
     security_protocol: Literal["PLAINTEXT"]
-        How connections are protected. Default: `PLAINTEXT`.
+        Protection of the connections. Default: `PLAINTEXT`.
 
     group_instance_id: str
         Makes this a static member, which may restart within its session without a rebalance (KIP-345). Default: `None`.
 
     group_protocol: Literal["classic"]
-        The group protocol. Default: `classic`.
+        Group protocol. Default: `classic`.
 
     partition_assignment_strategy: str | Sequence[str]
-        How a group shares out its partitions, in order of preference; the members must have one in common. cooperative-sticky is not offered, so it is not in the default either. Default: `range`.
+        Assignors of the group, in order of preference; all members must have one in common. cooperative-sticky is not in this release, so it is not in the default either. Default: `range`.
 
     session_timeout_ms: float | str
-        A member whose heartbeats stay away this long is thrown out of the group. Default: `45000` ms.
+        Maximum time without a heartbeat; then the coordinator removes the member from the group. Default: `45000` ms.
 
     heartbeat_interval_ms: float | str
-        Pause between heartbeats; below session_timeout_ms. Default: `3000` ms.
+        Interval between heartbeats; below session_timeout_ms. Default: `3000` ms.
 
     max_poll_records: int | str
-        Most records that one poll returns. Default: `500` records.
+        Maximum number of records that one poll returns. Default: `500` records.
 
     auto_commit_interval_ms: float | str
-        Pause between automatic commits. Default: `5000` ms.
+        Interval between automatic commits. Default: `5000` ms.
 
     isolation_level: Literal["read_uncommitted", "read_committed"]
-        Whether messages of open and aborted transactions are handed over. Default: `read_uncommitted`.
+        Whether records of open and aborted transactions are handed over. Default: `read_uncommitted`.
 
     fetch_min_bytes: int | str
-        A broker waits for this much before it answers a fetch. Default: `1` bytes.
+        Minimum size of data that a broker waits for before it answers a fetch. Default: `1` bytes.
 
     fetch_max_bytes: int | str
-        Most that one fetch response should carry. Default: `52428800` bytes.
+        Maximum size of one fetch response; its first batch may be larger. Default: `52428800` bytes.
 
     max_partition_fetch_bytes: int | str
-        Most that one fetch response should carry of one partition. Default: `1048576` bytes.
+        Maximum size of one partition's data in a fetch response; the first batch may be larger. Default: `1048576` bytes.
 
     fetch_max_wait_ms: float | str
-        How long a broker waits for fetch_min_bytes before it answers anyway. Default: `500` ms.
+        Maximum time that a broker waits for fetch_min_bytes. Default: `500` ms.
 
     fetch_buffer_bytes: int | str
-        Budget for what was fetched and not taken yet; full: no fetch is sent. Default: `67108864` bytes.
+        Maximum memory of records that were fetched and not taken yet. When it is full, the client does not fetch. Default: `67108864` bytes.
 
     decompressed_cap_bytes: int | str
-        A batch that grows beyond this when decompressed is refused. Default: `268435456` bytes.
+        Maximum size of a decompressed batch; a larger one is refused. Default: `268435456` bytes.
 
     check_crcs: bool | str
         Check the checksum of every batch. Default: `True`.
 
     client_rack: str
-        Where this client is: brokers may then name a nearer replica to read from (KIP-392). Default: `""`.
+        Rack of this client: brokers may then name a nearer replica to read from (KIP-392). Default: `""`.
 
     allow_auto_create_topics: bool | str
-        Let the broker create a topic that is subscribed or assigned, if it is set to. Default: `True`.
+        Let the broker create a topic that is subscribed or assigned, if its own configuration allows that. Default: `True`.
 
     exclude_internal_topics: bool | str
-        Leave the cluster's own topics out of what a pattern matches. Default: `True`.
+        Exclude the cluster's internal topics from the matches of a pattern. Default: `True`.
 
     default_api_timeout_ms: float | str
-        Limit of calls that take a `timeout` and got none; with `timeout=None` they have no limit. Default: `60000` ms.
+        Limit of calls that have a `timeout` and got none; with `timeout=None` they have no limit. Default: `60000` ms.
     """
 
     group_id: str | None
-    """The consumer group; None: no group, no commits. Default: `None`."""
+    """Consumer group; None: no group and no commits. Default: `None`."""
     group_instance_id: str | None
     """Makes this a static member, which may restart within its session without a rebalance (KIP-345). Default: `None`."""
     group_protocol: Literal["classic"] | None
-    """The group protocol. Default: `classic`."""
+    """Group protocol. Default: `classic`."""
     partition_assignment_strategy: str | Sequence[str] | None
-    """How a group shares out its partitions, in order of preference; the members must have one in common. cooperative-sticky is not offered, so it is not in the default either. Default: `range`."""
+    """Assignors of the group, in order of preference; all members must have one in common. cooperative-sticky is not in this release, so it is not in the default either. Default: `range`."""
     session_timeout_ms: float | str | None
-    """A member whose heartbeats stay away this long is thrown out of the group. Default: `45000` ms."""
+    """Maximum time without a heartbeat; then the coordinator removes the member from the group. Default: `45000` ms."""
     heartbeat_interval_ms: float | str | None
-    """Pause between heartbeats; below session_timeout_ms. Default: `3000` ms."""
+    """Interval between heartbeats; below session_timeout_ms. Default: `3000` ms."""
     max_poll_interval_ms: float | str | None
-    """A member that does not ask for records this long leaves the group, with an error log. Default: `300000` ms."""
+    """Maximum time between two requests of the application for records; then the member leaves the group and an error is logged. Default: `300000` ms."""
     max_poll_records: int | str | None
-    """Most records that one poll returns. Default: `500` records."""
+    """Maximum number of records that one poll returns. Default: `500` records."""
     enable_auto_commit: bool | str | None
-    """Commit in the background what the application has finished with. Off without group_id. Default: `True`."""
+    """Commit in the background the records that the application has finished. Off without group_id. Default: `True`."""
     auto_commit_interval_ms: float | str | None
-    """Pause between automatic commits. Default: `5000` ms."""
+    """Interval between automatic commits. Default: `5000` ms."""
     auto_offset_reset: str | None
-    """Where to start without a committed offset, or when it is no longer in the log; none: raise OffsetOutOfRange; by_duration: at the first record of that time before now (KIP-1106). Default: `latest`."""
+    """Start of a partition without a committed offset, or whose offset is no longer in the log. none: raise OffsetOutOfRange; by_duration: the first record since that time ago (KIP-1106). Default: `latest`."""
     isolation_level: Literal["read_uncommitted", "read_committed"] | None
-    """Whether messages of open and aborted transactions are handed over. Default: `read_uncommitted`."""
+    """Whether records of open and aborted transactions are handed over. Default: `read_uncommitted`."""
     fetch_min_bytes: int | str | None
-    """A broker waits for this much before it answers a fetch. Default: `1` bytes."""
+    """Minimum size of data that a broker waits for before it answers a fetch. Default: `1` bytes."""
     fetch_max_bytes: int | str | None
-    """Most that one fetch response should carry. Default: `52428800` bytes."""
+    """Maximum size of one fetch response; its first batch may be larger. Default: `52428800` bytes."""
     max_partition_fetch_bytes: int | str | None
-    """Most that one fetch response should carry of one partition. Default: `1048576` bytes."""
+    """Maximum size of one partition's data in a fetch response; the first batch may be larger. Default: `1048576` bytes."""
     fetch_message_max_bytes: int | str | None
     """As max_partition_fetch_bytes."""
     fetch_max_wait_ms: float | str | None
-    """How long a broker waits for fetch_min_bytes before it answers anyway. Default: `500` ms."""
+    """Maximum time that a broker waits for fetch_min_bytes. Default: `500` ms."""
     fetch_wait_max_ms: float | str | None
     """As fetch_max_wait_ms."""
     fetch_buffer_bytes: int | str | None
-    """Budget for what was fetched and not taken yet; full: no fetch is sent. Default: `67108864` bytes."""
+    """Maximum memory of records that were fetched and not taken yet. When it is full, the client does not fetch. Default: `67108864` bytes."""
     decompressed_cap_bytes: int | str | None
-    """A batch that grows beyond this when decompressed is refused. Default: `268435456` bytes."""
+    """Maximum size of a decompressed batch; a larger one is refused. Default: `268435456` bytes."""
     check_crcs: bool | str | None
     """Check the checksum of every batch. Default: `True`."""
     client_rack: str | None
-    """Where this client is: brokers may then name a nearer replica to read from (KIP-392). Default: `""`."""
+    """Rack of this client: brokers may then name a nearer replica to read from (KIP-392). Default: `""`."""
     allow_auto_create_topics: bool | str | None
-    """Let the broker create a topic that is subscribed or assigned, if it is set to. Default: `True`."""
+    """Let the broker create a topic that is subscribed or assigned, if its own configuration allows that. Default: `True`."""
     exclude_internal_topics: bool | str | None
-    """Leave the cluster's own topics out of what a pattern matches. Default: `True`."""
+    """Exclude the cluster's internal topics from the matches of a pattern. Default: `True`."""
     default_api_timeout_ms: float | str | None
-    """Limit of calls that take a `timeout` and got none; with `timeout=None` they have no limit. Default: `60000` ms."""
+    """Limit of calls that have a `timeout` and got none; with `timeout=None` they have no limit. Default: `60000` ms."""

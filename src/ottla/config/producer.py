@@ -24,11 +24,11 @@ from ottla.partitioners import PARTITIONERS, Partitioner, partitioner_value
 
 _numbers = itertools.count(1)
 
-BESIDE_MESSAGE = 1_024
-"""More than what a message takes of buffer_memory beside its batch: `beside_record` of the accumulator."""
+MESSAGE_OVERHEAD = 1_024
+"""Upper bound of the memory that one message takes of buffer_memory in addition to its bytes in a batch."""
 
 LEAST_REQUEST_MS = 1_000
-"""A request time-out that follows a short delivery_timeout_ms is no shorter: connections would end at every hiccup."""
+"""Minimum of a request_timeout_ms that is lowered to fit delivery_timeout_ms: below it, connections would end at each short delay."""
 
 
 class ProducerConfig(CommonConfig, BatchingConfig):
@@ -39,60 +39,64 @@ class ProducerConfig(CommonConfig, BatchingConfig):
     acks: int = option(
         -1,
         acks_value,
-        "How many replicas have a message before it counts as written: all in-sync ones, the leader, or none: with 0 the "
-        "broker answers nothing and a loss goes unnoticed.",
+        "Replicas that must have a message before it counts as written: all in-sync replicas, the "
+        "leader, or none. With 0 the broker does not answer, and a loss is not noticed.",
         aliases=("request.required.acks",),
         values='"all" (-1), 1, 0',
     )
     enable_idempotence: bool = option(
         True,
         boolean,
-        "Each message is in the log at most once and in order, whatever is retried. Needs acks=all and at most 5 requests "
-        "in flight; acks=1 or 0 turns it off unless it is set.",
+        "Each message is in the log at most once and in order, also after retries. Needs acks=all and "
+        "at most 5 requests in flight; acks=1 or 0 turns it off unless it is set.",
     )
     gapless: bool = option(
         False,
         boolean,
-        "Where a message fails, all that were accepted behind it for that partition fail too, so that the log never has a later "
-        "message without the earlier one. What is sent after that failure was told goes on. Needs enable_idempotence.",
+        "After a failed message all messages that were accepted after it for the same partition fail "
+        "too, so the log never has a later message without the earlier one. Messages that are sent "
+        "after the failure was reported are written. Needs enable_idempotence.",
         aliases=("enable.gapless.guarantee",),
         java="no such option",
     )
     topics: Mapping[str, TopicConfig] = option(
         {},
         topic_options,
-        "Topics whose batches are made in another way: by name, any of the compression options, `linger_ms` and "
-        "`batch_size`. What a topic does not set is as for all.",
+        "Options of single topics: by name, any of the compression options, `linger_ms` and "
+        "`batch_size`. Options that a topic does not set are those of the producer.",
         values='`{"orders": {"compression": "zstd", "linger_ms": 50}}`',
         java="no such option",
     )
     buffer_memory: int = option(
         33_554_432,
         integer(1),
-        "Budget for everything that was accepted and has no outcome yet, and for outcomes that were asked for and not "
-        "read. Full: send waits. A message is no larger than it: max_message_bytes raises it, unless it is given.",
+        "Maximum memory of messages without an outcome, and of outcomes that were requested and not "
+        "read. When it is full, send waits. It also limits the size of a message: max_message_bytes "
+        "raises it, unless it is given.",
         unit="bytes",
         first=True,
     )
     max_block_ms: float = option(
         60_000,
         duration(0),
-        "How long send waits for room in buffer_memory before it raises BufferFull.",
+        "Maximum time that send waits for free space in buffer_memory; then it raises BufferFull.",
     )
     max_request_size: int = option(
         4_194_304,
         integer(1),
-        "Largest produce request, of as many batches as fit; one of a single batch may be larger by what it needs beside the "
-        "batch. Given alone it limits messages too, as in Java.",
+        "Maximum size of a produce request, which carries as many batches as fit; a request with a "
+        "single batch may be larger by its own overhead. Given alone it limits messages too, as in "
+        "Java.",
         unit="bytes",
         java="1048576",
     )
     max_message_bytes: int = option(
         1_048_576,
         integer(1),
-        "Largest message, before compression and with what a batch of it alone takes; a larger one is refused at once. "
-        "max_request_size and buffer_memory are raised to it where they are not given, and it may not be over those that are. "
-        "What the broker takes is its message.max.bytes, or max.message.bytes of the topic.",
+        "Maximum size of a message: uncompressed, with the overhead of a batch of its own. send "
+        "refuses a larger message at once. It raises max_request_size and buffer_memory if those are "
+        "not given, and must not exceed them if they are. The limit of the broker is its "
+        "message.max.bytes, or max.message.bytes of the topic.",
         unit="bytes",
         aliases=("message.max.bytes",),
         java="max_request_size",
@@ -100,24 +104,28 @@ class ProducerConfig(CommonConfig, BatchingConfig):
     max_in_flight_requests_per_connection: int = option(
         5,
         integer(1, 1_000),
-        "Requests on their way to one broker, and batches of one partition, before an answer is waited for.",
+        "Maximum number of unanswered requests to one broker, and of unanswered batches of one "
+        "partition.",
         unit="requests",
         aliases=("max.in.flight",),
     )
     delivery_timeout_ms: float = option(
         120_000,
         duration(0),
-        "From accept to outcome: linger, every retry and every answer. Messages of one batch have the time of its first, and share one only if accepted within an eighth of this of each other. At least linger_ms + request_timeout_ms; where only this "
-        "is given, request_timeout_ms is lowered to what is left of it, down to 1000.",
+        "Maximum time from acceptance to outcome: linger, all retries and all answers. Messages of a "
+        "batch have the time of its first message, so a batch takes only messages that were accepted "
+        "within an eighth of this time. At least linger_ms + request_timeout_ms; if only this option "
+        "is given, request_timeout_ms is lowered to fit, down to 1000.",
         aliases=("message.timeout.ms",),
         first=True,
     )
     partitioner: str | Partitioner = option(
         "default",
         partitioner_value,
-        "Chooses the partition of a message that names none. default: murmur2 of the key, as Java; without a key, messages "
-        "stay on one partition for a batch (KIP-794). The other names keep each key where another client put it. A "
-        "function `(topic, key, value, partitions) -> int` is called by `send`, in its thread.",
+        "Chooses the partition of a message without one. default: murmur2 of the key, as in Java; "
+        "messages without a key stay on one partition for a batch (KIP-794). The other names place "
+        "keys as other clients do. `send` calls a function `(topic, key, value, partitions) -> int` "
+        "in its own thread.",
         aliases=("partitioner.class",),
         values=f"{', '.join(PARTITIONERS)}, or a function",
     )
@@ -127,53 +135,56 @@ class ProducerConfig(CommonConfig, BatchingConfig):
     partitioner_adaptive_partitioning_enable: bool = option(
         True,
         boolean,
-        "Messages without a key go the less often to a partition the more batches wait for it; False: to all alike.",
+        "The more batches of a partition wait, the fewer messages without a key it gets; False: all "
+        "partitions get the same.",
     )
     partitioner_availability_timeout_ms: float = option(
         0,
         duration(0),
-        "A broker to which nothing could be sent for so long gets no messages without a key. 0: off. Needs "
-        "partitioner_adaptive_partitioning_enable.",
+        "Time after which a broker that cannot be sent to gets no more messages without a key. 0: "
+        "off. Needs partitioner_adaptive_partitioning_enable.",
     )
     partitioner_rack_aware: bool = option(
         False,
         boolean,
-        "The default partitioner sends messages without a key to leaders in client_rack, as long as one is available there "
-        "(KIP-1123).",
+        "The default partitioner sends messages without a key to leaders in client_rack while one is "
+        "available there (KIP-1123).",
     )
     client_rack: str = option(
         "",
         text,
-        "Where this client is, as brokers know it by broker.rack; for partitioner_rack_aware.",
+        "Rack of this client, as in broker.rack of the brokers; for partitioner_rack_aware.",
     )
     on_delivery: Callable[[Any], object] | None = option(
         None,
         plain_function(
             "(delivery)", "; of confluent-kafka's (err, msg) err is delivery.error here"
         ),
-        "Called with the `Delivery` of each accepted message once it has its outcome: on the dispatcher thread, a batch at "
-        "a time, in the order of the outcomes. What it has not been called with counts against buffer_memory.",
+        "Function that is called with the `Delivery` of each accepted message once it has its "
+        "outcome: on the dispatcher thread, a batch at a time, in the order of the outcomes. "
+        "Deliveries count against buffer_memory until it has returned.",
         values="a function `(delivery) -> None`",
         java="no such option",
     )
     interceptors: Sequence[Any] | None = option(
         None,
         interceptor_objects,
-        "Objects like `ottla.ProducerInterceptor`, in order: `on_send` sees, and may change, each message in the caller's "
-        "thread, `on_acknowledgement` hears of its outcome on the dispatcher thread (KIP-42).",
+        "Objects like `ottla.ProducerInterceptor`, in order: `on_send` gets each message in the "
+        "caller's thread and may change it, `on_acknowledgement` gets its outcome on the dispatcher "
+        "thread (KIP-42).",
         kafka="interceptor.classes",
         values="a list of objects",
     )
     return_successes: bool = option(
-        False, boolean, "Keep every written delivery for successes().", java="no such option"
+        False, boolean, "Queue every written delivery for successes().", java="no such option"
     )
     return_errors: bool = option(
-        False, boolean, "Keep every failed delivery for errors().", java="no such option"
+        False, boolean, "Queue every failed delivery for errors().", java="no such option"
     )
 
 
 def producer_config(bootstrap_servers: Any, config: Mapping[str, Any]) -> ProducerConfig:
-    """Check a producer's configuration.
+    """Check the configuration of a producer.
 
     Raises:
         ConfigError: Every problem at once; nothing was started.
@@ -200,7 +211,7 @@ def _producer_rules(values: dict[str, Any], given: frozenset[str], problems: lis
 
 
 def _fit_sizes(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
-    """A message fits into a request, and so does a batch, which is no larger than a message unless the user wants it so."""
+    """Check that messages and batches fit into requests. A batch is no larger than the largest message, unless batch_size is given."""
     if "max_message_bytes" not in given and "max_request_size" in given:
         values["max_message_bytes"] = values["max_request_size"]
     fit_maximum(values, given, problems, "max_message_bytes", "max_request_size")
@@ -211,18 +222,18 @@ def _fit_sizes(values: dict[str, Any], given: frozenset[str], problems: list[str
 
 
 def _fit_budget(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
-    """The budget has room for a message. It grows only for who asked for such messages: a request may be larger than it."""
+    """Check that the largest message fits into the budget. Only a given max_message_bytes raises the budget."""
     message, budget = values["max_message_bytes"], values["buffer_memory"]
     if "max_message_bytes" not in given:
         values["max_message_bytes"] = min(message, budget)
     elif "buffer_memory" not in given:
-        values["buffer_memory"] = max(budget, message + BESIDE_MESSAGE)
+        values["buffer_memory"] = max(budget, message + MESSAGE_OVERHEAD)
     elif message > budget:
         problems.append(f"max_message_bytes: {message} is over buffer_memory ({budget})")
 
 
 def _fit_delivery(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
-    """Java's rule: a message has time for its linger and one request. What the user did not give follows what was given."""
+    """Check that a message has time for its linger and one request, as in Java. Options that were not given are adapted."""
     lingers = {"linger_ms": values["linger_ms"]}
     for name, topic in values["topics"].items():
         lingers[f"topics[{name!r}].linger_ms"] = topic.linger_ms
@@ -240,7 +251,7 @@ def _fit_delivery(values: dict[str, Any], given: frozenset[str], problems: list[
         return
     request_is = f"request_timeout_ms ({request:g})"
     if "request_timeout_ms" not in given and request > LEAST_REQUEST_MS:
-        # It would follow.
+        # The option would be lowered that far.
         least, request = linger + LEAST_REQUEST_MS, LEAST_REQUEST_MS
         request_is = f"the {request:g} down to which request_timeout_ms follows it"
     if left >= 1:
@@ -257,7 +268,7 @@ def _fit_delivery(values: dict[str, Any], given: frozenset[str], problems: list[
 
 
 def _rack_rules(values: dict[str, Any], problems: list[str]) -> None:
-    """Java takes these without a word, and prefers nothing."""
+    """Check the options of a rack. Java accepts the same mistakes silently, and prefers no leader."""
     if values["partitioner"] != "default":
         problems.append("partitioner_rack_aware: only the default partitioner prefers a rack")
     if not values["client_rack"]:
@@ -265,7 +276,7 @@ def _rack_rules(values: dict[str, Any], problems: list[str]) -> None:
 
 
 def _fit_topics(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
-    """A topic's batches fit into requests: those become larger, unless the user has said how large they are."""
+    """Check that the batches of each topic fit into requests, which grow unless max_request_size is given."""
     for name, topic in values["topics"].items():
         most = values["max_request_size"]
         if topic.batch_size <= most or "batch_size" not in topic.given:

@@ -1,4 +1,4 @@
-"""Readers: what the user gave becomes an option's value, or a ValueError with what was expected."""
+"""Readers: they convert a given value to the value of an option, or raise ValueError with the expected form."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ottla.arguments import MAX_INT32, function_problem, shown
 DEFAULT_PORT = 9092
 MAX_TEXT_BYTES = 0x7FFF
 LATER_PROTOCOLS = ("SSL", "SASL_PLAINTEXT", "SASL_SSL")
-"""Security protocols of Kafka's that another release will have."""
+"""Security protocols of Kafka that are not in this release."""
 
 Address = tuple[str, int]
 """Host name or numeric address, and port."""
 
 
 Reader = Callable[[Any], Any]
-"""Turns what the user gave into the option's value, or raises ValueError with what was expected."""
+"""Converts a given value to the value of an option, or raises ValueError with the expected form."""
 
 
 def _number(
@@ -35,7 +35,7 @@ def _number(
 
 
 def integer(low: int, high: int = MAX_INT32) -> Reader:
-    """A whole number in a range; text that is one is taken too."""
+    """A whole number in a range, also as text."""
 
     def read(value: Any) -> int:
         number: int = _number(value, int, int, "a whole number")
@@ -83,7 +83,7 @@ def text(value: Any) -> str:
         size = len(value.encode())
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"expected text that UTF-8 has a form for, not {value!r}: {error.reason}"
+            f"expected text that UTF-8 can encode, not {value!r}: {error.reason}"
         ) from None
     if size > MAX_TEXT_BYTES:
         raise ValueError(f"expected at most {MAX_TEXT_BYTES} bytes, not {size}")
@@ -96,7 +96,7 @@ def optional_text(value: Any) -> str | None:
 
 
 class Choice:
-    """One of several words. `later`: words of Kafka's that another release will take."""
+    """One of several words. `later`: words of Kafka that are not in this release."""
 
     def __init__(self, *allowed: str, later: Sequence[str] = ()) -> None:
         self.allowed = allowed
@@ -111,7 +111,7 @@ class Choice:
             for word in self._later:
                 if given == word.lower():
                     raise ValueError(
-                        f"{word} is not supported yet, it comes with a later release; there is {', '.join(self.allowed)}"
+                        f"{word} is not in this release; use {', '.join(self.allowed)}"
                     )
         raise ValueError(f"expected one of {', '.join(self.allowed)}, not {value!r}")
 
@@ -133,7 +133,7 @@ _DURATION = r"P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?
 
 
 def match_duration(text: str) -> re.Match[str] | None:
-    """The parts of an ISO 8601 duration, as far as it has a fixed length.
+    """The parts of an ISO 8601 duration that have a fixed length.
 
     Compiled at the first use (`re` keeps it): producers load this module and have no durations.
     """
@@ -187,11 +187,9 @@ def address(value: str) -> Address:
         raise ValueError(f"{value!r} is not host:port; several addresses are separated by commas")
     scheme, separator, rest = value.rpartition("://")
     if separator and scheme.upper() in LATER_PROTOCOLS:
-        raise ValueError(
-            f"{value!r}: {scheme.upper()} is not supported yet, it comes with a later release; there is PLAINTEXT"
-        )
+        raise ValueError(f"{value!r}: {scheme.upper()} is not in this release; use PLAINTEXT")
     if separator and scheme.upper() != "PLAINTEXT":
-        raise ValueError(f"{value!r}: only PLAINTEXT:// is known")
+        raise ValueError(f"{value!r}: expected PLAINTEXT:// or no scheme")
     if rest.startswith("["):
         host, _, tail = rest[1:].partition("]")
         port = tail.removeprefix(":")
@@ -210,7 +208,7 @@ def address(value: str) -> Address:
 
 
 def plain_function(form: str, note: str = "") -> Reader:
-    """None, or what a thread can call like `form`: no coroutine function, since nobody would await what it gives."""
+    """None, or a function that can be called like `form`; not a coroutine function, which nothing would await."""
 
     def read(value: Any) -> Callable[..., object] | None:
         if value is None:
@@ -237,7 +235,9 @@ def interceptor_objects(value: Any) -> tuple[Any, ...] | None:
     for one in value:
         missing = [name for name in _INTERCEPTOR_METHODS if not callable(getattr(one, name, None))]
         if isinstance(one, type):
-            raise ValueError(f"expected objects, not the class {one.__name__}: make one of it")
+            raise ValueError(
+                f"expected objects, not the class {one.__name__}: create an object of it"
+            )
         if missing:
             raise ValueError(f"{one!r} has no {', '.join(missing)}: see ottla.ProducerInterceptor")
         for name, form in _INTERCEPTOR_METHODS.items():

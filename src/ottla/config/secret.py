@@ -1,4 +1,4 @@
-"""Secrets, which never show themselves."""
+"""Secret values, whose text is never shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 class Secret:
-    """A value that never shows itself: not in repr, logs, tracebacks or pickles.
+    """A value whose text is never shown: not in repr, logs, tracebacks or pickles.
 
     Args:
         value: The secret text.
@@ -36,7 +36,7 @@ class Secret:
 
         return hmac.compare_digest(self._value.encode(), other._value.encode())
 
-    __hash__ = None  # type: ignore[assignment]  # a hash would tell two secrets apart
+    __hash__ = None  # type: ignore[assignment]  # a hash would reveal whether two secrets are equal
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret cannot be pickled or copied into one")

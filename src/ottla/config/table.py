@@ -15,15 +15,15 @@ class Option:
     """One row of the table.
 
     Args:
-        default: What holds where the user gives nothing.
-        read: Checks and converts what the user gave.
-        doc: What it does, for the reference.
+        default: Value if the user gives none.
+        read: Checks and converts a given value.
+        doc: Its effect, for the reference.
         kafka: Kafka's dotted name; None: the option's name with dots.
         aliases: Other dotted names that mean the same.
         unit: ms, bytes, records or empty.
-        values: What it takes, for the reference.
+        values: Accepted values, for the reference.
         secret: Whether the value must never be shown.
-        java: Java's default where it is another one, with the reason for the difference in `doc`.
+        java: Default of Java if it differs; `doc` has the reason.
         first: Whether most programs need it: it stands first in the reference.
     """
 

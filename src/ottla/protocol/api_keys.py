@@ -87,7 +87,7 @@ class ApiKey(IntEnum):
 
 
 class Api(NamedTuple):
-    """What is known about an API before its module is loaded."""
+    """An API as known before its module is loaded."""
 
     name: str
     module: str

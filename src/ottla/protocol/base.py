@@ -1,8 +1,8 @@
-"""What every generated class shares: comparison, a safe repr, checked `encode` and `decode`.
+"""Base classes of the generated messages: comparison, a safe repr, checked `encode` and `decode`.
 
-Station: request. `Struct` is a nested struct, `Message` a whole body with a range of versions. The
-generated `_read` and `_write` do the work and may end in any of the errors of a too short buffer;
-`Message` turns those into `DecodeError` and `EncodeError`. Mutable, owned by whoever made it.
+Station: request. `Struct` is a nested struct, `Message` a whole body with a range of versions. The generated
+`_read` and `_write` may raise any of the errors of a buffer that is too short; `Message` converts those to
+`DecodeError` and `EncodeError`. Mutable; the creator owns the object.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Struct:
     """Fields whose values never appear in a repr."""
 
     _unknown_tags: dict[int, bytes] | None
-    """Tagged fields that this version of the schema does not know: written back as they came."""
+    """Tagged fields that this version of the schema does not have: written back unchanged."""
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -58,7 +58,7 @@ class Struct:
 
 
 class Message(Struct):
-    """A request, a response, a header or a payload: what has versions of its own."""
+    """A request, a response, a header or a payload, each with versions of its own."""
 
     __slots__ = ()
 
@@ -136,9 +136,9 @@ class Message(Struct):
             raise DecodeError(f"{cls.NAME} version {version}: {cause}") from None
         except (StructError, IndexError, UnicodeDecodeError) as cause:
             raise DecodeError(
-                f"{cls.NAME} version {version}, {len(buf)} bytes: {_said(cause)}"
+                f"{cls.NAME} version {version}, {len(buf)} bytes: {_described(cause)}"
             ) from cause
 
 
-def _said(cause: Exception) -> str:
+def _described(cause: Exception) -> str:
     return "the bytes end too early" if isinstance(cause, IndexError) else str(cause)

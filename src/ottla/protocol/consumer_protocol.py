@@ -1,8 +1,7 @@
 """The payloads that members of a classic group exchange: int16 version, then a body.
 
-Station: none on a message's way; used by the classic group and by brokers in tests. A reader takes
-a newer version by reading what it knows of it and leaving the rest, so that members of different
-age can share a group.
+Station: none of a message; the classic group and brokers in tests use it. A reader of a newer version
+reads the known fields and ignores the rest, so members of different releases can share a group.
 References: KIP-429, KIP-792, KIP-881; Java: `ConsumerProtocol`.
 """
 

@@ -56,9 +56,9 @@ def encode_request(
 
 
 def peek_request_header(frame: bytes | memoryview) -> RequestHeader:
-    """Read what all request headers have in common, whatever API and version the frame claims.
+    """Read the fields that all request headers have in common, for any API and version of the frame.
 
-    A broker answers an unknown version of ApiVersions from this alone.
+    They suffice to answer an unknown version of ApiVersions.
 
     Raises:
         DecodeError: The frame is too short or its client id is not a string.

@@ -1,4 +1,4 @@
-"""API keys to generated classes, each module loaded when it is first asked for.
+"""API keys to generated classes; each module is loaded at its first use.
 
 Station: request. Used by brokers to read any request, and by tools; a client names the class it
 sends instead.
@@ -17,7 +17,7 @@ __all__ = ["APIS", "Api", "ApiKey", "api", "request_class", "response_class"]
 
 
 def api(api_key: int) -> Api:
-    """Return what is known of an API without loading its module.
+    """Return the description of an API without loading its module.
 
     Raises:
         UnsupportedVersion: No API that a client speaks has this key.
