@@ -203,3 +203,25 @@ def test_a_group_shows_the_same(bootstrap: str, topic: str, unique_name: str) ->
     assert health.member.state == "stable"
     assert group.health().state == "closed"
     assert "group.assigned" in {event.name for event in events}
+
+
+def test_health_names_the_application_that_a_rebalance_waits_for(
+    bootstrap: str, topic: str, unique_name: str
+) -> None:
+    fill(bootstrap, topic, 1)
+    options = {**QUICK, "group_id": f"g-{unique_name}"}
+    with ottla.Consumer(bootstrap, **options) as first:
+        first.subscribe([topic])
+        assert take(first, 1) == 1
+
+        def waits_of(consumer: ottla.Consumer) -> set[tuple[str, str]]:
+            return {(wait.who, wait.waits_for) for wait in consumer.health().waits}
+
+        with ottla.Consumer(bootstrap, **options) as second:
+            second.subscribe([topic])
+            wait_for(lambda: ("group", "the application") in waits_of(first), "it has to poll")
+            wait_for(lambda: ("group", "the other members") in waits_of(second), "it joins")
+            assert first.health(), "a wait is no trouble"
+            first.poll(timeout=0.5)
+            second.poll(timeout=0.5)
+            wait_for(lambda: ("group", "the application") not in waits_of(first), "it has polled")
