@@ -130,20 +130,20 @@ def test_a_broker_is_named_by_what_is_known_of_it() -> None:
 
 def test_a_listener_that_raises_is_logged_and_the_others_are_called(logged: Logged) -> None:
     events = Events()
-    heard: list[tuple[str, dict[str, Any]]] = []
+    received: list[tuple[str, dict[str, Any]]] = []
 
     def broken(event: Event) -> None:
         raise ValueError(event.name)
 
     def listen(event: Event) -> None:
-        heard.append((event.name, event.fields))
+        received.append((event.name, event.fields))
 
     events.listen(broken)
     events.listen(listen)
     events.emit("connection.lost", node=1)
     events.unlisten(listen)
     events.emit("connection.lost", node=2)
-    assert heard == [("connection.lost", {"node": 1})]
+    assert received == [("connection.lost", {"node": 1})]
     raised.end()
     assert logged("callback.raised", kind="listener", argument="connection.lost")
     assert logged("callback.raised_again", count=1, error="ValueError")
@@ -153,23 +153,23 @@ def test_events_wait_for_the_thread_of_listeners_and_are_bounded() -> None:
     calls: list[Callable[[], None]] = []
     watched: list[bool] = []
     events = Events(calls.append, watched.append)
-    heard: list[Event] = []
+    received: list[Event] = []
     events.emit("producer_id.acquired", producer_id=1, epoch=0)
     assert not calls, "nobody listens"
-    events.listen(heard.append)
+    events.listen(received.append)
     for number in range(MOST + 3):
         events.emit("producer_id.acquired", producer_id=number, epoch=0)
     assert len(calls) == 1, "one hand-over for many"
-    assert not heard
+    assert not received
     calls.pop()()
-    assert [event.fields["producer_id"] for event in heard[:-1]] == list(range(MOST))
-    assert heard[-1].name == "events.dropped"
-    assert heard[-1].fields == {"count": 3}
+    assert [event.fields["producer_id"] for event in received[:-1]] == list(range(MOST))
+    assert received[-1].name == "events.dropped"
+    assert received[-1].fields == {"count": 3}
     events.emit("producer_id.acquired", producer_id=0, epoch=1)
     assert len(calls) == 1
-    events.unlisten(heard.append)
+    events.unlisten(received.append)
     calls.pop()()
-    assert heard[-1].name == "events.dropped", "who left hears nothing more"
+    assert received[-1].name == "events.dropped", "it is called no more"
     assert watched == [True, False]
 
 

@@ -10,14 +10,14 @@ from ottla.observe.producer_health import producer_health
 
 
 def holder(**changed: Any) -> dict[str, Any]:
-    """Something on its way."""
+    """A part of the buffer that is in flight."""
     made = {
         "topic": "orders",
         "partition": 3,
         "bytes": 100,
         "node_id": 2,
         "address": "broker:9092",
-        "cause": "on their way to node 2 at broker:9092",
+        "cause": "in flight to node 2 at broker:9092",
         "moving": True,
         "age_s": 0.5,
     }
@@ -49,11 +49,11 @@ def test_each_trouble_says_for_how_long_and_what_is_next() -> None:
     health = producer_health(notes, budget(stuck, waiting=2), 100)
     assert not health
     assert health.state == "degraded"
-    told = {trouble.part: trouble for trouble in health.troubles}
-    assert told.keys() == {"cluster", "identity", "orders-3", "buffer"}
-    assert told["cluster"].for_s == health.for_s == 10
-    assert told["orders-3"].reason == "no leader"
-    assert "max_block_ms" in told["buffer"].next
+    by_part = {trouble.part: trouble for trouble in health.troubles}
+    assert by_part.keys() == {"cluster", "identity", "orders-3", "buffer"}
+    assert by_part["cluster"].for_s == health.for_s == 10
+    assert by_part["orders-3"].reason == "no leader"
+    assert "max_block_ms" in by_part["buffer"].next
     assert all(trouble.next for trouble in health.troubles)
 
 
@@ -86,9 +86,9 @@ def test_a_closed_producer_has_no_trouble_and_is_not_well() -> None:
 def test_it_can_be_given_as_json() -> None:
     notes = {"cluster": Trouble("no broker can be reached", 90)}
     health = producer_health(notes, budget(holder(), waiting=2), 100)
-    told = json.loads(json.dumps(health.as_dict()))
-    assert told == health.as_dict(), "nothing becomes anything else"
-    assert (told["state"], told["for_s"]) == ("degraded", 10)
-    assert [one["part"] for one in told["troubles"]] == ["cluster", "buffer"]
-    assert told["buffer"]["waiting_senders"] == 2
-    assert told["buffer"]["holders"][0]["topic"] == "orders"
+    plain = json.loads(json.dumps(health.as_dict()))
+    assert plain == health.as_dict(), "nothing becomes anything else"
+    assert (plain["state"], plain["for_s"]) == ("degraded", 10)
+    assert [one["part"] for one in plain["troubles"]] == ["cluster", "buffer"]
+    assert plain["buffer"]["waiting_senders"] == 2
+    assert plain["buffer"]["holders"][0]["topic"] == "orders"

@@ -36,7 +36,7 @@ def world() -> World:
 
 
 def callback(_: object) -> None:
-    """What is told of."""
+    """A function that raises."""
 
 
 def make() -> Callable[[], None]:
@@ -63,7 +63,7 @@ def test_the_first_has_its_traceback_and_the_others_are_counted(
     assert second.__dict__["reason"] == "KeyError: 999"
 
 
-def test_what_is_due_is_told_by_the_next_one(world: World, logged: Logged) -> None:
+def test_a_count_that_is_due_is_written_at_the_next_exception(world: World, logged: Logged) -> None:
     for _ in range(3):
         world.fail(callback, KeyError("x"))
         world.now += 0.6
@@ -88,7 +88,9 @@ def test_other_functions_other_errors_and_other_clients_are_other_lines(
     assert logged()[6].exc_info is not None, "another client, maybe of the same name"
 
 
-def test_after_a_quiet_while_the_traceback_is_told_again(world: World, logged: Logged) -> None:
+def test_after_a_minute_without_exceptions_the_traceback_is_logged_again(
+    world: World, logged: Logged
+) -> None:
     world.fail(callback, KeyError("x"))
     world.now = FORGOTTEN_S
     world.fail(callback, KeyError("x"))
@@ -107,9 +109,7 @@ def test_closures_of_one_place_have_one_name(world: World, logged: Logged) -> No
     assert name_of(World()).endswith("test_raised.World")
 
 
-def test_an_error_that_cannot_say_what_it_is_is_told_all_the_same(
-    world: World, logged: Logged
-) -> None:
+def test_an_error_without_a_text_is_logged_by_its_type(world: World, logged: Logged) -> None:
     class Mute(Exception):
         def __str__(self) -> str:
             raise LookupError

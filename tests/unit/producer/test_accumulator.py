@@ -1,4 +1,4 @@
-"""What the accumulator is made of: the sizes that the configuration promises."""
+"""The settings of the accumulator: the sizes that the configuration promises."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ottla.producer.accumulator import closer, make_flow
 
 
 @pytest.mark.parametrize("more", [{}, {"return_successes": True, "on_delivery": print}])
-def test_the_budget_that_follows_has_room_for_the_largest_message(more: dict[str, Any]) -> None:
+def test_the_derived_budget_fits_the_largest_message(more: dict[str, Any]) -> None:
     flow = make_flow(None, producer_config("h:1", {"max_message_bytes": 40_000_000, **more}))
     flow.set_topic("t", bytes(16), 1, [0])
     producer = closer(flow)

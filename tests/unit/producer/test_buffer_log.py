@@ -1,4 +1,4 @@
-"""What the log says of a buffer that stays full: once, and not of one that merely fills again and again."""
+"""A buffer that stays full has one warning, and one that merely fills again and again has none."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_standstill_is_one_warning_and_its_end_one_line(logged: Logged) -> Non
     bench.pass_(1)
     assert logged("buffer.free", elapsed_s=301.5)
     assert len(logged()) == 2
-    assert bench.later == [], "nothing is looked at while there is room"
+    assert bench.later == [], "no check while there is free space"
 
 
 def test_senders_that_are_merely_faster_than_the_brokers_are_no_line(logged: Logged) -> None:
@@ -76,7 +76,7 @@ def test_senders_that_are_merely_faster_than_the_brokers_are_no_line(logged: Log
     assert len(bench.later) == 1
 
 
-def test_one_that_fills_again_is_told_again_only_after_a_while(logged: Logged) -> None:
+def test_one_that_fills_again_has_a_second_warning_only_after_a_minute(logged: Logged) -> None:
     bench = Bench()
     for _ in range(3):
         bench.fill(1)
@@ -90,7 +90,7 @@ def test_one_that_fills_again_is_told_again_only_after_a_while(logged: Logged) -
     assert logged.events(logging.INFO) == ["buffer.full", "buffer.free", "buffer.full"]
 
 
-def test_nothing_is_told_after_the_end(logged: Logged) -> None:
+def test_no_line_follows_the_end(logged: Logged) -> None:
     bench = Bench()
     bench.fill(1)
     bench.buffer_log.stop()

@@ -1,4 +1,4 @@
-"""Who keeps what the application has given to be called."""
+"""References to the callbacks of the application."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def test_listeners_come_and_go_as_of_events() -> None:
     events = Events(watched=watched.append)
     reference = CallbackRef(Callbacks())
     owned = reference.give_to_owner()
-    told: list[str] = []
+    received: list[str] = []
 
     def listener(event: Any) -> None:
-        told.append(event.name)
+        received.append(event.name)
 
     def broken(_: Any) -> None:
         raise LookupError("its own fault")
@@ -48,27 +48,27 @@ def test_listeners_come_and_go_as_of_events() -> None:
     reference.unlisten(events, broken)
     reference.unlisten(events, broken)
     events.emit("third")
-    assert told == ["first", "first"]
+    assert received == ["first", "first"]
     assert watched == [True, False]
     assert owned.listeners == ()
 
 
-def test_what_happens_while_the_owner_is_collected_is_told_once_they_are_kept() -> None:
+def test_events_during_the_collection_of_the_owner_are_emitted_afterwards() -> None:
     events = Events()
     reference = CallbackRef(Callbacks())
     owned = reference.give_to_owner()
-    told: list[str] = []
-    reference.listen(events, lambda event: told.append(event.name))
+    received: list[str] = []
+    reference.listen(events, lambda event: received.append(event.name))
     listeners = owned.listeners
     del owned
     events.emit("between")
-    assert told == []
+    assert received == []
     # As the collector does: the weak reference is dead, and the finalizer sees the object all the same.
     kept = Callbacks()
     kept.listeners = listeners
     reference.retain(kept)
     reference.emit_waiting()
     assert dispatcher.settle(5)
-    assert told == ["between"]
+    assert received == ["between"]
     events.emit("after")
-    assert told == ["between", "after"]
+    assert received == ["between", "after"]

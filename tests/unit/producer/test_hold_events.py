@@ -1,4 +1,4 @@
-"""What listeners hear of a hold."""
+"""The events about a hold."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def batch(code: int | None, **more: Any) -> dict[str, Any]:
     return known | more
 
 
-def heard(held: Held, *, gapless: bool = False) -> list[tuple[str, dict[str, Any]]]:
-    told: list[tuple[str, dict[str, Any]]] = []
+def emitted(held: Held, *, gapless: bool = False) -> list[tuple[str, dict[str, Any]]]:
+    events_of_hold: list[tuple[str, dict[str, Any]]] = []
     events = Events(lambda serve: serve())
-    events.listen(lambda event: told.append((event.name, dict(event.fields))))
+    events.listen(lambda event: events_of_hold.append((event.name, dict(event.fields))))
     emit_hold(events, held, judge(held, idempotent=True), gapless=gapless)
-    return told
+    return events_of_hold
 
 
 REFUSED = int(ErrorCode.POLICY_VIOLATION)
@@ -45,26 +45,26 @@ OUT_OF_ORDER = int(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
 @pytest.mark.parametrize(("gapless", "again"), [(False, ["batch.retried"] * 2), (True, [])])
 def test_behind_a_failure_nothing_goes_again_with_gapless(gapless: bool, again: list[str]) -> None:
     batches = [batch(REFUSED), batch(None), batch(OUT_OF_ORDER)]
-    told = heard(Held("t", 0, "answer", batches), gapless=gapless)
-    assert [name for name, _ in told] == ["partition.held", *again]
+    events = emitted(Held("t", 0, "answer", batches), gapless=gapless)
+    assert [name for name, _ in events] == ["partition.held", *again]
 
 
-def test_what_goes_again_before_a_failure_is_told_with_gapless() -> None:
+def test_with_gapless_batches_before_a_failure_are_sent_again() -> None:
     batches = [batch(OUT_OF_ORDER), batch(REFUSED), batch(None)]
-    told = heard(Held("t", 0, "answer", batches), gapless=True)
-    assert [name for name, _ in told] == ["partition.held", "batch.retried"]
-    assert told[1][1]["reason"] == "OUT_OF_ORDER_SEQUENCE_NUMBER (45)"
+    events = emitted(Held("t", 0, "answer", batches), gapless=True)
+    assert [name for name, _ in events] == ["partition.held", "batch.retried"]
+    assert events[1][1]["reason"] == "OUT_OF_ORDER_SEQUENCE_NUMBER (45)"
 
 
 def test_an_expired_batch_takes_nothing_with_it_a_second_time() -> None:
     batches = [batch(REFUSED, expired=True), batch(None)]
-    told = heard(Held("t", 0, "expired", batches), gapless=True)
-    assert [name for name, _ in told] == ["partition.held", "batch.retried"]
+    events = emitted(Held("t", 0, "expired", batches), gapless=True)
+    assert [name for name, _ in events] == ["partition.held", "batch.retried"]
 
 
-def test_a_topic_that_was_made_anew_is_the_cause_of_the_hold() -> None:
-    told = heard(Held("t", 4, RECREATED, [batch(None, may_be_written=True), batch(None)]))
-    assert told[0] == (
+def test_a_recreated_topic_is_the_cause_of_the_hold() -> None:
+    events = emitted(Held("t", 4, RECREATED, [batch(None, may_be_written=True), batch(None)]))
+    assert events[0] == (
         "partition.held",
         {
             "topic": "t",
@@ -74,11 +74,11 @@ def test_a_topic_that_was_made_anew_is_the_cause_of_the_hold() -> None:
             "batches": 2,
         },
     )
-    assert [name for name, _ in told[1:]] == ["batch.retried"]
+    assert [name for name, _ in events[1:]] == ["batch.retried"]
 
 
-def test_a_lost_connection_is_told_in_words() -> None:
+def test_the_cause_of_a_lost_connection_is_in_words() -> None:
     cause = "lost:eof:closed by the broker, 1 request unanswered"
-    (_, hold), (_, retried) = heard(Held("t", 0, cause, [batch(None)]))
+    (_, hold), (_, retried) = emitted(Held("t", 0, cause, [batch(None)]))
     assert hold["cause"] == "lost"
     assert hold["reason"] == retried["reason"] == "closed by the broker, 1 request unanswered"

@@ -1,4 +1,4 @@
-"""Producer epochs: what follows on the identity that a partition writes under."""
+"""Producer epochs: the identity that follows the current one of a partition."""
 
 from __future__ import annotations
 

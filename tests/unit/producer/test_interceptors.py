@@ -1,4 +1,4 @@
-"""The chain of interceptors: order, errors, refusals; and what is told of outcomes, batch by batch."""
+"""The chain of interceptors: order, errors, refusals; and the reports of outcomes, batch by batch."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tests.native.test_producer import Wire, bound, fill, make_flow
 
 
 class Marker(ProducerInterceptor):
-    """Adds its name to the value, and keeps what it hears."""
+    """Adds its name to the value, and stores the outcomes that it receives."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.heard: list[Any] = []
+        self.received: list[Any] = []
 
     def on_send(self, message: Message) -> Message:
         assert isinstance(message.value, str)
@@ -41,10 +41,10 @@ class Marker(ProducerInterceptor):
         return message
 
     def on_acknowledgement(self, delivery: Any) -> None:
-        self.heard.append(delivery)
+        self.received.append(delivery)
 
     def close(self) -> None:
-        self.heard.append("closed")
+        self.received.append("closed")
 
 
 class Spoiler(Marker):
@@ -76,10 +76,10 @@ def producers(wire: Wire, chain: Interceptors) -> tuple[ProducerBase, AsyncProdu
     return sync, of_the_loop
 
 
-def told(wire: Wire, chain: Interceptors) -> None:
-    """Everything resolved is told, and every refusal: there, because who tells may never wait for room again."""
-    told = Callbacks(None, chain)
-    dispatcher.dispatch(Reports(wire.flow, CallbackRef(told))._report_rest, told)
+def report_all(wire: Wire, chain: Interceptors) -> None:
+    """Report every outcome and refusal, on the dispatcher: a thread that reports never waits for buffer space again."""
+    callbacks = Callbacks(None, chain)
+    dispatcher.dispatch(Reports(wire.flow, CallbackRef(callbacks))._report_rest, callbacks)
     assert dispatcher.settle(5)
 
 
@@ -99,9 +99,9 @@ async def test_they_see_each_message_in_order_whatever_way_it_is_sent() -> None:
     wire.pump()
     values = sorted(record.value for record in wire.records)
     assert values == [b"%dab" % number for number in range(1, 10)]
-    told(wire, chain)
-    assert len(first.heard) == len(second.heard) == 9
-    assert {delivery.outcome for delivery in first.heard} == {"written"}
+    report_all(wire, chain)
+    assert len(first.received) == len(second.received) == 9
+    assert {delivery.outcome for delivery in first.received} == {"written"}
 
 
 def test_every_field_can_be_changed() -> None:
@@ -138,9 +138,9 @@ def test_an_error_is_logged_and_the_message_goes_on_as_it_came(logged: Logged) -
     assert (delivery.topic, delivery.value, delivery.headers) == ("t", "1ab", [("h", b"")])
     assert headers == [("h", b"")]
     wire.pump()
-    told(wire, chain)
+    report_all(wire, chain)
     chain.close()
-    assert first.heard == last.heard == [delivery, "closed"]
+    assert first.received == last.received == [delivery, "closed"]
     records = [record.__dict__ for record in logged("callback.raised")]
     assert [record["kind"].partition(" ")[0] for record in records] == [
         "on_send",
@@ -185,8 +185,10 @@ async def test_what_send_refuses_has_an_acknowledgement_too() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert dispatcher.settle(5)
-    # The last send of `fill` found no room.
-    kinds = [type(heard.error.__cause__ or heard.error).__name__ for heard in marker.heard]
+    # The last send of `fill` found no free buffer space.
+    kinds = [
+        type(received.error.__cause__ or received.error).__name__ for received in marker.received
+    ]
     assert kinds == [
         "TypeError",
         "MessageTooLarge",
@@ -195,17 +197,17 @@ async def test_what_send_refuses_has_an_acknowledgement_too() -> None:
         "BufferFull",
         "CancelledError",
     ]
-    check_refused(marker.heard[0], "1a", TypeError)
-    assert str(marker.heard[0].error) == (
-        f"the message was not accepted: TypeError: {marker.heard[0].error.__cause__} [t, outcome not_written]"
+    check_refused(marker.received[0], "1a", TypeError)
+    assert str(marker.received[0].error) == (
+        f"the message was not accepted: TypeError: {marker.received[0].error.__cause__} [t, outcome not_written]"
     )
-    check_refused(marker.heard[3], "y" * 1000, errors.BufferFull)
+    check_refused(marker.received[3], "y" * 1000, errors.BufferFull)
     with pytest.raises(errors.BufferFull):
-        await marker.heard[3]
+        await marker.received[3]
     wire.pump()
 
 
-def test_of_many_only_the_one_that_was_refused_is_told() -> None:
+def test_of_many_only_the_refused_one_is_reported() -> None:
     wire = Wire(make_flow())
     marker = Marker("")
     producer, _ = producers(wire, Interceptors([marker], wire.flow.is_closed))
@@ -221,8 +223,8 @@ def test_of_many_only_the_one_that_was_refused_is_told() -> None:
     with pytest.raises(TypeError, match=r"ottla\.Message, not int"):
         producer.send_many([5])  # type: ignore[list-item]
     assert dispatcher.settle(5)
-    assert [delivery.value for delivery in marker.heard] == ["2"]
-    assert (marker.heard[0].topic, marker.heard[0].error.topic) == (5, None)
+    assert [delivery.value for delivery in marker.received] == ["2"]
+    assert (marker.received[0].topic, marker.received[0].error.topic) == (5, None)
     assert wire.pump() == 3
 
 
@@ -237,7 +239,7 @@ async def test_a_message_has_one_acknowledgement_however_often_it_is_awaited() -
     sent = of_the_loop.send("t", "waited" * 200)
     many = of_the_loop.send_many("t", ["waited" * 200])
     assert isinstance(sent, _Watched)
-    asyncio.get_running_loop().call_later(0.01, told_all, wire, chain)
+    asyncio.get_running_loop().call_later(0.01, write_and_report_all, wire, chain)
     delivery = await sent
     await many
     for again in (sent, many):
@@ -246,15 +248,15 @@ async def test_a_message_has_one_acknowledgement_however_often_it_is_awaited() -
         with pytest.raises(asyncio.CancelledError):
             again.throw(asyncio.CancelledError())
         again.close()
-    told_all(wire, chain)
-    heard = [each.outcome for each in marker.heard if each.value.startswith("waited")]
-    assert (heard, delivery.outcome) == (["written", "written"], "written")
+    write_and_report_all(wire, chain)
+    received = [each.outcome for each in marker.received if each.value.startswith("waited")]
+    assert (received, delivery.outcome) == (["written", "written"], "written")
 
 
-def told_all(wire: Wire, chain: Interceptors) -> None:
-    """What was sent is written, and everything is told."""
+def write_and_report_all(wire: Wire, chain: Interceptors) -> None:
+    """Write every message and report its outcome."""
     wire.pump()
-    told(wire, chain)
+    report_all(wire, chain)
 
 
 async def test_a_refused_message_has_one_acknowledgement_too() -> None:
@@ -264,7 +266,7 @@ async def test_a_refused_message_has_one_acknowledgement_too() -> None:
     producer, of_the_loop = producers(wire, chain)
     fill(producer)
     assert dispatcher.settle(5)
-    marker.heard.clear()
+    marker.received.clear()
     refused, closed = (of_the_loop.send("t", name * 1000) for name in "rc")
     closed.close()
     with pytest.raises(errors.BufferFull):
@@ -274,15 +276,15 @@ async def test_a_refused_message_has_one_acknowledgement_too() -> None:
     refused.close()
     closed.close()
     assert dispatcher.settle(5)
-    check_refused(marker.heard[0], "c" * 1000, asyncio.CancelledError)
+    check_refused(marker.received[0], "c" * 1000, asyncio.CancelledError)
 
     async def nobody_awaits(_: Any) -> None:
         """Given by mistake."""
 
     with pytest.raises(TypeError, match=r"coroutine function .*nobody_awaits"):
-        marker.heard[0].add_done_callback(nobody_awaits)
-    check_refused(marker.heard[1], "r" * 1000, errors.BufferFull)
-    assert len(marker.heard) == 2
+        marker.received[0].add_done_callback(nobody_awaits)
+    check_refused(marker.received[1], "r" * 1000, errors.BufferFull)
+    assert len(marker.received) == 2
     wire.pump()
 
 
@@ -310,10 +312,10 @@ async def test_after_the_end_nobody_sees_a_message() -> None:
         assert len(caught.value.accepted) == 0
         with pytest.raises(errors.Closed):
             await of_the_loop.send_many(*given)
-    told_all(wire, chain)
+    write_and_report_all(wire, chain)
     chain.close()
     assert [message.value for message in seen] == ["1"]
-    assert marker.heard == [first, "closed"]
+    assert marker.received == [first, "closed"]
 
 
 class Signal:
@@ -353,15 +355,15 @@ async def test_a_signal_between_two_messages_makes_no_refusal_of_the_first(in_lo
     with Signal(_Passing.__next__), pytest.raises(KeyboardInterrupt) as caught:
         await send_many()
     assert len(caught.value.accepted) == 1  # type: ignore[attr-defined]
-    told_all(wire, chain)
-    assert [(each.value, each.outcome) for each in marker.heard] == [("1", "written")]
+    write_and_report_all(wire, chain)
+    assert [(each.value, each.outcome) for each in marker.received] == [("1", "written")]
 
 
 # ---- reports -------------------------------------------------------------------------------------------------------
 
 
 class Batches:
-    """A flow with so many batches to tell."""
+    """A flow with this number of batches to report."""
 
     def __init__(self, count: int, *, callbacks: bool = True) -> None:
         self.left = list(range(count))
@@ -434,7 +436,7 @@ def test_the_interceptor_that_is_called_is_named_while_it_runs() -> None:
     producer.send_many("t", ["leave", "stay"])
     producer.send("t", "a")
     wire.pump()
-    told(wire, chain)
+    report_all(wire, chain)
     named = [(one.on_acknowledgement, "producer orders") for one in (first, second)] * 3
     assert [(function, who) for function, who, _ in seen] == named
     assert len({number for _, _, number in seen}) == 6, "each is a call of its own"

@@ -36,7 +36,7 @@ def test_without_a_rack_nothing_is_near() -> None:
     assert Rack(None, LOG).near(racks(None, None, None), PARTITIONS) == []
 
 
-def test_a_rack_without_brokers_is_told_once(logged: Logged) -> None:
+def test_a_rack_without_brokers_has_one_warning(logged: Logged) -> None:
     rack = Rack("a", LOG)
     rack.check(MetadataSnapshot())
     rack.check(racks("a", "b"))
@@ -52,6 +52,6 @@ def test_a_rack_without_brokers_is_told_once(logged: Logged) -> None:
     assert len(logged()) == 3
 
 
-def test_nothing_is_told_where_no_rack_is_preferred(logged: Logged) -> None:
+def test_no_warning_where_no_rack_is_preferred(logged: Logged) -> None:
     Rack(None, LOG).check(racks("b"))
     assert logged() == []
