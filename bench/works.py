@@ -104,7 +104,7 @@ WORKS = (
     Work("start and idle", "start", 1, smoke=1, fixed=True),
     Work("one at a time", "latency", 3000, smoke=200, fixed=True),
     Work("one at a time, asyncio", "latency_async", 3000, smoke=200, fixed=True),
-    Work("beside busy Python", "busy", 1500, smoke=100, fixed=True),
+    Work("with busy Python", "busy", 1500, smoke=100, fixed=True),
     Work("asyncio, 5000 tasks", "tasks", 400_000, smoke=5000),
     Work("asyncio, windows of 5000", "windows", 400_000, smoke=5000),
 )

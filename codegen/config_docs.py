@@ -74,7 +74,7 @@ def first() -> list[str]:
         "",
         "Most programs need no others. The tables below have all options, these included.",
         "",
-        "| option | of | default | what it does |",
+        "| option | of | default | effect |",
         "|---|---|---|---|",
     ]
     for roles, role, without in SECTIONS:
@@ -91,7 +91,7 @@ def page() -> str:
         lines += [
             f"## {title}",
             "",
-            "| option | default | what it does | also taken |",
+            "| option | default | effect | also taken |",
             "|---|---|---|---|",
         ]
         lines += [row(option) for name, option in options(role).items() if name not in without]

@@ -26,18 +26,18 @@ CLIENT_REMEDIES: dict[str, tuple[str, str]] = {
     ),
     "DeliveryTimeout": (
         "by outcome",
-        "Mend the cause that the message and `__cause__` name. Send `not_written` messages again; decide for `unknown` ones.",
+        "Remove the cause that the message and `__cause__` name. Send `not_written` messages again; decide for `unknown` ones.",
     ),
     "EarlierMessageFailed": (
         "by outcome",
-        "Handle the first failure of the partition, then send it and the messages behind it again in order.",
+        "Handle the first failure of the partition, then send it and the later messages again in order.",
     ),
     "TransactionAborted": ("yes", "Run the whole transaction again."),
     "CommitFailed": (
         "by partition",
         "Read `partitions`. After a rebalance the new owner continues from the last committed offset.",
     ),
-    "ConnectionLost": ("yes", "None: the client reconnects. Look at the broker where it recurs."),
+    "ConnectionLost": ("yes", "None: the client reconnects. Check the broker where it recurs."),
     "AuthenticationFailed": ("no", "Correct user, password or mechanism."),
     "TlsError": ("no", "Correct the certificates, the authority or the host name."),
     "DecodeError": (
@@ -58,7 +58,7 @@ CLIENT_REMEDIES: dict[str, tuple[str, str]] = {
     "ForkedClient": ("no", "Create the client in the child process."),
     "Timeout": (
         "yes",
-        "Wait longer, or look at `health()` for what the client waits for. The operation may still succeed.",
+        "Wait longer, or read `health()` for the cause of the wait. The operation may still succeed.",
     ),
 }
 
@@ -69,11 +69,11 @@ TRANSACTION = "Abort the transaction and run it again."
 REMEDIES: dict[int, str] = {
     -1: "Read the broker's log.",
     1: "Seek, or set `auto_offset_reset`.",
-    2: "None: the batch is sent or fetched again. Look at the network or the disk where it recurs.",
+    2: "None: the batch is sent or fetched again. Check the network or the disk where it recurs.",
     3: "Create the topic or correct its name; the client retries until its deadline.",
     5: CLIENT,
     6: CLIENT,
-    7: "None: the client retries. Look at the replicas of the partition where it recurs.",
+    7: "None: the client retries. Check the replicas of the partition where it recurs.",
     9: CLIENT,
     10: "Send smaller messages, or raise the topic's `max.message.bytes`.",
     12: "Commit with shorter metadata.",
@@ -109,7 +109,7 @@ REMEDIES: dict[int, str] = {
     50: "Set the transaction timeout below the broker's `transaction.max.timeout.ms`.",
     51: CLIENT,
     53: ACL,
-    56: "Look at the disk of the broker; the client retries.",
+    56: "Check the disk of the broker; the client retries.",
     58: "Correct user, password or mechanism.",
     59: CLIENT,
     65: ACL,

@@ -59,7 +59,7 @@ EVENTS: Final[dict[str, EventKind]] = {
             **_PLACE,
             "cause": "str: answer (an error), lost (the connection) or asked (the leader moved); at a producer also expired or "
             "recreated (the topic was deleted and created again), at a consumer also truncated (the log of the leader)",
-            "reason": "str, the cause in words; of a lost connection, what ended it",
+            "reason": "str, the cause in words; of a lost connection, the reason of its end",
             "batches": "int, in flight before; 0 at a consumer",
         },
     ),
