@@ -51,6 +51,9 @@ NAMES = {
     "ClaimTasks": "ClaimThreads",
     "take_async": "take",
     "notify_async": "notify",
+    "RunningTask": "RunningThread",
+    "sleep_async": "sleep",
+    "wait_set_async": "wait_set",
     "_async": "_sync",
 }
 """Identifiers that have another name in the synchronous world."""

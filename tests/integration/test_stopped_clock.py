@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 import ottla
-from tests.integration.test_group import Counting
+from tests.integration._sync.members import Counting
 
 A_LONG_WAIT_S = 20
 

@@ -10,7 +10,8 @@ import pytest
 
 import ottla
 from ottla.testing import Broker
-from tests.integration.test_group import wait_for
+from tests.integration._async.members import wait_for
+from tests.integration._sync.members import wait_for as block_until
 
 A_LONG_WAIT_S = 20
 QUICK: dict[str, Any] = {
@@ -91,7 +92,9 @@ async def test_a_member_shows_its_rebalances_and_commits(
     closed = consumer.health()
     assert (closed.state, closed.troubles, closed.waits) == ("closed", (), ())
     assert not closed
-    wait_for(lambda: "group.assigned" in {event.name for event in events}, "the listener is called")
+    await wait_for(
+        lambda: "group.assigned" in {event.name for event in events}, "the listener is called"
+    )
     started, assigned = (
         next(event for event in events if event.name == name)
         for name in ("rebalance.started", "group.assigned")
@@ -109,7 +112,7 @@ async def test_health_names_the_poll_that_waits(bootstrap: str, topic: str) -> N
 
         def look(event: ottla.Event) -> None:
             if event.name == "partition.routed":
-                wait_for(lambda: bool(consumer.health().waits), "the poll waits")
+                block_until(lambda: bool(consumer.health().waits), "the poll waits")
                 waits.extend(consumer.health().waits)
                 consumer.wakeup()
 
@@ -160,9 +163,9 @@ async def test_events_of_a_loss_and_of_a_failed_commit(
         await consumer.commit()
         assert consumer.health()
         cluster.expire_member(group_id, consumer._client.member_id)
-        wait_for(lambda: cluster.count("SyncGroup") == 2, "the member is back")
+        await wait_for(lambda: cluster.count("SyncGroup") == 2, "the member is back")
         assert not await consumer.poll(timeout=0.2)
-        wait_for(
+        await wait_for(
             lambda: [event.name for event in events].count("group.assigned") == 2, "it is assigned"
         )
         group = consumer.statistics().group
@@ -220,9 +223,13 @@ async def test_health_names_the_application_that_a_rebalance_waits_for(
 
         async with ottla.AsyncConsumer(bootstrap, **options) as second:
             await second.subscribe([topic])
-            wait_for(lambda: ("group", "the application") in waits_of(first), "it has to poll")
-            wait_for(lambda: ("group", "the other members") in waits_of(second), "it joins")
+            await wait_for(
+                lambda: ("group", "the application") in waits_of(first), "it has to poll"
+            )
+            await wait_for(lambda: ("group", "the other members") in waits_of(second), "it joins")
             assert first.health(), "a wait is no trouble"
             await first.poll(timeout=0.5)
             await second.poll(timeout=0.5)
-            wait_for(lambda: ("group", "the application") not in waits_of(first), "it has polled")
+            await wait_for(
+                lambda: ("group", "the application") not in waits_of(first), "it has polled"
+            )

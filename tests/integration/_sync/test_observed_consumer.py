@@ -11,7 +11,8 @@ import pytest
 
 import ottla
 from ottla.testing import Broker
-from tests.integration.test_group import wait_for
+from tests.integration._sync.members import wait_for
+from tests.integration._sync.members import wait_for as block_until
 
 A_LONG_WAIT_S = 20
 QUICK: dict[str, Any] = {
@@ -110,7 +111,7 @@ def test_health_names_the_poll_that_waits(bootstrap: str, topic: str) -> None:
 
         def look(event: ottla.Event) -> None:
             if event.name == "partition.routed":
-                wait_for(lambda: bool(consumer.health().waits), "the poll waits")
+                block_until(lambda: bool(consumer.health().waits), "the poll waits")
                 waits.extend(consumer.health().waits)
                 consumer.wakeup()
 
