@@ -1,4 +1,4 @@
-"""Calls from inside callbacks, waits from several loops and threads, and every way a producer can end."""
+"""Calls from inside callbacks, waits from several loops and threads, and a `close` that ends every wait."""
 
 from __future__ import annotations
 
@@ -63,25 +63,6 @@ def test_flush_in_a_callback(bootstrap: str, topic: str) -> None:
         return delivery
 
     assert calls_in_a_callback(bootstrap, topic, flush).done()
-
-
-@pytest.mark.parametrize("late", [False, True])
-def test_close_waits_for_callbacks_of_single_deliveries(
-    bootstrap: str, topic: str, late: bool
-) -> None:
-    ended = threading.Event()
-
-    def slow(_: ottla.Delivery) -> None:
-        time.sleep(0.2)
-        ended.set()
-
-    with ottla.Producer(bootstrap) as producer:
-        delivery = producer.send(topic, b"v")
-        if late:
-            delivery.result(LONG_S)
-        delivery.add_done_callback(slow)
-        producer.close(LONG_S)
-        assert ended.is_set()
 
 
 def test_close_in_a_callback(bootstrap: str, topic: str) -> None:
@@ -237,51 +218,7 @@ def test_failures_are_read_in_both_worlds() -> None:
     asyncio.run(main())
 
 
-def send_until_full(producer: ottla.Producer, topic: str) -> int:
-    for sent in range(10_000):
-        try:
-            producer.send(topic, bytes(1_000))
-        except ottla.BufferFull:
-            return sent
-    raise AssertionError("the buffer never fills")
-
-
-def test_unread_outcomes_stop_the_senders(bootstrap: str, topic: str) -> None:
-    with ottla.Producer(
-        bootstrap, return_successes=True, buffer_memory=100_000, batch_size=10_000, max_block_ms=200
-    ) as producer:
-        sent = send_until_full(producer, topic)
-        reader = producer.successes()
-        for _ in range(sent):
-            next(reader)
-        producer.send(topic, b"there is room again")
-
-
 # ---- close -----------------------------------------------------------------------------------------------------------
-
-
-def test_close_while_the_brokers_are_away_ends_in_its_time() -> None:
-    producer = ottla.Producer(NOBODY)
-    delivery = producer.send("t", b"x")
-    began = time.monotonic()
-    assert producer.close(0.3) == ottla.CloseReport(delivered=0, failed=1, unknown=0)
-    assert 0.25 < time.monotonic() - began < 2
-    assert delivery.outcome == "not_written"
-    with pytest.raises(ottla.Closed):
-        delivery.result()
-
-
-@pytest.mark.embedded_only
-def test_close_after_the_bytes_have_left_says_unknown() -> None:
-    with Broker() as broker:
-        producer = ottla.Producer(broker.bootstrap, linger_ms=0)
-        producer.send_and_wait("t", b"so that the topic is known")
-        broker.delay("Produce", 5)
-        delivery = producer.send("t", b"x")
-        broker.wait_for("Produce", 2, timeout=5)
-        report = producer.close(0.1)
-    assert report == ottla.CloseReport(delivered=1, failed=0, unknown=1)
-    assert delivery.outcome == "unknown"
 
 
 def test_close_from_another_thread_ends_every_wait() -> None:
@@ -309,20 +246,3 @@ def test_close_from_another_thread_ends_every_wait() -> None:
     assert ended[3:] == [None] * 3
     assert waits[4].result() == report.failed
     assert waits[5].result() == report
-
-
-def test_send_after_close_is_refused_whatever_its_form(bootstrap: str, topic: str) -> None:
-    producer = ottla.Producer(bootstrap)
-    producer.close(LONG_S)
-    for call in (
-        lambda: producer.send(topic, b""),
-        lambda: producer.send_nowait(topic, b""),
-        lambda: producer.send_and_wait(topic, b""),
-        lambda: producer.send_many(topic, [b""]),
-        lambda: producer.send_many([ottla.Message(topic, b"")]),
-    ):
-        with pytest.raises(ottla.Closed) as caught:
-            call()
-        assert caught.value.outcome == "not_written"
-    producer.flush(1)
-    assert producer.close() == ottla.CloseReport(0, 0, 0)
