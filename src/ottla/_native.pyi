@@ -1151,7 +1151,7 @@ class ConsumerBase:
     def __next__(self) -> Record:
         """Next record; asks `self._refill() -> Records | None` when the current records are used up (None: stop)."""
 
-    def _in_hand(self) -> tuple[str, int, int] | None:
+    def _current(self) -> tuple[str, int, int] | None:
         """(topic, partition, offset) of the record handed out last and not yet followed by another request."""
 
     def _skip(self, place: tuple[str, int], /) -> None:

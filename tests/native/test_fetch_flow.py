@@ -553,7 +553,7 @@ def test_consumer_iterates_over_its_flow(leader: Leader) -> None:
     assert [record.value for record in reader] == [b"v0", b"v1", b"v2", b"v3", b"v4"]
     leader.give(5, 1)
     assert next(reader).offset == 5
-    assert reader._in_hand() == (TOPIC, 0, 5)
+    assert reader._current() == (TOPIC, 0, 5)
 
 
 def test_skipped_partition_is_left_out_of_the_rest(leader: Leader) -> None:
@@ -570,7 +570,7 @@ def test_skipped_partition_is_left_out_of_the_rest(leader: Leader) -> None:
     first = next(reader)
     assert first.partition == 0
     reader._skip((TOPIC, 0))
-    assert reader._in_hand() == (TOPIC, 0, 0)
+    assert reader._current() == (TOPIC, 0, 0)
     assert [record.offset for record in reader] == [10, 11, 12]
     leader.give(3, 3)
     assert next(reader).offset == 3

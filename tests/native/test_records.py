@@ -346,7 +346,7 @@ class Reader(_native.ConsumerBase):
         self._bind(cast("_native.FetchFlow", None))
 
     def _refill(self) -> _native.Records | None:
-        self.hands.append(self._in_hand())
+        self.hands.append(self._current())
         return self.polls.pop(0)
 
 
@@ -365,12 +365,12 @@ def test_consumer_goes_on_after_an_end() -> None:
 
 def test_record_in_hand_is_finished_when_the_next_is_asked_for() -> None:
     reader = Reader(records(batch(4, 2)), records(batch(6, 1)), None)
-    assert reader._in_hand() is None
+    assert reader._current() is None
     for offset in (4, 5, 6):
         next(reader)
-        assert reader._in_hand() == ("orders", 1, offset)
+        assert reader._current() == ("orders", 1, offset)
     assert next(reader, None) is None
-    assert reader._in_hand() is None
+    assert reader._current() is None
     assert reader.hands == [None, None, None]
 
 
@@ -378,7 +378,7 @@ def test_binding_starts_the_iteration_over() -> None:
     reader = Reader(records(batch(0, 5)), None)
     next(reader)
     reader._bind(cast("_native.FetchFlow", None))
-    assert reader._in_hand() is None
+    assert reader._current() is None
     assert list(reader) == []
 
 

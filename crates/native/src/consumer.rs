@@ -87,7 +87,7 @@ unsafe extern "C" fn bind(
     })
 }
 
-unsafe extern "C" fn in_hand(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+unsafe extern "C" fn current(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     guard(|py| {
         // SAFETY: a consumer, with the GIL.
         let walk = unsafe { (*slf.cast::<ConsumerObject>()).walk.as_ref() };
@@ -135,7 +135,7 @@ const DOC: &CStr = c"The hot iteration of `ottla.Consumer`.";
 
 static mut METHODS: [ffi::PyMethodDef; 4] = [
     single_method(c"_bind", bind),
-    plain_method(c"_in_hand", in_hand),
+    plain_method(c"_current", current),
     single_method(c"_skip", skip),
     no_method(),
 ];

@@ -45,7 +45,7 @@ class GroupApplication:
         self._losses: list[Call] = []
         """Losses that the application has not served yet."""
 
-    async def heard(self) -> None:
+    async def wait_for_losses(self) -> None:
         """Wait until the application has served every loss.
 
         Before that its current records may be of an earlier ownership than a new assignment of the same partition, and
@@ -55,7 +55,7 @@ class GroupApplication:
             await self._losses[0].wait()
             self._losses.pop(0)
 
-    async def assigned(self, partitions: Sequence[TopicPartition], generation: int) -> None:
+    async def assign(self, partitions: Sequence[TopicPartition], generation: int) -> None:
         """Let the partitions flow, and post the call."""
         await self._cursors.assign(partitions)
         self.calls.post(Call(ASSIGNED, partitions, generation))
@@ -73,7 +73,7 @@ class GroupApplication:
             await self._autocommit.commit(frozenset(partitions))
             self._cursors.unassign(partitions)
 
-    async def lost(self, partitions: Sequence[TopicPartition], reason: str) -> None:
+    async def lose(self, partitions: Sequence[TopicPartition], reason: str) -> None:
         """Stop the partitions at once, commit nothing of them, and post the call."""
         self._cursors.unassign(partitions)
         for call in self._revocations:
@@ -82,7 +82,7 @@ class GroupApplication:
         self._losses.append(call)
         self.calls.post(call)
 
-    def failed(self, error: errors.Error) -> None:
+    def fail(self, error: errors.Error) -> None:
         """The group refused this consumer for good: wake the application, whose next poll raises the error."""
         self.error = error
         self._wake()

@@ -33,7 +33,7 @@ class AutoCommit:
         assigned: Callable[[], Collection[TopicPartition]],
         log: ClientLog,
     ) -> None:
-        self.finished: Callable[[], dict[TopicPartition, OffsetAndMetadata]] = dict
+        self.finished_offsets: Callable[[], dict[TopicPartition, OffsetAndMetadata]] = dict
         """The offsets that the application has finished with. Set by the application's side; called on the engine thread."""
         self._offsets = offsets
         self._config = config
@@ -64,7 +64,7 @@ class AutoCommit:
         """
         await self._commit(partitions)
         if self._offsets is not None:
-            await self._offsets.drained()
+            await self._offsets.drain()
 
     async def _commit(self, partitions: Collection[TopicPartition]) -> None:
         """Commit progress since the last time. A failure is logged: the next commit includes the same offsets."""
@@ -72,7 +72,7 @@ class AutoCommit:
             return
         offsets = {
             tp: offset
-            for tp, offset in self.finished().items()
+            for tp, offset in self.finished_offsets().items()
             if tp in partitions and self._committed.get(tp) != offset
         }
         if not offsets:

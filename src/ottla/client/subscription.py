@@ -136,7 +136,7 @@ class Subscription:
             self.member = None
             self._cluster.want_all_topics(False)
             if self.report is not None:
-                self.report.left()
+                self.report.report_leave()
         self._pattern = None
         self._assigned = False
 
@@ -145,7 +145,7 @@ class Subscription:
         self._subscribe_matching()
         if self.member is not None:
             self._report_missing()
-            self.member.topics_changed()
+            self.member.metadata_changed()
 
     def _report_missing(self) -> None:
         """Log once why a topic cannot be read."""

@@ -1,8 +1,8 @@
-"""Calls from the group to the application: made on the engine thread, served where the application runs.
+"""Calls from the group to the application: posted on the engine thread, served where the application runs.
 
-A rebalance asks the application to let go of partitions and waits until it has. Who serves the call is the thread (or
-task) that polls, or the one that runs the handler; the engine only waits. A call that is no longer wanted (the
-partitions were lost meanwhile) is withdrawn.
+A rebalance asks the application to release partitions and waits until it has. The thread (or task) that polls serves the
+call, or the one that runs the handler; the engine only waits. A call that is not needed any more (the partitions were lost
+in the meantime) is withdrawn.
 
 The queue is a SimpleQueue: a signal handler may interrupt the very wait that it wants to end, and only its `put` may re-enter.
 """
@@ -23,7 +23,7 @@ LOST = "lost"
 
 
 class Call:
-    """One call: what happened to which partitions, and the engine's wait for its end."""
+    """One call: a change of the assignment, its partitions, and the engine's wait until it is served."""
 
     __slots__ = ("_future", "_loop", "generation", "kind", "partitions", "since", "withdrawn")
 
@@ -34,21 +34,21 @@ class Call:
         self.partitions = list(partitions)
         self.generation = generation
         self.withdrawn = False
-        """Nobody is to serve it any more."""
+        """Whether it needs no service any more."""
         self._loop = asyncio.get_running_loop()
         self.since = self._loop.time()
-        """Time at which it was made, by the engine's clock."""
+        """Time at which it was posted, by the engine's clock."""
         self._future: asyncio.Future[None] = self._loop.create_future()
 
     def __repr__(self) -> str:
         return f"<Call {self.kind} {len(self.partitions)} partitions>"
 
-    def served(self) -> None:
-        """The application is done with it. From any thread."""
+    def finish(self) -> None:
+        """The application has served it. Threads: any."""
         self._loop.call_soon_threadsafe(self._end)
 
     def withdraw(self) -> None:
-        """Nobody waits for it any more, and nobody is told of it. Engine thread."""
+        """End the wait for it; the application does not receive it. Engine thread."""
         self.withdrawn = True
         self._end()
 
@@ -57,14 +57,14 @@ class Call:
             self._future.set_result(None)
 
     async def wait(self) -> None:
-        """Until the application has served it or it was withdrawn. Engine thread."""
+        """Wait until the application has served it or it was withdrawn. Engine thread."""
         await self._future
 
 
 class Calls:
-    """The queue between the two, with a bell for who serves.
+    """The queue of calls, with a bell for the application.
 
-    The bell is a `SimpleQueue` because its `put` may be called by a signal handler that interrupts its own `get`.
+    The bell is a `SimpleQueue` because its `put` may run in a signal handler that interrupts its own `get`.
     """
 
     def __init__(self) -> None:
@@ -73,22 +73,22 @@ class Calls:
         self._listeners: list[Callable[[], None]] = []
 
     def listen(self, ring: Callable[[], None]) -> None:
-        """`ring()` is called after each post, on the thread that posts; it must not block."""
+        """Call `ring()` after each post, on the posting thread; it must not block."""
         self._listeners.append(ring)
 
     def post(self, call: Call) -> None:
-        """Engine thread."""
+        """Queue a call. Engine thread."""
         self._queue.append(call)
         self.ring()
 
     def ring(self) -> None:
-        """Wake whoever waits, as after a post. From any thread and from signal handlers."""
+        """Wake the application, as after a post. Threads: any, and signal handlers."""
         self._bell.put(None)
         for ring in self._listeners:
             ring()
 
     def take(self) -> Call | None:
-        """The next call to serve, None where there is none. From any thread."""
+        """The next call to serve; None: there is none. Threads: any."""
         while True:
             try:
                 call = self._queue.popleft()
@@ -103,14 +103,12 @@ class Calls:
             self._bell.get(timeout=timeout)
 
     async def wait_async(self) -> None:
-        """The same for a task, without a thread."""
+        """Wait for the bell in a task."""
         loop = asyncio.get_running_loop()
         rung = asyncio.Event()
 
         def ring() -> None:
-            with contextlib.suppress(
-                RuntimeError
-            ):  # the loop is closed: nobody waits in it any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so no task waits in it
                 loop.call_soon_threadsafe(rung.set)
 
         self._listeners.append(ring)

@@ -1,8 +1,8 @@
-"""The commit lane: one OffsetCommit of a group on its way at a time. Without I/O.
+"""The commit lane: one OffsetCommit of a group in flight at a time. Without I/O.
 
-Commits asked for while one is under way are merged and go together in the next, so thousands of `commit_async` calls
-cost a few requests; each caller hears about its own partitions. Order is kept: a later commit of a partition is never
-overtaken by an earlier one.
+Commits that are requested while one is in flight are merged and sent together in the next one, so thousands of
+`commit_async` calls cost a few requests; each caller receives the failures of its own partitions. A later commit of a
+partition is never overtaken by an earlier one.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ Offsets = Mapping[TopicPartition, OffsetAndMetadata]
 Failures = dict[TopicPartition, BaseException]
 
 
-class Asked(NamedTuple):
-    """One caller's commit."""
+class PendingCommit(NamedTuple):
+    """The commit of one caller."""
 
     partitions: frozenset[TopicPartition]
     done: Callable[[Failures], None]
@@ -25,36 +25,36 @@ class Asked(NamedTuple):
 
 
 class CommitLane:
-    """What is asked for, and what is on its way. Engine thread only."""
+    """The requested commits, and the one in flight. Engine thread only."""
 
     def __init__(self) -> None:
         self._waiting: dict[TopicPartition, OffsetAndMetadata] = {}
-        self._asked: list[Asked] = []
-        self._on_way: list[Asked] | None = None
+        self._requested: list[PendingCommit] = []
+        self._in_flight: list[PendingCommit] | None = None
 
     def __repr__(self) -> str:
-        return f"<CommitLane waiting={len(self._waiting)} on_way={self._on_way is not None}>"
+        return f"<CommitLane waiting={len(self._waiting)} in_flight={self._in_flight is not None}>"
 
     @property
     def idle(self) -> bool:
-        """Nothing waits and nothing is on its way."""
-        return self._on_way is None and not self._asked
+        """Whether no commit is requested or in flight."""
+        return self._in_flight is None and not self._requested
 
-    def ask(self, offsets: Offsets, done: Callable[[Failures], None]) -> None:
-        """Want these offsets committed: merged into the next request, the latest call winning per partition."""
+    def request(self, offsets: Offsets, done: Callable[[Failures], None]) -> None:
+        """Add these offsets to the next request; of several offsets of a partition the latest is sent."""
         self._waiting.update(offsets)
-        self._asked.append(Asked(frozenset(offsets), done))
+        self._requested.append(PendingCommit(frozenset(offsets), done))
 
     def take(self) -> dict[TopicPartition, OffsetAndMetadata] | None:
-        """The offsets of the next request, or None while one is on its way or nothing is asked for."""
-        if self._on_way is not None or not self._asked:
+        """The offsets of the next request; None while one is in flight or none is requested."""
+        if self._in_flight is not None or not self._requested:
             return None
         offsets, self._waiting = self._waiting, {}
-        self._on_way, self._asked = self._asked, []
+        self._in_flight, self._requested = self._requested, []
         return offsets
 
-    def answered(self, failures: Failures) -> None:
-        """The request that `take` gave has been answered, or has failed for good."""
-        told, self._on_way = self._on_way or [], None
-        for asked in told:
-            asked.done({tp: error for tp, error in failures.items() if tp in asked.partitions})
+    def complete(self, failures: Failures) -> None:
+        """End the request in flight, which was answered or has failed for good."""
+        commits, self._in_flight = self._in_flight or [], None
+        for commit in commits:
+            commit.done({tp: error for tp, error in failures.items() if tp in commit.partitions})

@@ -1,10 +1,10 @@
-"""The cursors: where each assigned partition stands, and what lets it flow or holds it.
+"""The cursors: the position and the route of each assigned partition, and the decisions about held ones.
 
-Between inbox and record on the data's way. Rust fetches a routed partition from its position and asks nobody; this
+Station: between inbox and record. Rust fetches a routed partition from its position without Python; this
 module gives positions (committed offset, reset policy, seek) and routes (the connection to the leader), and decides
-about partitions that were held. A position is a concrete offset from assignment on; it is reset only on the current
-leader's own word that it is out of range, and never in silence; a follower that the leader named (KIP-392) is believed
-as long as it has records. Engine thread only.
+about held partitions. A position is a concrete offset from the assignment on; it is reset only when the current leader answers
+that it is out of range, and the reset is logged; a follower that the leader named (KIP-392) is fetched from as long as it
+has records. Engine thread only.
 
 Invariants: an assignment makes each partition known to the flow at once, before its metadata arrives, so that a pause in `on_assigned`
 holds; a revoked partition loses its pause. Every assignment makes a new `Cursor`, and every seek counts in `Cursor.seeks`, so an
@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, assert_never
 from ottla import errors
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.leaders import LeaderRoutes
-from ottla.consumer.group.link import UNREACHABLE
 from ottla.consumer.list_offsets import EARLIEST, LATEST, OffsetFinder
 from ottla.consumer.reset import ResetPolicy
 from ottla.consumer.routes import FetchTarget, why_no_leader
@@ -75,20 +74,20 @@ class Cursor:
         self.since = now
         """Time since which it waits for a position or a route, by the engine's clock."""
         self.topic_id = ZERO_UUID
-        """Of the topic that its position is in; a topic of the same name that was made anew has another one."""
+        """Id of the topic that its position belongs to; a recreated topic of the same name has another one."""
         self.positioned = False
         self.seeks = 0
-        """Counts the positions that were set: an answer to a question from before the last one is dropped."""
+        """Number of positions that were set: a response to a request before the latest one is dropped."""
         self.refusal: errors.Error | None = None
-        """Why nothing more is fetched of it; ends with a seek, or when it is assigned again."""
+        """Error for which nothing more is fetched of it; ends with a seek, or when it is assigned again."""
         self.is_routed = False
         """Whether the flow has a route for it."""
         self.replica: int | None = None
         """Node id of the follower that the leader named to fetch from."""
         self.routed_at = 0.0
-        """Time at which it got the last route, by the engine's clock."""
+        """Time of its latest route, by the engine's clock."""
         self.attempts = 0
-        """Holds in a row with little time between them, for the backoff."""
+        """Number of consecutive holds with little time between them, for the backoff."""
 
     def __repr__(self) -> str:
         return f"<Cursor {self.tp.topic}-{self.tp.partition} positioned={self.positioned} routed={self.is_routed}>"
@@ -131,7 +130,7 @@ class Cursors:
         self._engine.add_drain(self.drain)
 
     def stop(self) -> None:
-        """No event is served from here."""
+        """Serve no event from now on."""
         self._closed = True
         self._summary.stop()
         self._engine.remove_drain(self.drain)
@@ -141,7 +140,7 @@ class Cursors:
 
     @property
     def assigned(self) -> set[TopicPartition]:
-        """What is assigned now."""
+        """The assigned partitions."""
         return set(self._cursors)
 
     # ---- assignment ----------------------------------------------------------------------------------------------------
@@ -177,7 +176,7 @@ class Cursors:
             added.append(cursor.tp)
 
     def unassign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Give these partitions up: nothing of them is handed over from here."""
+        """Unassign these partitions: no record of them is handed over from now on."""
         for tp in partitions:
             if self._cursors.pop(tp, None) is not None:
                 self._cluster.health.recovered(str(tp))
@@ -229,31 +228,31 @@ class Cursors:
             code = self._cluster.snapshot.topic_error(topic)
             error = errors.for_code(code, topic=topic, partition=partition)
             why = why_no_leader(self._cluster.snapshot, cursor.tp)
-            if code and not _may_pass(error):
+            if code and error.permanent:
                 self._refuse([cursor], error)
             elif attempts == 1 and why is not None:
                 self._report_no_position(cursor, why)
 
     async def _start_at(self, cursors: list[Cursor]) -> None:
-        """Set the positions: committed offsets, and for partitions without one what the reset policy says."""
+        """Set the start positions: committed offsets, else the offsets of the reset policy."""
         wanted = [cursor.tp for cursor in cursors]
         committed: Mapping[TopicPartition, OffsetAndMetadata | None] = dict.fromkeys(wanted)
         try:
             if self._offsets is not None:
                 committed = await self._offsets.committed(wanted)
-            self._take_starts(cursors, committed)
+            self._apply_starts(cursors, committed)
             without = [c for c in cursors if committed.get(c.tp) is None and not c.positioned]
             if without and self._reset_policy.raises:
                 self._refuse_reset(without, "no committed offset")
             elif without:
                 time_ms = self._reset_policy.time_ms(time.time())
                 found = await self._find([c.tp for c in without], time_ms)
-                self._take_starts(
+                self._apply_starts(
                     without, {tp: OffsetAndMetadata(offset, -1) for tp, offset in found.items()}
                 )
         except errors.Error as error:
             waiting = [c for c in cursors if not c.positioned]
-            if not _may_pass(error):
+            if error.permanent:
                 self._refuse([c for c in waiting if _concerns(error, c.tp)], error)
                 return
             reason = errors.line_of(error)
@@ -264,7 +263,7 @@ class Cursors:
         self._cluster.health.trouble(str(cursor.tp), reason, self._engine.clock.now())
         self._summary.add(logging.WARNING, "position.unknown", cursor.tp, reason=reason)
 
-    def _take_starts(
+    def _apply_starts(
         self, cursors: list[Cursor], starts: Mapping[TopicPartition, OffsetAndMetadata | None]
     ) -> None:
         for cursor in cursors:
@@ -284,7 +283,7 @@ class Cursors:
     async def _find(
         self, partitions: list[TopicPartition], time_ms: int
     ) -> dict[TopicPartition, int]:
-        """Offsets for a time; where no record is that young, the end."""
+        """Offsets for a time; the end of a partition without a record that young."""
         found = await self._finder.find(dict.fromkeys(partitions, time_ms))
         none_yet = [tp for tp, answer in found.items() if answer.offset < 0]
         ends = await self._finder.find(dict.fromkeys(none_yet, LATEST)) if none_yet else {}
@@ -303,11 +302,11 @@ class Cursors:
         self._route_soon(cursor)
 
     async def seek(self, tp: TopicPartition, position: OffsetAndMetadata) -> None:
-        """Go on at this offset; what was fetched for the earlier position is not handed over."""
+        """Continue at this offset; records that were fetched for the earlier position are dropped."""
         self._set_position(self._require(tp), position)
 
     async def seek_to_time(self, partitions: Iterable[TopicPartition], time_ms: int) -> None:
-        """Go on at the first record at or after a time (or at EARLIEST or LATEST)."""
+        """Continue at the first record at or after a time (or at EARLIEST or LATEST)."""
         wanted = list(partitions)
         for tp in wanted:
             self._require(tp)
@@ -414,16 +413,16 @@ class Cursors:
             self._routes.find(cursor.tp, delay)
 
     def _topic_recreated(self, cursor: Cursor) -> None:
-        """The cursor's topic has another id now: its position means nothing there."""
+        """The topic of the cursor was recreated: its position is meaningless."""
         topic, partition = cursor.tp
         cursor.positioned = False
         self._engine.spawn(
-            self._reset(cursor, f"topic {topic} was deleted and made anew"),
+            self._reset(cursor, f"topic {topic} was deleted and recreated"),
             f"reset of {topic}-{partition}",
         )
 
     def _withdraw_route(self, cursor: Cursor) -> None:
-        """The flow holds the partition."""
+        """Record that the flow holds the partition."""
         cursor.is_routed = False
         cursor.since = self._engine.clock.now()
         if (route := self._routes.withdraw(cursor.tp)) is not None:
@@ -513,17 +512,17 @@ class Cursors:
             )
 
     def _follow_hint(self, cursor: Cursor, hint: LeaderHint) -> None:
-        """The broker named the leader: fetch from that one, after a pause where this comes again and again."""
+        """The broker named another leader: fetch from that one, after a pause if this repeats."""
         self._cluster.apply_leader_hint(*cursor.tp, hint.node_id, hint.leader_epoch, hint.endpoint)
         pause = self._pause_after_hold(cursor)
         self._route_soon(cursor, pause if cursor.attempts > 1 else 0.0)
 
     def _held_by_fault(self, cursor: Cursor, held: FetchHeld) -> None:
-        """An error code or a lost connection: flow again after a pause, by what the metadata says then."""
+        """An error code or a lost connection: search a route after a pause, with newer metadata."""
         topic, partition = cursor.tp
         if held.code:
             error = errors.for_code(held.code, "fetch", topic=topic, partition=partition)
-            if not _may_pass(error):
+            if error.permanent:
                 self._refuse([cursor], error)
                 return
         reason = _reason(held)
@@ -532,28 +531,28 @@ class Cursors:
         self._route_soon(cursor, self._pause_after_hold(cursor))
 
     def _pause_after_hold(self, cursor: Cursor) -> float:
-        """Longer each time for a partition that is held over and over."""
+        """Seconds before the next route; longer for each consecutive hold."""
         if self._engine.clock.now() - cursor.routed_at > _STEADY_S:
             cursor.attempts = 0
         cursor.attempts += 1
         return self._backoff.delay(cursor.attempts)
 
     def _follow(self, cursor: Cursor, replica: int) -> None:
-        """Fetch from the follower that the leader names, until it refuses or the lease ends; then the leader is asked again."""
+        """Fetch from the follower that the leader named, until it refuses or its lease ends; then from the leader again."""
         pause = self._pause_after_hold(cursor)
         again = cursor.attempts > 1
         cursor.replica = replica
-        self._engine.loop.call_later(self._replica_lease_s, self._lease_over, cursor, replica)
+        self._engine.loop.call_later(self._replica_lease_s, self._end_lease, cursor, replica)
         self._log.debug("follower.used", **cursor.tp._asdict(), node=replica)
         self._route_soon(cursor, pause if again else 0.0)
 
-    def _lease_over(self, cursor: Cursor, replica: int) -> None:
+    def _end_lease(self, cursor: Cursor, replica: int) -> None:
         if self._current(cursor) and cursor.replica == replica:
             cursor.replica = None
             self._flow.hold(*cursor.tp)
 
     def _truncated(self, cursor: Cursor, fetch_offset: int, diverging: Divergence) -> None:
-        """The leader's log parts from what was read before the position: records that were read are gone (KIP-320)."""
+        """The leader's log diverges before the position: records that were read are gone (KIP-320)."""
         epoch, end_offset = diverging
         topic, partition = cursor.tp
         reason = f"{topic}-{partition} was truncated: epoch {epoch} ends at {end_offset}, before the position {fetch_offset}"
@@ -575,7 +574,7 @@ class Cursors:
             self._set_position(cursor, OffsetAndMetadata(end_offset, epoch))
 
     async def _reset(self, cursor: Cursor, reason: str) -> None:
-        """There is nothing at the position: set the one of the reset policy and log it, or raise."""
+        """The position is not in the log: set that of the reset policy and log it, or raise."""
         if self._reset_policy.raises:
             self._refuse_reset([cursor], reason)
             return
@@ -615,12 +614,12 @@ class Cursors:
         )
 
     async def _reset_offset(self, cursor: Cursor) -> int | None:
-        """The offset that the reset policy gives now; None where it is not available yet, or refused."""
+        """The offset of the reset policy; None: it is not available yet, or refused."""
         try:
             found = await self._find([cursor.tp], self._reset_policy.time_ms(time.time()))
             return found[cursor.tp]
         except errors.Error as error:
-            if _may_pass(error):
+            if not error.permanent:
                 reason = errors.line_of(error)
                 self._cluster.health.trouble(str(cursor.tp), reason, self._engine.clock.now())
                 self._summary.add(
@@ -629,14 +628,6 @@ class Cursors:
             else:
                 self._refuse([cursor], error)
             return None
-
-
-def _may_pass(error: errors.Error) -> bool:
-    """Whether the same request may have another answer later."""
-    return isinstance(error, UNREACHABLE) or (
-        isinstance(error, errors.KafkaError)
-        and (error.retriable or error.code == ErrorCode.UNKNOWN_SERVER_ERROR)
-    )
 
 
 def _concerns(error: errors.Error, tp: TopicPartition) -> bool:

@@ -1,7 +1,7 @@
 """The state of a handler's session: its claims, its marks and their commits.
 
-A session is one generation of the group: the claims that this member got, from setup to cleanup.
-References: sarama's ConsumerGroupSession, whose promises these are, kept.
+A session is one generation of the group: the claims of this member, from setup to cleanup.
+References: sarama's ConsumerGroupSession; the guarantees are the same.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class SessionCommits:
         self._queued: Ticket[None] | None = None  # guarded by _lock
 
     def commit_soon(self) -> Ticket[None]:
-        """Commit what is marked when the commit begins. From any thread.
+        """Commit the marks that exist when the commit begins. Threads: any.
 
         Raises:
             StateError: The session has ended; its partitions may belong to another member.
@@ -94,22 +94,22 @@ class SessionCommits:
             return self._queued
 
     async def _commit(self) -> None:
-        """Engine thread. The offsets are read after the commit before it has ended, so nothing marked until then is left out."""
+        """Engine thread. The marks are read after the previous commit has ended, so no earlier mark is left out."""
         async with self._turn:
             with self._lock:
                 self._queued = None
-            offsets = self.marks.dirty()
+            offsets = self.marks.uncommitted()
             if offsets:
                 await self._client.commit(offsets)
-                self.marks.committed(offsets)
+                self.marks.set_committed(offsets)
 
     def end(self) -> None:
-        """No mark and no commit is taken from here. From any thread."""
+        """Refuse marks and commits from now on. Threads: any."""
         self._ended = True
         self.marks.end()
 
     async def commit_last(self) -> errors.Error | None:
-        """The final commit of the session; returns what went wrong instead of raising it. Engine thread."""
+        """The final commit of the session; returns its error instead of raising it. Engine thread."""
         self.end()
         try:
             await self._commit()

@@ -1,7 +1,7 @@
 """Makes the inbox of a consumer from its configuration.
 
 The inbox itself is Rust (`crates/core/src/fetch/inbox.rs`): fetch responses wait there until a caller takes their records.
-Only this module of the consumer knows the extension.
+Only this module of the consumer and `iteration` import the extension.
 """
 
 from __future__ import annotations

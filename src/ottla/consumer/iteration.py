@@ -1,6 +1,6 @@
-"""Iteration of an asyncio consumer: one record after another out of the records of a poll.
+"""Iteration of an asyncio consumer: one record after another from the records of a poll.
 
-The synchronous twin of this class is native (`ConsumerBase`), because there the loop runs without a Python frame.
+The synchronous twin of this class is native (`ConsumerBase`), because its loop runs without a Python frame.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NO_RECORDS = Records()
 
 
 class AsyncConsumerBase:
-    """What `AsyncConsumer` inherits; see `ConsumerBase` in the extension for the synchronous form."""
+    """Base class of `AsyncConsumer`; `ConsumerBase` in the extension is the synchronous form."""
 
     def _bind(self, flow: FetchFlow) -> None:
         self._flow = flow
@@ -28,15 +28,15 @@ class AsyncConsumerBase:
         self._hand: Record | None = None
 
     _refill: Callable[[], Awaitable[Records | None]]
-    """`AsyncConsumer` has it: the next records, None to end the iteration."""
+    """Implemented by `AsyncConsumer`: the next records, or None to end the iteration."""
 
-    def _in_hand(self) -> tuple[str, int, int] | None:
-        """Place and offset of the record handed out last and not yet followed by another request."""
+    def _current(self) -> tuple[str, int, int] | None:
+        """Topic, partition and offset of the current record: the last one that was handed over, until the next is requested."""
         record = self._hand
         return None if record is None else (record.topic, record.partition, record.offset)
 
     def _skip(self, place: tuple[str, int], /) -> None:
-        """Hand over nothing more of this partition out of the current records: its position was set anew."""
+        """Hand over no more of the fetched records of this partition: its position was changed."""
         self._left = iter(
             [record for record in self._left if (record.topic, record.partition) != place]
         )

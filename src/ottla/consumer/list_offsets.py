@@ -1,4 +1,4 @@
-"""Asks the leaders of partitions for offsets: the first, the next, or the first at or after a time.
+"""Offset queries to the leaders of partitions: the first, the next, or the first at or after a time.
 
 Engine thread only. References: ListOffsets (key 2), KIP-79, KIP-396, KIP-734; Java: OffsetFetcher.
 """
@@ -33,7 +33,7 @@ EARLIEST = -2
 
 
 class FoundOffset(NamedTuple):
-    """What a leader answered."""
+    """The answer of a leader."""
 
     offset: int
     """-1: no record at or after the time."""
@@ -86,7 +86,7 @@ class OffsetFinder:
 
 
 class _Query:
-    """One call of `find`: the answers so far, and what the others wait for."""
+    """One call of `find`: the answers so far, and the problems of the other partitions."""
 
     def __init__(
         self, cluster: Cluster, isolation: int, times: Mapping[TopicPartition, int]
@@ -97,14 +97,14 @@ class _Query:
         """Partitions without an answer, and their times."""
         self.found: dict[TopicPartition, FoundOffset] = {}
         self.problems: dict[int, str] = {}
-        """node id (-1: none) -> what its partitions wait for, in one line; empty: they wait for metadata."""
+        """node id (-1: none) -> problem of its partitions, in one line; empty: they wait for metadata."""
 
     def problem(self) -> str:
-        """What the partitions without an answer wait for, in one line."""
+        """Problem of the partitions without an answer, in one line."""
         return next(iter(self.problems.values()), None) or self._cluster.describe_wait()
 
     async def attempt(self, attempts: Attempts, *, refresh: bool) -> None:
-        """Ask each leader once.
+        """Query each leader once.
 
         refresh: Whether the metadata may be stale.
 
@@ -131,7 +131,7 @@ class _Query:
         self.left = {tp: time_ms for tp, time_ms in self.left.items() if tp not in self.found}
 
     def _refuse_unknown(self) -> None:
-        """Raise for a partition that the metadata, asked for since the call, does not have."""
+        """Raise for a partition that is not in metadata which was requested after the call."""
         snapshot = self._cluster.snapshot
         for topic, partition in self.left:
             if snapshot.partition(topic, partition) is None:
@@ -148,7 +148,7 @@ class _Query:
             self.problems[node_id] = errors.line_of(error)
 
     async def _ask(self, node_id: int, asked: list[TopicPartition]) -> None:
-        """Ask one leader for its partitions; those that it cannot answer yet stay in `left`."""
+        """Query one leader for its partitions; those that it cannot answer yet stay in `left`."""
         still_leads = [leads(*tp, node_id) for tp in asked]
         connection = await self._cluster.connection_while(
             node_id, Role.CONTROL, lambda now: all(check(now) for check in still_leads)

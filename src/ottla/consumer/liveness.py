@@ -1,8 +1,8 @@
-"""Tells an application that works slowly from one that is stuck. Pure: time is passed in.
+"""Distinguishes a slow application from a stuck one. Pure: time is passed in.
 
-Each place where the application takes records (a poll loop, every claim of a handler) shows a token that changes with
-every record it asks for, or None while it waits for records. A token that stays the same for `limit_s` is a stuck
-application. Java watches only the polls, so a slow loop over one poll's records looks stuck there and not here.
+Each reader of records (a poll loop, every claim of a handler) has a token that changes with every record it requests, or
+None while it waits for records. A token that stays the same for `limit_s` means a stuck application. Java watches only the
+polls, so a slow loop over the records of one poll counts as stuck there and not here.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 Tokens = Mapping[object, object]
-"""place -> token, None while that place waits."""
+"""reader -> token; None while the reader waits."""
 
 
 class Liveness:
-    """Remembers since when each place has shown the same token."""
+    """Remembers how long each reader has had the same token."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit = limit_s
         self._seen: dict[object, tuple[object, float]] = {}
 
     def stuck(self, tokens: Tokens, now: float) -> bool:
-        """Whether any place has not moved for the limit; now is in seconds of any monotonic clock."""
+        """Whether any reader has had the same token for the limit. now: Seconds of any monotonic clock."""
         seen: dict[object, tuple[object, float]] = {}
         for place, token in tokens.items():
             if token is None:

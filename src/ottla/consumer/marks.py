@@ -1,7 +1,7 @@
-"""The marks of a session: which records a handler has finished with, and what of that is not committed yet.
+"""The marks of a session: the offsets that a handler has finished, and those of them that are not committed yet.
 
-Marking is cheap and says nothing to the broker; committing sends what is marked. Any number of claims mark at once:
-each key is written by the claim that owns it, and one dictionary store is atomic.
+Marking is cheap and sends nothing; a commit sends the marks. Any number of claims mark at once: each key is written by the
+claim that owns it, and one dictionary store is atomic.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ class Marks:
         self._owned = frozenset(partitions)
 
     def end(self) -> None:
-        """The session is over: whatever still holds these marks may change nothing more."""
+        """The session has ended: refuse every mark from now on."""
         self._owned = frozenset()
 
     def __len__(self) -> int:
         return len(self._marked)
 
-    def forward(self, place: tuple[str, int], mark: OffsetAndMetadata) -> None:
-        """Mark up to this offset; a mark that is further already stays."""
+    def advance(self, place: tuple[str, int], mark: OffsetAndMetadata) -> None:
+        """Mark up to this offset, unless the mark is further already."""
         if place not in self._owned:
             raise _not_owned(place)
         before = self._marked.get(place)
         if before is None or before.offset < mark.offset:
             self._marked[place] = mark
 
-    def back(self, place: tuple[str, int], mark: OffsetAndMetadata) -> None:
-        """Put the mark here, even if that is before what was marked or committed."""
+    def rewind(self, place: tuple[str, int], mark: OffsetAndMetadata) -> None:
+        """Set the mark to this offset, even if it is before the mark or the committed offset."""
         if place not in self._owned:
             raise _not_owned(place)
         self._marked[place] = mark
 
-    def dirty(self) -> dict[TopicPartition, OffsetAndMetadata]:
-        """What is marked and not committed."""
+    def uncommitted(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Marks that are not committed yet."""
         return {
             TopicPartition(*place): mark
             for place, mark in list(self._marked.items())
             if self._committed.get(place) != mark
         }
 
-    def committed(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
-        """These were committed."""
+    def set_committed(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """Record that these offsets were committed."""
         for place, mark in offsets.items():
             self._committed[place] = mark
 

@@ -1,4 +1,4 @@
-"""Committed offsets of one group: reading them, and writing them through the commit lane.
+"""Committed offsets of one group: read from the coordinator, and written through the commit lane.
 
 Engine thread only. References: KIP-211, KIP-320, KIP-447 (RequireStable), KIP-709; Java: ConsumerCoordinator.
 """
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 _COORDINATOR_MOVED = frozenset({ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NOT_COORDINATOR})
-_AGAIN = frozenset(
+_RETRIED = frozenset(
     {
         ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
         ErrorCode.REQUEST_TIMED_OUT,
@@ -50,11 +50,11 @@ _AGAIN = frozenset(
     }
 )
 _IN_WORDS: dict[int, str] = {
-    ErrorCode.OFFSET_METADATA_TOO_LARGE: "the metadata of the offset is longer than the broker takes (offset.metadata.max.bytes)",
+    ErrorCode.OFFSET_METADATA_TOO_LARGE: "the metadata of the offset is longer than the broker allows (offset.metadata.max.bytes)",
     ErrorCode.COORDINATOR_LOAD_IN_PROGRESS: "the coordinator is still loading the offsets of the group",
     ErrorCode.COORDINATOR_NOT_AVAILABLE: "the coordinator could not be reached",
     ErrorCode.NOT_COORDINATOR: "the coordinator has moved to another broker",
-    ErrorCode.ILLEGAL_GENERATION: "the group has rebalanced since, so the partition may be another member's",
+    ErrorCode.ILLEGAL_GENERATION: "the group has rebalanced since, so the partition may belong to another member",
     ErrorCode.UNKNOWN_MEMBER_ID: "this consumer is not a member of the group any more: its session expired, or it left",
     ErrorCode.REBALANCE_IN_PROGRESS: "the group is rebalancing",
     ErrorCode.FENCED_INSTANCE_ID: "another member joined with the same group_instance_id",
@@ -63,7 +63,7 @@ _IN_WORDS: dict[int, str] = {
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: "the partition does not exist, or this client may not describe it",
     ErrorCode.REQUEST_TIMED_OUT: "the coordinator did not replicate the commit in time",
 }
-"""What the error codes of a commit mean."""
+"""Meaning of the error codes of a commit."""
 _NAMED = 10
 """Maximum number of partitions named per reason of a failed commit; the rest are counted."""
 _NAMES_UNTIL_COMMIT = 9
@@ -72,7 +72,7 @@ _NAMES_UNTIL_FETCH = 9
 
 
 class CommitIdentity(NamedTuple):
-    """Under which generation offsets are committed; the coordinator refuses those of an older one."""
+    """Member and generation of a commit; the coordinator refuses commits of an older generation."""
 
     member_id: str = ""
     generation: int = -1
@@ -84,7 +84,7 @@ class Refusal(NamedTuple):
 
     code: int
     tp: TopicPartition | None
-    """The partition it is about; None: the whole group."""
+    """The refused partition; None: the whole group."""
 
 
 class GroupOffsets:
@@ -104,8 +104,8 @@ class GroupOffsets:
         self._identity = identity
         self._reactor = reactor
         self._lane = CommitLane()
-        self._asked_under: dict[TopicPartition, CommitIdentity] = {}
-        """The generation in which each waiting offset was finished with."""
+        self._requested_under: dict[TopicPartition, CommitIdentity] = {}
+        """The identity at the call of each offset that is not sent yet."""
         self._idle: list[asyncio.Future[None]] = []
         self._in_flight_since: float | None = None
         """Start of the commit in flight, by the engine's clock."""
@@ -130,13 +130,13 @@ class GroupOffsets:
             else:
                 future.set_result(None)
 
-        self._asked_under.update(dict.fromkeys(offsets, self._identity()))
-        self._lane.ask(offsets, done)
+        self._requested_under.update(dict.fromkeys(offsets, self._identity()))
+        self._lane.request(offsets, done)
         self._send_next()
         return future
 
-    async def drained(self) -> None:
-        """Until every commit that was asked for has been answered or has failed."""
+    async def drain(self) -> None:
+        """Wait until every commit that was requested has been answered or has failed."""
         if not self._lane.idle:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._idle.append(future)
@@ -145,7 +145,7 @@ class GroupOffsets:
     def _send_next(self) -> None:
         offsets = self._lane.take()
         if offsets is not None:
-            fences, self._asked_under = self._asked_under, {}
+            fences, self._requested_under = self._requested_under, {}
             self._reactor.spawn(self._send(offsets, fences), f"commit of group {self._group_id}")
         elif self._lane.idle:
             idle, self._idle = self._idle, []
@@ -164,15 +164,15 @@ class GroupOffsets:
         except errors.Error as error:
             failures = dict.fromkeys(offsets, error)
         except asyncio.CancelledError:
-            self._lane.answered(dict.fromkeys(offsets, errors.Closed("the consumer was closed")))
+            self._lane.complete(dict.fromkeys(offsets, errors.Closed("the consumer was closed")))
             raise
         self._in_flight_since = None
         seconds = self._reactor.clock.now() - since
         if failures:
-            self._link.report.commit_failed(seconds, commit_failed(failures))
+            self._link.report.count_failed_commit(seconds, commit_failed(failures))
         else:
-            self._link.report.committed(seconds)
-        self._lane.answered(failures)
+            self._link.report.count_commit(seconds)
+        self._lane.complete(failures)
         self._send_next()
 
     def _attempts(self, timeout: float | None = None) -> Attempts:
@@ -191,10 +191,10 @@ class GroupOffsets:
     async def _commit_until_answered(
         self, offsets: Offsets, fences: Mapping[TopicPartition, CommitIdentity]
     ) -> Failures:
-        """Send, and send again what may work later, until every partition has a definite answer or time is up.
+        """Send the commit, and retry partitions with a retriable error, until each has an answer or the time is up.
 
-        An offset of an older generation is refused here as the coordinator would: under the new one it might put back
-        what another member has committed meanwhile.
+        An offset of an older generation is refused here, as the coordinator would refuse it: under the new generation it
+        could reset an offset that another member has committed in the meantime.
         """
         left = dict(offsets)
         failures: Failures = {}
@@ -204,18 +204,18 @@ class GroupOffsets:
                 async with attempts.until_deadline():
                     codes = await self._commit_current(left, fences)
             except UNREACHABLE as error:
-                self._link.lost()
+                self._link.forget_coordinator()
                 codes = dict.fromkeys(left, ErrorCode.COORDINATOR_NOT_AVAILABLE)
                 self._problem = errors.line_of(error)
                 self._log.info("commit.retried", group=self._group_id, reason=error)
             except TimeoutError:
-                self._link.lost()
+                self._link.forget_coordinator()
                 return failures | dict.fromkeys(left, self._too_late(failures.values()))
             again: dict[TopicPartition, OffsetAndMetadata] = {}
             for tp, code in codes.items():
                 if code in _COORDINATOR_MOVED:
-                    self._link.lost()
-                if code in _COORDINATOR_MOVED or code in _AGAIN:
+                    self._link.forget_coordinator()
+                if code in _COORDINATOR_MOVED or code in _RETRIED:
                     again[tp] = left[tp]
                     failures[tp] = refusal = _refused(tp, code)
                     self._problem = errors.line_of(refusal)
@@ -309,16 +309,16 @@ class GroupOffsets:
                 async with attempts.until_deadline():
                     return await self._fetch(wanted)
             except UNREACHABLE as error:
-                self._link.lost()
+                self._link.forget_coordinator()
                 attempts.record_failure(error)
             except errors.KafkaError as error:
                 if error.code in _COORDINATOR_MOVED:
-                    self._link.lost()
-                elif error.code not in _AGAIN:
+                    self._link.forget_coordinator()
+                elif error.code not in _RETRIED:
                     raise
                 attempts.record_failure(error)
             except TimeoutError:
-                self._link.lost()
+                self._link.forget_coordinator()
                 problems = [attempts.last_failure] if attempts.last_failure else []
                 raise self._too_late(problems, None, timeout) from None
         assert attempts.last_failure is not None

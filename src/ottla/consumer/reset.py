@@ -1,4 +1,4 @@
-"""The reset policy: where to start without a committed offset, or when the position is out of range. Pure.
+"""The reset policy: the start position without a committed offset, or when the position is out of range. Pure.
 
 References: `auto.offset.reset`, KIP-1106 (by_duration).
 """
@@ -17,7 +17,7 @@ class ResetPolicy(NamedTuple):
 
     name: str
     seconds_back: float | None = None
-    """For by_duration: how far before now."""
+    """Of by_duration: seconds before now."""
 
     @property
     def raises(self) -> bool:
@@ -25,7 +25,7 @@ class ResetPolicy(NamedTuple):
         return self.name == "none"
 
     def time_ms(self, now_s: float) -> int:
-        """What to ask ListOffsets for; now_s is seconds since the epoch, UTC."""
+        """The timestamp of the ListOffsets request. now_s: Seconds since the epoch, UTC."""
         if self.seconds_back is not None:
             return max(0, int((now_s - self.seconds_back) * 1000))
         return EARLIEST if self.name == "earliest" else LATEST

@@ -36,7 +36,7 @@ class FetchTarget:
         log: Logger of the cursors.
         summary: Sums up the lines of many partitions.
         cursors: The assigned partitions.
-        on_recreated: Called with a cursor whose topic has another id than its position.
+        on_recreated: Called with a cursor whose topic was recreated.
     """
 
     role = Role.FETCH

@@ -40,7 +40,7 @@ def test_a_consumer_that_cannot_leave_lets_go_of_the_engine(engine: Engine) -> N
         raise LookupError("what is finished cannot be told")
 
     client = ConsumerClient(consumer_config(NOWHERE, {"group_id": "g"}))
-    client.autocommit.finished = finished
+    client.autocommit.finished_offsets = finished
     with pytest.raises(LookupError):
         client.shut_down(1).wait(5)
     assert engine._users == 1

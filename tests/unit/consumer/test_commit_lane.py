@@ -16,15 +16,15 @@ def at(offset: int) -> OffsetAndMetadata:
 def test_calls_made_meanwhile_go_together_in_the_next_request() -> None:
     lane = CommitLane()
     told: list[tuple[str, Failures]] = []
-    lane.ask({A: at(1)}, lambda f: told.append(("first", f)))
+    lane.request({A: at(1)}, lambda f: told.append(("first", f)))
     assert lane.take() == {A: at(1)}
     for offset in range(2, 1000):
-        lane.ask({A: at(offset), B: at(7)}, lambda f: told.append(("later", f)))
+        lane.request({A: at(offset), B: at(7)}, lambda f: told.append(("later", f)))
     assert lane.take() is None
-    lane.answered({})
+    lane.complete({})
     assert told == [("first", {})]
     assert lane.take() == {A: at(999), B: at(7)}
-    lane.answered({})
+    lane.complete({})
     assert len(told) == 999
     assert lane.idle
 
@@ -32,9 +32,9 @@ def test_calls_made_meanwhile_go_together_in_the_next_request() -> None:
 def test_each_caller_hears_of_its_own_partitions() -> None:
     lane = CommitLane()
     told: dict[str, Failures] = {}
-    lane.ask({A: at(1)}, lambda f: told.update(a=f))
-    lane.ask({B: at(1)}, lambda f: told.update(b=f))
+    lane.request({A: at(1)}, lambda f: told.update(a=f))
+    lane.request({B: at(1)}, lambda f: told.update(b=f))
     lane.take()
     error = ValueError("no")
-    lane.answered({A: error})
+    lane.complete({A: error})
     assert told == {"a": {A: error}, "b": {}}

@@ -47,7 +47,7 @@ class Coordinator:
     async def connection(self) -> Coordinator:
         return self
 
-    def lost(self) -> None:
+    def forget_coordinator(self) -> None:
         pass
 
     def version_for(self, _request: object) -> int:
@@ -138,11 +138,11 @@ async def test_an_offset_of_an_older_generation_is_not_sent_under_the_new_one() 
 
 async def test_drained_waits_for_all_that_was_asked_for() -> None:
     bench = Bench()
-    await bench.offsets.drained()
+    await bench.offsets.drain()
     bench.coordinator.gate.clear()
     first = bench.offsets.commit({FIRST: at(1)})
     second = bench.offsets.commit({FIRST: at(2)})
-    drained = asyncio.ensure_future(bench.offsets.drained())
+    drained = asyncio.ensure_future(bench.offsets.drain())
     await asyncio.sleep(0)
     assert not drained.done()
     bench.coordinator.gate.set()
@@ -163,7 +163,7 @@ async def test_a_reason_that_partitions_share_stands_once_and_in_words() -> None
     text = str(failed.value)
     assert text == (
         "offsets were not committed for t-0, t-1, t-2, t-3, t-4: TOPIC_AUTHORIZATION_FAILED (29): this client may not read "
-        "the topic; t-5: OFFSET_METADATA_TOO_LARGE (12): the metadata of the offset is longer than the broker takes "
+        "the topic; t-5: OFFSET_METADATA_TOO_LARGE (12): the metadata of the offset is longer than the broker allows "
         "(offset.metadata.max.bytes)"
     )
     assert set(failed.value.partitions) == set(places)

@@ -20,21 +20,21 @@ B = TopicPartition("t", 1)
 
 def test_marks_only_go_forward_and_are_dirty_until_committed() -> None:
     marks = Marks([A])
-    marks.forward(A, OffsetAndMetadata(5))
-    marks.forward(A, OffsetAndMetadata(3))
-    assert marks.dirty() == {A: OffsetAndMetadata(5)}
-    marks.committed(marks.dirty())
-    assert marks.dirty() == {}
-    marks.back(A, OffsetAndMetadata(2))
-    assert marks.dirty() == {A: OffsetAndMetadata(2)}
+    marks.advance(A, OffsetAndMetadata(5))
+    marks.advance(A, OffsetAndMetadata(3))
+    assert marks.uncommitted() == {A: OffsetAndMetadata(5)}
+    marks.set_committed(marks.uncommitted())
+    assert marks.uncommitted() == {}
+    marks.rewind(A, OffsetAndMetadata(2))
+    assert marks.uncommitted() == {A: OffsetAndMetadata(2)}
 
 
 def test_marks_of_partitions_that_are_not_claimed_are_refused() -> None:
     marks = Marks([A])
     with pytest.raises(errors.Error, match="t-1"):
-        marks.forward(B, OffsetAndMetadata(1))
+        marks.advance(B, OffsetAndMetadata(1))
     with pytest.raises(errors.Error, match="not claimed"):
-        marks.back(B, OffsetAndMetadata(1))
+        marks.rewind(B, OffsetAndMetadata(1))
     assert len(marks) == 0
 
 
@@ -117,17 +117,20 @@ def test_record_in_hand_is_handed_and_not_finished() -> None:
         [FakeRecord(A, 10), FakeRecord(A, 11), FakeRecord(B, 20), FakeRecord(B, 21)]
     )
     flow.at = {A: (12, 3), B: (22, 3)}
-    assert progress.finished() == {A: OffsetAndMetadata(10, 3), B: OffsetAndMetadata(20, 3)}
-    progress.iterating(chunk)  # type: ignore[arg-type]
-    assert progress.handed() == {A: OffsetAndMetadata(10, 3), B: OffsetAndMetadata(20, 3)}
+    assert progress.finished_offsets() == {A: OffsetAndMetadata(10, 3), B: OffsetAndMetadata(20, 3)}
+    progress.start_chunk(chunk)  # type: ignore[arg-type]
+    assert progress.handed_offsets() == {A: OffsetAndMetadata(10, 3), B: OffsetAndMetadata(20, 3)}
     hand[0] = ("t", 0, 11)
-    assert progress.finished()[A] == OffsetAndMetadata(11, -1)
-    assert progress.handed()[A] == OffsetAndMetadata(12, 3)
+    assert progress.finished_offsets()[A] == OffsetAndMetadata(11, -1)
+    assert progress.handed_offsets()[A] == OffsetAndMetadata(12, 3)
     hand[0] = ("t", 1, 20)
-    assert progress.finished() == {A: OffsetAndMetadata(12, 3), B: OffsetAndMetadata(20, -1)}
-    assert progress.handed() == {A: OffsetAndMetadata(12, 3), B: OffsetAndMetadata(21, 3)}
+    assert progress.finished_offsets() == {
+        A: OffsetAndMetadata(12, 3),
+        B: OffsetAndMetadata(20, -1),
+    }
+    assert progress.handed_offsets() == {A: OffsetAndMetadata(12, 3), B: OffsetAndMetadata(21, 3)}
     progress.before_take()
-    assert progress.finished() == {A: OffsetAndMetadata(12, 3), B: OffsetAndMetadata(22, 3)}
+    assert progress.finished_offsets() == {A: OffsetAndMetadata(12, 3), B: OffsetAndMetadata(22, 3)}
 
 
 def test_polled_records_are_handed_at_once_and_finished_with_the_next_poll() -> None:
@@ -136,10 +139,10 @@ def test_polled_records_are_handed_at_once_and_finished_with_the_next_poll() -> 
     flow.at = {A: (10, 3)}
     progress.before_take()
     flow.at = {A: (15, 3)}
-    assert progress.finished() == {A: OffsetAndMetadata(10, 3)}
-    assert progress.handed() == {A: OffsetAndMetadata(15, 3)}
+    assert progress.finished_offsets() == {A: OffsetAndMetadata(10, 3)}
+    assert progress.handed_offsets() == {A: OffsetAndMetadata(15, 3)}
     progress.before_take()
-    assert progress.finished() == {A: OffsetAndMetadata(15, 3)}
+    assert progress.finished_offsets() == {A: OffsetAndMetadata(15, 3)}
 
 
 def test_seek_moves_what_is_finished() -> None:
@@ -147,8 +150,8 @@ def test_seek_moves_what_is_finished() -> None:
     progress = Progress(flow, lambda: None)
     flow.at = {A: (10, 3)}
     progress.before_take()
-    progress.moved(A, 4, -1)
-    assert progress.finished() == {A: OffsetAndMetadata(4, -1)}
+    progress.set_position(A, 4, -1)
+    assert progress.finished_offsets() == {A: OffsetAndMetadata(4, -1)}
 
 
 def test_seek_within_an_iteration_counts_for_the_rest_of_the_chunk() -> None:
@@ -159,16 +162,19 @@ def test_seek_within_an_iteration_counts_for_the_rest_of_the_chunk() -> None:
     progress.before_take()
     flow.at = {A: (12, 3), B: (22, 3)}
     records = [FakeRecord(A, 10), FakeRecord(A, 11), FakeRecord(B, 20), FakeRecord(B, 21)]
-    progress.iterating(FakeRecords(records))  # type: ignore[arg-type]
+    progress.start_chunk(FakeRecords(records))  # type: ignore[arg-type]
     hand[0] = ("t", 0, 10)
-    progress.moved(A, 4, -1)
-    assert progress.handed() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(20, 3)}
+    progress.set_position(A, 4, -1)
+    assert progress.handed_offsets() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(20, 3)}
     hand[0] = ("t", 1, 20)
-    assert progress.finished() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(20, -1)}
-    assert progress.handed() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(21, 3)}
+    assert progress.finished_offsets() == {
+        A: OffsetAndMetadata(4, -1),
+        B: OffsetAndMetadata(20, -1),
+    }
+    assert progress.handed_offsets() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(21, 3)}
     flow.at = {A: (4, -1), B: (22, 3)}
     progress.before_take()
-    assert progress.finished() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(22, 3)}
+    assert progress.finished_offsets() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(22, 3)}
 
 
 def test_unread_is_what_the_iteration_has_left() -> None:
@@ -179,7 +185,7 @@ def test_unread_is_what_the_iteration_has_left() -> None:
     progress.before_take()
     flow.at = {A: (12, 3), B: (22, 3)}
     records = [FakeRecord(A, 10), FakeRecord(A, 11), FakeRecord(B, 20), FakeRecord(B, 21)]
-    progress.iterating(FakeRecords(records))  # type: ignore[arg-type]
+    progress.start_chunk(FakeRecords(records))  # type: ignore[arg-type]
     hand[0] = ("t", 0, 10)
     assert progress.unread() == {A: (11, 3), B: (20, 2)}
     hand[0] = ("t", 1, 20)
@@ -201,11 +207,11 @@ def test_nothing_behind_the_record_in_hand_is_committed_after_the_end(
     progress.before_take()
     flow.at = {A: (12, 3), B: (22, 3)}
     records = [FakeRecord(A, 10), FakeRecord(A, 11), FakeRecord(B, 20), FakeRecord(B, 21)]
-    progress.iterating(FakeRecords(records))  # type: ignore[arg-type]
+    progress.start_chunk(FakeRecords(records))  # type: ignore[arg-type]
     hand[0] = ("t", 0, 10)
-    progress.let_go(hand=in_hand)
-    offsets = {tp: place.offset for tp, place in progress.finished().items()}
+    progress.stop(finished=in_hand)
+    offsets = {tp: place.offset for tp, place in progress.finished_offsets().items()}
     assert offsets == {A: finished, B: 20}
-    assert progress.handed() == progress.finished()
+    assert progress.handed_offsets() == progress.finished_offsets()
     progress.before_take()
-    assert progress.finished() == {A: OffsetAndMetadata(12, 3), B: OffsetAndMetadata(22, 3)}
+    assert progress.finished_offsets() == {A: OffsetAndMetadata(12, 3), B: OffsetAndMetadata(22, 3)}

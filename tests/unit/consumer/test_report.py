@@ -29,15 +29,15 @@ class Bench:
 
 async def test_a_rebalance_has_one_start_one_end_and_a_duration() -> None:
     bench = Bench()
-    bench.report.rebalance_started("first")
+    bench.report.start_rebalance("first")
     await bench.clock.advance(2)
-    bench.report.rebalance_started("a retry of the same one")
+    bench.report.start_rebalance("a retry of the same one")
     assert bench.report.statistics(IDENTITY).rebalancing_for_ms == 2000
-    bench.report.assigned([TP], 4)
+    bench.report.end_rebalance([TP], 4)
     await bench.clock.advance(5)
-    bench.report.rebalance_started("second")
+    bench.report.start_rebalance("second")
     await bench.clock.advance(1)
-    bench.report.assigned([], 5)
+    bench.report.end_rebalance([], 5)
     found = bench.report.statistics(IDENTITY)
     assert (found.member_id, found.generation) == ("m-1", 4)
     assert (found.rebalances, found.rebalance_ms, found.rebalancing_for_ms) == (2, 3000, 0)
@@ -54,8 +54,8 @@ async def test_a_rebalance_has_one_start_one_end_and_a_duration() -> None:
 
 def test_a_loss_without_partitions_is_none() -> None:
     bench = Bench()
-    bench.report.lost([], "expired")
-    bench.report.lost([TP], "expired")
+    bench.report.report_loss([], "expired")
+    bench.report.report_loss([TP], "expired")
     assert bench.report.statistics(IDENTITY).lost_partitions == 1
     assert bench.names() == ["partition.lost"]
 
@@ -63,27 +63,27 @@ def test_a_loss_without_partitions_is_none() -> None:
 def test_troubles_end_with_what_ends_them() -> None:
     bench = Bench()
     report = bench.report
-    report.heartbeat_stopped("timed out")
-    report.stalled("no poll")
+    report.report_heartbeat_stopped("timed out")
+    report.report_stalled("no poll")
     assert list(bench.health.report()) == ["group", "application"]
-    report.reached()
-    report.polled()
+    report.report_reached()
+    report.report_poll()
     assert not bench.health.degraded
-    report.failed(errors.for_code(30))
+    report.report_failure(errors.for_code(30))
     assert list(bench.health.report()) == ["membership"]
-    report.left()
+    report.report_leave()
     assert not bench.health.degraded
 
 
 def test_commits_are_counted_with_their_latency() -> None:
     bench = Bench()
-    bench.report.committed(0.5)
+    bench.report.count_commit(0.5)
     failed = errors.CommitFailed("no", partitions={TP: errors.for_code(29)})
-    bench.report.commit_failed(1.5, failed)
+    bench.report.count_failed_commit(1.5, failed)
     found = bench.report.statistics(IDENTITY)
     assert (found.commits, found.failed_commits) == (1, 1)
     assert (found.commit_latency.count, found.commit_latency.max_ms) == (2, 1500)
     assert list(bench.health.report()) == ["commit"]
     assert bench.events[-1].fields == {"group": "g", "partitions": ["t-0"], "reason": "no"}
-    bench.report.committed(0.1)
+    bench.report.count_commit(0.1)
     assert not bench.health.degraded

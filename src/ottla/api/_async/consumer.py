@@ -424,7 +424,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Threads: Any.
         """
-        wanted = self._polling.handed() if offsets is None else offsets_to_read(offsets)
+        wanted = self._polling.handed_offsets() if offsets is None else offsets_to_read(offsets)
         return self._client.call("AsyncConsumer.commit", self._client.commit, wanted)
 
     @hinted
@@ -705,7 +705,7 @@ class AsyncConsumer(AsyncConsumerBase):
         _dropped(self, self._hand_over)
 
     def _hand_over(self) -> None:
-        self._polling.drop(self._in_hand(), self._callbacks)
+        self._polling.drop(self._current(), self._callbacks)
 
     def __repr__(self) -> str:
         group = self._config.group_id

@@ -423,7 +423,7 @@ class Consumer(ConsumerBase):
 
         Threads: Any.
         """
-        wanted = self._polling.handed() if offsets is None else offsets_to_read(offsets)
+        wanted = self._polling.handed_offsets() if offsets is None else offsets_to_read(offsets)
         return self._client.call("Consumer.commit", self._client.commit, wanted)
 
     @hinted
@@ -702,7 +702,7 @@ class Consumer(ConsumerBase):
         _dropped(self, self._hand_over)
 
     def _hand_over(self) -> None:
-        self._polling.drop(self._in_hand(), self._callbacks)
+        self._polling.drop(self._current(), self._callbacks)
 
     def __repr__(self) -> str:
         group = self._config.group_id

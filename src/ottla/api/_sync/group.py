@@ -144,7 +144,7 @@ class GroupSession:
             raise TypeError(
                 f"record must be a Record that a claim handed over, not {shown(record)}"
             ) from None
-        self._state.commits.marks.forward(place, mark)
+        self._state.commits.marks.advance(place, mark)
 
     def mark_offset(
         self, partition: tuple[str, int], offset: int | OffsetAndMetadata, metadata: str = ""
@@ -163,7 +163,7 @@ class GroupSession:
         Threads: Any.
         """
         tp = topic_partition(partition)
-        self._state.commits.marks.forward(tp, offset_to_read(offset, "offset", metadata))
+        self._state.commits.marks.advance(tp, offset_to_read(offset, "offset", metadata))
 
     def reset_offset(
         self, partition: tuple[str, int], offset: int | OffsetAndMetadata, metadata: str = ""
@@ -186,7 +186,7 @@ class GroupSession:
         Threads: Any.
         """
         tp, target = topic_partition(partition), offset_to_read(offset, "offset", metadata)
-        self._state.commits.marks.back(tp, target)
+        self._state.commits.marks.rewind(tp, target)
         seek = self._client.cursors.seek
         wait(self._client.call("GroupSession.reset_offset", seek, tp, target))
         self._state.claims[tp].drop()

@@ -85,7 +85,7 @@ class AsyncSessionRunner:
         self._deadline: float | None = None
         """Time by which the ending must be done; set when it begins."""
         self._closed = False
-        client.autocommit.finished = weakly(self, AsyncSessionRunner._finished, {})
+        client.autocommit.finished_offsets = weakly(self, AsyncSessionRunner._finished, {})
         client.application.attention = weakly(self, AsyncSessionRunner._attention, {})
 
     # ---- consume -----------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ class AsyncSessionRunner:
                 if call.kind == ASSIGNED:
                     await self._run_session(handler, call, timeout)
                 else:
-                    call.served()
+                    call.finish()
         finally:
             ended = True
             await self._leave(timeout)
@@ -166,7 +166,7 @@ class AsyncSessionRunner:
         """One session, from setup to the final commit; raises what the handler raised."""
         state = SessionState(self._client, assigned.partitions, assigned.generation)
         session = self._make_session(state)
-        assigned.served()
+        assigned.finish()
         tasks = ClaimTasks(self._calls.ring, self._log)
         self._state, self.session = state, session
         ending: Call | None = None
@@ -225,7 +225,7 @@ class AsyncSessionRunner:
                 problem = await self._commit_last(state, None if ending else self.left(timeout))
             self._state = self.session = None
             if ending is not None:
-                ending.served()
+                ending.finish()
         if tasks.failure is not None:
             raise tasks.failure
         return problem
@@ -260,7 +260,7 @@ class AsyncSessionRunner:
 
     def _finished(self) -> dict[TopicPartition, OffsetAndMetadata]:
         state = self._state
-        return {} if state is None else state.commits.marks.dirty()
+        return {} if state is None else state.commits.marks.uncommitted()
 
     def _attention(self) -> Tokens:
         return {

@@ -51,7 +51,7 @@ class Polling:
         self._client = client
         self._flow = client.flow
         self._consumer = weakref.ref(consumer)
-        self._progress = Progress(client.flow, weakly(consumer, type(consumer)._in_hand, None))
+        self._progress = Progress(client.flow, weakly(consumer, type(consumer)._current, None))
         self._listeners: dict[str, Listener | None] = {}
         self._subscribed = False
         self._turn = threading.Lock()
@@ -62,7 +62,7 @@ class Polling:
         self._woken = False
         self._closed = False
         consumer._bind(client.flow)
-        client.autocommit.finished = self._progress.finished
+        client.autocommit.finished_offsets = self._progress.finished_offsets
         client.application.attention = weakly(self, Polling._attention, {})
         client.application.calls.listen(client.flow.wakeup)
 
@@ -70,7 +70,7 @@ class Polling:
         consumer = self._consumer()
         if self._waiting_since is not None or consumer is None:
             return {"poll": None}
-        return {"poll": (self._polls, consumer._in_hand())}
+        return {"poll": (self._polls, consumer._current())}
 
     def readers(self) -> dict[str, float]:
         """The poll that waits for records, and since when. Threads: any."""
@@ -161,7 +161,7 @@ class Polling:
             return None
         records = self.poll(limit, None)
         if records is not None:
-            self._progress.iterating(records)
+            self._progress.start_chunk(records)
         return records
 
     def wakeup(self) -> None:
@@ -177,7 +177,7 @@ class Polling:
             try:
                 self._notify(call)
             finally:
-                call.served()
+                call.finish()
 
     def _notify(self, call: Call) -> None:
         listener = self._listeners.get(call.kind)
@@ -190,7 +190,7 @@ class Polling:
         Args:
             finished: The application has finished its current record too.
         """
-        self._progress.let_go(hand=finished)
+        self._progress.stop(finished=finished)
         assigned = sorted(self._client.cursors.assigned)
         listener = self._listeners.get(REVOKED)
         if assigned and self._subscribed and listener is not None:
@@ -198,13 +198,13 @@ class Polling:
 
     # ---- positions ---------------------------------------------------------------------------------------------------
 
-    def handed(self) -> dict[TopicPartition, OffsetAndMetadata]:
+    def handed_offsets(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """The offsets after everything that was handed over, the current record included."""
-        return self._progress.handed()
+        return self._progress.handed_offsets()
 
     def positions(self) -> dict[TopicPartition, int]:
         """Offset of the next record for the application, for each assigned partition that has a position."""
-        handed = self._progress.handed()
+        handed = self._progress.handed_offsets()
         return {
             TopicPartition(*place): handed[tp].offset
             if (tp := TopicPartition(*place)) in handed
@@ -238,7 +238,7 @@ class Polling:
         consumer = self._consumer()
         if consumer is not None:
             consumer._skip(tp)
-        self._progress.moved(tp, offset, leader_epoch)
+        self._progress.set_position(tp, offset, leader_epoch)
 
     # ---- end ---------------------------------------------------------------------------------------------------------
 
@@ -258,5 +258,5 @@ class Polling:
 
     def drop(self, current: tuple[str, int, int] | None, callbacks: Callbacks) -> None:
         """The consumer is being collected, with this current record. For its finalizer."""
-        self._progress.in_hand_at_last(current)
+        self._progress.freeze_current(current)
         self._client.drop(callbacks)

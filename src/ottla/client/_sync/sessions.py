@@ -86,7 +86,7 @@ class SessionRunner:
         self._deadline: float | None = None
         """Time by which the ending must be done; set when it begins."""
         self._closed = False
-        client.autocommit.finished = weakly(self, SessionRunner._finished, {})
+        client.autocommit.finished_offsets = weakly(self, SessionRunner._finished, {})
         client.application.attention = weakly(self, SessionRunner._attention, {})
 
     # ---- consume -----------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class SessionRunner:
                 if call.kind == ASSIGNED:
                     self._run_session(handler, call, timeout)
                 else:
-                    call.served()
+                    call.finish()
         finally:
             ended = True
             self._leave(timeout)
@@ -165,7 +165,7 @@ class SessionRunner:
         """One session, from setup to the final commit; raises what the handler raised."""
         state = SessionState(self._client, assigned.partitions, assigned.generation)
         session = self._make_session(state)
-        assigned.served()
+        assigned.finish()
         tasks = ClaimThreads(self._calls.ring, self._log)
         self._state, self.session = state, session
         ending: Call | None = None
@@ -222,7 +222,7 @@ class SessionRunner:
                 problem = self._commit_last(state, None if ending else self.left(timeout))
             self._state = self.session = None
             if ending is not None:
-                ending.served()
+                ending.finish()
         if tasks.failure is not None:
             raise tasks.failure
         return problem
@@ -257,7 +257,7 @@ class SessionRunner:
 
     def _finished(self) -> dict[TopicPartition, OffsetAndMetadata]:
         state = self._state
-        return {} if state is None else state.commits.marks.dirty()
+        return {} if state is None else state.commits.marks.uncommitted()
 
     def _attention(self) -> Tokens:
         return {

@@ -1,6 +1,6 @@
-"""Assignors: how the leader of a classic group shares the partitions among the members. Pure functions.
+"""Assignors: functions with which the leader of a classic group distributes the partitions. Pure.
 
-Every implementation gives what Java's class of the same name gives, since members of one group may run different
+Every implementation has the result of Java's class of the same name, since members of one group may run different
 clients. References: Java RangeAssignor, RoundRobinAssignor; KIP-881 (racks) is not used here.
 """
 
@@ -13,7 +13,7 @@ from ottla.message import TopicPartition
 
 
 class Member(NamedTuple):
-    """One member as the group leader sees it."""
+    """One member, as known to the group leader."""
 
     member_id: str
     instance_id: str | None
@@ -52,7 +52,7 @@ def assign_range(members: Sequence[Member], partitions: Mapping[str, int]) -> As
 
 
 def assign_roundrobin(members: Sequence[Member], partitions: Mapping[str, int]) -> Assignment:
-    """All partitions in order, dealt to the members in turn; who does not subscribe to a topic is passed over."""
+    """All partitions in order, dealt to the members in turn; members without a subscription of the topic are skipped."""
     result: Assignment = {member.member_id: [] for member in members}
     ordered = _ordered(members)
     turn = 0
@@ -68,4 +68,4 @@ def assign_roundrobin(members: Sequence[Member], partitions: Mapping[str, int]) 
 
 
 ASSIGNORS: dict[str, Assignor] = {"range": assign_range, "roundrobin": assign_roundrobin}
-"""By the name that travels in JoinGroup."""
+"""By the protocol name in JoinGroup."""

@@ -1,4 +1,4 @@
-"""The heartbeat of a classic member, kept by the I/O thread: Python hears only of answers that are not fine.
+"""The heartbeat of a classic member, sent by the I/O thread: Python receives only answers with an error.
 
 Heartbeats stop while the member joins: its pending JoinGroup keeps it alive, and a heartbeat of the old generation would be refused.
 The I/O thread sends them, so a held GIL evicts nobody; `liveness` detects a stuck application.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Beat:
-    """Heartbeats over one connection until `stop`, or until that is lost."""
+    """Heartbeats over one connection, until `stop` or the loss of the connection."""
 
     def __init__(
         self,
@@ -52,16 +52,16 @@ class Beat:
         )
 
     def stop(self) -> None:
-        """No more heartbeats; nothing more is told."""
+        """Send no more heartbeats, and call nothing more."""
         self._stopped = True
         self._port.beat_stop(self._id)
 
     def on_beat(self, frame: bytes) -> None:
-        """The port's event: an answer with an error."""
+        """Event of the port: an answer with an error."""
         self._on_error(decode_response(HeartbeatResponse, self._version, frame)[1].error_code)
 
     def on_beat_missed(self, loss: Loss) -> None:
-        """The port's event: the heartbeats have ended."""
+        """Event of the port: the heartbeats have ended."""
         self._end(loss.message)
 
     def _connection_lost(self, lost: asyncio.Future[LostCause]) -> None:
@@ -74,7 +74,7 @@ class Beat:
 
 
 def error_offset(version: int) -> int:
-    """Where the error code stands in a response, counted from its correlation id: after the header and the throttle time."""
+    """Offset of the error code in a response, counted from its correlation id: after the header and the throttle time."""
     header = (
         5
         if HeartbeatRequest.FLEXIBLE_FROM is not None and version >= HeartbeatRequest.FLEXIBLE_FROM

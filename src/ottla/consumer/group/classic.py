@@ -1,7 +1,7 @@
 """A member of a classic consumer group: the state machine, without I/O.
 
-`step(event)` takes what happened and returns what to do about it; the membership driver does it and feeds back how it
-went. Rebalances are eager: all partitions are given up before joining again.
+`step(event)` takes an event and returns actions; the membership driver carries them out and feeds their results back as
+events. Rebalances are eager: the member gives back all partitions before it joins again.
 
     UNJOINED ─Begin─▶ JOINING ─Joined─▶ PLANNING (leader) ─Planned─▶ SYNCING ─Synced─▶ STABLE
                          ▲                  └─ SYNCING at once (follower) ─┘             │
@@ -23,7 +23,7 @@ from ottla.protocol.error_codes import ErrorCode
 
 
 class State(enum.Enum):
-    """Where the member stands."""
+    """State of the member."""
 
     UNJOINED = "unjoined"
     JOINING = "joining"
@@ -36,15 +36,15 @@ class State(enum.Enum):
     FAILED = "failed"
 
 
-# ---- what happened ----------------------------------------------------------------------------------------------------
+# ---- events -----------------------------------------------------------------------------------------------------------
 
 
 class Begin(NamedTuple):
-    """The consumer subscribed: join."""
+    """The consumer subscribed for the first time, or changed its topics."""
 
 
 class Joined(NamedTuple):
-    """JoinGroup was answered without an error."""
+    """Response to JoinGroup without an error."""
 
     turn: int
     member_id: str
@@ -52,27 +52,27 @@ class Joined(NamedTuple):
     protocol: str
     leader: bool
     members: Sequence[Member]
-    """Only the leader is told them."""
+    """Empty for a member that is not the leader."""
     skip_assignment: bool = False
-    """A static leader came back and the broker keeps the assignment (KIP-814)."""
+    """Whether a static leader came back and the broker retains the assignment (KIP-814)."""
 
 
 class Planned(NamedTuple):
-    """The leader has computed everybody's assignment."""
+    """The leader has computed the assignment of all members."""
 
     turn: int
     assignments: dict[str, bytes]
 
 
 class Synced(NamedTuple):
-    """SyncGroup was answered without an error."""
+    """Response to SyncGroup without an error."""
 
     turn: int
     partitions: Sequence[TopicPartition]
 
 
 class Refused(NamedTuple):
-    """JoinGroup or SyncGroup was answered with an error."""
+    """Response to JoinGroup or SyncGroup with an error."""
 
     turn: int
     code: int
@@ -80,33 +80,33 @@ class Refused(NamedTuple):
 
 
 class Unreachable(NamedTuple):
-    """The coordinator could not be found or its connection was lost while joining."""
+    """No coordinator was found, or its connection was lost during the join."""
 
     turn: int
 
 
 class BeatAnswered(NamedTuple):
-    """A heartbeat was answered with an error."""
+    """Response to a heartbeat with an error."""
 
     code: int
 
 
 class CoordinatorLost(NamedTuple):
-    """The connection that carried the heartbeats is gone, or the coordinator moved."""
+    """The connection of the heartbeats was lost, or the coordinator moved."""
 
 
 class NewTopics(NamedTuple):
-    """The subscription changed, or its topics have other partitions than the assignment was made for."""
+    """The subscription changed, or its topics have other partitions than the assignment covers."""
 
 
 class Revoked(NamedTuple):
-    """The application has let go of the partitions; what was finished is committed."""
+    """The application has released the partitions; its progress is committed."""
 
     turn: int
 
 
 class PolledTooLate(NamedTuple):
-    """The application did not poll for `max_poll_interval_ms`."""
+    """The application has not polled for `max_poll_interval_ms`."""
 
 
 class Polled(NamedTuple):
@@ -114,7 +114,7 @@ class Polled(NamedTuple):
 
 
 class Leave(NamedTuple):
-    """The consumer closes or unsubscribes; the application has let go of everything."""
+    """The consumer closes or unsubscribes; the application has released all partitions."""
 
 
 Event = (
@@ -123,18 +123,18 @@ Event = (
 )  # fmt: skip
 
 
-# ---- what to do -------------------------------------------------------------------------------------------------------
+# ---- actions ----------------------------------------------------------------------------------------------------------
 
 
 class Join(NamedTuple):
-    """Send JoinGroup; the answer carries the turn."""
+    """Send JoinGroup; its result carries the turn."""
 
     turn: int
     member_id: str
     find_coordinator: bool
-    """Forget where the coordinator was known to be."""
+    """Whether to search the coordinator again."""
     backoff: bool
-    """Wait first: the attempt before this one failed."""
+    """Whether to wait first, since the previous attempt failed."""
 
 
 class Plan(NamedTuple):
@@ -156,7 +156,7 @@ class Sync(NamedTuple):
 
 
 class Assign(NamedTuple):
-    """These partitions are this member's in this generation: start them, and the heartbeats."""
+    """Start these partitions, which the member has in this generation, and the heartbeats."""
 
     partitions: Sequence[TopicPartition]
     member_id: str
@@ -164,7 +164,7 @@ class Assign(NamedTuple):
 
 
 class Revoke(NamedTuple):
-    """Let the application finish with these partitions, commit, then say Revoked; heartbeats go on meanwhile."""
+    """Let the application finish these partitions, commit, then feed back Revoked; heartbeats continue."""
 
     turn: int
     partitions: Sequence[TopicPartition]
@@ -172,18 +172,18 @@ class Revoke(NamedTuple):
 
 
 class Lose(NamedTuple):
-    """These partitions belong to somebody else already: drop them, nothing may be committed. Heartbeats stop."""
+    """Drop these partitions, which may belong to another member already, without a commit; stop the heartbeats."""
 
     partitions: Sequence[TopicPartition]
     reason: str
 
 
 class MoveBeat(NamedTuple):
-    """Find the coordinator anew and go on with the heartbeats there."""
+    """Search the coordinator again and continue the heartbeats there."""
 
 
 class SendLeave(NamedTuple):
-    """Stop the heartbeats and tell the coordinator that this member is gone."""
+    """Stop the heartbeats and send LeaveGroup."""
 
     member_id: str
     reason: str
@@ -198,7 +198,7 @@ class Fail(NamedTuple):
 
     code: int
     lost: int
-    """How many partitions were lost with it."""
+    """Number of partitions that were lost with it."""
 
 
 Action = Join | Plan | Sync | Assign | Revoke | Lose | MoveBeat | SendLeave | StopBeat | Fail
@@ -209,7 +209,7 @@ _RETRY_HERE = frozenset({ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.REBAL
 
 
 class ClassicMember:
-    """The machine. Engine thread only; holds no reference to anything that does I/O."""
+    """The machine. Engine thread only; without references to objects that do I/O."""
 
     def __init__(self, *, static: bool = False) -> None:
         self.state = State.UNJOINED
@@ -217,10 +217,10 @@ class ClassicMember:
         self.generation = -1
         self.owned: list[TopicPartition] = []
         self.turn = 0
-        """Counts what was begun; answers that carry an older turn came too late."""
+        """Number of the current join or revocation; results that carry an older turn are dropped."""
         self._static = static
         self._rejoin = False
-        """Something changed while a join was on its way: join once more after it."""
+        """Whether to join once more after the current join, because the topics changed in the meantime."""
 
     def __repr__(self) -> str:
         return (
@@ -229,7 +229,7 @@ class ClassicMember:
         )
 
     def step(self, event: Event) -> list[Action]:
-        """Take what happened; returns what to do, in order."""
+        """Take an event; returns the actions, in order."""
         if self.state in (State.LEFT, State.FAILED):
             return []
         turn = getattr(event, "turn", None)
@@ -406,6 +406,6 @@ class ClassicMember:
         return actions
 
     def _forget(self) -> None:
-        """The coordinator does not know this member any more."""
+        """The coordinator does not know this member any more: reset its id."""
         self.member_id = ""
         self.generation = -1

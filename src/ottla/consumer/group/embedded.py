@@ -1,4 +1,4 @@
-"""A classic member's subscription and assignment, in the words of this client.
+"""Subscription and assignment of a classic member, as bytes inside JoinGroup and SyncGroup.
 
 References: KIP-429, KIP-792; Java: ConsumerProtocol.
 """
@@ -16,7 +16,7 @@ from ottla.protocol.messages.consumer_protocol import (
 )
 
 _SUBSCRIPTION_VERSION = 1
-"""Owned partitions, which cooperative members read, need 1; nothing here needs more."""
+"""Owned partitions, which cooperative members read, need version 1; this client writes nothing newer."""
 _ASSIGNMENT_VERSION = 0
 
 
@@ -27,7 +27,7 @@ def encode_subscription(topics: Iterable[str]) -> bytes:
 
 
 def decode_topics(data: bytes) -> Sequence[str]:
-    """The topics of another member's subscription, whatever its version."""
+    """The topics of another member's subscription, of any version."""
     return consumer_protocol.decode_subscription(data)[1].topics
 
 
@@ -45,7 +45,7 @@ def encode_assignment(partitions: Iterable[TopicPartition]) -> bytes:
 
 
 def decode_assignment(data: bytes) -> list[TopicPartition]:
-    """The partitions that the leader gave to this member."""
+    """The partitions that the leader assigned to this member."""
     body = consumer_protocol.decode_assignment(data)[1]
     return sorted(
         TopicPartition(t.topic, p) for t in body.assigned_partitions for p in t.partitions

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ottla.wire.connection import Connection
 
 UNREACHABLE = (errors.ConnectionLost, errors.NoBrokersAvailable, errors.Timeout)
-"""What says that the coordinator could not be asked, not what it answered."""
+"""Errors of a request without an answer, as opposed to errors that the coordinator answered."""
 
 
 class GroupLink:
@@ -25,19 +25,19 @@ class GroupLink:
         self._cluster = cluster
 
     async def connection(self) -> Connection:
-        """The group connection to the coordinator, which is looked for where it is not known.
+        """The group connection to the coordinator, which is searched first if it is not known.
 
         Raises:
-            KafkaError: The broker refuses to tell.
-            ConnectionLost, NoBrokersAvailable, Timeout: It could not be reached; `lost` makes the next call look anew.
+            KafkaError: The broker refuses to name the coordinator.
+            ConnectionLost, NoBrokersAvailable, Timeout: It could not be reached; the next call searches it again.
         """
         node_id = await self._cluster.coordinators.find("group", self.group_id)
         try:
             return await self._cluster.connection(node_id, Role.GROUP)
         except UNREACHABLE:
-            self.lost()
+            self.forget_coordinator()
             raise
 
-    def lost(self) -> None:
-        """It is no longer the coordinator, or cannot be reached."""
+    def forget_coordinator(self) -> None:
+        """Search the coordinator again with the next call: the node is not the coordinator any more, or cannot be reached."""
         self._cluster.coordinators.invalidate("group", self.group_id)

@@ -1,7 +1,7 @@
-"""Membership: carries out what the member's state machine asks for, and feeds back how it went.
+"""Membership: carries out the actions of the member's state machine, and feeds their results back.
 
-Engine thread only. The heartbeats themselves are kept by the I/O thread, so neither a slow handler nor a held GIL gets
-the member evicted; `max_poll_interval_ms` is what tells a stuck application, and is enforced here.
+Engine thread only. The I/O thread sends the heartbeats, so neither a slow handler nor a held GIL gets the member evicted;
+`max_poll_interval_ms` detects a stuck application, and is enforced here.
 
 References: KIP-62, KIP-266, KIP-345, KIP-394, KIP-800; Java: AbstractCoordinator.
 """
@@ -74,29 +74,29 @@ _LEAVE_TIMEOUT_S = 3.0
 
 
 class Application(Protocol):
-    """What a membership tells the consumer it belongs to. Engine thread."""
+    """The consumer, as seen by its membership. Engine thread."""
 
-    async def heard(self) -> None:
-        """Until the application has been told of everything that it lost."""
+    async def wait_for_losses(self) -> None:
+        """Wait until the application has served every loss."""
 
-    async def assigned(self, partitions: Sequence[TopicPartition], generation: int) -> None:
-        """These partitions are ours now."""
+    async def assign(self, partitions: Sequence[TopicPartition], generation: int) -> None:
+        """Start these partitions, which the member owns now."""
 
     async def revoke(self, partitions: Sequence[TopicPartition]) -> None:
-        """Finish with these partitions and commit; returns when nothing of them is worked on any more."""
+        """Let the application finish these partitions, and commit; returns when it processes no record of them."""
 
-    async def lost(self, partitions: Sequence[TopicPartition], reason: str) -> None:
-        """These partitions are somebody else's already."""
+    async def lose(self, partitions: Sequence[TopicPartition], reason: str) -> None:
+        """Stop these partitions, which may belong to another member already."""
 
-    def failed(self, error: errors.Error) -> None:
-        """The group is lost for this consumer."""
+    def fail(self, error: errors.Error) -> None:
+        """The group refused this consumer for good."""
 
     def tokens(self) -> Tokens:
-        """What shows whether the application moves, see `Liveness`."""
+        """Tokens of the readers, see `Liveness`."""
 
 
 class ClassicMembership:
-    """One consumer's life in a classic group."""
+    """The membership of one consumer in a classic group."""
 
     def __init__(
         self,
@@ -122,18 +122,18 @@ class ClassicMembership:
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
         self._failures = 0
         self._planned_for: dict[str, int] = {}
-        """As leader: the partition counts that the running assignment was made for."""
+        """Partition counts that the current assignment covers, where this member is the leader."""
         self._left: asyncio.Future[None] | None = None
         self._liveness = Liveness(config.max_poll_interval_ms / 1000)
         self._watchdog: asyncio.TimerHandle | None = None
         self._turn = asyncio.Lock()
-        """An assignment is told as a whole before its revocation is; only a loss waits for nothing."""
+        """Orders assignments and revocations; a loss waits for neither."""
 
-    # ---- what the consumer asks ----------------------------------------------------------------------------------------
+    # ---- calls of the consumer -----------------------------------------------------------------------------------------
 
     @property
     def identity(self) -> CommitIdentity:
-        """Under which generation offsets are committed now."""
+        """The identity under which offsets are committed now."""
         return CommitIdentity(
             self._member.member_id, self._member.generation, self._config.group_instance_id
         )
@@ -162,7 +162,7 @@ class ClassicMembership:
         return [HealthWait("group", waits_for, reason, max(0.0, now - self._since))]
 
     def subscribe(self, topics: Iterable[str]) -> None:
-        """Join the group for these topics, or join again where they changed."""
+        """Join the group for these topics, or join again if they changed."""
         wanted = frozenset(topics)
         if wanted == self._topics and self._member.state is not classic.State.UNJOINED:
             return
@@ -174,18 +174,18 @@ class ClassicMembership:
             classic.Polled() if self._member.state is classic.State.STALE else classic.Begin()
         )
 
-    def topics_changed(self) -> None:
-        """Metadata changed: as leader, share out anew where topics have other partitions than they had."""
+    def metadata_changed(self) -> None:
+        """Start a rebalance if this member is the leader and the partitions of the topics changed."""
         if self._planned_for and self._partition_counts(self._planned_for) != self._planned_for:
             self._planned_for = {}
             self._feed(classic.NewTopics())
 
     def polled(self) -> None:
-        """The application polls again after it had not for too long: join once more."""
+        """The application polls again after it had not polled for too long: join again."""
         self._feed(classic.Polled())
 
     async def leave(self) -> None:
-        """Tell the coordinator that this member is gone (a static member stays known). Never raises."""
+        """Leave the group (a static member stays known). Never raises."""
         if self._watchdog is not None:
             self._watchdog.cancel()
         self._cluster.want_topics(self, ())
@@ -223,12 +223,12 @@ class ClassicMembership:
             reasons = (
                 one.reason for one in actions if isinstance(one, classic.Revoke | classic.Lose)
             )
-            self._report.rebalance_started(next(reasons, _FIRST_REASONS.get(type(event), "")))
+            self._report.start_rebalance(next(reasons, _FIRST_REASONS.get(type(event), "")))
         elif now is classic.State.STALE:
-            self._report.rebalance_ended()
-            self._report.stalled(_STALLED)
+            self._report.abort_rebalance()
+            self._report.report_stalled(_STALLED)
         if before is classic.State.STALE:
-            self._report.polled()
+            self._report.report_poll()
 
     def _do(self, action: classic.Action) -> None:
         match action:
@@ -262,8 +262,8 @@ class ClassicMembership:
     def _fail(self, action: classic.Fail) -> None:
         error = errors.for_code(action.code, f"group {self._group_id!r}")
         self._log.error("group.failed", group=self._group_id, reason=error, count=action.lost)
-        self._report.failed(error)
-        self._application.failed(error)
+        self._report.report_failure(error)
+        self._application.fail(error)
 
     def _left_now(self) -> None:
         """The member has left: `leave` returns."""
@@ -274,7 +274,7 @@ class ClassicMembership:
 
     async def _join(self, action: classic.Join) -> None:
         if action.find_coordinator:
-            self._link.lost()
+            self._link.forget_coordinator()
         if action.backoff:
             self._failures += 1
             await asyncio.sleep(self._backoff.delay(self._failures))
@@ -285,7 +285,7 @@ class ClassicMembership:
             response = await self._send_join(connection, action.member_id)
         except errors.Error as error:
             self._log.info("group.join_failed", group=self._group_id, reason=error)
-            self._report.unreachable(errors.line_of(error))
+            self._report.report_unreachable(errors.line_of(error))
             self._feed(classic.Unreachable(action.turn))
             return
         if response.error_code:
@@ -326,7 +326,7 @@ class ClassicMembership:
                 for name in self._config.partition_assignment_strategy
             ],
         )
-        # The coordinator answers when everybody has joined, which takes as long as the slowest member may.
+        # The coordinator answers when every member has joined, which takes as long as the slowest member may take.
         return await connection.request(request, timeout=rebalance_s + 5.0, version=version)
 
     async def _plan(self, action: classic.Plan) -> None:
@@ -338,7 +338,7 @@ class ClassicMembership:
                 await self._cluster.refresh("topics of the group are shared out")
             except errors.Error as error:
                 self._log.info("group.join_failed", group=self._group_id, reason=error)
-                self._report.unreachable(errors.line_of(error))
+                self._report.report_unreachable(errors.line_of(error))
                 self._feed(classic.Unreachable(action.turn))
                 return
         counts = self._partition_counts(topics)
@@ -384,7 +384,7 @@ class ClassicMembership:
             )
         except errors.Error as error:
             self._log.info("group.join_failed", group=self._group_id, reason=error)
-            self._report.unreachable(errors.line_of(error))
+            self._report.report_unreachable(errors.line_of(error))
             self._feed(classic.Unreachable(action.turn))
             return
         if response.error_code:
@@ -404,11 +404,11 @@ class ClassicMembership:
         )
         async with self._turn:
             await self._start_beat()
-            await self._application.heard()
-            # Lost again, or left, while this waited: nobody hears of it.
+            await self._application.wait_for_losses()
+            # Unless the partitions were lost, or the group was left, during the wait.
             if self._member.owned is action.partitions and self._is_member():
-                self._report.assigned(action.partitions, action.generation)
-                await self._application.assigned(action.partitions, action.generation)
+                self._report.end_rebalance(action.partitions, action.generation)
+                await self._application.assign(action.partitions, action.generation)
 
     def _is_member(self) -> bool:
         return self._member.state in (classic.State.STABLE, classic.State.REVOKING)
@@ -419,7 +419,7 @@ class ClassicMembership:
             connection = await self._link.connection()
         except errors.Error as error:
             self._log.warning("heartbeat.stopped", group=self._group_id, reason=error)
-            self._report.heartbeat_stopped(errors.line_of(error))
+            self._report.report_heartbeat_stopped(errors.line_of(error))
             self._feed(classic.CoordinatorLost())
             return
         self._stop_beat()
@@ -440,11 +440,11 @@ class ClassicMembership:
             on_error=lambda code: self._feed(classic.BeatAnswered(code)),
             on_lost=self._beat_lost,
         )
-        self._report.reached()
+        self._report.report_reached()
 
     def _beat_lost(self, reason: str) -> None:
         self._log.warning("heartbeat.stopped", group=self._group_id, reason=reason)
-        self._report.heartbeat_stopped(reason)
+        self._report.report_heartbeat_stopped(reason)
         self._beat = None
         self._feed(classic.CoordinatorLost())
 
@@ -454,7 +454,7 @@ class ClassicMembership:
             beat.stop()
 
     async def _move_beat(self) -> None:
-        self._link.lost()
+        self._link.forget_coordinator()
         self._failures += 1
         await asyncio.sleep(self._backoff.delay(self._failures))
         if self._is_member():
@@ -470,7 +470,7 @@ class ClassicMembership:
         async with self._turn:
             if action.turn == self._member.turn:
                 await self._application.revoke(action.partitions)
-                self._report.revoked(action.partitions)
+                self._report.report_revocation(action.partitions)
         self._feed(classic.Revoked(action.turn))
 
     async def _lose(self, action: classic.Lose) -> None:
@@ -485,8 +485,8 @@ class ClassicMembership:
                 next_step="the member joins again"
                 + (" at the next poll" if self._member.state is classic.State.STALE else ""),
             )
-        self._report.lost(action.partitions, action.reason)
-        await self._application.lost(action.partitions, action.reason)
+        self._report.report_loss(action.partitions, action.reason)
+        await self._application.lose(action.partitions, action.reason)
 
     async def _send_leave(self, action: classic.SendLeave) -> None:
         self._stop_beat()
@@ -510,7 +510,7 @@ class ClassicMembership:
     # ---- a stuck application -------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Look at the application five times per `max_poll_interval_ms`, however often it polls."""
+        """Check the application five times per `max_poll_interval_ms`."""
         loop = self._engine.loop
         if self._liveness.stuck(self._application.tokens(), loop.time()):
             self._feed(classic.PolledTooLate())

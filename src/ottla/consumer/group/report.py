@@ -1,4 +1,4 @@
-"""What one consumer's membership and commits have done: counts, events for listeners, troubles for `health()`.
+"""Report of one consumer's membership and commits: counts, events for listeners, troubles for `health()`.
 
 Outlives a membership, so that counts run from the start of the consumer. Engine thread; statistics are read from any.
 """
@@ -48,13 +48,13 @@ class GroupReport:
 
     # ---- rebalances --------------------------------------------------------------------------------------------------
 
-    def rebalance_started(self, reason: str) -> None:
+    def start_rebalance(self, reason: str) -> None:
         """The member joins, or joins again."""
         if self._running is None:
             self._running = (self._clock.now(), reason)
             self._events.emit("rebalance.started", group=self._group_id, reason=reason)
 
-    def assigned(self, partitions: Iterable[TopicPartition], generation: int) -> None:
+    def end_rebalance(self, partitions: Iterable[TopicPartition], generation: int) -> None:
         """The rebalance ended with this assignment."""
         self._health.recovered("group")
         since, reason = self._running or (self._clock.now(), "")
@@ -72,17 +72,17 @@ class GroupReport:
             duration_ms=seconds * 1000,
         )
 
-    def rebalance_ended(self) -> None:
+    def abort_rebalance(self) -> None:
         """The rebalance ended without an assignment: the member left."""
         self._running = None
 
-    def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+    def report_revocation(self, partitions: Iterable[TopicPartition]) -> None:
         """The member gave these partitions back."""
         self._events.emit(
             "partition.revoked", group=self._group_id, partitions=[str(tp) for tp in partitions]
         )
 
-    def lost(self, partitions: Iterable[TopicPartition], reason: str) -> None:
+    def report_loss(self, partitions: Iterable[TopicPartition], reason: str) -> None:
         """The member lost these partitions without a revocation."""
         names = [str(tp) for tp in partitions]
         if names:
@@ -91,7 +91,7 @@ class GroupReport:
                 "partition.lost", group=self._group_id, partitions=names, reason=reason
             )
 
-    def failed(self, error: Error) -> None:
+    def report_failure(self, error: Error) -> None:
         """The coordinator refused the member for good."""
         self._running = None
         reason = line_of(error)
@@ -101,28 +101,28 @@ class GroupReport:
             "group.failed", group=self._group_id, error=type(error).__name__, reason=reason
         )
 
-    def unreachable(self, reason: str) -> None:
+    def report_unreachable(self, reason: str) -> None:
         """The coordinator cannot be reached."""
         self._health.trouble("group", reason, self._clock.now())
 
-    def reached(self) -> None:
+    def report_reached(self) -> None:
         """The coordinator answers again."""
         self._health.recovered("group")
 
-    def heartbeat_stopped(self, reason: str) -> None:
+    def report_heartbeat_stopped(self, reason: str) -> None:
         """The coordinator does not answer heartbeats."""
-        self.unreachable(reason)
+        self.report_unreachable(reason)
         self._events.emit("heartbeat.stopped", group=self._group_id, reason=reason)
 
-    def stalled(self, reason: str) -> None:
+    def report_stalled(self, reason: str) -> None:
         """The application does not poll, so the member left the group."""
         self._health.trouble("application", reason, self._clock.now())
 
-    def polled(self) -> None:
+    def report_poll(self) -> None:
         """The application polls again."""
         self._health.recovered("application")
 
-    def left(self) -> None:
+    def report_leave(self) -> None:
         """The member left the group: none of its troubles lasts."""
         self._running = None
         for part in ("group", "membership", "application"):
@@ -130,13 +130,13 @@ class GroupReport:
 
     # ---- commits -----------------------------------------------------------------------------------------------------
 
-    def committed(self, seconds: float) -> None:
+    def count_commit(self, seconds: float) -> None:
         """A commit succeeded for every partition."""
         self._commits += 1
         self._commit_durations.add(seconds, self._clock.now())
         self._health.recovered("commit")
 
-    def commit_failed(self, seconds: float, error: CommitFailed) -> None:
+    def count_failed_commit(self, seconds: float, error: CommitFailed) -> None:
         """A commit failed for some partition."""
         self._failed_commits += 1
         self._commit_durations.add(seconds, self._clock.now())
