@@ -1,4 +1,4 @@
-"""The consumer as the user sees it, poll style: cursor in, records out."""
+"""The public consumer: subscribe or assign, then poll or iterate."""
 
 from __future__ import annotations
 
@@ -59,9 +59,8 @@ if TYPE_CHECKING:
 class AsyncConsumer(AsyncConsumerBase):
     """Reads records from Kafka, alone (`assign`) or as a member of a group (`subscribe`).
 
-    Records are fetched ahead in the background, within `fetch_buffer_bytes`. With auto-commit (the default when there
-    is a group) only records are committed that the application has finished with: it asked for the next one, or
-    polled again.
+    Records are fetched ahead in the background, within `fetch_buffer_bytes`. Auto-commit (the default with a group) commits
+    only records that the application has finished: it has asked for the next record, or polled again.
 
         async with ottla.AsyncConsumer("localhost:9092", group_id="g") as consumer:
             await consumer.subscribe(["orders"])
@@ -77,11 +76,11 @@ class AsyncConsumer(AsyncConsumerBase):
     Raises:
         ConfigError: Every problem of the configuration at once; nothing was started.
 
-    Dropped without `close` it warns (`ResourceWarning`) and is closed in the background: with auto-commit what is
-    finished is committed, and the group is left. No listener is called, and the record in hand comes again.
+    A consumer that is dropped without `close` warns (`ResourceWarning`) and is closed in the background: it commits finished
+    records (with auto-commit) and leaves the group. No listener is called, and the current record is read again.
 
-    Threads: One thread (or task) polls or iterates; the other methods may be called from any. On the client's own engine
-    thread, where handlers of its log run, nothing waits: what would raises RuntimeError, and what it has begun goes on.
+    Threads: One thread (or task) polls or iterates; any thread may call the other methods. On the engine thread of the client,
+    where handlers of its log run, a call that would wait raises RuntimeError; its operation continues.
     """
 
     def __init__(
@@ -97,7 +96,7 @@ class AsyncConsumer(AsyncConsumerBase):
         self._callbacks = self._client.callbacks.give_to_owner()
         self._polling = AsyncPolling(self._client, self)
 
-    # ---- what to read --------------------------------------------------------------------------------------------------
+    # ---- assignment ----------------------------------------------------------------------------------------------------
 
     @hinted
     async def subscribe(
@@ -111,32 +110,33 @@ class AsyncConsumer(AsyncConsumerBase):
     ) -> None:
         """Read these topics as a member of the group; subscribing again replaces the topics.
 
-        The listeners observe: they get the list of partitions and run where the application polls, `on_revoked`
-        before the partitions are given up (commit there what must be), `on_lost` when they belong to somebody else
-        already. This call does not wait for the group: partitions come while the application polls.
+        Listeners get the list of partitions and run in the thread or task that polls: `on_revoked` before the partitions are
+        revoked (the place for a last commit), `on_lost` after another member may have got them. This call does not wait for
+        the group: partitions are assigned while the application polls.
 
         Args:
-            topics: Names.
-            pattern: Instead of names: a regular expression, as text or compiled, for whole names; topics created later are found too.
+            topics: Names of topics, or one name.
+            pattern: In place of names: a regular expression, as text or compiled, for whole names. It also matches topics that
+                are created later.
             on_assigned: Called after partitions were assigned.
-            on_revoked: Called before partitions are given up in a rebalance or a close.
+            on_revoked: Called before partitions are revoked in a rebalance or a close.
             on_lost: Called after partitions were lost.
 
         Raises:
             ConfigError: There is no `group_id`; nothing was changed.
-            ValueError: Not exactly one of topics and pattern, a pattern that is no regular expression, or a name that no
-                topic can have; nothing was changed.
-            TypeError: An argument of another type, which the text names; nothing was changed.
+            ValueError: Not exactly one of topics and pattern, a pattern that is no regular expression, or an invalid name of
+                a topic; nothing was changed.
+            TypeError: Wrong type; the text names the argument. Nothing was changed.
             StateError: Partitions are assigned by `assign`; nothing was changed.
-            Error: With a pattern: no broker could be asked for the topics that exist.
+            Error: With a pattern: no broker returned the list of topics.
 
-        Cancellation: The subscription may have been taken already.
+        Cancellation: The subscription may have taken effect already.
         Threads: Any.
         Protocol: JoinGroup (key 11), SyncGroup (key 14); KIP-62, KIP-345; Java: KafkaConsumer.subscribe.
         """
         names = topic_names(topics)
         if bool(names) == (pattern is not None):
-            raise ValueError("subscribe() takes topics or a pattern, one of the two")
+            raise ValueError("subscribe() takes either topics or a pattern")
         matcher = None if pattern is None else matcher_of(pattern)
         for name, listener in (
             ("on_assigned", on_assigned),
@@ -149,20 +149,20 @@ class AsyncConsumer(AsyncConsumerBase):
         await self._polling.subscribe(names, matcher, listeners)
 
     async def unsubscribe(self) -> None:
-        """Leave the group; nothing is assigned afterwards.
+        """Leave the group; no partition is assigned afterwards.
 
-        `on_revoked` is told. With auto-commit everything handed over is committed, the record in hand included.
+        `on_revoked` is called. With auto-commit all records that were handed over are committed, the current one included.
 
         Cancellation: Call again to finish.
-        Threads: The polling one.
+        Threads: The thread or task that polls.
         """
         await self._polling.unsubscribe()
 
     async def assign(self, *partitions: Partitions) -> None:
-        """Read exactly these partitions, outside any group's assignment. Offsets can still be committed.
+        """Read exactly these partitions, without the assignment of a group. Offsets can still be committed.
 
-        They begin at the committed offset where there is a `group_id` and one is committed, else where
-        `auto_offset_reset` says. This call waits for none of that; `position` does.
+        Each partition starts at its committed offset if there is a `group_id` and a commit, else at `auto_offset_reset`. This
+        call does not wait for the start offset; `position` does.
 
         Args:
             partitions: One, several, or an iterable, each a `TopicPartition` or a pair ("topic", 0). They replace the
@@ -170,9 +170,9 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Raises:
             StateError: The consumer is subscribed; nothing was changed.
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was changed.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was changed.
 
-        Cancellation: The assignment may have been taken already.
+        Cancellation: The assignment may have taken effect already.
         Threads: Any.
         """
         if not partitions:
@@ -181,11 +181,11 @@ class AsyncConsumer(AsyncConsumerBase):
         await wait_async(self._client.call("AsyncConsumer.assign", self._client.assign, wanted))
 
     def assignment(self) -> set[TopicPartition]:
-        """The partitions that are assigned now, a set of one's own. Threads: any."""
+        """The partitions that are assigned now, as a new set. Threads: any."""
         return self._client.cursors.assigned
 
     def subscription(self) -> set[str]:
-        """The topics that were subscribed to by name. Threads: any."""
+        """The topics that are subscribed to by name. Threads: any."""
         return set(self._polling.topics)
 
     # ---- reading -------------------------------------------------------------------------------------------------------
@@ -194,13 +194,13 @@ class AsyncConsumer(AsyncConsumerBase):
     async def poll(
         self, *, max_records: int | None = None, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> Records:
-        """Records, as soon as there are any.
+        """Return records as soon as there are any.
 
-        Asking is the sign of life that `max_poll_interval_ms` watches, and it finishes what earlier polls returned.
-        After an iteration it goes on behind the record in hand.
+        A poll finishes the records of earlier polls, and shows `max_poll_interval_ms` that the application is alive. After an
+        iteration it continues after the current record.
 
         Args:
-            max_records: At most so many; None: `max_poll_records`.
+            max_records: Maximum number of records; None: `max_poll_records`.
             timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until there are records.
 
         Returns:
@@ -208,18 +208,19 @@ class AsyncConsumer(AsyncConsumerBase):
                 was called.
 
         Raises:
-            OffsetOutOfRange: The position of a partition is not in its log, or nothing is committed, and
-                `auto_offset_reset` is none. Told once; the partition stands still until a seek.
-            DecodeError: A batch cannot be read. Told by each poll until a seek; its `next_offset` is behind the batch.
-            KafkaError: A partition was refused for good, told once; or the group was, told by each poll.
+            OffsetOutOfRange: The position of a partition is not in its log, or there is no commit, and `auto_offset_reset` is
+                none. Raised once; the partition is not read until a seek.
+            DecodeError: A batch is malformed. Each poll raises it until a seek; its `next_offset` is the offset after the batch.
+            KafkaError: The broker refused a partition for good, raised once; or the coordinator refused the member, raised by
+                each poll.
             Closed: The consumer is closed.
             ValueError: max_records is below 1.
-            TypeError, ValueError: max_records or `timeout` is no such number.
+            TypeError, ValueError: max_records or `timeout` has a wrong type or value.
             StateError: Another thread or task polls, or a listener does; or there is nothing to read, because neither
                 `subscribe` nor `assign` was called.
-            In each case the position has not moved, and records of other partitions come with the next poll.
+            In each case the position has not moved, and the next poll returns records of other partitions.
 
-        Cancellation: Nothing is lost: records that were not returned are returned by the next poll.
+        Cancellation: No record is lost: the next poll returns the records that were not returned.
         Threads: One at a time.
         Protocol: Fetch (key 1); KIP-74, KIP-227; Java: KafkaConsumer.poll.
         """
@@ -234,7 +235,7 @@ class AsyncConsumer(AsyncConsumerBase):
         return await self._polling.next_chunk(self._config.max_poll_records)
 
     def wakeup(self) -> None:
-        """Make the poll that waits now, or the next one, return empty `Records`; an iteration ends.
+        """Make the current poll, or the next one, return empty `Records`, and end an iteration.
 
         Threads: Any, and signal handlers.
         """
@@ -245,20 +246,20 @@ class AsyncConsumer(AsyncConsumerBase):
     async def position(
         self, partition: tuple[str, int], timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> int:
-        """Offset of the next record that will be handed over.
+        """Return the offset of the next record that will be handed over.
 
         Args:
             partition: An assigned `TopicPartition`, or a pair ("topic", 0).
             timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until it has a position.
 
         Returns:
-            int: After the record in hand, while one is.
+            int: During an iteration the offset after the current record.
 
         Raises:
-            Timeout: It has none yet.
-            KafkaError, OffsetOutOfRange: It was refused for good, as `poll` raises it.
-            StateError: It is not assigned.
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
+            Timeout: The partition has no position yet.
+            KafkaError, OffsetOutOfRange: The broker refused the partition for good, as `poll` raises it.
+            StateError: The partition is not assigned.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was requested.
 
         Cancellation: Ends the wait only.
         Threads: Any.
@@ -270,57 +271,57 @@ class AsyncConsumer(AsyncConsumerBase):
         return position
 
     def _limit(self, timeout: TimeoutArgument) -> float:
-        """Seconds that a call may wait which got this `timeout`."""
+        """Seconds that a call with this `timeout` may wait."""
         return wait_limit(timeout, self._config.default_api_timeout_ms / 1000)
 
     async def seek(self, partition: tuple[str, int], offset: int | OffsetAndMetadata) -> None:
-        """Go on at this offset; what was fetched for the earlier position is not handed over any more.
+        """Continue at this offset; records that were fetched for the earlier position are dropped.
 
-        Nothing is asked of the broker: whether there is such an offset shows in the next poll. What is committed does
-        not change by it, but automatic commits go on from here.
+        No request is sent: only the next poll shows whether the offset exists. The committed offset does not change; automatic
+        commits continue from the new position.
 
         Args:
             partition: An assigned `TopicPartition`, or a pair ("topic", 0).
-            offset: Of the next record, 0 or more; a number or what `committed` returned.
+            offset: Offset of the next record, 0 or more: a number, or a result of `committed`.
 
         Raises:
-            StateError: It is not assigned; nothing was changed.
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was changed.
+            StateError: The partition is not assigned; nothing was changed.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was changed.
 
         Cancellation: The position may have been set already.
-        Threads: The polling one.
+        Threads: The thread or task that polls.
         """
         tp = topic_partition(partition)
         await self._polling.seek(tp, offset_to_read(offset))
 
     async def seek_to_beginning(self, *partitions: Partitions) -> None:
-        """Go on at the oldest record. Arguments, errors and threads as `seek_to_timestamp`."""
+        """Continue at the oldest record. Arguments, errors and threads as `seek_to_timestamp`."""
         await self._seek_to_time("AsyncConsumer.seek_to_beginning", partitions, EARLIEST)
 
     async def seek_to_end(self, *partitions: Partitions) -> None:
-        """Go on with what is written from now on; with read_committed, at the first open transaction.
+        """Continue with records that are written from now on; with read_committed, at the first open transaction.
 
         Arguments, errors and threads as `seek_to_timestamp`.
         """
         await self._seek_to_time("AsyncConsumer.seek_to_end", partitions, LATEST)
 
     async def seek_to_timestamp(self, timestamp_ms: int, *partitions: Partitions) -> None:
-        """Go on at the first record of this time or later, else at the end.
+        """Continue at the first record of this time or later; if there is none, at the end.
 
-        The leaders are asked where that is; then it is a `seek`.
+        The leaders return the offset, and the position is set as by `seek`.
 
         Args:
             timestamp_ms: Milliseconds since the epoch, UTC, 0 or more.
             partitions: One, several, or an iterable, of those that are assigned; no argument: all of them.
 
         Raises:
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was changed.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was changed.
             StateError: One of them is not assigned; no position was changed.
-            KafkaError: A partition was refused; no position was changed.
+            KafkaError: A leader refused a partition; no position was changed.
             Timeout: Not every leader answered within `default_api_timeout_ms`; no position was changed.
 
         Cancellation: Some positions may have been set already.
-        Threads: The polling one.
+        Threads: The thread or task that polls.
         Protocol: ListOffsets (key 2); KIP-79.
         """
         time_ms = as_timestamp_ms("timestamp_ms", timestamp_ms)
@@ -336,17 +337,17 @@ class AsyncConsumer(AsyncConsumerBase):
         return topic_partitions(partitions) if partitions else sorted(self.assignment())
 
     def pause(self, *partitions: Partitions) -> None:
-        """Hand over nothing of these partitions until `resume`; they stay assigned, and keep what was fetched.
+        """Hand over no records of these partitions until `resume`. They stay assigned, and their fetched records stay buffered.
 
-        Records that a poll has returned, or an iteration has taken, are handed over already. A partition that is given
-        up forgets its pause: one that comes back with a rebalance flows again.
+        Records that a poll has returned, or an iteration has taken, are handed over already. A pause ends when the partition is
+        revoked: if it is assigned again later, it is not paused.
 
         Args:
             partitions: One, several, or an iterable, of those that are assigned; in `on_assigned` too.
 
         Raises:
-            StateError: One is not assigned; none was paused.
-            TypeError, ValueError: One is no partition; none was paused.
+            StateError: One of them is not assigned; none was paused.
+            TypeError, ValueError: One of them is no partition; none was paused.
 
         Threads: Any.
         """
@@ -354,14 +355,14 @@ class AsyncConsumer(AsyncConsumerBase):
             self._client.flow.pause(*tp)
 
     def resume(self, *partitions: Partitions) -> None:
-        """Hand over records of these partitions again, from where they were paused.
+        """Hand over records of these partitions again, from the position of the pause.
 
         Args:
             partitions: One, several, or an iterable, of those that are assigned; nothing happens to one that is not paused.
 
         Raises:
-            StateError: One is not assigned; none was resumed.
-            TypeError, ValueError: One is no partition; none was resumed.
+            StateError: One of them is not assigned; none was resumed.
+            TypeError, ValueError: One of them is no partition; none was resumed.
 
         Threads: Any.
         """
@@ -373,7 +374,7 @@ class AsyncConsumer(AsyncConsumerBase):
         return {tp for tp in self.assignment() if self._client.flow.partition_state(*tp).paused}
 
     def _assigned_among(self, partitions: tuple[Partitions, ...]) -> list[TopicPartition]:
-        """These, all of which have to be assigned."""
+        """These partitions; raises if one of them is not assigned."""
         wanted = topic_partitions(partitions)
         assigned = self.assignment()
         for tp in wanted:
@@ -389,7 +390,7 @@ class AsyncConsumer(AsyncConsumerBase):
         offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None,
         timeout: TimeoutArgument = DEFAULT_TIMEOUT,
     ) -> None:
-        """Commit offsets and wait until the group's coordinator has them.
+        """Commit offsets and wait for the answer of the group's coordinator.
 
         Args:
             offsets: `TopicPartition`, or a pair ("topic", 0), -> offset of the next record to read; None: everything
@@ -397,13 +398,13 @@ class AsyncConsumer(AsyncConsumerBase):
             timeout: Seconds to wait. Not given or None: until the commit ends; it is retried for `default_api_timeout_ms`.
 
         Raises:
-            CommitFailed: `.partitions` says which were not committed and why; the others are. Where `.outcome` is
-                unknown no answer came, and the offsets may be committed.
+            CommitFailed: `.partitions` has the partitions that were not committed, with the reasons; the others are
+                committed. If `.outcome` is unknown there was no answer, and the offsets may be committed.
             ConfigError: There is no `group_id`; nothing was committed.
             Timeout: The time ran out; the commit continues.
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was committed.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was committed.
 
-        Cancellation: Ends the wait only; the commit goes on.
+        Cancellation: Ends the wait only; the commit continues.
         Threads: Any.
         Protocol: OffsetCommit (key 8); Java: KafkaConsumer.commitSync.
         """
@@ -416,8 +417,8 @@ class AsyncConsumer(AsyncConsumerBase):
     ) -> Ticket[None]:
         """Begin a commit and return its ticket at once; arguments and errors as `commit`.
 
-        Commits asked for while one is on its way go together in the next, so calling this for every record costs a
-        few requests. A failure that nobody asks the ticket for is in the log.
+        Calls that are made while a commit is in flight share the next request, so a call for every record costs few requests. A
+        failure that is not read from the ticket is logged.
 
         Returns:
             Ticket: `wait(timeout)` it or `await` it; `done()`, `exception()`.
@@ -431,7 +432,7 @@ class AsyncConsumer(AsyncConsumerBase):
     async def committed(
         self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
-        """What the group has committed.
+        """Return the committed offsets of the group.
 
         Args:
             partitions: One, several, or an iterable, assigned or not; no argument: all that are assigned.
@@ -439,14 +440,14 @@ class AsyncConsumer(AsyncConsumerBase):
                 `default_api_timeout_ms`.
 
         Returns:
-            dict: partition -> offset of the next record, leader epoch and metadata; None where nothing is committed.
+            dict: partition -> offset of the next record, leader epoch and metadata; None without a commit.
 
         Raises:
-            KafkaError: The coordinator refused.
+            KafkaError: The coordinator refused the request.
             ConnectionLost: The coordinator could not be reached in time.
             ConfigError: There is no `group_id`.
-            Timeout: `timeout` is over.
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
+            Timeout: The time ran out.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was requested.
 
         Cancellation: Ends the wait only.
         Threads: Any.
@@ -458,24 +459,24 @@ class AsyncConsumer(AsyncConsumerBase):
         asked = self._client.query("AsyncConsumer.committed", committed, wanted, limit)
         return await wait_async(asked, limit + GRACE_S)
 
-    # ---- what there is -------------------------------------------------------------------------------------------------
+    # ---- offsets -------------------------------------------------------------------------------------------------------
 
     async def beginning_offsets(
         self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, int]:
-        """Offset of the oldest record of each partition.
+        """Return the offset of the oldest record of each partition.
 
         Args:
-            partitions: One, several, or an iterable, assigned or not; no argument: an empty answer.
+            partitions: One, several, or an iterable, assigned or not; no argument: an empty dict.
             timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until every leader has answered.
 
         Returns:
             dict: partition -> offset.
 
         Raises:
-            KafkaError: A partition was refused.
+            KafkaError: A leader refused a partition.
             Timeout: Not every leader answered in time.
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was requested.
 
         Cancellation: Ends the wait only.
         Threads: Any.
@@ -487,9 +488,9 @@ class AsyncConsumer(AsyncConsumerBase):
     async def end_offsets(
         self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, int]:
-        """Offset that the next record will get; with read_committed, that of the first open transaction.
+        """Return the offset that the next record will get; with read_committed, that of the first open transaction.
 
-        Arguments, shape, errors and threads as `beginning_offsets`.
+        Arguments, result, errors and threads as `beginning_offsets`.
         """
         return await self._offsets_at("AsyncConsumer.end_offsets", partitions, LATEST, timeout)
 
@@ -509,18 +510,18 @@ class AsyncConsumer(AsyncConsumerBase):
     async def offsets_for_times(
         self, times_ms: Mapping[Partition, int], timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
-        """The first record at or after a time in each partition; None where there is none.
+        """Return the first record at or after a time in each partition.
 
         Args:
             times_ms: `TopicPartition`, or a pair ("topic", 0), -> milliseconds since the epoch, UTC.
             timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until every leader has answered.
 
         Returns:
-            dict: partition -> offset, its timestamp_ms and leader epoch, or None.
+            dict: partition -> offset, timestamp_ms and leader epoch; None if there is no such record.
 
         Raises:
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
-            KafkaError: A partition was refused.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was requested.
+            KafkaError: A leader refused a partition.
             Timeout: Not every leader answered in time.
 
         Cancellation: Ends the wait only.
@@ -541,10 +542,9 @@ class AsyncConsumer(AsyncConsumerBase):
     async def partitions_for(
         self, topic: str, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> list[TopicPartition]:
-        """The partitions of a topic.
+        """Return the partitions of a topic.
 
-        Asking for a topic that does not exist makes it, where `allow_auto_create_topics` (the default) and the broker
-        allow that.
+        The call creates a topic that does not exist, if `allow_auto_create_topics` (the default) and the broker allow that.
 
         Args:
             topic: Name of the topic.
@@ -554,10 +554,10 @@ class AsyncConsumer(AsyncConsumerBase):
             list: By number.
 
         Raises:
-            KafkaError: There is no such topic, or it may not be seen.
-            NoBrokersAvailable: No broker can be reached; one line per address. Told at the first failure, not at `timeout`.
-            Timeout: `timeout` is over.
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
+            KafkaError: The topic does not exist, or the client has no access to it.
+            NoBrokersAvailable: No broker can be reached; one line per address. Raised at the first failure, before the time runs out.
+            Timeout: The time ran out.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was requested.
 
         Cancellation: Ends the wait only.
         Threads: Any.
@@ -571,10 +571,10 @@ class AsyncConsumer(AsyncConsumerBase):
         return [TopicPartition(name, partition) for partition in numbers]
 
     async def lag(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> dict[TopicPartition, int]:
-        """How many offsets lie between the position of each assigned partition and its end.
+        """Return the number of offsets between the position of each assigned partition and its end.
 
-        The leaders are asked for the end. A position is where the next poll goes on, so records of the last poll that
-        are still in work do not count, and offsets without a record (compaction, transactions) do.
+        The leaders return the ends. A position is the offset of the next poll, so the records of the last poll do not count,
+        even if the application still processes them; offsets without a record (compaction, transactions) do.
 
         Args:
             timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until every leader has answered.
@@ -583,8 +583,8 @@ class AsyncConsumer(AsyncConsumerBase):
             dict: partition -> 0 or more, for partitions that have a position.
 
         Raises:
-            TypeError, ValueError: `timeout` is no number of seconds; nothing was asked.
-            KafkaError: A partition was refused.
+            TypeError, ValueError: `timeout` is no number of seconds; nothing was requested.
+            KafkaError: A leader refused a partition.
             Timeout: Not every leader answered in time.
 
         Cancellation: Ends the wait only.
@@ -595,7 +595,7 @@ class AsyncConsumer(AsyncConsumerBase):
         return {tp: max(0, ends[tp] - position) for tp, position in positions.items()}
 
     def statistics(self) -> ConsumerStatistics:
-        """Counts since the start, and contents now: lag, rates, buffered bytes, by partition and by broker, rebalances, commits.
+        """Return the counts since the start and the current state: lag, rates and buffered bytes by partition and by broker, rebalances, commits.
 
         The numbers of fetching are taken at one moment. The lag of a partition is that of the latest response; `lag()` asks the leaders.
         Counting costs nothing per record. `as_dict()` gives plain values for JSON.
@@ -611,7 +611,7 @@ class AsyncConsumer(AsyncConsumerBase):
         return self._client.statistics()
 
     def health(self) -> ConsumerHealth:
-        """Whether everything that is assigned can be read and committed; if not, the cause and the next step. And who waits for what.
+        """Return whether all assigned partitions can be read and committed; if not, the cause and the next step. Also the current waits.
 
         Uses what the client knows and requests nothing. `if consumer.health():` is true while all is well. A wait is no
         trouble by itself: a poll waits for records wherever nothing new was written. Once closed the state is "closed",
@@ -666,13 +666,11 @@ class AsyncConsumer(AsyncConsumerBase):
 
     @hinted
     async def close(self, timeout: TimeoutArgument = 30.0) -> None:
-        """Finish: tell `on_revoked`, commit what is finished (with auto-commit), leave the group, disconnect.
+        """Call `on_revoked`, commit finished records (with auto-commit), leave the group and disconnect.
 
-        Records that were handed over are finished by a close, the one in hand too. Where an exception ends a `with`
-        block they are not: the record in hand, or the records of the last poll, come again to whoever reads next.
-        Closing again waits for the same end.
-        The end of a `with` block has 30 seconds for it, or one where Ctrl-C or a
-        cancellation has ended the block.
+        A close finishes all records that were handed over, the current one too. If an exception ends a `with` block they are
+        not finished: the next reader gets the current record, or the records of the last poll, again. A second close waits for
+        the same end. The end of a `with` block has 30 seconds, or one second after Ctrl-C or a cancellation.
 
         Args:
             timeout: Seconds to commit and to leave; the session timeout ends the membership if they do not suffice.
@@ -680,10 +678,10 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Raises:
             TypeError, ValueError: `timeout` is no number of seconds; the consumer is as open as before.
-            Exception: What `on_revoked` raised; the consumer is closed nevertheless.
+            Exception: An exception of `on_revoked`; the consumer is closed nevertheless.
 
-        Cancellation: The consumer ends in the background; call again to wait for it.
-        Threads: Any; not while another one polls (use `wakeup` first).
+        Cancellation: The consumer closes in the background; call again to wait for it.
+        Threads: Any; not while another thread polls (use `wakeup` first).
         """
         await self._polling.close(wait_limit(timeout, CLOSE_S), finished=True)
 

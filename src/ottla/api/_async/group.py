@@ -1,4 +1,4 @@
-"""The consumer group as the user sees it, handler style: claims in, marks out."""
+"""The public consumer group: a handler gets claims and marks records."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _RECORDS_AT_ONCE = 500
 class AsyncClaim:
     """One partition of a session: its records end when the session ends.
 
-    Made by the group, given to `consume_claim`. Threads: the one claim's own.
+    The group creates it and passes it to `consume_claim`. Threads: that of the claim.
     """
 
     def __init__(self, flow: FetchFlow, state: ClaimState) -> None:
@@ -64,19 +64,19 @@ class AsyncClaim:
 
     @property
     def high_watermark(self) -> int:
-        """Offset after the newest record that a fetch has shown; -1 before the first."""
+        """Offset after the newest record of the latest fetch response; -1 before the first."""
         return self._flow.partition_state(self.topic, self.partition).high_watermark
 
     async def __aiter__(self) -> AsyncIterator[Record]:
-        """The partition's records in order, ending when the claim is revoked or the group stops.
+        """Iterate over the records of the partition in order, until the claim is revoked or the group stops.
 
         Raises:
             OffsetOutOfRange: The position is not in the log and `auto_offset_reset` is none.
-            DecodeError: A batch cannot be read.
-            KafkaError: The partition was refused for good.
-            Unless the handler catches it, it ends the session and the group.
+            DecodeError: A batch is malformed.
+            KafkaError: The broker refused the partition for good.
+            An exception that the handler does not catch ends the session and the group.
 
-        Cancellation: Records that were not handed over come again to whoever has the partition next.
+        Cancellation: The next owner of the partition gets the records that were not handed over.
         """
         state = self._state
         while True:
@@ -101,9 +101,9 @@ class AsyncClaim:
 
 
 class AsyncGroupSession:
-    """One generation of the group: what this member claimed, and how far it got.
+    """One generation of the group: the claims of this member, and its progress.
 
-    Made by the group, given to every method of the handler. Threads: any claim may call it.
+    The group creates it and passes it to every method of the handler. Threads: any claim may call it.
     """
 
     def __init__(self, client: ConsumerClient, state: SessionState) -> None:
@@ -122,15 +122,15 @@ class AsyncGroupSession:
         return self._state.stopping
 
     def mark(self, record: Record, metadata: str = "") -> None:
-        """This record and all before it in its partition are finished. Nothing is sent: `commit` does that.
+        """Mark this record, and all before it in its partition, as finished. Only a commit sends the mark.
 
         Args:
-            record: One that a claim handed over. A mark that is further already stays.
+            record: A record that a claim handed over. It does not move a mark back.
             metadata: Free text that is committed with the offset.
 
         Raises:
             StateError: Its partition is not claimed in this session; nothing was marked.
-            TypeError: It is no record; nothing was marked.
+            TypeError: The argument is no record; nothing was marked.
 
         Threads: Any.
         """
@@ -148,16 +148,16 @@ class AsyncGroupSession:
     def mark_offset(
         self, partition: tuple[str, int], offset: int | OffsetAndMetadata, metadata: str = ""
     ) -> None:
-        """As `mark`, by partition and offset.
+        """Mark all records before this offset as finished, as `mark` does.
 
         Args:
             partition: A `TopicPartition`, or a pair ("topic", 0).
-            offset: Of the next record to read: one more than that of the finished one.
+            offset: Offset of the next record to read: one more than that of the finished record.
             metadata: Free text that is committed with the offset.
 
         Raises:
             StateError: The partition is not claimed in this session; nothing was marked.
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was marked.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was marked.
 
         Threads: Any.
         """
@@ -167,21 +167,21 @@ class AsyncGroupSession:
     async def reset_offset(
         self, partition: tuple[str, int], offset: int | OffsetAndMetadata, metadata: str = ""
     ) -> None:
-        """Put the mark back (or forward) to this offset, and hand over the records from there again.
+        """Move the mark back (or forward) to this offset, and hand over the records from there again.
 
-        Records that the claim has taken already and not handed over are dropped. Call it from the claim's own loop: in another
-        thread it could finish one more record meanwhile, which would move the mark on.
+        Records that the claim has taken and not handed over are dropped. Call it from the loop of the claim: from another thread
+        the claim could mark one more record in between, which would move the mark forward.
 
         Args:
             partition: A `TopicPartition`, or a pair ("topic", 0).
-            offset: Of the next record to read.
+            offset: Offset of the next record to read.
             metadata: Free text that is committed with the offset.
 
         Raises:
             StateError: The partition is not claimed in this session; nothing was changed.
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was changed.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was changed.
 
-        Cancellation: The mark is set; the position may be.
+        Cancellation: The mark is moved; the position may be.
         Threads: Any.
         """
         tp, target = topic_partition(partition), offset_to_read(offset, "offset", metadata)
@@ -191,19 +191,19 @@ class AsyncGroupSession:
         self._state.claims[tp].drop()
 
     async def commit(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> None:
-        """Commit everything that is marked and wait until the coordinator has it.
+        """Commit all marks and wait for the answer of the coordinator.
 
         Args:
             timeout: Seconds to wait. Not given or None: until the commit ends; it is retried for `default_api_timeout_ms`.
 
         Raises:
-            CommitFailed: `.partitions` says which were not committed and why; the others are. Where `.outcome` is
-                unknown no answer came, and the offsets may be committed.
+            CommitFailed: `.partitions` has the partitions that were not committed, with the reasons; the others are
+                committed. If `.outcome` is unknown there was no answer, and the offsets may be committed.
             Timeout: The time ran out; the commit continues.
             StateError: The session has ended: its partitions may belong to another member.
             TypeError, ValueError: `timeout` is no number of seconds; nothing was committed.
 
-        Cancellation: Ends the wait only; the commit goes on.
+        Cancellation: Ends the wait only; the commit continues.
         Threads: Any.
         Protocol: OffsetCommit (key 8), with the member's generation.
         """
@@ -211,14 +211,13 @@ class AsyncGroupSession:
         await wait_async(self.commit_async(), limit)
 
     def commit_async(self) -> Ticket[None]:
-        """Begin to commit what is marked.
+        """Begin to commit all marks.
 
-        Calls made while a commit is on its way share the next one, so calling this for every record costs a few
-        requests. The session does not end before the last one has, so nothing marked is lost.
+        Calls that are made while a commit is in flight share the next request, so a call for every record costs few requests.
+        The session ends after the last commit, so no mark is lost.
 
         Returns:
-            Ticket: `wait(timeout)` it or `await` it, with the errors of `commit`; one that fails and that nobody asks is
-            in the log.
+            Ticket: `wait(timeout)` it or `await` it, with the errors of `commit`; a failure that is not read is logged.
 
         Threads: Any.
         """
@@ -229,25 +228,25 @@ class AsyncGroupSession:
 
 
 class AsyncConsumerGroupHandler:
-    """What to do with the claims; override what is needed. The order is setup, consume_claim for each claim, cleanup.
+    """Base class of handlers: override the methods you need. The order is setup, consume_claim for each claim, cleanup.
 
     One object serves all sessions of a group, one after the other, and all claims of a session at once.
     """
 
     async def setup(self, session: AsyncGroupSession) -> None:
-        """The session begins; no claim runs yet. Raising ends the session and the group."""
+        """Called when the session begins, before any claim runs. An exception ends the session and the group."""
 
     async def consume_claim(self, session: AsyncGroupSession, claim: AsyncClaim) -> None:
-        """Work through one claim, in a thread (or task) of its own: `for record in claim` ends with the session.
+        """Process one claim, in a thread (or task) of its own: `for record in claim` ends with the session.
 
-        Raising ends the session and the group: `run` and `consume` raise it after cleanup and the final commit.
-        Returning before the session ends leaves the rest of the partition unread until the next session.
+        An exception ends the session and the group: `run` and `consume` raise it after cleanup and the final commit. If the
+        method returns before the session ends, the rest of the partition is not read until the next session.
         """
         async for record in claim:
             session.mark(record)
 
     async def cleanup(self, session: AsyncGroupSession) -> None:
-        """Every claim has returned, or was left behind because it did not; what is marked is committed after this."""
+        """Called when every claim has returned or its time ran out; the marks are committed afterwards."""
 
 
 class AsyncConsumerGroup:
@@ -264,11 +263,11 @@ class AsyncConsumerGroup:
     Raises:
         ConfigError: Every problem of the configuration at once; nothing was started.
 
-    Dropped without `close` it warns (`ResourceWarning`) and is closed in the background; while `run` or `consume` is
-    under way it is not dropped.
+    A group that is dropped without `close` warns (`ResourceWarning`) and is closed in the background; it is not dropped while
+    `run` or `consume` runs.
 
-    Threads: One call of `run` or `consume` at a time; `stop` from any thread and from signal handlers. On the client's own
-    engine thread, where handlers of its log run, nothing waits: what would raises RuntimeError.
+    Threads: One call of `run` or `consume` at a time; `stop` from any thread and from signal handlers. On the engine thread of
+    the client, where handlers of its log run, a call that would wait raises RuntimeError.
     """
 
     def __init__(
@@ -298,16 +297,16 @@ class AsyncConsumerGroup:
         """Consume through all rebalances until `stop()`, SIGINT or SIGTERM; then commit, leave and close.
 
         Args:
-            topics: Names.
-            handler: What to do with the claims.
+            topics: Names of topics.
+            handler: Processes the claims.
             timeout: Seconds that ending may take. None: as long as it takes.
 
         Raises:
-            Exception: What the handler raised, after cleanup and the final commit.
-            CommitFailed: Ending, what is marked could not be committed: it is handed over again to whoever reads next.
-            KafkaError: The group refused this member for good.
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was begun.
-            RuntimeError: Not the main thread, so no signal can be handled.
+            Exception: An exception of the handler, after cleanup and the final commit.
+            CommitFailed: The final commit failed: the next reader gets the marked records again.
+            KafkaError: The coordinator refused this member for good.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was started.
+            RuntimeError: The call is not on the main thread, which alone can handle signals.
 
         Cancellation: Ends the session as `stop` does.
         Threads: The main thread.
@@ -327,19 +326,19 @@ class AsyncConsumerGroup:
         stop: AsyncEvent | None = None,
         timeout: TimeoutArgument = 30.0,
     ) -> None:
-        """As `run`, without touching signals and without closing: may be called again, from any thread.
+        """Consume as `run` does, but without signal handlers and without a close: any thread may call it, and again.
 
         Args:
-            topics: Names.
-            handler: What to do with the claims.
-            stop: An event that ends it when set.
+            topics: Names of topics.
+            handler: Processes the claims.
+            stop: Event that ends the call when it is set.
             timeout: Seconds that ending may take. None: as long as it takes.
 
         Raises:
-            Exception: What the handler raised, after cleanup and the final commit.
-            CommitFailed: Ending, what is marked could not be committed.
-            KafkaError: The group refused this member for good.
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was begun.
+            Exception: An exception of the handler, after cleanup and the final commit.
+            CommitFailed: The final commit failed: the next reader gets the marked records again.
+            KafkaError: The coordinator refused this member for good.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was started.
 
         Cancellation: Ends the session as `stop` does.
         Threads: Any, one call at a time.
@@ -349,11 +348,11 @@ class AsyncConsumerGroup:
         await self._runner.consume(names, handler, stop, limit)
 
     def stop(self) -> None:
-        """End `run` or `consume`: claims end, cleanup runs, what is marked is committed. Threads: any, and signal handlers."""
+        """End `run` or `consume`: claims end, cleanup runs, the marks are committed. Threads: any, and signal handlers."""
         self._runner.stop()
 
     def statistics(self) -> ConsumerStatistics:
-        """Counts since the start, and contents now: lag, rates, buffered bytes, by partition and by broker, rebalances, commits.
+        """Return the counts since the start and the current state: lag, rates and buffered bytes by partition and by broker, rebalances, commits.
 
         The numbers of fetching are taken at one moment. The lag of a partition is that of the latest response; a partition that is not assigned to this member has none.
         Counting costs nothing per record. `as_dict()` gives plain values for JSON.
@@ -369,7 +368,7 @@ class AsyncConsumerGroup:
         return self._client.statistics()
 
     def health(self) -> ConsumerHealth:
-        """Whether everything that is assigned can be read and committed; if not, the cause and the next step. And who waits for what.
+        """Return whether all assigned partitions can be read and committed; if not, the cause and the next step. Also the current waits.
 
         Uses what the client knows and requests nothing. `if group.health():` is true while all is well. A wait is no
         trouble by itself: a poll waits for records wherever nothing new was written. Once closed the state is "closed",
@@ -422,7 +421,7 @@ class AsyncConsumerGroup:
 
     @hinted
     async def close(self, timeout: TimeoutArgument = 30.0) -> None:
-        """Leave the group and disconnect; closing again does nothing.
+        """Leave the group and disconnect; a second close does nothing.
 
         Args:
             timeout: Seconds to commit and to leave; the session timeout ends the membership if they do not suffice.

@@ -1,4 +1,4 @@
-"""The producer as the user sees it: message in, delivery out."""
+"""The public producer: messages in, deliveries out."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
     from ottla.observe.statistics import ProducerStatistics
 
 _OUTCOMES_AT_ONCE = 1000
-"""How many deliveries a reader of `successes()` or `errors()` takes from the queue in one go."""
+"""Maximum number of deliveries that a reader of `successes()` or `errors()` takes from the queue at once."""
 
 
 class AsyncProducer(AsyncProducerBase):
-    """Sends messages to Kafka and proves what happened to every one of them.
+    """Sends messages to Kafka, and reports the outcome of every one of them.
 
-    `send` hands a message over and returns its `Delivery`; batching, compression, retries and the network are the
-    I/O thread's work. By default messages are written with acks=all and idempotence: in the order of the calls per
-    partition, once each, whatever fails in between. Every accepted message gets exactly one outcome (`written`,
-    `not_written` or `unknown`) at the latest `delivery_timeout_ms` plus one second after it was accepted.
+    `send` accepts a message and returns its `Delivery`; the I/O thread does batching, compression, retries and the network.
+    By default messages are written with acks=all and idempotence: in the order of the calls per partition, and once each, also
+    after failures. Every accepted message gets exactly one outcome (`written`, `not_written` or `unknown`), at the latest
+    `delivery_timeout_ms` plus one second after it was accepted.
 
         async with ottla.AsyncProducer("localhost:9092") as producer:
             delivery = await producer.send("orders", b"value", key=b"k")
@@ -64,10 +64,10 @@ class AsyncProducer(AsyncProducerBase):
     Raises:
         ConfigError: Every problem of the configuration at once; nothing was started.
 
-    Dropped without `close` it warns (`ResourceWarning`), and is closed in the background: what was accepted is still
-    delivered, `on_delivery` is called, and every `Delivery` resolves.
+    A producer that is dropped without `close` warns (`ResourceWarning`) and is closed in the background: accepted messages are
+    still delivered, `on_delivery` is called, and every `Delivery` resolves.
 
-    Threads: `send` and all else may be called from any thread or event loop; the order per partition is call order.
+    Threads: Any thread or event loop may call any method; messages of a partition are written in the order of the calls.
     """
 
     def __init__(
@@ -86,19 +86,20 @@ class AsyncProducer(AsyncProducerBase):
 
     @hinted
     async def flush(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> None:
-        """Send what lingers now, and wait until everything accepted before this call has its outcome.
+        """Send lingering messages now, and wait until every message accepted before this call has its outcome.
 
-        Then every callback of these outcomes has run: `add_done_callback`, `on_delivery`, interceptors. Called by one of
-        them, it waits for the outcomes only. The producer stays open. Failures do not raise here: they are in each delivery.
+        The call also waits until every callback of these outcomes has returned: `add_done_callback`, `on_delivery`,
+        interceptors. A callback that calls it waits only for the outcomes. The producer stays open. A failed message raises
+        nothing here: its delivery has the error.
 
         Args:
             timeout: Seconds. Not given: until every message has its outcome, which `delivery_timeout_ms` bounds, and its
                 callbacks have returned, 30 seconds each at most. None: as long as it takes.
 
         Raises:
-            Timeout: The time ran out; what is still unresolved goes on being sent.
+            Timeout: The time ran out; the client continues to send the unresolved messages.
             TypeError, ValueError: `timeout` is no number of seconds; nothing was begun.
-            RuntimeError: It would wait on the client's own engine thread, where a handler of its log ran.
+            RuntimeError: The call would wait on the engine thread of the client, where a handler of its log runs.
             ForkedClient: The producer was made before a fork.
 
         Cancellation: Ends the wait only.
@@ -117,31 +118,31 @@ class AsyncProducer(AsyncProducerBase):
 
     @hinted
     async def close(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> CloseReport:
-        """Stop accepting, send everything, wait for every outcome, and end.
+        """Accept no more messages, send everything, wait for every outcome, and disconnect.
 
-        `successes()` and `errors()` end after the last outcome. What has none when the time is up gets one now:
-        `not_written` if it never left, else `unknown`. Failures do not raise here; the report counts them. Closing again
-        returns the same report. Leaving a `with` block closes without a timeout, after an exception too, and with one second
-        after Ctrl-C or a cancellation; in the child of a fork it does nothing. After three seconds the log says what it
-        waits for.
+        `successes()` and `errors()` end after the last outcome. A message without an outcome gets one when the time runs out:
+        `not_written` if it never left, else `unknown`. Failed messages raise nothing here; the report counts them. A second
+        close returns the same report. The end of a `with` block closes without a timeout, also after an exception, but with one
+        second after Ctrl-C or a cancellation; in the child of a fork it does nothing. After three seconds the log reports the
+        messages that close waits for.
 
-        Callbacks of everything resolved run before it returns, as far as the time allows; the rest run after it. Called by
-        a callback it does not wait for any. Interceptors are closed after the last of them.
+        Callbacks of resolved messages run before it returns, as far as the time allows; the others run later. A callback that
+        calls it does not wait for callbacks. Interceptors are closed after the last callback.
 
         Args:
-            timeout: Seconds for all of it; 0 gives up at once what is not resolved. Not given and None: as for `flush`.
+            timeout: Seconds for the whole close; 0 gives up unresolved messages at once. Not given and None: as for `flush`.
 
         Returns:
-            CloseReport: how many messages were delivered, failed, or have an unknown fate, since the start.
+            CloseReport: number of delivered, failed and unknown messages since the start.
 
         Raises:
             TypeError, ValueError: `timeout` is no number of seconds; the producer is as open as before.
-            RuntimeError: It would wait on the client's own engine thread, where a handler of its log ran. The producer
+            RuntimeError: The call would wait on the engine thread of the client, where a handler of its log runs. The producer
                 accepts nothing more; call again from another thread to finish closing.
             ForkedClient: The producer was made before a fork.
 
         Cancellation: The producer accepts nothing more; call again to finish closing.
-        Threads: Any. Of several calls at a time the shortest timeout decides for all; each returns the same report.
+        Threads: Any. The shortest timeout of several calls at a time applies to all; each returns the same report.
         """
         self._client.refuse_forked()
         limit, patience = _limit_and_patience(timeout)
@@ -160,7 +161,7 @@ class AsyncProducer(AsyncProducerBase):
     async def _all_called(
         self, called: Ticket[None], end: Deadline, patience: float | None
     ) -> bool:
-        """Wait for callbacks until the deadline, without one for `patience` seconds each. False if the time ran out."""
+        """Wait for callbacks until the deadline; without a deadline `patience` seconds for each. False if the time ran out."""
         while True:
             number, left = running.number, end.left()
             try:
@@ -172,7 +173,7 @@ class AsyncProducer(AsyncProducerBase):
                 return True
 
     def close_nowait(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> None:
-        """Begin to close and return at once; `successes()` and `errors()` end when it is done.
+        """Begin to close and return at once; `successes()` and `errors()` end when the producer is closed.
 
         Args:
             timeout: Seconds. Not given and None: as for `close`, which returns the report.
@@ -189,10 +190,10 @@ class AsyncProducer(AsyncProducerBase):
         in_background_async(self.close, timeout)
 
     def successes(self) -> AsyncIterator[Delivery]:
-        """Every written message, each exactly once, in the order of their outcomes; ends after `close`.
+        """Iterate over the written messages, each exactly once, in the order of their outcomes; ends after `close`.
 
-        Needs `return_successes=True`. Unread outcomes count against `buffer_memory`, so a reader that stops reading
-        stops the senders in the end. Several readers share the outcomes between them.
+        Needs `return_successes=True`. Unread outcomes count against `buffer_memory`, so without a reader `send` waits in the
+        end. Several readers share the outcomes.
 
         Returns:
             Iterator: of Delivery, with topic, key, value, headers, metadata, partition, offset and timestamp_ms.
@@ -200,7 +201,7 @@ class AsyncProducer(AsyncProducerBase):
         Raises:
             ConfigError: `return_successes` is not set. Raised by the call itself.
 
-        Cancellation: Nothing is lost: what was not yielded is read by the next reader.
+        Cancellation: No outcome is lost: the next reader gets those that were not yielded.
         Threads: Any.
         """
         if not self._config.return_successes:
@@ -208,14 +209,14 @@ class AsyncProducer(AsyncProducerBase):
         return self._each_outcome(self._written, False)
 
     def errors(self) -> AsyncIterator[Delivery]:
-        """Every message that failed, each exactly once, with `.error` and `.outcome`; ends after `close`.
+        """Iterate over the failed messages, each exactly once, with `.error` and `.outcome`; ends after `close`.
 
         Needs `return_errors=True`; else as `successes`.
 
         Raises:
             ConfigError: `return_errors` is not set. Raised by the call itself.
 
-        Cancellation: Nothing is lost: what was not yielded is read by the next reader.
+        Cancellation: No outcome is lost: the next reader gets those that were not yielded.
         Threads: Any.
         """
         if not self._config.return_errors:
@@ -223,15 +224,15 @@ class AsyncProducer(AsyncProducerBase):
         return self._each_outcome(self._failed, True)
 
     def outcomes(self) -> AsyncIterator[Delivery]:
-        """Every outcome that is kept, written (`.error` is None) or failed, each exactly once; ends after `close`.
+        """Iterate over all queued outcomes, written (`.error` is None) or failed, each exactly once; ends after `close`.
 
-        What is kept: `return_successes` and `return_errors` say so. Each outcome goes to one reader only, whichever of
-        `outcomes()`, `successes()` and `errors()` takes it first; else as `successes`.
+        `return_successes` and `return_errors` select the outcomes that are queued. One reader gets each outcome: the first of
+        `outcomes()`, `successes()` and `errors()` that takes it; else as `successes`.
 
         Raises:
             ConfigError: Neither `return_successes` nor `return_errors` is set. Raised by the call itself.
 
-        Cancellation: Nothing is lost: what was not yielded is read by the next reader.
+        Cancellation: No outcome is lost: the next reader gets those that were not yielded.
         Threads: Any.
         """
         if not (self._config.return_successes or self._config.return_errors):
@@ -241,8 +242,8 @@ class AsyncProducer(AsyncProducerBase):
     async def _each_outcome(
         self, ready: deque[Delivery], failed: bool | None
     ) -> AsyncIterator[Delivery]:
-        # `ready` is shared by all readers. `iter` takes from it without a step of the interpreter between taking and handing
-        # over, so that no interrupt can come there.
+        # All readers share `ready`. `iter` takes a delivery from it and returns it within one step of the interpreter, so an
+        # interrupt cannot lose the delivery.
         while True:
             try:
                 for delivery in iter(ready.popleft, None):
@@ -255,10 +256,10 @@ class AsyncProducer(AsyncProducerBase):
     async def partitions_for(
         self, topic: str, timeout: TimeoutArgument = DEFAULT_TIMEOUT
     ) -> list[TopicPartition]:
-        """The partitions of a topic, as a partitioner or a `send(partition=...)` of one's own needs them.
+        """Return the partitions of a topic, for a partitioner of the application or for `send(partition=...)`.
 
-        Asking for a topic that does not exist makes it where the broker does so (`auto.create.topics.enable`); until it is there
-        the answer is that it is not.
+        The call creates a topic that does not exist, if the broker is configured so (`auto.create.topics.enable`); until the
+        topic exists it raises `UnknownTopicOrPartition`.
 
         Args:
             topic: Name of the topic.
@@ -268,15 +269,15 @@ class AsyncProducer(AsyncProducerBase):
             list: By number.
 
         Raises:
-            KafkaError: There is no such topic, or it may not be seen.
-            NoBrokersAvailable: No broker can be reached; one line per address. Told at the first failure, not at `timeout`.
-            Timeout: `timeout` is over.
-            TypeError, ValueError: An argument cannot be, and the text names it; nothing was asked.
+            KafkaError: The topic does not exist, or the client has no access to it.
+            NoBrokersAvailable: No broker can be reached; one line per address. Raised at the first failure, before the time runs out.
+            Timeout: The time ran out.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was requested.
             Closed: The producer is closed.
             ForkedClient: The producer was made before a fork.
 
         Cancellation: Ends the wait only.
-        Threads: Any but the client's own engine thread, where it raises RuntimeError.
+        Threads: Any except the engine thread of the client, where it raises RuntimeError.
         Protocol: Metadata (key 3).
         """
         name = topic_name(topic)
@@ -288,13 +289,13 @@ class AsyncProducer(AsyncProducerBase):
         return [TopicPartition(name, partition) for partition in numbers]
 
     def statistics(self) -> ProducerStatistics:
-        """What the producer has counted since its start and what it holds now, per broker and topic too.
+        """Return the counts since the start and the contents of the buffer, also by broker and by topic.
 
-        Everything is taken at one moment: accepted = delivered + failed + unknown + buffered_records. Counting costs
-        nothing per message. `as_dict()` gives plain values for JSON.
+        All numbers are of one moment: accepted = delivered + failed + unknown + buffered_records. Counting costs nothing per
+        message. `as_dict()` returns plain values for JSON.
 
         Returns:
-            ProducerStatistics: frozen; its fields say their units.
+            ProducerStatistics: frozen; the names of its fields have the units.
 
         Raises:
             ForkedClient: The producer was made before a fork.
@@ -304,11 +305,11 @@ class AsyncProducer(AsyncProducerBase):
         return self._client.statistics()
 
     def health(self) -> ProducerHealth:
-        """Whether everything that was accepted is on its way, and if not, what keeps it and what the client does next.
+        """Return whether all accepted messages make progress; if not, the causes and the next steps of the client.
 
-        It names who holds `buffer_memory`: bytes by topic-partition and leader, each with its cause. It looks at what is
-        known and asks no broker; a leader that owes an answer for more than a second is a trouble. `if producer.health():`
-        holds while all is well. Once closed it is "closed", without troubles. `as_dict()` gives plain values for JSON.
+        It also lists the largest parts of `buffer_memory`: bytes by topic-partition and leader, each with its cause. The call uses
+        known state and sends no request; a leader without an answer for more than a second is a trouble. `if producer.health():`
+        is true without troubles. After close the state is "closed", without troubles. `as_dict()` returns plain values for JSON.
 
         Returns:
             ProducerHealth: state "ok", "degraded" or "closed", troubles, and the buffer with its largest holders.
@@ -324,15 +325,15 @@ class AsyncProducer(AsyncProducerBase):
         """Call `listener` with each `Event` from now on: batches, holds, connections, the buffer, metadata.
 
         `docs/reference/events.md` has every event with its fields. Listeners run on the dispatcher thread, one call after
-        the other, behind the callbacks of deliveries: a slow one delays those and nothing else. An exception in one is
-        logged. What a listener cannot keep up with (10 000 events waiting) is counted and told as `events.dropped`. Without
-        a listener events cost nothing; with one, a call per batch or rarer.
+        the other, after the callbacks of deliveries: a slow one delays those and nothing else. An exception in one is logged.
+        Events that a slow listener does not receive (10 000 events waiting) are counted in `events.dropped`. Without a listener
+        events cost nothing; with one, a call per batch or rarer.
 
         Args:
             listener: A plain function that takes one `Event`; given twice, it is called twice.
 
         Raises:
-            TypeError: It is no such function; nobody is called.
+            TypeError: It is no such function; nothing was changed.
             ForkedClient: The producer was made before a fork.
 
         Threads: Any.
@@ -366,7 +367,7 @@ class AsyncProducer(AsyncProducerBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # In the child of a fork there is nothing to close: what was accepted is the parent's to deliver.
+        # In the child of a fork there is nothing to close: the parent delivers the accepted messages.
         if not self._client.is_forked:
             await self.close(producer_close_timeout(error))
 
@@ -388,7 +389,7 @@ class AsyncProducer(AsyncProducerBase):
 
 
 def _limit_and_patience(timeout: TimeoutArgument) -> tuple[float | None, float | None]:
-    """Seconds for all of a `flush` or `close`, and for one callback where there is no limit for all."""
+    """Seconds for a whole `flush` or `close`, and for one callback if there is no limit for the whole."""
     if isinstance(timeout, DefaultTimeout):
         return None, CALLBACK_S
     return seconds(timeout), None
