@@ -1,4 +1,4 @@
-"""Writes `docs/reference/producer-outcomes.md`: what became of messages, tried on the embedded broker.
+"""Writes `docs/reference/producer-outcomes.md`: the outcomes of messages, tried on the embedded broker.
 
     python -m tests.faults.outcome_table [--check]
 
@@ -46,14 +46,14 @@ MODES: dict[str, dict[str, Any]] = {
 
 
 class WrongOutcomeError(AssertionError):
-    """What was told is not true of the log."""
+    """The reported outcome contradicts the log."""
 
 
-def judge(told: str, copies: int, *, mode: str, what: str) -> None:
-    """Compare what was told with how often the message is in the log."""
-    lies = (told == "not_written" and copies > 0) or (told == "written" and copies == 0)
+def judge(reported: str, copies: int, *, mode: str, what: str) -> None:
+    """Compare the reported outcome with the number of copies in the log."""
+    lies = (reported == "not_written" and copies > 0) or (reported == "written" and copies == 0)
     if mode != "acks=0" and lies:
-        raise WrongOutcomeError(f"{what}, {mode}: {told}, and {copies} times in the log")
+        raise WrongOutcomeError(f"{what}, {mode}: {reported}, and {copies} times in the log")
     if mode == "idempotent" and copies > 1:
         raise WrongOutcomeError(f"{what}: {copies} times in the log")
 
@@ -84,7 +84,7 @@ class Codes:
                 self.attempts.setdefault(name, []).append(tried)
                 place = call.cluster.topics.partition(name, part.index)
                 code = int(name.rpartition("_")[2])
-                # A broker says DUPLICATE_SEQUENCE_NUMBER of what it has.
+                # A broker answers DUPLICATE_SEQUENCE_NUMBER for a batch that it has.
                 append = self._append or code == ErrorCode.DUPLICATE_SEQUENCE_NUMBER
                 if append and place is not None:
                     call.cluster.append(place, data)
@@ -100,9 +100,9 @@ class Codes:
 
 
 class CodeRow(NamedTuple):
-    """What one code does to a batch of two messages."""
+    """The effect of one code on a batch of two messages."""
 
-    told: str
+    reported: str
     step: str
     copies: int
 
@@ -123,32 +123,32 @@ def try_codes(codes: Iterable[int], mode: str, *, append: bool) -> dict[int, Cod
                 code: [sending.send(topic, b"a"), sending.send(topic, b"b")]
                 for code, topic in topics.items()
             }
-            told = {code: [outcome(one) for one in pair] for code, pair in sent.items()}
+            reported = {code: [outcome(one) for one in pair] for code, pair in sent.items()}
         return {
-            code: _code_row(broker, topic, told[code], answering.attempts[topic], mode)
+            code: _code_row(broker, topic, reported[code], answering.attempts[topic], mode)
             for code, topic in topics.items()
         }
 
 
 def _code_row(
-    broker: Broker, topic: str, told: list[str], attempts: list[tuple[int, int, int]], mode: str
+    broker: Broker, topic: str, reported: list[str], attempts: list[tuple[int, int, int]], mode: str
 ) -> CodeRow:
     there = values(broker, topic)
-    for value, one in zip((b"a", b"b"), told, strict=True):
+    for value, one in zip((b"a", b"b"), reported, strict=True):
         judge(one, there.count(value), mode=mode, what=topic)
-    if told[0] != told[1]:
-        raise WrongOutcomeError(f"{topic}: {told}")
-    return CodeRow(told[0], _step(told[0], attempts), there.count(b"a"))
+    if reported[0] != reported[1]:
+        raise WrongOutcomeError(f"{topic}: {reported}")
+    return CodeRow(reported[0], _step(reported[0], attempts), there.count(b"a"))
 
 
-def _step(told: str, attempts: list[tuple[int, int, int]]) -> str:
+def _step(reported: str, attempts: list[tuple[int, int, int]]) -> str:
     if len({count for _, _, count in attempts}) > 1:
         return "split down to one record, which fails"
     if len({epoch for epoch, _, _ in attempts}) > 1:
-        return "goes again under a new epoch"
+        return "sent again under a new epoch"
     if len(attempts) > 1:
-        return "goes again"
-    return "success, no offset" if told == "written" else "fails"
+        return "sent again"
+    return "success, no offset" if reported == "written" else "fails"
 
 
 def _try_in_both(codes: Sequence[int], *, append: bool) -> dict[str, dict[int, CodeRow]]:
@@ -166,7 +166,7 @@ EVERY_CODE = (*(int(code) for code in ErrorCode if code != 0), UNKNOWN_CODE)
 def code_lines(codes: Sequence[int] = EVERY_CODE) -> list[str]:
     """The table of codes, or those lines of it."""
     refused = _try_in_both(codes, append=False)
-    late = [code for code in codes if refused["acks=1"][code].told != "not_written"]
+    late = [code for code in codes if refused["acks=1"][code].reported != "not_written"]
     appended = _try_in_both(late, append=True)
     lines = [
         "| code | may follow the append | idempotent: next | outcome | without idempotence: next | outcome |",
@@ -181,8 +181,8 @@ def code_lines(codes: Sequence[int] = EVERY_CODE) -> list[str]:
         name = errors.for_code(code).name if code != UNKNOWN_CODE else "any other code"
         number = code if code != UNKNOWN_CODE else "-"
         lines.append(
-            f"| {name} ({number}) | {'yes' if code in late else 'no'} | {first.step} | {first.told} "
-            f"| {second.step} | {second.told} |"
+            f"| {name} ({number}) | {'yes' if code in late else 'no'} | {first.step} | {first.reported} "
+            f"| {second.step} | {second.reported} |"
         )
     return lines
 
@@ -229,18 +229,18 @@ WAYS = (
 
 
 class WayRow(NamedTuple):
-    """What a way does in one kind of producer, for as long as the messages live, and once."""
+    """The effect of a way on one kind of producer, until the messages expire, and once."""
 
-    told: str
+    reported: str
     copies: int
     once: str
 
 
 def try_way(way: Way, mode: str) -> WayRow:
     """Let it happen until `delivery_timeout_ms`, and once."""
-    told, copies = _happen(way, mode, None)
+    reported, copies = _happen(way, mode, None)
     once, _ = _happen(way, mode, 1)
-    return WayRow(told, copies, once)
+    return WayRow(reported, copies, once)
 
 
 def _happen(way: Way, mode: str, times: int | None) -> tuple[str, int]:
@@ -259,10 +259,10 @@ def _happen(way: Way, mode: str, times: int | None) -> tuple[str, int]:
             delivery = sending.send("t", b"message")
             if times is not None and not broker._cluster.nodes[1].alive:
                 broker.restart(1)
-            told = outcome(delivery)
+            reported = outcome(delivery)
         copies = values(broker).count(b"message")
-        judge(told, copies, mode=mode, what=way.what)
-        return told, copies
+        judge(reported, copies, mode=mode, what=way.what)
+        return reported, copies
 
 
 def never_there(mode: str) -> str:
@@ -279,21 +279,21 @@ def way_lines(ways: Sequence[Way] = WAYS) -> list[str]:
         rows = {(way.what, mode): pool.submit(try_way, way, mode) for way in ways for mode in MODES}
         nobody = {mode: pool.submit(never_there, mode) for mode in MODES}
     lines = [
-        "| what happens | once, idempotent | always, idempotent: outcome | in the log | acks=all: outcome | in the log "
+        "| fault | once, idempotent | always, idempotent: outcome | in the log | acks=all: outcome | in the log "
         "| acks=1: outcome | in the log | acks=0: outcome |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     never = [nobody[mode].result() for mode in MODES]
     lines.append(
-        f"| no node was ever there | - | {never[0]} | no | {never[1]} | no | {never[2]} | no | {never[3]} |"
+        f"| no node ever existed | - | {never[0]} | no | {never[1]} | no | {never[2]} | no | {never[3]} |"
     )
     for way in ways:
         cells = [rows[way.what, mode].result() for mode in MODES]
-        told = " | ".join(
-            f"{row.told} | {_copies(row.copies, mode)}"
+        reported = " | ".join(
+            f"{row.reported} | {_copies(row.copies, mode)}"
             for row, mode in zip(cells[:3], MODES, strict=False)
         )
-        lines.append(f"| {way.what} | {cells[0].once} | {told} | {cells[3].told} |")
+        lines.append(f"| {way.what} | {cells[0].once} | {reported} | {cells[3].reported} |")
     return lines
 
 
@@ -306,39 +306,39 @@ def _copies(copies: int, mode: str) -> str:
 # ---- the page --------------------------------------------------------------------------------------------------------
 
 HEAD = """<!-- Generated by tests/faults/outcome_table.py: do not edit. -->
-# What became of a message
+# Outcomes by error code
 
 Every failure carries an `outcome`: `not_written`, `unknown` or `written`. These tables were made by letting the embedded
-broker do each of these things to a producer, and each outcome was compared with the broker's log. The rules behind them:
+broker do each of these things to a producer, and each outcome was compared with the broker's log. The rules for them:
 `docs/adr/0015-outcome-by-attempts.md`.
 
 ## Answers of the broker
 
-The broker gives the answer to every attempt, and "next" is what the producer does with the batch: *goes again* means the
-same bytes under the same sequence until `delivery_timeout_ms`, then the messages fail with `DeliveryTimeout`; *fails* means
-at once, with the exception of the code. The outcome of what fails depends on **all** attempts: `not_written` only where each
-of them was answered by a code that no broker gives after the append. One attempt that had no answer, or another code, makes
-it `unknown`. A leader hint in an answer (KIP-951) is followed at once. An answer that names records (KIP-467) fails those and
-sends the rest.
+The broker gives the answer to every attempt, and "next" is the next step of the producer: *sent again* means the same bytes
+under the same sequence until `delivery_timeout_ms`, then the messages fail with `DeliveryTimeout`; *fails* means at once, with
+the exception of the code. The outcome of a failed message depends on **all** attempts: `not_written` only if each of them was
+answered by a code that no broker gives after the append. One attempt without an answer, or with another code, makes it
+`unknown`. A leader hint in an answer (KIP-951) is followed at once. An answer that names records (KIP-467) fails those, and the
+rest is sent again.
 """
 
 MIDDLE = """
-With `acks=0` a broker answers nothing, and closes the connection where it would have answered an error. The message counts
-as `written`, with offset -1, once the socket has taken its request: nobody knows more of it.
+With `acks=0` a broker sends no answer, and closes the connection in place of an error. The message counts as `written`, with
+offset -1, once the socket has taken its request: the client learns no more about it.
 
 ## Ends of connections
 
-"Once" means to the first attempt only, "always" to each until `delivery_timeout_ms`. "In the log" is what the broker has in
+"Once" means at the first attempt only, "always" at each until `delivery_timeout_ms`. "In the log" is the number of copies at
 the end; more than one copy happens only without idempotence. `written` with `acks=0` proves nothing.
 """
 
 TAIL = """
-## A topic that is deleted and made anew
+## A topic that is deleted and recreated
 
-| what was known of the message | idempotent | without idempotence |
+| state of the message | idempotent | without idempotence |
 |---|---|---|
-| never sent, or each attempt was refused before the append | goes to the new topic, under a new epoch | goes to the new topic |
-| an attempt may have written it to the old topic | fails at once, `unknown` | goes to the new topic |
+| never sent, or each attempt was refused before the append | sent to the new topic, under a new epoch | sent to the new topic |
+| an attempt may have written it to the old topic | fails at once, `unknown` | sent to the new topic |
 | its partition does not exist any more | `delivery_timeout_ms` | `delivery_timeout_ms` |
 """
 

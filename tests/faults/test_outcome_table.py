@@ -1,4 +1,4 @@
-"""The page of outcomes is what the producer does, and the judge of it can say no."""
+"""The page of outcomes agrees with the producer, and the judge of it can refuse."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ CODES = (
 """One for each kind of answer: resent, split, failed at once, recovered under a new epoch, written, unknown."""
 
 
-def test_some_lines_of_the_page_are_what_the_producer_does() -> None:
+def test_some_lines_of_the_page_agree_with_the_producer() -> None:
     lines = set(PAGE.read_text().splitlines())
     assert set(code_lines(CODES)) <= lines
     assert set(way_lines(WAYS[2:3])) <= lines
 
 
 @pytest.mark.thorough
-def test_the_page_says_what_the_producer_does() -> None:
+def test_the_page_agrees_with_the_producer() -> None:
     made = page()
     assert made == PAGE.read_text(), "write it again: python -m tests.faults.outcome_table"
 
 
 @pytest.mark.parametrize(
-    ("told", "copies", "mode"),
+    ("reported", "copies", "mode"),
     [
         ("not_written", 1, "idempotent"),
         ("written", 0, "idempotent"),
@@ -53,6 +53,6 @@ def test_the_page_says_what_the_producer_does() -> None:
         ("written", 0, "acks=all"),
     ],
 )
-def test_the_judge_says_no(told: str, copies: int, mode: str) -> None:
+def test_the_judge_refuses(reported: str, copies: int, mode: str) -> None:
     with pytest.raises(WrongOutcomeError):
-        judge(told, copies, mode=mode, what="a lie")
+        judge(reported, copies, mode=mode, what="a lie")

@@ -1,4 +1,4 @@
-"""What a user reads when things go wrong: one line per failure, with the client, the place, the broker's word and what comes next."""
+"""The log of failures: one line per failure, with the client, the place, the broker's answer and the next step."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def broker() -> Iterator[Broker]:
 
 
 def refuse_topic(broker: Broker, name: str, code: int, times: int | None = None) -> None:
-    """Metadata tells this of the topic, and nothing of any other one."""
+    """Metadata has this code for the topic, and no other topic."""
     host, _, port = broker.bootstrap.partition(":")
     node = MetadataResponseBroker(node_id=1, host=host, port=int(port))
     answer = MetadataResponse(
@@ -117,7 +117,7 @@ def test_a_topic_that_does_not_exist_is_a_warning_soon_and_the_cause_in_the_end(
     assert "UNKNOWN_TOPIC_OR_PARTITION (3)" in failed.__dict__["reason"]
 
 
-def test_a_topic_that_comes_late_is_told_to_be_there(broker: Broker, logged: Logged) -> None:
+def test_a_topic_that_exists_later_is_logged_as_found(broker: Broker, logged: Logged) -> None:
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
         delivery = producer.send("late", b"v")
         later(lambda: logged.events(), "it is logged")
@@ -141,12 +141,12 @@ def test_a_topic_that_is_just_created_is_no_warning(logged: Logged) -> None:
         (ErrorCode.INVALID_TOPIC_EXCEPTION, kafka_errors.InvalidTopicException),
     ],
 )
-def test_a_topic_that_is_refused_for_good_fails_its_messages_at_once_and_is_asked_for_anew(
+def test_a_topic_that_is_refused_for_good_fails_its_messages_at_once_and_is_requested_again(
     broker: Broker, logged: Logged, code: ErrorCode, kind: type[ottla.Error]
 ) -> None:
-    heard: list[ottla.Event] = []
+    received: list[ottla.Event] = []
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
-        producer.listen(heard.append)
+        producer.listen(received.append)
         refuse_topic(broker, "t", code)
         begun = time.monotonic()
         assert isinstance(failure(producer.send("t", b"v")), kind)
@@ -157,7 +157,7 @@ def test_a_topic_that_is_refused_for_good_fails_its_messages_at_once_and_is_aske
         producer.send_and_wait("t", b"v")
         assert producer.health()
         assert dispatcher.settle(SOON_S)
-    failed = [event.fields for event in heard if event.name == "batch.failed"]
+    failed = [event.fields for event in received if event.name == "batch.failed"]
     assert [(fields["topic"], fields["partition"]) for fields in failed] == [("t", -1)] * 2
     records = logged(level=logging.WARNING)
     assert records == logged("batch.failed", client=WHO, topic="t", error=kind.__name__)
@@ -184,7 +184,7 @@ def test_a_topic_that_is_deleted_is_one_warning(broker: Broker, logged: Logged) 
 
 
 @pytest.mark.parametrize("lack", ["has no leader", "of 1 does not exist"])
-def test_a_partition_without_a_leader_is_the_cause_of_what_expires_there(lack: str) -> None:
+def test_a_partition_without_a_leader_is_the_cause_of_its_expired_messages(lack: str) -> None:
     with Broker() as broker:
         broker.create_topic("t", 2)
         with ottla.Producer(
@@ -204,7 +204,7 @@ def test_a_partition_without_a_leader_is_the_cause_of_what_expires_there(lack: s
     assert f"partition 1 {lack}" in str(error)
 
 
-def test_the_wait_of_a_partitioner_names_what_keeps_its_topic(broker: Broker) -> None:
+def test_the_wait_of_a_partitioner_names_the_trouble_of_its_topic(broker: Broker) -> None:
     with ottla.Producer(
         broker.bootstrap, partitioner=lambda *_: 0, max_block_ms=300, **PATIENT
     ) as producer:
@@ -216,7 +216,7 @@ def test_the_wait_of_a_partitioner_names_what_keeps_its_topic(broker: Broker) ->
 # ---- no broker -------------------------------------------------------------------------------------------------------
 
 
-def test_where_no_broker_is_the_error_says_what_was_met(logged: Logged) -> None:
+def test_without_a_broker_the_error_names_each_failed_address(logged: Logged) -> None:
     with ottla.Producer("127.0.0.1:1", **GIVES_UP) as producer:
         error = failure(producer.send("t", b"v"))
         report = producer.health()
@@ -244,7 +244,7 @@ def test_a_broker_that_dies_is_one_warning_and_comes_back_with_one_line(logged: 
     assert logged("cluster.reachable", client=WHO)
 
 
-def test_a_connection_that_is_lost_with_a_batch_is_told_with_what_becomes_of_it(
+def test_a_connection_lost_with_a_batch_is_logged_with_its_next_step(
     broker: Broker, logged: Logged
 ) -> None:
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
@@ -287,9 +287,7 @@ def test_a_refusal_that_lasts_is_one_warning_and_the_cause_in_the_end(
 @pytest.mark.parametrize(
     "code", [ErrorCode.TOPIC_AUTHORIZATION_FAILED, ErrorCode.MESSAGE_TOO_LARGE]
 )
-def test_what_is_refused_for_good_is_one_line(
-    broker: Broker, logged: Logged, code: ErrorCode
-) -> None:
+def test_a_final_refusal_is_one_line(broker: Broker, logged: Logged, code: ErrorCode) -> None:
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
         broker.fail("Produce", code)
         failure(producer.send("t", b"v", partition=0))
@@ -298,7 +296,7 @@ def test_what_is_refused_for_good_is_one_line(
     assert failed.__dict__["reason"].startswith(f"{code.name} (")
 
 
-def test_a_quota_is_told_with_the_node(broker: Broker, logged: Logged) -> None:
+def test_a_quota_is_logged_with_the_node(broker: Broker, logged: Logged) -> None:
     def throttled(request: ProduceRequest, _call: object) -> ProduceResponse:
         return ProduceResponse(
             throttle_time_ms=40,
@@ -323,7 +321,7 @@ def test_a_quota_is_told_with_the_node(broker: Broker, logged: Logged) -> None:
     assert logged.events() == []
 
 
-def test_a_producer_that_gets_no_id_says_so_once(broker: Broker, logged: Logged) -> None:
+def test_a_missing_producer_id_is_logged_once(broker: Broker, logged: Logged) -> None:
     broker.fail("InitProducerId", ErrorCode.CLUSTER_AUTHORIZATION_FAILED, times=None)
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
         later(lambda: logged.events(), "it is logged though nothing is sent")
@@ -345,13 +343,13 @@ def test_a_producer_that_gets_no_id_says_so_once(broker: Broker, logged: Logged)
 # ---- the end -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_given_up_at_close_is_told_to_listeners_and_in_the_log(
+def test_messages_that_fail_at_close_are_reported_to_listeners_and_logged(
     broker: Broker, logged: Logged
 ) -> None:
-    heard: list[ottla.Event] = []
+    received: list[ottla.Event] = []
     broker.delay("Produce", 30.0, times=None)
     with ottla.Producer(broker.bootstrap, **PATIENT) as producer:
-        producer.listen(heard.append)
+        producer.listen(received.append)
         in_flight = producer.send("t", b"v", partition=0)
         broker.wait_for("Produce")
         waiting = [producer.send("ordres", b"v") for _ in range(2)]
@@ -364,13 +362,13 @@ def test_what_is_given_up_at_close_is_told_to_listeners_and_in_the_log(
         ]
         assert dispatcher.settle(SOON_S)
     failed = {
-        event.fields["topic"]: event.fields for event in heard if event.name == "batch.failed"
+        event.fields["topic"]: event.fields for event in received if event.name == "batch.failed"
     }
-    assert {topic: (told["records"], told["outcome"]) for topic, told in failed.items()} == {
+    assert {topic: (fields["records"], fields["outcome"]) for topic, fields in failed.items()} == {
         "t": (1, "unknown"),
         "ordres": (2, "not_written"),
     }
-    assert {told["error"] for told in failed.values()} == {"Closed"}
+    assert {fields["error"] for fields in failed.values()} == {"Closed"}
     assert len(logged("batch.failed", error="Closed")) == 2
     assert logged("batch.failed", client=WHO, topic="ordres", count=2, error="Closed")
 
@@ -393,13 +391,17 @@ def test_a_broker_that_is_silent_at_close_is_named_while_it_waits_and_after(
     assert re.fullmatch(rf"t-0 \({silent}\)", waits.__dict__["reason"])
     assert re.search(f"before its messages had their outcome: {silent}$", failed.__dict__["reason"])
     assert re.search(silent, str(failure(delivery)))
-    health, told = producer.health(), producer.statistics()
+    health, statistics = producer.health(), producer.statistics()
     assert (health.state, health.troubles, health.buffer.used_bytes) == ("closed", (), 0)
     assert health.buffer.holders == ()
-    assert (told.buffered_bytes, told.buffered_records, told.in_flight_requests) == (0, 0, 0)
+    assert (
+        statistics.buffered_bytes,
+        statistics.buffered_records,
+        statistics.in_flight_requests,
+    ) == (0, 0, 0)
 
 
-def test_a_buffer_that_stays_full_is_one_warning_that_names_who_holds_it(
+def test_a_buffer_that_stays_full_is_one_warning_that_names_its_largest_part(
     broker: Broker, logged: Logged
 ) -> None:
     broker.delay("Produce", 30.0, times=None)
@@ -415,7 +417,7 @@ def test_a_buffer_that_stays_full_is_one_warning_that_names_who_holds_it(
         assert [one.part for one in producer.health().troubles][-1] == "buffer"
         return logged("buffer.full")
 
-    later(is_refused_and_logged, "it is told")
+    later(is_refused_and_logged, "it is reported")
     assert logged.events() == ["buffer.full"]
     (full,) = logged("buffer.full", client=WHO, max_block_ms=60_000)
     assert full.__dict__["reason"].startswith("buffer_memory (100000 bytes) is full: ")
@@ -423,7 +425,7 @@ def test_a_buffer_that_stays_full_is_one_warning_that_names_who_holds_it(
     producer.close(timeout=0)
 
 
-def test_a_flush_that_waits_for_callbacks_says_so_with_the_time_it_was_given(
+def test_a_flush_that_waits_for_callbacks_names_them_and_its_timeout(
     broker: Broker,
 ) -> None:
     go_on = threading.Event()
@@ -437,19 +439,20 @@ def test_a_flush_that_waits_for_callbacks_says_so_with_the_time_it_was_given(
 
 
 def test_a_connection_that_cannot_be_made_is_one_line_of_an_event() -> None:
-    heard: list[ottla.Event] = []
+    received: list[ottla.Event] = []
     with Broker(nodes=2) as broker:
         broker.create_topic("t", partitions=1)
         broker.move_leader("t", 0, 2)
         with ottla.Producer(broker.bootstrap, **GIVES_UP) as producer:
-            producer.listen(heard.append)
+            producer.listen(received.append)
             producer.send_and_wait("t", b"v")
             broker.kill(2)
             producer.send("t", b"v")
             eventually(
-                lambda: [one for one in heard if one.name == "connection.failed"], "it is told"
+                lambda: [one for one in received if one.name == "connection.failed"],
+                "it is reported",
             )
-    reasons = {one.fields["reason"] for one in heard if one.name == "connection.failed"}
+    reasons = {one.fields["reason"] for one in received if one.name == "connection.failed"}
     for reason in reasons:
         assert "\n" not in reason
         assert reason.count("127.0.0.1:") == 1
@@ -488,7 +491,7 @@ def test_a_hold_that_cannot_be_decided_ends_with_an_honest_outcome(
     assert logged("internal_error.hold", **T0, error="RuntimeError")
 
 
-def test_a_hold_that_cannot_be_decided_does_not_deny_what_may_be_written(
+def test_a_hold_that_cannot_be_decided_leaves_a_possible_write_unknown(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(holds, "judge", broken(verdict.judge, [RuntimeError("a bug")]))
@@ -500,7 +503,7 @@ def test_a_hold_that_cannot_be_decided_does_not_deny_what_may_be_written(
     assert [r.value for r in broker.records("t", 0)] == [b"before", b"held", b"after"]
 
 
-def test_a_bug_behind_the_end_of_a_hold_leaves_the_partition_flowing(
+def test_a_bug_after_the_release_leaves_the_partition_flowing(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     last = InitProducerIdResponse(producer_id=77, producer_epoch=32767)
@@ -572,7 +575,7 @@ def test_a_consumer_warns_once_of_a_topic_that_is_not_there(broker: Broker, logg
     )
 
 
-def test_a_callback_of_what_is_delivered_already_is_named(broker: Broker, logged: Logged) -> None:
+def test_a_callback_of_a_delivered_message_is_named(broker: Broker, logged: Logged) -> None:
     seen: list[object] = []
 
     def raises(_: ottla.Delivery) -> None:
@@ -584,6 +587,6 @@ def test_a_callback_of_what_is_delivered_already_is_named(broker: Broker, logged
         delivery.result(SOON_S)
         delivery.add_done_callback(raises)
         assert dispatcher.settle(SOON_S)
-    assert seen == [raises], "what does not return is told by this"
+    assert seen == [raises], "a callback that does not return is found by this"
     assert logged.events() == ["callback.raised"]
     assert logged("callback.raised", client=WHO, function=repr(raises), argument=repr(delivery))

@@ -58,7 +58,7 @@ def warnings_after(logged: Logged, last: LogName) -> list[str]:
 
 
 @pytest.mark.parametrize("seconds", [1.5, 4, 14])
-def test_an_outage_is_not_told_behind_its_end(
+def test_an_outage_is_not_logged_after_its_end(
     broker: Broker, logged: Logged, seconds: float
 ) -> None:
     with ottla.Producer(broker.bootstrap) as producer:
@@ -84,7 +84,7 @@ def test_an_outage_is_not_told_behind_its_end(
         broker.restart(2)
 
 
-def test_a_refusal_is_not_told_when_it_is_over(broker: Broker, logged: Logged) -> None:
+def test_a_refusal_is_not_logged_after_its_end(broker: Broker, logged: Logged) -> None:
     with ottla.Producer(broker.bootstrap) as producer:
         producer.send_and_wait("t", b"v")
         broker.fail("Produce", ErrorCode.NOT_ENOUGH_REPLICAS, times=None)
@@ -99,7 +99,7 @@ def test_a_refusal_is_not_told_when_it_is_over(broker: Broker, logged: Logged) -
     assert "NOT_ENOUGH_REPLICAS" in refused.__dict__["reason"]
 
 
-def test_a_partition_without_leader_is_not_told_when_it_has_one(
+def test_a_partition_without_leader_is_not_logged_once_it_has_one(
     broker: Broker, logged: Logged
 ) -> None:
     with ottla.Producer(broker.bootstrap) as producer:
@@ -116,9 +116,7 @@ def test_a_partition_without_leader_is_not_told_when_it_has_one(
         assert warnings_after(logged, "partition.routed") == []
 
 
-def test_a_consumer_that_fetches_again_says_nothing_of_before(
-    broker: Broker, logged: Logged
-) -> None:
+def test_a_held_fetch_is_not_logged_once_it_is_released(broker: Broker, logged: Logged) -> None:
     with ottla.Consumer(broker.bootstrap, auto_offset_reset="earliest") as consumer:
         consumer.assign([ottla.TopicPartition("t", 0)])
         broker.append("t", "a")

@@ -1,4 +1,4 @@
-"""What a producer tells about itself while one of two brokers says nothing: statistics, health, events, and who holds the buffer."""
+"""Observation of a producer while one of two brokers is silent: statistics, health, events, and the parts of the buffer."""
 
 from __future__ import annotations
 
@@ -50,20 +50,26 @@ def test_statistics_fit_together_and_go_to_json(two_nodes: Broker) -> None:
         for number in range(2000):
             producer.send("t", b"the same again" * 10, partition=number % 2)
         producer.flush(SOON_S)
-        told = producer.statistics()
-    assert told.accepted == told.delivered == 2000
-    assert (told.buffered_records, told.buffered_bytes, told.waiting_senders) == (0, 0, 0)
-    assert told.buffer_capacity_bytes == 32 * 1024 * 1024
-    assert [broker.node_id for broker in told.brokers] == [1, 2]
-    assert sum(broker.requests for broker in told.brokers) == told.requests == told.latency.count
-    assert sum(broker.batched_records for broker in told.brokers) == told.batched_records == 2000
-    assert told.average_batch_records == 2000 / told.batches
-    assert told.average_batch_bytes == told.sent_bytes / told.batches
-    assert 0 < told.compression_ratio < 0.5
-    assert 0 < told.latency.p50_ms <= told.latency.p99_ms <= told.latency.max_ms < SOON_S * 1000
-    (topic,) = told.topics
+        totals = producer.statistics()
+    assert totals.accepted == totals.delivered == 2000
+    assert (totals.buffered_records, totals.buffered_bytes, totals.waiting_senders) == (0, 0, 0)
+    assert totals.buffer_capacity_bytes == 32 * 1024 * 1024
+    assert [broker.node_id for broker in totals.brokers] == [1, 2]
+    assert (
+        sum(broker.requests for broker in totals.brokers) == totals.requests == totals.latency.count
+    )
+    assert (
+        sum(broker.batched_records for broker in totals.brokers) == totals.batched_records == 2000
+    )
+    assert totals.average_batch_records == 2000 / totals.batches
+    assert totals.average_batch_bytes == totals.sent_bytes / totals.batches
+    assert 0 < totals.compression_ratio < 0.5
+    assert (
+        0 < totals.latency.p50_ms <= totals.latency.p99_ms <= totals.latency.max_ms < SOON_S * 1000
+    )
+    (topic,) = totals.topics
     assert (topic.topic, topic.accepted, topic.delivered) == ("t", 2000, 2000)
-    assert json.loads(json.dumps(told.as_dict()))["topics"][0]["delivered"] == 2000
+    assert json.loads(json.dumps(totals.as_dict()))["topics"][0]["delivered"] == 2000
 
 
 def test_a_silent_broker_is_named_by_health_and_by_the_errors(two_nodes: Broker) -> None:
@@ -142,29 +148,29 @@ def test_a_silent_broker_stops_the_others_only_once_the_budget_is_gone(two_nodes
             producer.send_and_wait("t", b"x" * 1000, partition=0)
         assert time.monotonic() - started < 3, "a fifth of the budget waits, and nobody else does"
         fill(producer.send_nowait)
-        # Now the budget is gone, and what has no room waits, whoever leads its partition: ADR 0016.
+        # Now the budget is used up, and every further message waits, for each leader: ADR 0016.
         with pytest.raises(ottla.BufferFull):
             producer.send_nowait("t", b"x" * 1000, partition=0)
         waiting = threading.Thread(target=producer.send, args=("t", b"y" * 1000, None, None, 0))
         waiting.start()
-        eventually(lambda: producer.statistics().waiting_senders == 1, "it stands in line")
+        eventually(lambda: producer.statistics().waiting_senders == 1, "it waits in the queue")
         two_nodes.move_leader("t", 1, 1)
         two_nodes.kill(2)
         waiting.join(SOON_S)
-        assert not waiting.is_alive(), "room comes once the partition has another leader"
+        assert not waiting.is_alive(), "space is freed once the partition has another leader"
         assert producer.close(timeout=SOON_S).unknown == 0
 
 
-def test_listeners_hear_of_batches_connections_and_holds(two_nodes: Broker) -> None:
-    heard: list[ottla.Event] = []
+def test_listeners_receive_batches_connections_and_holds(two_nodes: Broker) -> None:
+    received: list[ottla.Event] = []
     threads: set[str] = set()
 
     def listen(event: ottla.Event) -> None:
-        heard.append(event)
+        received.append(event)
         threads.add(threading.current_thread().name)
 
     def named(name: str) -> list[dict[str, object]]:
-        return [event.fields for event in heard if event.name == name]
+        return [event.fields for event in received if event.name == name]
 
     with ottla.Producer(two_nodes.bootstrap, linger_ms=0) as producer:
         producer.listen(listen)
@@ -174,10 +180,10 @@ def test_listeners_hear_of_batches_connections_and_holds(two_nodes: Broker) -> N
         eventually(lambda: len(named("batch.acked")) == 2, "both batches were acknowledged")
         producer.unlisten(listen)
         assert dispatcher.settle(SOON_S)
-        count = len(heard)
+        count = len(received)
         producer.send_and_wait("t", b"v", partition=1)
         assert dispatcher.settle(SOON_S)
-        assert len(heard) == count
+        assert len(received) == count
     acked = named("batch.acked")
     assert [fields["base_offset"] for fields in acked] == [0, 1]
     assert acked[1]["attempts"] == 2
@@ -189,37 +195,41 @@ def test_listeners_hear_of_batches_connections_and_holds(two_nodes: Broker) -> N
     assert threads == {"ottla-dispatcher"}
     from ottla.observe.event_table import EVENTS
 
-    for event in heard:
+    for event in received:
         assert event.fields.keys() == EVENTS[event.name].fields.keys(), event
         json.dumps(event.fields)
 
 
-def test_what_fails_behind_a_failure_is_told_as_such(two_nodes: Broker) -> None:
-    heard: list[ottla.Event] = []
+def test_messages_that_fail_after_a_failure_are_reported_as_such(two_nodes: Broker) -> None:
+    received: list[ottla.Event] = []
     with ottla.Producer(
         two_nodes.bootstrap, linger_ms=0, batch_size=1, gapless=True, retry_backoff_ms=5
     ) as producer:
         producer.send_and_wait("t", b"before", partition=0)
-        producer.listen(heard.append)
+        producer.listen(received.append)
         two_nodes.delay("Produce", 0.1)
         two_nodes.fail("Produce", ErrorCode.POLICY_VIOLATION)
         deliveries = [producer.send("t", b"%d" % number, partition=0) for number in range(4)]
         errors = [type(delivery.exception(SOON_S)).__name__ for delivery in deliveries]
         producer.send_and_wait("t", b"after", partition=0)
         assert dispatcher.settle(SOON_S)
-    failed = [event.fields for event in heard if event.name == "batch.failed"]
-    told = [str(fields["error"]) for fields in failed for _ in range(fields["records"])]
-    assert errors == ["NoneType", *told]
-    assert told == ["PolicyViolation", "EarlierMessageFailed", "EarlierMessageFailed"]
-    assert "batch.retried" not in [event.name for event in heard], "nothing behind it went again"
+    failed = [event.fields for event in received if event.name == "batch.failed"]
+    reported = [str(fields["error"]) for fields in failed for _ in range(fields["records"])]
+    assert errors == ["NoneType", *reported]
+    assert reported == ["PolicyViolation", "EarlierMessageFailed", "EarlierMessageFailed"]
+    assert "batch.retried" not in [event.name for event in received], (
+        "no later batch was sent again"
+    )
 
 
-def test_the_buffer_tells_when_it_is_full_and_when_nobody_waits_any_more(two_nodes: Broker) -> None:
-    heard: list[str] = []
+def test_the_buffer_emits_when_it_is_full_and_when_no_sender_waits_any_more(
+    two_nodes: Broker,
+) -> None:
+    received: list[str] = []
     two_nodes.delay("Produce", 0.5, times=1)
     with ottla.Producer(two_nodes.bootstrap, linger_ms=0, buffer_memory=100_000) as producer:
-        producer.listen(lambda event: heard.append(event.name))
+        producer.listen(lambda event: received.append(event.name))
         for _ in range(150):
             producer.send("t", b"x" * 1000, partition=0)
-        eventually(lambda: "buffer.free" in heard, "nobody waits any more")
-    assert heard.index("buffer.full") < heard.index("buffer.free")
+        eventually(lambda: "buffer.free" in received, "nobody waits any more")
+    assert received.index("buffer.full") < received.index("buffer.free")

@@ -15,13 +15,13 @@ SOON_S = 15.0
 
 
 def send_without_an_await(producer: ottla.AsyncProducer, count: int) -> None:
-    """As a program does that has forgotten it."""
+    """A program that forgets the await."""
     for _ in range(count):
         producer.send("t", bytes(1000))  # type: ignore[unused-coroutine]
 
 
 def wait_for_line(logged: Logged) -> None:
-    """Until the engine has written it."""
+    """Wait until the engine has written it."""
     until = time.monotonic() + SOON_S
     while not logged("send.never_awaited"):
         assert time.monotonic() < until, "nothing is logged"

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from ottla.observe.log import broker_name, place_name
+from ottla.observe.log import ProcessLog, broker_name, place_name
 from ottla.observe.log_table import LOG_EVENTS
 
 if TYPE_CHECKING:
@@ -33,13 +33,6 @@ Place = Mapping[str, Any] | tuple[str, int]
 
 _NO_PLACE: Final[Place] = {}
 _Key = tuple[object, ...]
-
-
-class Log(Protocol):
-    """The part of `ProcessLog` that lines are written with."""
-
-    def log(self, level: int, event: LogName, **fields: Any) -> None:
-        """Write the event."""
 
 
 def _fields(place: Place) -> Mapping[str, Any]:
@@ -85,7 +78,7 @@ class _Line:
         self.places.pop(name, None)
         self.active.discard(name)
 
-    def write(self, log: Log) -> None:
+    def write(self, log: ProcessLog) -> None:
         common = dict(set.intersection(*(set(place.items()) for place in self.places.values())))
         names = list(self.places)
         log.log(self.level, self.event, **self.fields, **common, places=names, count=self.count)
@@ -100,7 +93,7 @@ class Summary:
         later: Runs a function after a number of seconds.
     """
 
-    def __init__(self, log: Log, later: Later) -> None:
+    def __init__(self, log: ProcessLog, later: Later) -> None:
         self._log = log
         self._later = later
         self._lines: dict[_Key, _Line] = {}
