@@ -138,12 +138,12 @@ def _compile_checkout() -> None:
             sys.exit(f"bench: {folder} cannot be compiled")
 
 
-def _refuse_debug_build() -> None:
+def _refuse_other_builds() -> None:
     from ottla import _native
 
-    profile = _native.build_info()["profile"]
-    if profile != "release":
-        sys.exit(f"bench: the extension is a {profile} build; `make build` makes a release one")
+    built = _native.build_info()
+    if (built["profile"], built["features"]) != ("release", "none"):
+        sys.exit(f"bench: the extension is not what users get; `make bench` builds it: {built}")
 
 
 def _log_folder(*, on_disk: bool) -> Path | None:
@@ -238,7 +238,7 @@ def main() -> None:
     if arguments.smoke:
         works = [work for work in works if work.smoke]
     if any(client.name.startswith("ottla") for client in clients):
-        _refuse_debug_build()
+        _refuse_other_builds()
     _compile_checkout()
     results: list[dict[str, Any]] = []
     failures: list[str] = []

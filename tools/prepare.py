@@ -1,5 +1,7 @@
 """Bring the working folder up to date, once per content: `python tools/prepare.py venv peers build ...`.
 
+`build` makes the extension that tests need, `wheel` the one that users get; both are imported from the same place.
+
 Each step has inputs; what they held when the step last succeeded is kept as a hash in `.venv/stamps`, and a step whose
 inputs have not changed costs milliseconds. A lock keeps several runs in one folder apart.
 """
@@ -72,8 +74,11 @@ def install_peers() -> None:
     _step("peers", lambda: _content([requirements]), lambda: _install(requirements))
 
 
-def build_extension(profile: str) -> None:
-    """The extension, built by cargo through maturin; `ottla` becomes importable from src."""
+def build_extension(profile: str, features: str = "") -> None:
+    """The extension, built by cargo through maturin; `ottla` becomes importable from src.
+
+    Without features it is what a wheel has; `testing` adds what only tests call.
+    """
     sources = [path for path in (ROOT / "crates").rglob("*") if path.is_file()]
     sources += [ROOT / name for name in ("Cargo.toml", "Cargo.lock", "rust-toolchain.toml")]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -83,10 +88,13 @@ def build_extension(profile: str) -> None:
     def wanted() -> str:
         # The file itself belongs to the stamp: somebody may have built another profile over it.
         built = EXTENSION.stat() if EXTENSION.exists() else None
-        return f"{profile} {inputs} {built.st_size} {built.st_mtime_ns}" if built else "missing"
+        what = f"{profile} {features} {inputs}"
+        return f"{what} {built.st_size} {built.st_mtime_ns}" if built else "missing"
 
     def work() -> None:
         maturin = [str(VENV / "bin" / "maturin"), "develop", "-q", "--profile", profile]
+        if features:
+            maturin += ["--features", features]
         # One target folder whatever the environment says, so that every caller shares what is compiled.
         _run([*maturin, "--target-dir", str(ROOT / "target")], BUILD_TIMEOUT_S)
 
@@ -95,7 +103,7 @@ def build_extension(profile: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("steps", nargs="+", choices=("venv", "peers", "build"))
+    parser.add_argument("steps", nargs="+", choices=("venv", "peers", "build", "wheel"))
     parser.add_argument("--profile", default="release", choices=("release", "quick"))
     arguments = parser.parse_args()
     if sys.version_info < OLDEST_PYTHON:
@@ -108,7 +116,9 @@ def main() -> None:
         if "peers" in arguments.steps:
             install_peers()
         if "build" in arguments.steps:
-            build_extension(arguments.profile)
+            build_extension(arguments.profile, "testing")
+        if "wheel" in arguments.steps:
+            build_extension("release")
 
 
 if __name__ == "__main__":

@@ -229,5 +229,5 @@ if __name__ == "__main__":
         "windows": windows,
     }
     if (profile := _native.build_info()["profile"]) != "release":
-        raise SystemExit(f"the extension is a {profile} build; figures need `make build`")
+        raise SystemExit(f"the extension is a {profile} build; figures need a release build")
     main(kinds, f"ottla {ottla.__version__}")

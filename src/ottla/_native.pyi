@@ -32,7 +32,7 @@ _Buffer = bytes | bytearray | memoryview | str | None
 _Headers = Sequence[tuple[str, bytes | str | None]] | Mapping[str, bytes | str | None] | None
 
 def build_info() -> dict[str, str]:
-    """`{"profile": "release"|"quick"|"debug", "version": …, "rustc": …, "abi": "abi3-py311"}`."""
+    """`{"profile": "release"|"quick"|"debug", "features": "testing"|"none", "version": …, "rustc": …, "abi": "abi3-py311"}`."""
 
 def mark_thread(name: str) -> None:
     """This thread is the client's: a send on it does not wait for room, and on the "engine" one nothing waits; else "dispatcher"."""
@@ -42,37 +42,6 @@ def check_may_wait() -> None:
 
 def mark_forked() -> None:
     """For `os.register_at_fork(after_in_child=…)`: whatever was made before raises `ottla.errors.ForkedClient` here."""
-
-# ---- the record codec by itself: for tests only ------------------------------------------------------------------
-
-def encode_batch(
-    records: Sequence[tuple[int, bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]]],
-    *,
-    codec: str = "none",
-    level: int | None = None,
-    base_offset: int = 0,
-    leader_epoch: int = -1,
-    producer_id: int = -1,
-    producer_epoch: int = -1,
-    base_sequence: int = -1,
-    transactional: bool = False,
-    control: bool = False,
-    log_append_ms: int | None = None,
-) -> bytes:
-    """One batch of magic 2. records: (timestamp_ms, key, value, headers). ValueError: unknown codec or level."""
-
-def decode_batches(
-    data: bytes, cap: int
-) -> list[
-    tuple[
-        dict[str, int],
-        list[tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]],
-    ]
-]:
-    """The whole batches of any magic: (header, [(offset, timestamp_ms, key, value, headers)]).
-
-    cap: bytes that one batch may have decompressed. Raises `ottla.errors.DecodeError`.
-    """
 
 # ---- the I/O thread ------------------------------------------------------------------------------------------------
 
@@ -164,9 +133,6 @@ class Sleep:
     def done(self) -> bool: ...
     def result(self) -> None: ...
     def exception(self) -> None: ...
-
-def bridge_for_loop(loop: asyncio.AbstractEventLoop) -> LoopBridge:
-    """The bridge of this loop, made and registered on first use, in the loop's own thread; it ends with the loop."""
 
 @final
 class Waiting:
@@ -325,16 +291,6 @@ class ProduceFlow:
 
     def watch(self, watched: bool) -> None:
         """Whether acked, full and free are told."""
-
-    # for tests that are the broker themselves: `io=None`, and time is passed in
-    def next_frame(self, conn: int, correlation_id: int, now_us: int) -> tuple[int, bytes] | None:
-        """The next request of a connection: its token, and the frame without its size."""
-
-    def answer(self, conn: int, token: int, frame: bytes, now_us: int) -> None:
-        """The answer to a request, from behind the correlation id on."""
-
-    def tick(self, now_us: int) -> int | None:
-        """Time passes; returns when to look again."""
 
 @disjoint_base
 class Delivery:
@@ -1019,19 +975,6 @@ class FetchFlow:
     def partition_state(self, topic: str, partition: int) -> PartitionState: ...
     def statistics(self) -> FetchStatistics: ...
 
-    # for tests that are the broker themselves: `io=None`, and time is passed in
-    def next_frame(self, conn: int, correlation_id: int, now_us: int) -> tuple[int, bytes] | None:
-        """The next request of a connection: its token, and the frame without its size."""
-
-    def answer(self, conn: int, token: int, frame: bytes, now_us: int) -> None:
-        """The answer to a request, from behind the correlation id on. Raises ValueError where it is none."""
-
-    def lose(self, conn: int, message: str, now_us: int) -> None:
-        """The broker closed the connection."""
-
-    def tick(self, now_us: int) -> int | None:
-        """Time passes; returns when to look again."""
-
 @final
 class Record:
     """One record: its topic, partition and offset, and its key, value and headers, which each access creates.
@@ -1134,12 +1077,6 @@ class Records:
         After the last record of a batch that is the offset after the batch, which may be higher by more than one.
         """
 
-def decode_records(topic: str, partition: int, data: bytes, position: int = 0) -> Records:
-    """The records from `position` on in the bytes of one partition, as a fetch response has them.
-
-    A cut batch at the end is left out, markers of transactions too. Raises `ottla.errors.DecodeError`.
-    """
-
 @disjoint_base
 class ConsumerBase:
     """The hot iteration of `ottla.Consumer`: `__next__` hands over one record after another without a Python frame."""
@@ -1156,3 +1093,57 @@ class ConsumerBase:
 
     def _skip(self, place: tuple[str, int], /) -> None:
         """Hand over nothing more of this partition out of the current records: its position was set anew."""
+
+# ---- for tests alone: cargo feature `testing`, which the wheel is built without ---------------------------------------
+
+def encode_batch(
+    records: Sequence[tuple[int, bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]]],
+    *,
+    codec: str = "none",
+    level: int | None = None,
+    base_offset: int = 0,
+    leader_epoch: int = -1,
+    producer_id: int = -1,
+    producer_epoch: int = -1,
+    base_sequence: int = -1,
+    transactional: bool = False,
+    control: bool = False,
+    log_append_ms: int | None = None,
+) -> bytes:
+    """One batch of magic 2. records: (timestamp_ms, key, value, headers). ValueError: unknown codec or level."""
+
+def decode_batches(
+    data: bytes, cap: int
+) -> list[
+    tuple[
+        dict[str, int],
+        list[tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]],
+    ]
+]:
+    """The whole batches of any magic: (header, [(offset, timestamp_ms, key, value, headers)]).
+
+    cap: bytes that one batch may have decompressed. Raises `ottla.errors.DecodeError`.
+    """
+
+def decode_records(topic: str, partition: int, data: bytes, position: int = 0) -> Records:
+    """The records from `position` on in the bytes of one partition, as a fetch response has them.
+
+    A cut batch at the end is left out, markers of transactions too. Raises `ottla.errors.DecodeError`.
+    """
+
+def bridge_for_loop(loop: asyncio.AbstractEventLoop) -> LoopBridge:
+    """The bridge of this loop, made and registered on first use, in the loop's own thread; it ends with the loop."""
+
+def next_frame(
+    flow: ProduceFlow | FetchFlow, conn: int, correlation_id: int, now_us: int
+) -> tuple[int, bytes] | None:
+    """The next request of a connection of a flow without an I/O thread: its token, and the frame without its size."""
+
+def answer(flow: ProduceFlow | FetchFlow, conn: int, token: int, frame: bytes, now_us: int) -> None:
+    """The answer to a request, from behind the correlation id on. Raises ValueError where it is none."""
+
+def lose(flow: ProduceFlow | FetchFlow, conn: int, message: str, now_us: int) -> None:
+    """The broker closes the connection."""
+
+def tick(flow: ProduceFlow | FetchFlow, now_us: int) -> int | None:
+    """Time passes; returns when the flow is to be asked again."""

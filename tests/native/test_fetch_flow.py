@@ -60,7 +60,7 @@ class Leader:
     def asked(self) -> FetchRequest | None:
         """The request that the flow wants to send now."""
         self._correlation += 1
-        given = self.flow.next_frame(CONNECTION, self._correlation, 0)
+        given = _native.next_frame(self.flow, CONNECTION, self._correlation, 0)
         if given is None:
             return None
         self._token, frame = given
@@ -78,7 +78,7 @@ class Leader:
             node_endpoints=nodes,
         )
         frame = encode_response(response, VERSION, self._correlation)
-        self.flow.answer(CONNECTION, self._token, frame[4:], 0)
+        _native.answer(self.flow, CONNECTION, self._token, frame[4:], 0)
         self._token = None
 
     def give(self, first: int = 0, count: int = 3, partition: int = 0) -> None:
@@ -519,17 +519,17 @@ def test_hold_that_was_asked_for_is_told(leader: Leader) -> None:
 def test_lost_connection_holds_its_partitions(leader: Leader) -> None:
     leader.assign(offset=7)
     assert leader.asked() is not None
-    leader.flow.lose(CONNECTION, "the peer closed", 0)
+    _native.lose(leader.flow, CONNECTION, "the peer closed", 0)
     assert leader.flow.drain() == [FetchHeld(TOPIC, 0, Loss("eof", "the peer closed"), 0, 7, None)]
     assert leader.asked() is None
 
 
 def test_answer_that_is_no_fetch_response_is_refused(leader: Leader) -> None:
     leader.assign()
-    given = leader.flow.next_frame(CONNECTION, 1, 0)
+    given = _native.next_frame(leader.flow, CONNECTION, 1, 0)
     assert given is not None
     with pytest.raises(ValueError, match="Fetch response"):
-        leader.flow.answer(CONNECTION, given[0], b"\0\0", 0)
+        _native.answer(leader.flow, CONNECTION, given[0], b"\0\0", 0)
 
 
 # ---- iterating a consumer ----------------------------------------------------------------------------------------------

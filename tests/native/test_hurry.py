@@ -31,7 +31,7 @@ def make() -> tuple[_native.ProduceFlow, _native.ProducerBase]:
 
 
 def goes(flow: _native.ProduceFlow) -> bool:
-    return flow.next_frame(CONN, 1, LONG_AGO_US) is not None
+    return _native.next_frame(flow, CONN, 1, LONG_AGO_US) is not None
 
 
 def asleep(delivery: _native.Delivery) -> Generator[Any, None, Any]:

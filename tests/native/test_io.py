@@ -252,6 +252,7 @@ def test_child_of_a_fork_is_refused_and_parent_goes_on(bench: Bench, peer: Any) 
 
 def test_build_info_is_complete() -> None:
     info = _native.build_info()
-    assert set(info) == {"profile", "version", "rustc", "abi"}
+    assert set(info) == {"profile", "features", "version", "rustc", "abi"}
     assert info["rustc"].startswith("rustc ")
     assert info["profile"] in {"release", "quick", "debug"}
+    assert info["features"] == "testing"

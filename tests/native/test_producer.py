@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ottla import errors
+from ottla import _native, errors
 from ottla._native import AsyncProducerBase, Deliveries, Delivery, ProduceFlow, ProducerBase
 from ottla.engine import dispatcher
 from ottla.message import RecordMetadata
@@ -82,7 +82,7 @@ class Wire:
     def pump(self, code: int = 0) -> int:
         """Take every request, look at its batches, answer; returns how many records there were."""
         count = 0
-        while (taken := self.flow.next_frame(CONN, 1, NOW_US)) is not None:
+        while (taken := _native.next_frame(self.flow, CONN, 1, NOW_US)) is not None:
             token, frame = taken
             count += self._answer(token, frame, code)
         return count
@@ -108,7 +108,7 @@ class Wire:
                 self.ends[data.index] += 0 if code else len(records)
             answers.append(TopicProduceResponse(name=topic.name, partition_responses=partitions))
         body = encode_response(ProduceResponse(responses=answers), VERSION, correlation_id=1)
-        self.flow.answer(CONN, token, body[4:], NOW_US)
+        _native.answer(self.flow, CONN, token, body[4:], NOW_US)
         return count
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ottla import errors
+from ottla import _native, errors
 from ottla._native import AsyncProducerBase, Deliveries, ProducerBase
 from ottla.message import Message
 from tests.native.test_producer import CONN, NOW_US, Wire, bound, fill, make_flow
@@ -157,7 +157,7 @@ async def test_a_loop_waits_for_room_message_by_message() -> None:
     while not sending.done():
         await asyncio.sleep(0)
         pumped += wire.pump()
-    wire.flow.tick(NOW_US + 1)
+    _native.tick(wire.flow, NOW_US + 1)
     many = sending.result()
     pumped += wire.pump()
     assert pumped == 100

@@ -33,7 +33,7 @@ fn compressing(codec: Codec) -> Settings {
 fn by_hand(set: Settings, partitions: usize) -> Producer {
     let producer = Producer::flowing(set, partitions);
     producer.sealed_by_hand.set(true);
-    producer.shared.change(|flow| flow.acc.seal_ahead_from(0));
+    producer.shared.change(|flow| flow.seal_ahead_from(0));
     producer
 }
 

@@ -315,7 +315,7 @@ fn a_broker_that_throttles_before_it_answers_is_not_spared_once_more() {
     producer.shared.change(|flow| {
         flow.set_identity(9, 0);
         // Before version 6 it answers late (KIP-219).
-        flow.attach_node(1, 5, 1, "broker:9092");
+        flow.attach(1, 5, 1, "broker:9092");
     });
     producer.topic("t", 1);
     producer.route("t", 0, 1);
@@ -374,7 +374,7 @@ fn a_topic_that_is_made_again_meanwhile_keeps_its_answers() {
     let producer = Producer::new(settings());
     producer.shared.change(|flow| {
         flow.set_identity(9, 0);
-        flow.attach(1, 13);
+        flow.attach(1, 13, 1, "broker:9092");
     });
     producer.topic("t", 1);
     producer.route("t", 0, 1);

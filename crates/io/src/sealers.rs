@@ -203,7 +203,7 @@ mod tests {
         let shared = Arc::new(ProduceShared::new(settings, 7, Arc::new(Unheard)));
         let available: Vec<i32> = (0..partitions as i32).collect();
         shared.change(|flow| {
-            flow.attach(1, 9);
+            flow.attach(1, 9, 1, "broker:9092");
             flow.acc
                 .set_topic("t", [1; 16], partitions, &available, &[]);
             for number in available {

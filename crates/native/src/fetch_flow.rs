@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_core::fetch::shared::FetchShared;
-use ottla_core::seam::{Bell, Flow, LostCause, LostKind};
+use ottla_core::seam::Bell;
 use ottla_io::{FlowId, Handle, clock};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -36,7 +36,7 @@ pub struct FetchFlow {
 
 impl FetchFlow {
     /// The inbox, unless a fork has made it the parent's: a thread that is not here may have held its lock.
-    fn inbox(&self, py: Python<'_>) -> PyResult<&Arc<FetchShared>> {
+    pub fn inbox(&self, py: Python<'_>) -> PyResult<&Arc<FetchShared>> {
         fork::check(py, self.generation, &self.who)?;
         Ok(&self.inbox)
     }
@@ -239,47 +239,6 @@ impl FetchFlow {
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         fetching::statistics(py, &self.inbox(py)?.picture(clock::now()))
-    }
-
-    /// Without an I/O thread: the next request's frame, for tests that are the broker themselves.
-    fn next_frame(
-        &self,
-        py: Python<'_>,
-        conn: u64,
-        correlation_id: i32,
-        now_us: u64,
-    ) -> PyResult<Option<(u64, Vec<u8>)>> {
-        let request = self.inbox(py)?.next_request(conn, correlation_id, now_us);
-        Ok(request.map(|request| (request.token, request.segments.concat())))
-    }
-
-    /// Without an I/O thread: the answer to such a request, from behind the correlation id on.
-    fn answer(
-        &self,
-        py: Python<'_>,
-        conn: u64,
-        token: u64,
-        frame: Vec<u8>,
-        now_us: u64,
-    ) -> PyResult<()> {
-        self.inbox(py)?
-            .on_response(conn, token, frame.into(), now_us)
-            .map_err(|error| PyValueError::new_err(error.to_string()))
-    }
-
-    /// Without an I/O thread: the connection is gone.
-    fn lose(&self, py: Python<'_>, conn: u64, message: String, now_us: u64) -> PyResult<()> {
-        let cause = LostCause {
-            kind: LostKind::Eof,
-            message,
-        };
-        self.inbox(py)?.on_lost(conn, &cause, now_us);
-        Ok(())
-    }
-
-    /// Without an I/O thread: time passes. Returns when to look again.
-    fn tick(&self, py: Python<'_>, now_us: u64) -> PyResult<Option<u64>> {
-        Ok(self.inbox(py)?.on_tick(now_us))
     }
 }
 

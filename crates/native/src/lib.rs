@@ -12,7 +12,6 @@ mod accepting;
 mod bell;
 mod blocked_loop;
 mod callback;
-mod codec_debug;
 mod consumer;
 mod deliveries;
 mod delivery;
@@ -47,6 +46,8 @@ mod send_wait;
 mod sender;
 mod sending_base;
 mod sends;
+#[cfg(feature = "testing")]
+mod testing;
 mod topic_line;
 mod unawaited;
 mod user_partitioner;
@@ -61,6 +62,12 @@ fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     info.set_item("version", env!("CARGO_PKG_VERSION"))?;
     info.set_item("rustc", env!("OTTLA_RUSTC"))?;
     info.set_item("abi", "abi3-py311")?;
+    let features = if cfg!(feature = "testing") {
+        "testing"
+    } else {
+        "none"
+    };
+    info.set_item("features", features)?;
     Ok(info)
 }
 
@@ -69,7 +76,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(build_info, module)?)?;
     fork::register(module)?;
     own_thread::register(module)?;
-    codec_debug::register(module)?;
     io::register(module)?;
     wait::bridge::register(module)?;
     wait::sleep::register(module)?;
@@ -85,5 +91,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     walk::register(module)?;
     consumer::register(module)?;
     fetch_flow::register(module)?;
+    #[cfg(feature = "testing")]
+    testing::register(module)?;
     Ok(())
 }

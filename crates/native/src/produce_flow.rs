@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use ottla_core::failure::{Cause, Outcome, Trouble, failure};
 use ottla_core::produce::event::{Decision, Event, HeldBatch};
 use ottla_core::produce::shared::ProduceShared;
-use ottla_core::seam::{Bell, Flow};
+use ottla_core::seam::Bell;
 use ottla_io::clock;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -128,7 +128,7 @@ impl ProduceFlow {
     fn attach(&self, conn: u64, api_version: i16, node: Option<i32>, address: &str) {
         let node = node.unwrap_or(-1);
         self.shared
-            .change(|flow| flow.attach_node(conn, api_version, node, address));
+            .change(|flow| flow.attach(conn, api_version, node, address));
         if let Some((handle, id)) = &self.io {
             handle.attach(*id, conn);
         }
@@ -256,25 +256,6 @@ impl ProduceFlow {
 
     fn watch(&self, watched: bool) {
         self.shared.with(|flow| flow.watch(watched));
-    }
-
-    /// Without an I/O thread: the next request's frame, for tests that are the broker themselves.
-    fn next_frame(&self, conn: u64, correlation_id: i32, now_us: u64) -> Option<(u64, Vec<u8>)> {
-        self.shared.seal_here();
-        let request = self.shared.next_request(conn, correlation_id, now_us)?;
-        Some((request.token, request.segments.concat()))
-    }
-
-    /// Without an I/O thread: the answer to such a request, from behind the correlation id on.
-    fn answer(&self, conn: u64, token: u64, frame: Vec<u8>, now_us: u64) -> PyResult<()> {
-        self.shared
-            .on_response(conn, token, frame.into(), now_us)
-            .map_err(|error| PyValueError::new_err(error.to_string()))
-    }
-
-    /// Without an I/O thread: time passes. Returns when to look again.
-    fn tick(&self, now_us: u64) -> Option<u64> {
-        self.shared.on_tick(now_us)
     }
 }
 

@@ -5,24 +5,20 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ottla_core::fetch::run::Run;
-use ottla_core::record::decode::{Record, iter_batches};
+use ottla_core::record::decode::Record;
 use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PySlice, PyType};
 
-use crate::errors;
 use crate::origin::Origin;
 use crate::record::new_record;
 use crate::walk::{Part, new_iterator};
 
 /// How many partitions `repr` names.
 const SHOWN_PARTITIONS: usize = 4;
-/// What a batch given to `decode_records` may grow to.
-const DECODED_BYTES: usize = 1 << 30;
 
 /// Class of the keys of `by_partition`.
 static TOPIC_PARTITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -289,42 +285,6 @@ impl Records {
     }
 }
 
-/// The records in the bytes of one partition, as a fetch response has them, from `position` on.
-#[pyfunction]
-#[pyo3(signature = (topic, partition, data, position=0))]
-fn decode_records(
-    py: Python<'_>,
-    topic: &str,
-    partition: i32,
-    data: &[u8],
-    position: i64,
-) -> PyResult<Records> {
-    let frame = Bytes::copy_from_slice(data);
-    let name: Arc<str> = topic.into();
-    let runs = py.detach(|| {
-        let mut runs = Vec::new();
-        for batch in iter_batches(&frame) {
-            let batch = batch?;
-            if batch.header().is_control() {
-                continue;
-            }
-            let batch = batch.decode(DECODED_BYTES)?;
-            runs.push(Run {
-                topic: name.clone(),
-                partition,
-                records: batch.first_index_at(position)..batch.len(),
-                next_offset: batch.header().next_offset(),
-                batch: Arc::new(batch),
-            });
-        }
-        Ok(runs)
-    });
-    let runs = runs
-        .map_err(|error| errors::decode(py, &error, topic, partition, error.batch_offset, None))?;
-    Ok(Records::of_runs(py, &runs))
-}
-
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Records>()?;
-    module.add_function(wrap_pyfunction!(decode_records, module)?)
+    module.add_class::<Records>()
 }

@@ -17,4 +17,6 @@ pub mod picture;
 pub mod settings;
 pub mod shared;
 pub mod stats;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod wire;

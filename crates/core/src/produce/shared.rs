@@ -42,7 +42,7 @@ pub struct ProduceShared {
     /// As the flow counts them.
     seals_waiting: Arc<SealsWaiting>,
     /// The I/O thread's.
-    compressor: Mutex<Compressor>,
+    pub(super) compressor: Mutex<Compressor>,
     bell: Arc<dyn Bell>,
     waker: std::sync::OnceLock<Arc<dyn WakeIo>>,
     listener: std::sync::OnceLock<Arc<dyn Listener>>,
@@ -204,18 +204,6 @@ impl ProduceShared {
 
     pub fn fail_topic(&self, topic: &str, failed: Failure) -> usize {
         self.with(|flow| flow.acc.fail_topic(topic, failed))
-    }
-
-    /// Seals here and now what waits for it: where no other thread does.
-    pub fn seal_here(&self) {
-        let next = || {
-            self.next_seal(Cost::Low)
-                .or_else(|| self.next_seal(Cost::High))
-        };
-        while let Some(job) = next() {
-            let done = job.run(&mut self.compressor.lock());
-            self.on_sealed(done);
-        }
     }
 
     pub fn take_events(&self) -> Vec<Event> {

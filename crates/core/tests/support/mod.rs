@@ -186,7 +186,7 @@ impl Producer {
 
     pub fn attach(&self, conn: ConnId) {
         self.shared
-            .change(|flow| flow.attach_node(conn, VERSION, conn as i32, "broker:9092"));
+            .change(|flow| flow.attach(conn, VERSION, conn as i32, "broker:9092"));
     }
 
     pub fn route(&self, topic: &str, partition: i32, conn: ConnId) {

@@ -82,7 +82,7 @@ impl World {
         let producer = Producer::new(settings);
         producer.sealed_by_hand.set(true);
         producer.shared.change(|flow| {
-            flow.acc.seal_ahead_from(beside);
+            flow.seal_ahead_from(beside);
             flow.set_identity(PRODUCER_ID, 0);
         });
         Self {

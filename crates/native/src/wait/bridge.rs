@@ -244,11 +244,9 @@ pub fn bridge_in<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Loo
 ///
 /// The loop keeps the bridge alive as one of its readers, until it is closed. The map is weak on both sides: a bridge
 /// holds futures that hold the loop, so a strong value would keep its own weak key alive.
-#[pyfunction]
-#[pyo3(signature = (r#loop))]
-fn bridge_for_loop<'py>(
+pub fn bridge_for_loop<'py>(
     py: Python<'py>,
-    r#loop: Bound<'py, PyAny>,
+    event_loop: Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, LoopBridge>> {
     let bridges = BRIDGES
         .get_or_try_init(py, || {
@@ -259,18 +257,18 @@ fn bridge_for_loop<'py>(
             Ok::<_, PyErr>(made.unbind())
         })?
         .bind(py);
-    if let Some(bridge) = known_bridge(bridges, &r#loop)? {
+    if let Some(bridge) = known_bridge(bridges, &event_loop)? {
         return Ok(bridge);
     }
-    if r#loop.call_method0("is_closed")?.is_truthy()? {
+    if event_loop.call_method0("is_closed")?.is_truthy()? {
         return Err(PyRuntimeError::new_err("Event loop is closed"));
     }
-    let bridge = Bound::new(py, LoopBridge::new(&r#loop)?)?;
-    r#loop.call_method1(
+    let bridge = Bound::new(py, LoopBridge::new(&event_loop)?)?;
+    event_loop.call_method1(
         "add_reader",
         (bridge.get().fileno(), bridge.getattr("dispatch")?),
     )?;
-    bridges.set_item(&r#loop, PyWeakrefReference::new(bridge.as_any())?)?;
+    bridges.set_item(&event_loop, PyWeakrefReference::new(bridge.as_any())?)?;
     Ok(bridge)
 }
 
@@ -287,6 +285,5 @@ fn known_bridge<'py>(
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<LoopBridge>()?;
-    module.add_function(wrap_pyfunction!(bridge_for_loop, module)?)
+    module.add_class::<LoopBridge>()
 }

@@ -23,6 +23,7 @@ impl Active {
         self.parts.iter().copied()
     }
 
+    #[cfg(feature = "testing")]
     pub fn unsorted(&self) -> &[usize] {
         &self.unsorted
     }

@@ -17,12 +17,6 @@ impl Accumulator {
         Content::Queued(builder)
     }
 
-    /// Batches of this size and more are sealed ahead, whatever their codec: for scripts with small ones.
-    #[doc(hidden)]
-    pub fn seal_ahead_from(&mut self, bytes: usize) {
-        self.seals.ahead_from = Some(bytes);
-    }
-
     pub(crate) fn compression(&self, part: usize) -> Compression {
         let topic = self.parts[part].topic;
         self.topics[topic].batching.set.compression
@@ -34,11 +28,7 @@ impl Accumulator {
 
     /// Whether a batch of this size is sealed ahead of its request.
     pub(crate) fn is_sealed_ahead(&self, part: usize, bytes: usize) -> bool {
-        bytes
-            >= self
-                .seals
-                .ahead_from
-                .unwrap_or(self.compression(part).ahead_from())
+        bytes >= self.seals.ahead_from(self.compression(part))
     }
 
     /// As `complete`, of a batch that others wait behind.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::bytes::compression::codec::Cost;
+use crate::bytes::compression::codec::{Compression, Cost};
 
 /// Complete batches that are sealed ahead, by partition and id, oldest first; what is cheap apart from what is not.
 #[derive(Debug, Default)]
@@ -14,8 +14,8 @@ pub(crate) struct SealLine {
     low: VecDeque<(usize, u64)>,
     high: VecDeque<(usize, u64)>,
     waiting: Arc<SealsWaiting>,
-    /// Size from which on batches are sealed ahead, whatever their codec; for tests.
-    pub(super) ahead_from: Option<usize>,
+    #[cfg(feature = "testing")]
+    pub(in crate::produce) forced_from: Option<usize>,
 }
 
 /// How many they are, for who does not want the lock.
@@ -39,6 +39,15 @@ impl SealsWaiting {
 }
 
 impl SealLine {
+    /// Size from which on a batch is sealed ahead.
+    pub fn ahead_from(&self, compression: Compression) -> usize {
+        #[cfg(feature = "testing")]
+        if let Some(bytes) = self.forced_from {
+            return bytes;
+        }
+        compression.ahead_from()
+    }
+
     pub fn waiting(&self) -> Arc<SealsWaiting> {
         self.waiting.clone()
     }

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::ids::{ConnId, Identity, Micros};
+use crate::ids::{ConnId, Identity};
 use crate::produce::append::accumulator::Accumulator;
 use crate::produce::batch::{Batch, Content};
 use crate::produce::drain::conn::Conn;
@@ -24,7 +24,7 @@ pub struct ProduceFlow {
     pub acc: Accumulator,
     pub(in crate::produce) conns: HashMap<ConnId, Conn>,
     pub(in crate::produce) nodes: BTreeMap<i32, NodeStats>,
-    pub(super) identity: Option<Identity>,
+    pub(in crate::produce) identity: Option<Identity>,
     pub(super) next_token: u64,
 }
 
@@ -44,12 +44,8 @@ impl ProduceFlow {
         self.identity = Some(Identity { producer_id, epoch });
     }
 
-    pub fn attach(&mut self, conn: ConnId, version: i16) {
-        self.attach_node(conn, version, -1, "");
-    }
-
     /// A connection to this node, which the flow owns from now on.
-    pub fn attach_node(&mut self, conn: ConnId, version: i16, node: i32, address: &str) {
+    pub fn attach(&mut self, conn: ConnId, version: i16, node: i32, address: &str) {
         self.nodes.entry(node).or_default().address = address.into();
         let made = Conn {
             version,
@@ -62,7 +58,7 @@ impl ProduceFlow {
         self.conns.entry(conn).or_insert(made);
     }
 
-    pub(super) fn find(&mut self, topic: &str, number: i32) -> Option<usize> {
+    pub(in crate::produce) fn find(&mut self, topic: &str, number: i32) -> Option<usize> {
         let index = self.acc.topic(topic);
         self.acc.topics[index]
             .parts
@@ -93,14 +89,6 @@ impl ProduceFlow {
         known.parts.push(part);
         if entry.has_work() {
             self.acc.has_batch(part);
-        }
-    }
-
-    /// Where a script of events begins behind the first acknowledgement of a partition.
-    #[doc(hidden)]
-    pub fn assume_acknowledged(&mut self, topic: &str, number: i32, now: Micros) {
-        if let Some(part) = self.find(topic, number) {
-            self.acc.parts[part].numbering.acknowledge(now);
         }
     }
 

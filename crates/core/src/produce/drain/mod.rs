@@ -3,7 +3,6 @@
 //! Stations: batch → outbox → request → response. `flow` has the state; each other file is one of its subjects.
 
 pub mod answers;
-pub mod check;
 pub mod conn;
 pub mod expiry;
 pub mod flow;

@@ -1,15 +1,44 @@
-//! What the lists say of every partition, and how long the I/O thread may sleep: for the random model of the tests.
+//! For tests alone (cargo feature `testing`): assumptions that a script of events begins with, and checks of invariants for the
+//! random model.
 //!
 //! Under the producer's lock.
 
+use crate::bytes::compression::codec::Cost;
 use crate::ids::Micros;
 use crate::produce::batch::Content;
 use crate::produce::drain::flow::ProduceFlow;
 use crate::produce::partition::{Hold, Partition, Route};
+use crate::produce::shared::ProduceShared;
+use crate::seam::Flow;
+
+impl ProduceShared {
+    /// Seals here and now the batches that are to be sealed ahead: there is no thread that does it.
+    pub fn seal_here(&self) {
+        let next = || {
+            self.next_seal(Cost::Low)
+                .or_else(|| self.next_seal(Cost::High))
+        };
+        while let Some(job) = next() {
+            let done = job.run(&mut self.compressor.lock());
+            self.on_sealed(done);
+        }
+    }
+}
 
 impl ProduceFlow {
+    /// Where a script of events begins behind the first acknowledgement of a partition.
+    pub fn assume_acknowledged(&mut self, topic: &str, number: i32, now: Micros) {
+        if let Some(part) = self.find(topic, number) {
+            self.acc.parts[part].numbering.acknowledge(now);
+        }
+    }
+
+    /// Batches of this size and more are sealed ahead, whatever their codec.
+    pub fn seal_ahead_from(&mut self, bytes: usize) {
+        self.acc.seals.forced_from = Some(bytes);
+    }
+
     /// Each partition with batches is active once, and listed once where it has a route.
-    #[doc(hidden)]
     pub fn check_lists(&self) {
         let unsorted = self.acc.active.unsorted();
         for (part, entry) in self.acc.parts.iter().enumerate() {
@@ -48,7 +77,6 @@ impl ProduceFlow {
     }
 
     /// The I/O thread sleeps from now until then: nothing is to be done before.
-    #[doc(hidden)]
     pub fn check_sleep(&self, now: Micros, until: Option<Micros>) {
         for (part, entry) in self.acc.parts.iter().enumerate() {
             if let Some(due) = self.looked_for(entry, now) {
