@@ -1,5 +1,5 @@
-"""Where engine, cluster and roles are put together; owns the order of start, flush and close.
+"""Clients: each builds engine, cluster and a role, and owns the order of start, flush and close.
 
-A client belongs to one public object (`Producer`, `Consumer`, …) and is all that this object calls. Public methods run
-on the caller's thread or event loop; what they need of the engine goes through tickets.
+A client belongs to one public object (`Producer`, `Consumer`, …) and this object calls nothing else. Public methods run
+on the caller's thread or event loop, and reach the engine through tickets.
 """

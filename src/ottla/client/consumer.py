@@ -94,13 +94,13 @@ class ConsumerClient:
     def query(
         self, name: str, function: Callable[..., Coroutine[Any, Any, T]], *args: Any
     ) -> Ticket[T]:
-        """As `call`, for an operation that only asks: it ends with the wait of its caller."""
+        """Run a read-only operation like `call`: it ends with the wait of its caller."""
         return self._engine.call(function, *args, name=name, who=self.config.who, is_query=True)
 
     # ---- subscription ------------------------------------------------------------------------------------------------
 
     async def subscribe(self, topics: Iterable[str], pattern: re.Pattern[str] | None) -> None:
-        """As `Subscription.subscribe`."""
+        """Subscribe, see `Subscription.subscribe`."""
         await self.subscription.subscribe(topics, pattern)
 
     async def unsubscribe(self) -> None:
@@ -160,7 +160,7 @@ class ConsumerClient:
         return self._view.statistics(self)
 
     def health(self, readers: Readers) -> ConsumerHealth:
-        """Troubles, and who waits for what. readers: Calls of the application that wait for records."""
+        """Troubles and waits. readers: Calls of the application that wait for records."""
         self._engine.refuse_forked(self.config.who)
         return self._view.health(self, readers)
 
@@ -240,7 +240,7 @@ class ConsumerClient:
                 reason=f"no answer within {timeout:.1f} s",
             )
         finally:
-            # Whatever `_leave` raised: nobody releases these later.
+            # Also if `_leave` raised: no other code releases these.
             self.cursors.stop()
             self.flow.close()
             await self._cluster.close()

@@ -1,4 +1,4 @@
-"""Clients are neither copied nor pickled: two that share connections, threads and what `close` ends would end each other."""
+"""Clients are neither copied nor pickled: the copy would share connections and threads, which `close` of either ends."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NoReturn
 
 
 def refuse_copy(client: object) -> NoReturn:
-    """What `copy`, `deepcopy` and `pickle` come to, by `__reduce__`.
+    """Refuse `copy`, `deepcopy` and `pickle`, which call `__reduce__`.
 
     Raises:
-        TypeError: Always; it says what to do.
+        TypeError: Always; the message names the alternative.
     """
     raise TypeError(
-        f"{type(client).__name__} cannot be copied or pickled: its connections and threads are of this process. Make one in "
-        "each process; the threads of a process can share one"
+        f"{type(client).__name__} cannot be copied or pickled: its connections and threads belong to this process; create one "
+        "in each process, which its threads can share"
     )

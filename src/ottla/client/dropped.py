@@ -1,10 +1,10 @@
-"""A public object that the application has let go of without closing it: it is said, and the engine ends the rest.
+"""Finalizers of public objects that the application dropped without `close`: they warn, and the engine closes the client.
 
-What is here runs in finalizers, which the collector may begin in any thread and in the midst of anything, also while that
-thread holds a lock of ours. So it takes no lock, calls nothing of the application and waits for nothing: it hands over to
-the engine (`Engine.from_finalizer`) and warns, as CPython does for a file.
+The collector may run a finalizer in any thread and between any two steps, also while that thread holds a lock of ours. So a
+finalizer takes no lock, calls no code of the application and waits for nothing: it hands over to the engine
+(`Engine.from_finalizer`) and warns, as CPython does for a file.
 
-Invariant: the engine's side keeps no strong reference to an object of the application, else a cycle through a callback would never
+Invariant: the engine's side has no strong reference to an object of the application, else a cycle through a callback would never
 be collected (`docs/adr/0021-the-engine-closes-dropped-clients.md`).
 """
 
@@ -20,11 +20,11 @@ Owner = TypeVar("Owner")
 T = TypeVar("T")
 
 _FINDS_INSTANCES = sys.version_info >= (3, 12)
-"""Whether `tracemalloc` knows where any object was made; before, not of one with a dictionary."""
+"""Whether `tracemalloc` finds the creation of any object; before Python 3.12 not that of one with a dictionary."""
 
 
 class Made:
-    """Where a client was made, for versions of Python that do not find it by the public object."""
+    """An object created with the client: `tracemalloc` finds the place by it where it does not by the public object."""
 
     __slots__ = ()
 
@@ -37,11 +37,11 @@ class Client(Protocol):
 
     @property
     def is_closing(self) -> bool:
-        """Whether it was told to close."""
+        """Whether closing has begun."""
 
     @property
     def is_forked(self) -> bool:
-        """Whether it is a parent process's."""
+        """Whether it belongs to a parent process."""
 
 
 def dropped(
@@ -50,13 +50,13 @@ def dropped(
     _warn: Callable[..., None] = warnings.warn,
     _is_finalizing: Callable[[], bool] = sys.is_finalizing,
 ) -> None:
-    """The end of a public object: to be called by its `__del__`.
+    """End a public object: its `__del__` calls this.
 
     The warning points to the line that dropped it, and with `tracemalloc` to the one that made it.
 
     Args:
         owner: The object.
-        hand_over: Gives the engine what is left; not called where `__init__` has raised, nor in the child of a fork.
+        hand_over: Hands the client over to the engine; not called if `__init__` has raised, nor in the child of a fork.
     """
     # Not by attribute, which may be code of the application.
     client: Client | None = owner.__dict__.get("_client")
@@ -79,7 +79,7 @@ def dropped(
 
 
 def weakly(owner: Owner, method: Callable[[Owner], T], gone: T) -> Callable[[], T]:
-    """The method of an object that this does not keep; it gives `gone` once the object is collected."""
+    """The method of an object, through a weak reference; it returns `gone` once the object is collected."""
     reference = weakref.ref(owner)
 
     def call() -> T:

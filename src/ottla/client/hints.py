@@ -1,4 +1,4 @@
-"""Explains a call whose arguments a method does not have: what users of other clients write, and what to write here.
+"""Explains calls with arguments that a method does not have, as users of other clients write them.
 
 Costs a frame per call, so it is for methods that are not called per message. Threads: any.
 """
@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def hinted(method: F) -> F:
-    """The same method; a TypeError about its parameters says which argument was meant."""
+    """The same method; a TypeError about its parameters names the argument to use here."""
     wrapper = _async(method) if inspect.iscoroutinefunction(method) else _plain(method)
     return cast("F", functools.wraps(method)(wrapper))
 

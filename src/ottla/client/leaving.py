@@ -1,4 +1,4 @@
-"""How long the end of a client, of a `with` block above all, may take. The caller's thread or event loop."""
+"""Time limits for the end of a client, above all of a `with` block. The caller's thread or event loop."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import asyncio
 from ottla.arguments import DEFAULT_TIMEOUT, TimeoutArgument
 
 CLOSE_S = 30.0
+"""Maximum seconds for the close of a consumer or a group without a `timeout`."""
 CALLBACK_S = 30.0
 """Limit of one callback in `flush` and `close` without a `timeout`: one that takes longer may never return."""
 INTERRUPTED_CLOSE_S = 1.0
+"""Maximum seconds for the close at the end of an interrupted block."""
 
 
 def close_timeout(error: BaseException | None) -> float:
@@ -23,8 +25,8 @@ def producer_close_timeout(error: BaseException | None) -> TimeoutArgument:
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
-    """Who presses Ctrl-C or cancels a task wants it to end, and in an outage a close takes all the time it gets.
+    """Whether Ctrl-C or a cancellation ended the block: then the program should end, and in an outage a close uses all its time.
 
-    A second is enough for a broker that answers; what has no outcome by then gets one, and the log says how many those are.
+    A second is enough for a broker that answers; messages without an outcome get one then, and the log counts them.
     """
     return isinstance(error, KeyboardInterrupt | asyncio.CancelledError)

@@ -1,4 +1,4 @@
-"""One producer, put together."""
+"""The engine side of one producer: builds its parts, starts them, and ends them in order."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class ProducerClient:
 
     @property
     def is_forked(self) -> bool:
-        """Whether it is a parent process's."""
+        """Whether it belongs to a parent process."""
         return self._engine.forked
 
     def refuse_forked(self) -> None:

@@ -1,4 +1,4 @@
-"""What one consumer reads: nothing, partitions that it assigned itself, topics by name, or topics by pattern.
+"""The subscription of one consumer: nothing, partitions that it assigned itself, topics by name, or topics by pattern.
 
 Engine thread.
 """
@@ -130,7 +130,7 @@ class Subscription:
         self._assigned = anything
 
     async def leave(self) -> None:
-        """Leave the group, and end whatever mode is in effect."""
+        """Leave the group, and end the current mode."""
         if self.member is not None:
             await self.member.leave()
             self.member = None

@@ -1,4 +1,4 @@
-"""What a consumer or a group shows of itself: events, statistics, health. Threads: any, where nothing else is said."""
+"""Views of a consumer or a group: events, statistics, health. Threads: any, unless a docstring names another."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ConsumerView:
     Args:
         config: Of the consumer.
         engine: Its clock, and its thread for samples.
-        flow: Counts what is fetched.
+        flow: Counts fetched records and bytes.
     """
 
     def __init__(self, config: ConsumerConfig, engine: Engine, flow: FetchFlow) -> None:
@@ -90,7 +90,7 @@ class ConsumerView:
         ]
 
     def _why_no_records(self) -> str:
-        """Why nothing is there to read."""
+        """The reason for which no record can be taken."""
         fetched = self._flow.statistics()
         if not fetched.partitions:
             return "no partition is assigned"

@@ -1,4 +1,4 @@
-"""The consumer's engine side: whatever goes wrong at its beginning or its end, the engine is let go."""
+"""The consumer's engine side releases the engine, also if its start or its end fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def engine() -> Iterator[Engine]:
     assert made.join(5)
 
 
-def test_a_consumer_that_cannot_be_made_lets_go_of_the_engine(
+def test_a_consumer_that_cannot_be_made_releases_the_engine(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -35,9 +35,9 @@ def test_a_consumer_that_cannot_be_made_lets_go_of_the_engine(
     assert engine._users == 1
 
 
-def test_a_consumer_that_cannot_leave_lets_go_of_the_engine(engine: Engine) -> None:
+def test_a_consumer_that_cannot_leave_releases_the_engine(engine: Engine) -> None:
     def finished() -> Any:
-        raise LookupError("what is finished cannot be told")
+        raise LookupError("the finished offsets are not available")
 
     client = ConsumerClient(consumer_config(NOWHERE, {"group_id": "g"}))
     client.autocommit.finished_offsets = finished
@@ -48,9 +48,9 @@ def test_a_consumer_that_cannot_leave_lets_go_of_the_engine(engine: Engine) -> N
 
 def test_every_shut_down_is_the_same_one(engine: Engine) -> None:
     client = ConsumerClient(consumer_config(NOWHERE, {}))
-    said = [client.is_closing]
+    closing = [client.is_closing]
     first = client.shut_down(1)
-    said.append(client.is_closing)
-    assert said == [False, True]
+    closing.append(client.is_closing)
+    assert closing == [False, True]
     assert client.shut_down(1) is first
     first.wait(5)

@@ -1,4 +1,4 @@
-"""What stands for something of this process is neither copied nor pickled, and says what to do instead."""
+"""Objects that belong to this process are neither copied nor pickled, and the error names the alternative."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLIENTS = [
 @pytest.mark.parametrize("copied", COPIES)
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_a_client_is_not_copied(kind: Any, copied: Callable[[Any], Any]) -> None:
-    # Without __init__: nothing of it is needed to say no, and no client has to be closed.
+    # Without __init__: nothing of it is needed to refuse, and no client has to be closed.
     client = kind.__new__(kind)
     with pytest.raises(TypeError, match=f"^{kind.__name__} cannot be copied.* in each process"):
         copied(client)
@@ -42,7 +42,7 @@ def test_a_class_of_the_users_is_named_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("copied", COPIES)
-def test_an_outcome_is_heard_of_in_its_own_process(copied: Callable[[Any], Any]) -> None:
+def test_an_outcome_belongs_to_its_own_process(copied: Callable[[Any], Any]) -> None:
     wire = Wire(make_flow())
     producer = bound(wire.flow)
     for delivery in (producer.send("t", b"x"), producer.send("t", b"x", metadata="m")):

@@ -1,4 +1,4 @@
-"""The producer's engine side: what begins with it ends with it, though the engine goes on for others."""
+"""The producer's engine side ends all its tasks, although the engine continues for other clients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def engine() -> Iterator[Engine]:
     assert made.join(5)
 
 
-def test_a_closed_producer_looks_for_no_broker_any_more(engine: Engine) -> None:
+def test_a_closed_producer_searches_no_broker(engine: Engine) -> None:
     client = ProducerClient(producer_config(NOWHERE, {}))
     sender = ProducerBase()
     sender._bind(client.flow)
@@ -47,7 +47,7 @@ def test_every_shut_down_is_the_same_one(engine: Engine) -> None:
     first.wait(5)
 
 
-def test_a_producer_that_cannot_be_made_lets_go_of_the_engine(
+def test_a_producer_that_cannot_be_made_releases_the_engine(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -59,7 +59,7 @@ def test_a_producer_that_cannot_be_made_lets_go_of_the_engine(
     assert engine._users == 1
 
 
-def test_what_is_sent_before_the_engine_has_begun_is_not_left_lying(
+def test_messages_before_the_start_of_the_engine_are_sent(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_start = asyncio.Event()
@@ -89,5 +89,5 @@ def test_what_is_sent_before_the_engine_has_begun_is_not_left_lying(
     engine.call(begin).wait(5)
     for _ in range(5):
         engine.call(nothing).wait(5)
-    assert client.flow.drain() == [], "the outbox has heard of the topic, without another bell"
+    assert client.flow.drain() == [], "the outbox has received the topic, without another bell"
     client.shut_down().wait(5)

@@ -1,4 +1,4 @@
-"""Where a heartbeat's error code stands, in every version."""
+"""Offset of the error code in a heartbeat response, in every version."""
 
 from __future__ import annotations
 

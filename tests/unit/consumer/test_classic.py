@@ -55,7 +55,7 @@ def test_member_id_that_is_required_is_taken() -> None:
     assert member.step(refused) == [c.Join(2, "m-9", False, False)]
 
 
-def test_rebalance_revokes_while_the_beat_goes_on_and_then_joins_again() -> None:
+def test_rebalance_revokes_with_heartbeats_and_then_joins_again() -> None:
     member = stable()
     assert member.step(c.BeatAnswered(ErrorCode.REBALANCE_IN_PROGRESS)) == [c.Revoke(2, [T0], ANY)]
     assert member.step(c.BeatAnswered(ErrorCode.REBALANCE_IN_PROGRESS)) == []
@@ -63,7 +63,7 @@ def test_rebalance_revokes_while_the_beat_goes_on_and_then_joins_again() -> None
     assert member.owned == []
 
 
-def test_expired_session_loses_and_joins_as_somebody_new() -> None:
+def test_expired_session_loses_and_joins_as_a_new_member() -> None:
     member = stable()
     lose, join = member.step(c.BeatAnswered(ErrorCode.UNKNOWN_MEMBER_ID))
     assert isinstance(lose, c.Lose)
@@ -87,13 +87,13 @@ def test_moved_coordinator_moves_the_beat_and_keeps_the_assignment(code: ErrorCo
     assert member.owned == [T0]
 
 
-def test_unreachable_coordinator_is_looked_for_after_a_pause() -> None:
+def test_unreachable_coordinator_is_searched_after_a_pause() -> None:
     member = joining()
     assert member.step(c.Unreachable(1)) == [c.Join(2, "", True, True)]
     assert member.step(joined(1)) == [], "an answer to an earlier turn came too late"
 
 
-def test_loading_coordinator_is_asked_again_after_a_pause() -> None:
+def test_loading_coordinator_is_retried_after_a_pause() -> None:
     member = joining()
     refused = c.Refused(1, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
     assert member.step(refused) == [c.Join(2, "", False, True)]
@@ -141,14 +141,14 @@ def test_stuck_application_leaves_and_comes_back_with_its_next_poll() -> None:
     assert member.step(c.Polled()) == [c.Join(3, "", False, False)]
 
 
-def test_leaving_tells_the_coordinator_once() -> None:
+def test_leaving_is_sent_once() -> None:
     member = stable()
     assert member.step(c.Leave()) == [c.SendLeave("m-1", "the consumer was closed")]
     assert member.step(c.Leave()) == []
     assert member.step(c.BeatAnswered(ErrorCode.REBALANCE_IN_PROGRESS)) == []
 
 
-def test_static_member_leaves_without_a_word() -> None:
+def test_static_member_sends_no_leave() -> None:
     member = joining(static=True)
     member.step(joined(1))
     member.step(c.Synced(1, [T0]))

@@ -1,4 +1,4 @@
-"""The commit lane: one request on its way, the rest merged."""
+"""The commit lane: one request in flight, the rest merged."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ def at(offset: int) -> OffsetAndMetadata:
     return OffsetAndMetadata(offset)
 
 
-def test_calls_made_meanwhile_go_together_in_the_next_request() -> None:
+def test_calls_during_a_request_share_the_next_one() -> None:
     lane = CommitLane()
-    told: list[tuple[str, Failures]] = []
-    lane.request({A: at(1)}, lambda f: told.append(("first", f)))
+    ended: list[tuple[str, Failures]] = []
+    lane.request({A: at(1)}, lambda f: ended.append(("first", f)))
     assert lane.take() == {A: at(1)}
     for offset in range(2, 1000):
-        lane.request({A: at(offset), B: at(7)}, lambda f: told.append(("later", f)))
+        lane.request({A: at(offset), B: at(7)}, lambda f: ended.append(("later", f)))
     assert lane.take() is None
     lane.complete({})
-    assert told == [("first", {})]
+    assert ended == [("first", {})]
     assert lane.take() == {A: at(999), B: at(7)}
     lane.complete({})
-    assert len(told) == 999
+    assert len(ended) == 999
     assert lane.idle
 
 
-def test_each_caller_hears_of_its_own_partitions() -> None:
+def test_each_caller_receives_its_own_failures() -> None:
     lane = CommitLane()
-    told: dict[str, Failures] = {}
-    lane.request({A: at(1)}, lambda f: told.update(a=f))
-    lane.request({B: at(1)}, lambda f: told.update(b=f))
+    ended: dict[str, Failures] = {}
+    lane.request({A: at(1)}, lambda f: ended.update(a=f))
+    lane.request({B: at(1)}, lambda f: ended.update(b=f))
     lane.take()
     error = ValueError("no")
     lane.complete({A: error})
-    assert told == {"a": {A: error}, "b": {}}
+    assert ended == {"a": {A: error}, "b": {}}

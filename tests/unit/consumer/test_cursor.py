@@ -1,4 +1,4 @@
-"""The cursors: what each hold of the flow leads to, against a flow and a cluster in memory."""
+"""The cursors: the consequence of each hold, against a flow and a cluster in memory."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ class Connection(NamedTuple):
 class FakeCluster:
     def __init__(self) -> None:
         self.snapshot = Snapshot()
-        self.told: list[Event] = []
+        self.emitted: list[Event] = []
         self.events = Events()
-        self.events.listen(self.told.append)
+        self.events.listen(self.emitted.append)
         self.health = Health()
         self.unreachable: set[int] = set()
         self.refreshes = 0
@@ -188,16 +188,16 @@ class Bench:
         self.flow.events.append(FetchHeld(*TP, cause, code, 50, None))
         self.cursors.drain()
 
-    async def until(self, condition: Callable[[], bool], what: str) -> None:
-        async def look() -> None:
+    async def until(self, condition: Callable[[], bool], purpose: str) -> None:
+        async def drain_until() -> None:
             while not condition():
                 self.cursors.drain()
                 await asyncio.sleep(0)
 
         try:
-            await asyncio.wait_for(look(), 5)
+            await asyncio.wait_for(drain_until(), 5)
         except TimeoutError:
-            pytest.fail(f"not so: {what}; {vars(self.flow)}")
+            pytest.fail(f"not so: {purpose}; {vars(self.flow)}")
 
     def stop(self) -> None:
         self.cursors.stop()
@@ -224,7 +224,7 @@ async def test_a_follower_that_the_leader_names_is_fetched_from() -> None:
         (Divergence(3, 10), 0),
     ],
 )
-async def test_a_follower_that_refuses_is_left_for_the_leader(
+async def test_after_a_refusal_of_the_follower_the_leader_is_fetched_from(
     cause: FetchHoldCause, code: int
 ) -> None:
     bench = Bench()
@@ -233,11 +233,11 @@ async def test_a_follower_that_refuses_is_left_for_the_leader(
     await bench.until(lambda: bench.flow.routes[-1] == FOLLOWER, "routed to the follower")
     bench.held(cause, code)
     await bench.until(lambda: bench.flow.routes == [LEADER, FOLLOWER, LEADER], "routed back")
-    assert bench.flow.positions == [(7, -1)], "only the leader's word resets a position"
+    assert bench.flow.positions == [(7, -1)], "only the leader resets a position"
     bench.stop()
 
 
-async def test_a_follower_that_cannot_be_reached_is_left_for_the_leader() -> None:
+async def test_instead_of_an_unreachable_follower_the_leader_is_fetched_from() -> None:
     bench = Bench()
     await bench.assigned()
     bench.cluster.unreachable.add(FOLLOWER)
@@ -256,7 +256,7 @@ async def test_the_leader_is_asked_again_when_the_lease_of_a_follower_ends() -> 
     bench.stop()
 
 
-async def test_truncation_goes_on_where_the_logs_part_and_says_so(
+async def test_truncation_continues_where_the_logs_diverge_and_is_logged(
     logged: Logged,
 ) -> None:
     bench = Bench()
@@ -282,12 +282,12 @@ async def test_truncation_is_raised_without_a_reset_policy() -> None:
     bench.stop()
 
 
-async def test_no_position_yet_is_asked_for_until_it_comes() -> None:
+async def test_a_missing_position_is_requested_until_it_arrives() -> None:
     bench = Bench()
     bench.finder.failures = [errors.Timeout("no leader"), errors.ConnectionLost("gone")]
     await bench.assigned()
     assert bench.flow.positions == [(7, -1)]
-    assert not bench.flow.failures, "what passes is not raised"
+    assert not bench.flow.failures, "a temporary error is not raised"
     bench.stop()
 
 
@@ -304,20 +304,20 @@ async def test_a_reset_that_comes_after_a_seek_is_dropped() -> None:
     bench.stop()
 
 
-async def test_a_topic_that_is_not_there_keeps_back_no_other(
+async def test_a_missing_topic_delays_no_other(
     logged: Logged,
 ) -> None:
     bench = Bench()
     missing = TopicPartition("later", 0)
     bench.cluster.snapshot.errors["later"] = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     await bench.cursors.assign([TP, missing])
-    await bench.until(lambda: bench.flow.routes == [LEADER], "the one that is there flows")
+    await bench.until(lambda: bench.flow.routes == [LEADER], "the existing one flows")
     await bench.until(
         lambda: bool(logged("position.unknown", topic="later", partition=0)), "it is logged"
     )
     del bench.cluster.snapshot.errors["later"]
     bench.cluster.snapshot.parts[missing] = Part(LEADER, 0)
-    await bench.until(lambda: len(bench.flow.routes) == 2, "the other flows once it is there")
+    await bench.until(lambda: len(bench.flow.routes) == 2, "the other flows once it exists")
     bench.stop()
 
 
@@ -332,7 +332,7 @@ async def test_a_topic_that_may_not_be_seen_is_raised() -> None:
     bench.stop()
 
 
-async def test_a_topic_that_was_made_anew_starts_over_loudly(
+async def test_a_recreated_topic_is_reset_and_logged(
     logged: Logged,
 ) -> None:
     bench = Bench()
@@ -368,7 +368,7 @@ async def test_a_throttled_fetch_is_reported(logged: Logged) -> None:
     bench.flow.events.append(FetchThrottled(100 + LEADER, 500))
     bench.cursors.drain()
     bench.stop()
-    (event,) = [event for event in bench.cluster.told if event.name != "partition.routed"]
+    (event,) = [event for event in bench.cluster.emitted if event.name != "partition.routed"]
     assert event.name == "connection.throttled"
     assert event.fields == {"node": LEADER, "throttle_ms": 500}
     assert logged("connection.throttled", node=LEADER, address="b:9092", count=500)
@@ -441,7 +441,7 @@ async def test_a_start_that_fails_by_a_bug_is_tried_again(
     bench.stop()
 
 
-async def test_metadata_that_has_not_come_yet_is_no_warning(
+async def test_metadata_that_has_not_arrived_is_no_warning(
     logged: Logged,
 ) -> None:
     bench = Bench()

@@ -35,9 +35,9 @@ class Coordinator:
 
     def __init__(self) -> None:
         self.health = Health()
-        self.told: list[Event] = []
+        self.emitted: list[Event] = []
         events = Events()
-        events.listen(self.told.append)
+        events.listen(self.emitted.append)
         self.report = GroupReport("g", events, self.health, ManualClock())
         self.codes: list[dict[TopicPartition, int] | errors.Error] = []
         self.seen: list[OffsetCommitRequest] = []
@@ -98,7 +98,7 @@ def at(offset: int) -> OffsetAndMetadata:
     return OffsetAndMetadata(offset)
 
 
-async def test_what_fails_for_good_is_told_by_partition() -> None:
+async def test_failures_are_reported_by_partition() -> None:
     bench = Bench()
     bench.coordinator.codes = [
         errors.ConnectionLost("gone"),
@@ -136,7 +136,7 @@ async def test_an_offset_of_an_older_generation_is_not_sent_under_the_new_one() 
     assert sent == [(1, 0, 10), (2, 0, 30)]
 
 
-async def test_drained_waits_for_all_that_was_asked_for() -> None:
+async def test_drain_waits_for_every_requested_commit() -> None:
     bench = Bench()
     await bench.offsets.drain()
     bench.coordinator.gate.clear()

@@ -18,7 +18,7 @@ A = TopicPartition("t", 0)
 B = TopicPartition("t", 1)
 
 
-def test_marks_only_go_forward_and_are_dirty_until_committed() -> None:
+def test_marks_advance_and_are_uncommitted_until_a_commit() -> None:
     marks = Marks([A])
     marks.advance(A, OffsetAndMetadata(5))
     marks.advance(A, OffsetAndMetadata(3))
@@ -38,7 +38,7 @@ def test_marks_of_partitions_that_are_not_claimed_are_refused() -> None:
     assert len(marks) == 0
 
 
-def test_stuck_is_who_shows_the_same_token_for_the_limit() -> None:
+def test_a_reader_with_the_same_token_for_the_limit_is_stuck() -> None:
     liveness = Liveness(10.0)
     assert not liveness.stuck({"a": 1, "b": None}, 0.0)
     assert not liveness.stuck({"a": 2, "b": None}, 9.0)
@@ -46,7 +46,7 @@ def test_stuck_is_who_shows_the_same_token_for_the_limit() -> None:
     assert liveness.stuck({"a": 2, "b": None}, 19.0)
 
 
-def test_waiting_starts_the_clock_anew() -> None:
+def test_waiting_restarts_the_clock() -> None:
     liveness = Liveness(10.0)
     liveness.stuck({"a": 1}, 0.0)
     liveness.stuck({"a": None}, 5.0)
@@ -107,10 +107,10 @@ class FakeRecord:
         self.offset = offset
 
 
-def test_record_in_hand_is_handed_and_not_finished() -> None:
+def test_the_current_record_is_handed_over_and_not_finished() -> None:
     flow = FakeFlow()
-    hand: list[tuple[str, int, int] | None] = [None]
-    progress = Progress(flow, lambda: hand[0])
+    current: list[tuple[str, int, int] | None] = [None]
+    progress = Progress(flow, lambda: current[0])
     flow.at = {A: (10, 3), B: (20, 3)}
     progress.before_take()
     chunk = FakeRecords(
@@ -120,10 +120,10 @@ def test_record_in_hand_is_handed_and_not_finished() -> None:
     assert progress.finished_offsets() == {A: OffsetAndMetadata(10, 3), B: OffsetAndMetadata(20, 3)}
     progress.start_chunk(chunk)  # type: ignore[arg-type]
     assert progress.handed_offsets() == {A: OffsetAndMetadata(10, 3), B: OffsetAndMetadata(20, 3)}
-    hand[0] = ("t", 0, 11)
+    current[0] = ("t", 0, 11)
     assert progress.finished_offsets()[A] == OffsetAndMetadata(11, -1)
     assert progress.handed_offsets()[A] == OffsetAndMetadata(12, 3)
-    hand[0] = ("t", 1, 20)
+    current[0] = ("t", 1, 20)
     assert progress.finished_offsets() == {
         A: OffsetAndMetadata(12, 3),
         B: OffsetAndMetadata(20, -1),
@@ -145,7 +145,7 @@ def test_polled_records_are_handed_at_once_and_finished_with_the_next_poll() -> 
     assert progress.finished_offsets() == {A: OffsetAndMetadata(15, 3)}
 
 
-def test_seek_moves_what_is_finished() -> None:
+def test_seek_moves_the_finished_offset() -> None:
     flow = FakeFlow()
     progress = Progress(flow, lambda: None)
     flow.at = {A: (10, 3)}
@@ -156,17 +156,17 @@ def test_seek_moves_what_is_finished() -> None:
 
 def test_seek_within_an_iteration_counts_for_the_rest_of_the_chunk() -> None:
     flow = FakeFlow()
-    hand: list[tuple[str, int, int] | None] = [None]
-    progress = Progress(flow, lambda: hand[0])
+    current: list[tuple[str, int, int] | None] = [None]
+    progress = Progress(flow, lambda: current[0])
     flow.at = {A: (10, 3), B: (20, 3)}
     progress.before_take()
     flow.at = {A: (12, 3), B: (22, 3)}
     records = [FakeRecord(A, 10), FakeRecord(A, 11), FakeRecord(B, 20), FakeRecord(B, 21)]
     progress.start_chunk(FakeRecords(records))  # type: ignore[arg-type]
-    hand[0] = ("t", 0, 10)
+    current[0] = ("t", 0, 10)
     progress.set_position(A, 4, -1)
     assert progress.handed_offsets() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(20, 3)}
-    hand[0] = ("t", 1, 20)
+    current[0] = ("t", 1, 20)
     assert progress.finished_offsets() == {
         A: OffsetAndMetadata(4, -1),
         B: OffsetAndMetadata(20, -1),
@@ -177,39 +177,39 @@ def test_seek_within_an_iteration_counts_for_the_rest_of_the_chunk() -> None:
     assert progress.finished_offsets() == {A: OffsetAndMetadata(4, -1), B: OffsetAndMetadata(22, 3)}
 
 
-def test_unread_is_what_the_iteration_has_left() -> None:
+def test_unread_are_the_records_after_the_current_one() -> None:
     flow = FakeFlow()
-    hand: list[tuple[str, int, int] | None] = [None]
-    progress = Progress(flow, lambda: hand[0])
+    current: list[tuple[str, int, int] | None] = [None]
+    progress = Progress(flow, lambda: current[0])
     flow.at = {A: (10, 3), B: (20, 2)}
     progress.before_take()
     flow.at = {A: (12, 3), B: (22, 3)}
     records = [FakeRecord(A, 10), FakeRecord(A, 11), FakeRecord(B, 20), FakeRecord(B, 21)]
     progress.start_chunk(FakeRecords(records))  # type: ignore[arg-type]
-    hand[0] = ("t", 0, 10)
+    current[0] = ("t", 0, 10)
     assert progress.unread() == {A: (11, 3), B: (20, 2)}
-    hand[0] = ("t", 1, 20)
+    current[0] = ("t", 1, 20)
     assert progress.unread() == {B: (21, 3)}
-    hand[0] = ("t", 1, 21)
+    current[0] = ("t", 1, 21)
     assert progress.unread() == {}
-    hand[0] = None
+    current[0] = None
     assert progress.unread() == {}
 
 
-@pytest.mark.parametrize(("in_hand", "finished"), [(True, 11), (False, 10)])
-def test_nothing_behind_the_record_in_hand_is_committed_after_the_end(
-    in_hand: bool, finished: int
+@pytest.mark.parametrize(("with_current", "finished"), [(True, 11), (False, 10)])
+def test_no_record_after_the_current_one_is_committed_after_the_end(
+    with_current: bool, finished: int
 ) -> None:
     flow = FakeFlow()
-    hand: list[tuple[str, int, int] | None] = [None]
-    progress = Progress(flow, lambda: hand[0])
+    current: list[tuple[str, int, int] | None] = [None]
+    progress = Progress(flow, lambda: current[0])
     flow.at = {A: (10, 3), B: (20, 3)}
     progress.before_take()
     flow.at = {A: (12, 3), B: (22, 3)}
     records = [FakeRecord(A, 10), FakeRecord(A, 11), FakeRecord(B, 20), FakeRecord(B, 21)]
     progress.start_chunk(FakeRecords(records))  # type: ignore[arg-type]
-    hand[0] = ("t", 0, 10)
-    progress.stop(finished=in_hand)
+    current[0] = ("t", 0, 10)
+    progress.stop(finished=with_current)
     offsets = {tp: place.offset for tp, place in progress.finished_offsets().items()}
     assert offsets == {A: finished, B: 20}
     assert progress.handed_offsets() == progress.finished_offsets()

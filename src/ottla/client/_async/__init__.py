@@ -1,1 +1,1 @@
-"""The application's side of consumers and groups: what runs in the threads or tasks of the user."""
+"""The application's side of consumers and groups, which runs in the threads or tasks of the user."""

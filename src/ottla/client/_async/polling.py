@@ -84,7 +84,7 @@ class AsyncPolling:
         pattern: re.Pattern[str] | None,
         listeners: dict[str, Listener | None],
     ) -> None:
-        """As `Subscription.subscribe`, with the listeners by kind of call."""
+        """Subscribe, see `Subscription.subscribe`. listeners: By kind of call."""
         before, self._listeners = self._listeners, listeners
         subscribe = self._client.subscribe
         try:
@@ -229,7 +229,7 @@ class AsyncPolling:
         self._moved(tp, target.offset, target.leader_epoch)
 
     async def seek_to_time(self, name: str, wanted: list[TopicPartition], time_ms: int) -> None:
-        """As `seek`, to the first records at or after a time, for the public call of this name."""
+        """Set positions to the first records at or after a time, for the public call of this name."""
         seek = self._client.cursors.seek_to_time
         await wait_async(self._client.call(name, seek, wanted, time_ms))
         positions = self._flow.positions()
