@@ -473,7 +473,7 @@ class SendingBase:
         partitioner: Callable[[str, bytes | None, bytes | None, int], int] | None = None,
         interceptors: object | None = None,
     ) -> None:
-        """interceptors: has `send`, `send_messages` and `send_values`, which call `_send` and the like."""
+        """interceptors: has `on_send(message)`, called with every message before it is read, and `refused(message, error)`."""
 
     def send_nowait(
         self,
@@ -525,7 +525,6 @@ class SendingBase:
             RecordAccumulator.append.
         """
 
-    def _send_nowait(self, *args: Any, **kwargs: Any) -> Delivery: ...
     def _stop_accepting(self) -> None:
         """From here `send` raises `ottla.errors.Closed`."""
 
@@ -700,12 +699,6 @@ class ProducerBase(SendingBase):
         topic: Iterable[Message],
         values: None = None,
         keys: None = None,
-        on_delivery: Callable[[Delivery], object] | None = None,
-    ) -> Deliveries: ...
-    def _send(self, *args: Any, **kwargs: Any) -> Delivery: ...
-    def _send_messages(
-        self,
-        messages: Iterable[Message],
         on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Deliveries: ...
     def _flush(self, timeout: float | None) -> bool:
@@ -896,12 +889,6 @@ class AsyncProducerBase(SendingBase):
         topic: Iterable[Message],
         values: None = None,
         keys: None = None,
-        on_delivery: Callable[[Delivery], object] | None = None,
-    ) -> Coroutine[Any, Any, Deliveries]: ...
-    def _send(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Delivery]: ...
-    def _send_messages(
-        self,
-        messages: Iterable[Message],
         on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Coroutine[Any, Any, Deliveries]: ...
     def _flush(self, timeout: float | None) -> Awaitable[bool]: ...

@@ -242,7 +242,7 @@ def test_interceptors_pass_it_on() -> None:
             return Message(message.topic, b"changed")
 
     wire = Wire(make_flow(report_outcomes=True))
-    chain = Interceptors([Changes()], wire.flow.is_closed)
+    chain = Interceptors([Changes()])
     producer = ProducerBase()
     producer._bind(wire.flow, None, chain)
     called: list[Delivery] = []

@@ -134,7 +134,7 @@ async def test_who_waits_behind_another_waits_at_most_max_block_ms() -> None:
     never_awaited = producer.send("t", b"never awaited")
     wire.know()
     for sending in (producer.send("t", b"v"), producer.send_many("t", [b"v"])):
-        with pytest.raises(errors.Timeout, match="sends before this one") as raised:
+        with pytest.raises(errors.Timeout, match="earlier sends to topic") as raised:
             await sending
         assert raised.value.outcome == "not_written"
     with pytest.warns(RuntimeWarning, match="was never awaited"):
@@ -149,7 +149,7 @@ async def test_a_send_that_may_not_wait_is_refused_rather_than_overtake() -> Non
     await asyncio.sleep(0)
     wire.know()
     for partition in (None, 0):
-        with pytest.raises(errors.Timeout, match="sends before this one"):
+        with pytest.raises(errors.Timeout, match="earlier sends to topic"):
             producer.send_nowait("t", b"second", partition=partition)
     await ended(wire, task)
     producer.send_nowait("t", b"third")

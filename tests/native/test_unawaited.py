@@ -221,7 +221,7 @@ class Hearing(ProducerInterceptor):
 async def test_interceptors_hear_of_it_too() -> None:
     wire, _ = full()
     hearing = Hearing()
-    producer = bound(wire.flow, None, Interceptors([hearing], lambda: False))
+    producer = bound(wire.flow, None, Interceptors([hearing]))
     with pytest.warns(RuntimeWarning, match=ONE_MESSAGE):
         producer.send("t", VALUE)  # type: ignore[unused-coroutine]
     await asyncio.sleep(0)

@@ -8,7 +8,6 @@ use pyo3::types::PyDict;
 #[rustfmt::skip] // generated
 mod docs;
 
-mod accepting;
 mod bell;
 mod blocked_loop;
 mod callback;
@@ -18,39 +17,23 @@ mod delivery;
 mod errors;
 mod fetch_flow;
 mod fetch_take;
-mod field;
 mod flush;
 mod fork;
-mod intercept;
 mod io;
 mod metadata;
-mod never_awaited;
 mod origin;
 mod outcome_take;
 mod outcomes;
 mod own_thread;
 mod picture;
-mod plain;
 mod produce_flow;
-mod producer;
 mod raw;
 mod record;
 mod records;
 mod seam;
-mod send_and_wait;
-mod send_many;
-mod send_messages;
-mod send_source;
-mod send_values;
-mod send_wait;
-mod sender;
-mod sending_base;
-mod sends;
+mod send;
 #[cfg(feature = "testing")]
 mod testing;
-mod topic_line;
-mod unawaited;
-mod user_partitioner;
 mod wait;
 mod walk;
 
@@ -85,7 +68,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     wait::ready::register(module)?;
     wait::waiting::register(module)?;
     produce_flow::register(module)?;
-    producer::register(module)?;
+    send::producer::register(module)?;
     record::register(module)?;
     records::register(module)?;
     walk::register(module)?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ottla_core::seam::Wake;
 use pyo3::prelude::*;
 
-use crate::sender::Sender;
+use crate::send::sender::Sender;
 use crate::wait::park::park;
 use crate::wait::waiting::Awaited;
 

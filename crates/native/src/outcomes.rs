@@ -24,7 +24,7 @@ use pyo3::sync::PyOnceLock;
 use crate::delivery::object;
 use crate::errors;
 use crate::fork;
-use crate::never_awaited::NeverAwaited;
+use crate::send::never_awaited::NeverAwaited;
 
 static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 

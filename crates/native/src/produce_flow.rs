@@ -18,7 +18,7 @@ use crate::io::Io;
 use crate::outcomes::{Outcomes, Report};
 use crate::picture;
 use crate::seam::settings::ProduceSettings;
-use crate::sender::Sender;
+use crate::send::sender::Sender;
 
 #[pyclass(frozen, module = "ottla._native")]
 pub struct ProduceFlow {

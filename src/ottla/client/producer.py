@@ -49,11 +49,7 @@ class ProducerClient:
         except BaseException:
             self._engine.release()
             raise
-        chain = (
-            Interceptors(config.interceptors, self.flow.is_closed, config.who)
-            if config.interceptors
-            else None
-        )
+        chain = Interceptors(config.interceptors, config.who) if config.interceptors else None
         self.callbacks = CallbackRef(Callbacks(config.on_delivery, chain), config.who)
         # No object of the application may be referenced from here.
         config = config.without("on_delivery", "interceptors", "partitioner")

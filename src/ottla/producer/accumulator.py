@@ -6,9 +6,9 @@ this module of the producer knows the extension.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
-from ottla._native import AsyncProducerBase, Deliveries, ProduceFlow, Waiting
+from ottla._native import AsyncProducerBase, ProduceFlow
 from ottla.seam.settings import BatchSettings, ProduceSettings
 
 if TYPE_CHECKING:
@@ -75,14 +75,3 @@ def closer(flow: ProduceFlow) -> AsyncProducerBase:
     producer = AsyncProducerBase()
     producer._bind(flow)
     return producer
-
-
-def has_to_wait(sent: object) -> TypeGuard[Waiting]:
-    """Whether the result of a send is an awaitable whose message is not accepted yet."""
-    return isinstance(sent, Waiting)
-
-
-def accepted_of(error: BaseException) -> int:
-    """Number of messages that a `send_many` accepted before this error; 0 where the error has none."""
-    accepted = getattr(error, "accepted", None)
-    return len(accepted) if isinstance(accepted, Deliveries) else 0

@@ -7,19 +7,8 @@ References: KIP-42; Java: ProducerInterceptor, ProducerInterceptors.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import (
-    Awaitable,
-    Callable,
-    Coroutine,
-    Generator,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from ottla.arguments import done_callback
@@ -29,12 +18,10 @@ from ottla.message import Message
 from ottla.observe.log import ClientLog
 from ottla.observe.raised import raised
 from ottla.observe.running import running
-from ottla.producer.accumulator import accepted_of, has_to_wait
 from ottla.producer.reports import call_soon
 
 if TYPE_CHECKING:
-    from ottla._native import Delivery, Waiting
-    from ottla.message import RecordMetadata
+    from ottla._native import Delivery
 
 
 class ProducerInterceptor:
@@ -150,36 +137,31 @@ def _why_refused(message: Message, raised: BaseException) -> Error:
 
 
 class Interceptors:
-    """The interceptors of one producer, in their order. `send` and those below run in the caller's thread.
+    """The interceptors of one producer, in their order.
+
+    The extension passes every message through `on_send` before it reads it, and reports one that it does not accept
+    afterwards to `refused`: `crates/native/src/send/intercept.rs`. A closed producer refuses a message before `on_send`.
 
     Args:
         interceptors: In the order in which they are called.
-        is_closed: Whether every message is refused by now; such messages skip the interceptors. Its exception is raised by
-            `send`, before `on_send`.
         who: The client, for the log.
     """
 
-    def __init__(
-        self,
-        interceptors: Sequence[ProducerInterceptor],
-        is_closed: Callable[[], bool],
-        who: str = "producer",
-    ) -> None:
+    def __init__(self, interceptors: Sequence[ProducerInterceptor], who: str = "producer") -> None:
         self._all = tuple(interceptors)
-        self.is_closed = is_closed
         self._log = ClientLog("dispatcher", who)
 
     # ---- messages --------------------------------------------------------------------------------------------------
 
     def on_send(self, message: Message) -> Message:
-        """The message after every interceptor."""
+        """The message after every interceptor. In the thread of the caller of `send`."""
         for interceptor in self._all:
-            before = _fields(message)
+            before = _copied(message)
             try:
                 changed: object = interceptor.on_send(message)
             except Exception as error:
                 self._report_on_send(interceptor, error)
-                message = _message(*before)
+                message = before
                 continue
             if isinstance(changed, Message):
                 message = changed
@@ -187,7 +169,7 @@ class Interceptors:
             kind = type(changed).__name__
             wrong = TypeError(f"it returned {kind} instead of a Message")
             self._report_on_send(interceptor, wrong)
-            message = _message(*before)
+            message = before
         return message
 
     def _report_on_send(self, interceptor: object, error: Exception) -> None:
@@ -201,85 +183,10 @@ class Interceptors:
         )
         write_raised_soon()
 
-    def send(
-        self,
-        inner: Callable[..., Any],
-        topic: str,
-        value: Any = None,
-        key: Any = None,
-        headers: Any = None,
-        partition: int | None = None,
-        timestamp_ms: int | None = None,
-        metadata: Any = None,
-        on_delivery: Callable[[Delivery], object] | None = None,
-        **foreign: Any,
-    ) -> Any:
-        """`send` and `send_nowait`: the result of `inner`, the producer's own method, for the message after `on_send`."""
-        if foreign:
-            # Not at the top: it is needed only where a name is wrong.
-            from ottla.config.foreign import send_argument_error
-
-            raise send_argument_error("send", next(iter(foreign)))
-        if self.is_closed():
-            return inner(topic, value, key, headers, partition, timestamp_ms, metadata, on_delivery)
-        message = self.on_send(
-            _message(topic, value, key, _pairs(headers), partition, timestamp_ms, metadata)
-        )
-        try:
-            sent = inner(*_fields(message), on_delivery)
-        except BaseException as error:
-            self._refused(message, error)
-            raise
-        if has_to_wait(sent):
-            return _Watched(sent, lambda error: self._refused(message, error))
-        return sent
-
-    def send_and_wait(self, inner: Callable[..., Any], *args: Any, **named: Any) -> RecordMetadata:
-        """`send_and_wait` in a thread; the same arguments as `send`."""
-        metadata: RecordMetadata = self.send(inner, *args, **named).result()
-        return metadata
-
-    def send_and_wait_async(
-        self, inner: Callable[..., Any], *args: Any, **named: Any
-    ) -> Coroutine[Any, Any, RecordMetadata]:
-        """`send_and_wait` in an event loop. The message is accepted when this returns, as without interceptors."""
-        return _outcome(self.send(inner, *args, **named))
-
-    def send_messages(
-        self,
-        inner: Callable[..., Any],
-        messages: Iterable[Message],
-        on_delivery: Callable[[Delivery], object] | None = None,
-    ) -> Any:
-        """`send_many` of messages."""
-        passing = _Passing(self, iter(messages))
-
-        def refused(error: BaseException) -> None:
-            message = passing.refused(error)
-            if message is not None:
-                self._refused(message, error)
-
-        try:
-            sent = inner(passing, on_delivery)
-        except BaseException as error:
-            refused(error)
-            raise
-        return _Watched(sent, refused) if has_to_wait(sent) else sent
-
-    def send_values(
-        self,
-        inner: Callable[..., Any],
-        topic: str,
-        values: Iterable[Any],
-        keys: Iterable[Any] | None,
-        on_delivery: Callable[[Delivery], object] | None = None,
-    ) -> Any:
-        """`send_many` of the values of one topic."""
-        return self.send_messages(inner, _of_values(topic, values, keys), on_delivery)
-
     # ---- outcomes --------------------------------------------------------------------------------------------------
 
-    def _refused(self, message: Message, error: BaseException) -> None:
+    def refused(self, message: Message, error: BaseException) -> None:
+        """A message was not accepted after `on_send`: the interceptors receive that as its outcome. Threads: any."""
         refused = RefusedDelivery(message, _why_refused(message, error), self._log.client)
         dispatch(self.acknowledged, [refused])
 
@@ -306,131 +213,16 @@ class Interceptors:
                 raised.report(self._log, "close of interceptor", interceptor, error)
 
 
-class _Passing(Iterator[Message]):
-    """Messages after `on_send`, which is called when each is requested."""
-
-    def __init__(self, chain: Interceptors, messages: Iterator[Message]) -> None:
-        self._chain = chain
-        self._messages = messages
-        self._count = 0
-        self._last: tuple[int, Message] | None = None
-        """Number of messages before the last one, and the last one; None where it is known to be accepted."""
-
-    def __next__(self) -> Message:
-        # The producer requests the next message only after it has accepted this one.
-        self._last = None
-        message = next(self._messages)
-        if isinstance(message, Message) and not self._chain.is_closed():
-            message = self._chain.on_send(message)
-            self._last = (self._count, message)
-        self._count += 1
-        return message
-
-    def refused(self, error: BaseException) -> Message | None:
-        """The message that went through `on_send` and was not accepted, where `send_many` ended with this error."""
-        if self._last is None:
-            return None
-        before, message = self._last
-        # A signal may come before the first line of `__next__`: only the producer knows then how many it accepted.
-        return None if accepted_of(error) > before else message
-
-
-class _Watched:
-    """A send that waits in an event loop; its error, or its cancellation, is reported as the outcome of the message.
-
-    Has the methods of a coroutine, for create_task.
-    """
-
-    def __init__(self, waiting: Waiting, refused: Callable[[BaseException], None]) -> None:
-        self._waiting = waiting
-        self._refused: Callable[[BaseException], None] | None = refused
-        """None once the wait has ended: later calls do not change the outcome of the message."""
-        self._loop = _running_loop()
-
-    def __await__(self) -> _Watched:
-        return self
-
-    __iter__ = __await__
-
-    def __next__(self) -> Any:
-        return self._step(self._waiting.__next__)
-
-    def send(self, value: Any) -> Any:
-        return self._step(self._waiting.send, value)
-
-    def throw(self, *error: Any) -> Any:
-        return self._step(self._waiting.throw, *error)
-
-    def close(self) -> None:
-        self._waiting.close()
-        self._ended(asyncio.CancelledError("the send was closed while it waited"))
-
-    def _step(self, step: Callable[..., Any], *args: Any) -> Any:
-        try:
-            return step(*args)
-        except StopIteration:
-            self._refused = None
-            raise
-        except BaseException as error:
-            self._ended(error)
-            raise
-
-    def _ended(self, error: BaseException) -> None:
-        refused, self._refused = self._refused, None
-        if refused is not None:
-            refused(error)
-
-    def __del__(self) -> None:
-        refused, self._refused = self._refused, None
-        if refused is None or self._loop is None:
-            return
-        # A finalizer takes no lock, so the loop makes the call. A closed loop makes none.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(
-                refused, asyncio.CancelledError("the send was dropped while it waited")
-            )
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop of this thread, None where none runs."""
-    with suppress(RuntimeError):
-        return asyncio.get_running_loop()
-    return None
-
-
-async def _outcome(sent: Awaitable[Delivery]) -> RecordMetadata:
-    metadata: RecordMetadata = await (await sent)
-    return metadata
-
-
-_NONE_LEFT: Any = object()
-_Fields = tuple[Any, Any, Any, Any, Any, Any, Any]
-
-
-def _fields(message: Message) -> _Fields:
-    """In the order of the arguments of `send`; the headers in a list of their own."""
-    return (
+def _copied(message: Message) -> Message:
+    """The message with a list of headers of its own: an interceptor may change both."""
+    return Message(
         message.topic,
         message.value,
-        message.key,
-        _pairs(message.headers),
-        message.partition,
-        message.timestamp_ms,
-        message.metadata,
-    )
-
-
-def _message(
-    topic: Any, value: Any, key: Any, headers: Any, partition: Any, timestamp_ms: Any, metadata: Any
-) -> Message:
-    return Message(
-        topic,
-        value,
-        key=key,
-        headers=headers,
-        partition=partition,
-        timestamp_ms=timestamp_ms,
-        metadata=metadata,
+        key=message.key,
+        headers=_pairs(message.headers),
+        partition=message.partition,
+        timestamp_ms=message.timestamp_ms,
+        metadata=message.metadata,
     )
 
 
@@ -439,18 +231,3 @@ def _pairs(headers: Any) -> Any:
     if isinstance(headers, Mapping):
         return list(headers.items())
     return list(headers) if isinstance(headers, Sequence) else headers
-
-
-def _of_values(topic: str, values: Iterable[Any], keys: Iterable[Any] | None) -> Iterator[Message]:
-    if keys is None:
-        for value in values:
-            yield Message(topic, value)
-        return
-    rest = iter(keys)
-    for value in values:
-        key = next(rest, _NONE_LEFT)
-        if key is _NONE_LEFT:
-            raise ValueError("there are more values than keys")
-        yield Message(topic, value, key=key)
-    if next(rest, _NONE_LEFT) is not _NONE_LEFT:
-        raise ValueError("there are more keys than values")

@@ -10,11 +10,14 @@ use ottla_core::produce::completion::Completion;
 use ottla_core::seam::Wake;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use crate::fork;
-use crate::unawaited::Lost;
+use crate::send::unawaited::Lost;
 use crate::wait::bridge::{LoopBridge, bridge_in, running_loop};
+
+static CANCELLED_ERROR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// What is waited for.
 pub trait Awaited: Send + Sync {
@@ -42,10 +45,18 @@ pub trait Awaited: Send + Sync {
     fn describe(&self, _py: Python<'_>) -> String {
         "an operation of the client".to_owned()
     }
+    /// It has ended without a result: by this error of its own, by a cancellation, or because it was dropped.
+    fn given_up(&mut self, _py: Python<'_>, _error: &PyErr) {}
     /// What is lost where nobody ever awaits it; None: nothing.
     fn lost(&self, _py: Python<'_>) -> Option<Lost> {
         None
     }
+}
+
+/// A step of an awaitable.
+enum Step<'py> {
+    Sleeps(Bound<'py, PyAny>),
+    Ended(Py<PyAny>),
 }
 
 #[pyclass(module = "ottla._native")]
@@ -86,15 +97,31 @@ impl Waiting {
         };
         // A look takes locks, which in the child of a fork may be held by threads that are not there.
         fork::check(py, self.generation, fork::SOMEBODY)?;
+        let stepped = self.advance(py, awaited.as_mut());
+        self.awaited = Some(awaited);
+        match stepped {
+            Ok(Step::Sleeps(sleep)) => Ok(sleep),
+            Ok(Step::Ended(result)) => {
+                self.end(py);
+                done(result)
+            }
+            Err(error) => {
+                self.give_up(py, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn advance<'py>(&mut self, py: Python<'py>, awaited: &mut dyn Awaited) -> PyResult<Step<'py>> {
         if let Some(result) = awaited.look(py)? {
-            return done(result);
+            return Ok(Step::Ended(result));
         }
         let deadline = awaited.deadline().or(self.deadline);
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return done(awaited.time_is_up(py)?);
+            return awaited.time_is_up(py).map(Step::Ended);
         }
-        let (sleep, wake, token) = self.sleep(py, awaited.as_mut(), deadline)?;
-        // It may have become ready between the look and the registration, or gone on to wait for something else.
+        let (sleep, wake, token) = self.sleep(py, awaited, deadline)?;
+        // It may have become ready between the look and the registration, or begun to wait for something else.
         let looked = loop {
             let stage = awaited.stage();
             match awaited.look(py) {
@@ -102,18 +129,10 @@ impl Waiting {
                 looked => break looked,
             }
         };
-        let hurried = match awaited.sleeps_on() {
-            Some(completion) => self.hurry(py, completion),
-            None => Ok(()),
-        };
-        self.awaited = Some(awaited);
-        match hurried.and(looked) {
-            Ok(None) => Ok(sleep),
-            ended => {
-                self.close(py);
-                ended?.map_or(Ok(sleep), done)
-            }
+        if let Some(completion) = awaited.sleeps_on() {
+            self.hurry(py, completion)?;
         }
+        Ok(looked?.map_or(Step::Sleeps(sleep), Step::Ended))
     }
 
     fn sleep<'py>(
@@ -152,18 +171,44 @@ impl Waiting {
         }
     }
 
-    /// Says what goes with it, where it was never awaited. It gives up its place before.
-    fn never_begun(&mut self, py: Python<'_>) {
-        if self.begun || self.generation != fork::generation() {
+    /// The awaitable is dropped before its end: reports what is lost, after it gave up its place.
+    fn dropped(&mut self, py: Python<'_>) {
+        let begun = std::mem::replace(&mut self.begun, true);
+        let Some(mut awaited) = self.end(py) else {
+            return;
+        };
+        if self.generation != fork::generation() {
             return;
         }
-        // It may be dropped while an exception is on its way, which is not to be seen by the code that warns.
+        // It may be dropped while an exception is raised, which the code that warns must not see.
         let raised = PyErr::take(py);
-        if let Some(lost) = self.awaited.take().and_then(|awaited| awaited.lost(py)) {
+        let reported = cancelled(py, "the send was dropped while it waited");
+        reported.map_or_else(
+            |error| error.write_unraisable(py, None),
+            |error| awaited.given_up(py, &error),
+        );
+        if !begun && let Some(lost) = awaited.lost(py) {
+            drop(awaited);
             lost.tell(py);
         }
         if let Some(raised) = raised {
             raised.restore(py);
+        }
+    }
+
+    /// It has ended, in whatever way.
+    fn end(&mut self, py: Python<'_>) -> Option<Box<dyn Awaited>> {
+        self.begun = true;
+        self.rest(py);
+        self.awaited.take()
+    }
+
+    /// It has ended without a result.
+    fn give_up(&mut self, py: Python<'_>, error: &PyErr) {
+        if let Some(mut awaited) = self.end(py)
+            && self.generation == fork::generation()
+        {
+            awaited.given_up(py, error);
         }
     }
 
@@ -221,6 +266,11 @@ pub fn not_awaited(name: &Bound<'_, PyAny>) -> Option<PyErr> {
     })
 }
 
+fn cancelled(py: Python<'_>, text: &str) -> PyResult<PyErr> {
+    let class = CANCELLED_ERROR.import(py, "asyncio", "CancelledError")?;
+    Ok(PyErr::from_value(class.call1((text,))?))
+}
+
 fn done<T>(result: Py<PyAny>) -> PyResult<T> {
     // In a tuple: raising with a bare tuple would unpack it into the exception's arguments.
     Err(PyStopIteration::new_err((result,)))
@@ -259,14 +309,18 @@ impl Waiting {
     ) -> PyResult<()> {
         // The trace is part of the exception wherever anybody still gives three arguments.
         drop(trace);
-        self.close(py);
-        Err(PyErr::from_value(value.unwrap_or(kind)))
+        let error = PyErr::from_value(value.unwrap_or(kind));
+        self.give_up(py, &error);
+        Err(error)
     }
 
-    fn close(&mut self, py: Python<'_>) {
+    fn close(&mut self, py: Python<'_>) -> PyResult<()> {
         self.begun = true;
-        self.rest(py);
-        self.awaited = None;
+        if self.awaited.is_some() {
+            let error = cancelled(py, "the send was closed while it waited")?;
+            self.give_up(py, &error);
+        }
+        Ok(())
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
@@ -292,8 +346,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         // While the interpreter ends there is no attaching any more, and no loop that could be woken.
         Python::try_attach(|py| {
-            self.rest(py);
-            self.never_begun(py);
+            self.dropped(py);
         });
     }
 }

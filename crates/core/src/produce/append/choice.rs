@@ -151,7 +151,7 @@ impl Accumulator {
         }
     }
 
-    // ---- callers that wait for a topic ------------------------------------------------------------------------------
+    // ---- sends that wait for a topic --------------------------------------------------------------------------------
 
     /// What is known of the topic of this index.
     pub fn known(&self, topic: usize) -> Known {
@@ -173,36 +173,31 @@ impl Accumulator {
         self.known(topic)
     }
 
-    /// Wakes once when more is known of the topic.
-    pub fn wait_for_topic(&mut self, topic: usize, wake: Arc<dyn Wake>, token: u64) {
-        self.topics[topic].wait.join(wake, token);
+    // ---- the queue of sends that wait for a topic --------------------------------------------------------------------
+
+    /// Takes the last place in the queue of the topic; the ticket names it.
+    pub fn join_topic_queue(&mut self, topic: usize) -> u64 {
+        self.topics[topic].wait.join_queue()
     }
 
-    // ---- the line of event loops' sends that wait for a topic --------------------------------------------------------
-
-    /// Takes the last place in the topic's line; the ticket says which.
-    pub fn stand_in_topic_line(&mut self, topic: usize) -> u64 {
-        self.topics[topic].wait.stand_in_line()
-    }
-
-    /// Whether no send stands in the topic's line before this one. Once the producer is closed nobody waits for another.
+    /// Whether no send is in front of this one in the queue of the topic. A closed producer makes none wait for another.
     pub fn is_head_of_topic(&self, topic: usize, ticket: Option<u64>) -> bool {
         self.closed || self.topics[topic].wait.is_head(ticket)
     }
 
-    /// Wakes once when more is known of the topic, and when it has become the head.
-    pub fn sleep_in_topic_line(
+    /// Wakes once when the topic becomes known or fails, and when this place becomes the head.
+    pub fn sleep_in_topic_queue(
         &mut self,
         topic: usize,
         ticket: u64,
         wake: Arc<dyn Wake>,
         token: u64,
     ) {
-        self.topics[topic].wait.sleep_in_line(ticket, wake, token);
+        self.topics[topic].wait.sleep_in_queue(ticket, wake, token);
     }
 
-    pub fn leave_topic_line(&mut self, topic: usize, ticket: u64) {
-        self.topics[topic].wait.leave_line(ticket);
+    pub fn leave_topic_queue(&mut self, topic: usize, ticket: u64) {
+        self.topics[topic].wait.leave_queue(ticket);
     }
 
     /// Whether every message is refused from here on.

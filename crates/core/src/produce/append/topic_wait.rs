@@ -1,8 +1,7 @@
-//! Callers that wait until a topic's partitions are known, because a function of theirs chooses among them.
+//! Sends that wait until the partitions of a topic are known, because a function of the application chooses among them.
 //!
-//! Threads wait as they come. Sends of event loops stand in line, since one loop has many under way: only the head of the
-//! line is accepted, so that what is sent once the topic is known does not overtake what has not been woken yet. Station:
-//! partition. Under the producer's lock; whoever is woken looks again.
+//! They have a queue: only its head is accepted, so a send after the metadata has arrived does not overtake one that the event
+//! loop has not woken yet. Station: partition. Under the producer's lock; a send that is woken checks again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,9 +26,8 @@ type Sleeper = (Arc<dyn Wake>, u64);
 pub(crate) struct TopicWait {
     asked: bool,
     refusal: Option<Failure>,
-    waiters: Vec<Sleeper>,
     /// In the order of their tickets; without a sleeper where nobody awaits it, or it was woken.
-    line: VecDeque<(u64, Option<Sleeper>)>,
+    queue: VecDeque<(u64, Option<Sleeper>)>,
     last_ticket: u64,
 }
 
@@ -44,54 +42,50 @@ impl TopicWait {
         self.refusal.as_ref()
     }
 
-    pub fn join(&mut self, wake: Arc<dyn Wake>, token: u64) {
-        self.waiters.push((wake, token));
-    }
-
     pub fn wake_all(&mut self) {
-        let in_line = self
-            .line
+        let sleepers = self
+            .queue
             .iter_mut()
             .filter_map(|(_, sleeper)| sleeper.take());
-        for (wake, token) in self.waiters.drain(..).chain(in_line) {
+        for (wake, token) in sleepers {
             wake.wake(token);
         }
     }
 
-    // ---- the line --------------------------------------------------------------------------------------------------
+    // ---- the queue -------------------------------------------------------------------------------------------------
 
-    pub fn stand_in_line(&mut self) -> u64 {
+    pub fn join_queue(&mut self) -> u64 {
         self.last_ticket += 1;
-        self.line.push_back((self.last_ticket, None));
+        self.queue.push_back((self.last_ticket, None));
         self.last_ticket
     }
 
-    /// Whether nobody stands before the holder of this ticket; without a ticket: whether nobody stands there.
+    /// Whether the holder of this ticket is the head; without a ticket: whether the queue is empty.
     pub fn is_head(&self, ticket: Option<u64>) -> bool {
-        let head = self.line.front().map(|(head, _)| *head);
+        let head = self.queue.front().map(|(head, _)| *head);
         head.is_none() || head == ticket
     }
 
     fn position(&self, ticket: u64) -> Option<usize> {
-        self.line
+        self.queue
             .binary_search_by_key(&ticket, |(there, _)| *there)
             .ok()
     }
 
-    pub fn sleep_in_line(&mut self, ticket: u64, wake: Arc<dyn Wake>, token: u64) {
+    pub fn sleep_in_queue(&mut self, ticket: u64, wake: Arc<dyn Wake>, token: u64) {
         if let Some(position) = self.position(ticket) {
-            self.line[position].1 = Some((wake, token));
+            self.queue[position].1 = Some((wake, token));
         }
     }
 
-    /// Gives up a place, or has used it. The new head looked in vain if it sleeps: it could not be its turn.
-    pub fn leave_line(&mut self, ticket: u64) {
+    /// Gives up a place, or has used it. The new head is woken: it could not have its turn before.
+    pub fn leave_queue(&mut self, ticket: u64) {
         let Some(position) = self.position(ticket) else {
             return;
         };
-        self.line.remove(position);
+        self.queue.remove(position);
         if position == 0
-            && let Some((_, sleeper)) = self.line.front_mut()
+            && let Some((_, sleeper)) = self.queue.front_mut()
             && let Some((wake, token)) = sleeper.take()
         {
             wake.wake(token);
@@ -127,45 +121,45 @@ mod tests {
         }
     }
 
-    /// Three in line whose tokens are their tickets.
-    fn line() -> (TopicWait, Arc<Woken>) {
+    /// Three in the queue whose tokens are their tickets.
+    fn queue() -> (TopicWait, Arc<Woken>) {
         let (mut wait, woken) = (TopicWait::default(), Arc::new(Woken::default()));
         for expected in 1..=3 {
-            assert_eq!(wait.stand_in_line(), expected);
-            wait.sleep_in_line(expected, woken.clone(), expected);
+            assert_eq!(wait.join_queue(), expected);
+            wait.sleep_in_queue(expected, woken.clone(), expected);
         }
         (wait, woken)
     }
 
     #[test]
     fn only_the_head_has_its_turn() {
-        let (mut wait, _) = line();
+        let (mut wait, _) = queue();
         assert!(wait.is_head(Some(1)));
         assert!(!wait.is_head(Some(2)));
         assert!(!wait.is_head(None));
-        (1..=3).for_each(|ticket| wait.leave_line(ticket));
+        (1..=3).for_each(|ticket| wait.leave_queue(ticket));
         assert!(wait.is_head(None));
     }
 
     #[test]
-    fn an_answer_wakes_the_line_in_order_and_each_once() {
-        let (mut wait, woken) = line();
+    fn an_answer_wakes_the_queue_in_order_and_each_once() {
+        let (mut wait, woken) = queue();
         wait.answered(None);
         assert_eq!(woken.take(), [1, 2, 3]);
-        wait.leave_line(1);
+        wait.leave_queue(1);
         wait.wake_all();
         assert_eq!(woken.take(), []);
     }
 
     #[test]
-    fn who_looked_too_early_is_woken_as_the_head() {
-        let (mut wait, woken) = line();
+    fn a_sleeper_that_checked_too_early_is_woken_as_the_head() {
+        let (mut wait, woken) = queue();
         wait.answered(None);
         woken.take();
-        wait.sleep_in_line(2, woken.clone(), 22);
-        wait.leave_line(3);
+        wait.sleep_in_queue(2, woken.clone(), 22);
+        wait.leave_queue(3);
         assert_eq!(woken.take(), []);
-        wait.leave_line(1);
+        wait.leave_queue(1);
         assert_eq!(woken.take(), [22]);
     }
 }

@@ -1,4 +1,4 @@
-//! What both producers' `send` do: read the arguments, choose the topic, append, and wait in line where there is no room.
+//! The common part of both producers' sends: read the arguments, find the topic, append, and wait for free buffer space.
 //!
 //! Stations: message → partition → accumulator. Threads: any; the GIL is held except while waiting.
 
@@ -11,8 +11,7 @@ use ottla_core::produce::append::weight::DELIVERY_BYTES;
 use ottla_core::produce::completion::Completion;
 use ottla_core::produce::message::{Message, Refused};
 use ottla_core::produce::shared::ProduceShared;
-use ottla_core::record::encode::{HeaderRef, record_size_upper_bound};
-use ottla_core::seam::Wake;
+use ottla_core::record::encode::HeaderRef;
 use ottla_io::clock;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
@@ -22,11 +21,12 @@ use pyo3::types::PyString;
 use crate::callback::check_on_delivery;
 use crate::delivery::object::{self, DeliveryObject, Parts};
 use crate::errors;
-use crate::field::{Field, Headers, null_for_none, optional_number};
 use crate::fork;
 use crate::outcomes::Outcomes;
 use crate::own_thread;
-use crate::raw::Arguments;
+use crate::send::field::{Field, Headers, null_for_none, optional_number};
+use crate::send::message::{Given, Prepared, Stored};
+use crate::send::queue_place::QueuePlace;
 use crate::wait::park::park;
 
 /// Topics whose index is found again by the identity of the name's object: programs send with the same few literals.
@@ -45,93 +45,6 @@ pub struct Sender {
     /// Names (each a reference of ours) and their indices. Touched with the GIL only, which makes the pair one.
     names: [AtomicPtr<ffi::PyObject>; CACHED],
     indices: [AtomicUsize; CACHED],
-}
-
-/// The arguments of a send, sorted; null where absent.
-pub struct Given {
-    pub topic: *mut ffi::PyObject,
-    pub value: *mut ffi::PyObject,
-    pub key: *mut ffi::PyObject,
-    pub headers: *mut ffi::PyObject,
-    pub partition: *mut ffi::PyObject,
-    pub timestamp_ms: *mut ffi::PyObject,
-    pub metadata: *mut ffi::PyObject,
-    pub on_delivery: *mut ffi::PyObject,
-}
-
-/// A message as it is appended; borrows from the objects of the call.
-pub struct Prepared {
-    pub topic: usize,
-    pub partition: Option<i32>,
-    pub timestamp_ms: i64,
-    pub value: Field,
-    pub key: Field,
-    pub headers: Option<Box<Headers>>,
-    /// The message has a callback of its own.
-    pub callback: bool,
-    /// Bytes of the budget in addition to the record.
-    extra: usize,
-}
-
-impl Prepared {
-    /// Where it was to go, for errors.
-    pub fn place(&self) -> (usize, Option<i32>) {
-        (self.topic, self.partition)
-    }
-
-    /// What it takes of the budget at most.
-    pub fn size(&self) -> usize {
-        let headers = self.headers.as_ref().map(|headers| headers.refs());
-        let headers = headers.unwrap_or_default();
-        record_size_upper_bound(self.key.bytes(), self.value.bytes(), &headers) + self.extra
-    }
-}
-
-/// A place in line for room. Dropping it gives the place up.
-pub struct Line {
-    shared: Arc<ProduceShared>,
-    pub ticket: u64,
-    /// What is to be appended needs this much.
-    pub bytes: usize,
-    /// Of the fork: the line of a parent process is not to be touched.
-    generation: u32,
-}
-
-impl Line {
-    pub fn join(
-        shared: &Arc<ProduceShared>,
-        bytes: usize,
-        wake: Arc<dyn Wake>,
-        token: u64,
-    ) -> Self {
-        let ticket = shared.with(|flow| flow.acc.wait_for_room(bytes, wake, token));
-        Self {
-            shared: shared.clone(),
-            ticket,
-            bytes,
-            generation: fork::generation(),
-        }
-    }
-
-    pub fn has_turn(&self) -> bool {
-        self.shared
-            .with(|flow| flow.acc.has_turn(self.ticket, self.bytes))
-    }
-
-    /// Another sleeper in the same place.
-    pub fn wait_again(&self, wake: Arc<dyn Wake>, token: u64) {
-        self.shared
-            .with(|flow| flow.acc.wait_again(self.ticket, wake, token));
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        if self.generation != fork::generation() {
-            return;
-        }
-        self.shared.with(|flow| flow.acc.leave_line(self.ticket));
-    }
 }
 
 impl Sender {
@@ -155,6 +68,11 @@ impl Sender {
 
     pub fn check(&self, py: Python<'_>) -> PyResult<()> {
         fork::check(py, self.generation, &self.outcomes.who)
+    }
+
+    /// Whether every message is refused from here on.
+    pub fn is_closed(&self) -> bool {
+        self.shared.with(|flow| flow.acc.is_closed())
     }
 
     /// The producer goes. In a finalizer: a store.
@@ -257,6 +175,15 @@ impl Sender {
         }
     }
 
+    /// The same of a message that waited.
+    pub fn prepare_stored(&self, py: Python<'_>, stored: &Stored) -> PyResult<Prepared> {
+        // SAFETY: `stored` holds the objects.
+        let mut prepared = unsafe { self.prepare(py, &stored.given())? };
+        prepared.partition = stored.partition;
+        prepared.timestamp_ms = stored.timestamp_ms;
+        Ok(prepared)
+    }
+
     /// A delivery for the message, which refers to the caller's own objects.
     ///
     /// # Safety
@@ -337,31 +264,32 @@ impl Sender {
         }
     }
 
-    /// Waits in line until there is room, without the GIL; false where the time ran out. Signals end the wait.
-    pub fn wait_for_room(
+    /// Waits in the queue for free buffer space, without the GIL; false where the time ran out. Signals end the wait.
+    fn wait_for_space(
         &self,
         py: Python<'_>,
-        line: &Cell<Option<Line>>,
+        place: &Cell<Option<QueuePlace>>,
         bytes: usize,
         until: Instant,
     ) -> PyResult<bool> {
         let left = until.saturating_duration_since(Instant::now());
         let has_turn = || {
-            let place = line.take();
-            let turn = place.as_ref().is_some_and(Line::has_turn);
-            line.set(place);
+            let current = place.take();
+            let turn = current.as_ref().is_some_and(QueuePlace::has_turn);
+            place.set(current);
             turn
         };
         park(py, Some(left), has_turn, |wake, token| {
-            let place = line
+            let current = place
                 .take()
-                .inspect(|place| place.wait_again(wake.clone(), token));
-            let place = place.unwrap_or_else(|| Line::join(&self.shared, bytes, wake, token));
-            line.set(Some(place));
+                .inspect(|current| current.wait_again(wake.clone(), token));
+            let current =
+                current.unwrap_or_else(|| QueuePlace::join(&self.shared, bytes, wake, token));
+            place.set(Some(current));
         })
     }
 
-    /// `send` of the synchronous producer: append, and wait for room at most `max_block`.
+    /// `send` of the synchronous producer: append, and wait for free buffer space at most `max_block`.
     pub fn append_waiting(
         &self,
         py: Python<'_>,
@@ -370,22 +298,22 @@ impl Sender {
     ) -> PyResult<(Arc<Completion>, u32)> {
         let refused = |refused| Err(self.refusal(py, &refused, prepared.place()));
         match self.append(prepared, None, delivery) {
-            // On a thread of the client's it would wait for room that comes when that thread goes on.
+            // On a thread of the client's own it would wait for space that only that thread can free.
             Err(Refused::Full) if !own_thread::is_own() => {}
             Err(why) => return refused(why),
             Ok(place) => return Ok(place),
         }
         let until = deadline(self.max_block);
-        let line = Cell::new(None);
+        let place = Cell::new(None);
         loop {
-            if !self.wait_for_room(py, &line, prepared.size(), until)? {
+            if !self.wait_for_space(py, &place, prepared.size(), until)? {
                 return refused(Refused::Full);
             }
             self.check(py)?;
-            let place = line.take();
-            let ticket = place.as_ref().map(|line| line.ticket);
+            let current = place.take();
+            let ticket = current.as_ref().map(|current| current.ticket);
             match self.append(prepared, ticket, delivery) {
-                Err(Refused::Full) => line.set(place),
+                Err(Refused::Full) => place.set(current),
                 Err(why) => return refused(why),
                 Ok(accepted) => return Ok(accepted),
             }
@@ -482,56 +410,4 @@ pub fn deadline(wait: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(wait)
         .unwrap_or_else(|| now + Duration::from_secs(365 * 24 * 3600))
-}
-
-/// Sorts the arguments of `send`.
-///
-/// # Safety
-/// As Python calls a METH_FASTCALL | METH_KEYWORDS function.
-#[inline(always)]
-pub unsafe fn given(
-    py: Python<'_>,
-    function: &str,
-    positional: *const *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-    keywords: *mut ffi::PyObject,
-) -> PyResult<Given> {
-    let arguments = Arguments {
-        positional,
-        count: count as usize,
-        keywords,
-    };
-    let names = || {
-        [
-            pyo3::intern!(py, "topic").as_ptr(),
-            pyo3::intern!(py, "value").as_ptr(),
-            pyo3::intern!(py, "key").as_ptr(),
-            pyo3::intern!(py, "headers").as_ptr(),
-            pyo3::intern!(py, "partition").as_ptr(),
-            pyo3::intern!(py, "timestamp_ms").as_ptr(),
-            pyo3::intern!(py, "metadata").as_ptr(),
-            pyo3::intern!(py, "on_delivery").as_ptr(),
-        ]
-    };
-    // SAFETY: by contract.
-    let [
-        topic,
-        value,
-        key,
-        headers,
-        partition,
-        timestamp_ms,
-        metadata,
-        on_delivery,
-    ] = unsafe { arguments.sort(function, names)? };
-    Ok(Given {
-        topic,
-        value,
-        key,
-        headers,
-        partition,
-        timestamp_ms,
-        metadata,
-        on_delivery,
-    })
 }

@@ -1,8 +1,8 @@
-//! The line of an event loop's sends that wait for their topic, because the user's own function chooses the partition.
+//! The queue of sends that wait for the metadata of their topic, because a function of the application chooses the partition.
 //!
-//! The place is taken when `send` is called and kept until the message is accepted, stands in line for room, or is given
-//! up: what is sent meanwhile to the same topic queues behind it, also where the metadata has come but the loop has not
-//! woken the sleeper yet. Station: partition. Owner: the event loop in which it is awaited.
+//! The call takes the place, which lasts until the message is accepted, has a place in the queue for buffer space, or is given
+//! up. Later sends to the same topic queue behind it, also when the metadata has arrived and the event loop has not woken the
+//! sleeper yet. Station: partition. Owner: the thread or event loop that waits.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use pyo3::prelude::*;
 
 use crate::errors;
 use crate::fork;
-use crate::sender::Sender;
+use crate::send::sender::Sender;
 
-/// A place in line. Dropping it gives the place up.
+/// Dropping it gives the place up.
 pub struct TopicPlace {
     pub sender: Arc<Sender>,
     topic: usize,
     ticket: u64,
-    /// The message names no partition: they have to be known.
+    /// The message names no partition: the topic has to be known.
     chooses: bool,
-    /// Of the fork: the line of a parent process is not to be touched.
+    /// Of the fork: the queue of a parent process is not to be touched.
     generation: u32,
 }
 
@@ -37,7 +37,7 @@ impl TopicPlace {
     pub fn sleep(&self, wake: Arc<dyn Wake>, token: u64) {
         self.sender.shared.with(|flow| {
             flow.acc
-                .sleep_in_topic_line(self.topic, self.ticket, wake, token);
+                .sleep_in_topic_queue(self.topic, self.ticket, wake, token);
         });
     }
 
@@ -55,13 +55,13 @@ impl Drop for TopicPlace {
         }
         self.sender
             .shared
-            .with(|flow| flow.acc.leave_topic_line(self.topic, self.ticket));
+            .with(|flow| flow.acc.leave_topic_queue(self.topic, self.ticket));
     }
 }
 
-/// Whether a send has to wait for its topic; it has a place in line then, or the one that it had.
+/// Whether a send has to wait for its topic; it has a place then, or the one that it had.
 ///
-/// With a place it was asked for before, and what was answered counts; without one it is asked for anew.
+/// With a place the topic was asked for before, and the answer counts; without one it is asked for again.
 pub fn has_to_wait(
     sender: &Arc<Sender>,
     topic: usize,
@@ -80,7 +80,7 @@ pub fn has_to_wait(
                     None => flow.acc.ask_for(topic),
                 };
         let waits = unknown || !flow.acc.is_head_of_topic(topic, before);
-        waits.then(|| before.unwrap_or_else(|| flow.acc.stand_in_topic_line(topic)))
+        waits.then(|| before.unwrap_or_else(|| flow.acc.join_topic_queue(topic)))
     });
     let Some(ticket) = ticket else {
         return false;
@@ -100,7 +100,7 @@ pub fn has_to_wait(
     true
 }
 
-/// Raises where a send that waits for nothing would overtake others.
+/// Raises where a send that does not wait would overtake others.
 pub fn check_nobody_waits(py: Python<'_>, sender: &Sender, topic: usize) -> PyResult<()> {
     let free = sender
         .shared
@@ -112,7 +112,7 @@ pub fn check_nobody_waits(py: Python<'_>, sender: &Sender, topic: usize) -> PyRe
     }
 }
 
-/// The error where the partitioner could not be asked in time.
+/// The error where the function could not be called in time.
 #[cold]
 pub fn late(py: Python<'_>, sender: &Sender, topic: usize) -> PyErr {
     let (name, known, trouble) = sender.shared.with(|flow| {
@@ -124,9 +124,7 @@ pub fn late(py: Python<'_>, sender: &Sender, topic: usize) -> PyErr {
             "the partitions of topic {name:?} are not known yet, and the partitioner chooses among them"
         )
     } else {
-        format!(
-            "sends before this one have waited for the partitions of topic {name:?} and come first"
-        )
+        format!("earlier sends to topic {name:?} still wait for its metadata")
     };
     let failed = because("timeout", &message, Outcome::NotWritten, trouble.as_ref());
     errors::failed_send(py, &failed, &name)

@@ -8,10 +8,10 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::accepting::{Accepting, World};
 use crate::produce_flow::ProduceFlow;
-use crate::send_many::{Form, SendMany};
-use crate::sender::Sender;
+use crate::send::many::{Options, SendMany, World};
+use crate::send::sender::Sender;
+use crate::send::source::Source;
 
 /// What both producers have: what they send with, and the methods that never wait.
 #[pyclass(subclass, frozen, module = "ottla._native")]
@@ -51,14 +51,19 @@ impl SendingBase {
     pub fn many(
         &self,
         py: Python<'_>,
-        form: Form<'_, '_>,
+        source: Source,
         on_delivery: Option<Py<PyAny>>,
         world: World,
     ) -> PyResult<SendMany> {
-        let sender = self.own_sender(py)?.clone();
-        let partitioner = self.partitioner().map(|function| function.clone_ref(py));
-        let accepting = Accepting::new(sender, partitioner, on_delivery, world);
-        SendMany::new(form, accepting)
+        let own = |object: Option<&Py<PyAny>>| object.map(|object| object.clone_ref(py));
+        let options = Options {
+            sender: self.own_sender(py)?.clone(),
+            partitioner: own(self.partitioner()),
+            interceptors: own(self.interceptors()),
+            on_delivery,
+            world,
+        };
+        Ok(SendMany::new(source, options))
     }
 }
 

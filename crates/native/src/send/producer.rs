@@ -1,24 +1,21 @@
 //! `ProducerBase` and `AsyncProducerBase`: the hot methods that the public producers inherit, and what both have in common.
 //!
-//! Sends of one message are hand-made, in `sends.rs`; what is called more rarely is here.
+//! Sends of one message are hand-made, in `ways.rs`; the methods that are called more rarely are here.
 //! Threads: any; each method holds the GIL except while it waits.
-
-use std::ffi::CStr;
 
 use pyo3::prelude::*;
 use pyo3::{PyClass, ffi};
 
-use crate::accepting::World;
 use crate::deliveries::Deliveries;
 use crate::docs;
 use crate::flush::{AwaitedPending, Pending};
-use crate::intercept;
 use crate::outcome_take::{Ask, AwaitedOutcomes, take_waiting};
 use crate::own_thread;
 use crate::raw::{add_method, fast_method};
-use crate::send_many::{Form, SendMany, callback_of};
-use crate::sending_base::SendingBase;
-use crate::sends::{InLoop, InLoopAndWait, InThread, InThreadAndWait, Nowait, inner, method};
+use crate::send::base::SendingBase;
+use crate::send::many::{World, callback_of};
+use crate::send::source::Source;
+use crate::send::ways::{InLoop, InLoopAndWait, InThread, InThreadAndWait, Nowait, method};
 use crate::wait::time::duration;
 use crate::wait::waiting::Waiting;
 
@@ -29,21 +26,6 @@ pub struct ProducerBase;
 /// The hot methods of `ottla.AsyncProducer`: what can wait returns an awaitable.
 #[pyclass(subclass, frozen, extends = SendingBase, module = "ottla._native")]
 pub struct AsyncProducerBase;
-
-/// `send_many`, through the interceptors where there are any; `send` is how it goes on in its world without them.
-fn send_many(
-    slf: &Bound<'_, SendingBase>,
-    form: Form<'_, '_>,
-    on_delivery: Option<Py<PyAny>>,
-    world: World,
-    send: impl FnOnce(SendMany) -> PyResult<Py<PyAny>>,
-) -> PyResult<Py<PyAny>> {
-    let base = slf.get();
-    match base.interceptors() {
-        Some(chain) => intercept::send_many(slf.as_any(), chain, form, on_delivery),
-        None => send(base.many(slf.py(), form, on_delivery, world)?),
-    }
-}
 
 #[pymethods]
 impl ProducerBase {
@@ -64,24 +46,12 @@ impl ProducerBase {
         values: Option<&Bound<'_, PyAny>>,
         keys: Option<&Bound<'_, PyAny>>,
         on_delivery: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        slf.as_super().get().own_sender(py)?;
-        let form = Form::of(topic, values, keys)?;
-        let on_delivery = callback_of(on_delivery)?;
-        send_many(slf.as_super(), form, on_delivery, World::Thread, |many| {
-            Ok(Py::new(py, many.send_all(py)?)?.into_any())
-        })
-    }
-
-    #[pyo3(signature = (messages, on_delivery=None))]
-    fn _send_messages(
-        slf: &Bound<'_, Self>,
-        messages: &Bound<'_, PyAny>,
-        on_delivery: Option<Py<PyAny>>,
     ) -> PyResult<Deliveries> {
         let (py, base) = (slf.py(), slf.as_super().get());
-        base.many(py, Form::Messages(messages), on_delivery, World::Thread)?
+        base.own_sender(py)?;
+        let source = Source::of(topic, values, keys)?;
+        let on_delivery = callback_of(on_delivery)?;
+        base.many(py, source, on_delivery, World::Thread)?
             .send_all(py)
     }
 
@@ -130,24 +100,12 @@ impl AsyncProducerBase {
         values: Option<&Bound<'_, PyAny>>,
         keys: Option<&Bound<'_, PyAny>>,
         on_delivery: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        slf.as_super().get().own_sender(py)?;
-        let form = Form::of(topic, values, keys)?;
-        let on_delivery = callback_of(on_delivery)?;
-        send_many(slf.as_super(), form, on_delivery, World::Loop, |many| {
-            Ok(Py::new(py, Waiting::new(Box::new(many), None))?.into_any())
-        })
-    }
-
-    #[pyo3(signature = (messages, on_delivery=None))]
-    fn _send_messages(
-        slf: &Bound<'_, Self>,
-        messages: &Bound<'_, PyAny>,
-        on_delivery: Option<Py<PyAny>>,
     ) -> PyResult<Waiting> {
         let (py, base) = (slf.py(), slf.as_super().get());
-        let many = base.many(py, Form::Messages(messages), on_delivery, World::Loop)?;
+        base.own_sender(py)?;
+        let source = Source::of(topic, values, keys)?;
+        let on_delivery = callback_of(on_delivery)?;
+        let many = base.many(py, source, on_delivery, World::Loop)?;
         Ok(Waiting::new(Box::new(many), None))
     }
 
@@ -185,20 +143,14 @@ fn to_object(py: Python<'_>, value: bool) -> PyResult<Py<PyAny>> {
     Ok(value.into_pyobject(py)?.to_owned().into_any().unbind())
 }
 
-const INNER: &CStr = c"The same without the interceptors, which call it.";
+static mut METHODS: [ffi::PyMethodDef; 1] = [fast_method(
+    c"send_nowait",
+    docs::SENDING_BASE_SEND_NOWAIT,
+    method::<Nowait>,
+)];
 
-static mut METHODS: [ffi::PyMethodDef; 2] = [
-    fast_method(
-        c"send_nowait",
-        docs::SENDING_BASE_SEND_NOWAIT,
-        method::<Nowait>,
-    ),
-    fast_method(c"_send_nowait", INNER, inner::<Nowait>),
-];
-
-static mut SYNC_METHODS: [ffi::PyMethodDef; 3] = [
+static mut SYNC_METHODS: [ffi::PyMethodDef; 2] = [
     fast_method(c"send", docs::PRODUCER_BASE_SEND, method::<InThread>),
-    fast_method(c"_send", INNER, inner::<InThread>),
     fast_method(
         c"send_and_wait",
         docs::PRODUCER_BASE_SEND_AND_WAIT,
@@ -206,9 +158,8 @@ static mut SYNC_METHODS: [ffi::PyMethodDef; 3] = [
     ),
 ];
 
-static mut ASYNC_METHODS: [ffi::PyMethodDef; 3] = [
+static mut ASYNC_METHODS: [ffi::PyMethodDef; 2] = [
     fast_method(c"send", docs::ASYNC_PRODUCER_BASE_SEND, method::<InLoop>),
-    fast_method(c"_send", INNER, inner::<InLoop>),
     fast_method(
         c"send_and_wait",
         docs::ASYNC_PRODUCER_BASE_SEND_AND_WAIT,
@@ -216,7 +167,7 @@ static mut ASYNC_METHODS: [ffi::PyMethodDef; 3] = [
     ),
 ];
 
-/// Adds the class, with hand-made methods beside those that PyO3 knows.
+/// Adds the class, with hand-made methods in addition to those that PyO3 knows.
 ///
 /// # Safety
 /// The methods are static, and their functions take instances of the class.

@@ -100,11 +100,11 @@ unsafe fn refused(py: Python<'_>, object: *mut ffi::PyObject, what: &str) -> PyE
 }
 
 impl Field {
-    /// The object that it was made of, to be kept beyond the call; a copy of its bytes where these can change.
+    /// The object that it was made of, to be stored beyond the call; a copy of its bytes where these can change.
     ///
     /// # Safety
     /// The GIL is held and `object` is what `of` was given, alive.
-    pub unsafe fn kept(&self, py: Python<'_>, object: *mut ffi::PyObject) -> Option<Py<PyAny>> {
+    pub unsafe fn stored(&self, py: Python<'_>, object: *mut ffi::PyObject) -> Option<Py<PyAny>> {
         match self {
             Self::None => None,
             // SAFETY: by contract.
@@ -173,13 +173,13 @@ impl Headers {
         })
     }
 
-    /// The same headers, to be kept beyond the call: the caller's list and what is in it may be changed.
-    pub fn kept(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    /// The same headers, to be stored beyond the call: a tuple, since the caller may change its list and the items.
+    pub fn stored(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let pairs = self.fields.iter().zip(self.items.chunks_exact(2));
         let pairs: Vec<_> = pairs
             .map(|((_, value), pair)| {
                 // SAFETY: the fields were made of these, which `items` keeps alive.
-                let value = unsafe { value.kept(py, pair[1].as_ptr()) };
+                let value = unsafe { value.stored(py, pair[1].as_ptr()) };
                 (pair[0].clone_ref(py), value)
             })
             .collect();

@@ -13,9 +13,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::delivery::object::{self, DeliveryObject, Parts};
-use crate::field::null_for_none;
-use crate::send_wait::owned;
-use crate::sender::{Given, Sender, now_ms};
+use crate::send::field::null_for_none;
+use crate::send::message::Given;
+use crate::send::queued::owned;
+use crate::send::sender::{Sender, now_ms};
 
 /// How many messages are appended in one hold of the producer's lock.
 const RUN: usize = 64;

@@ -1,6 +1,6 @@
-//! `send_and_wait` of an event loop: first the message is accepted, then it has its outcome.
+//! `send_and_wait` of an event loop: the message is accepted, then it gets its outcome; one awaitable for both.
 //!
-//! One awaitable for both. Station: delivery. Owner: the event loop in which it is awaited.
+//! Station: delivery. Owner: the event loop in which it is awaited.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,18 +10,19 @@ use ottla_core::seam::Wake;
 use pyo3::prelude::*;
 
 use crate::delivery::outcome::AwaitedDelivery;
-use crate::unawaited::Lost;
+use crate::send::queued::QueuedSend;
+use crate::send::unawaited::Lost;
 use crate::wait::waiting::Awaited;
 
 pub struct SentAndAwaited {
-    /// What gives the delivery, until when, and how many stages it went through; None once it has.
-    sending: Option<(Box<dyn Awaited>, Option<Instant>)>,
+    /// Gives the delivery, at this time at the latest; None once it has.
+    sending: Option<(Box<QueuedSend>, Option<Instant>)>,
     outcome: Option<AwaitedDelivery>,
     stages: u32,
 }
 
 impl SentAndAwaited {
-    pub fn new(sending: Box<dyn Awaited>, until: Option<Instant>) -> Self {
+    pub fn new(sending: Box<QueuedSend>, until: Option<Instant>) -> Self {
         Self {
             sending: Some((sending, until)),
             outcome: None,
@@ -76,6 +77,12 @@ impl Awaited for SentAndAwaited {
         match self.current() {
             Some(current) => current.time_is_up(py),
             None => Ok(py.None()),
+        }
+    }
+
+    fn given_up(&mut self, py: Python<'_>, error: &PyErr) {
+        if let Some((sending, _)) = &mut self.sending {
+            sending.given_up(py, error);
         }
     }
 
