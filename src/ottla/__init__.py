@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from ottla.observe.consumer_statistics import GroupStatistics as GroupStatistics
     from ottla.observe.consumer_statistics import PartitionStatistics as PartitionStatistics
     from ottla.observe.events import Event as Event
-    from ottla.observe.health import HealthTrouble as HealthTrouble
+    from ottla.observe.health_trouble import HealthTrouble as HealthTrouble
     from ottla.observe.log import log_to_stderr as log_to_stderr
     from ottla.observe.producer_health import BufferHealth as BufferHealth
     from ottla.observe.producer_health import BufferHolder as BufferHolder
@@ -153,7 +153,7 @@ _HOMES = {
         "PartitionStatistics",
     ),
     "observe.events": ("Event",),
-    "observe.health": ("HealthTrouble",),
+    "observe.health_trouble": ("HealthTrouble",),
     "observe.log": ("log_to_stderr",),
     "observe.producer_health": (
         "BufferHealth",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ottla.observe.health import HealthTrouble
+from ottla.observe.health_trouble import HealthTrouble
 
 if TYPE_CHECKING:
     from ottla.observe.health import Trouble

@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ottla.observe.health import HealthTrouble
+from ottla.observe.health_trouble import HealthTrouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
