@@ -71,7 +71,7 @@ PHRASES: Final = (
     Phrase("in hand", r"\bin[ _]hand\b", "current record, being processed"),
     Phrase("on its way", r"\bon (?:its|their|the) way\b", "in flight"),
     Phrase("room", r"(?<![a-z])rooms?(?![a-z])", "free buffer space"),
-    Phrase("line of waiters", r"\b(?:waits?|waiting|waited|places?|stands?) in line\b|\bhead of the line\b|\bthe line(?: for room| of (?:callers|senders|waiters)|,? and)\b|\b(?:joins?|leaves?|left|stands?) the line\b|\btopic_line\b|\bInLine\b", "queue"),
+    Phrase("line of waiters", r"\b(?:waits?|waiting|waited|places?|stands?) in line\b|\bhead of the line\b|\bthe line(?: for room| of (?:callers|senders|waiters)|,? and)\b|\b(?:joins?|leaves?|left|stands?) the line\b|\btopic_line\b|(?-i:\bInLine\b)", "queue"),
     Phrase("beside", r"\bbeside\b", "in addition to, overhead, next to"),
     Phrase("look at", r"\blook(?:s|ed|ing)? (?:at|for|again|after|into)\b", "check, poll, inspect, search"),
     Phrase("is over", r"\b(?:is|are|was|were) over(?=[.,;:)]| and | before | when | by )", "ended, expired"),

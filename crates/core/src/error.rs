@@ -1,4 +1,4 @@
-//! What can be wrong with bytes: typed, with fields, so that one mapping makes the Python exception.
+//! Errors of bytes: typed, with fields, so that one mapping makes the Python exception.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use thiserror::Error;
 pub enum DecodeErrorKind {
     /// Fewer bytes than the field or count needs.
     Truncated,
-    /// The stored checksum is not that of the bytes.
+    /// The stored checksum does not match the bytes.
     Checksum,
     /// A value that the format does not allow.
     Corrupt,
@@ -20,7 +20,7 @@ pub enum DecodeErrorKind {
     Unsupported,
 }
 
-/// Bytes that are not what the format says. `batch_offset` is the base offset of the batch, once it is known.
+/// Bytes that violate the format. `batch_offset` is the base offset of the batch, once it is known.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{what}: expected {expected}, got {got} (batch at offset {})", OffsetText(*batch_offset))]
 pub struct DecodeError {
@@ -88,7 +88,7 @@ impl DecodeError {
         )
     }
 
-    /// Names the batch; the innermost name that was given stays.
+    /// Adds the batch; the innermost one that was given stays.
     #[must_use]
     pub fn at_batch(mut self, base_offset: i64) -> Self {
         self.batch_offset.get_or_insert(base_offset);
@@ -96,7 +96,7 @@ impl DecodeError {
     }
 }
 
-/// Why a batch could not be sealed.
+/// Reason why a batch could not be sealed.
 #[derive(Debug, Error)]
 pub enum EncodeError {
     #[error("{codec} compression failed: {source}")]

@@ -1,6 +1,6 @@
-//! The plain values that name things: times, connections, topics, assignments.
+//! Plain values for times and names: connections, topics, assignments, identities.
 
-/// A connection for as long as it lives: a reconnect has a new id, so a dead connection's bytes can never be mistaken.
+/// A connection for its lifetime: a reconnect has a new id, so bytes of a dead connection can never be mistaken.
 pub type ConnId = u64;
 
 /// Monotonic microseconds since an arbitrary point of this process, read by the I/O thread.
@@ -8,7 +8,7 @@ pub type Micros = u64;
 
 pub type TopicId = [u8; 16];
 
-/// One assignment of a partition; an assignment after it has another one.
+/// One assignment of a partition; the next assignment has another id.
 pub type PartId = u64;
 
 /// The identity of an idempotent producer: brokers count its sequences by it, per partition.

@@ -151,7 +151,10 @@ mod tests {
         while value < 1 << 34 {
             let ceiling = ceiling(bucket(value));
             assert!(ceiling >= value, "{value}");
-            assert!(ceiling - value <= value / 8, "{value} is told as {ceiling}");
+            assert!(
+                ceiling - value <= value / 8,
+                "{value} is reported as {ceiling}"
+            );
             assert_eq!(bucket(ceiling), bucket(value));
             assert_eq!(bucket(ceiling + 1), bucket(value) + 1);
             value = value * 17 / 16 + 1;
@@ -166,9 +169,9 @@ mod tests {
         for value in 1..=1000 {
             histogram.record(value * 10);
         }
-        let told = histogram.percentiles();
-        assert_eq!((told.count, told.max), (1000, 10_000));
-        for (is, should) in [(told.p50, 5000), (told.p95, 9500), (told.p99, 9900)] {
+        let found = histogram.percentiles();
+        assert_eq!((found.count, found.max), (1000, 10_000));
+        for (is, should) in [(found.p50, 5000), (found.p95, 9500), (found.p99, 9900)] {
             assert!(is >= should && is <= should + should / 8, "{is} {should}");
         }
     }

@@ -1,8 +1,8 @@
-//! What the I/O thread drives: the contract between a flow and the thread that owns the sockets.
+//! The contract between a flow and the I/O thread, which owns the sockets.
 //!
-//! A flow (produce, fetch) is a state machine without I/O. The I/O thread calls it with the time and with what
-//! happened; the flow answers with requests to write. Calls for one connection come from the I/O thread alone,
-//! one at a time; callers and the engine reach the same flow from other threads through its own lock.
+//! A flow (produce, fetch) is a state machine without I/O. The I/O thread calls it with the time and with events; the flow returns
+//! requests to write. Calls for one connection come from the I/O thread alone, one at a time; callers and the engine reach the same
+//! flow from other threads through its own lock.
 
 use bytes::Bytes;
 
@@ -13,17 +13,17 @@ use crate::record::sealing::{SealJob, Sealed};
 /// A request that a flow wants on a connection.
 #[derive(Debug)]
 pub struct OutRequest {
-    /// Comes back with the response; chosen by the flow.
+    /// Chosen by the flow; returned with the response.
     pub token: u64,
-    /// The frame without its 4-byte size, in order: header, then whatever follows, batch buffers untouched.
+    /// The frame without its 4-byte size, in order: the header, then the rest, with the buffers of batches untouched.
     pub segments: Vec<Bytes>,
-    /// When the connection is to be given up because the answer has not come.
+    /// Time at which the connection is closed if no answer has come.
     pub deadline: Micros,
     /// False only for a Produce request with acks=0: the broker never answers it.
     pub expects_response: bool,
 }
 
-/// Why a connection ended. Every waiter of the connection gets the same cause.
+/// Cause of a connection's end. Every waiter of the connection gets the same cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostCause {
     pub kind: LostKind,
@@ -33,7 +33,7 @@ pub struct LostCause {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LostKind {
-    /// TCP could not be set up.
+    /// TCP could not connect.
     Connect,
     /// The peer closed.
     Eof,
@@ -41,14 +41,14 @@ pub enum LostKind {
     Io,
     /// A request's deadline passed.
     RequestTimeout,
-    /// The bytes are not the Kafka protocol or not what was asked for.
+    /// The bytes are not the Kafka protocol or not the answer to the request.
     Protocol,
-    /// We closed it.
+    /// The client closed it.
     Closed,
 }
 
 impl LostKind {
-    /// The name that Python knows it by, in every event.
+    /// Name in Python, in every event.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -61,7 +61,7 @@ impl LostKind {
     }
 }
 
-/// A response that cannot be what the broker meant: the connection is poisoned with this as its cause.
+/// A response that violates the protocol: the connection is closed with this cause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadResponse(pub String);
@@ -81,44 +81,44 @@ pub trait Flow: Send + Sync {
         now: Micros,
     ) -> Result<(), BadResponse>;
 
-    /// The socket has taken the last byte of a request that is never answered. Not called for others.
+    /// The socket has taken the last byte of a request that is never answered. Not called for other requests.
     fn on_taken(&self, _conn: ConnId, _token: u64, _now: Micros) {}
 
-    /// The connection is gone; nothing of it follows. Called once per attached connection.
+    /// The connection has ended; nothing of it follows. Called once per attached connection.
     fn on_lost(&self, conn: ConnId, cause: &LostCause, now: Micros);
 
-    /// Does what time asks for (linger, expiry) and says when it wants to be called next.
+    /// Does the work that time asks for (linger, expiry); returns the time of the next call.
     fn on_tick(&self, now: Micros) -> Option<Micros>;
 
-    /// How many batches of this cost wait to be sealed ahead. Any thread; no lock.
+    /// Number of batches of this cost that wait to be sealed ahead. Any thread; no lock.
     fn seals_waiting(&self, _cost: Cost) -> usize {
         0
     }
 
-    /// The next of them. Any thread.
+    /// Takes the next of them. Any thread.
     fn next_seal(&self, _cost: Cost) -> Option<SealJob> {
         None
     }
 
-    /// It is done. Any thread, once for each.
+    /// Returns a sealed batch. Any thread, once for each job.
     fn on_sealed(&self, _done: Sealed) {}
 }
 
-/// Wakes the I/O thread for one flow: callable from any thread, idempotent until the thread has looked.
+/// Wakes the I/O thread for one flow: callable from any thread, idempotent until the thread's next turn.
 pub trait WakeIo: Send + Sync {
     fn wake_io(&self);
 }
 
-/// Tells the engine thread that events wait to be drained: callable from any thread, idempotent until drained.
+/// Wakes the engine thread to drain events: callable from any thread, idempotent until they are drained.
 pub trait Bell: Send + Sync {
     fn ring(&self);
 }
 
-/// A sleeper that waits for an outcome or for records: a parked thread or an event loop. `token` is its own.
+/// A sleeper that waits for an outcome or for records: a parked thread or an event loop, which knows the token.
 pub trait Wake: Send + Sync {
     fn wake(&self, token: u64);
 
-    /// Many at once, in this order.
+    /// Wakes many, in this order.
     fn wake_all(&self, tokens: &mut dyn Iterator<Item = u64>) {
         for token in tokens {
             self.wake(token);

@@ -8,7 +8,7 @@ pub fn crc32c(data: &[u8]) -> u32 {
     crc_fast::checksum(Crc32Iscsi, data) as u32
 }
 
-/// A CRC-32C of bytes that come one after the other.
+/// A CRC-32C over bytes that arrive in pieces.
 #[derive(Debug, Clone, Copy)]
 pub struct Running {
     state: u64,
@@ -32,7 +32,7 @@ impl Running {
         self.bytes += data.len() as u64;
     }
 
-    /// The CRC-32C of `head` and then all that came.
+    /// The CRC-32C of `head` followed by all pieces.
     pub fn behind(self, head: &[u8]) -> u32 {
         let tail = Digest::new_with_init_state(Crc32Iscsi, self.state).finalize();
         shifted(crc32c(head), self.bytes) ^ tail as u32
@@ -52,9 +52,9 @@ pub fn crc32c_replace_head(old: u32, old_head: &[u8], new_head: &[u8], tail_len:
     old ^ shifted(crc32c(old_head) ^ crc32c(new_head), tail_len as u64)
 }
 
-/// CRC-32C's polynomial, the bits in the order in which the CRC has them.
+/// Polynomial of CRC-32C, bits in the order of the CRC.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
-/// x to the power of 8, 16, 32 and so on, modulo the polynomial: what so many bytes behind it do to a CRC.
+/// x to the power of 8, 16, 32 and so on, modulo the polynomial: the effect of 1, 2, 4, … bytes that follow on a CRC.
 const BYTES_BEHIND: [u32; u64::BITS as usize] = {
     let mut powers = [0x0080_0000; u64::BITS as usize];
     let mut at = 1;
@@ -65,8 +65,8 @@ const BYTES_BEHIND: [u32; u64::BITS as usize] = {
     powers
 };
 
-/// What is left in a CRC of what `crc` is of, once so many bytes came behind it. `crc_fast::checksum_combine` does the same with
-/// matrices, and takes longer for it than a checksum of a whole batch takes.
+/// The part of `crc` in the CRC of its bytes followed by `bytes` more. `crc_fast::checksum_combine` does the same with matrices,
+/// and takes longer for it than the checksum of a whole batch takes.
 fn shifted(crc: u32, mut bytes: u64) -> u32 {
     let mut result = crc;
     for power in BYTES_BEHIND {
@@ -81,7 +81,7 @@ fn shifted(crc: u32, mut bytes: u64) -> u32 {
     result
 }
 
-/// Two polynomials multiplied, modulo the CRC's. The highest bit is the lowest power.
+/// Product of two polynomials modulo the polynomial of the CRC. The highest bit is the lowest power.
 const fn product(a: u32, mut b: u32) -> u32 {
     let mut sum = 0;
     let mut bit = 1 << 31;
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     }
 
-    /// From the reference implementation (`xxhsum -H0`).
+    /// Values of the reference implementation (`xxhsum -H0`).
     #[test]
     fn xxh32_is_that_of_the_reference() {
         assert_eq!(xxh32(b""), 0x02cc_5d05);

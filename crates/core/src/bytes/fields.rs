@@ -1,6 +1,6 @@
 //! Fields of requests and responses, flexible or not, as the two wires need them.
 //!
-//! Stations: request, response. Counts are checked against the bytes that remain before anything is set aside. References:
+//! Stations: request, response. Counts are checked against the bytes that remain before anything is allocated. References:
 //! KIP-482 (flexible versions and tags), KIP-951.
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use crate::error::DecodeError;
 pub struct Fields<'a> {
     pub reader: Reader<'a>,
     flexible: bool,
-    /// Whose response it is, for errors.
+    /// Name of the API for errors.
     api: &'static str,
 }
 
@@ -91,7 +91,7 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    /// The tags of a whole response, of which one says where the leaders listen that partitions name (KIP-951).
+    /// The tags of a whole response; one of them has the addresses of the leaders that its partitions name (KIP-951).
     pub fn node_endpoints(&mut self) -> Result<Vec<NodeEndpoint>, DecodeError> {
         let mut nodes = Vec::new();
         self.tags(|tag, field| {

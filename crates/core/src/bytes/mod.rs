@@ -1,4 +1,4 @@
-//! Bytes without a meaning of their own: numbers, checksums, compression, buffers that are used again.
+//! Bytes without a meaning of their own: numbers, checksums, compression, reusable buffers.
 
 pub mod checksum;
 pub mod compression;

@@ -1,4 +1,4 @@
-//! Buffers of batches, used again: a fresh megabyte is a system call and a page fault for every 4 KiB of it.
+//! Reusable buffers of batches: a fresh megabyte is a system call and a page fault for every 4 KiB of it.
 //!
 //! `Pool::take` returns a buffer with its old contents, which a batch overwrites without paying for zeros; a caller that appends takes
 //! `Pool::take_empty`.
@@ -7,28 +7,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-/// Most bytes that lie idle in a pool.
-const KEPT_BYTES: usize = 16 * 1024 * 1024;
-/// What is as small as this is the allocator's.
+/// Maximum idle bytes of a pool without a budget.
+const MAX_IDLE_BYTES: usize = 16 * 1024 * 1024;
+/// Maximum capacity of a buffer that is left to the allocator.
 const SMALL_BYTES: usize = 2 * 1024;
-/// Kept are buffers from 4 KiB up to 256 MiB.
+/// Smallest and largest pooled buffer: 4 KiB and 256 MiB.
 const SMALLEST_POWER: u32 = 12;
 const POWERS: usize = 16;
-/// Classes to a power of two: a buffer is larger than what was asked for by a quarter at the most.
+/// Number of size classes between two powers of two: a buffer is at most a quarter larger than was asked for.
 const STEPS: usize = 4;
 const CLASSES: usize = POWERS * STEPS;
 
-/// What a buffer may take. Capacity is what counts against budgets, so the least and the most are kept to.
+/// The wanted capacity of a buffer. Budgets count capacities, so the minimum and the maximum are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fit {
     pub least: usize,
-    /// About so much, where it is between the two.
+    /// The preferred capacity, where it is between the two.
     pub wish: usize,
     pub most: usize,
 }
 
 impl Fit {
-    /// As much as this, and little more.
+    /// This capacity, and little more.
     pub fn about(bytes: usize) -> Self {
         Self {
             least: bytes,
@@ -37,7 +37,7 @@ impl Fit {
         }
     }
 
-    /// As much as this, and little more where it stays within `most`.
+    /// This capacity, and little more where that stays within `most`.
     pub fn within(bytes: usize, most: usize) -> Self {
         let about = Self::about(bytes);
         Self {
@@ -46,7 +46,7 @@ impl Fit {
         }
     }
 
-    /// The capacity of a new buffer.
+    /// Capacity of a new buffer.
     fn fresh(self) -> usize {
         let wish = self.wish.max(self.least);
         match class_above(wish).map(class_bytes) {
@@ -55,7 +55,7 @@ impl Fit {
         }
     }
 
-    /// The classes whose buffers serve, the best first: the one wished for, larger ones up to twice as much, smaller ones.
+    /// The classes whose buffers fit, the best first: the preferred one, larger ones up to twice as large, smaller ones.
     fn classes(self) -> impl Iterator<Item = usize> {
         let wish = self.wish.max(self.least);
         let class = |bytes| class_above(bytes).unwrap_or(CLASSES);
@@ -80,40 +80,40 @@ impl Default for Shelves {
 #[derive(Debug)]
 pub struct Pool {
     shelves: Mutex<Shelves>,
-    /// Bytes that lie idle; changed with the shelves, looked at without.
+    /// Idle bytes; changed under the lock of the shelves, read without it.
     idle: AtomicUsize,
-    /// Most bytes that lie idle.
+    /// Maximum idle bytes.
     most: usize,
 }
 
 impl Default for Pool {
-    /// Beside no budget.
+    /// A pool without a budget.
     fn default() -> Self {
         Self::new(usize::MAX)
     }
 }
 
 impl Pool {
-    /// Of a producer with this budget: at most half of it lies idle.
+    /// The pool of a producer with this budget: at most half of it is idle.
     pub fn new(budget: usize) -> Self {
         Self {
             shelves: Mutex::default(),
             idle: AtomicUsize::new(0),
-            most: KEPT_BYTES.min(budget / 2),
+            most: MAX_IDLE_BYTES.min(budget / 2),
         }
     }
 
-    /// A buffer that fits. In it is what was in it last: whoever fills it anew spares itself the zeros.
+    /// Returns a buffer that fits, with its old contents: a caller that overwrites them pays for no zeros.
     pub fn take(&self, fit: Fit) -> Vec<u8> {
-        self.at_hand(fit)
+        self.take_idle(fit)
             .unwrap_or_else(|| Vec::with_capacity(fit.fresh()))
     }
 
-    fn at_hand(&self, fit: Fit) -> Option<Vec<u8>> {
+    fn take_idle(&self, fit: Fit) -> Option<Vec<u8>> {
         let mut shelves = self.shelves.lock();
         for class in fit.classes() {
             let shelf = &mut shelves.0[class];
-            // The one that was used last is the one that is still in the processor's cache.
+            // The buffer that was used last is the one that is still in the processor's cache.
             if shelf.last().is_some_and(|last| last.capacity() <= fit.most) {
                 let buffer = shelf.pop()?;
                 self.idle.fetch_sub(buffer.capacity(), Ordering::Relaxed);
@@ -123,17 +123,17 @@ impl Pool {
         None
     }
 
-    /// As `take`, and empty.
+    /// Like `take`, but empty.
     pub fn take_empty(&self, fit: Fit) -> Vec<u8> {
         let mut buffer = self.take(fit);
         buffer.clear();
         buffer
     }
 
-    /// A larger buffer in place of this one, with what is in it. Where none is at hand the allocator makes it larger, which moves
-    /// pages rather than bytes where it is large already.
+    /// Returns a larger buffer with the contents of this one. Without a suitable idle buffer the allocator enlarges this one; it
+    /// moves pages rather than bytes where the buffer is large.
     pub fn exchange(&self, mut old: Vec<u8>, fit: Fit) -> Vec<u8> {
-        let Some(mut buffer) = self.at_hand(fit) else {
+        let Some(mut buffer) = self.take_idle(fit) else {
             old.reserve_exact(fit.fresh().saturating_sub(old.len()));
             return old;
         };
@@ -159,7 +159,7 @@ impl Pool {
         }
     }
 
-    /// Lets go of idle buffers, the largest first, until no more than this is idle.
+    /// Frees idle buffers, the largest first, until at most `bytes` are idle.
     pub fn keep_within(&self, bytes: usize) {
         if self.idle_bytes() <= bytes {
             return;
@@ -174,13 +174,13 @@ impl Pool {
         }
     }
 
-    /// Bytes that lie idle.
+    /// Idle bytes.
     pub fn idle_bytes(&self) -> usize {
         self.idle.load(Ordering::Relaxed)
     }
 }
 
-/// The class that a buffer of this capacity is kept in: the largest that it reaches.
+/// The class of a buffer of this capacity: the largest one that it reaches.
 fn class_below(capacity: usize) -> Option<usize> {
     let power = capacity.checked_ilog2()?;
     let above = power.checked_sub(SMALLEST_POWER)? as usize;
@@ -188,7 +188,7 @@ fn class_below(capacity: usize) -> Option<usize> {
     (class < CLASSES).then_some(class)
 }
 
-/// The class all of whose buffers have at least so many bytes.
+/// The smallest class whose buffers all have at least `bytes`.
 fn class_above(bytes: usize) -> Option<usize> {
     if bytes <= class_bytes(0) {
         return Some(0);
@@ -202,7 +202,7 @@ fn class_bytes(class: usize) -> usize {
     (1 << power) + ((class % STEPS) << power) / STEPS
 }
 
-/// A batch's bytes that go back to the pool when nothing refers to them any more.
+/// The bytes of a batch, which go back to the pool when nothing refers to them any more.
 pub struct Pooled {
     pub buffer: Vec<u8>,
     pub pool: std::sync::Arc<Pool>,
@@ -274,7 +274,7 @@ mod tests {
         for _ in 0..40 {
             pool.give(Vec::with_capacity(1 << 20));
         }
-        assert_eq!(pool.idle_bytes(), KEPT_BYTES);
+        assert_eq!(pool.idle_bytes(), MAX_IDLE_BYTES);
         pool.keep_within(3 << 20);
         assert_eq!(pool.idle_bytes(), 3 << 20);
     }

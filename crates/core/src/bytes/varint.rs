@@ -4,7 +4,7 @@
 
 use crate::error::DecodeError;
 
-/// The longest encodings: 32 bits need five bytes, 64 bits ten.
+/// Maximum length of an encoded number: five bytes for 32 bits, ten for 64.
 pub const MAX_VARINT_LEN: usize = 5;
 pub const MAX_VARLONG_LEN: usize = 10;
 
@@ -62,7 +62,7 @@ const fn len_of_bits(bits: usize) -> usize {
     (bits * 9 + 64) / 64
 }
 
-/// Reads fields from a slice; every read is checked against what remains, nothing is allocated.
+/// Reads fields from a slice; every read is checked against the remaining bytes, nothing is allocated.
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
     data: &'a [u8],
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `varint` for the hottest loop: what is wrong is found out only once something is.
+    /// `varint` for the hottest loop: the error is determined only after a failure.
     #[inline]
     pub(crate) fn try_varint(&mut self) -> Option<i32> {
         let first = *self.data.get(self.position)?;
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
         self.varint().ok()
     }
 
-    /// As `try_varint`.
+    /// Like `try_varint`, of 64 bits.
     #[inline]
     pub(crate) fn try_varlong(&mut self) -> Option<i64> {
         let first = *self.data.get(self.position)?;
@@ -260,7 +260,7 @@ mod tests {
         }
     }
 
-    /// Every two bytes, and what begins like a longer number.
+    /// Every two bytes, and the beginnings of longer numbers.
     #[test]
     fn quick_readers_agree_with_the_others() {
         for word in 0..=u16::MAX {

@@ -24,14 +24,14 @@ const fn crc32_table() -> [u32; 256] {
     table
 }
 
-/// CRC-32 as zlib has it: librdkafka's `consistent`. (Batches have another polynomial.)
+/// CRC-32 of zlib: librdkafka's `consistent`. (Batches use another polynomial.)
 pub fn crc32(key: &[u8]) -> u32 {
     let step = |sum: u32, byte: &u8| CRC32[((sum ^ u32::from(*byte)) & 0xff) as usize] ^ (sum >> 8);
     !key.iter().fold(!0, step)
 }
 
-/// FNV-1a of 32 bits, as a signed number made positive: what sarama does after its modulo, librdkafka does before it.
-/// The two agree everywhere, at the lowest number too, which stays 2^31 in both.
+/// FNV-1a of 32 bits as a signed number made positive: sarama makes it positive after its modulo, librdkafka before. The two agree
+/// everywhere, at the lowest number too, which stays 2^31 in both.
 pub fn fnv1a_positive(key: &[u8]) -> u32 {
     let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
     key.iter()

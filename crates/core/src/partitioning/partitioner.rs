@@ -1,4 +1,4 @@
-//! Which partition a message goes to that names none: by its key's hash, in turn, at random, or where batches stick.
+//! The partition of a message that names none: by its key's hash, in turn, at random, or sticky.
 //!
 //! Station: partition, between message and accumulator. Pure: randomness, queue lengths and time come from the caller. Runs
 //! in the caller's thread under the producer's lock. References: KIP-480, KIP-794, KIP-1123; Java: `BuiltInPartitioner`,
@@ -9,29 +9,29 @@ use crate::partitioning::key_hash::{crc32, fnv1a_positive};
 use crate::partitioning::murmur2::partition_for_key;
 use crate::record::header::HEADER_LEN;
 
-/// A visit of a partition by messages without a key lasts this long at least: Java's `batch.size`, for which KIP-794 was
-/// made. A larger batch makes longer visits where messages come fast enough to fill it.
+/// Minimum bytes of a visit: messages without a key stay at a partition for at least as much. It is Java's `batch.size`, for which
+/// KIP-794 was made. A larger batch makes longer visits where messages come fast enough to fill it.
 pub const VISIT_BYTES: usize = 16 * 1024;
 
-/// How a message is hashed that has a key, and what becomes of one that has none.
+/// The rule for messages with a key and for those without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Partitioner {
-    /// Java's: murmur2 of the key; without one batches stick (KIP-794).
+    /// Java's: murmur2 of the key; messages without one are sticky (KIP-794).
     #[default]
     Default,
     /// The same with every key ignored (`partitioner_ignore_keys`).
     IgnoreKeys,
-    /// librdkafka's: no key is hashed as an empty one.
+    /// librdkafka's: no key is hashed like an empty one.
     Murmur2,
     Consistent,
-    /// librdkafka's default: an empty key is none.
+    /// librdkafka's default: an empty key counts as none.
     ConsistentRandom,
     Fnv1a,
     /// librdkafka's `fnv1a_random` and sarama's hash.
     Fnv1aRandom,
     RoundRobin,
     Random,
-    /// Chosen by the user's own function before the message came here.
+    /// The user's own function has chosen before the message came here.
     User,
 }
 
@@ -53,20 +53,20 @@ impl Partitioner {
     }
 }
 
-/// What a partitioner says of a message.
+/// The choice of a partitioner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// This one of all partitions, whether it has a leader or not: a key stays where it is.
+    /// This one of all partitions, with a leader or without: a key stays where it is.
     Hashed(usize),
-    /// Any: where batches stick.
+    /// Any partition: the sticky one.
     Sticky,
-    /// The next of those that have a leader.
+    /// The next partition that has a leader.
     InTurn,
-    /// Any of those that have a leader, each message anew.
+    /// Any partition that has a leader, chosen for each message.
     AtRandom,
 }
 
-/// `partitions` is at least 1.
+/// Chooses for a message. `partitions` is at least 1.
 #[inline(always)]
 pub fn choose(partitioner: Partitioner, key: Option<&[u8]>, partitions: usize) -> Choice {
     match (partitioner, key) {
@@ -99,7 +99,7 @@ fn choose_as_others(partitioner: Partitioner, key: Option<&[u8]>, partitions: us
     }
 }
 
-/// Numbers that need not be good, only spread (xorshift64).
+/// Random numbers that only have to spread (xorshift64).
 #[derive(Debug)]
 pub struct Random(u64);
 
@@ -126,9 +126,10 @@ pub struct Sticky {
 }
 
 impl Sticky {
-    /// Where the visit goes on with a message of this size, None where it is over. A visit ends with a batch (`takes`: the open batch has room), so that
-    /// no batch leaves half filled because of it. It does not end with every small batch that lingered out: a slow broker's
-    /// batches stay open longer, and it would get more than its share (KIP-794).
+    /// The partition of the current visit for a message of this size; None where the visit has ended. A visit ends with a batch
+    /// (`takes`: whether the open batch can take the message), so that no batch leaves half filled because of it. It does not end
+    /// with every small batch that has lingered: a slow broker's batches stay open longer, and it would get more than its share
+    /// (KIP-794).
     #[inline(always)]
     pub fn stays(
         &self,
@@ -150,7 +151,7 @@ impl Sticky {
         self.bytes = 0;
     }
 
-    /// Counts what any message brings to a partition: a visit ends earlier where keyed messages fill the same batch.
+    /// Counts any message of a partition: a visit ends earlier where keyed messages fill the same batch.
     #[inline(always)]
     pub fn appended(&mut self, part: usize, bytes: usize) {
         if self.visited == Some(part) {
@@ -166,24 +167,24 @@ impl Sticky {
     }
 }
 
-/// What waits for one partition, where the next visit may go.
+/// The queue of one partition that the next visit may go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
-    /// Batches that wait to be sent.
+    /// Number of batches that wait to be sent.
     pub batches: usize,
     /// The connection to its leader, if it has one.
     pub leader: Option<u64>,
-    /// Since when the oldest of them could have been sent.
+    /// Since when the oldest of them could have been sent; None: none is ready.
     pub ready: Option<Micros>,
     /// Whether its leader is in the client's rack.
     pub near: bool,
 }
 
-/// The index of the next partition among those that `loads` are of: the more batches wait for one, the less likely.
+/// Index of the next partition in `loads`: the more batches wait for a partition, the less likely it is.
 ///
-/// `overdue`: a leader that could not be sent to since this moment, though there was something for it, is left out with all
-/// its partitions, as long as others are left. Of what is left those that are near go before all others, as in Java: a
-/// leader in the client's rack that takes nothing is no reason to wait for it.
+/// `overdue`: a leader that could not be sent to since this moment, though it had ready batches, is left out with all its
+/// partitions, unless no others are left. Of the rest the near ones come before all others, as in Java: a leader in the client's
+/// rack that accepts nothing is no reason to wait for it.
 pub fn adaptive(loads: &[Load], overdue: Option<Micros>, random: &mut Random) -> usize {
     let late = |load: &Load| {
         load.ready
@@ -214,7 +215,7 @@ pub fn adaptive(loads: &[Load], overdue: Option<Micros>, random: &mut Random) ->
     )]
 }
 
-/// Java's cumulative frequency table: the longest queue has weight 1, each batch less one more.
+/// Java's cumulative frequency table: the longest queue has weight 1, each batch less adds one.
 fn by_queue(queues: &[usize], random: &mut Random) -> usize {
     let longest = queues.iter().max().copied().unwrap_or(0);
     let mut sum = 0;

@@ -1,7 +1,7 @@
 //! From fetched bytes to records: batches by their headers, records by index without copying.
 //!
 //! Stations: inbox → batch → record. No lock and no thread of its own. An uncompressed batch aliases the fetched frame, a
-//! compressed one owns what came out. References: `DefaultRecordBatch.java`, KIP-74 (cut and oversized batches).
+//! compressed one owns the decompressed bytes. References: `DefaultRecordBatch.java`, KIP-74 (cut and oversized batches).
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::record::legacy;
 use crate::record::span::{RecordPos, Span, read_span, span_of};
 
 const MAGIC_AT: usize = 16;
-/// Length, attributes, two deltas, key length, value length, header count: one byte each.
+/// Minimum length of a record: length, attributes, two deltas, key length, value length, header count, one byte each.
 const MIN_RECORD_LEN: usize = 7;
 
 /// A record as slices of its batch.
@@ -43,7 +43,7 @@ pub struct RawBatch {
     data: Bytes,
 }
 
-/// A batch whose checksum was right and whose records' places are known. Cloning is cheap.
+/// A batch with a correct checksum whose records are located. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct DecodedBatch {
     header: BatchHeader,
@@ -51,7 +51,7 @@ pub struct DecodedBatch {
     records: Arc<[RecordPos]>,
 }
 
-/// The batches of `frame`, which must hold the records of one partition. A cut last batch ends it; an error too.
+/// Iterates over the batches of `frame`, which must hold the records of one partition. It ends at a cut last batch or an error.
 pub fn iter_batches(frame: &Bytes) -> BatchIter {
     BatchIter {
         rest: frame.clone(),
@@ -107,13 +107,13 @@ fn peek_header(data: &[u8]) -> Result<Option<(BatchHeader, usize)>, DecodeError>
         .map_err(|e| e.at_batch(offset))
 }
 
-/// What the headers of fetched data say.
+/// Summary of the headers of fetched data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HeaderScan {
     /// The position after the last whole batch; `None` when there is no whole batch.
     pub next_offset: Option<i64>,
     pub batches: usize,
-    /// Records by the headers; a compressed v0/v1 message counts as one.
+    /// Number of records by the headers; a compressed v0/v1 message counts as one.
     pub records: u64,
     /// Bytes of the whole batches.
     pub whole_bytes: usize,
@@ -136,12 +136,12 @@ impl RawBatch {
         &self.header
     }
 
-    /// The bytes as they came, header included.
+    /// The original bytes, header included.
     pub fn data(&self) -> &Bytes {
         &self.data
     }
 
-    /// Whether the stored checksum is that of the bytes.
+    /// Checks the stored checksum.
     pub fn check_crc(&self) -> Result<(), DecodeError> {
         if self.header.magic < 2 {
             return legacy::check_crc(&self.data);
@@ -158,12 +158,12 @@ impl RawBatch {
         ))
     }
 
-    /// Checks, decompresses to at most `max_bytes`, and finds the records.
+    /// Checks the batch, decompresses it to at most `max_bytes`, and locates its records.
     pub fn decode(&self, max_bytes: usize) -> Result<DecodedBatch, DecodeError> {
         self.decode_with(max_bytes, true)
     }
 
-    /// The same, the checksum only if wanted.
+    /// Like `decode`; the checksum only if wanted.
     pub fn decode_with(
         &self,
         max_bytes: usize,
@@ -228,7 +228,7 @@ fn parse_records(header: &BatchHeader, data: &[u8]) -> Result<Vec<RecordPos>, De
     for _ in 0..count {
         let start = reader.position();
         let Some(delta) = read_record(header, &mut reader, log_append, &mut records) else {
-            return Err(why_not(data, start));
+            return Err(record_error(data, start));
         };
         if delta <= last_delta || delta > header.last_offset_delta {
             return Err(DecodeError::corrupt(
@@ -253,8 +253,8 @@ fn parse_records(header: &BatchHeader, data: &[u8]) -> Result<Vec<RecordPos>, De
     Ok(records)
 }
 
-/// Appends the next record's place and returns its offset delta: the hottest function of consuming. `None` instead of an
-/// error keeps every step in registers, and pushed at once the place is not copied a second time.
+/// Appends the next record's position and returns its offset delta: the hottest function of consuming. `None` instead of an error
+/// keeps every step in registers, and pushing at once saves a second copy.
 #[inline]
 fn read_record(
     header: &BatchHeader,
@@ -289,9 +289,9 @@ fn read_record(
     Some(delta)
 }
 
-/// Reads the record at byte `start` once more to say what is wrong with it.
+/// Reads the record at byte `start` once more to describe its error.
 #[cold]
-fn why_not(data: &[u8], start: usize) -> DecodeError {
+fn record_error(data: &[u8], start: usize) -> DecodeError {
     let mut reader = Reader::new(data.get(start..).unwrap_or_default());
     let mut fields = || -> Result<i32, DecodeError> {
         let len = reader.varint()?;
@@ -334,7 +334,7 @@ impl DecodedBatch {
         &self.records
     }
 
-    /// The bytes that spans point into.
+    /// The bytes that the spans refer to.
     pub fn data(&self) -> &Bytes {
         &self.data
     }
@@ -350,7 +350,7 @@ impl DecodedBatch {
         self.data.get(span.range()?)
     }
 
-    /// The bytes of a span without copying; they keep the whole frame alive.
+    /// The bytes of a span without copying; they retain the whole frame.
     pub fn bytes(&self, span: Span) -> Option<Bytes> {
         let range = span.range()?;
         (range.end <= self.data.len()).then(|| self.data.slice(range))

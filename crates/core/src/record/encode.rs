@@ -21,25 +21,25 @@ use crate::record::header::{
 /// A header of a message: its name (UTF-8) and its value.
 pub type HeaderRef<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// What the small fields of a record take at most: length (5), attributes (1), timestamp delta (10), offset delta (5), key
-/// length (5) and value length (5); one more, so that they can be written through a mask instead of bounds checks.
+/// Maximum length of the small fields of a record: length (5), attributes (1), timestamp delta (10), offset delta (5), key length
+/// (5) and value length (5); one more, so that they can be written through a mask instead of bounds checks.
 const FRONT_LEN: usize = 32;
-/// The same for the length of a value (5) behind a key.
+/// Maximum length of the length of a value (5) after a key; a power of two like `FRONT_LEN`.
 const MIDDLE_LEN: usize = 8;
-/// What a record needs of a batch's buffer beside its own size.
+/// Space that a record needs in a batch's buffer in addition to its own size.
 pub const RECORD_SPARE: usize = FRONT_LEN + MIDDLE_LEN;
-/// So much of the buffer is made ready for writing at a time.
+/// Bytes of the buffer that are initialized for writing at a time.
 const READY_STEP: usize = 8 * 1024;
 
-/// An open batch. Sizes are the caller's to limit: key, value and all of a record must each stay under 2 GiB.
+/// An open batch. The caller limits sizes: key, value and the whole record must each stay under 2 GiB.
 #[derive(Debug)]
 pub struct BatchBuilder {
-    /// Behind `filled` there are zeros, or what was in the buffer before: never sent.
+    /// Its bytes after `filled` are zeros or old contents of the buffer: never sent.
     buf: Vec<u8>,
     filled: usize,
-    /// Up to here it may be written to.
+    /// Number of initialized bytes.
     ready: usize,
-    /// Of the records up to `summed`, where the batch is sent as it is.
+    /// Checksum of the records up to `summed`, if the batch is sent uncompressed.
     sum: Option<Running>,
     summed: usize,
     count: u32,
@@ -48,7 +48,7 @@ pub struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// An open batch over `buf`, whose content is dropped and whose capacity is kept.
+    /// Opens a batch in `buf`, whose contents are dropped and whose capacity is used.
     pub fn with_buffer(mut buf: Vec<u8>) -> Self {
         if buf.len() < HEADER_LEN {
             buf.resize(HEADER_LEN, 0);
@@ -65,15 +65,15 @@ impl BatchBuilder {
         }
     }
 
-    /// For a batch that is sent as it is: sums up records as they come. They are in this processor's cache then, and have left it,
-    /// or are in another one's, when the batch is sealed, where reading them would take most of the time.
+    /// For a batch that is sent uncompressed: sums up records as they come. They are in this processor's cache then; when the batch is
+    /// sealed they have left it or are in another one's, and reading them would take most of the time.
     pub fn summing(mut self) -> Self {
         self.sum = Some(Running::default());
         self.ready = HEADER_LEN;
         self
     }
 
-    /// As `append_ready`, in a buffer that grows as it likes.
+    /// Like `append_ready`, in a buffer that grows as needed.
     pub fn append(
         &mut self,
         timestamp_ms: i64,
@@ -91,7 +91,7 @@ impl BatchBuilder {
         self.append_ready(timestamp_ms, key, value, headers)
     }
 
-    /// Appends a record and returns its index, which is its offset delta and its place in the sequence. The builder is ready
+    /// Appends a record and returns its index, which is also its offset delta and its place in the sequence. The builder must be ready
     /// for its size.
     #[inline(always)]
     pub fn append_ready(
@@ -145,13 +145,14 @@ impl BatchBuilder {
         index
     }
 
-    /// Whether a record of at most this size can be written as the buffer is.
+    /// Whether a record of at most this size can be written without `make_ready`.
     #[inline(always)]
     pub fn is_ready_for(&self, size: usize) -> bool {
         self.ready - self.filled >= size + RECORD_SPARE
     }
 
-    /// Makes it so. `grow`: gives a buffer of at least so many bytes in place of the one that is too small, with what is in it.
+    /// Makes the builder ready for a record of this size. `grow` exchanges the buffer for one of at least the given capacity, with
+    /// the same contents.
     #[cold]
     pub fn make_ready(&mut self, size: usize, grow: impl FnOnce(Vec<u8>, usize) -> Vec<u8>) {
         self.sum_up();
@@ -159,7 +160,7 @@ impl BatchBuilder {
         let least = self.filled + needed;
         if least > self.buf.capacity() {
             let mut small = std::mem::take(&mut self.buf);
-            // The content goes along, and nothing that is only ready.
+            // Only the contents are copied, not bytes that are only initialized.
             small.truncate(self.filled);
             self.buf = grow(small, least);
         }
@@ -180,7 +181,7 @@ impl BatchBuilder {
         }
     }
 
-    /// Bytes of the batch as it would be sent uncompressed.
+    /// Size of the batch uncompressed, header included.
     #[inline]
     pub fn len_bytes(&self) -> usize {
         self.filled
@@ -196,7 +197,7 @@ impl BatchBuilder {
         self.buf.capacity() - self.filled >= size + RECORD_SPARE
     }
 
-    /// Gives back the room that is not filled.
+    /// Frees the unfilled capacity.
     pub fn shrink(&mut self) {
         self.buf.truncate(self.filled);
         self.buf.shrink_to_fit();
@@ -224,13 +225,13 @@ impl BatchBuilder {
         self.max_timestamp_ms
     }
 
-    /// The buffer of a batch that is given up.
+    /// The buffer of a batch that is dropped.
     pub fn into_buffer(self) -> Vec<u8> {
         self.buf
     }
 }
 
-/// Bytes that a record can take at most, whatever its place in a batch.
+/// Maximum size of a record, at any place in a batch.
 #[inline]
 pub fn record_size_upper_bound(
     key: Option<&[u8]>,
@@ -264,13 +265,13 @@ fn headers_len(headers: &[HeaderRef<'_>]) -> usize {
     len_varint(headers.len() as i32) + fields
 }
 
-/// Also right for a field that no record could hold, so that the bound on a record's size catches it.
+/// Correct also for a field that no record could hold, so that the bound on a record's size catches it.
 fn header_field_len(field: Option<&[u8]>) -> usize {
     let len = field.map_or(0, <[u8]>::len);
     len_varint(i32::try_from(len).unwrap_or(i32::MAX)) + len
 }
 
-// Each writes behind the first `at` bytes and returns where it ended. There is room for every field and `MIDDLE_LEN` more.
+// Each function writes from `at` on and returns its end. The buffer has space for every field and `MIDDLE_LEN` more.
 
 #[inline(always)]
 fn put(rest: &mut [u8], at: usize, bytes: &[u8]) -> usize {
@@ -306,14 +307,14 @@ impl<'a, const N: usize> Fields<'a, N> {
     #[inline(always)]
     fn at(rest: &'a mut [u8]) -> Self {
         let Some(bytes) = rest.first_chunk_mut::<N>() else {
-            unreachable!("room for every field was made before");
+            unreachable!("the buffer was made ready for every field");
         };
         Self { bytes, len: 0 }
     }
 
     #[inline(always)]
     fn byte(&mut self, b: u8) {
-        // The mask keeps the bounds check away; the fields never need more than N bytes.
+        // The mask avoids the bounds check; the fields never need more than N bytes.
         self.bytes[self.len & (N - 1)] = b;
         self.len += 1;
     }
@@ -339,7 +340,7 @@ impl<'a, const N: usize> Fields<'a, N> {
     }
 }
 
-/// Who produces, for the header. `NONE` is the producer without idempotence.
+/// The producer fields of the header. `NONE` is the producer without idempotence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProducerFields {
     pub producer_id: i64,
@@ -357,7 +358,7 @@ impl ProducerFields {
     };
 }
 
-/// A batch as it goes to the wire. Only `set_producer_fields` may still change it.
+/// A batch in wire format. Only `set_producer_fields` may still change it.
 #[derive(Debug)]
 pub struct SealedBatch {
     pub bytes: Vec<u8>,
@@ -366,19 +367,19 @@ pub struct SealedBatch {
     pub uncompressed_len: usize,
     pub base_timestamp_ms: i64,
     pub max_timestamp_ms: i64,
-    /// What was used: `None` also when compression would have made the batch larger.
+    /// The codec that was used: `None` also when compression would have made the batch larger.
     pub codec: Codec,
-    /// The builder's buffer when the batch went into another one: for the pool.
+    /// The builder's buffer when the batch went into another one: to be returned to the pool.
     pub spare: Option<Vec<u8>>,
 }
 
-/// What is needed to seal: a thread has its own compressor, and all share the pool that buffers come from.
+/// Tools for sealing: a thread has a compressor of its own, and all threads share the pool of buffers.
 pub struct Tools<'a> {
     pub compressor: &'a mut Compressor,
     pub pool: &'a Pool,
 }
 
-/// Compresses (when that makes it smaller), writes the header and the checksum. With tools of its own, for one batch.
+/// Compresses (if that makes the batch smaller) and writes the header and the checksum, with tools for one batch.
 pub fn seal(
     builder: BatchBuilder,
     codec: Codec,
@@ -392,7 +393,7 @@ pub fn seal(
     seal_with(tools, builder, Compression { codec, level }, producer)
 }
 
-/// As `seal`, with tools that are used again.
+/// Like `seal`, with reusable tools.
 pub fn seal_with(
     tools: Tools<'_>,
     mut builder: BatchBuilder,
@@ -459,7 +460,7 @@ fn compress_records(
             .compressor
             .compress(codec, level, &buf[HEADER_LEN..])?;
         if HEADER_LEN + records.len() < buf.len() {
-            // Never a larger one than it was in: what a batch weighs does not grow when it is sealed.
+            // Never a larger buffer than the old one: the charge of a batch does not grow when it is sealed.
             let fit = Fit::within(HEADER_LEN + records.len(), buf.capacity());
             let mut out = tools.pool.take_empty(fit);
             out.resize(HEADER_LEN, 0);
@@ -467,7 +468,7 @@ fn compress_records(
             return Ok((out, Some(buf), codec));
         }
     }
-    // A few records in a large buffer: while they wait for their answer, the buffer serves other batches.
+    // A few records in a large buffer: while they wait for their answer, the buffer can serve other batches.
     if buf.len() < buf.capacity() / 4 {
         let mut out = tools.pool.take_empty(Fit::about(buf.len()));
         out.extend_from_slice(&buf);
@@ -476,7 +477,7 @@ fn compress_records(
     Ok((buf, None, Codec::None))
 }
 
-/// `sum`: of the records, where it is known.
+/// `sum`: checksum of the records, if it is known.
 fn write_crc(bytes: &mut [u8], sum: Option<Running>) {
     let crc = match sum {
         Some(sum) => sum.behind(&bytes[ATTRIBUTES_AT..HEADER_LEN]),
@@ -485,7 +486,7 @@ fn write_crc(bytes: &mut [u8], sum: Option<Running>) {
     bytes[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
 }
 
-/// Gives a sealed batch its producer id, epoch and sequence, and corrects the checksum without reading the records.
+/// Writes producer id, epoch and sequence into a sealed batch and corrects the checksum without reading the records.
 pub fn set_producer_fields(
     buf: &mut [u8],
     producer_id: i64,

@@ -5,13 +5,13 @@ use crate::bytes::varint::Reader;
 use crate::error::{DecodeError, DecodeErrorKind};
 
 pub const HEADER_LEN: usize = 61;
-/// Offset and length: what `batchLength` does not count.
+/// Length of the offset and length fields, which `batchLength` does not count.
 pub const LOG_OVERHEAD: usize = 12;
 pub const CRC_AT: usize = 17;
-/// The checksum covers everything from here on.
+/// Start of the bytes that the checksum covers.
 pub const ATTRIBUTES_AT: usize = 21;
 pub const PRODUCER_ID_AT: usize = 43;
-/// Up to here reach the fields that `set_producer_fields` rewrites.
+/// End of the fields that `set_producer_fields` rewrites.
 pub const RECORDS_COUNT_AT: usize = 57;
 
 pub const CODEC_MASK: i16 = 0x07;
@@ -26,11 +26,11 @@ pub enum TimestampType {
     LogAppend,
 }
 
-/// The header of a batch. That of a v0/v1 message is filled in: no producer, no epoch, its own offset as base.
+/// The header of a batch. For a v0/v1 message it is filled in: no producer, no epoch, its own offset as base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchHeader {
     pub base_offset: i64,
-    /// Bytes after this field: the whole batch is 12 more.
+    /// Bytes after this field: the whole batch has 12 more.
     pub batch_length: i32,
     pub partition_leader_epoch: i32,
     pub magic: i8,
@@ -46,7 +46,7 @@ pub struct BatchHeader {
 }
 
 impl BatchHeader {
-    /// Reads the 61 bytes; magic, length and count are checked for sense, the checksum is not.
+    /// Parses the 61 bytes; checks magic, length and count for plausibility, not the checksum.
     pub fn parse(data: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(data);
         let base_offset = reader.i64()?;
@@ -106,7 +106,7 @@ impl BatchHeader {
         Ok(())
     }
 
-    /// Bytes of the whole batch; 0 when the length field is negative.
+    /// Size of the whole batch in bytes; 0 when the length field is negative.
     pub fn total_len(&self) -> usize {
         usize::try_from(self.batch_length).map_or(0, |n| n.saturating_add(LOG_OVERHEAD))
     }
@@ -117,7 +117,7 @@ impl BatchHeader {
             .checked_add(1)
     }
 
-    /// The position after this batch. Not "last record + 1": compaction may have taken the last records.
+    /// The position after this batch. Not "last record + 1": compaction may have removed the last records.
     pub fn next_offset(&self) -> i64 {
         self.last_offset().unwrap_or(i64::MAX)
     }
@@ -142,12 +142,12 @@ impl BatchHeader {
         self.attributes & CONTROL_BIT != 0
     }
 
-    /// `base_timestamp` is then the time when tombstones may go; deltas are relative to it all the same.
+    /// With a delete horizon, `base_timestamp` is the time when tombstones may be removed; deltas are relative to it all the same.
     pub fn has_delete_horizon(&self) -> bool {
         self.attributes & DELETE_HORIZON_BIT != 0
     }
 
-    /// The 61 bytes.
+    /// Encodes the 61 bytes.
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let mut out = [0; HEADER_LEN];
         let fields: [&[u8]; 13] = [

@@ -39,7 +39,7 @@ impl Message {
     }
 }
 
-/// Reads one message; spans are relative to the reader's whole slice. `size` was checked to lie inside it by no one yet.
+/// Reads one message; spans are relative to the reader's whole slice. Nothing has checked yet that `size` lies inside of it.
 fn read_message(reader: &mut Reader<'_>) -> Result<Message, DecodeError> {
     let offset = reader.i64()?;
     let size = reader.i32()?;
@@ -49,7 +49,7 @@ fn read_message(reader: &mut Reader<'_>) -> Result<Message, DecodeError> {
         _ => {
             return Err(DecodeError::corrupt(
                 "size of a message",
-                "what remains",
+                "the remaining bytes",
                 size,
             ));
         }
@@ -88,7 +88,7 @@ fn read_message(reader: &mut Reader<'_>) -> Result<Message, DecodeError> {
     })
 }
 
-/// The header that stands for an outer message.
+/// The header of an outer message, in the form of a batch header.
 pub(super) fn message_header(data: &[u8]) -> Result<BatchHeader, DecodeError> {
     let message = read_message(&mut Reader::new(data))?;
     Ok(BatchHeader {
@@ -123,7 +123,7 @@ pub(super) fn check_crc(data: &[u8]) -> Result<(), DecodeError> {
     ))
 }
 
-/// The records of an outer message and the bytes that they point into.
+/// The records of an outer message, and the bytes that they refer to.
 pub(super) fn decode(
     header: &BatchHeader,
     data: &Bytes,
@@ -186,8 +186,8 @@ fn inner_records(
     Ok(records)
 }
 
-/// Checks that the inner offsets rise up to the wrapper's, which is that of the last; those of magic 1 are relative and
-/// become absolute.
+/// Checks that the inner offsets rise up to the wrapper's offset, which is that of the last one; makes the relative ones of magic 1
+/// absolute.
 fn place(records: &mut [RecordPos], outer: &Message) -> Result<(), DecodeError> {
     let Some(last) = records.last().map(|record| record.offset) else {
         return Err(DecodeError::corrupt(

@@ -1,6 +1,6 @@
-//! A batch that is sealed by whichever thread has time: it owns all that this needs.
+//! A job for any thread: sealing one batch.
 //!
-//! Station: batch. Made by a flow under its lock (`produce/drain/sealing.rs`), run without it. References: KIP-126; ADR 0014.
+//! Station: batch. A flow makes the job under its lock (`produce/drain/sealing.rs`); it runs without it. References: KIP-126; ADR 0014.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::bytes::pool::Pool;
 use crate::error::EncodeError;
 use crate::record::encode::{BatchBuilder, ProducerFields, SealedBatch, Tools, seal_with};
 
-/// A batch to be sealed: owns all that it needs.
+/// A batch to be sealed. It owns all that sealing needs.
 #[derive(Debug)]
 pub struct SealJob {
     pub(crate) part: usize,
@@ -21,7 +21,7 @@ pub struct SealJob {
     pub(crate) pool: Arc<Pool>,
 }
 
-/// What became of it, for `on_sealed`.
+/// The result of a job, for `on_sealed`.
 #[derive(Debug)]
 pub struct Sealed {
     pub(crate) part: usize,
@@ -30,7 +30,7 @@ pub struct Sealed {
 }
 
 impl SealJob {
-    /// Takes as long as compression takes; to be called without any lock.
+    /// Seals the batch. It takes as long as compression does; call it without any lock.
     pub fn run(self, compressor: &mut Compressor) -> Sealed {
         let tools = Tools {
             compressor,
@@ -43,7 +43,7 @@ impl SealJob {
         }
     }
 
-    /// What to bring back where `run` met a bug: the batch fails, and its partition goes on.
+    /// The result if `run` panicked: the batch fails, and its partition continues.
     pub fn failed(&self) -> Sealed {
         Sealed {
             part: self.part,

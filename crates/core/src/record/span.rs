@@ -1,4 +1,4 @@
-//! Where the parts of a record lie in the bytes of its batch.
+//! Positions of the parts of a record in the bytes of its batch.
 
 use crate::bytes::varint::Reader;
 use crate::error::DecodeError;
@@ -20,7 +20,7 @@ impl Span {
     }
 }
 
-/// Where a record is. `headers` starts at their count.
+/// Position of a record. `headers` starts at their count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordPos {
     pub offset: i64,
@@ -41,7 +41,7 @@ pub(super) fn read_span(reader: &mut Reader<'_>) -> Option<Span> {
     Some(Span { start, len })
 }
 
-/// The next `len` bytes as a span; -1 is null.
+/// Reads the next `len` bytes as a span; -1 is null.
 #[inline]
 pub(super) fn span_of(reader: &mut Reader<'_>, len: i32) -> Result<Span, DecodeError> {
     if len == -1 {

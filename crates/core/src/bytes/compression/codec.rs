@@ -1,8 +1,8 @@
-//! The codecs by name and number, and what compressing with one costs.
+//! The codecs by name and number, and the cost of compressing with each.
 
 use crate::error::{DecodeError, DecodeErrorKind};
 
-/// The one level of the fast lz4; every other level asks for the slow one that compresses better, as in Java.
+/// The level of the fast lz4; every other level selects the slow one that compresses better, as in Java.
 pub const LZ4_FAST_LEVEL: i32 = 9;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -15,19 +15,19 @@ pub enum Codec {
     Zstd,
 }
 
-/// How batches are compressed. Level `None`: the codec's default.
+/// Codec and level of batches. Level `None`: the codec's default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Compression {
     pub codec: Codec,
     pub level: Option<i32>,
 }
 
-/// What compressing a batch means for the thread that does it.
+/// Cost of compressing a batch for the thread that does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cost {
-    /// A megabyte takes less than one or two milliseconds: the I/O thread does it between two turns.
+    /// Less than one or two milliseconds per megabyte: the I/O thread compresses between two turns.
     Low,
-    /// It takes several or many: other threads do it.
+    /// Several milliseconds or more: other threads compress.
     High,
 }
 
@@ -40,8 +40,8 @@ impl Compression {
         }
     }
 
-    /// From how many bytes on a batch is sealed ahead of the request that takes it. What is smaller takes some tens of
-    /// microseconds and is not worth a detour. Measured: ADR 0014.
+    /// Size from which on a batch is sealed ahead of the request that takes it. A smaller one takes some tens of microseconds, which
+    /// is not worth the detour. Measured: ADR 0014.
     pub fn ahead_from(self) -> usize {
         match (self.codec, self.cost()) {
             (Codec::None, _) => usize::MAX,

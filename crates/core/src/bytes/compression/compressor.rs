@@ -1,7 +1,7 @@
-//! Compression of what is produced: one compressor for each thread that seals batches.
+//! Compression of produced batches: one compressor for each thread that seals batches.
 //!
-//! It keeps what a codec works in from one batch to the next, because setting that up costs more than compressing a small
-//! batch does, and it compresses into a buffer of its own, so that a batch's buffer is never larger than its bytes.
+//! It retains the state of a codec from one batch to the next, because setting it up costs more than compressing a small batch, and
+//! it compresses into a buffer of its own, so that a batch's buffer is never larger than its bytes.
 //! References: `KafkaLZ4BlockOutputStream`, `Lz4BlockOutputStream` (level 9 is the fast one); xerial's `SnappyOutputStream`.
 
 use std::io;
@@ -19,16 +19,16 @@ use crate::error::EncodeError;
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 const ZSTD_DEFAULT_LEVEL: i32 = 3;
 
-/// Java takes levels up to 17, and lz4 itself takes what is over 12 as 12.
+/// Highest level of lz4: Java accepts levels up to 17, and lz4 itself treats those above 12 as 12.
 const LZ4_BEST_LEVEL: i32 = 12;
 const LZ4_MAGIC: [u8; 4] = 0x184d_2204u32.to_le_bytes();
 /// Version 1, independent blocks, no checksums; blocks of at most 64 KiB. Java refuses linked blocks.
 const LZ4_DESCRIPTOR: [u8; 2] = [0x60, 0x40];
 const LZ4_BLOCK: usize = 64 * 1024;
-/// Of a block that did not become smaller and stands as it is.
+/// Flag of a block that did not become smaller and is stored as it is.
 const LZ4_STORED_BIT: u32 = 1 << 31;
-/// A buffer that one batch made larger than this is let go with it.
-const KEPT_BYTES: usize = 8 * 1024 * 1024;
+/// Maximum capacity of the buffer that is retained after a batch.
+const MAX_RETAINED_BYTES: usize = 8 * 1024 * 1024;
 
 #[derive(Default)]
 pub struct Compressor {
@@ -45,15 +45,15 @@ impl std::fmt::Debug for Compressor {
 }
 
 impl Compressor {
-    /// `src` compressed, until the next call. Levels: gzip -1 and 1 to 9, lz4 1 to 17, zstd -131072 to 22, `None` the
-    /// codec's default; snappy has no levels.
+    /// Returns `src` compressed; the slice is valid until the next call. Levels: gzip -1 and 1 to 9, lz4 1 to 17, zstd -131072 to
+    /// 22, `None` the codec's default; snappy has no levels.
     pub fn compress(
         &mut self,
         codec: Codec,
         level: Option<i32>,
         src: &[u8],
     ) -> Result<&[u8], EncodeError> {
-        if self.out.capacity() > KEPT_BYTES {
+        if self.out.capacity() > MAX_RETAINED_BYTES {
             self.out = Vec::new();
         }
         let done = match codec {
@@ -83,7 +83,7 @@ impl Compressor {
             1..=9 => flate2::Compression::new(level as u32),
             _ => return Err(bad_level("-1 or 1 to 9", level)),
         };
-        let deflate = kept(&mut self.gzip, level, || Ok(Compress::new(strength, false)))?;
+        let deflate = retained(&mut self.gzip, level, || Ok(Compress::new(strength, false)))?;
         deflate.reset();
         self.out.clear();
         self.out.reserve(src.len() / 2 + 64);
@@ -153,14 +153,14 @@ impl Compressor {
         if !(-131_072..=22).contains(&level) {
             return Err(bad_level("-131072 to 22", level));
         }
-        let encoder = kept(&mut self.zstd, level, || Zstd::new(level))?;
+        let encoder = retained(&mut self.zstd, level, || Zstd::new(level))?;
         self.out.clear();
         self.out.reserve(zstd::zstd_safe::compress_bound(src.len()));
         encoder.compress_to_buffer(src, &mut self.out)
     }
 }
 
-/// Blocks with their sizes in front, written one behind the other into room that is made once and for all of them.
+/// Blocks with their sizes in front, written one after the other into a buffer that is allocated once for all of them.
 struct Frame<'a> {
     out: &'a mut Vec<u8>,
     len: usize,
@@ -168,11 +168,11 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// `most`: what a block takes at most.
+    /// `most`: maximum size of a compressed block.
     fn new(out: &'a mut Vec<u8>, blocks: usize, most: usize) -> Self {
-        let room = 64 + blocks * (4 + most);
-        if out.len() < room {
-            out.resize(room, 0);
+        let needed = 64 + blocks * (4 + most);
+        if out.len() < needed {
+            out.resize(needed, 0);
         }
         Self { out, len: 0, most }
     }
@@ -182,19 +182,19 @@ impl<'a> Frame<'a> {
         self.len += bytes.len();
     }
 
-    /// A block, whose size is for `fill` to write, and which says how long it became.
+    /// Writes a block: `fill` writes its size and returns its length.
     fn block(
         &mut self,
         fill: impl FnOnce(&mut [u8], &mut [u8]) -> io::Result<usize>,
     ) -> io::Result<()> {
-        let room = &mut self.out[self.len..self.len + 4 + self.most];
-        let (head, body) = room.split_at_mut(4);
+        let block = &mut self.out[self.len..self.len + 4 + self.most];
+        let (head, body) = block.split_at_mut(4);
         self.len += 4 + fill(head, body)?;
         Ok(())
     }
 }
 
-/// Two lz4s: the Rust one is the faster at the fast level, the C one has the slow levels.
+/// Compresses a block with one of two lz4s: the Rust one is faster at the fast level, the C one has the slow levels.
 fn lz4_block(level: i32, chunk: &[u8], block: &mut [u8]) -> io::Result<usize> {
     if level == LZ4_FAST_LEVEL {
         return lz4_flex::block::compress_into(chunk, block).map_err(io::Error::other);
@@ -203,8 +203,8 @@ fn lz4_block(level: i32, chunk: &[u8], block: &mut [u8]) -> io::Result<usize> {
     lz4::block::compress_to_buffer(chunk, Some(mode), false, block)
 }
 
-/// What was made for this level, or a new one.
-fn kept<T>(
+/// The retained state for this level, or a new one.
+fn retained<T>(
     slot: &mut Option<(i32, T)>,
     level: i32,
     make: impl FnOnce() -> io::Result<T>,

@@ -13,7 +13,7 @@ use crate::error::DecodeError;
 /// decoder should accept (RFC 8878) and level 19 uses, also for small batches of unknown size; 128 MiB is level 22.
 const ZSTD_WINDOW_LOG: std::ops::RangeInclusive<u32> = 23..=27;
 
-/// All of `src` decompressed, which is refused when it is more than `max_bytes`.
+/// Returns `src` decompressed; refuses more than `max_bytes`.
 pub fn decompress(codec: Codec, src: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
     match codec {
         Codec::None if src.len() > max_bytes => Err(over_cap(max_bytes)),
@@ -25,7 +25,7 @@ pub fn decompress(codec: Codec, src: &[u8], max_bytes: usize) -> Result<Vec<u8>,
     }
 }
 
-/// What `source` gives until its end; one byte more than the cap is read to see an excess.
+/// Reads `source` to its end; one byte more than the cap is read to detect an excess.
 fn read_capped(source: impl Read, codec: Codec, max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
     let mut out = Vec::new();
     source

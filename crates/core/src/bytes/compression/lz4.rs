@@ -1,6 +1,6 @@
 //! The lz4 frame format, read block by block straight into the output.
 //!
-//! Room is made block by block and never more than a block's bytes can give, so neither a declared content size nor a
+//! The output grows block by block and never by more than a block's bytes can give, so neither a declared content size nor a
 //! declared block size costs memory. Linked blocks are read although Java refuses them. References: lz4's frame format
 //! 1.6.4; `Lz4BlockInputStream.java`; KIP-57 (messages of magic 0 carry a wrong header checksum).
 
@@ -14,7 +14,7 @@ use crate::error::DecodeError;
 
 const MAGIC: u32 = 0x184d_2204;
 const WINDOW: usize = 64 * 1024;
-/// A byte of a block extends a match by 255 bytes at most.
+/// Maximum growth per byte: a byte of a block extends a match by at most 255 bytes.
 const MOST_OUT_PER_BYTE: usize = 255;
 const STORED_BIT: u32 = 1 << 31;
 
@@ -25,7 +25,7 @@ pub(crate) enum HeaderChecksum {
     Ignore,
 }
 
-/// All frames of `src` one after another, refused when they are more than `max_bytes`.
+/// Decompresses all frames of `src` one after another; refuses more than `max_bytes`.
 pub(crate) fn decompress(
     src: &[u8],
     max_bytes: usize,
@@ -42,7 +42,7 @@ pub(crate) fn decompress(
     }
 }
 
-/// What a frame's descriptor says.
+/// Flags of a frame's descriptor.
 #[derive(Debug)]
 struct Frame {
     linked: bool,
@@ -138,8 +138,8 @@ impl Frame {
         let possible = self
             .block_max
             .min(block.len().saturating_mul(MOST_OUT_PER_BYTE));
-        let room = possible.min(max_bytes.saturating_sub(start));
-        out.resize(start + room, 0);
+        let allowed = possible.min(max_bytes.saturating_sub(start));
+        out.resize(start + allowed, 0);
         let (before, target) = out.split_at_mut(start);
         let done = if self.linked {
             let window = &before[frame_start.max(start.saturating_sub(WINDOW))..];
@@ -152,7 +152,7 @@ impl Frame {
                 out.truncate(start + n);
                 Ok(())
             }
-            Err(DecompressError::OutputTooSmall { .. }) if room < possible => {
+            Err(DecompressError::OutputTooSmall { .. }) if allowed < possible => {
                 Err(over_cap(max_bytes))
             }
             Err(error) => Err(bad(error)),

@@ -1,4 +1,4 @@
-//! Snappy, as a block by itself or in xerial's stream of blocks.
+//! Snappy, as a single block or in xerial's stream of blocks.
 //!
 //! Reference: xerial's `SnappyOutputStream`.
 
@@ -8,11 +8,11 @@ use crate::bytes::varint::Reader;
 use crate::error::DecodeError;
 
 pub(super) const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
-/// Where a block's size is expected, this says that another stream begins: no block is that large.
+/// At the place of a block's size it announces another stream: no block is that large.
 const XERIAL_MAGIC_HEAD: u32 = 0x8253_4e41;
 const XERIAL_HEADER_LEN: usize = 16;
 pub(super) const XERIAL_BLOCK: usize = 32 * 1024;
-/// A copy of 64 bytes takes three.
+/// Maximum growth per byte: a copy of 64 bytes takes three.
 const SNAPPY_MOST_OUT_PER_BYTE: usize = 22;
 
 pub(super) fn decompress(src: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
@@ -34,8 +34,7 @@ pub(super) fn decompress(src: &[u8], max_bytes: usize) -> Result<Vec<u8>, Decode
     Ok(out)
 }
 
-/// A snappy block says its size in front; one that claims more than its bytes can hold is refused before anything is
-/// allocated.
+/// A snappy block begins with its size; one that claims more than its bytes can hold is refused before anything is allocated.
 fn append_block(block: &[u8], out: &mut Vec<u8>, max_bytes: usize) -> Result<(), DecodeError> {
     let len = snap::raw::decompress_len(block).map_err(|error| refused(Codec::Snappy, error))?;
     if len > max_bytes.saturating_sub(out.len()) {
