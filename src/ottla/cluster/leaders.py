@@ -9,6 +9,7 @@ References: KIP-392, KIP-951; Java: Sender.sendProducerData, FetchCollector, Met
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ottla import errors
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ottla.config.common import CommonConfig
     from ottla.engine.reactor import Reactor
     from ottla.observe.log import ClientLog
+    from ottla.observe.summary import Summary
     from ottla.protocol.base import Message
     from ottla.wire.connection import Connection, Role
 
@@ -187,6 +189,23 @@ class LeaderRoutes:
         """A node with the address it was reached at last, as fields of the log."""
         connection = self._attached.get(node_id)
         return {"node": node_id, "address": None if connection is None else connection.address}
+
+    def report_throttled(self, connection_id: int, throttle_ms: int, summary: Summary) -> None:
+        """Report that a broker asked for a pause, which the flow observes by itself (KIP-219).
+
+        Args:
+            connection_id: Connection of the flow.
+            throttle_ms: Duration of the pause.
+            summary: Writes the log lines of the role.
+        """
+        for node_id in self.nodes_of(connection_id):
+            self._cluster.events.emit("connection.throttled", node=node_id, throttle_ms=throttle_ms)
+            summary.add(
+                logging.INFO,
+                "connection.throttled",
+                self.broker_fields(node_id),
+                count=throttle_ms,
+            )
 
     # ---- search ------------------------------------------------------------------------------------------------------
 

@@ -446,7 +446,7 @@ class Cursors:
             case FetchHeld():
                 self._held(event)
             case FetchThrottled(conn, throttle_ms):
-                self._report_throttled(conn, throttle_ms)
+                self._routes.report_throttled(conn, throttle_ms, self._summary)
             case _:
                 assert_never(event)
 
@@ -458,17 +458,6 @@ class Cursors:
         if cursor is not None:
             self._withdraw_route(cursor)
             self._route_soon(cursor, self._pause_after_hold(cursor))
-
-    def _report_throttled(self, connection_id: int, throttle_ms: int) -> None:
-        """The broker asked for a pause, which the flow observes by itself (KIP-219)."""
-        for node_id in self._routes.nodes_of(connection_id):
-            self._cluster.events.emit("connection.throttled", node=node_id, throttle_ms=throttle_ms)
-            self._summary.add(
-                logging.INFO,
-                "connection.throttled",
-                self._routes.broker_fields(node_id),
-                count=throttle_ms,
-            )
 
     def _held(self, held: FetchHeld) -> None:
         tp = TopicPartition(held.topic, held.partition)

@@ -132,7 +132,7 @@ class Outbox:
                 capacity_bytes=self._context.config.buffer_memory,
             )
         elif kind == "throttled":
-            self._tell_throttled(event[1], event[2])
+            self._routes.report_throttled(event[1], event[2], self._context.summary)
 
     def _find_route(self, partition: TopicPartition) -> None:
         """The flow has batches and no route: none was given yet, or its connection was lost while nothing was in flight."""
@@ -204,13 +204,3 @@ class Outbox:
             attempts=attempts,
             age_ms=age_s * 1000,
         )
-
-    def _tell_throttled(self, connection_id: int, throttle_ms: int) -> None:
-        for node_id in self._routes.nodes_of(connection_id):
-            self._context.events.emit("connection.throttled", node=node_id, throttle_ms=throttle_ms)
-            self._context.summary.add(
-                logging.INFO,
-                "connection.throttled",
-                self._routes.broker_fields(node_id),
-                count=throttle_ms,
-            )
