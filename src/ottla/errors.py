@@ -355,7 +355,7 @@ class NoBrokersAvailable(Error):
         head = super()._line()
         reasons = [
             reason if head.startswith(address) else f"{address}: {reason}"
-            for address, reason in self.attempts
+            for address, reason in sorted(self.attempts)  # brokers are tried in random order
         ]
         return f"{head}: {'; '.join(reasons)}" if reasons else head
 

@@ -57,9 +57,9 @@ def warnings_after(logged: Logged, last: LogName) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("seconds", [1.5, 4, 14])
+@pytest.mark.parametrize(("seconds", "lines"), [(1.5, 1), (4, 1), (14, 2)])
 def test_an_outage_is_not_logged_after_its_end(
-    broker: Broker, logged: Logged, seconds: float
+    broker: Broker, logged: Logged, seconds: float, lines: int
 ) -> None:
     with ottla.Producer(broker.bootstrap) as producer:
         producer.send_and_wait("t", b"v")
@@ -67,7 +67,7 @@ def test_an_outage_is_not_logged_after_its_end(
         broker.kill(2)
         delivery = producer.send("t", b"v")
         advance_time(seconds)
-        assert logged.events() == ["cluster.unreachable"] * len(logged.events()) != []
+        assert logged.events() == ["cluster.unreachable"] * lines
         broker.restart(1)
         broker.restart(2)
         advance_time(30, until=delivery.done)

@@ -107,14 +107,15 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
     ),
     "batch.refused": LogEvent(
         ("WARNING", "INFO"),
-        "{count:batch} of {places} refused by {broker}: {reason}; sent again until delivery_timeout_ms has passed",
-        "The broker answered with an error that a retry may end; INFO while the leader has probably only moved.",
+        "{count:write} of {places} refused by {broker}: {reason}; sent again until delivery_timeout_ms has passed",
+        "The broker answered batches with an error that a retry may end; INFO while the leader has probably only moved. `count` has "
+        "attempts, a batch each.",
         ("places", "topic", "partition", "count", "node", "address", "reason"),
         lasting=True,
     ),
     "batch.identity_refused": LogEvent(
         ("WARNING",),
-        "{count:batch} of {places} refused by {broker}: {reason}; sent again under a new producer epoch",
+        "{count:write} of {places} refused by {broker}: {reason}; sent again under a new producer epoch",
         "The broker no longer knows the producer id, epoch or sequence.",
         ("places", "topic", "partition", "count", "node", "address", "reason"),
     ),
