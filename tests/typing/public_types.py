@@ -9,6 +9,7 @@ import threading
 from typing import Any, assert_type
 
 import ottla
+from ottla import testing
 from ottla.kafka_errors import KafkaError, MessageTooLarge, NotEnoughReplicas, for_code
 
 
@@ -151,8 +152,10 @@ def failed_commits(error: ottla.CommitFailed) -> dict[str, BaseException]:
     return {f"{tp.topic}/{tp.partition}": reason for tp, reason in error.partitions.items()}
 
 
-def names_that_there_are_not() -> None:
+def names_that_there_are_not(broker: testing.Broker) -> None:
     ottla.Prodcer("x")  # type: ignore[attr-defined]
+    testing.Brokr()  # type: ignore[attr-defined]
+    assert_type(broker.committed("g"), dict[ottla.TopicPartition, int])
     try:
         ottla.Producer("x")
     except ottla.DeliveryTimout:  # type: ignore[attr-defined]

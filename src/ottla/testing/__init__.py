@@ -1,12 +1,12 @@
-"""For tests and development: a Kafka broker inside this process, time that passes at once, and a second opinion on the bytes.
+"""For tests and development: a Kafka broker inside this process, virtual time, and a second implementation of records.
 
-`Broker`, `ErrorCode` and `advance_time` are loaded when they are first asked for, so that `ottla.testing.plain_records` costs nothing more. This
-package knows the protocol only, never the client, so that it can judge the client.
+`Broker`, `ErrorCode` and `advance_time` are loaded at their first use, so `ottla.testing.plain_records` costs nothing more. This package
+knows only the protocol and never the client, so that it can judge the client.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ottla.protocol.error_codes import ErrorCode
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Broker", "ErrorCode", "advance_time"]
 
+if not TYPE_CHECKING:
+    # Hidden from type checkers: to them every name of the module would exist, a misspelt one too.
+    def __getattr__(name):  # noqa: ANN001, ANN202
+        if name == "Broker":
+            from ottla.testing.broker import Broker
 
-def __getattr__(name: str) -> Any:
-    if name == "Broker":
-        from ottla.testing.broker import Broker
+            return Broker
+        if name == "ErrorCode":
+            from ottla.protocol.error_codes import ErrorCode
 
-        return Broker
-    if name == "ErrorCode":
-        from ottla.protocol.error_codes import ErrorCode
+            return ErrorCode
+        if name == "advance_time":
+            from ottla.virtual_time import advance_time
 
-        return ErrorCode
-    if name == "advance_time":
-        from ottla.virtual_time import advance_time
-
-        return advance_time
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return advance_time
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

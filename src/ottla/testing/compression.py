@@ -159,7 +159,7 @@ def _read_snappy_element(data: bytes, pos: int, out: bytearray) -> int:
 
 
 def _copy(out: bytearray, offset: int, length: int, start: int) -> None:
-    """Append `length` bytes from `offset` bytes back, not before `start`; they may overlap what they make."""
+    """Append `length` bytes from `offset` bytes back, not before `start`; the source may overlap the result."""
     if not 0 < offset <= len(out) - start:
         raise ValueError(f"a copy from {offset} bytes back where there are {len(out) - start}")
     piece = out[-offset:]

@@ -1,8 +1,8 @@
 """CRC-32C (Castagnoli) in plain Python, fast enough to check what a producer sends.
 
-A byte at a time costs about 0.1 us per byte, too slow for megabyte batches. So a long input is first made short without
+One byte at a time costs about 0.1 us per byte, too slow for megabyte batches. So a long input is first shortened without
 changing its remainder. With P the polynomial of the CRC, x^6777 + x^484 + x^100 + 1 is a multiple of P; so are its
-squares, which over GF(2) have the doubled exponents. Whatever stands 6777 * 2^k places or more from the end of the
+squares, which over GF(2) have the doubled exponents. A bit 6777 * 2^k places or more from the end of the
 message may therefore be added 484 * 2^k, 100 * 2^k and 0 places from the end of that distance instead: a few shifts and
 XORs of one large integer, each of which halves it. Runs at about 150 MB/s. References: RFC 3720 appendix B.4; the
 record batch format, field CRC.
@@ -56,7 +56,7 @@ def _bytewise(register: int, data: bytes | memoryview) -> int:
 
 @cache
 def _table() -> tuple[int, ...]:
-    """What one byte does to an empty register."""
+    """The effect of each byte on an empty register."""
     table = []
     for register in range(256):
         for _ in range(8):

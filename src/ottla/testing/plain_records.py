@@ -245,8 +245,8 @@ def encode_batch(
         producer_epoch: -1 without one.
         base_sequence: Sequence of the first record.
         partition_leader_epoch: -1 until a broker sets it.
-        attributes: Bits beside the codec.
-        max_timestamp: The broker's time where the attributes say so; None is that of the records.
+        attributes: Bits in addition to the codec.
+        max_timestamp: The broker's time if the attributes demand it; None: the maximum of the records.
 
     Raises:
         ValueError: No records, or no such codec.

@@ -1,7 +1,7 @@
 """The embedded broker: a Kafka cluster over TCP in this process, in plain Python.
 
-`embedded` is what a test holds; `server` the connections; `apis` one module per API; `state` what is stored; `controls`
-what a test does to requests.
+`embedded` has the `Broker` of a test; `server` the connections; `apis` one module per API; `state` logs, topics and groups;
+`controls` the rules for requests.
 """
 
 from __future__ import annotations

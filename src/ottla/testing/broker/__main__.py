@@ -1,7 +1,7 @@
 """The embedded broker as a command: `python -m ottla.testing.broker --port 9092 --topics orders:3`.
 
-For trying a program without a Kafka: in another terminal any client finds it at the address of the line `ready`. Ctrl-C,
-SIGTERM, or the end of `--for` ends it; what it kept was in memory.
+It lets you try a program without Kafka: clients in another terminal connect to the address of the line `ready`. Ctrl-C, SIGTERM,
+or the end of `--for` ends it, and its data with it.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ def topic(text: str) -> tuple[str, int]:
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the command was told."""
+    """Parse the arguments of the command."""
     parser = argparse.ArgumentParser(
         prog="python -m ottla.testing.broker",
-        description="A Kafka broker in plain Python, for trying programs: it keeps everything in memory.",
+        description="A Kafka broker in plain Python, to try programs with: all data is in memory.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="where it listens (127.0.0.1)")
+    parser.add_argument("--host", default="127.0.0.1", help="address of the listeners (127.0.0.1)")
     parser.add_argument(
-        "--port", type=int, default=9092, help="of the first node; 0: free ones (9092)"
+        "--port", type=int, default=9092, help="port of the first node; 0: free ports (9092)"
     )
-    parser.add_argument("--nodes", type=int, default=1, help="how many (1)")
+    parser.add_argument("--nodes", type=int, default=1, help="number of nodes (1)")
     parser.add_argument(
         "--topics", type=topic, nargs="+", default=[], metavar="NAME[:PARTITIONS]",
-        help="made at the start; others are made when a client names them",
+        help="created at the start; other topics are created when a client names them",
     )  # fmt: skip
     parser.add_argument(
-        "--partitions", type=int, default=1, help="of topics that a client names first (1)"
+        "--partitions", type=int, default=1, help="partitions of topics that a client names (1)"
     )
     parser.add_argument(
-        "--for", type=float, dest="seconds", metavar="SECONDS", help="end after so long"
+        "--for", type=float, dest="seconds", metavar="SECONDS", help="end after this time"
     )
     return parser.parse_args(given)
 
 
 def main() -> int:
-    """Run until a signal comes, or the time is over."""
+    """Run until a signal arrives or the time ends."""
     given = arguments()
     end = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""One request on its way through the broker: who asked whom, in which version; and the answer that is none."""
+"""One request within the broker: client, node and version; and the answers that are no response."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ottla.testing.broker.cluster import Cluster
 
 
 class Spoiled(Exception):
-    """These bytes are written in place of a response, and then the connection is closed or not."""
+    """Write these bytes in place of a response; then close the connection, or not."""
 
     def __init__(self, data: bytes, close: bool) -> None:
         super().__init__()
@@ -18,12 +18,12 @@ class Spoiled(Exception):
 
 
 class Disconnect(Exception):
-    """The connection is to be closed instead of answered."""
+    """Close the connection without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a handler gets beside the request."""
+    """The circumstances of a request, for its handler."""
 
     cluster: Cluster
     node: int

@@ -1,7 +1,7 @@
-"""The cluster behind all nodes: who is alive, topics, groups, offsets, producer ids, options.
+"""The state that all nodes share: living nodes, topics, groups, offsets, producer ids, options.
 
-The nodes share one state; a node is an address, and what it may answer follows from it (leader of a partition,
-coordinator of a group). Owned by the broker's thread.
+A node is only an address: it decides of which partitions the node is the leader, and of which groups the coordinator. Owned by
+the broker's thread.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ottla.virtual_time import SystemClock
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `Broker` is told; Kafka's names where Kafka has the setting."""
+    """Settings of `Broker`; Kafka's names if Kafka has the setting."""
 
     auto_create_topics: bool = True
     num_partitions: int = 1
@@ -77,7 +77,7 @@ class Cluster:
 
     @property
     def controller(self) -> int:
-        """The node that says it is the controller; any node carries out what it is asked, as in KRaft."""
+        """The node that Metadata names as the controller; any node carries out all requests, as in KRaft."""
         return next(iter(self.alive), -1)
 
     def coordinator(self, key: str) -> int:
@@ -93,11 +93,11 @@ class Cluster:
         return ErrorCode.NONE if self.coordinator(group) == node else ErrorCode.NOT_COORDINATOR
 
     def new_producer_id(self) -> int:
-        """Return a producer id that nobody has."""
+        """Return an unused producer id."""
         return next(self._producer_ids)
 
     def set_alive(self, node: int, alive: bool) -> None:
-        """Note that a node came or went, and move leaders."""
+        """Set whether a node is alive, and move leaders."""
         self.nodes[node].alive = alive
         self.fetch_sessions[node] = FetchSessions()
         self.topics.elect(self.alive)
@@ -114,13 +114,13 @@ class Cluster:
         self.groups.forget_topic(topic.name)
 
     def append(self, partition: Partition, batch: bytes | memoryview, *, acks: int = 1) -> Appended:
-        """Append a batch to a partition under its topic's configuration, and wake who waits for it.
+        """Append a batch to a partition under its topic's configuration, and wake the fetches that wait for it.
 
         Every living replica is in sync, at once.
         """
         config = self.topics.by_name[partition.topic].config
         in_sync = sum(self.nodes[node].alive for node in partition.replicas)
-        # As Kafka does: of a topic with fewer replicas than that all of them are enough.
+        # As in Kafka: if a topic has fewer replicas than that, all of them suffice.
         needed = min(int(config.get(MIN_IN_SYNC) or 1), len(partition.replicas))
         if acks == -1 and in_sync < needed:
             text = f"{in_sync} replicas are in sync"
@@ -141,7 +141,7 @@ class Cluster:
         return appended
 
     def delete_records(self, partition: Partition, before: int) -> None:
-        """Delete the records of a partition before an offset, and wake who waits for it."""
+        """Delete the records of a partition before an offset, and wake the fetches that wait for it."""
         partition.log.delete_before(before)
         partition.wake()
 
@@ -151,10 +151,10 @@ class Cluster:
         """Return a partition that `node` leads, or why it cannot serve it.
 
         Args:
-            node: The node that was asked.
+            node: The node that got the request.
             topic: Name of the topic.
             index: Number of the partition.
-            epoch: The leader epoch that the client knows, -1 if it does not say.
+            epoch: The leader epoch that the client knows, -1 if the request has none.
         """
         partition = self.topics.partition(topic, index)
         if partition is None:

@@ -1,7 +1,7 @@
-"""What a test does to requests: observe, answer, fail, delay, disconnect, spoil what is answered.
+"""The rules of a test for requests: observe, answer, fail, delay, disconnect, spoil the answer.
 
-Rules are tried in the order they were made; the first that matches and is not used up is applied. The test's thread
-adds rules and the broker's thread uses them, both under one lock.
+Rules apply in the order in which they were added: the first that matches and is not used up. The test's thread adds rules and
+the broker's thread applies them, both under one lock.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from ottla.protocol.base import Message
 from ottla.testing.broker.call import Call
 
 KEPT_REQUESTS = 100_000
+"""Maximum number of requests in the list of requests."""
 Answer = Callable[[Any, Call], Message | None]
 """Gets the request and its call; returns the response, or None to let the broker answer."""
 Spoil = Callable[[bytes], bytes]
-"""Gets a response with its size in front; returns what is written in its place."""
+"""Gets a response with its size in front; returns the bytes to write in its place."""
 Kind = Literal["fail", "fail_late", "delay", "answer", "disconnect", "lose_answer", "spoil"]
 
 
@@ -35,7 +36,7 @@ class Seen(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Rule:
-    """One thing to do to requests of one API."""
+    """One rule for requests of one API."""
 
     api: int
     kind: Kind
@@ -50,7 +51,7 @@ class Rule:
 
 @dataclass(eq=False, slots=True)
 class Controls:
-    """The rules and what was seen."""
+    """The rules, and the list of requests."""
 
     requests: deque[Seen] = field(default_factory=lambda: deque(maxlen=KEPT_REQUESTS))
     counts: Counter[str] = field(default_factory=Counter)
@@ -58,32 +59,32 @@ class Controls:
     _lock: threading.Condition = field(default_factory=threading.Condition)
 
     def see(self, seen: Seen) -> None:
-        """Note a request."""
+        """Add a request to the list."""
         with self._lock:
             self.requests.append(seen)
             self.counts[seen.api] += 1
             self._lock.notify_all()
 
     def seen(self) -> list[Seen]:
-        """Return what was seen, oldest first, at most the last `KEPT_REQUESTS`."""
+        """Return the requests, oldest first, at most the last `KEPT_REQUESTS`."""
         with self._lock:
             return list(self.requests)
 
     def count(self, api: str) -> int:
-        """Return how many requests of an API arrived."""
+        """Return the number of requests of an API that arrived."""
         with self._lock:
             return self.counts[APIS[api_key(api)].name]
 
     def total(self) -> int:
-        """Return how many requests arrived."""
+        """Return the number of requests that arrived."""
         with self._lock:
             return self.counts.total()
 
     def wait_for(self, api: str, times: int, timeout: float) -> None:
-        """Wait until so many requests of an API arrived.
+        """Wait until `times` requests of an API have arrived.
 
         Raises:
-            TimeoutError: They did not within `timeout` seconds.
+            TimeoutError: Fewer arrived within `timeout` seconds.
         """
         name = APIS[api_key(api)].name
         with self._lock:
@@ -96,7 +97,7 @@ class Controls:
             self._rules.append(rule)
 
     def clear(self) -> None:
-        """Forget all rules."""
+        """Remove all rules."""
         with self._lock:
             self._rules.clear()
 

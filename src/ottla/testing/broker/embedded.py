@@ -1,7 +1,7 @@
-"""`Broker`: what a test holds: the life of a cluster, a look into it, and the controls.
+"""`Broker`: starts and stops an embedded cluster, shows its state, and controls the answers to requests.
 
-Every method may be called from any thread. What touches the cluster is carried out on the broker's thread, which alone
-owns the state; rules about requests and what was seen of them lie under a lock of their own (`controls`).
+Any thread may call every method. The broker's thread owns the state of the cluster and carries out every access to it; the rules
+for requests, and the list of requests, have a lock of their own (`controls`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from ottla.message import TopicPartition
 from ottla.protocol.error_codes import ErrorCode
 from ottla.testing.broker.cluster import Cluster, Node, Options
 from ottla.testing.broker.controls import Answer, Controls, Rule, Seen, Spoil, api_key
@@ -24,7 +25,7 @@ R = TypeVar("R")
 class Broker:
     """A Kafka cluster in this process, for any Kafka client.
 
-    Leaving the `with` or `async with` block closes it. It keeps everything in memory. Nodes are numbered from 1.
+    The end of the `with` or `async with` block closes it. Everything is in memory. Nodes are numbered from 1.
 
         with Broker() as broker:
             broker.append("orders", "first")
@@ -32,22 +33,22 @@ class Broker:
             assert broker.end_offset("orders") == 1
 
     Args:
-        nodes: How many nodes.
-        host: Where they listen, and what they tell clients: an IPv4 address of this machine, or a name of one.
-        port: The first node's, the others have those behind it; 0: each has a free one.
-        auto_create_topics: Whether naming a topic in Metadata creates it.
+        nodes: Number of nodes.
+        host: Address of the listeners, which clients get too: an IPv4 address of this machine, or a name of one.
+        port: Port of the first node; the others have the ports after it. 0: each has a free port.
+        auto_create_topics: Whether a Metadata request creates the topics that it names.
         num_partitions: Partitions of a topic that is created without a number.
-        message_max_bytes: Largest batch; a topic's `max.message.bytes` goes before it.
-        group_initial_rebalance_delay: Seconds a new group waits for more members.
-        group_min_session_timeout_ms: Shorter session timeouts are INVALID_SESSION_TIMEOUT.
-        group_max_session_timeout_ms: Longer ones too.
-        validate_crc: Whether a wrong CRC-32C of a batch is CORRUPT_MESSAGE. The check runs at about 150 MB/s in plain
-            Python; a benchmark may do without.
-        virtual_time: Whether the broker's time stands still until `advance` moves it.
-        racks: Each node's `broker.rack`, in the order of their ids; empty: no node has one.
+        message_max_bytes: Maximum size of a batch, unless the topic has `max.message.bytes`.
+        group_initial_rebalance_delay: Seconds that a new group waits for more members.
+        group_min_session_timeout_ms: Minimum session timeout; a shorter one gets INVALID_SESSION_TIMEOUT.
+        group_max_session_timeout_ms: Maximum session timeout; a longer one gets INVALID_SESSION_TIMEOUT.
+        validate_crc: Whether a wrong CRC-32C of a batch gets CORRUPT_MESSAGE. The check runs at about 150 MB/s in plain
+            Python; a benchmark may switch it off.
+        virtual_time: Whether the time of the broker stands still until `advance` moves it.
+        racks: `broker.rack` of each node, in the order of their ids; empty: no node has one.
 
     Raises:
-        ValueError: There are no nodes, not as many racks as nodes, or not as many ports.
+        ValueError: The number of nodes is below 1, or differs from the number of racks, or exceeds the ports after `port`.
     """
 
     def __init__(
@@ -95,10 +96,10 @@ class Broker:
     def start(self) -> Self:
         """Start all nodes; they accept connections when this returns, some milliseconds later.
 
-        A broker that was closed starts empty, with the same rules; without a `port`, on other ports.
+        A closed broker starts empty, with the same rules; without a `port`, on other ports.
 
         Raises:
-            RuntimeError: It runs already.
+            RuntimeError: The broker runs already.
             OSError: The port is taken, or none is free.
         """
         if self._thread is not None:
@@ -115,7 +116,7 @@ class Broker:
         return self
 
     def close(self) -> None:
-        """Stop all nodes, drop all connections and join the thread; a closed broker may be closed again.
+        """Stop all nodes, drop all connections and join the thread; a second close does nothing.
 
         Raises:
             ExceptionGroup: Handlers failed while the broker ran: bugs of the broker, or of functions given to `answer`.
@@ -168,7 +169,7 @@ class Broker:
         return self._running().call(function)
 
     def advance(self, seconds: float) -> None:
-        """Let time jump ahead, and return when what was due has happened: sessions, long polls, delays.
+        """Let time jump ahead, and return when every due timer has fired: sessions, long polls, delays.
 
         with Broker(virtual_time=True) as broker:
             ...                 # a member joins with a session timeout of 45 seconds, and hangs
@@ -176,25 +177,25 @@ class Broker:
         """
         self._running().jump(seconds)
 
-    # ---- looking -------------------------------------------------------------------------------------------------
+    # ---- state ---------------------------------------------------------------------------------------------------
 
     @property
     def bootstrap(self) -> str:
         """`host:port` of every node, separated by commas.
 
         Raises:
-            RuntimeError: It was not started.
+            RuntimeError: The broker was not started.
         """
         return ",".join(f"{node.host}:{node.port}" for node in self._cluster.nodes.values())
 
     @property
     def cluster_id(self) -> str:
-        """The id in every Metadata response; each start has its own."""
+        """Id of the cluster in every Metadata response; each start has its own."""
         return self._cluster.id
 
     @property
     def connections(self) -> int:
-        """How many connections of clients are open."""
+        """Number of open connections of clients."""
         return self._on_thread(self._running().connections)
 
     @property
@@ -203,16 +204,16 @@ class Broker:
         return self._controls.seen()
 
     def count(self, api: str) -> int:
-        """Return how many requests of an API, such as "Produce", arrived."""
+        """Return the number of requests of an API, such as "Produce", that arrived."""
         return self._controls.count(api)
 
     def wait_for(self, api: str, times: int = 1, timeout: float = 10.0) -> None:
-        """Wait until so many requests of an API have arrived since the broker was made.
+        """Wait until `times` requests of an API have arrived since the broker was created.
 
-        It is what a test does instead of sleeping; the request may still be under way when this returns.
+        A test calls it where it would sleep otherwise. The broker may still process the request when this returns.
 
         Raises:
-            TimeoutError: They did not arrive within `timeout` seconds.
+            TimeoutError: Fewer requests arrived within `timeout` seconds.
         """
         self._controls.wait_for(api, times, timeout)
 
@@ -221,7 +222,7 @@ class Broker:
 
         Raises:
             KeyError: There is no such partition.
-            DecodeError: A batch is compressed with zstd, which takes Python 3.14 or the package `backports.zstd` to read.
+            DecodeError: A batch is compressed with zstd, and neither Python 3.14 nor the package `backports.zstd` is there.
         """
         return self._on_thread(lambda: self._partition(topic, partition).log.records())
 
@@ -241,18 +242,18 @@ class Broker:
         """
         return self._on_thread(lambda: self._partition(topic, partition).leader)
 
-    def committed(self, group: str) -> dict[tuple[str, int], int]:
-        """Return the offsets a group committed, by topic and partition; none for a group nobody knows."""
+    def committed(self, group: str) -> dict[TopicPartition, int]:
+        """Return the offsets that a group committed, by partition; empty for an unknown group."""
 
-        def committed() -> dict[tuple[str, int], int]:
+        def committed() -> dict[TopicPartition, int]:
             known = self._cluster.groups.by_name.get(group)
             found = known.offsets.by_partition if known is not None else {}
-            return {place: entry.offset for place, entry in found.items()}
+            return {TopicPartition(*place): entry.offset for place, entry in found.items()}
 
         return self._on_thread(committed)
 
     def members(self, group: str) -> list[str]:
-        """Return the ids of a group's members, in the order they came."""
+        """Return the ids of a group's members, in the order in which they joined."""
 
         def members() -> list[str]:
             known = self._cluster.groups.by_name.get(group)
@@ -261,7 +262,7 @@ class Broker:
         return self._on_thread(members)
 
     def assignments(self, group: str) -> dict[str, bytes]:
-        """Return what each member was assigned in a stable group, as the client's assignor encoded it."""
+        """Return the assignment of each member of a stable group, as the assignor of the client encoded it."""
 
         def assignments() -> dict[str, bytes]:
             known = self._cluster.groups.by_name.get(group)
@@ -283,12 +284,11 @@ class Broker:
     ) -> None:
         """Create a topic.
 
-        Of its configuration the broker follows `max.message.bytes`, `message.timestamp.type`, `min.insync.replicas` (every
-        living replica is in sync) and of `cleanup.policy` that a compacted topic takes no record without a key; it keeps
-        the rest.
+        The broker applies `max.message.bytes`, `message.timestamp.type` and `min.insync.replicas` (every living replica is in
+        sync), and refuses records without a key if `cleanup.policy` is compact. It only stores the other settings.
 
         Raises:
-            ValueError: It exists, or its name, its number of partitions or its configuration is not legal.
+            ValueError: The topic exists, or its name, its number of partitions or its configuration is not legal.
         """
 
         def create() -> None:
@@ -376,7 +376,7 @@ class Broker:
         self._on_thread(lambda: self._partition(topic, partition).log.forget_producer(producer_id))
 
     def add_partitions(self, topic: str, partitions: int) -> None:
-        """Let a topic have so many partitions; it never has fewer than before.
+        """Raise the number of partitions of a topic; it never falls.
 
         Raises:
             KeyError: There is no such topic.
@@ -391,8 +391,7 @@ class Broker:
     def move_leader(self, topic: str, partition: int, node: int) -> None:
         """Make a node the leader of a partition; the leader epoch rises.
 
-        Clients that ask the old leader get NOT_LEADER_OR_FOLLOWER, with the new one's address where the version has
-        room for it.
+        The old leader answers NOT_LEADER_OR_FOLLOWER, with the address of the new one if the version has a field for it.
 
         Raises:
             KeyError: There is no such partition.
@@ -407,7 +406,7 @@ class Broker:
         self._on_thread(move)
 
     def expire_member(self, group: str, member_id: str) -> None:
-        """Remove a member, as when its session ends; the others rebalance.
+        """Remove a member as if its session had ended; the others rebalance.
 
         Raises:
             KeyError: There is no such group or member.
@@ -423,8 +422,7 @@ class Broker:
     def kill(self, node: int) -> None:
         """Close a node's listener and connections; its partitions and groups move to other nodes, if there are any.
 
-        The log of a partition is the cluster's: nothing is lost, and with one node everything is there again after
-        `restart`.
+        The cluster owns the log of a partition: no record is lost, and with one node all data is back after `restart`.
 
         Raises:
             KeyError: There is no such node.
@@ -433,7 +431,7 @@ class Broker:
         thread.run(lambda: thread.stop_node(node))
 
     def restart(self, node: int) -> None:
-        """Start a killed node again, on the same port; a node that lives is left alone.
+        """Start a killed node again, on the same port; a living node is not changed.
 
         Raises:
             KeyError: There is no such node.
@@ -441,17 +439,17 @@ class Broker:
         thread = self._running()
         thread.run(lambda: thread.start_node(node))
 
-    # ---- doing something to requests -----------------------------------------------------------------------------
+    # ---- control of requests -------------------------------------------------------------------------------------
 
     def fail(self, api: str, error: int, times: int | None = 1, **match: Any) -> None:
-        """Answer requests with an error and do nothing else.
+        """Answer requests with an error, without carrying them out.
 
             broker.fail("Produce", ErrorCode.NOT_ENOUGH_REPLICAS, times=2, topic="orders")
 
         Args:
             api: Kafka's name, such as "Produce".
             error: An error code.
-            times: How many requests; None for all.
+            times: Number of requests; None for all.
             match: Only requests with node=, version=, client_id=, topic=, group= or a field of the request.
 
         Raises:
@@ -460,7 +458,7 @@ class Broker:
         self._add(Rule(api_key(api), "fail", times, match, error=ErrorCode(error)))
 
     def fail_late(self, api: str, error: int, times: int | None = 1, **match: Any) -> None:
-        """Carry requests out and answer with an error all the same; arguments as `fail`.
+        """Carry requests out, and answer with an error nevertheless; arguments as `fail`.
 
         broker.fail_late("Produce", ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND)
         """
@@ -469,16 +467,16 @@ class Broker:
     def spoil(
         self, api: str, spoil: Spoil, times: int | None = 1, *, close: bool = False, **match: Any
     ) -> None:
-        """Carry requests out and write other bytes than the answer; the other arguments as `fail`.
+        """Carry requests out, and write other bytes in place of the answer; the other arguments as `fail`.
 
-            broker.spoil("Produce", lambda frame: frame[:10], close=True)  # closed amid the response
-            broker.spoil("Produce", lambda frame: b"")  # carried out, and silent
+            broker.spoil("Produce", lambda frame: frame[:10], close=True)  # closed within the response
+            broker.spoil("Produce", lambda frame: b"")  # carried out without an answer
 
         Args:
             api: Kafka's name, such as "Produce".
-            spoil: Gets the response with its size in front and returns what is written, on the broker's thread.
-            times: How many requests; None for all.
-            close: Whether the connection is closed behind it.
+            spoil: Gets the response with its size in front and returns the bytes to write, on the broker's thread.
+            times: Number of requests; None for all.
+            close: Whether the connection is closed afterwards.
             match: As for `fail`.
         """
         self._add(Rule(api_key(api), "spoil", times, match, spoil=spoil, close=close))
@@ -488,24 +486,24 @@ class Broker:
         self._add(Rule(api_key(api), "delay", times, match, seconds=seconds))
 
     def answer(self, api: str, function: Answer, times: int | None = 1, **match: Any) -> None:
-        """Let a function answer: it gets request and call, on the broker's thread; None means as usual.
+        """Let a function answer: it gets request and call, on the broker's thread. With None the broker answers as usual.
 
-        A function that returns None sees the requests without changing anything:
+        A function that returns None observes the requests without changing anything:
 
             broker.answer("Fetch", lambda request, call: seen.append(request), times=None)
         """
         self._add(Rule(api_key(api), "answer", times, match, function=function))
 
     def disconnect(self, api: str, times: int | None = 1, **match: Any) -> None:
-        """Close the connection instead of carrying out requests; arguments as `fail`."""
+        """Close the connection without carrying requests out; arguments as `fail`."""
         self._add(Rule(api_key(api), "disconnect", times, match))
 
     def lose_answer(self, api: str, times: int | None = 1, **match: Any) -> None:
-        """Carry requests out, then close the connection instead of answering; arguments as `fail`."""
+        """Carry requests out, then close the connection without an answer; arguments as `fail`."""
         self._add(Rule(api_key(api), "lose_answer", times, match))
 
     def clear_rules(self) -> None:
-        """Forget what `fail`, `fail_late`, `delay`, `answer`, `spoil`, `disconnect` and `lose_answer` said."""
+        """Remove all rules of `fail`, `fail_late`, `delay`, `answer`, `spoil`, `disconnect` and `lose_answer`."""
         self._controls.clear()
 
     def _add(self, rule: Rule) -> None:

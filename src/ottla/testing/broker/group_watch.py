@@ -9,7 +9,7 @@ from ottla.testing.broker.cluster import Cluster
 
 
 class GroupWatch:
-    """Lets groups expire what is overdue; belongs to the broker's loop."""
+    """Removes overdue members of groups; belongs to the broker's loop."""
 
     def __init__(self, cluster: Cluster, loop: asyncio.AbstractEventLoop) -> None:
         self._cluster = cluster
@@ -17,7 +17,7 @@ class GroupWatch:
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self) -> None:
-        """Set the timer anew, after any change."""
+        """Set the timer again, after any change."""
         self.cancel()
         deadline = self._cluster.groups.next_deadline()
         if deadline != math.inf:

@@ -1,8 +1,8 @@
 """Connections of one node: frames in, each request answered before the next one is read, as in Kafka.
 
-A request that waits (a long poll, a join barrier) holds up its own connection and no other. Bytes that are no request,
-and versions that are not served, close the connection, except ApiVersions, which is answered in version 0. An exception
-out of a handler is a bug of the broker: it closes the connection and is raised again by `Broker.close`.
+A request that waits (a long poll, a join barrier) delays only its own connection. Bytes that are no request, and versions that
+are not served, close the connection, except for ApiVersions, which is answered in version 0. An exception of a handler is a bug
+of the broker: it closes the connection, and `Broker.close` raises it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ottla.testing.broker.controls import Controls, Seen
 MAX_FRAME_BYTES = 100 * 1024 * 1024
 """Kafka's `socket.request.max.bytes`."""
 MAX_WAITING_FRAMES = 64
-"""Frames read ahead of the one being answered; more wait in the socket."""
+"""Maximum number of frames that are read ahead; more wait in the socket."""
 _SIZE = Struct(">i")
 _log = logging.getLogger("ottla.testing.broker")
 
@@ -49,7 +49,7 @@ class NodeServer:
         self._accepting: set[asyncio.Task[None]] = set()
 
     def start(self, listener: socket.socket) -> None:
-        """Accept connections on a listening socket, which is owned from now on."""
+        """Accept connections on a listening socket; the server owns it from now on."""
         listener.setblocking(False)
         self._listener = listener
         asyncio.get_running_loop().add_reader(listener, self._accept, listener)
@@ -60,7 +60,7 @@ class NodeServer:
             asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
             self._listener = None
-        # An asyncio.Server that is closed at this moment forgets whom it has just accepted; this one does not.
+        # An asyncio.Server that is closed at this moment would lose a connection that it has just accepted.
         await asyncio.gather(*self._accepting)
         connections = list(self.connections)
         for connection in connections:
@@ -71,9 +71,9 @@ class NodeServer:
         try:
             accepted, _ = listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # it was gone before it was accepted
+            return  # the client closed it before it was accepted
         accepted.setblocking(False)
-        # As Kafka does. asyncio would do it only for a listener that was made with IPPROTO_TCP; without it the second of two
+        # As Kafka does. asyncio does it only for a listener that was created with IPPROTO_TCP; without it the second of two
         # pipelined answers waits for the client's delayed acknowledgement, 40 ms.
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task = asyncio.get_running_loop().create_task(self._connect(accepted))
@@ -85,13 +85,13 @@ class NodeServer:
         await loop.connect_accepted_socket(lambda: Connection(self), accepted)
 
     async def answer(self, frame: bytes, client_host: str) -> bytes | None:
-        """Return the response frame to a request frame, None where there is none.
+        """Return the response frame to a request frame, None if there is no response.
 
         Raises:
-            DecodeError: It is no request.
+            DecodeError: The frame is no request.
             UnsupportedVersion: This API or version is not served.
-            Disconnect: A rule of the test says so, or the protocol does.
-            Spoiled: A rule of the test gives the bytes to write.
+            Disconnect: A rule of the test, or the protocol, demands it.
+            Spoiled: A rule of the test returned the bytes to write.
         """
         header = peek_request_header(frame)
         key, version = header.request_api_key, header.request_api_version
@@ -229,7 +229,7 @@ class Connection(asyncio.Protocol):
             self.close()
 
     async def _write(self, *parts: bytes) -> None:
-        """What is answered to a connection that is gone goes nowhere, and asyncio would warn of it."""
+        """Write, unless the connection is closed: asyncio would warn."""
         if not self._transport.is_closing():
             self._transport.writelines(parts)
             await self._writable.wait()

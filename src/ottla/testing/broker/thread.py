@@ -1,8 +1,8 @@
-"""The broker's thread: starts the nodes, keeps their ports, carries out what other threads ask, and ends.
+"""The broker's thread: starts the nodes, reserves their ports, and carries out the calls of other threads.
 
-All state belongs to this thread; `call` and `run` are how others reach it. A node's port is reserved for as long as the
-broker lives, by a second socket that is bound and does not listen: while the node is dead nobody else gets the port,
-and no client's own socket happens to be given it, which would make it connect to itself.
+All state belongs to this thread; other threads use `call` and `run`. A second socket, bound and not listening, reserves the port
+of a node while the broker runs: no other process gets the port of a dead node, and no socket of a client either, which would
+then connect to itself.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def reserve_ports(nodes: Iterable[int], host: str, port: int) -> dict[int, socke
     Args:
         nodes: Their ids.
         host: An IPv4 address of this machine, or a name of one.
-        port: Of the first node, the others have those behind it; 0: any that are free.
+        port: Port of the first node; the others have the ports after it. 0: any free ports.
 
     Raises:
-        OSError: A port is taken, none is free, or the address is none of this machine's.
+        OSError: A port is taken, none is free, or the address is not of this machine.
     """
     reserved: dict[int, socket.socket] = {}
     try:
@@ -58,14 +58,14 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 class BrokerThread:
-    """One running cluster; made running, and closed once."""
+    """One running cluster: it runs from its creation until its only close."""
 
     def __init__(
         self, cluster: Cluster, controls: Controls, reserved: dict[int, socket.socket]
     ) -> None:
         self.cluster = cluster
         self.errors: list[Exception] = []
-        """What handlers raised: bugs of the broker."""
+        """Exceptions of handlers: bugs of the broker."""
         self._controls = controls
         self._reserved = reserved
         self._servers = {
@@ -74,7 +74,7 @@ class BrokerThread:
         self._loop = ClockLoop(cluster.clock)
         self._stop = asyncio.Event()
         started: concurrent.futures.Future[None] = concurrent.futures.Future()
-        # A daemon: a program that ends without closing the broker ends all the same.
+        # A daemon: a program may end without closing the broker.
         self._thread = threading.Thread(
             target=self._run, args=(started,), name="ottla-broker", daemon=True
         )
@@ -123,7 +123,7 @@ class BrokerThread:
                 await server.stop()
 
     async def start_node(self, node: int) -> None:
-        """Listen on a node's port; nothing happens to a node that does so already."""
+        """Listen on the port of a node, unless it listens already."""
         if self.cluster.nodes[node].alive:
             return
         address = self.cluster.nodes[node]
@@ -133,12 +133,12 @@ class BrokerThread:
         self.cluster.set_alive(node, True)
 
     async def stop_node(self, node: int) -> None:
-        """Close a node's listener and connections; others lead and coordinate in its place."""
+        """Close the listener and the connections of a node; other nodes take its leaders and groups."""
         self.cluster.set_alive(node, False)
         await self._servers[node].stop()
 
     def connections(self) -> int:
-        """How many connections of clients are open. On this thread."""
+        """Number of open connections of clients. On this thread."""
         return sum(len(server.connections) for server in self._servers.values())
 
     def call(self, function: Callable[[], R]) -> R:
@@ -157,10 +157,10 @@ class BrokerThread:
         return done.result(WAIT_S)
 
     def jump(self, seconds: float) -> int:
-        """Let the cluster's time jump ahead, and return when what was due has happened.
+        """Let the time of the cluster jump ahead, and return when every due timer has fired.
 
         Returns:
-            int: How many requests have come, ever.
+            int: Number of requests since the start.
 
         Raises:
             RuntimeError: Called from this thread, which cannot wait for itself.

@@ -93,7 +93,7 @@ def _find(wanted: Wanted, call: Call) -> Partition | ErrorCode:
 
 
 async def _wait(request: FetchRequest, wanted: Sequence[Wanted], call: Call) -> None:
-    """Return when there is enough to answer, something is wrong, or the time is over."""
+    """Return when there is enough data, an error, or the time has passed."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + request.max_wait_ms / 1000
     while loop.time() < deadline:

@@ -1,8 +1,8 @@
 """JoinGroup: waits at the group's barrier, without holding up any other connection.
 
-Versions: 0 has no rebalance timeout (the session timeout stands for it), 4+ new members are told their id first
-(MEMBER_ID_REQUIRED), 5+ static members, 7+ the protocol type in the answer, 9+ a returning static leader is told not to
-assign. Should the client vanish while it waits, it is a member all the same until its session ends, as in Kafka.
+Versions: 0 has no rebalance timeout (the session timeout stands for it), 4+ new members get their id first
+(MEMBER_ID_REQUIRED), 5+ static members, 7+ the protocol type in the answer, 9+ a returning static leader may skip the
+assignment. A client that vanishes while it waits stays a member until its session ends, as in Kafka.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """ListGroups: the groups this node coordinates.
 
-Versions: 4+ filter by state, 5+ by type; all groups here are "classic". Filters do not look at upper and lower case.
+Versions: 4+ filter by state, 5+ by type; all groups here are "classic". Filters ignore the case.
 """
 
 from __future__ import annotations

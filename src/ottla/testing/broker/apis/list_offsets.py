@@ -1,7 +1,7 @@
 """ListOffsets: the first, the last, or the offset at a time.
 
 Timestamp -1 is the end of the log, -2 its start, -3 the first record with the highest timestamp (7+), -4 the start of
-the local log (8+, the same here), -5 the end of what is tiered (9+, nothing is). Any other asks for the first record
+the local log (8+, the same here), -5 the end of the tiered part (9+, always empty). Any other asks for the first record
 that is not older; none is answered with offset -1 and no error. Versions: 4+ leader epochs.
 """
 

@@ -1,1 +1,1 @@
-"""What the broker knows: partition logs, topics, groups, offsets. No I/O here; one thread calls it."""
+"""The state of the broker: partition logs, topics, groups, offsets. No I/O; one thread calls it."""

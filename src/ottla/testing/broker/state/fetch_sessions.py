@@ -1,7 +1,7 @@
 """Fetch sessions of one node (KIP-227): the partitions a client fetches, so that it need not name them each time.
 
-A full request opens a session; incremental ones add, change and forget partitions, and their answers hold only what is
-new. Both sides count the requests in the session's epoch. Java: `FetchManager`, `FetchSession`.
+A full request opens a session; incremental ones add, change and forget partitions, and their answers have only changed
+partitions. Both sides count the requests in the session's epoch. Java: `FetchManager`, `FetchSession`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.fetch import FetchPartition, FetchRequest, PartitionData
 
 MAX_SESSIONS = 1000
-"""Kafka's `max.incremental.fetch.session.cache.slots`; the oldest session makes room."""
+"""Kafka's `max.incremental.fetch.session.cache.slots`; the oldest session is dropped for a new one."""
 NO_SESSION = 0
 FIRST_EPOCH, CLOSING_EPOCH = 0, -1
 _LAST_EPOCH = 0x7FFFFFFF
@@ -25,7 +25,7 @@ Key = tuple[str, bytes, int]
 
 @dataclass(slots=True)
 class Wanted:
-    """One partition of a fetch, and what the client was last told about it."""
+    """One partition of a fetch, and the state in the last answer to the client."""
 
     key: Key
     part: FetchPartition
@@ -33,7 +33,7 @@ class Wanted:
     log_start_offset: int = -1
 
     def is_news(self, answer: PartitionData) -> bool:
-        """Return whether the client must be told, and take it as told."""
+        """Return whether the answer must have this partition, and store its state as sent."""
         moved = (self.high_watermark, self.log_start_offset) != (
             answer.high_watermark,
             answer.log_start_offset,

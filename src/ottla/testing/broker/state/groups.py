@@ -3,9 +3,9 @@
     Empty -> PreparingRebalance -> CompletingRebalance -> Stable
                     ^------------------------------------'
 
-PreparingRebalance is the join barrier: it ends when every member has joined again, or at the rebalance timeout without
-those who did not. CompletingRebalance ends with the leader's assignment. Every call takes the time; `next_deadline` says
-when `expire` has something to do. References: KIP-62 (timeouts), KIP-345 (static members), KIP-394 (member ids),
+PreparingRebalance is the join barrier: it ends when every member has joined again, or at the rebalance timeout, which removes
+the others. CompletingRebalance ends with the leader's assignment. Every call takes the time; `next_deadline` is the time at
+which `expire` has to be called. References: KIP-62 (timeouts), KIP-345 (static members), KIP-394 (member ids),
 KIP-814 (returning leaders); Java: `GroupMetadataManager`, `ClassicGroup`.
 """
 
@@ -144,11 +144,11 @@ class Group:
             self._prepare_rebalance(now)
 
     def _repeated(self, member: Member) -> None:
-        """A member that asks again, on a new connection, gets no answer to what it asked before."""
+        """A member that repeats its request, on a new connection, gets no answer to the first one."""
         member.answer_join(Joined(ErrorCode.REBALANCE_IN_PROGRESS, member.id))
 
     def _replace_static(self, join: Join, member_id: str, now: float, reply: JoinReply) -> None:
-        """Give a static member that came back a new id; whoever still uses the old one is fenced."""
+        """Give a returning static member a new id; a member that still uses the old id is fenced."""
         assert join.instance_id is not None
         old = self.members[self._static[join.instance_id]]
         old.answer_join(Joined(ErrorCode.FENCED_INSTANCE_ID, old.id))
@@ -168,7 +168,7 @@ class Group:
             return
         joined = self._joined(member, skip_assignment=was_leader and join.can_skip_assignment)
         if was_leader and not join.can_skip_assignment:
-            # An old client assigns as soon as it is the leader; told of another leader, it follows.
+            # An old client assigns as soon as it is the leader; with another leader in the answer it does not.
             joined = self._joined(member, leader=old.id)
         reply(joined)
 
@@ -383,7 +383,7 @@ class Group:
         return nobody_comes and all(member.join_reply for member in self.members.values())
 
     def expire(self, now: float) -> None:
-        """Drop whoever is overdue, and go on without them."""
+        """Remove overdue members, and continue without them."""
         for member_id, deadline in list(self._pending.items()):
             if deadline <= now:
                 del self._pending[member_id]

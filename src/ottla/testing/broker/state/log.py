@@ -1,6 +1,6 @@
-"""One partition's log: stored batches, and what is known of the producers that wrote them.
+"""The log of a partition: stored batches, and the state of the producers that wrote them.
 
-Batches are stored as they came, with base offset and leader epoch set in place (neither is under the CRC). The
+Batches are stored as received, with base offset and leader epoch set in place (neither is under the CRC). The
 high watermark is the end offset: there are no followers to wait for. References: KIP-98 (sequences), KIP-101 (leader
 epochs); Java: `UnifiedLog`, `ProducerStateManager`.
 """
@@ -79,7 +79,7 @@ def _not_one_batch(data: bytes | memoryview) -> str | None:
 
 
 def _keyless(data: bytes | memoryview) -> tuple[tuple[int, str], ...]:
-    """Return the records without a key, each with what is said of it."""
+    """Return the records without a key, each with the text of its error."""
     text = "Compacted topic cannot accept message without key"
     return tuple(
         (index, text) for index, record in enumerate(decode_batch(data)) if record.key is None

@@ -1,4 +1,4 @@
-"""Members of a classic group, and what they are answered."""
+"""Members of a classic group, and the answers to them."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Join:
     protocol_type: str
     protocols: tuple[tuple[str, bytes], ...]
     needs_known_id: bool
-    """JoinGroup 4+: a new dynamic member is first told its id (KIP-394)."""
+    """JoinGroup 4+: a new dynamic member first gets its id (KIP-394)."""
     can_skip_assignment: bool
-    """JoinGroup 9+: a returning static leader may be told not to assign (KIP-814)."""
+    """JoinGroup 9+: the answer may let a returning static leader skip the assignment (KIP-814)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Member:
         return self.join_reply is not None or self.sync_reply is not None
 
     def metadata(self, protocol: str | None) -> bytes:
-        """Return what the member said for a protocol."""
+        """Return the metadata that the member sent for a protocol."""
         return dict(self.join.protocols).get(protocol or "", b"")
 
     def alive_at(self, now: float) -> None:

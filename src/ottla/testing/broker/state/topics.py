@@ -67,7 +67,7 @@ def is_legal_name(name: str) -> bool:
 
 
 def config_error(config: Mapping[str, str | None]) -> str | None:
-    """Return what is wrong with a topic's configuration, of what the broker follows."""
+    """Return the fault of a topic's configuration, among the settings that the broker applies; None if there is none."""
     for name in (MAX_MESSAGE_BYTES, MIN_IN_SYNC):
         number = config.get(name)
         if number is not None and not number.isdecimal():
@@ -79,7 +79,7 @@ def config_error(config: Mapping[str, str | None]) -> str | None:
 
 
 _NAMED = 20
-"""So many topics are named at most where one is missing."""
+"""Maximum number of topics in the text about a missing one."""
 
 
 class Topics:
@@ -111,7 +111,7 @@ class Topics:
             topic.partitions.append(Partition(topic.name, index, replicas, leader))
 
     def delete(self, topic: Topic) -> None:
-        """Forget a topic; whoever waits for it is woken."""
+        """Forget a topic, and wake the requests that wait for it."""
         del self.by_name[topic.name]
         del self.by_id[topic.id]
         for partition in topic.partitions:
