@@ -1,7 +1,7 @@
-//! What a fetch response means for each partition in it.
+//! The meaning of a fetch response for each of its partitions.
 //!
-//! Stations: fetch response → inbox. Runs on the I/O thread under the flow's lock and reads batch headers only. An answer
-//! counts when its partition still stands where it stood when it was asked for, and still flows over that connection.
+//! Stations: fetch response → inbox. Runs on the I/O thread under the flow's lock and reads batch headers only. The answer about a
+//! partition counts if the partition still has the position that was asked for and still flows over that connection.
 //! References: KIP-74, KIP-219, KIP-227, KIP-392, KIP-951.
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use crate::ids::{ConnId, Micros, PartId, TopicId};
 use crate::seam::BadResponse;
 
 const READ_COMMITTED: i8 = 1;
-/// From this version on a throttled client is to keep quiet by itself.
+/// First version from which a throttled client itself has to stop sending.
 const MUTES_FROM: i16 = 8;
 
 impl FetchFlow {
@@ -52,7 +52,7 @@ impl FetchFlow {
             self.events.push(Event::Throttled(conn, time));
             node.throttle_ms += u64::from(time.unsigned_abs());
             if version >= MUTES_FROM {
-                // No longer than a request may take: `ProduceFlow::on_response` says why.
+                // Not longer than the request time-out: `ProduceFlow::on_response` has the reason.
                 let asked = Micros::from(time.unsigned_abs()) * 1000;
                 known.muted_until = now.saturating_add(asked.min(self.settings.request_timeout));
             }
@@ -67,18 +67,18 @@ impl FetchFlow {
             Verdict::Failed => {
                 for &part in entries.keys() {
                     if self.is_routed_to(part, conn) {
-                        self.hold_with_code(part, response.code);
+                        self.hold_for_code(part, response.code);
                     }
                 }
             }
         }
         for part in entries.into_keys() {
-            self.end_asked(part, conn);
+            self.hold_if_asked(part, conn);
         }
         Ok(())
     }
 
-    /// Gives each partition its answer, once.
+    /// Passes its answer to each partition, once.
     fn spread(
         &mut self,
         conn: ConnId,
@@ -98,7 +98,7 @@ impl FetchFlow {
             };
             if let Some((seek, offset)) = entries.remove(&part) {
                 self.answer(part, conn, (seek, offset), answer.answer);
-                self.end_asked(part, conn);
+                self.hold_if_asked(part, conn);
             }
         }
     }
@@ -120,15 +120,15 @@ impl FetchFlow {
             let aborted = std::mem::take(&mut answer.aborted);
             let aborted = (self.settings.isolation == READ_COMMITTED).then_some(aborted);
             let sifted = sift(&answer.records, sent.1, aborted);
-            self.keep(part, conn, sifted);
+            self.deliver(part, conn, sifted);
         }
         if let Some(cause) = self.cause_to_hold(part, &answer) {
             self.hold_now(part, cause, Some(answer));
         }
     }
 
-    /// Puts what came into the inbox and moves on to what follows it.
-    fn keep(&mut self, part: PartId, conn: ConnId, sifted: Sifted) {
+    /// Puts the fetched batches into the inbox and moves the offset to fetch past them.
+    fn deliver(&mut self, part: PartId, conn: ConnId, sifted: Sifted) {
         let Some(entry) = self.parts.get_mut(&part) else {
             return;
         };
@@ -155,7 +155,7 @@ impl FetchFlow {
         self.inbox.deliver(part, sifted.lead, entries);
     }
 
-    /// Why a partition with this answer cannot just go on.
+    /// The reason why a partition with this answer cannot continue to flow; None: it can.
     fn cause_to_hold(&self, part: PartId, answer: &Answer) -> Option<HoldCause> {
         let epoch = self.parts.get(&part)?.leader_epoch;
         if answer.code != 0 {

@@ -1,4 +1,4 @@
-//! From an answer's bytes to what the user may see of them, by batch headers alone.
+//! Selects the batches of an answer that the user may see, by batch headers alone.
 //!
 //! Stations: fetch response → inbox. Runs on the I/O thread. Batches before the position, control batches and, under
 //! read_committed, batches of aborted transactions never enter the inbox; the position moves past them. Only the tiny
@@ -16,25 +16,25 @@ use crate::record::decode::{RawBatch, iter_batches};
 /// Version and type.
 const CONTROL_KEY_LEN: usize = 4;
 const ABORT: [u8; 2] = [0, 0];
-/// More than any control record needs.
+/// Maximum size of a decoded control batch: more than any of them needs.
 const CONTROL_BATCH_CAP: usize = 1 << 16;
 
-/// What was found in an answer.
+/// The result for one answer.
 #[derive(Debug, Default)]
 pub struct Sifted {
-    /// Offsets before this one that came before the first entry have no record for the user.
+    /// Offsets before this one that precede the first entry have no record for the user.
     pub lead: Option<i64>,
     pub entries: Vec<Entry>,
-    /// Where to fetch next.
+    /// The next offset to fetch.
     pub next_offset: i64,
     pub batches: u64,
-    /// Nothing more can be fetched from here: the last entry says why.
+    /// Nothing more can be fetched from here: the last entry has the error.
     pub stuck: bool,
-    /// There were bytes, and the first batch of them was cut.
+    /// The answer had bytes, and their first batch was cut.
     pub cut: bool,
 }
 
-/// Sorts out the records of an answer to a fetch from `offset`. `aborted` is `None` under read_uncommitted.
+/// Sifts the records of an answer to a fetch from `offset`. `aborted` is `None` under read_uncommitted.
 pub fn sift(records: &Bytes, offset: i64, aborted: Option<Vec<AbortedTransaction>>) -> Sifted {
     let mut out = Sifted {
         next_offset: offset,
@@ -94,9 +94,9 @@ impl Sifted {
     }
 }
 
-/// Which producers' transactions are aborted where the reader stands.
+/// The producers whose transactions are aborted at the current offset.
 struct Aborted {
-    /// By first offset, the next one last.
+    /// Aborted transactions that begin later, by first offset, the next one last.
     ahead: Vec<AbortedTransaction>,
     open: HashSet<i64>,
 }
@@ -110,7 +110,7 @@ impl Aborted {
         }
     }
 
-    /// Whether the batch belongs to an aborted transaction. Batches have to come in order.
+    /// Whether the batch belongs to an aborted transaction. Batches have to be passed in order.
     fn hides(&mut self, batch: &RawBatch) -> Result<bool, DecodeError> {
         let header = batch.header();
         while let Some(next) = self.ahead.last()

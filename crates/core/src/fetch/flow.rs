@@ -1,10 +1,9 @@
 //! The fetch flow: positions to the brokers and batches back, and holds for everything else.
 //!
 //! Stations: request → fetch response → inbox. A state machine without I/O: time is passed in, requests come out. A routed
-//! partition flows and nobody is asked; the next request leaves as soon as the answer's batch headers were read. An error
-//! code, a lost connection, another leader or a wish to hold stops that partition alone: one `Held` event tells why, and
-//! `route` lets it flow again. Who is fetched, and how much, is `plan`'s matter;
-//! what answers mean is `answer`'s.
+//! partition flows, and no decision is needed for it; the next request leaves as soon as the answer's batch headers were read. An
+//! error code, a lost connection, another leader or a call of `hold` stops that partition alone: one `Held` event gives the cause,
+//! and `route` lets it flow again. `plan` chooses partitions and amounts of the next request; `answer` applies a response.
 //! References: KIP-74, KIP-219, KIP-227, KIP-392, KIP-951; Java: `AbstractFetch`, `FetchCollector`.
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +18,7 @@ use crate::seam::{LostCause, LostKind};
 
 const OFFSET_OUT_OF_RANGE: i16 = 1;
 const UNKNOWN_TOPIC_ID: i16 = 100;
-/// As long as metadata has not told it.
+/// Id of a topic before its metadata has come.
 const UNKNOWN_ID: TopicId = [0; 16];
 
 #[derive(Debug, Clone)]
@@ -33,24 +32,24 @@ pub struct Settings {
     pub partition_bytes: i32,
     pub max_wait: Micros,
     pub request_timeout: Micros,
-    /// What may wait for the user, over all partitions.
+    /// Maximum bytes of fetched batches that wait for the user, over all partitions.
     pub buffer_bytes: usize,
-    /// What one batch may become.
+    /// Maximum size of a decompressed batch.
     pub decompressed_bytes: usize,
     pub check_crcs: bool,
 }
 
-/// What the engine is told.
+/// Events for the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Held(Held),
     Throttled(ConnId, i32),
 }
 
-/// What stopped a partition.
+/// The cause of a hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HoldCause {
-    /// The engine's `hold`.
+    /// The engine called `hold`.
     Asked,
     /// An error code, or a newer leader.
     Answer,
@@ -58,11 +57,11 @@ pub enum HoldCause {
     Diverging { epoch: i32, end_offset: i64 },
     /// The leader named a follower to fetch from.
     Replica(i32),
-    /// The end of its connection.
+    /// Its connection ended.
     Lost(LostCause),
 }
 
-/// A partition that no longer flows, and why.
+/// A partition that no longer flows, and the cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     pub topic: Arc<str>,
@@ -74,7 +73,7 @@ pub struct Held {
     pub node: Option<(String, i32)>,
 }
 
-/// Of one assigned partition, what fetching needs.
+/// One assigned partition.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub topic: Arc<str>,
@@ -82,22 +81,22 @@ pub(crate) struct Part {
     pub number: i32,
     pub route: Option<ConnId>,
     pub leader_epoch: i32,
-    /// Held as soon as nothing of it is in flight.
+    /// `hold` was called: it is held as soon as nothing of it is in flight.
     pub asked: bool,
     /// Counts the positions that were set: an answer to an earlier one is dropped.
     pub seek: u64,
     pub offset: Option<i64>,
-    /// What cannot be read is not fetched again.
+    /// The data at its offset cannot be read, so it is not fetched again.
     pub stuck: bool,
-    /// What is asked for; more than the setting while a batch does not fit.
+    /// Bytes to ask for; more than the setting while a batch does not fit.
     pub fetch_bytes: i32,
     pub marks: Marks,
     pub fetched: Fetched,
-    /// It is out of range, which is told when the user has been given what was fetched before: the answer to it is a reset.
+    /// Its offset is out of range. The event waits until the user has taken the records fetched before, since a reset follows it.
     pub deferred: Option<Held>,
 }
 
-/// Where the log's ends were by the last answer; -1 before it.
+/// Ends of the log by the last answer; -1 before it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Marks {
     pub high_watermark: i64,
@@ -113,14 +112,14 @@ impl Marks {
     };
 }
 
-/// A request on its way.
+/// A request in flight.
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub token: u64,
     pub sent: Micros,
-    /// What may come back at most, but for a first batch that is larger.
+    /// Maximum size of its answer, except for a first batch that is larger.
     pub reserved: usize,
-    /// Every partition of the session: which position it is fetched for.
+    /// Every partition of the session with the seek counter and the offset that it is fetched for.
     pub entries: HashMap<PartId, (u64, i64)>,
 }
 
@@ -129,12 +128,12 @@ pub(crate) struct Conn {
     pub node: i32,
     pub version: i16,
     pub parts: Vec<PartId>,
-    /// Where the next request begins to name partitions, so that no partition is always the last.
+    /// First partition that the next request names; it moves, so that no partition is always the last.
     pub start: usize,
     pub session: Session,
     pub flight: Option<Flight>,
     pub muted_until: Micros,
-    /// How long a request may wait at the broker while a partition with a full share is left out.
+    /// Maximum wait of a request at the broker while a partition with a full share is left out.
     pub patience: Micros,
 }
 
@@ -147,7 +146,7 @@ pub(crate) struct Counts {
     pub held: u64,
 }
 
-/// What is known of one partition.
+/// State of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionState {
     pub high_watermark: i64,
@@ -170,14 +169,14 @@ pub struct FetchFlow {
     pub(crate) counts: Counts,
     /// Counts by node, over all connections to it.
     pub(crate) nodes: BTreeMap<i32, NodeStats>,
-    /// What the answers in flight may bring at most.
+    /// Maximum bytes of the answers in flight.
     pub(crate) reserved: usize,
-    /// Partitions that have a position.
+    /// Number of partitions that have a position.
     pub(crate) positioned: usize,
     /// A request was not sent because the buffer is full.
     pub(crate) starved: bool,
-    /// There may be something to send.
-    wants_io: bool,
+    /// The I/O thread may have something to send.
+    io_wanted: bool,
     next_part: PartId,
     pub(crate) next_token: u64,
 }
@@ -195,7 +194,7 @@ impl FetchFlow {
             reserved: 0,
             positioned: 0,
             starved: false,
-            wants_io: false,
+            io_wanted: false,
             next_part: 1,
             next_token: 1,
         }
@@ -217,8 +216,8 @@ impl FetchFlow {
         });
     }
 
-    /// Makes a partition known, neither positioned nor flowing. A topic that was made anew starts over; one whose id was
-    /// all zero gets it.
+    /// Adds a partition, neither positioned nor flowing. For a recreated topic (another id) the partition starts again; an id of all
+    /// zeros is replaced.
     pub fn assign(&mut self, topic: &str, id: TopicId, partition: i32) {
         if let Some(part) = self.inbox.id_of(topic, partition) {
             if let Some(known) = self.parts.get_mut(&part)
@@ -251,7 +250,7 @@ impl FetchFlow {
         self.parts.insert(part, made);
     }
 
-    /// Forgets a partition with all that waits of it. Nothing of it is handed over after this.
+    /// Forgets a partition and all its fetched batches. Nothing of it is handed over after this.
     pub fn unassign(&mut self, topic: &str, partition: i32) {
         if let Some(part) = self.inbox.id_of(topic, partition) {
             self.forget(part);
@@ -266,10 +265,10 @@ impl FetchFlow {
         {
             self.positioned -= 1;
         }
-        self.nudge_starved();
+        self.wake_io_if_starved();
     }
 
-    /// Starts over at an offset. What was fetched for an earlier position is never handed over.
+    /// Starts again at an offset. Batches that were fetched for an earlier position are never handed over.
     pub fn position(&mut self, topic: &str, partition: i32, offset: i64, leader_epoch: i32) {
         let Some(part) = self.inbox.id_of(topic, partition) else {
             return;
@@ -282,7 +281,7 @@ impl FetchFlow {
             entry.stuck = false;
             entry.fetch_bytes = self.settings.partition_bytes;
             if let Some(held) = entry.deferred.take() {
-                // The new position is the answer; what is left to ask for is a route.
+                // The new position is the reaction to it; only a route is needed now.
                 let cause = HoldCause::Asked;
                 let code = 0;
                 self.events.push(Event::Held(Held {
@@ -293,8 +292,8 @@ impl FetchFlow {
                 }));
             }
         }
-        self.nudge(part);
-        self.nudge_starved();
+        self.wake_io_for(part);
+        self.wake_io_if_starved();
     }
 
     /// Lets a partition flow over a connection.
@@ -321,13 +320,13 @@ impl FetchFlow {
         };
         known.parts.push(part);
         if unset && wire::uses_topic_ids(known.version) {
-            self.hold_with_code(part, UNKNOWN_TOPIC_ID);
+            self.hold_for_code(part, UNKNOWN_TOPIC_ID);
             return;
         }
-        self.nudge(part);
+        self.wake_io_for(part);
     }
 
-    /// Stops a partition once what is in flight of it has been answered.
+    /// Stops a partition once its request in flight has been answered.
     pub fn hold(&mut self, topic: &str, partition: i32) {
         let Some(part) = self.inbox.id_of(topic, partition) else {
             return;
@@ -345,7 +344,7 @@ impl FetchFlow {
         }
     }
 
-    /// What was fetched already waits until `resume`.
+    /// Fetched batches of the partition wait until `resume`.
     pub fn pause(&mut self, topic: &str, partition: i32) {
         if let Some(part) = self.inbox.id_of(topic, partition) {
             self.inbox.set_paused(part, true);
@@ -355,7 +354,7 @@ impl FetchFlow {
     pub fn resume(&mut self, topic: &str, partition: i32) {
         if let Some(part) = self.inbox.id_of(topic, partition) {
             self.inbox.set_paused(part, false);
-            self.nudge(part);
+            self.wake_io_for(part);
         }
     }
 
@@ -381,26 +380,26 @@ impl FetchFlow {
 
     // ---- the I/O thread's attention --------------------------------------------------------------------------------
 
-    /// Whether the I/O thread should look, since the last time this was asked.
-    pub fn wants_io(&mut self) -> bool {
-        std::mem::take(&mut self.wants_io)
+    /// Whether the I/O thread has to be woken; true once for each reason.
+    pub fn take_wake(&mut self) -> bool {
+        std::mem::take(&mut self.io_wanted)
     }
 
-    /// Asks for the I/O thread if the partition may now be in a request.
-    pub(crate) fn nudge(&mut self, part: PartId) {
+    /// Wakes the I/O thread if the partition may now be in a request.
+    pub(crate) fn wake_io_for(&mut self, part: PartId) {
         let conn = self.parts.get(&part).and_then(|entry| entry.route);
         let idle = conn
             .and_then(|conn| self.conns.get(&conn))
             .is_some_and(|conn| conn.flight.is_none());
         if idle && self.is_fetchable(part) {
-            self.wants_io = true;
+            self.io_wanted = true;
         }
     }
 
-    /// Room was made: a request that did not fit may fit now.
-    pub(crate) fn nudge_starved(&mut self) {
+    /// Buffer space was freed: wakes the I/O thread if a request was not sent for lack of it.
+    pub(crate) fn wake_io_if_starved(&mut self) {
         if std::mem::take(&mut self.starved) {
-            self.wants_io = true;
+            self.io_wanted = true;
         }
     }
 
@@ -416,10 +415,10 @@ impl FetchFlow {
         for part in lost.parts {
             self.hold_now(part, HoldCause::Lost(cause.clone()), None);
         }
-        self.nudge_starved();
+        self.wake_io_if_starved();
     }
 
-    /// When a connection that has to keep quiet may speak again.
+    /// The time when the next throttled connection may be used again.
     pub fn on_tick(&mut self, now: Micros) -> Option<Micros> {
         let muted = self.conns.values().map(|conn| conn.muted_until);
         muted.filter(|until| *until > now).min()
@@ -432,13 +431,13 @@ impl FetchFlow {
         entry.is_some_and(|entry| entry.route == Some(conn))
     }
 
-    pub(crate) fn end_asked(&mut self, part: PartId, conn: ConnId) {
+    pub(crate) fn hold_if_asked(&mut self, part: PartId, conn: ConnId) {
         if self.is_routed_to(part, conn) && self.parts.get(&part).is_some_and(|entry| entry.asked) {
             self.hold_now(part, HoldCause::Asked, None);
         }
     }
 
-    pub(crate) fn hold_with_code(&mut self, part: PartId, code: i16) {
+    pub(crate) fn hold_for_code(&mut self, part: PartId, code: i16) {
         self.stop(part, HoldCause::Answer, code, None);
     }
 
@@ -474,8 +473,8 @@ impl FetchFlow {
         }
     }
 
-    /// The user may have been given all that was fetched.
-    pub(crate) fn tell_deferred(&mut self, part: PartId) {
+    /// Reports a deferred hold if the user has taken all fetched records.
+    pub(crate) fn report_deferred(&mut self, part: PartId) {
         if self.inbox.is_empty(part)
             && let Some(entry) = self.parts.get_mut(&part)
             && let Some(held) = entry.deferred.take()

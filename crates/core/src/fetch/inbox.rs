@@ -1,8 +1,8 @@
-//! The inbox: what waits for the user, partition by partition.
+//! The inbox: fetched batches that wait for the user, partition by partition.
 //!
 //! Station: inbox. Whole batches wait here as they came, in order. A taker claims some of them under the flow's lock, decodes
-//! them without it, and settles under it again: what was unassigned or sought away in between is not handed over. While a
-//! claim is out, nobody else takes from the same partition, so its order is kept. References: KIP-74.
+//! them without it, and settles under it again: records that were unassigned or sought away from in between are not handed over.
+//! While a claim is out, no other taker takes from the same partition, so its order is kept. References: KIP-74.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::fetch::take::{ErrorHandle, Take, TakeError};
 use crate::fetch::waiters::Waiters;
 use crate::ids::PartId;
 
-/// What a partition's queue says of itself.
+/// State of a partition's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShelfState {
     pub position: Option<i64>,
@@ -34,11 +34,11 @@ pub struct Inbox {
     woken: bool,
     closed: bool,
     pub waiters: Waiters,
-    /// Bytes of all batches that wait.
+    /// Bytes of all waiting batches.
     pub bytes: usize,
-    /// Records handed over so far.
+    /// Number of records handed over.
     pub handed: u64,
-    /// Errors of the user's language that nobody will see: to be dropped without the lock.
+    /// Errors of the user's language that will not be raised: to be dropped without the lock.
     pub trash: Vec<ErrorHandle>,
 }
 
@@ -56,7 +56,7 @@ impl Inbox {
         self.shelves.insert(id, shelf);
     }
 
-    /// Forgets a partition; takers of it alone hear that it has ended.
+    /// Forgets a partition; takers of it alone end with `Ended`.
     pub fn remove(&mut self, id: PartId) {
         if let Some(shelf) = self.shelves.remove(&id) {
             self.bytes -= shelf.bytes;
@@ -67,7 +67,7 @@ impl Inbox {
         }
     }
 
-    /// Starts over at an offset: nothing that waits or is being decoded is handed over any more.
+    /// Starts again at an offset: no batch that waits or is being decoded is handed over any more.
     pub fn set_position(&mut self, id: PartId, offset: i64, epoch: i32) {
         if let Some(shelf) = self.shelves.get_mut(&id) {
             shelf.seek += 1;
@@ -86,8 +86,8 @@ impl Inbox {
         self.announce(id);
     }
 
-    /// The next take of the partition fails with the error. While one waits, another is dropped: a fault that lasts is
-    /// told again and again, and nobody has to take.
+    /// The next take of the partition fails with the error. While an error waits, further ones are dropped: a lasting fault is
+    /// reported again and again, and nobody has to take.
     pub fn fail(&mut self, topic: &str, partition: i32, error: ErrorHandle) {
         let id = self.id_of(topic, partition);
         match id.and_then(|id| self.shelves.get_mut(&id)) {
@@ -143,7 +143,7 @@ impl Inbox {
         })
     }
 
-    /// Next offset to hand over and leader epoch of what came before it, of every partition that has a position.
+    /// Next offset to hand over, and leader epoch of the record before it, for every partition that has a position.
     pub fn positions(&self) -> Vec<(Arc<str>, i32, i64, i32)> {
         let shelves = self.shelves.values();
         shelves
@@ -156,7 +156,7 @@ impl Inbox {
 
     // ---- from the broker -------------------------------------------------------------------------------------------
 
-    /// Puts fetched batches behind what waits. Offsets before `lead` that came first have no record for the user.
+    /// Appends fetched batches. Offsets before `lead` that precede them have no record for the user.
     pub fn deliver(&mut self, id: PartId, lead: Option<i64>, entries: Vec<Entry>) {
         let Some(shelf) = self.shelves.get_mut(&id) else {
             return;
@@ -174,7 +174,7 @@ impl Inbox {
         self.announce(id);
     }
 
-    /// Gives up what was fetched last beyond `most` bytes; the offset to fetch from again, if anything went.
+    /// Drops the batches fetched last, beyond `most` bytes; returns the offset to fetch from again if any was dropped.
     pub fn trim(&mut self, id: PartId, most: usize) -> Option<i64> {
         let shelf = self.shelves.get_mut(&id)?;
         let keep = shelf.claimed.max(1);
@@ -188,10 +188,10 @@ impl Inbox {
         from
     }
 
-    /// Takes its turn, and whoever waits for it is woken, if there is something of it to take.
+    /// Lists the partition in the rotation and wakes its takers, if it has something to take.
     fn announce(&mut self, id: PartId) {
         if let Some(shelf) = self.shelves.get_mut(&id)
-            && shelf.takeable()
+            && shelf.is_takeable()
         {
             if !shelf.listed {
                 shelf.listed = true;
@@ -201,7 +201,7 @@ impl Inbox {
         }
     }
 
-    /// The next take begins with it.
+    /// The next take begins with this partition.
     fn list_first(&mut self, id: PartId) {
         if let Some(shelf) = self.shelves.get_mut(&id)
             && !shelf.listed
@@ -213,7 +213,7 @@ impl Inbox {
 
     // ---- takers ----------------------------------------------------------------------------------------------------
 
-    /// Whether a take would end with anything but `Nothing`.
+    /// Whether a take would end with anything else than `Nothing`.
     pub fn has_something(&mut self, only: Option<(&str, i32)>) -> bool {
         if self.closed || self.woken {
             return true;
@@ -221,7 +221,7 @@ impl Inbox {
         if let Some((topic, partition)) = only {
             let shelf = self.id_of(topic, partition);
             let shelf = shelf.and_then(|id| self.shelves.get(&id));
-            return self.ended.contains(topic, partition) || shelf.is_some_and(Shelf::takeable);
+            return self.ended.contains(topic, partition) || shelf.is_some_and(Shelf::is_takeable);
         }
         match self.next_ready() {
             Some(id) => self.ready.push_front(id),
@@ -230,11 +230,11 @@ impl Inbox {
         true
     }
 
-    /// The first of the rotation that has something; those without drop out until they have.
+    /// Takes the first partition of the rotation that has something; those without drop out until they have.
     fn next_ready(&mut self) -> Option<PartId> {
         while let Some(id) = self.ready.pop_front() {
             if let Some(shelf) = self.shelves.get_mut(&id) {
-                if shelf.takeable() {
+                if shelf.is_takeable() {
                     return Some(id);
                 }
                 shelf.listed = false;
@@ -243,7 +243,7 @@ impl Inbox {
         None
     }
 
-    /// Claims batches of about `limit` records. What is claimed has to be settled.
+    /// Claims batches of about `limit` records. Claimed batches have to be settled.
     pub fn claim(&mut self, limit: usize, only: Option<(&str, i32)>) -> Result<Vec<Job>, Take> {
         if self.closed {
             return Err(Take::Closed);
@@ -275,7 +275,7 @@ impl Inbox {
             };
             let shelf = self.shelves.get_mut(&id);
             if !jobs.is_empty() && shelf.is_some_and(|shelf| shelf.error.is_some()) {
-                // What was claimed is handed over first; the error is the next take's.
+                // The claimed records are handed over first; the error is for the next take.
                 self.ready.push_front(id);
                 break;
             }
@@ -287,7 +287,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Claims of one partition; how many records that may be.
+    /// Claims batches of one partition; returns the maximum number of their records.
     fn claim_of(&mut self, id: PartId, want: usize, jobs: &mut Vec<Job>) -> Result<usize, Take> {
         let Some(shelf) = self.shelves.get_mut(&id) else {
             return Ok(0);
@@ -320,7 +320,7 @@ impl Inbox {
         Ok(records)
     }
 
-    /// Hands over at most `limit` records of what was claimed and decoded. None: all of it came to nothing, ask again.
+    /// Hands over at most `limit` records of the claimed and decoded batches. None: there is none left, take again.
     pub fn settle(
         &mut self,
         jobs: Vec<Job>,

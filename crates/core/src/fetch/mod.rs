@@ -1,8 +1,8 @@
 //! Consuming: positions out to the brokers, batches back into the inbox, records out of it.
 //!
-//! Stations: request → fetch response → inbox → record. `shared` is the door: takers, the engine and the I/O thread come in by
-//! it. `flow` holds the state; `plan`, `session` and `wire` make requests of it, `answer` and `filter` read what comes back;
-//! `inbox` keeps batches by partition (`shelf`) until takers have them (`take`, `run`). `picture` makes the statistics (`stats`).
+//! Stations: request → fetch response → inbox → record. Takers, the engine and the I/O thread enter by `shared`. `flow` has the
+//! state; `plan`, `session` and `wire` make requests of it, `answer` and `filter` read responses; `inbox` has the batches by
+//! partition (`shelf`) until takers have them (`take`, `run`). `picture` makes the statistics (`stats`).
 
 pub mod answer;
 pub mod filter;

@@ -1,6 +1,6 @@
-//! The picture of a fetch flow: its counts, and what it holds now, by node and by partition.
+//! The picture of a fetch flow: its counts and its contents, by node and by partition.
 //!
-//! Made when somebody asks; the path of a record pays one addition per batch for it.
+//! Made on request; it costs the path of a record one addition per batch.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::fetch::stats::{NodePicture, PartitionPicture, Picture};
 use crate::ids::{ConnId, Micros, PartId};
 use crate::latency::Histogram;
 
-/// The connections of one node, added up.
+/// The connections of one node, summed up.
 #[derive(Default)]
 struct Open {
     in_flight: usize,

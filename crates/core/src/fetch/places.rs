@@ -1,4 +1,4 @@
-//! A map by topic and partition that is asked with borrowed names.
+//! A map by topic and partition with look-up by borrowed names.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl<T> Places<T> {
         self.get(topic, partition).is_some()
     }
 
-    /// The one shared spelling of the name, if any partition of the topic is known.
+    /// The shared name of the topic, if any partition of it is in the map.
     pub fn name(&self, topic: &str) -> Option<Arc<str>> {
         self.topics
             .get_key_value(topic)

@@ -1,8 +1,8 @@
-//! What the next fetch request asks for: which partitions, how much of each, and for how long it may wait.
+//! Chooses the partitions of the next fetch request, the bytes of each, and the request's wait at the broker.
 //!
-//! Station: request. The buffer is shared out evenly among the partitions that have a position. A partition is asked for
-//! when at most half of its share waits for the user, so that a slow one never takes the others' room and a fast one is
-//! fetched in large pieces. References: KIP-74, KIP-227.
+//! Station: request. The buffer is shared out evenly among the partitions that have a position. A partition is fetched while at
+//! most half of its share waits for the user, so that a slow one never takes the buffer space of others and a fast one is fetched
+//! in large pieces. References: KIP-74, KIP-227.
 
 use std::collections::HashMap;
 
@@ -14,24 +14,24 @@ use crate::seam::OutRequest;
 
 /// The first wait of a request that leaves out a partition because its share is full.
 const SHORT_WAIT: Micros = 2_000;
-/// A consumer does not say what it fetched last: brokers check that only for replicas of theirs.
+/// Epoch of the last fetched record, which a consumer leaves out: brokers check it only for replicas.
 const NO_EPOCH: i32 = -1;
 
-/// Who is in the next request of a connection.
+/// The partitions of the next request of a connection.
 #[derive(Default)]
 struct Choice {
     wanted: Vec<Wanted>,
     entries: HashMap<PartId, (u64, i64)>,
-    /// What its partitions may bring.
+    /// Maximum bytes of their answers.
     bytes: usize,
-    /// What one partition needs for a batch that did not fit.
+    /// Bytes that one partition needs for a batch that did not fit.
     least: usize,
     /// A partition is left out because its share is full.
     full: bool,
 }
 
 impl FetchFlow {
-    /// The next request on a connection, if it is idle and there is something to ask for and room for it.
+    /// The next request on a connection: None if one is in flight, no partition is to be fetched, or the buffer is full.
     pub fn request(
         &mut self,
         conn: ConnId,
@@ -46,7 +46,7 @@ impl FetchFlow {
         if choice.wanted.is_empty() {
             return None;
         }
-        let max_bytes = self.room_for(&choice)?;
+        let max_bytes = self.response_limit(&choice)?;
         let token = self.next_token;
         self.next_token += 1;
         self.counts.requests += 1;
@@ -94,15 +94,15 @@ impl FetchFlow {
         })
     }
 
-    /// How much may wait of each partition.
+    /// Maximum bytes of each partition that may wait.
     fn share(&self) -> usize {
         (self.settings.buffer_bytes / self.positioned.max(1)).max(1)
     }
 
-    /// Whether the partition belongs into its connection's next request.
+    /// Whether the partition belongs in its connection's next request.
     pub(crate) fn is_fetchable(&self, part: PartId) -> bool {
         let entry = self.parts.get(&part);
-        entry.is_some_and(|entry| self.is_willing(part, entry)) && self.has_room(part)
+        entry.is_some_and(|entry| self.is_willing(part, entry)) && self.is_below_share(part)
     }
 
     fn is_willing(&self, part: PartId, entry: &Part) -> bool {
@@ -110,7 +110,7 @@ impl FetchFlow {
         flows && entry.offset.is_some() && !entry.stuck && !self.inbox.is_paused(part)
     }
 
-    fn has_room(&self, part: PartId) -> bool {
+    fn is_below_share(&self, part: PartId) -> bool {
         self.inbox.bytes_of(part) <= self.share() / 2
     }
 
@@ -132,7 +132,7 @@ impl FetchFlow {
             if !self.is_willing(part, entry) {
                 continue;
             }
-            if !self.has_room(part) {
+            if !self.is_below_share(part) {
                 choice.full = true;
                 continue;
             }
@@ -161,29 +161,29 @@ impl FetchFlow {
         choice
     }
 
-    /// How much the answer may bring; None when what waits leaves too little room to be worth a request.
-    fn room_for(&mut self, choice: &Choice) -> Option<usize> {
+    /// Maximum size of the answer; None if the free buffer space is too small to be worth a request.
+    fn response_limit(&mut self, choice: &Choice) -> Option<usize> {
         let most = usize::try_from(self.settings.max_bytes).unwrap_or(1).max(1);
         let most = most.min(choice.bytes).min(i32::MAX as usize);
         let enough = most.min(self.share().div_ceil(2));
-        if self.room() < enough {
-            self.make_room(enough);
+        if self.free_bytes() < enough {
+            self.free_buffer(enough);
         }
-        let room = self.room();
-        if room < enough {
+        let free = self.free_bytes();
+        if free < enough {
             self.starved = true;
             return None;
         }
-        Some(most.min(room).max(choice.least))
+        Some(most.min(free).max(choice.least))
     }
 
-    fn room(&self) -> usize {
+    fn free_bytes(&self) -> usize {
         let used = self.inbox.bytes.saturating_add(self.reserved);
         self.settings.buffer_bytes.max(1).saturating_sub(used)
     }
 
-    /// Gives up what partitions hold beyond their share, from a time when there were fewer; it is fetched again.
-    fn make_room(&mut self, enough: usize) {
+    /// Drops batches of partitions beyond their share, fetched when there were fewer partitions; they are fetched again.
+    fn free_buffer(&mut self, enough: usize) {
         let share = self.share();
         let again = self
             .parts
@@ -191,7 +191,7 @@ impl FetchFlow {
             .filter(|(_, entry)| entry.deferred.is_none());
         let ids: Vec<PartId> = again.map(|(part, _)| *part).collect();
         for part in ids {
-            if self.room() >= enough {
+            if self.free_bytes() >= enough {
                 return;
             }
             if let Some(offset) = self.inbox.trim(part, share)

@@ -1,13 +1,13 @@
 //! Records of one batch that are handed over together.
 //!
-//! Station: record. What the inbox gives to a caller, and what `Records` and `Record` look into.
+//! Station: record. The inbox gives runs to callers; `Records` and `Record` refer to them.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::record::decode::DecodedBatch;
 
-/// A part of a batch: what of it belongs to the position it was fetched for and fits into one poll.
+/// A part of a batch: its records from the position on, as far as they fit into one poll.
 #[derive(Debug, Clone)]
 pub struct Run {
     pub topic: Arc<str>,
@@ -15,7 +15,7 @@ pub struct Run {
     pub batch: Arc<DecodedBatch>,
     /// Indices into the batch; never empty.
     pub records: Range<usize>,
-    /// The position after this run. Past the last record where offsets follow that have no record (compaction).
+    /// The position after this run. Past the last record if offsets without a record follow (compaction).
     pub next_offset: i64,
 }
 

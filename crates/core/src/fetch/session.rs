@@ -1,7 +1,7 @@
-//! Incremental fetch sessions: what one connection's broker already knows of what is fetched.
+//! Incremental fetch sessions: the partitions that one connection's broker already knows.
 //!
-//! Station: request. One session per connection, gone with it. The first request of a session names every partition; each
-//! later one only those that are new or have changed, and those to forget. Anything the broker says against the session
+//! Station: request. One session per connection; it ends with it. The first request of a session names every partition; each
+//! later one only those that are new or have changed, and those to forget. Any error about the session
 //! leads back to a full request. References: KIP-227; Java: `FetchSessionHandler`.
 
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ const INVALID_FETCH_SESSION_EPOCH: i16 = 71;
 const INCONSISTENT_TOPIC_ID: i16 = 103;
 const FETCH_SESSION_TOPIC_ID_ERROR: i16 = 106;
 
-/// A partition as the wire names it: names and zero ids, or ids, so that what is forgotten is what was named.
+/// A partition as the wire names it, by name and zero id or by id, so that it is forgotten by the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     name: Arc<str>,
@@ -39,11 +39,11 @@ pub struct Wanted {
 #[derive(Debug)]
 struct Known {
     fetch: FetchPartition,
-    /// The number of the last request that wanted it.
+    /// Number of the last request that wanted it.
     round: u64,
 }
 
-/// What goes into a request.
+/// The partitions that a request names.
 #[derive(Debug, Default)]
 pub struct Named {
     pub session_id: i32,
@@ -65,7 +65,7 @@ impl Named {
     }
 }
 
-/// A topic is named once: brokers take the second mention of a topic for the whole of it.
+/// Groups by topic: brokers take a second mention of a topic for the whole of it.
 fn grouped<'a, T>(places: impl Iterator<Item = (&'a Arc<str>, TopicId, T)>) -> Vec<TopicOf<'a, T>> {
     let mut topics: Vec<TopicOf<'a, T>> = Vec::new();
     let mut index: HashMap<(&'a str, TopicId), usize> = HashMap::new();
@@ -83,13 +83,13 @@ fn grouped<'a, T>(places: impl Iterator<Item = (&'a Arc<str>, TopicId, T)>) -> V
     topics
 }
 
-/// What an answer's head means for the session.
+/// The meaning of an answer's head for the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Fine,
-    /// The session is over; the next request opens another one.
+    /// The session has ended; the next request opens another one.
     StartOver,
-    /// The code is no matter of the session.
+    /// The error code does not concern the session.
     Failed,
 }
 
@@ -152,7 +152,7 @@ impl Session {
         forget
     }
 
-    /// Takes note of an answer's head.
+    /// Applies an answer's head.
     pub fn answered(&mut self, version: i16, code: i16, session_id: i32) -> Verdict {
         if version < wire::SESSIONS_FROM {
             return if code == 0 {
@@ -164,7 +164,7 @@ impl Session {
         let opening = self.epoch == OPENS;
         match code {
             0 if opening => {
-                // Id 0: the broker has no room for a session; every request is a full one.
+                // Id 0: the broker has no slot for a session; every request is a full one.
                 self.id = session_id;
                 self.epoch = i32::from(session_id != 0);
                 Verdict::Fine
@@ -181,7 +181,7 @@ impl Session {
                 self.reset(0);
                 Verdict::Fine
             }
-            // A full request has no session that could be wrong: said of one, it is an ordinary failure.
+            // A full request has no session that could be wrong: for it, the code is an ordinary failure.
             _ if opening => {
                 self.reset(0);
                 Verdict::Failed
@@ -191,7 +191,7 @@ impl Session {
                 Verdict::StartOver
             }
             INVALID_FETCH_SESSION_EPOCH | FETCH_SESSION_TOPIC_ID_ERROR | INCONSISTENT_TOPIC_ID => {
-                // Naming the id closes what the broker still has of the old session.
+                // Naming the id closes the broker's rest of the old session.
                 self.reset(self.id);
                 Verdict::StartOver
             }
@@ -208,7 +208,7 @@ impl Session {
         self.known.clear();
     }
 
-    /// Whether the broker keeps a session for this connection.
+    /// Whether the broker has a session for this connection.
     pub fn is_open(&self) -> bool {
         self.epoch != OPENS
     }
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_was_made_anew_is_another_one_where_ids_count() {
-        let anew = |version: i16| {
+        let recreated = |version: i16| {
             let mut session = Session::default();
             session.next_request(version, vec![wanted(0, 0)]);
             session.answered(version, 0, 9);
@@ -317,7 +317,7 @@ mod tests {
             other.id = [8; 16];
             numbers(&session.next_request(version, vec![other]))
         };
-        assert_eq!(anew(13), (vec![0], vec![0]));
-        assert_eq!(anew(12), (vec![], vec![]));
+        assert_eq!(recreated(13), (vec![0], vec![0]));
+        assert_eq!(recreated(12), (vec![], vec![]));
     }
 }

@@ -1,8 +1,8 @@
-//! One consumer's fetch flow behind its lock: what takers, the engine and the I/O thread share.
+//! One consumer's fetch flow behind its lock, shared by takers, the engine and the I/O thread.
 //!
 //! The lock is held for a claim or a decision, never for decoding or for waking user code. Takers decode in their own
-//! thread. How to wait: `take`; on `Nothing` `add_waiter`, and if that gives none, `take` again; sleep; `remove_waiter`,
-//! whose true means that `wakeup` ended the wait; `take` again.
+//! thread. A wait: `take`; on `Nothing` `add_waiter`, and if that returns none, `take` again; sleep; `remove_waiter`, which returns
+//! true if `wakeup` ended the wait; `take` again.
 
 use std::sync::{Arc, OnceLock};
 
@@ -36,19 +36,19 @@ impl FetchShared {
         }
     }
 
-    /// Who wakes the I/O thread; set once, right after the flow was registered with it.
+    /// Sets the waker of the I/O thread; once, right after the flow was registered with it.
     pub fn set_waker(&self, waker: Arc<dyn WakeIo>) {
         let _ = self.waker.set(waker);
     }
 
-    /// Works on the flow under the lock; afterwards tells whoever has to know: engine, I/O thread, sleeping takers.
+    /// Works on the flow under the lock; then rings the engine and wakes the I/O thread and sleeping takers, if necessary.
     pub fn with<R>(&self, work: impl FnOnce(&mut FetchFlow) -> R) -> R {
         let (result, ring, wake, due, trash) = {
             let mut flow = self.flow.lock();
             let events = flow.events.len();
             let result = work(&mut flow);
             let ring = flow.events.len() > events;
-            let wake = flow.wants_io();
+            let wake = flow.take_wake();
             let due = flow.inbox.waiters.take_due();
             (
                 result,
@@ -114,7 +114,7 @@ impl FetchShared {
         self.with(|flow| flow.inbox.fail(topic, partition, error));
     }
 
-    /// Takers of only this partition hear that it has ended, until it is assigned again.
+    /// Takers of only this partition end with `Ended`, until it is assigned again.
     pub fn end(&self, topic: &str, partition: i32) {
         self.with(|flow| flow.inbox.end(topic, partition));
     }
@@ -126,7 +126,7 @@ impl FetchShared {
 
     // ---- takers ----------------------------------------------------------------------------------------------------
 
-    /// At most `limit` records, of one partition or of any in rotation, without waiting.
+    /// Takes at most `limit` records, of one partition or of any in rotation, without waiting.
     pub fn take(&self, limit: usize, only: Option<(&str, i32)>) -> Take {
         let limit = limit.max(1);
         loop {
@@ -143,7 +143,7 @@ impl FetchShared {
         }
     }
 
-    /// Wakes once when a take would end with anything but `Nothing`. None where it would right now: take again.
+    /// Wakes once when a take would end with anything else than `Nothing`. None if it would now: take again.
     pub fn add_waiter(
         &self,
         only: Option<(&str, i32)>,
@@ -156,12 +156,12 @@ impl FetchShared {
         })
     }
 
-    /// Ends a wait, woken or not; true when `wakeup` ended it. To be called once for every waiter that was added.
+    /// Ends a wait, woken or not; true when `wakeup` ended it. To be called once for every added waiter.
     pub fn remove_waiter(&self, id: WaiterId) -> bool {
         self.with(|flow| flow.inbox.waiters.remove(id))
     }
 
-    /// Interrupts those who wait; where nobody does, the next take ends with `Woken`.
+    /// Interrupts the waiting takers; without any, the next take ends with `Woken`.
     pub fn wakeup(&self) {
         self.with(|flow| flow.inbox.wakeup());
     }
@@ -180,7 +180,7 @@ impl FetchShared {
     }
 }
 
-/// Hands over, and asks for more where room was made.
+/// Settles, and wakes the I/O thread if buffer space was freed.
 fn settle(
     flow: &mut FetchFlow,
     jobs: Vec<Job>,
@@ -191,11 +191,11 @@ fn settle(
     let before = flow.inbox.bytes;
     let take = flow.inbox.settle(jobs, limit, only);
     for part in parts {
-        flow.nudge(part);
-        flow.tell_deferred(part);
+        flow.wake_io_for(part);
+        flow.report_deferred(part);
     }
     if flow.inbox.bytes < before {
-        flow.nudge_starved();
+        flow.wake_io_if_starved();
     }
     take
 }

@@ -1,4 +1,4 @@
-//! One partition's place in the inbox: its batches in order, and what a taker borrows of them.
+//! One partition in the inbox: its batches in order, and the batches that a taker claims.
 //!
 //! Station: inbox → batch. References: KIP-74.
 
@@ -18,11 +18,11 @@ pub(crate) enum Content {
     Corrupt(DecodeError),
 }
 
-/// A batch that waits.
+/// A waiting batch.
 #[derive(Debug)]
 pub struct Entry {
     pub(crate) content: Content,
-    /// The position after it and after what follows it without a record for the user.
+    /// The position after it and after the offsets that follow it without a record for the user.
     pub next_offset: i64,
     pub(crate) bytes: usize,
 }
@@ -36,7 +36,7 @@ impl Entry {
         }
     }
 
-    /// Bytes at `offset` that are no batch.
+    /// Bytes at `offset` that are not a batch.
     pub fn corrupt(error: DecodeError, offset: i64, bytes: usize) -> Self {
         Self {
             content: Content::Corrupt(error),
@@ -60,7 +60,7 @@ impl Entry {
 
 pub(crate) struct Shelf {
     pub place: Place,
-    /// Counts the positions that were set: a claim made before one is void after it.
+    /// Counts the positions that were set: a claim from before the last one is void.
     pub seek: u64,
     pub position: Option<i64>,
     pub epoch: i32,
@@ -71,7 +71,7 @@ pub(crate) struct Shelf {
     /// Entries at the front that a taker is decoding.
     pub claimed: usize,
     pub paused: bool,
-    /// Stands in the rotation.
+    /// It is in the rotation.
     pub listed: bool,
     pub error: Option<ErrorHandle>,
 }
@@ -97,12 +97,12 @@ impl Shelf {
         !self.paused && self.claimed == 0 && !self.entries.is_empty()
     }
 
-    pub fn takeable(&self) -> bool {
+    pub fn is_takeable(&self) -> bool {
         self.error.is_some() || self.has_records()
     }
 }
 
-/// Batches that a taker has for itself until it settles them.
+/// Batches that belong to a taker until it settles them.
 #[derive(Debug)]
 pub struct Job {
     pub(crate) id: PartId,
@@ -111,7 +111,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Checks, decompresses and finds records; ends at the first batch that cannot be read. Without the lock.
+    /// Checks and decompresses the batches and locates their records; ends at the first batch that cannot be read. Without the lock.
     pub fn decode(&mut self, max_bytes: usize, check_crc: bool) {
         for content in &mut self.work {
             if let Content::Raw(batch) = content {

@@ -1,4 +1,4 @@
-//! Counts of a consumer, once per request, response or batch, and the picture of them that is handed out.
+//! Counts of a consumer, once per request, response or batch, and the picture made of them.
 //!
 //! Stations: request → fetch response → inbox. Written under the flow's lock; a picture is taken in one hold of the lock, so
 //! its numbers fit together.
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::ids::Micros;
 use crate::latency::{Latency, Percentiles};
 
-/// What was fetched.
+/// Fetched bytes, batches and records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fetched {
     /// Bytes of whole responses of a node, of batches of a partition.

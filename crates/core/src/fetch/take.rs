@@ -1,4 +1,4 @@
-//! What a take ends with: runs of records, an error, or a reason why there is nothing.
+//! The result of a take: runs of records, an error, or the reason why there is none.
 //!
 //! Station: inbox → record.
 
@@ -11,33 +11,33 @@ use crate::fetch::run::Run;
 /// An error of the user's language, opaque here.
 pub type ErrorHandle = Arc<dyn Any + Send + Sync>;
 
-/// Why a take failed.
+/// Reason of a failed take.
 #[derive(Debug)]
 pub enum TakeError {
-    /// What `fail` queued; it is raised once.
+    /// An error queued by `fail`; it is raised once.
     Queued {
         topic: Arc<str>,
         partition: i32,
         error: ErrorHandle,
     },
-    /// The batch at the position cannot be read; it is raised until the position is set anew.
+    /// The batch at the position cannot be read; the error is raised until the position is set again.
     Decode {
         topic: Arc<str>,
         partition: i32,
         offset: i64,
-        /// Behind the batch, as its header says; `offset` where there is no header to be read.
+        /// Offset after the batch by its header; `offset` if the header cannot be read.
         next_offset: i64,
         error: Box<DecodeError>,
     },
 }
 
-/// What a take ended with.
+/// The end of a take.
 #[derive(Debug)]
 pub enum Take {
     Runs(Vec<Run>),
     Nothing,
     Failed(TakeError),
-    /// The one partition that was asked for has ended.
+    /// The one wanted partition has ended.
     Ended,
     /// `wakeup` was called.
     Woken,

@@ -1,6 +1,6 @@
-//! Who sleeps until the inbox has something: takers of anything, and takers of one partition.
+//! Takers that sleep until the inbox has something for them: takers of any partition, and takers of one.
 //!
-//! A waiter is woken once and is then no longer one. Whom to wake is collected under the lock and done after it is let go.
+//! A waiter is woken once and is removed then. Waiters to wake are collected under the lock and woken after it is released.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ struct Waiter {
     token: u64,
 }
 
-/// To be woken, with its own token.
+/// A waiter to wake, with its own token.
 pub type Due = (Arc<dyn Wake>, u64);
 
 #[derive(Default)]
@@ -24,7 +24,7 @@ pub struct Waiters {
     next: WaiterId,
     of_any: Vec<Waiter>,
     of_one: Places<Vec<Waiter>>,
-    /// Waiters that `wakeup` woke and that have not been told so.
+    /// Waiters that `wakeup` woke and that have not ended their wait.
     interrupted: HashSet<WaiterId>,
     due: Vec<Due>,
 }
@@ -55,13 +55,13 @@ impl Waiters {
         false
     }
 
-    /// There is something of this partition.
+    /// Wakes the takers of this partition and of any: it has something.
     pub fn wake_for(&mut self, place: &Place) {
         self.due.extend(self.of_any.drain(..).map(due));
         self.wake_only(&place.0, place.1);
     }
 
-    /// Only those who wait for this partition alone.
+    /// Wakes the takers of this partition alone.
     pub fn wake_only(&mut self, topic: &str, partition: i32) {
         if let Some(waiters) = self.of_one.remove(topic, partition) {
             self.due.extend(waiters.into_iter().map(due));
@@ -73,7 +73,7 @@ impl Waiters {
         self.due.extend(all.into_iter().map(due));
     }
 
-    /// Ends every wait by name; false when there was none.
+    /// Interrupts every wait; false when there was none.
     pub fn interrupt(&mut self) -> bool {
         let all = self.take_all();
         let any = !all.is_empty();

@@ -21,7 +21,7 @@ pub const fn uses_topic_ids(version: i16) -> bool {
     version >= TOPIC_IDS_FROM
 }
 
-/// What a request says of itself.
+/// Head of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
     pub version: i16,
@@ -36,7 +36,7 @@ pub struct Head<'a> {
     pub session_epoch: i32,
 }
 
-/// One partition's place in a request.
+/// Fields of one partition of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchPartition {
     pub partition: i32,
@@ -54,7 +54,7 @@ pub struct TopicOf<'a, T> {
     pub partitions: Vec<T>,
 }
 
-/// A frame without its size.
+/// Encodes a request: a frame without its size.
 pub fn encode_request(
     head: Head<'_>,
     topics: &[TopicOf<'_, FetchPartition>],
@@ -127,7 +127,7 @@ fn write_partition(out: &mut Vec<u8>, version: i16, of: &FetchPartition) {
     if version >= 12 {
         out.extend_from_slice(&of.last_fetched_epoch.to_be_bytes());
     }
-    // The start of a follower's log: a consumer has none.
+    // Start of a follower's log: a consumer has none.
     if version >= 5 {
         out.extend_from_slice(&(-1i64).to_be_bytes());
     }
@@ -135,14 +135,14 @@ fn write_partition(out: &mut Vec<u8>, version: i16, of: &FetchPartition) {
     write_no_tags(out, version >= FLEXIBLE_FROM);
 }
 
-/// A transaction whose records are not to be seen under read_committed.
+/// A transaction whose records are hidden under read_committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AbortedTransaction {
     pub producer_id: i64,
     pub first_offset: i64,
 }
 
-/// What the broker says of one partition.
+/// The answer about one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub code: i16,
@@ -154,17 +154,17 @@ pub struct Answer {
     pub preferred_read_replica: i32,
     /// Batches, the last one perhaps cut; a slice of the frame.
     pub records: Bytes,
-    /// (epoch, end offset) where the logs part.
+    /// (epoch, end offset) at which the logs diverge.
     pub diverging: Option<(i32, i64)>,
-    /// (node id, leader epoch) that it names instead of itself.
+    /// (node id, leader epoch) of the leader that it names instead of itself.
     pub leader: Option<(i32, i32)>,
-    /// (end offset, epoch) of a snapshot: only replicas of the metadata log are told.
+    /// (end offset, epoch) of a snapshot: only for replicas of the metadata log.
     pub snapshot: Option<(i64, i32)>,
-    /// Where the leader that it names listens.
+    /// Address of the leader that it names.
     pub node: Option<(String, i32)>,
 }
 
-/// A partition of a response: by name or by id, as the version has it.
+/// A partition of a response, by name or by id as the version has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionAnswer {
     pub name: std::sync::Arc<str>,
@@ -181,7 +181,7 @@ pub struct Response {
     pub partitions: Vec<PartitionAnswer>,
 }
 
-/// Reads a response, from the response header's tags on.
+/// Decodes a response, from the response header's tags on.
 pub fn decode_response(version: i16, frame: &Bytes) -> Result<Response, DecodeError> {
     let mut fields = Fields::new(frame, version >= FLEXIBLE_FROM, "Fetch");
     fields.skip_tags()?;
