@@ -9,7 +9,7 @@ from ottla.engine.dispatcher import dispatch
 from ottla.observe.consumer_health import ConsumerHealth, HealthWait, consumer_health
 from ottla.observe.consumer_statistics import ConsumerStatistics, consumer_statistics
 from ottla.observe.events import Events
-from ottla.observe.health import Health
+from ottla.observe.health import Health, Trouble
 from ottla.observe.rates import SAMPLE_S, Rates
 from ottla.producer.callbacks import CallbackRef, Callbacks
 from ottla.virtual_time import monotonic
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ottla.config.consumer import ConsumerConfig
     from ottla.engine.thread import Engine
     from ottla.seam.fetching import FetchStatistics
+
+_SILENT_MS = 1_000
+"""Milliseconds beyond `fetch_max_wait_ms` after which a broker without an answer is a trouble."""
 
 Readers = Mapping[str, float]
 """Calls of the application that wait for records, by name: `poll`, `claim orders-0`; since when, by `monotonic`."""
@@ -71,36 +74,51 @@ class ConsumerView:
         now = self._engine.clock.now()
         if self._closed_at is not None:
             return consumer_health({}, (), None, now, now - self._closed_at)
+        fetched = self._flow.statistics()
         waits = [
-            *self._waits_of(readers),
+            *_waits_of(readers, fetched),
             *client.cursors.waits(now),
             *client.subscription.waits(now),
         ]
         if client.offsets is not None:
             waits += client.offsets.waits(now)
-        return consumer_health(self.troubles.report(), waits, client.subscription.health(), now)
+        patience_ms = self._config.fetch_max_wait_ms + _SILENT_MS
+        troubles = {**self.troubles.report(), **_silent_nodes(fetched, patience_ms, now)}
+        return consumer_health(troubles, waits, client.subscription.health(), now)
 
-    def _waits_of(self, readers: Readers) -> list[HealthWait]:
-        if not readers:
-            return []
-        reason, now = self._why_no_records(), monotonic()
-        return [
-            HealthWait(name, "records", reason, max(0.0, now - since))
-            for name, since in readers.items()
-        ]
 
-    def _why_no_records(self) -> str:
-        """The reason for which no record can be taken."""
-        fetched = self._flow.statistics()
-        if not fetched.partitions:
-            return "no partition is assigned"
-        if all(one.paused for one in fetched.partitions):
-            return "every assigned partition is paused"
-        if all(one.node_id is None for one in fetched.partitions):
-            return "no assigned partition has a connection to its leader"
-        if any(one.throttled_for_ms for one in fetched.nodes):
-            return "a broker throttles this client"
-        return "no assigned partition has a new record"
+def _silent_nodes(fetched: FetchStatistics, patience_ms: float, now: float) -> dict[str, Trouble]:
+    """Brokers that have not answered a fetch for longer than they may wait for records."""
+    return {
+        f"node {node.node_id}": Trouble(
+            f"node {node.node_id} at {node.address} has not answered a fetch for {node.waiting_for_ms / 1000:.1f} s",
+            now - node.waiting_for_ms / 1000,
+            "its connection ends after request_timeout_ms, and the metadata names the leaders to fetch from then",
+        )
+        for node in fetched.nodes
+        if node.waiting_for_ms > patience_ms
+    }
+
+
+def _waits_of(readers: Readers, fetched: FetchStatistics) -> list[HealthWait]:
+    now, reason = monotonic(), _why_no_records(fetched)
+    return [
+        HealthWait(name, "records", reason, max(0.0, now - since))
+        for name, since in readers.items()
+    ]
+
+
+def _why_no_records(fetched: FetchStatistics) -> str:
+    """The reason for which no record can be taken."""
+    if not fetched.partitions:
+        return "no partition is assigned"
+    if all(one.paused for one in fetched.partitions):
+        return "every assigned partition is paused"
+    if all(one.node_id is None for one in fetched.partitions):
+        return "no assigned partition has a connection to its leader"
+    if any(one.throttled_for_ms for one in fetched.nodes):
+        return "a broker throttles this client"
+    return "no assigned partition has a new record"
 
 
 def _counters(fetched: FetchStatistics) -> tuple[int, int]:

@@ -30,7 +30,7 @@ class HealthWait:
     """Someone who waits now, for whom, and why. A wait is no trouble by itself."""
 
     who: str
-    """`poll`, `claim orders-0`, `group`, `commit`, `close`, or a partition: `orders-0`."""
+    """`poll`, `claim orders-0`, `group`, `commit`, or a partition: `orders-0`."""
     waits_for: str
     """`records`, `the application`, `the other members`, `the coordinator`, `its leader`, `its start position`."""
     reason: str

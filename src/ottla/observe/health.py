@@ -16,7 +16,7 @@ class Trouble(NamedTuple):
     since: float
     """By the clock of the part that reported it, seconds."""
     next_step: str = ""
-    """What the client does about it, or what you can do; empty: what is usual for the part."""
+    """Next step of the client, or a remedy for you; empty: the usual one of the part."""
 
 
 class Health:

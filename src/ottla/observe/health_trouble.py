@@ -11,7 +11,7 @@ class HealthTrouble:
 
     part: str
     """cluster (no metadata), or a place: `orders-3`, or `orders` while its metadata has not come. Of a producer also: identity (no
-    producer id), buffer (full), outcomes (not read, or callbacks that do not return). Of a consumer also: group (no
+    producer id), buffer (full), outcomes (not read, or callbacks that do not return). Of a consumer also: `node 3` (a broker that does not answer), group (no
     assignment), membership (refused for good), application (it does not poll), commit (the latest one failed)."""
     reason: str
     """In words."""

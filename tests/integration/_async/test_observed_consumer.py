@@ -233,3 +233,19 @@ async def test_health_names_the_application_that_a_rebalance_waits_for(
             await wait_for(
                 lambda: ("group", "the application") not in waits_of(first), "it has polled"
             )
+
+
+@pytest.mark.embedded_only
+async def test_a_silent_broker_is_a_trouble(cluster: Broker, topic: str) -> None:
+    await fill(cluster.bootstrap, topic, 1)
+    async with ottla.AsyncConsumer(cluster.bootstrap, **QUICK) as consumer:
+        await consumer.assign([(topic, 0)])
+        assert await take(consumer, 1) == 1
+        cluster.delay("Fetch", 10, times=None)
+        await wait_for(lambda: not consumer.health(), "the broker is silent")
+        (trouble,) = consumer.health().troubles
+        (broker,) = consumer.statistics().brokers
+        assert trouble.part == f"node {broker.node_id}"
+        assert "has not answered a fetch for" in trouble.reason
+        assert trouble.for_s > 1
+        cluster.clear_rules()
