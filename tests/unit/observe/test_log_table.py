@@ -124,6 +124,11 @@ def test_a_sentence_uses_fields_of_its_event_only(name: LogName) -> None:
     assert re.fullmatch(r"[a-z_]+\.[a-z_]+", name)
 
 
+def test_each_field_belongs_to_an_event() -> None:
+    used = {field for event in LOG_EVENTS.values() for field in event.fields}
+    assert FIELDS.keys() - used == {"client", "error", "event"}
+
+
 def test_no_field_is_an_attribute_of_every_log_record(logged: Logged) -> None:
     record = logging.makeLogRecord({})
     assert not (record.__dict__.keys() | {"message", "asctime"}) & FIELDS.keys()
