@@ -164,6 +164,22 @@ def names_that_there_are_not(broker: testing.Broker) -> None:
         assert_type(error.topic, str | None)
 
 
+def views(consumer: ottla.Consumer, group: ottla.AsyncConsumerGroup) -> None:
+    for client in (consumer, group):
+        statistics, health = client.statistics(), client.health()
+        assert_type(statistics, ottla.ConsumerStatistics)
+        assert_type(statistics.lag, int | None)
+        assert_type(statistics.partitions, tuple[ottla.PartitionStatistics, ...])
+        assert_type(statistics.brokers, tuple[ottla.FetchBrokerStatistics, ...])
+        assert_type(statistics.group, ottla.GroupStatistics | None)
+        assert_type(health, ottla.ConsumerHealth)
+        assert_type(health.waits, tuple[ottla.HealthWait, ...])
+        assert_type(health.troubles, tuple[ottla.HealthTrouble, ...])
+        assert_type(health.member, ottla.MemberHealth | None)
+        client.listen(print)
+        client.unlisten(print)
+
+
 async def consuming_async() -> None:
     async with ottla.AsyncConsumer("b", group_id="g") as consumer:
         await consumer.subscribe(["t"])
