@@ -1,7 +1,7 @@
 #![no_main]
 
-#[allow(dead_code, reason = "the harness of every target")]
-#[path = "../harness.rs"]
+#[allow(dead_code, reason = "another target has the rest of it")]
+#[path = "../harness/records.rs"]
 mod harness;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| harness::decode_batches(data));

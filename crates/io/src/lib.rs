@@ -1,17 +1,18 @@
 //! The I/O thread: owns every socket of the data plane and drives the flows of `ottla-core`; knows no Python.
 //!
 //! Station: connection. `Handle` is the way in from other threads, `Driver` the thread's loop, `Connection` what it keeps
-//! of one broker connection; `frame`, `write_queue` and `pool` move the bytes and do no I/O themselves.
+//! of one broker connection; `frame`, `write_queue` and `pool` move the bytes and do no I/O themselves
+//! (`frame` and `pool` are public for `fuzz/`).
 #![deny(unsafe_code)]
 
 mod api_names;
 pub mod clock;
 mod connection;
 mod driver;
-mod frame;
+pub mod frame;
 mod handle;
 mod notify;
-mod pool;
+pub mod pool;
 mod sealers;
 mod shared;
 mod sys;

@@ -96,6 +96,11 @@ impl BatchHeader {
                 self.records_count,
             ));
         }
+        self.check_last_offset()
+    }
+
+    /// The position after the batch is a number, and larger than every offset in it: else a reader would never pass it.
+    pub(super) fn check_last_offset(&self) -> Result<(), DecodeError> {
         if self.last_offset_delta < 0 || self.last_offset().is_none() {
             return Err(DecodeError::corrupt(
                 "last offset delta",

@@ -91,7 +91,7 @@ fn read_message(reader: &mut Reader<'_>) -> Result<Message, DecodeError> {
 /// The header of an outer message, in the form of a batch header.
 pub(super) fn message_header(data: &[u8]) -> Result<BatchHeader, DecodeError> {
     let message = read_message(&mut Reader::new(data))?;
-    Ok(BatchHeader {
+    let header = BatchHeader {
         base_offset: message.offset,
         batch_length: (data.len() - LOG_OVERHEAD) as i32,
         partition_leader_epoch: -1,
@@ -105,7 +105,9 @@ pub(super) fn message_header(data: &[u8]) -> Result<BatchHeader, DecodeError> {
         producer_epoch: -1,
         base_sequence: -1,
         records_count: 1,
-    })
+    };
+    header.check_last_offset()?;
+    Ok(header)
 }
 
 pub(super) fn check_crc(data: &[u8]) -> Result<(), DecodeError> {

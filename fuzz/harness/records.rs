@@ -1,8 +1,9 @@
-//! What is done with each input: by the fuzz targets, and by `crates/core/tests/fuzz_regressions.rs` on stable Rust.
+//! Fetched records: batches of magic 2 and message sets of magic 0 and 1.
 
 use bytes::Bytes;
 use ottla_core::bytes::checksum::{crc32, crc32c};
-use ottla_core::produce::wire;
+use ottla_core::bytes::compression::codec::Codec;
+use ottla_core::bytes::compression::compressor::Compressor;
 use ottla_core::record::{DecodedBatch, RawBatch, iter_batches, scan_headers};
 
 /// Small, so that a bomb is cheap; larger than what the corpus holds.
@@ -10,24 +11,51 @@ const CAP: usize = 1 << 20;
 
 /// Fetched bytes: as they are, and again with right checksums, behind which hardly any input would come otherwise.
 pub fn decode_batches(data: &[u8]) {
-    look(Bytes::copy_from_slice(data));
-    look(with_right_checksums(data).into());
+    check(Bytes::copy_from_slice(data));
+    check(with_right_checksums(data).into());
 }
 
-/// A version, then a Produce response.
-pub fn produce_response(data: &[u8]) {
-    let Some((first, frame)) = data.split_first() else {
+/// A nested set of magic 0 or 1: with right checksums, compressed, inside a message that is right in everything else.
+///
+/// The first byte chooses magic, codec and the kind of timestamp; the rest is the set.
+pub fn legacy_message_set(data: &[u8]) {
+    let Some((first, set)) = data.split_first() else {
         return;
     };
-    let versions = wire::MAX_VERSION - wire::MIN_VERSION + 1;
-    let version = wire::MIN_VERSION + i16::from(*first) % versions;
-    if let Ok(response) = wire::decode_response(version, frame) {
-        // Every partition takes at least 22 bytes; an array cannot make more of them than there is room for.
-        assert!(response.partitions.len() <= frame.len() / 22);
+    let magic = first & 1;
+    let (number, codec) =
+        [(1, Codec::Gzip), (2, Codec::Snappy), (3, Codec::Lz4)][usize::from(first >> 1) % 3];
+    let log_append = (first & 0x20) >> 2;
+    let set = with_right_checksums(set);
+    let mut compressor = Compressor::default();
+    let Ok(value) = compressor.compress(codec, None, &set) else {
+        return;
+    };
+    let mut body = vec![magic, number | log_append];
+    if magic == 1 {
+        body.extend_from_slice(&1_700_000_000_000_i64.to_be_bytes());
     }
+    body.extend_from_slice(&(-1_i32).to_be_bytes());
+    body.extend_from_slice(&(value.len() as i32).to_be_bytes());
+    body.extend_from_slice(value);
+    let mut message = last_offset(&set).to_be_bytes().to_vec();
+    message.extend_from_slice(&(body.len() as i32 + 4).to_be_bytes());
+    message.extend_from_slice(&crc32(&body).to_be_bytes());
+    message.extend_from_slice(&body);
+    check(message.into());
 }
 
-fn look(frame: Bytes) {
+/// The offset of the last whole message, which its wrapper has too.
+fn last_offset(mut set: &[u8]) -> i64 {
+    let mut last = 0;
+    while let (Some(offset), Some(len)) = (set.first_chunk(), whole_len(set)) {
+        last = i64::from_be_bytes(*offset);
+        set = &set[len..];
+    }
+    last
+}
+
+fn check(frame: Bytes) {
     let raw: Vec<RawBatch> = iter_batches(&frame).map_while(Result::ok).collect();
     if let Ok(scan) = scan_headers(&frame) {
         assert_eq!(scan.batches, raw.len());
@@ -42,12 +70,12 @@ fn look(frame: Bytes) {
     }
     for raw in &raw {
         if let Ok(batch) = raw.decode(CAP) {
-            look_at_records(raw, &batch);
+            check_records(raw, &batch);
         }
     }
 }
 
-fn look_at_records(raw: &RawBatch, batch: &DecodedBatch) {
+fn check_records(raw: &RawBatch, batch: &DecodedBatch) {
     assert!(batch.data().len() <= CAP.max(raw.data().len()));
     let offsets: Vec<i64> = batch.positions().iter().map(|p| p.offset).collect();
     assert!(offsets.is_sorted_by(|a, b| a < b));
@@ -89,7 +117,13 @@ fn with_right_checksums(data: &[u8]) -> Vec<u8> {
 }
 
 fn whole_batch(data: &mut [u8]) -> Option<&mut [u8]> {
+    let len = whole_len(data)?;
+    data.get_mut(..len)
+}
+
+/// The length of the batch or message that begins here, if all of it is there.
+fn whole_len(data: &[u8]) -> Option<usize> {
     let size = i32::from_be_bytes(*data.get(8..)?.first_chunk()?);
-    let total = usize::try_from(size).ok()?.checked_add(12)?;
-    data.get_mut(..total)
+    let len = usize::try_from(size).ok()?.checked_add(12)?;
+    (len <= data.len()).then_some(len)
 }
