@@ -182,6 +182,24 @@ class ProduceFlow:
         Another id for the same name: the partitions that have sent are held with cause `recreated`.
         """
 
+    def awaits_metadata(self, topic: str) -> bool:
+        """Whether messages wait for metadata: the topic, or the partition that they name, is not known."""
+
+    def stored_count(self, topic: str) -> int:
+        """Number of messages that have ever waited for metadata of the topic, for `refuse_missing`."""
+
+    def refuse_missing(self, topic: str, before: int) -> None:
+        """The known metadata was requested when `stored_count` was `before`: of those messages, the ones that name a partition
+        that the topic does not have fail (outcome not_written), reported by `failed`. Later ones wait for a younger answer."""
+
+    def drop_idle_topics(self, idle_us: int) -> list[str]:
+        """The topics without an unresolved message whose last one is at least so many microseconds old. Each is returned once;
+        its next message is reported by `topic` again."""
+
+    def fail_partition(self, topic: str, partition: int, kind: str, code: int, message: str) -> int:
+        """Fail the messages of a partition that has neither a route nor a hold, with the outcome that their attempts leave,
+        reported by `failed`. Its next message is reported by `wanted`. Returns how many messages."""
+
     def fail_topic(self, topic: str, kind: str, code: int, message: str) -> int:
         """Fail what waits for the topic's metadata (outcome not_written), told by `failed`; returns how many messages."""
 
@@ -497,7 +515,8 @@ class SendingBase:
                 over the partitions.
             headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
                 preserved.
-            partition: Number of the partition, 0 or more; None: the partitioner chooses.
+            partition: Number of the partition, 0 or more; None: the partitioner chooses. One that is not known yet is looked up
+                in the cluster; where the topic does not have it, the message fails with UnknownTopicOrPartition.
             timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
             metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
             on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
@@ -510,7 +529,6 @@ class SendingBase:
         Raises:
             BufferFull: `buffer_memory` has no free space, or earlier sends wait for it. Not accepted.
             MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
-            UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
             Closed: The producer is closed or closing. Not accepted.
             ForkedClient: The producer was made before a fork. Not accepted.
             Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event
@@ -564,7 +582,8 @@ class ProducerBase(SendingBase):
                 over the partitions.
             headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
                 preserved.
-            partition: Number of the partition, 0 or more; None: the partitioner chooses.
+            partition: Number of the partition, 0 or more; None: the partitioner chooses. One that is not known yet is looked up
+                in the cluster; where the topic does not have it, the message fails with UnknownTopicOrPartition.
             timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
             metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
             on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
@@ -578,7 +597,6 @@ class ProducerBase(SendingBase):
             BufferFull: No free buffer space within `max_block_ms`, first come, first served; at once in callbacks and in
                 handlers of the client's own log, which run on its threads. Not accepted.
             MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
-            UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
             Closed: The producer is closed or closing. Not accepted.
             ForkedClient: The producer was made before a fork. Not accepted.
             Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event
@@ -622,7 +640,8 @@ class ProducerBase(SendingBase):
                 over the partitions.
             headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
                 preserved.
-            partition: Number of the partition, 0 or more; None: the partitioner chooses.
+            partition: Number of the partition, 0 or more; None: the partitioner chooses. One that is not known yet is looked up
+                in the cluster; where the topic does not have it, the message fails with UnknownTopicOrPartition.
             timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
             metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
             on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
@@ -641,7 +660,7 @@ class ProducerBase(SendingBase):
             BufferFull: No free buffer space within `max_block_ms`. Not accepted.
             RuntimeError: It would wait on the client's own engine thread, where a handler of its log runs. Not accepted.
             MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
-            UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
+            UnknownTopicOrPartition: The topic has no such partition. Not written.
             Closed: The producer is closed or closing. Not accepted.
             ForkedClient: The producer was made before a fork. Not accepted.
             Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event
@@ -750,7 +769,8 @@ class AsyncProducerBase(SendingBase):
                 over the partitions.
             headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
                 preserved.
-            partition: Number of the partition, 0 or more; None: the partitioner chooses.
+            partition: Number of the partition, 0 or more; None: the partitioner chooses. One that is not known yet is looked up
+                in the cluster; where the topic does not have it, the message fails with UnknownTopicOrPartition.
             timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
             metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
             on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
@@ -763,7 +783,6 @@ class AsyncProducerBase(SendingBase):
         Raises:
             BufferFull: No free buffer space within `max_block_ms`; first come, first served. Not accepted.
             MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
-            UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
             Closed: The producer is closed or closing. Not accepted.
             ForkedClient: The producer was made before a fork. Not accepted.
             Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event
@@ -811,7 +830,8 @@ class AsyncProducerBase(SendingBase):
                 over the partitions.
             headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
                 preserved.
-            partition: Number of the partition, 0 or more; None: the partitioner chooses.
+            partition: Number of the partition, 0 or more; None: the partitioner chooses. One that is not known yet is looked up
+                in the cluster; where the topic does not have it, the message fails with UnknownTopicOrPartition.
             timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
             metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
             on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
@@ -829,7 +849,7 @@ class AsyncProducerBase(SendingBase):
             Closed: The producer was closed before the message had its outcome; `.outcome` as above.
             BufferFull: No free buffer space within `max_block_ms`. Not accepted.
             MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
-            UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
+            UnknownTopicOrPartition: The topic has no such partition. Not written.
             Closed: The producer is closed or closing. Not accepted.
             ForkedClient: The producer was made before a fork. Not accepted.
             Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event

@@ -448,6 +448,8 @@ _KINDS: Final[dict[str, type[Error]]] = {
     "decode": DecodeError,
     "forked": ForkedClient,
     "no_brokers": NoBrokersAvailable,
+    "authentication": AuthenticationFailed,
+    "tls": TlsError,
     "error": Error,
 }
 

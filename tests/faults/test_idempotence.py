@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from ottla import kafka_errors
 from ottla.message import TopicPartition
 from ottla.producer.identity import IdentitySource
 from ottla.producer.routes import ProduceTarget
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.init_producer_id import InitProducerIdResponse
-from ottla.testing import Broker
+from ottla.testing import Broker, advance_time
 from tests.faults.support import (
     LIFE_S,
     WAIT_S,
@@ -187,9 +188,13 @@ def test_a_producer_id_that_is_refused_to_one_partition_stops_no_other(broker: B
             assert outcome(sending.send("u", b"x")) == "written"
         pass_time(lambda: broker.count("InitProducerId") >= 2)
         assert outcome(sending.send("u", b"x")) == "written"
-        assert not behind.done()
+        assert outcome(behind) == "not_written"
+        assert isinstance(behind.exception(), kafka_errors.ClusterAuthorizationFailed)
+        asked = broker.count("InitProducerId")
+        advance_time(60)
+        assert broker.count("InitProducerId") == asked, "nothing needs an id"
         broker.clear_rules()
-        assert outcome(behind) == "written"
+        assert outcome(sending.send("t", b"d")) == "written"
 
 
 def test_a_bug_in_the_search_for_a_leader_is_logged_and_the_partition_goes_on(

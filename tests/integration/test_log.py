@@ -329,14 +329,15 @@ def test_a_missing_producer_id_is_logged_once(broker: Broker, logged: Logged) ->
         assert isinstance(error, kafka_errors.ClusterAuthorizationFailed)
         assert str(error).count("no producer id") == 1
         broker.clear_rules()
+        producer.send_and_wait("t", b"v", partition=0)
         later(producer.health, "it has its id")
         eventually(
             lambda: logged("producer_id.acquired", client=WHO),
             "that is logged",
         )
-    assert logged.events() == ["producer_id.missing", "batch.failed"]
+    assert logged.events() == ["producer_id.refused", "batch.failed"]
     reason = "no producer id: CLUSTER_AUTHORIZATION_FAILED (31)"
-    assert logged("producer_id.missing", client=WHO, reason=reason, level=logging.WARNING)
+    assert logged("producer_id.refused", client=WHO, reason=reason, level=logging.WARNING)
     assert logged("batch.failed", client=WHO, **T0, count=1, outcome="not_written")
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import ottla
 from ottla import kafka_errors
+from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.metadata import MetadataRequest
 from ottla.testing import Broker, advance_time
 
@@ -41,11 +42,11 @@ def exists(broker: Broker, topic: str) -> bool:
     return True
 
 
-def asked_for(broker: Broker) -> set[str] | None:
-    """The topics of a Metadata request that comes now; None: all."""
+def asked_for(broker: Broker, age_s: float = AGE_MS / 1000) -> set[str] | None:
+    """The topics of a Metadata request that the age of the metadata brings about; None: all."""
     seen: list[MetadataRequest] = []
     broker.answer("Metadata", lambda request, _call: seen.append(request), times=None)
-    refreshed(broker)
+    advance_time(10 * age_s, until=lambda: len(seen) > 2)
     broker.clear_rules()
     topics = seen[-1].topics
     return None if topics is None else {topic.name or "" for topic in topics}
@@ -216,3 +217,119 @@ def test_a_query_that_nobody_waits_for_ends_without_a_line(
             consumer.partitions_for("other", timeout=0.05)
         advance_time(60)
     assert not caplog.records
+
+
+# ---- producers -------------------------------------------------------------------------------------------------------
+
+IDLE_S = 300
+AGE_S = 30.0
+
+
+def test_a_topic_without_messages_leaves_the_metadata_after_five_minutes(broker: Broker) -> None:
+    with ottla.Producer(
+        broker.bootstrap, linger_ms=0, metadata_max_age_ms=AGE_S * 1000
+    ) as producer:
+        producer.send_and_wait("idle", b"a", partition=0)
+        producer.partitions_for("asked")
+        for _ in range(4):
+            advance_time(IDLE_S / 4)
+            producer.send_and_wait("used", b"v", partition=0)
+        advance_time(IDLE_S / 4)
+        assert asked_for(broker, AGE_S) == {"used"}
+        assert producer.send_and_wait("idle", b"b", partition=0).offset == 1
+        assert asked_for(broker, AGE_S) == {"idle", "used"}
+
+
+def test_a_topic_that_does_not_exist_is_not_asked_for_without_end() -> None:
+    with (
+        Broker(auto_create_topics=False) as broker,
+        ottla.Producer(broker.bootstrap, metadata_max_age_ms=AGE_S * 1000) as producer,
+    ):
+        delivery = producer.send("ordres", b"v")
+        advance_time(130, until=delivery.done)
+        assert isinstance(delivery.exception(0), ottla.DeliveryTimeout)
+        advance_time(IDLE_S + 60)
+        assert asked_for(broker, AGE_S) == set()
+
+
+def test_a_message_that_waits_keeps_its_topic() -> None:
+    with (
+        Broker(auto_create_topics=False) as broker,
+        ottla.Producer(broker.bootstrap, delivery_timeout_ms=3_600_000) as producer,
+    ):
+        delivery = producer.send("later", b"v")
+        advance_time(IDLE_S + 60)
+        broker.create_topic("later")
+        assert delivery.result(WAIT_S).offset == 0
+
+
+def test_partitions_that_were_just_added_are_sent_to(broker: Broker) -> None:
+    broker.create_topic("t", partitions=2)
+    with ottla.Producer(broker.bootstrap, linger_ms=0) as producer:
+        producer.send_and_wait("t", b"a", partition=0)
+        broker.add_partitions("t", 4)
+        deliveries = [producer.send("t", b"%d" % number, partition=3) for number in range(3)]
+        assert [delivery.result(WAIT_S).offset for delivery in deliveries] == [0, 1, 2]
+        assert [record.value for record in broker.records("t", 3)] == [b"0", b"1", b"2"]
+
+
+def test_a_partition_that_does_not_exist_is_refused_by_a_younger_answer(broker: Broker) -> None:
+    broker.create_topic("t", partitions=2)
+    with ottla.Producer(broker.bootstrap, linger_ms=0) as producer:
+        producer.send_and_wait("t", b"a", partition=0)
+        asked = broker.count("Metadata")
+        delivery = producer.send("t", b"b", partition=7)
+        error = delivery.exception(WAIT_S)
+        assert isinstance(error, kafka_errors.UnknownTopicOrPartition)
+        assert (error.topic, error.partition, error.outcome) == ("t", 7, "not_written")
+        assert "partition 7 does not exist: the topic has 2" in str(error)
+        assert broker.count("Metadata") == asked + 1
+        assert producer.send_and_wait("t", b"c", partition=1).offset == 0
+
+
+# ---- a client that is refused ----------------------------------------------------------------------------------------
+
+
+def test_a_refused_producer_fails_its_messages_and_asks_no_more(broker: Broker) -> None:
+    broker.fail("Metadata", ErrorCode.CLUSTER_AUTHORIZATION_FAILED, times=None)
+    with ottla.Producer(broker.bootstrap, retry_backoff_ms=10) as producer:
+        error = producer.send("t", b"a").exception(WAIT_S)
+        assert isinstance(error, kafka_errors.ClusterAuthorizationFailed)
+        assert error.outcome == "not_written"
+        assert error.permanent
+        asked = broker.count("Metadata")
+        advance_time(120)
+        assert broker.count("Metadata") == asked
+        broker.clear_rules()
+        assert producer.send_and_wait("t", b"b").offset == 0
+
+
+def test_a_refused_consumer_raises_and_asks_no_more(broker: Broker) -> None:
+    broker.create_topic("t")
+    broker.fail("Metadata", ErrorCode.CLUSTER_AUTHORIZATION_FAILED, times=None)
+    with ottla.Consumer(
+        broker.bootstrap, retry_backoff_ms=10, auto_offset_reset="earliest"
+    ) as consumer:
+        consumer.assign([("t", 0)])
+        with pytest.raises(kafka_errors.ClusterAuthorizationFailed):
+            consumer.poll(timeout=WAIT_S)
+        asked = broker.count("Metadata")
+        advance_time(120)
+        assert broker.count("Metadata") == asked
+        broker.clear_rules()
+        broker.append("t", b"v")
+        consumer.assign([("t", 0)])
+        assert [record.value for record in consumer.poll(timeout=WAIT_S)] == [b"v"]
+
+
+def test_a_refused_producer_id_is_asked_for_with_the_next_message(broker: Broker) -> None:
+    broker.fail("InitProducerId", ErrorCode.CLUSTER_AUTHORIZATION_FAILED, times=None)
+    with ottla.Producer(broker.bootstrap, linger_ms=0) as producer:
+        error = producer.send("t", b"a").exception(WAIT_S)
+        assert isinstance(error, kafka_errors.ClusterAuthorizationFailed)
+        advance_time(5)
+        asked = broker.count("InitProducerId")
+        advance_time(120)
+        assert broker.count("InitProducerId") == asked
+        broker.clear_rules()
+        assert producer.send_and_wait("t", b"b").offset == 0

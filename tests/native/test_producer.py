@@ -225,12 +225,15 @@ def test_bad_arguments_are_named_and_nothing_is_accepted(
 
 
 def test_a_partition_that_is_not_there(wire: Wire, producer: ProducerBase) -> None:
-    with pytest.raises(
-        errors.KafkaError, match="partition 2 does not exist: the topic has 2"
-    ) as caught:
-        producer.send("t", b"", partition=2)
-    assert (caught.value.topic, caught.value.partition) == ("t", 2)
-    assert caught.value.outcome == "not_written"
+    delivery = producer.send("t", b"", partition=2)
+    assert not delivery.done()
+    assert ("topic", "t") in wire.flow.drain()
+    assert wire.flow.awaits_metadata("t")
+    wire.flow.refuse_missing("t", wire.flow.stored_count("t"))
+    error = delivery.exception(0)
+    assert isinstance(error, errors.KafkaError)
+    assert "partition 2 does not exist: the topic has 2" in str(error)
+    assert (error.topic, error.partition, error.outcome) == ("t", 2, "not_written")
     assert wire.flow.undelivered() == 0
 
 

@@ -96,17 +96,26 @@ fn a_topic_that_can_never_be_known_fails_what_waits() {
     producer.assert_done();
 }
 
+/// The engine says that metadata which was requested before `stored` messages waited for it has all partitions.
+fn refuse_missing(producer: &Producer, stored: u64) {
+    producer
+        .shared
+        .change(|flow| flow.acc.refuse_missing("t", stored));
+}
+
+fn stored_count(producer: &Producer) -> u64 {
+    producer.shared.with(|flow| flow.acc.stored_count("t"))
+}
+
 #[test]
-fn a_partition_that_does_not_exist_is_refused() {
+fn a_partition_below_zero_is_refused() {
     let producer = Producer::flowing(settings(), 2);
-    for number in [2, -1] {
-        assert_eq!(
-            producer
-                .try_send("t", Some(number), None, b"v", None)
-                .unwrap_err(),
-            Refused::NoSuchPartition { partitions: 2 }
-        );
-    }
+    assert_eq!(
+        producer
+            .try_send("t", Some(-1), None, b"v", None)
+            .unwrap_err(),
+        Refused::NoSuchPartition { partitions: 2 }
+    );
     producer.assert_done();
 }
 
@@ -121,11 +130,11 @@ fn made_anew(producer: &Producer) {
 fn a_topic_made_anew_with_fewer_partitions_gets_no_message_for_the_others() {
     let producer = Producer::flowing(settings(), 2);
     made_anew(&producer);
+    let gone = producer.try_send("t", Some(1), None, b"v", None).unwrap();
+    refuse_missing(&producer, stored_count(&producer));
     assert_eq!(
-        producer
-            .try_send("t", Some(1), None, b"v", None)
-            .unwrap_err(),
-        Refused::NoSuchPartition { partitions: 1 }
+        failure_of(&gone),
+        Some(("topic".into(), 3, Outcome::NotWritten))
     );
     let keyed: Vec<_> = (0..20)
         .map(|n| {
@@ -155,6 +164,7 @@ fn a_partition_that_turns_out_not_to_exist_fails_its_message_alone() {
     let after = producer.try_send("t", Some(0), None, b"c", None).unwrap();
     producer.events();
     producer.topic("t", 1);
+    refuse_missing(&producer, stored_count(&producer));
     assert_eq!(
         failure_of(&none),
         Some(("topic".into(), 3, Outcome::NotWritten))
@@ -651,6 +661,7 @@ fn failures_that_wait_to_be_read_stay_on_the_books_however_they_came() {
     let producer = Producer::new(set.clone());
     let place = send(&producer, 7);
     producer.topic("t", 1);
+    refuse_missing(&producer, stored_count(&producer));
     assert!(failure_of(&place).is_some());
     assert!(read(&producer, &place) >= value.len());
     producer.assert_done();

@@ -19,7 +19,8 @@ Args:
         over the partitions.
     headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
         preserved.
-    partition: Number of the partition, 0 or more; None: the partitioner chooses.
+    partition: Number of the partition, 0 or more; None: the partitioner chooses. One that is not known yet is looked up
+        in the cluster; where the topic does not have it, the message fails with UnknownTopicOrPartition.
     timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
     metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
     on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
@@ -32,7 +33,6 @@ Returns:
 Raises:
     BufferFull: `buffer_memory` has no free space, or earlier sends wait for it. Not accepted.
     MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
-    UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
     Closed: The producer is closed or closing. Not accepted.
     ForkedClient: The producer was made before a fork. Not accepted.
     Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event
@@ -64,7 +64,8 @@ Args:
         over the partitions.
     headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
         preserved.
-    partition: Number of the partition, 0 or more; None: the partitioner chooses.
+    partition: Number of the partition, 0 or more; None: the partitioner chooses. One that is not known yet is looked up
+        in the cluster; where the topic does not have it, the message fails with UnknownTopicOrPartition.
     timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
     metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
     on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
@@ -78,7 +79,6 @@ Raises:
     BufferFull: No free buffer space within `max_block_ms`, first come, first served; at once in callbacks and in
         handlers of the client's own log, which run on its threads. Not accepted.
     MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
-    UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
     Closed: The producer is closed or closing. Not accepted.
     ForkedClient: The producer was made before a fork. Not accepted.
     Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event
@@ -113,7 +113,8 @@ Args:
         over the partitions.
     headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
         preserved.
-    partition: Number of the partition, 0 or more; None: the partitioner chooses.
+    partition: Number of the partition, 0 or more; None: the partitioner chooses. One that is not known yet is looked up
+        in the cluster; where the topic does not have it, the message fails with UnknownTopicOrPartition.
     timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
     metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
     on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
@@ -132,7 +133,7 @@ Raises:
     BufferFull: No free buffer space within `max_block_ms`. Not accepted.
     RuntimeError: It would wait on the client's own engine thread, where a handler of its log runs. Not accepted.
     MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
-    UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
+    UnknownTopicOrPartition: The topic has no such partition. Not written.
     Closed: The producer is closed or closing. Not accepted.
     ForkedClient: The producer was made before a fork. Not accepted.
     Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event
@@ -169,7 +170,8 @@ Args:
         over the partitions.
     headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
         preserved.
-    partition: Number of the partition, 0 or more; None: the partitioner chooses.
+    partition: Number of the partition, 0 or more; None: the partitioner chooses. One that is not known yet is looked up
+        in the cluster; where the topic does not have it, the message fails with UnknownTopicOrPartition.
     timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
     metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
     on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
@@ -182,7 +184,6 @@ Returns:
 Raises:
     BufferFull: No free buffer space within `max_block_ms`; first come, first served. Not accepted.
     MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
-    UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
     Closed: The producer is closed or closing. Not accepted.
     ForkedClient: The producer was made before a fork. Not accepted.
     Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event
@@ -221,7 +222,8 @@ Args:
         over the partitions.
     headers: Pairs of name (str) and value (as value) in a list or tuple, or a mapping; order and repeated names are
         preserved.
-    partition: Number of the partition, 0 or more; None: the partitioner chooses.
+    partition: Number of the partition, 0 or more; None: the partitioner chooses. One that is not known yet is looked up
+        in the cluster; where the topic does not have it, the message fails with UnknownTopicOrPartition.
     timestamp_ms: Milliseconds since the epoch, UTC, an int of 0 or more; None: now.
     metadata: Any object; the delivery returns it as `.metadata`. It is never sent.
     on_delivery: Function of the `Delivery`, called once on the dispatcher thread when this message has its outcome,
@@ -239,7 +241,7 @@ Raises:
     Closed: The producer was closed before the message had its outcome; `.outcome` as above.
     BufferFull: No free buffer space within `max_block_ms`. Not accepted.
     MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
-    UnknownTopicOrPartition: The topic is known and has no such partition. Not accepted.
+    UnknownTopicOrPartition: The topic has no such partition. Not written.
     Closed: The producer is closed or closing. Not accepted.
     ForkedClient: The producer was made before a fork. Not accepted.
     Timeout: The `partitioner` is a function and the partitions of the topic are unknown, or earlier sends of an event

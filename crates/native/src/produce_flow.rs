@@ -96,6 +96,39 @@ impl ProduceFlow {
             .change(|flow| flow.set_topic(topic, topic_id, partitions, &available, &near));
     }
 
+    fn awaits_metadata(&self, topic: &str) -> bool {
+        self.shared.with(|flow| flow.acc.awaits_metadata(topic))
+    }
+
+    fn stored_count(&self, topic: &str) -> u64 {
+        self.shared.with(|flow| flow.acc.stored_count(topic))
+    }
+
+    fn refuse_missing(&self, topic: &str, before: u64) {
+        self.shared
+            .change(|flow| flow.acc.refuse_missing(topic, before));
+    }
+
+    fn drop_idle_topics(&self, idle_us: u64) -> Vec<String> {
+        let now = clock::now();
+        let dropped = self
+            .shared
+            .with(|flow| flow.acc.drop_idle_topics(now, idle_us));
+        dropped.iter().map(ToString::to_string).collect()
+    }
+
+    fn fail_partition(
+        &self,
+        topic: &str,
+        partition: i32,
+        kind: &str,
+        code: i16,
+        message: &str,
+    ) -> u64 {
+        self.shared
+            .with(|flow| flow.fail_partition(topic, partition, kind, code, message))
+    }
+
     fn fail_topic(&self, topic: &str, kind: &str, code: i16, message: &str) -> usize {
         self.shared
             .fail_topic(topic, failure(kind, code, message, Outcome::NotWritten))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from ottla import errors
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.metadata import leads
+from ottla.cluster.retry import Attempts
 from ottla.message import TopicPartition
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ class RouteTarget(Protocol):
 
     def report_no_route(self, failure: NoRoute) -> None:
         """Log and record a failed attempt; the next one follows after a pause."""
+
+    def refuse(self, partition: TopicPartition, error: errors.Error) -> None:
+        """Fail the partition: no attempt can give it a route. The search has ended."""
 
 
 class LeaderRoutes:
@@ -210,15 +214,19 @@ class LeaderRoutes:
     # ---- search ------------------------------------------------------------------------------------------------------
 
     async def _search(self, partition: TopicPartition, delay: float) -> None:
-        """Try until the partition has a route; an internal error ends no search, since the flow asks only once."""
-        failures = 0
+        """Try until the partition has a route, or can have none. An internal error ends no search: the flow asks only once."""
         try:
-            while True:
-                if delay:
-                    await self._reactor.clock.sleep(delay)
+            if delay:
+                await self._reactor.clock.sleep(delay)
+            attempts = Attempts(self._backoff, self._reactor.clock)
+            async for failures in attempts:
                 try:
-                    if await self._try(partition, failures):
+                    if await self._try(partition, attempts, failures):
                         return
+                except errors.Error as error:
+                    del self._searches[partition]
+                    self._target.refuse(partition, error)
+                    return
                 except Exception as error:
                     self._target.log.error(
                         "internal_error.route",
@@ -227,36 +235,46 @@ class LeaderRoutes:
                         partition=partition.partition,
                         reason=error,
                     )
-                failures += 1
-                delay = self._backoff.delay(failures)
         finally:
             if self._searches.get(partition) is asyncio.current_task():
                 del self._searches[partition]
 
-    async def _try(self, partition: TopicPartition, failures: int) -> bool:
-        """One attempt. Returns whether the search is over."""
-        known = self._cluster.snapshot.partition(*partition)
+    async def _try(self, partition: TopicPartition, attempts: Attempts, failures: int) -> bool:
+        """One attempt. Returns whether the search has ended.
+
+        Raises:
+            Error: No attempt can succeed.
+        """
+        snapshot = self._cluster.snapshot
+        known = snapshot.partition(*partition)
         if known is None or known.leader < 0:
-            failure = NoRoute(partition, None, None, failures)
+            self._target.report_no_route(NoRoute(partition, None, None, failures))
+            if known is None and (code := snapshot.topic_error(partition.topic)):
+                attempts.record_failure(errors.for_code(code))
         else:
             node_id = self._target.choose_node(partition, known.leader)
             try:
-                connection = await self._cluster.connection_while(
-                    node_id, self._target.role, leads(*partition, known.leader)
-                )
-                if self._target.accepts(partition):
-                    self._attach(node_id, connection)
-                    self._give(partition, node_id, connection, known)
+                await self._connect(partition, node_id, known)
                 return True
             except errors.Error as error:
-                failure = NoRoute(partition, node_id, error, failures)
-        self._target.report_no_route(failure)
+                self._target.report_no_route(NoRoute(partition, node_id, error, failures))
+                attempts.record_failure(error)
         try:
             await self._cluster.refresh(f"no leader of {partition} can be reached")
         except errors.Error as error:
-            # The cluster logs it with its consequences; the search goes on in any case.
-            self._target.log.debug("metadata.failed", reason=error)
+            attempts.record_failure(error)
         return False
+
+    async def _connect(
+        self, partition: TopicPartition, node_id: int, leader: PartitionInfo
+    ) -> None:
+        """Connect to the node, and give the partition its route unless it wants none any more."""
+        connection = await self._cluster.connection_while(
+            node_id, self._target.role, leads(*partition, leader.leader)
+        )
+        if self._target.accepts(partition):
+            self._attach(node_id, connection)
+            self._give(partition, node_id, connection, leader)
 
     def _attach(self, node_id: int, connection: Connection) -> None:
         """Give the flow the connection, once."""

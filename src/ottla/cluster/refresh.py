@@ -90,7 +90,7 @@ class Refresher:
             raise Timeout(f"no metadata within {timeout:g} s ({reason}): {why}") from None
 
     def refresh_soon(self, reason: str, *, urgent: bool = False) -> None:
-        """As `Cluster.refresh_soon`."""
+        """As `Cluster.refresh_soon`: repeated until there is an answer, or an error that is permanent."""
         if self._context.closed:
             self._fail_waiters()
             return
@@ -178,17 +178,19 @@ class Refresher:
         context, now = self._context, self._context.now()
         self._schedule.failed(now)
         text = line_of(error)
-        config = context.config
-        context.summary.add(
-            logging.WARNING,
-            "cluster.unreachable",
-            reason=text,
-            retry_min_ms=config.retry_backoff_ms,
-            retry_max_ms=config.retry_backoff_max_ms,
-        )
+        if error.permanent:
+            context.summary.add(logging.ERROR, "cluster.refused", reason=text)
+        else:
+            context.summary.add(
+                logging.WARNING,
+                "cluster.unreachable",
+                reason=text,
+                retry_min_ms=context.config.retry_backoff_ms,
+                retry_max_ms=context.config.retry_backoff_max_ms,
+            )
+            self._requested = self._requested or "the last attempt failed"
         context.health.trouble("cluster", text, now)
         context.events.emit("cluster.unreachable", reason=text, attempts=self._schedule.failures)
-        self._requested = self._requested or "the last attempt failed"
         _settle(waiters, error)
 
     def _recovered(self) -> None:

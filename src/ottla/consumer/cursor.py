@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, assert_never
 from ottla import errors
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.leaders import LeaderRoutes
+from ottla.cluster.retry import Attempts
 from ottla.consumer.list_offsets import EARLIEST, LATEST, OffsetFinder
 from ottla.consumer.reset import ResetPolicy
 from ottla.consumer.routes import FetchTarget, why_no_leader
@@ -116,7 +117,13 @@ class Cursors:
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
         self._cursors: dict[TopicPartition, Cursor] = {}
         self._target = FetchTarget(
-            cluster, flow, self._log, self._summary, self._cursors, self._topic_recreated
+            cluster,
+            flow,
+            self._log,
+            self._summary,
+            self._cursors,
+            self._topic_recreated,
+            lambda cursor, error: self._refuse([cursor], error),
         )
         self._routes = LeaderRoutes(cluster, engine, self._target, config)
         self._positioned: list[tuple[TopicPartition, asyncio.Future[None]]] = []
@@ -190,15 +197,14 @@ class Cursors:
 
     async def _begin(self, cursors: list[Cursor]) -> None:
         """Find a start position for each partition, with retries. A partition without metadata delays no other one."""
-        attempts = 0
-        while waiting := [
-            c for c in cursors if self._current(c) and not c.positioned and c.refusal is None
-        ]:
-            if attempts:
-                await asyncio.sleep(self._backoff.delay(attempts))
-            attempts += 1
+        async for number in Attempts(self._backoff, self._engine.clock):
+            waiting = [
+                c for c in cursors if self._current(c) and not c.positioned and c.refusal is None
+            ]
+            if not waiting:
+                return
             try:
-                await self._begin_once(waiting, attempts)
+                await self._begin_once(waiting, number + 1)
             except Exception as error:
                 self._log.error(
                     "internal_error.position",
@@ -209,17 +215,17 @@ class Cursors:
 
     async def _begin_once(self, waiting: list[Cursor], attempts: int) -> None:
         if any(self._cluster.snapshot.partition(*c.tp) is None for c in waiting):
-            await self._refresh("assigned partitions are not known yet")
+            try:
+                await self._cluster.refresh("assigned partitions are not known yet")
+            except errors.Error as error:
+                # The cluster logs it; one that is permanent concerns every partition.
+                if error.permanent:
+                    self._refuse(waiting, error)
+                    return
         known = [c for c in waiting if self._cluster.snapshot.partition(*c.tp) is not None]
         self._report_unknown([c for c in waiting if c not in known], attempts)
         if known:
             await self._start_at(known)
-
-    async def _refresh(self, reason: str) -> None:
-        try:
-            await self._cluster.refresh(reason)
-        except errors.Error as error:
-            self._log.debug("metadata.failed", reason=error)
 
     def _report_unknown(self, cursors: list[Cursor], attempts: int) -> None:
         """Log once that metadata lacks a partition (it may come), and raise a refusal."""
@@ -567,8 +573,10 @@ class Cursors:
         if self._reset_policy.raises:
             self._refuse_reset([cursor], reason)
             return
-        seeks, attempts = cursor.seeks, 0
-        while self._current(cursor) and cursor.seeks == seeks and cursor.refusal is None:
+        seeks = cursor.seeks
+        async for _ in Attempts(self._backoff, self._engine.clock):
+            if not self._current(cursor) or cursor.seeks != seeks or cursor.refusal is not None:
+                return
             try:
                 offset = await self._reset_offset(cursor)
             except Exception as error:
@@ -578,13 +586,11 @@ class Cursors:
                     partitions=[str(cursor.tp)],
                     reason=error,
                 )
-                offset = None
-            if offset is None:
-                attempts += 1
-                await asyncio.sleep(self._backoff.delay(attempts))
-            elif self._current(cursor) and cursor.seeks == seeks:
+                continue
+            if offset is not None and self._current(cursor) and cursor.seeks == seeks:
                 self._report_reset(cursor, reason, offset)
                 self._set_position(cursor, OffsetAndMetadata(offset, -1))
+                return
 
     def _report_reset(self, cursor: Cursor, reason: str, offset: int) -> None:
         self._log.warning(
@@ -608,14 +614,12 @@ class Cursors:
             found = await self._find([cursor.tp], self._reset_policy.time_ms(time.time()))
             return found[cursor.tp]
         except errors.Error as error:
-            if not error.permanent:
-                reason = errors.line_of(error)
-                self._cluster.health.trouble(str(cursor.tp), reason, self._engine.clock.now())
-                self._summary.add(
-                    logging.WARNING, "position.reset_failed", cursor.tp, reason=reason
-                )
-            else:
+            if error.permanent:
                 self._refuse([cursor], error)
+                return None
+            reason = errors.line_of(error)
+            self._cluster.health.trouble(str(cursor.tp), reason, self._engine.clock.now())
+            self._summary.add(logging.WARNING, "position.reset_failed", cursor.tp, reason=reason)
             return None
 
 

@@ -37,6 +37,7 @@ class FetchTarget:
         summary: Sums up the lines of many partitions.
         cursors: The assigned partitions.
         on_recreated: Called with a cursor whose topic was recreated.
+        on_refused: Called with a cursor that can have no route, and the reason.
     """
 
     role = Role.FETCH
@@ -50,6 +51,7 @@ class FetchTarget:
         summary: Summary,
         cursors: Mapping[TopicPartition, Cursor],
         on_recreated: Callable[[Cursor], None],
+        on_refused: Callable[[Cursor, errors.Error], None],
     ) -> None:
         self._cluster = cluster
         self._flow = flow
@@ -57,6 +59,7 @@ class FetchTarget:
         self._summary = summary
         self._cursors = cursors
         self._on_recreated = on_recreated
+        self._on_refused = on_refused
 
     def choose_node(self, partition: TopicPartition, leader: int) -> int:
         """The follower that the leader named, else the leader."""
@@ -97,6 +100,11 @@ class FetchTarget:
             leader_epoch=leader.leader_epoch,
         )
         self._flow.hold(*partition)
+
+    def refuse(self, partition: TopicPartition, error: errors.Error) -> None:
+        """Fetch nothing more of the partition until a seek or another assignment."""
+        if (cursor := self._cursors.get(partition)) is not None:
+            self._on_refused(cursor, error)
 
     def report_no_route(self, failure: NoRoute) -> None:
         """Log the first failure of a search as a warning; leave a follower that cannot be reached."""

@@ -150,6 +150,12 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
         ("reason",),
         lasting=True,
     ),
+    "producer_id.refused": LogEvent(
+        ("WARNING",),
+        "{reason}; requested again with the next message, and with enable_idempotence nothing is sent before",
+        "The cluster refuses to give a producer id. Messages that waited for it have their own lines.",
+        ("reason",),
+    ),
     "producer_id.acquired": LogEvent(
         ("INFO",),
         "producer id acquired after {elapsed_s:.1f} s; sending resumes",
@@ -214,6 +220,12 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
         ("reason", "retry_min_ms", "retry_max_ms"),
         lasting=True,
     ),
+    "cluster.refused": LogEvent(
+        ("ERROR",),
+        "no metadata of the cluster: {reason}; requested again when a call or a message needs it",
+        "The cluster refuses the client: credentials, rights or options have to be changed.",
+        ("reason",),
+    ),
     "cluster.reachable": LogEvent(
         ("INFO",),
         "metadata received after {failures:attempt} in {elapsed_s:.1f} s; work resumes",
@@ -234,12 +246,6 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
     ),
     "metadata.requested": LogEvent(
         ("DEBUG",), "requesting metadata: {reason}", "Each request.", ("reason",)
-    ),
-    "metadata.failed": LogEvent(
-        ("DEBUG",),
-        "metadata request of the consumer failed: {reason}; tried again",
-        "Each failure; cluster.unreachable has the warning.",
-        ("reason",),
     ),
     "connection.lost": LogEvent(
         ("INFO",),

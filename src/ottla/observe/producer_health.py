@@ -21,7 +21,7 @@ HOLDERS = 10
 
 _NEXT = {
     "cluster": "the client connects to the brokers and bootstrap_servers again after reconnect_backoff_ms to reconnect_backoff_max_ms",
-    "identity": "a producer id is requested again after retry_backoff_ms to retry_backoff_max_ms",
+    "identity": "a producer id is requested again after retry_backoff_ms to retry_backoff_max_ms, with the next message where it was refused",
     "buffer": "send() waits until outcomes free space, at most max_block_ms, then raises BufferFull; send_nowait() raises it at once",
     "outcomes": "their memory is freed once they are read (successes(), errors(), outcomes()) and their callbacks have returned",
 }

@@ -41,6 +41,8 @@ class Holds:
         self._identity = identity
         self._renewed: set[TopicPartition] = set()
         """Partitions that are held once more, to begin under the producer id that was waited for."""
+        self._without_identity: set[TopicPartition] = set()
+        """Partitions that have used up their epochs, and for which the cluster has refused another producer id."""
 
     def end_soon(self, held: Held) -> None:
         """Decide about a held partition in a task of its own."""
@@ -83,7 +85,7 @@ class Holds:
                 await self._fail(held, error)
         finally:
             self._routes.resume(place)
-        if not self._context.closed and place not in self._renewed:
+        if not self._context.closed and place not in self._renewed | self._without_identity:
             self._routes.find(place)
 
     def _judge(self, held: Held, asked: int) -> Verdict:
@@ -152,12 +154,28 @@ class Holds:
             next_step=next_step,
         )
 
+    def renew_soon(self, place: TopicPartition) -> bool:
+        """A partition has messages again. Requests another producer id where the last request was refused; returns whether."""
+        if place not in self._without_identity:
+            return False
+        self._without_identity.discard(place)
+        self._context.spawn(self._renew(place), f"producer id for {place}")
+        return True
+
     async def _renew(self, place: TopicPartition) -> None:
         """The epochs are used up: the partition, whose hold has ended, is held again once there is a new producer id.
 
-        It gets no route meanwhile, so nothing goes under the identity that is given up.
+        It gets no route meanwhile, so nothing is sent under the identity that is given up. Where the cluster refuses another
+        id, its messages fail.
         """
-        await self._identity.renew()
+        try:
+            await self._identity.renew()
+        except errors.Error as error:
+            self._without_identity.add(place)
+            self._context.flow.fail_partition(
+                place.topic, place.partition, *errors.to_native(error)
+            )
+            return
         if self._context.closed:
             return
         self._context.flow.hold(*place)

@@ -7,11 +7,11 @@ Engine thread only. References: KIP-98, KIP-360; Java: TransactionManager, Produ
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from ottla import errors
+from ottla.cluster.retry import Attempts
 from ottla.protocol.messages.init_producer_id import InitProducerIdRequest
 
 if TYPE_CHECKING:
@@ -91,45 +91,66 @@ class IdentitySource:
         """Get the first producer id, for as long as it takes: messages sent meanwhile wait or expire.
 
         Any broker gives one, so the first that is reached is asked in addition to its metadata: one round trip less until
-        the first message leaves.
+        the first message leaves. Where the cluster refuses, messages fail, and the next one has it asked again.
         """
         await self._context.cluster.reached()
-        await self.renew(first=True)
-
-    async def renew(self, *, first: bool = False) -> None:
-        """Request a producer id until there is one, and use it from then on.
-
-        first: Nothing can be sent without it, so that a refusal for good fails what waits. Else one partition waits for it,
-            whose messages expire, and the others go on under the one they have.
-        """
-        producer_id, epoch = await self._request(first=first)
-        if not self._context.closed:
-            self._given(producer_id, epoch)
-
-    async def _request(self, *, first: bool) -> tuple[int, int]:
-        context = self._context
-        attempts = 0
         while True:
             try:
-                response = await context.cluster.request(
-                    InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60_000)
-                )
-                if response.error_code == 0:
-                    return response.producer_id, response.producer_epoch
-                reason: errors.Error = errors.for_code(response.error_code)
+                await self.renew()
+                return
             except errors.Closed:
-                raise
+                return
             except errors.Error as error:
-                reason = error
-            attempts += 1
-            failed = 0
-            if first and isinstance(reason, errors.KafkaError) and not reason.retriable:
-                failed = context.flow.abort_all(
-                    "broker", reason.code, "the broker gives no producer id"
-                )
-            # Each message that fails is told by itself.
-            self._report_refusal(reason, aloud=attempts >= _TOLD_AT and not failed)
-            await asyncio.sleep(context.backoff.delay(attempts))
+                self._refuse_messages(error)
+            await self._until_messages_wait()
+
+    async def renew(self) -> None:
+        """Request a producer id until there is one, and use it from then on.
+
+        Raises:
+            Error: The cluster refuses.
+        """
+        context = self._context
+        attempts = Attempts(context.backoff, context.engine.clock)
+        async for failures in attempts:
+            try:
+                producer_id, epoch = await self._ask()
+            except errors.Error as error:
+                attempts.record_failure(error)
+                self._report_missing(error, aloud=failures + 1 >= _TOLD_AT)
+                continue
+            if not context.closed:
+                self._given(producer_id, epoch)
+            return
+
+    async def _ask(self) -> tuple[int, int]:
+        response = await self._context.cluster.request(
+            InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60_000)
+        )
+        if response.error_code:
+            raise errors.for_code(response.error_code)
+        return response.producer_id, response.producer_epoch
+
+    def _refuse_messages(self, error: errors.Error) -> None:
+        """Nothing can be sent without a producer id: fail all messages. Each failure is logged by itself."""
+        kind, code, _ = errors.to_native(error)
+        text = (
+            "the broker gives no producer id"
+            if code
+            else f"no producer id: {errors.line_of(error)}"
+        )
+        failed = self._context.flow.abort_all(kind, code, text)
+        reason = self._note_missing(error)
+        if not failed:
+            self._logged = True
+            self._context.summary.add(logging.WARNING, "producer_id.refused", reason=reason)
+
+    async def _until_messages_wait(self) -> None:
+        """Wait until a message needs a producer id, and at least for the longest backoff."""
+        pause_s = self._context.config.retry_backoff_max_ms / 1000
+        await self._context.engine.sleep(pause_s)
+        while not self._context.flow.undelivered():
+            await self._context.engine.sleep(pause_s)
 
     def _given(self, producer_id: int, epoch: int) -> None:
         """The broker gave this producer its id: the flow may send."""
@@ -145,20 +166,22 @@ class IdentitySource:
         context.events.emit("producer_id.acquired", producer_id=producer_id, epoch=epoch)
         self._set_trouble(None, None)
 
-    def _report_refusal(self, why: errors.Error, *, aloud: bool) -> None:
-        """There is no producer id, so nothing can be sent: messages that expire meanwhile say so.
-
-        aloud: Whether the log has no line about it yet. Where no broker can be reached at all, the cluster says that.
-        """
-        context = self._context
-        aloud = aloud and "cluster" not in context.health.report()
-        text = f"no producer id: {errors.line_of(why)}"
+    def _report_missing(self, why: errors.Error, *, aloud: bool) -> None:
+        """Log a failed attempt. aloud: As a warning, except where no broker can be reached: the cluster has one then."""
+        aloud = aloud and "cluster" not in self._context.health.report()
         self._logged |= aloud
-        context.health.trouble("identity", text, context.now())
-        self._set_trouble(why, text)
-        context.summary.add(
-            logging.WARNING if aloud else logging.DEBUG, "producer_id.missing", reason=text
+        self._context.summary.add(
+            logging.WARNING if aloud else logging.DEBUG,
+            "producer_id.missing",
+            reason=self._note_missing(why),
         )
+
+    def _note_missing(self, why: errors.Error) -> str:
+        """Nothing can be sent: messages that expire meanwhile have this as their cause. Returns it in words."""
+        text = f"no producer id: {errors.line_of(why)}"
+        self._context.health.trouble("identity", text, self._context.now())
+        self._set_trouble(why, text)
+        return text
 
     # ---- identities of partitions ------------------------------------------------------------------------------------
 

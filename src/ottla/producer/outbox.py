@@ -64,6 +64,7 @@ class Outbox:
         """Begin to serve the flow's events, and get a producer id where one is needed."""
         self._context.cluster.listen(self._metadata_changed)
         self._routes.start()
+        self._topics.start()
         self._context.engine.add_drain(self.drain)
         if self._context.config.enable_idempotence:
             self._context.spawn(self._identity.start(), "producer id")
@@ -137,7 +138,8 @@ class Outbox:
     def _find_route(self, partition: TopicPartition) -> None:
         """The flow has batches and no route: none was given yet, or its connection was lost while nothing was in flight."""
         self._routes.withdraw(partition)
-        self._routes.find(partition)
+        if not self._holds.renew_soon(partition):
+            self._routes.find(partition)
 
     def _tell_unawaited(self, sends: Sequence[tuple[str, str, int]]) -> None:
         """Sends of an event loop were dropped before anybody awaited them: (method, topic, count)."""

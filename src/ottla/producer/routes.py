@@ -90,6 +90,12 @@ class ProduceTarget:
         set_trouble(self._context.flow, topic, why, partition, text=text)
         self._log_no_route(failure, text)
 
+    def refuse(self, partition: TopicPartition, error: errors.Error) -> None:
+        """Fail what waits for the route; the partition's next message has it searched again."""
+        self._context.flow.fail_partition(
+            partition.topic, partition.partition, *errors.to_native(error)
+        )
+
     def _reason(self, failure: NoRoute) -> tuple[errors.Error | None, str]:
         """Why there is no route, as an exception where there is one, and in words."""
         if failure.error is not None:

@@ -9,10 +9,10 @@ References: Java: KafkaProducer.waitOnMetadata, ProducerMetadata.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from ottla import errors
+from ottla.cluster.retry import Attempts
 from ottla.protocol.error_codes import ErrorCode
 
 if TYPE_CHECKING:
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     from ottla.producer.context import OutboxContext
     from ottla.producer.rack import Rack
 
-_HOPELESS: Final = frozenset(
-    {ErrorCode.INVALID_TOPIC_EXCEPTION, ErrorCode.TOPIC_AUTHORIZATION_FAILED}
-)
-"""Answers about a topic that no waiting mends: what waits for it fails at once."""
-
 _MEANING: Final = {
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: "it does not exist, or this client may not describe it",
     ErrorCode.LEADER_NOT_AVAILABLE: "its partitions have no leaders yet",
     ErrorCode.INVALID_TOPIC_EXCEPTION: "no topic can have this name",
     ErrorCode.TOPIC_AUTHORIZATION_FAILED: "this client is not authorized for it",
 }
+
+IDLE_S: Final = 300.0
+"""Seconds without a message after which the metadata of a topic is no longer requested."""
+
+_IDLE_CHECK_S: Final = 30.0
+"""Interval between looks for idle topics, in seconds."""
 
 _TOLD_AT: Final = 3
 """A broker that creates the topic just now refuses the first answers: the third in a row is told."""
@@ -78,35 +79,58 @@ class Topics:
         self._rack = rack
         self._wanted: set[str] = set()
         """Topics that messages were sent to."""
-        self._queried: set[str] = set()
-        """Topics whose partitions the application asked for."""
+        self._queried: dict[str, float] = {}
+        """Topics whose partitions the application asked for, and when it did last."""
         self._awaited: set[str] = set()
-        """Topics that a task asks for right now, and that have not come."""
-        self._told: dict[str, tuple[int, float]] = {}
-        """Topics that the log says have not come: by which code, and since when they are asked for."""
+        """Topics that a task requests metadata of."""
+        self._told: dict[str, tuple[str, float]] = {}
+        """Topics that the log says are unavailable: for which reason, and since when they are requested."""
+
+    def start(self) -> None:
+        """Drop idle topics from now on."""
+        self._context.spawn(self._drop_idle(), "idle topics")
 
     def want(self, topic: str) -> None:
-        """Messages wait for this topic."""
+        """Messages wait for this topic, or for a partition of it that is not known."""
         self._wanted.add(topic)
-        if self._give(self._cluster.snapshot, topic) or topic in self._awaited:
+        if topic in self._awaited or self._give(self._cluster.snapshot, topic):
             return
         self._update_cluster()
         self._awaited.add(topic)
         self._context.spawn(self._await(topic), f"topic {topic}")
 
     def _update_cluster(self) -> None:
-        self._cluster.want_topics(self, self._wanted | self._queried, create=True)
+        self._cluster.want_topics(self, self._wanted | self._queried.keys(), create=True)
 
     async def partitions_of(self, topic: str, timeout: float) -> list[int]:
         """As `Cluster.partitions_of`, and keep the metadata of a topic that exists."""
-        self._queried.add(topic)
+        self._queried[topic] = self._context.now()
         self._update_cluster()
         try:
             return await self._cluster.partitions_of(topic, timeout)
         except errors.Error:
-            self._queried.discard(topic)
+            self._queried.pop(topic, None)
             self._update_cluster()
             raise
+
+    async def _drop_idle(self) -> None:
+        while True:
+            await self._context.engine.sleep(_IDLE_CHECK_S)
+            idle = self._flow.drop_idle_topics(int(IDLE_S * 1_000_000))
+            long_ago = self._context.now() - IDLE_S
+            queried = [topic for topic, at in self._queried.items() if at <= long_ago]
+            for topic in queried:
+                del self._queried[topic]
+            for topic in idle:
+                self._forget(topic)
+            if idle or queried:
+                self._update_cluster()
+
+    def _forget(self, topic: str) -> None:
+        """No message waits for the topic any more."""
+        self._wanted.discard(topic)
+        self._awaited.discard(topic)
+        self._told.pop(topic, None)
 
     def changed(self, snapshot: MetadataSnapshot) -> None:
         """The metadata is another one."""
@@ -120,45 +144,60 @@ class Topics:
             set_trouble(self._flow, topic, why, text=text)
 
     async def _await(self, topic: str) -> None:
-        """Ask until the topic's metadata is there or can never come; the flow itself expires what waits too long.
+        """Request metadata until the topic's messages have their partitions or can have none; the flow expires what waits too long.
 
-        What a broker said of it earlier does not count: who sends again may have mended it.
+        Earlier answers do not count: the cause may have been mended before the message was sent.
         """
         since = self._context.now()
-        attempts = 0
+        attempts = Attempts(self._context.backoff, self._context.engine.clock)
         try:
-            while topic in self._awaited:
-                unanswered = await self._ask(topic)
-                if topic not in self._awaited or self._give(self._cluster.snapshot, topic):
+            async for failures in attempts:
+                if topic not in self._awaited:
                     break
-                attempts += 1
-                refusal = topic_error(self._cluster.snapshot, topic)
-                if unanswered is None and refusal.code in _HOPELESS:
-                    self._wanted.discard(topic)
-                    self._update_cluster()
-                    self._flow.fail_topic(topic, "broker", refusal.code, refusal.message)
+                try:
+                    if await self._ask(topic):
+                        break
+                    if self._cluster.snapshot.topic(topic) is not None:
+                        continue  # Messages came after the request.
+                    why: errors.Error = topic_error(self._cluster.snapshot, topic)
+                    if failures + 1 >= _TOLD_AT and not why.permanent:
+                        self._tell(topic, why, since)
+                except errors.Error as error:
+                    why = error
+                if why.permanent:
+                    self._refuse(topic, why)
                     return
-                if unanswered is None and attempts >= _TOLD_AT:
-                    self._tell(topic, refusal, since)
-                set_trouble(self._flow, topic, unanswered or refusal)
-                await asyncio.sleep(self._context.backoff.delay(attempts))
+                set_trouble(self._flow, topic, why)
         finally:
             self._awaited.discard(topic)
-        # What keeps the producer from its identity is told again with each attempt.
+        # The reason for a missing producer id is set again with each attempt to get one.
         set_trouble(self._flow, topic, None)
 
-    async def _ask(self, topic: str) -> errors.Error | None:
-        """Ask once. Returns why there is no answer at all."""
-        try:
-            await self._cluster.refresh(f"topic {topic} is not known yet")
-        except errors.Error as error:
-            return error
-        return None
+    async def _ask(self, topic: str) -> bool:
+        """Request the metadata once. Returns whether no message waits for it any more.
 
-    def _tell(self, topic: str, refusal: errors.KafkaError, since: float) -> None:
-        told, since = self._told.get(topic, (None, since))
-        self._told[topic] = (refusal.code, since)
-        if refusal.code == told:
+        Raises:
+            Error: There is no answer.
+        """
+        waiting = self._flow.stored_count(topic)
+        await self._cluster.refresh(f"messages wait for metadata of {topic}")
+        if not self._give(self._cluster.snapshot, topic):
+            if self._cluster.snapshot.topic(topic) is None:
+                return False
+            # The answer is younger than these messages: it decides whether their partitions exist.
+            self._flow.refuse_missing(topic, waiting)
+        return not self._flow.awaits_metadata(topic)
+
+    def _refuse(self, topic: str, error: errors.Error) -> None:
+        """Fail what waits for the topic: no answer can bring it. Its next message has it requested again."""
+        self._forget(topic)
+        self._update_cluster()
+        self._flow.fail_topic(topic, *errors.to_native(error))
+
+    def _tell(self, topic: str, refusal: errors.Error, since: float) -> None:
+        told, since = self._told.get(topic, ("", since))
+        self._told[topic] = (errors.line_of(refusal), since)
+        if self._told[topic][0] == told:
             return
         low, high = self._context.config.retry_backoff_ms, self._context.config.retry_backoff_max_ms
         self._context.log.warning(
@@ -170,7 +209,7 @@ class Topics:
         )
 
     def _give(self, snapshot: MetadataSnapshot, topic: str) -> bool:
-        """Give the flow the topic's partitions, where they are known."""
+        """Give the flow the topic's partitions, where they are known. Returns whether no message waits for metadata any more."""
         known = snapshot.topic(topic)
         if known is None or not known.partitions:
             return False
@@ -178,8 +217,10 @@ class Topics:
         available = [part.partition for part in parts if part.leader >= 0]
         near = self._rack.near(snapshot, parts)
         self._flow.set_topic(topic, known.topic_id, len(known.partitions), available, near)
-        self._awaited.discard(topic)
         if topic in self._told:
             elapsed_s = self._context.now() - self._told.pop(topic)[1]
             self._context.log.info("topic.found", topic=topic, elapsed_s=elapsed_s)
+        if self._flow.awaits_metadata(topic):
+            return False
+        self._awaited.discard(topic)
         return True

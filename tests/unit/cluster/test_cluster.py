@@ -14,6 +14,7 @@ from ottla.engine.clock import settle
 from ottla.errors import Closed, KafkaError, NoBrokersAvailable, Timeout
 from ottla.message import TopicPartition
 from ottla.protocol.api_keys import ApiKey
+from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.metadata import MetadataRequest
 from ottla.wire.connection import Role
 from tests.unit.doubles import World
@@ -318,6 +319,21 @@ async def test_a_leader_hint_is_taken_at_once_and_metadata_is_asked_for(world: W
     assert len(world.node.asked(ApiKey.METADATA)) > before
     # The broker that was asked lags behind: the hint's epoch stays.
     assert cluster.snapshot.partition("orders", 0) == partition
+    await cluster.close()
+
+
+async def test_a_refusal_is_not_asked_again_until_it_is_needed(world: World) -> None:
+    world.node.versions[ApiKey.METADATA] = (0, 13)
+    world.cluster.metadata_error = ErrorCode.CLUSTER_AUTHORIZATION_FAILED
+    cluster = Cluster(world.config, world.reactor)
+    with pytest.raises(KafkaError, match="CLUSTER_AUTHORIZATION_FAILED"):
+        await world.run(cluster.refresh("start"))
+    await world.clock.advance(60)
+    assert len(world.node.asked(ApiKey.METADATA)) == 1
+    world.cluster.metadata_error = 0
+    await world.run(cluster.refresh("needed again"))
+    assert len(world.node.asked(ApiKey.METADATA)) == 2
+    assert cluster.health.report() == {}
     await cluster.close()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ottla import errors
 from ottla.cluster.leaders import LeaderRoutes, NoRoute
-from ottla.cluster.metadata import MetadataSnapshot, PartitionInfo, TopicInfo
+from ottla.cluster.metadata import MetadataSnapshot, PartitionInfo, TopicError, TopicInfo
 from ottla.config.producer import producer_config
 from ottla.engine.clock import ManualClock, settle
 from ottla.message import TopicPartition
@@ -41,6 +41,7 @@ class Cluster:
     def __init__(self) -> None:
         self.snapshot = MetadataSnapshot()
         self.unreachable: set[int] = set()
+        self.refusal: errors.Error | None = None
         self.refreshes = 0
         self.listener: Callable[..., None] | None = None
 
@@ -59,6 +60,8 @@ class Cluster:
         self.refreshes += 1
 
     async def connection_while(self, node_id: int, _role: object, _wanted: object) -> Connection:
+        if self.refusal is not None:
+            raise self.refusal
         if node_id in self.unreachable:
             raise errors.ConnectionLost(f"node {node_id} cannot be reached")
         return Connection(100 + node_id)
@@ -82,6 +85,7 @@ class Target:
         self.routed: list[int] = []
         self.moved: list[int] = []
         self.failures: list[NoRoute] = []
+        self.refusals: list[errors.Error] = []
         self.wanted = True
         self.bugs: list[Exception] = []
 
@@ -104,6 +108,9 @@ class Target:
 
     def report_no_route(self, failure: NoRoute) -> None:
         self.failures.append(failure)
+
+    def refuse(self, _partition: object, error: errors.Error) -> None:
+        self.refusals.append(error)
 
 
 class Bench:
@@ -210,6 +217,30 @@ async def test_a_partition_that_is_no_longer_wanted_gets_no_route(bench: Bench) 
     bench.routes.forget(T0)
     await settle()
     assert bench.target.routed == []
+
+
+async def test_a_permanent_error_ends_the_search_until_the_next_one(bench: Bench) -> None:
+    bench.cluster.change(known(1))
+    bench.cluster.refusal = errors.AuthenticationFailed("wrong password")
+    bench.routes.find(T0)
+    await bench.clock.advance(10)
+    assert bench.target.refusals == [bench.cluster.refusal]
+    assert len(bench.target.failures) == 1
+    assert bench.cluster.refreshes == 0
+    bench.cluster.refusal = None
+    bench.routes.find(T0)
+    await settle()
+    assert bench.target.routed == [1]
+
+
+async def test_a_refused_topic_ends_the_search(bench: Bench) -> None:
+    refused = MetadataSnapshot(errors={"t": TopicError(29, 0.0)})
+    bench.cluster.change(refused)
+    bench.routes.find(T0)
+    await bench.clock.advance(10)
+    (error,) = bench.target.refusals
+    assert isinstance(error, errors.KafkaError)
+    assert error.code == 29
 
 
 async def test_an_internal_error_ends_no_search(bench: Bench, logged: Logged) -> None:

@@ -99,9 +99,9 @@ def test_only_lines_about_the_process_have_no_client() -> None:
 
 def test_a_reason_that_is_an_exception_becomes_its_class_and_one_line(logged: Logged) -> None:
     error = NoBrokersAvailable("nobody", attempts=[("a:1", "refused"), ("b:1", "refused")])
-    ClientLog("cluster", "producer p").debug("metadata.failed", reason=error)
+    ClientLog("cluster", "producer p").debug("metadata.requested", reason=error)
     reason = "nobody: a:1: refused; b:1: refused"
-    assert logged("metadata.failed", error="NoBrokersAvailable", reason=reason)
+    assert logged("metadata.requested", error="NoBrokersAvailable", reason=reason)
 
 
 def test_sentences_count_as_people_do_and_name_the_first_of_many() -> None:

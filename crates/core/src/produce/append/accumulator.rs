@@ -131,7 +131,12 @@ impl Accumulator {
                 Ok(part) => self.append_to(part, message, size, now, accepted),
                 Err(refused) => {
                     self.memory.give_back(message.extra);
-                    return Err(refused);
+                    if message.partition.is_none_or(|number| number < 0) {
+                        return Err(refused);
+                    }
+                    // It may have been added: metadata that is younger than this call decides.
+                    let (completion, index) = self.store(topic, message, size, now());
+                    accepted(&completion, index);
                 }
             }
         }

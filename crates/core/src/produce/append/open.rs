@@ -51,6 +51,7 @@ impl Accumulator {
         self.close_open(part);
         self.open_batches.opened = true;
         self.open_batches.count += 1;
+        self.note_use(self.parts[part].topic, now);
         let entry = &self.parts[part];
         let topic = &self.topics[entry.topic];
         let (limit, linger) = (topic.batching.limit, topic.batching.set.linger);

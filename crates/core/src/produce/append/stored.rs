@@ -1,4 +1,5 @@
-//! Messages that wait for their topic's metadata: kept in order, until they get their partitions or fail.
+//! Messages that wait for metadata, of their topic or of the partition that they name: kept in order, until they get their
+//! partitions or fail.
 //!
 //! Stations: message → partition; under the producer's lock.
 
@@ -17,7 +18,7 @@ use crate::produce::message::Message;
 use crate::record::encode::record_size_upper_bound;
 
 impl Accumulator {
-    /// Keeps a message of a topic whose metadata is not known. It weighs what it would take in a batch of its own, which may
+    /// Keeps a message of a topic, or for a partition, that is not known. It weighs what it would take in a batch of its own, which may
     /// be what becomes of it: placing it then needs no more room than it gives back.
     pub(super) fn store(
         &mut self,
@@ -28,39 +29,67 @@ impl Accumulator {
     ) -> Place {
         let bytes = size + message.extra + beside_record(self.memory.per_message());
         self.memory.take(bytes);
-        let name = self.topics[topic].name.clone();
         let last = self.topics[topic].waiting.back();
         if last.is_none_or(|last| self.is_aged(last.created, now)) {
             if last.is_none() {
-                self.reports.events.push(Event::Topic(name.clone()));
+                let name = self.topics[topic].name.clone();
+                self.reports.events.push(Event::Topic(name));
             }
-            let completion = self.completion(name, -1);
-            self.topics[topic].waiting.push_back(Waiting {
-                completion,
-                messages: Vec::new(),
-                created: now,
-                flushed: false,
-            });
-            let due = now.saturating_add(self.settings.delivery_timeout);
-            self.attention.request_by(due);
+            self.wait_for_metadata(topic, now, false);
         }
-        let Some(waiting) = self.topics[topic].waiting.back_mut() else {
+        let entry = &mut self.topics[topic];
+        (entry.used_at, entry.dropped) = (now, false);
+        entry.stored += 1;
+        let stored = Stored::new(message, entry.stored, bytes);
+        let Some(waiting) = entry.waiting.back_mut() else {
             unreachable!("it was made just now");
         };
-        waiting.messages.push(Stored::new(message, bytes));
-        (
-            waiting.completion.clone(),
-            waiting.messages.len() as u32 - 1,
-        )
+        waiting.add(stored)
+    }
+
+    /// Begins another lot of messages that wait for the topic's metadata.
+    fn wait_for_metadata(&mut self, topic: usize, created: Micros, flushed: bool) {
+        let completion = self.completion(self.topics[topic].name.clone(), -1);
+        let waiting = Waiting::new(completion, created, flushed);
+        self.topics[topic].waiting.push_back(waiting);
+        let due = created.saturating_add(self.settings.delivery_timeout);
+        self.attention.request_by(due);
+    }
+
+    /// How many messages have ever waited for the topic's metadata.
+    pub fn stored_count(&mut self, name: &str) -> u64 {
+        let topic = self.topic(name);
+        self.topics[topic].stored
+    }
+
+    /// Whether messages wait for metadata of the topic.
+    pub fn awaits_metadata(&mut self, name: &str) -> bool {
+        let topic = self.topic(name);
+        !self.topics[topic].waiting.is_empty()
     }
 
     /// Messages that waited together get their partitions, in order. Their time goes on from when the first of them came, and
-    /// no batch takes more than one such lot.
-    pub(super) fn place_waiting(&mut self, topic: usize, waiting: Waiting) {
+    /// no batch takes more than one such lot. `refuse_before`: as for
+    /// `refuse_missing`.
+    pub(super) fn place_waiting(&mut self, topic: usize, waiting: Waiting, refuse_before: u64) {
         self.close_topic(topic);
         let mut places: Vec<Place> = Vec::with_capacity(waiting.messages.len());
         let mut refused = Vec::new();
+        let partitions = self.topics[topic].destinations.count;
+        let mut waits_on = false;
         for stored in waiting.messages {
+            if stored.number > refuse_before && stored.lacks_partition(partitions) {
+                if !std::mem::replace(&mut waits_on, true) {
+                    self.wait_for_metadata(topic, waiting.created, waiting.flushed);
+                }
+                places.extend(
+                    self.topics[topic]
+                        .waiting
+                        .back_mut()
+                        .map(|on| on.add(stored)),
+                );
+                continue;
+            }
             self.memory.give_back(stored.bytes);
             let place = stored.with(|message| self.place(topic, message, waiting.created));
             if !place.0.is_pending() {

@@ -7,6 +7,7 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use crate::failure::Trouble;
+use crate::ids::Micros;
 use crate::partitioning::partitioner::Sticky;
 use crate::produce::append::batching::TopicBatching;
 use crate::produce::append::topic_wait::TopicWait;
@@ -26,6 +27,12 @@ pub(crate) struct Topic {
     pub batching: TopicBatching,
     /// Messages that wait for its metadata, the oldest first.
     pub(super) waiting: VecDeque<Waiting>,
+    /// How many messages have ever waited for its metadata.
+    pub(super) stored: u64,
+    /// When its last batch was opened, or a message waited for its metadata last.
+    pub(super) used_at: Micros,
+    /// The engine does not follow its metadata any more: it is told of the next message.
+    pub(super) dropped: bool,
     /// What keeps its messages from being sent, as the engine knows it: for who asks why they expired.
     pub trouble: Option<Trouble>,
     pub(super) wait: TopicWait,

@@ -38,6 +38,11 @@ impl TopicWait {
         !std::mem::replace(&mut self.asked, true)
     }
 
+    /// Whether callers wait for it.
+    pub fn is_awaited(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     pub fn refusal(&self) -> Option<&Failure> {
         self.refusal.as_ref()
     }

@@ -6,10 +6,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::failure::Trouble;
+use crate::ids::Micros;
 use crate::produce::append::accumulator::Accumulator;
 use crate::produce::append::batching::TopicBatching;
 use crate::produce::append::topic::{Destinations, Topic};
 use crate::produce::append::topic_wait::TopicWait;
+use crate::produce::event::Event;
 use crate::produce::partition::Partition;
 use crate::produce::stats::{Ends, Traffic};
 
@@ -30,6 +32,9 @@ impl Accumulator {
             hurried: 0,
             batching,
             waiting: VecDeque::new(),
+            stored: 0,
+            used_at: 0,
+            dropped: false,
             trouble: None,
             wait: TopicWait::default(),
             traffic: Traffic::default(),
@@ -70,12 +75,58 @@ impl Accumulator {
             return;
         }
         topic.wait.answered(None);
-        if !topic.waiting.is_empty() {
-            for waiting in std::mem::take(&mut topic.waiting) {
-                self.place_waiting(index, waiting);
-            }
-            self.wake_room();
+        let partitions = topic.destinations.count;
+        if topic.waiting.iter().any(|lot| lot.has_known(partitions)) {
+            self.place_all_waiting(index, 0);
         }
+    }
+
+    fn place_all_waiting(&mut self, topic: usize, refuse_before: u64) {
+        for waiting in std::mem::take(&mut self.topics[topic].waiting) {
+            self.place_waiting(topic, waiting, refuse_before);
+        }
+        self.wake_room();
+    }
+
+    /// The metadata was requested when so many messages had ever waited for it (`stored_count`): those of them that name a
+    /// partition which it does not have fail. Later ones wait for a younger answer.
+    pub fn refuse_missing(&mut self, name: &str, before: u64) {
+        let topic = self.topic(name);
+        let entry = &self.topics[topic];
+        if !entry.parts.is_empty() && !entry.waiting.is_empty() {
+            self.place_all_waiting(topic, before);
+        }
+    }
+
+    /// The topic gets messages: the engine is told of it again, if it does not follow its metadata any more.
+    pub(super) fn note_use(&mut self, topic: usize, now: Micros) {
+        let topic = &mut self.topics[topic];
+        topic.used_at = now;
+        if std::mem::replace(&mut topic.dropped, false) {
+            self.reports.events.push(Event::Topic(topic.name.clone()));
+        }
+    }
+
+    /// The topics without a message for so long. The engine need not follow their metadata: it is told of their next message.
+    pub fn drop_idle_topics(&mut self, now: Micros, idle: Micros) -> Vec<Arc<str>> {
+        let mut dropped = Vec::new();
+        for topic in self.topics.iter_mut() {
+            let has_batches = |part: &usize| {
+                let entry = &self.parts[*part];
+                entry.has_work() || !entry.flight.is_empty()
+            };
+            if topic.dropped
+                || now.saturating_sub(topic.used_at) < idle
+                || !topic.waiting.is_empty()
+                || topic.wait.is_awaited()
+                || topic.parts.iter().any(has_batches)
+            {
+                continue;
+            }
+            topic.dropped = true;
+            dropped.push(topic.name.clone());
+        }
+        dropped
     }
 
     /// What keeps the messages of a topic, or of one partition of it, from being sent; None: nothing that is known.

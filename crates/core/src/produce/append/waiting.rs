@@ -1,4 +1,4 @@
-//! Messages that wait for their topic's metadata, and how they are stored meanwhile.
+//! Messages that wait for metadata of their topic, and how they are stored meanwhile.
 //!
 //! Stations: message → partition.
 
@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crate::bytes::varint::{Reader, write_varint};
 use crate::ids::Micros;
-use crate::produce::completion::Completion;
+use crate::produce::completion::{Completion, Place};
 use crate::produce::message::Message;
 use crate::record::encode::HeaderRef;
 
-/// A message that waits for its topic's metadata.
+/// A message that waits for metadata: its topic, or the partition that it names, is not known.
 pub(super) struct Stored {
     partition: Option<i32>,
     timestamp_ms: i64,
@@ -18,12 +18,14 @@ pub(super) struct Stored {
     fields: Box<[u8]>,
     headers: usize,
     extra: usize,
+    /// How many messages of its topic were stored before it.
+    pub(super) number: u64,
     /// What it weighs.
     pub(super) bytes: usize,
 }
 
 impl Stored {
-    pub(super) fn new(message: &Message<'_>, bytes: usize) -> Self {
+    pub(super) fn new(message: &Message<'_>, number: u64, bytes: usize) -> Self {
         let mut fields = Vec::new();
         put(&mut fields, message.key);
         put(&mut fields, message.value);
@@ -37,8 +39,15 @@ impl Stored {
             fields: fields.into_boxed_slice(),
             headers: message.headers.len(),
             extra: message.extra,
+            number,
             bytes,
         }
+    }
+
+    /// Whether it names a partition that a topic with so many partitions does not have.
+    pub(super) fn lacks_partition(&self, partitions: usize) -> bool {
+        self.partition
+            .is_some_and(|number| usize::try_from(number).is_ok_and(|number| number >= partitions))
     }
 
     /// The message as it came.
@@ -78,6 +87,28 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    pub(super) fn new(completion: Arc<Completion>, created: Micros, flushed: bool) -> Self {
+        Self {
+            completion,
+            messages: Vec::new(),
+            created,
+            flushed,
+        }
+    }
+
+    /// Adds a message; returns its place.
+    pub(super) fn add(&mut self, stored: Stored) -> Place {
+        self.messages.push(stored);
+        (self.completion.clone(), self.messages.len() as u32 - 1)
+    }
+
+    /// Whether any of its messages may have a partition, where the topic has so many.
+    pub(super) fn has_known(&self, partitions: usize) -> bool {
+        self.messages
+            .iter()
+            .any(|stored| !stored.lacks_partition(partitions))
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.messages.iter().map(|stored| stored.bytes).sum()
     }

@@ -168,6 +168,34 @@ impl ProduceFlow {
         before - self.acc.undelivered()
     }
 
+    /// Fails the messages of a partition that has no route and no hold, each with the outcome that its attempts leave. The next
+    /// message asks for a route again. Returns how many messages.
+    pub fn fail_partition(
+        &mut self,
+        topic: &str,
+        number: i32,
+        kind: &str,
+        code: i16,
+        message: &str,
+    ) -> u64 {
+        let Some(part) = self.find(topic, number) else {
+            return 0;
+        };
+        let entry = &self.acc.parts[part];
+        if entry.route.conn().is_some() || entry.hold != Hold::No {
+            return 0;
+        }
+        let before = self.acc.undelivered();
+        self.acc.close_open(part);
+        for batch in std::mem::take(&mut self.acc.parts[part].queue) {
+            let failed = given_up(kind, code, message, batch.outcome(), None);
+            self.abort(part, &batch, failed);
+            self.let_go(batch);
+        }
+        self.acc.parts[part].route = Route::None;
+        before - self.acc.undelivered()
+    }
+
     /// After everything was given up and the connections are gone: nothing is in flight, no answer comes any more.
     pub fn end(&mut self) {
         for part in 0..self.acc.parts.len() {
