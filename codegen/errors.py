@@ -1,6 +1,6 @@
 """Write protocol/error_codes.py, kafka_errors.py and the extension's error_names.rs from Kafka's table of error codes.
 
-`python codegen/errors.py` writes, `--check` compares with what is committed and exits with 1 if it
+`python codegen/errors.py` writes, `--check` compares with the committed files and exits with 1 if one
 differs. The table comes from `org.apache.kafka.common.protocol.Errors` in kafka-clients, printed by
 tools/golden/ErrorTable.java. A code whose class stands in src/ottla/errors.py by hand keeps that
 class.
@@ -58,7 +58,7 @@ def hand_written() -> set[str]:
 def error_codes_source(codes: list[Code]) -> str:
     lines = [
         FIRST_LINE,
-        '"""Every error code of the protocol, and what Kafka\'s own clients make of it."""',
+        '"""Every error code of the protocol, and how Kafka\'s own clients handle it."""',
         "",
         "from __future__ import annotations",
         "",
@@ -77,7 +77,7 @@ def error_codes_source(codes: list[Code]) -> str:
         "",
         "    @property",
         "    def refreshes_metadata(self) -> bool:",
-        '        """Whether it says that the metadata of the topic is stale."""',
+        '        """Whether the metadata of the topic is stale."""',
         "        return self in REFRESHES_METADATA",
         "",
         "",
@@ -105,7 +105,7 @@ def kafka_errors_source(codes: list[Code], by_hand: set[str]) -> str:
         *(f"    {name}," for name in imported),
         ")",
         "",
-        # What a module imports is not its own for type checkers, unless it says so.
+        # For type checkers a module exports an imported name only if `__all__` has it.
         "__all__ = [",
         *(
             f'    "{name}",'
@@ -124,7 +124,7 @@ def kafka_errors_source(codes: list[Code], by_hand: set[str]) -> str:
         "",
         "",
         "def for_code(code: int) -> type[KafkaError]:",
-        '    """Return the class for an error code, `KafkaError` for one that is not known."""',
+        '    """Return the class for an error code, `KafkaError` for an unknown code."""',
         "    return _BY_CODE.get(code, KafkaError)",
     ]
     return "\n".join(lines) + "\n"
@@ -132,10 +132,10 @@ def kafka_errors_source(codes: list[Code], by_hand: set[str]) -> str:
 
 def class_lines(code: Code) -> list[str]:
     flags = {"retriable": code.retriable, "refreshes_metadata": code.refreshes_metadata}
-    said = "".join(f", {flag.replace('_', ' ')}" for flag, is_set in flags.items() if is_set)
+    flags_text = "".join(f", {flag.replace('_', ' ')}" for flag, is_set in flags.items() if is_set)
     return [
         f"class {code.class_name}(KafkaError):",
-        f'    """Code {code.code}, {code.name}{said}."""',
+        f'    """Code {code.code}, {code.name}{flags_text}."""',
         "",
         f"    code = {code.code}",
         f'    name = "{code.name}"',
@@ -149,9 +149,9 @@ def error_names_source(codes: list[Code]) -> str:
     return "\n".join(
         [
             FIRST_LINE.replace("#", "//", 1),
-            "//! The names of error codes, for what is told to people.",
+            "//! The names of error codes, for texts.",
             "",
-            "/// `NOT_ENOUGH_REPLICAS (19)`; the number alone where it is not known.",
+            "/// `NOT_ENOUGH_REPLICAS (19)`; the number alone for an unknown code.",
             "pub fn error_name(code: i16) -> String {",
             "    let name = match code {",
             *(f'        {code.code} => "{code.name}",' for code in codes),

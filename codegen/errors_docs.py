@@ -150,7 +150,7 @@ def docstring_part(cls: type, head: bool) -> str:
 
 
 def client_rows() -> list[str]:
-    """One row per exception that the client raises on its own account."""
+    """One row per exception of the client itself."""
     rows = []
     for name, cls in vars(errors).items():
         if not (inspect.isclass(cls) and issubclass(cls, errors.Error)):
@@ -165,7 +165,7 @@ def client_rows() -> list[str]:
 
 
 def broker_rows() -> list[str]:
-    """One row per error code that a client can meet and do something about."""
+    """One row per error code that a client can get and handle."""
     rows = []
     for code, remedy in sorted(REMEDIES.items()):
         cls = kafka_errors.for_code(code)

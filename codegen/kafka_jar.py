@@ -89,7 +89,7 @@ def _is_client_facing(schema: dict[str, Any]) -> bool:
 
 
 def run_java(source: Path, *arguments: str, timeout_s: float = 600) -> str:
-    """Run a single-file Java program over the cached jars and return what it prints."""
+    """Run a single-file Java program over the cached jars and return its output."""
     done = subprocess.run(
         ["java", "-Xmx1g", "-cp", f"{fetch()}/*", str(source), *arguments],
         check=True,

@@ -1,4 +1,4 @@
-"""Writes what follows from the table of log events in src/ottla/observe/log_table.py.
+"""Writes the files that are generated from the table of log events in src/ottla/observe/log_table.py.
 
 docs/reference/log-events.md, and src/ottla/observe/log_names.py, the names for type checkers.
 

@@ -1,7 +1,7 @@
 """Write src/ottla/protocol/messages/*.py and api_keys.py from the message schemas of kafka-clients.
 
-`python codegen/messages.py` writes, `--check` compares with what is committed and exits with 1 if
-it differs.
+`python codegen/messages.py` writes, `--check` compares with the committed files and exits with 1 if
+one differs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BASE_NAMES = {"Message", "Struct"}
 TYPING_NAMES = {"Self"}
 HEADER_DOC = "The headers in front of every request and response body."
 GROUP_PAYLOADS = ("Subscription", "Assignment")
-GROUP_PAYLOADS_DOC = "What members of a classic group tell each other through the coordinator."
+GROUP_PAYLOADS_DOC = "Payloads that members of a classic group exchange through the coordinator."
 
 
 def module_source(messages: list[Message], docstring: str) -> str:

@@ -26,13 +26,13 @@ BEGIN = "<!-- Option names: written by codegen/migration_docs.py. -->\n"
 END = "<!-- End of option names. -->\n"
 
 LEGEND = """
-Bold defaults differ from theirs. "the same" is taken as it stands, with dots or underscores; a value of None leaves the default as
-it is here. A name that is not known here is a `ConfigError` before anything starts; `docs/reference/configuration.md` has all that are.
+Bold defaults differ from theirs. "the same" is accepted unchanged, with dots or underscores; a value of None leaves the default of
+Ottla. An unknown name is a `ConfigError` before anything starts; `docs/reference/configuration.md` has all known ones.
 """
 
 
 def found(rows: Mapping[str, Option], spelling: str) -> Option | None:
-    """The option that is meant by a spelling, as the check of a configuration looks for it."""
+    """The option of a spelling, as the check of a configuration finds it."""
     dotted = spelling.replace("_", ".")
     for row in rows.values():
         if spelling in row.spellings() or dotted in row.spellings():
@@ -62,7 +62,7 @@ def plain(default: str) -> str:
 
 
 def row(rows: Mapping[str, Option], name: Name) -> str:
-    """One of their options as a row of the table."""
+    """One option of another client as a row of the table."""
     spellings = name.theirs.split(", ")
     theirs = ", ".join(f"`{spelling}`" for spelling in spellings)
     if " " in spellings[0]:

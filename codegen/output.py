@@ -1,4 +1,4 @@
-"""Write generated files, or compare them with what is there."""
+"""Write generated files, or compare them with the present ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_or_check(files: Mapping[Path, str], stale: Iterable[Path], *, check: bool) -> int:
-    """Write `files` and remove `stale`, or only say what differs; return the exit status."""
+    """Write `files` and remove `stale`, or only report differences; return the exit status."""
     differing = [
         path for path, text in files.items() if not path.exists() or path.read_text() != text
     ]

@@ -1,8 +1,8 @@
 """The schema language of Kafka's message JSON files as typed tables, ready to emit.
 
 Source of the rules: Kafka's own message generator (`org.apache.kafka.message`): versions, types,
-flexible and nullable versions, tags, defaults. `load(json)` checks what it relies on and raises on
-what it does not know.
+flexible and nullable versions, tags, defaults. `load(json)` checks its assumptions and
+raises for unknown keys.
 """
 
 from __future__ import annotations
@@ -97,12 +97,12 @@ class Struct:
     fields: list[Field]
     declared: Versions
     context: Versions = NO_VERSIONS
-    """The versions in which it can occur, given where it is used."""
+    """Versions in which the struct can occur, given its parents."""
 
 
 @dataclass(eq=False)
 class Field:
-    """One field: where it exists, how it is written and what it defaults to."""
+    """One field: its versions, its wire form and its default."""
 
     json_name: str
     name: str
@@ -142,7 +142,7 @@ class Message:
     flexible: Versions
     latest_unstable: bool
     structs: list[Struct] = field(default_factory=list)
-    """Nested structs, each after what it contains."""
+    """Nested structs, each after the structs that it contains."""
 
 
 def snake_case(name: str) -> str:
@@ -160,7 +160,7 @@ def load(
     Args:
         schema: The parsed JSON.
         clashes: Struct names that another message of the same module uses too.
-        prefix: What tells the structs of `clashes` apart, such as "Request".
+        prefix: Prefix that makes the structs of `clashes` unique, such as "Request".
     """
     return _Loader(schema, dict.fromkeys(clashes, prefix)).load()
 

@@ -112,7 +112,7 @@ def unused_rules(used: set[str]) -> list[str]:
 
 
 def formatted(text: str) -> str:
-    """The text as `ruff` sorts and formats it, since names of another length sort and wrap elsewhere."""
+    """The text as `ruff` sorts and formats it: names of another length sort and wrap elsewhere."""
     for arguments in (["check", "--select", "I", "--fix-only", "-q"], ["format", "-q"]):
         text = subprocess.run(
             [

@@ -1272,5 +1272,5 @@ _BY_CODE: dict[int, type[KafkaError]] = {
 
 
 def for_code(code: int) -> type[KafkaError]:
-    """Return the class for an error code, `KafkaError` for one that is not known."""
+    """Return the class for an error code, `KafkaError` for an unknown code."""
     return _BY_CODE.get(code, KafkaError)
