@@ -1,4 +1,4 @@
-"""A raw connection to whatever `--broker` names, and an embedded broker with its controls."""
+"""A raw connection to the broker of `--broker`, and an embedded broker with its controls."""
 
 from __future__ import annotations
 

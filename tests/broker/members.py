@@ -28,7 +28,7 @@ JOIN, SYNC, BEAT, LEAVE = 7, 5, 4, 4
 
 
 class RawMember:
-    """What one member knows, and the requests it sends."""
+    """The state of one member, and the requests it sends."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class RawMember:
         return self.joined(version)
 
     def get_id(self) -> None:
-        """Be told an id, as every new dynamic member is."""
+        """Get an id, as every new dynamic member does."""
         assert self.join().error_code == 79
 
     # ---- the others --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`python -m ottla.testing.broker`, and the addresses that a broker is told to have."""
+"""`python -m ottla.testing.broker`, and the addresses of a broker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG_S = 20.0
 
 
 def free_ports(count: int) -> int:
-    """The first of so many ports in a row that nobody has now; another run of these tests looks elsewhere."""
+    """The first of `count` consecutive free ports; another run of these tests takes others."""
     begin = 20_000 + os.getpid() * 13 % 10_000
     for first in range(begin, begin + 2_000, count):
         try:
@@ -65,7 +65,7 @@ def test_it_says_when_it_is_ready_and_a_signal_ends_it(number: signal.Signals) -
         assert process.stderr.read() == ""
 
 
-def test_it_ends_by_itself_when_it_was_told_to() -> None:
+def test_it_ends_after_the_given_time() -> None:
     with running("--port", "0", "--for", "0.05", "--nodes", "2") as process:
         _, bootstrap, *_ = line_of(process).split()
         assert len(bootstrap.split(",")) == 2
@@ -78,8 +78,8 @@ def test_a_port_that_is_taken_is_named() -> None:
         with running("--port", port) as process:
             assert process.wait(LONG_S) == 1
             assert process.stderr is not None
-            said = process.stderr.read()
-    assert said == f"the broker cannot run: [Errno 98] 127.0.0.1:{port}: Address already in use\n"
+            output = process.stderr.read()
+    assert output == f"the broker cannot run: [Errno 98] 127.0.0.1:{port}: Address already in use\n"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a test does to requests: see, fail, delay, answer, disconnect, lose the answer; and time."""
+"""Rules of a test for requests: see, fail, delay, answer, disconnect, lose the answer; and time."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_function_may_use_the_controls(broker: Broker, client: Client) -> None
     assert produce(client, "t", batch(b"a")) == (0, 1)
 
 
-def test_a_function_that_fails_is_heard_of_at_the_end() -> None:
+def test_the_exception_of_a_function_is_raised_at_the_end() -> None:
     broker = Broker().start()
 
     def wrong(request: Any, call: Any) -> None:

@@ -67,7 +67,7 @@ def test_the_barrier_waits_for_every_member(bootstrap: str, unique_name: str) ->
         assert one.generation_id == two.generation_id == 2
         assert one.leader == two.leader == first.id
         assert {other.member_id for other in one.members} == {first.id, second.id}
-        assert two.members == [], "the leader alone is told who is there"
+        assert two.members == [], "only the leader gets the list of members"
 
 
 def test_assignments_wait_for_the_leader(bootstrap: str, unique_name: str) -> None:
@@ -242,7 +242,7 @@ def test_who_joined_and_does_not_sync_is_dropped() -> None:
         assert broker.members("g") == []
 
 
-def test_a_new_group_waits_for_more_members_if_told_so() -> None:
+def test_a_new_group_waits_for_more_members_if_configured() -> None:
     with (
         Broker(virtual_time=True, group_initial_rebalance_delay=3.0) as broker,
         raw_members(broker.bootstrap, "g", 2) as (first, second),

@@ -23,7 +23,7 @@ def nodes(client: Client) -> list[int]:
 
 
 def test_it_starts_and_stops_at_once() -> None:
-    Broker().start().close()  # what is loaded once is loaded now
+    Broker().start().close()  # modules are loaded now
     began = time.perf_counter()
     broker = Broker(3).start()
     started = time.perf_counter()
@@ -196,18 +196,18 @@ def test_controls_from_many_threads(broker: Broker) -> None:
 
 
 def test_what_is_missing_is_named_with_what_there_is() -> None:
-    def said(topic: str, partition: int = 0) -> str:
+    def refusal(topic: str, partition: int = 0) -> str:
         with pytest.raises(KeyError) as caught:
             broker.records(topic, partition)
         return str(caught.value.args[0])
 
     with Broker() as broker:
-        assert said("nope") == "there is no topic nope, nor any other"
+        assert refusal("nope") == "there is no topic nope, nor any other"
         broker.create_topic("orders", partitions=3)
         broker.create_topic("audit")
-        assert said("nope") == "there is no topic nope; there are: audit, orders"
-        assert said("orders", 3) == "topic orders has partitions 0 to 2, and no 3"
-        assert said("audit", -1) == "topic audit has partition 0 alone, and no -1"
+        assert refusal("nope") == "there is no topic nope; there are: audit, orders"
+        assert refusal("orders", 3) == "topic orders has partitions 0 to 2, and no 3"
+        assert refusal("audit", -1) == "topic audit has partition 0 alone, and no -1"
         for number in range(30):
             broker.create_topic(f"t{number:02}")
-        assert said("nope").endswith("t16, t17 and 12 more")
+        assert refusal("nope").endswith("t16, t17 and 12 more")

@@ -1,4 +1,4 @@
-"""Produce, byte for byte: what is stored, what is refused, and with which code."""
+"""Produce, byte for byte: stored batches, refused batches and their codes."""
 
 from __future__ import annotations
 

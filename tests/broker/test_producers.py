@@ -1,4 +1,4 @@
-"""What the broker keeps of producers, and what it can be told to do to their requests."""
+"""The state of producers in the broker, and rules for their requests."""
 
 from __future__ import annotations
 

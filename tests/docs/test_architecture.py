@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md is true: what it names in backticks exists, and what exists is named.
+"""ARCHITECTURE.md is true: the names in backticks exist, and every file is named.
 
 A quote with a slash or a file's suffix is a path, `make x` a target, a dotted word an identifier of the Python or Rust
 sources; anything else (bytes, options, formulas) is left alone.
@@ -46,7 +46,7 @@ RUST_FIELD_OR_VARIANT = re.compile(r"^\s+(?:pub(?:\(\w+\))?\s+)?(\w+)\s*[:({,]",
 
 @cache
 def quoted() -> tuple[str, ...]:
-    """What stands in backticks, code blocks left out."""
+    """The texts in backticks, without code blocks."""
     text = re.sub(r"^```.*?^```", "", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
     return tuple(sorted(set(re.findall(r"`([^`\n]+)`", text))))
 
@@ -112,7 +112,7 @@ def problem_of_path(quote: str) -> str | None:
 
 
 def problem_of(quote: str) -> str | None:
-    """What is wrong with the quote; None where it is found or cannot be looked up."""
+    """The fault of a quote; None if it is found or cannot be checked."""
     if quote.startswith("make "):
         unknown = set(quote.split()[1:]) - make_targets()
         return f"the Makefile has no target {', '.join(sorted(unknown))}" if unknown else None

@@ -1,4 +1,4 @@
-"""The commands that start the embedded broker, as the documents show them; and an example beside one, as a reader runs it."""
+"""The commands that start the embedded broker, as the documents show them; and an example that uses one, as a reader runs it."""
 
 from __future__ import annotations
 

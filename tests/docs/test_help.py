@@ -84,13 +84,17 @@ def test_timeout_has_one_meaning(cls: type, name: str) -> None:
     assert default is ottla.DEFAULT_TIMEOUT or default == 30.0
     text = " ".join((inspect.getdoc(getattr(cls, name)) or "").split())
     if "timeout:" not in text:
-        assert "rguments" in text, f"{name} does not say what timeout is, nor where that is said"
+        assert "rguments" in text, f"{name} does not say what timeout is, nor which method does"
         return
-    said = text.partition("timeout:")[2]
-    assert said.startswith(" Seconds")
-    assert "None: " in said or "Not given or None: " in said or "Not given and None: " in said
+    described = text.partition("timeout:")[2]
+    assert described.startswith(" Seconds")
+    assert (
+        "None: " in described
+        or "Not given or None: " in described
+        or "Not given and None: " in described
+    )
     if default is ottla.DEFAULT_TIMEOUT:
-        assert "Not given" in said
+        assert "Not given" in described
 
 
 def test_a_mute_member_is_found() -> None:

@@ -22,7 +22,7 @@ LONG_S = 60
 
 
 def run_until_terminated(program: str, broker: Broker, api: str) -> tuple[int, str, str]:
-    """The program, ended by SIGTERM once it is at work; its code, and what it wrote."""
+    """Run the program and end it by SIGTERM while it works; return its code and its output."""
     code = program.replace("localhost:9092", broker.bootstrap)
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -52,7 +52,7 @@ def test_sigterm_loses_nothing(program: str) -> None:
 
 
 def test_without_a_handler_it_ends_at_once() -> None:
-    """What the page warns of."""
+    """The mistake that the page warns of."""
     program = re.sub(r"^signal\.signal\(.*\n", "", PRODUCERS[0], flags=re.MULTILINE)
     with Broker() as broker:
         code, out, _ = run_until_terminated(program, broker, "Produce")

@@ -1,4 +1,4 @@
-"""`advance_time`: what takes minutes takes a test no time, and nothing happens before its time."""
+"""`advance_time`: minutes take a test no time, and no timer fires early."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_delivery_fails_when_its_two_minutes_are_over_and_not_before() -> None
         producer.send_and_wait("t", b"before")
         broker.kill(1)
         delivery = producer.send("t", b"lost")
-        assert advance_time(110) == 110  # real time passes beside it, on a slow machine seconds
+        assert advance_time(110) == 110  # real time passes in addition, on a slow machine seconds
         assert not delivery.done()
         assert advance_time(60, until=delivery.done) <= 11
         assert isinstance(delivery.exception(0), ottla.DeliveryTimeout)
@@ -155,7 +155,7 @@ async def _in_a_coroutine() -> None:
     advance_time(1)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # 3.12 warns of a fork beside threads
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # 3.12 warns of a fork with threads
 def test_the_child_of_a_fork_has_a_time_of_its_own() -> None:
     with Broker() as broker, ottla.Producer(broker.bootstrap) as producer:
         producer.send_and_wait("t", b"1")

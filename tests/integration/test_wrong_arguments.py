@@ -1,6 +1,6 @@
 """Wrong values for every argument of every public method: each is refused by the call, with a text that names the argument.
 
-What is public is found by looking, so a method or argument that is added wants its line in the tables below.
+The public methods are found by introspection, so a new method or argument needs its line in the tables below.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ GOOD: dict[str, Any] = {
     "handler": ottla.ConsumerGroupHandler(), "stop": None,
     "record": make_record("t", 0, 5, 5, None, None, [], -1),
 }  # fmt: skip
-"""For the arguments beside the one that is wrong."""
+"""Values of the other arguments."""
 
 OBJECT = object()
 WRONG_TYPE: Any = "5"
@@ -115,7 +115,7 @@ ANYTHING = {
     ("unlisten", "listener"),  # what never listened is no error
 }
 NAMED_AS = {"keys": "key", "values": "value"}
-"""Each of several is called by what it is."""
+"""Names of the elements of several."""
 
 
 def public_methods(cls: type[Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -308,17 +308,17 @@ def test_junk_for_an_option_is_taken_or_named(role: type[Any], name: str) -> Non
             role(**config).close(0)
         except ottla.ConfigError as error:
             refused += 1
-            told = error.problems
+            problems = error.problems
         else:
             continue
-        assert any(name in problem for problem in told), told
+        assert any(name in problem for problem in problems), problems
     assert refused
 
 
 @pytest.mark.parametrize("interceptors", [[], [ottla.ProducerInterceptor()]])
 @pytest.mark.parametrize("name", ["send", "send_nowait", "send_and_wait"])
 @pytest.mark.parametrize("cls", [ottla.Producer, ottla.AsyncProducer])
-def test_arguments_of_other_clients_are_told_what_there_is(
+def test_arguments_of_other_clients_get_a_hint(
     cls: type[Any], name: str, interceptors: list[Any]
 ) -> None:
     client = cls(NOWHERE, interceptors=interceptors)
@@ -352,17 +352,17 @@ CALLS_OF_OTHERS: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "args", "named", "told"), CALLS_OF_OTHERS)
+@pytest.mark.parametrize(("name", "args", "named", "text"), CALLS_OF_OTHERS)
 @pytest.mark.parametrize("cls", [ottla.Consumer, ottla.AsyncConsumer])
 def test_calls_of_other_clients_are_explained(
-    cls: type[Any], name: str, args: tuple[Any, ...], named: dict[str, Any], told: str
+    cls: type[Any], name: str, args: tuple[Any, ...], named: dict[str, Any], text: str
 ) -> None:
     async def call(client: Any) -> None:
         outcome = getattr(client, name)(*args, **named)
         if inspect.isawaitable(outcome):
             await outcome
 
-    pattern = ".*".join(map(re.escape, told.split(".*")))
+    pattern = ".*".join(map(re.escape, text.split(".*")))
     with made(cls) as client, pytest.raises(TypeError, match=pattern):
         asyncio.run(call(client))
 
@@ -380,7 +380,7 @@ def test_a_type_error_of_the_application_passes_unchanged(
 
 
 @pytest.mark.parametrize("given", [[(b"k", b"v")], [("k", "v")]])
-def test_pairs_of_key_and_value_are_told_of_messages(given: list[Any]) -> None:
+def test_pairs_of_key_and_value_get_a_hint(given: list[Any]) -> None:
     with (
         made(ottla.Producer) as producer,
         pytest.raises(

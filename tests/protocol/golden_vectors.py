@@ -1,4 +1,4 @@
-"""The golden vectors, the schemas beside them, and the way from Kafka's JSON to objects.
+"""The golden vectors, their schemas, and the conversion from Kafka's JSON to objects.
 
 Nothing here uses the generator: field names, types and versions are taken from the schema files
 themselves.
@@ -20,7 +20,7 @@ from ottla.protocol.base import Message, Struct
 
 FOLDER = Path(__file__).resolve().parent / "golden"
 UNKNOWN_TAGS = {100: b"\x01\x02\x03", 70000: b""}
-"""What vectors with unknown tags carry in every struct that is not left at its default."""
+"""Unknown tags that some vectors have in every struct with a value other than its default."""
 
 Json = dict[str, Any]
 

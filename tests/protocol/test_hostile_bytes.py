@@ -1,4 +1,4 @@
-"""Bytes that are no message end in DecodeError, whatever is wrong with them, and cost nothing."""
+"""Malformed messages of every kind raise DecodeError, and allocate nothing."""
 
 from __future__ import annotations
 
@@ -112,12 +112,12 @@ def test_a_count_is_checked_before_anything_is_allocated(flexible: bool, count: 
 
 
 def test_more_elements_than_java_takes() -> None:
-    room = bytes(MAX_ARRAY_ELEMENTS + 1)
+    padding = bytes(MAX_ARRAY_ELEMENTS + 1)
     count = (MAX_ARRAY_ELEMENTS + 1).to_bytes(4, "big")
     with pytest.raises(DecodeError, match="is over"):
-        read_count(count + room, 0, False, 1)
+        read_count(count + padding, 0, False, 1)
     exact = MAX_ARRAY_ELEMENTS.to_bytes(4, "big")
-    assert read_count(exact + room, 0, False, 1) == (MAX_ARRAY_ELEMENTS, 4)
+    assert read_count(exact + padding, 0, False, 1) == (MAX_ARRAY_ELEMENTS, 4)
 
 
 def test_negative_lengths_and_counts() -> None:
@@ -152,7 +152,7 @@ def test_a_varint_over_31_bits(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "said"),
+    ("section", "text"),
     [
         (b"\x02\x05\x00\x05\x00", "tag 5 after tag 5"),
         (b"\x02\x05\x00\x04\x00", "tag 4 after tag 5"),
@@ -160,8 +160,8 @@ def test_a_varint_over_31_bits(data: bytes) -> None:
         (b"\x7f\x05\x00", "127 tags"),
     ],
 )
-def test_a_tag_section_out_of_order_or_too_long(section: bytes, said: str) -> None:
-    with pytest.raises(DecodeError, match=said):
+def test_a_tag_section_out_of_order_or_too_long(section: bytes, text: str) -> None:
+    with pytest.raises(DecodeError, match=text):
         read_tags(section, 0)
 
 

@@ -1,4 +1,4 @@
-"""An API's module is loaded by whoever uses that API, and by nothing else."""
+"""The module of an API is loaded only by the code that uses the API."""
 
 from __future__ import annotations
 

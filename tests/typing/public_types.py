@@ -1,4 +1,4 @@
-"""What type checkers see of the public interface; mypy and pyright read this file, nothing runs it."""
+"""The public interface for type checkers: mypy and pyright read this file, nothing runs it."""
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 

@@ -1,4 +1,4 @@
-"""What arguments may be: seconds, numbers, names of topics, functions; and what is shown of what they are instead."""
+"""Checks of arguments: seconds, numbers, names of topics, functions; and the texts about wrong values."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_whole_numbers_of_any_type() -> None:
         (object(), "object"),
     ],
 )
-def test_what_is_shown_is_short_and_tells_nothing(given: Any, expected: str) -> None:
+def test_a_shown_value_is_short_and_reveals_nothing(given: Any, expected: str) -> None:
     assert arguments.shown(given) == expected
 
 

@@ -238,7 +238,7 @@ def test_what_type_checkers_know_is_what_there_is(make: Any, typed: Any) -> None
     make("h:1", dict.fromkeys(typed.__annotations__))
 
 
-def test_a_delivery_timeout_of_none_at_all_is_told_what_helps() -> None:
+def test_an_endless_delivery_timeout_gets_a_hint() -> None:
     assert problems(producer_config, **{"message.timeout.ms": 0}) == [
         "delivery_timeout_ms: 0 is less than linger_ms (5) + the 1000 down to which request_timeout_ms follows it: raise it to "
         "1005 or more; "
@@ -444,7 +444,7 @@ def test_every_way_out_that_is_named_is_one(given: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
         # librdkafka, confluent-kafka
         (
@@ -498,14 +498,14 @@ def test_every_way_out_that_is_named_is_one(given: dict[str, Any]) -> None:
         ("LINGER_MS", "did you mean linger_ms?"),
     ],
 )
-def test_names_of_other_clients_are_explained(name: str, told: str) -> None:
+def test_names_of_other_clients_are_explained(name: str, expected: str) -> None:
     (problem,) = problems(producer_config, **{name: 5})
     assert problem.startswith(f"{name}: ")
-    assert told in problem
+    assert expected in problem
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
         ("queued.max.messages.kbytes", "it is fetch_buffer_bytes here: in bytes"),
         ("queued.min.messages", "fetch_buffer_bytes limits the records that are fetched ahead"),
@@ -521,9 +521,9 @@ def test_names_of_other_clients_are_explained(name: str, told: str) -> None:
         ("queue.buffering.max.ms", "no such option for a consumer: it is one of a producer"),
     ],
 )
-def test_names_of_other_consumers_are_explained(name: str, told: str) -> None:
+def test_names_of_other_consumers_are_explained(name: str, expected: str) -> None:
     (problem,) = problems(consumer_config, **{name: 5})
-    assert told in problem
+    assert expected in problem
 
 
 def test_the_options_of_other_clients_are_named_as_they_are_looked_up() -> None:
@@ -587,7 +587,7 @@ def test_a_mapping_of_options_is_taken_as_confluent_kafka_takes_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "config", "said"),
+    ("first", "config", "text"),
     [
         ("h:1", {"linger.ms": 5, "linger_ms": 6}, "linger_ms: given twice, as 'linger.ms' and as 'linger_ms'"),
         ({"linger.ms": 5, "linger_ms": 6, "bootstrap.servers": "h"}, {},
@@ -598,11 +598,11 @@ def test_a_mapping_of_options_is_taken_as_confluent_kafka_takes_it() -> None:
     ],
 )  # fmt: skip
 def test_an_option_that_is_given_twice_is_named_by_both(
-    first: Any, config: dict[str, Any], said: str
+    first: Any, config: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         producer_config(first, config)
-    assert caught.value.problems == (said,)
+    assert caught.value.problems == (text,)
 
 
 def test_where_topics_and_groups_go() -> None:
@@ -628,10 +628,10 @@ def test_nothing_of_a_mapping_is_shown() -> None:
     for make in (producer_config, consumer_config):
         with pytest.raises(ConfigError) as caught:
             make(given, {})
-        said = str(caught.value)
-        assert "dr_cb: there is no such option" in said
-        assert "missing" not in said
-        assert "hunter2" not in said
+        text = str(caught.value)
+        assert "dr_cb: there is no such option" in text
+        assert "missing" not in text
+        assert "hunter2" not in text
 
 
 @pytest.mark.parametrize("servers", ["a:9092;b:9092", "a:9092 b:9092", "a;b", ["a:1;b:1"]])
@@ -675,7 +675,7 @@ class Callable:
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "expected"),
     [
         ({"on_delivery": 5}, "on_delivery: expected a function (delivery), not int 5"),
         ({"on_delivery": lambda err, msg: None}, "<lambda> takes (err, msg); of confluent-kafka's"),
@@ -693,9 +693,9 @@ class Callable:
         ({"interceptors": [OfALoop()]}, "not the coroutine function OfALoop.on_send"),
     ],
 )  # fmt: skip
-def test_functions_that_cannot_be_called_are_refused(config: dict[str, Any], told: str) -> None:
+def test_functions_that_cannot_be_called_are_refused(config: dict[str, Any], expected: str) -> None:
     (problem,) = problems(producer_config, **config)
-    assert told in problem
+    assert expected in problem
 
 
 @pytest.mark.parametrize(
@@ -717,14 +717,14 @@ def test_functions_that_can_be_called_are_taken(function: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("\ud800", "text that UTF-8 can encode, not '\\ud800'"),
         ("x" * 32_768, "expected at most 32767 bytes, not 32768"),
     ],
 )
-def test_texts_fit_into_requests(text: str, told: str) -> None:
+def test_texts_fit_into_requests(text: str, expected: str) -> None:
     for make, name in ((producer_config, "client_id"), (consumer_config, "group_id")):
         (problem,) = problems(make, **{name: text})
-        assert told in problem
+        assert expected in problem
     assert producer_config("h:1", {"client_id": "é" * 16_383}).client_id

@@ -43,8 +43,8 @@ def test_a_partition_that_is_not_known_is_none() -> None:
 
 def test_repr_has_what_str_has() -> None:
     error = errors.for_code(29, topic="orders", outcome="not_written")
-    told = "TOPIC_AUTHORIZATION_FAILED (29) [orders, outcome not_written]"
-    assert repr(error) == f"TopicAuthorizationFailed({told!r})"
+    text = "TOPIC_AUTHORIZATION_FAILED (29) [orders, outcome not_written]"
+    assert repr(error) == f"TopicAuthorizationFailed({text!r})"
     assert repr(errors.Timeout("late")) == "Timeout('late')"
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert repr(again) == repr(error)
@@ -91,7 +91,7 @@ PUBLIC = sorted(
 def test_every_class_survives_pickle_and_copy(protocol: int) -> None:
     assert len(PUBLIC) > 120
     for made in PUBLIC:
-        error = made("what went wrong")
+        error = made("the cause")
         error.topic, error.partition, error.outcome = "orders", 3, "unknown"
         error.add_note("seen while shutting down")
         for twin in (

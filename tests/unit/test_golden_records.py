@@ -54,7 +54,7 @@ def records_of(batch: Case) -> list[Record]:
 
 
 def attributes_of(batch: Case) -> int:
-    """Return the attributes beside the codec."""
+    """Return the attributes without the codec."""
     return int(
         TRANSACTIONAL * batch["transactional"]
         | CONTROL * batch["control"]
@@ -118,7 +118,7 @@ def test_both_write_the_bytes_that_kafka_writes(case: Case) -> None:
     [batch] = case["batches"]
     records = records_of(batch)
     if batch["log_append"]:
-        # What the producer's clock said is only in the bytes: read it from under the broker's time.
+        # Only the bytes have the time of the producer: read it without the broker's time.
         records = created_times(wanted, records)
     plain = plain_records.encode_batch(
         records,

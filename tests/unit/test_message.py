@@ -1,4 +1,4 @@
-"""Messages as values: what their headers may be given as, and what they are then."""
+"""Messages as values: the accepted forms of their headers, and the stored form."""
 
 from __future__ import annotations
 

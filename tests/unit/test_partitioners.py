@@ -165,7 +165,7 @@ def test_other_partitioners_know_no_rack(name: str) -> None:
     assert {chosen(producer) for _ in range(200)} == {0, 1, 2}
 
 
-def test_random_is_even_and_each_message_anew() -> None:
+def test_random_is_even_and_independent_for_each_message() -> None:
     producer = sender(4, partitioner="random")
     got = [chosen(producer, b"key") for _ in range(4000)]
     assert all(850 < count < 1150 for count in Counter(got).values())

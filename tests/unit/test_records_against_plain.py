@@ -25,7 +25,7 @@ content = (
     | st.binary(max_size=40)
     | st.builds(bytes.__mul__, st.binary(max_size=9), st.integers(0, 300))
 )
-# Deltas are 64 bits on the wire; what does not fit wraps in Rust and Java and is no case for Python's integers.
+# Deltas are 64 bits on the wire; larger ones wrap in Rust and Java, which Python's integers do not model.
 timestamp = (
     st.integers(1_600_000_000_000, 1_800_000_000_000) | st.just(-1) | st.integers(-(2**60), 2**60)
 )
@@ -131,8 +131,8 @@ def test_what_the_twin_writes_rust_reads(
     batch = plain(sent, codec, header)
     assert native_records(batch) == expected(sent, header)
     [(read, _)] = _native.decode_batches(batch, CAP)
-    told = plain_records.read_header(batch)
-    assert read == {name: getattr(told, name) for name in read}
+    plain_header = plain_records.read_header(batch)
+    assert read == {name: getattr(plain_header, name) for name in read}
 
 
 @pytest.mark.parametrize("codec", CODECS)

@@ -300,7 +300,7 @@ async def test_auto_commit_covers_what_is_finished(
         committed = await consumer.committed(tp)
     place = committed[tp]
     assert place is not None
-    assert place.offset in (6, 7), "the record in hand is finished by the close, never one after it"
+    assert place.offset in (6, 7), "the close finishes the current record, never one after it"
 
 
 async def test_commits_coalesce(bootstrap: str, topic: str, unique_name: str) -> None:
@@ -360,23 +360,23 @@ async def test_unsubscribe_commits_what_is_finished_and_frees_for_assign(
         assert consumer.subscription() == {topic}
 
 
-async def test_pattern_finds_topics_and_its_listener_hears_of_the_close(
+async def test_pattern_finds_topics_and_its_listener_is_called_at_the_close(
     bootstrap: str, make_topic: Callable[..., str], unique_name: str
 ) -> None:
     topic = make_topic(1)
     await fill(bootstrap, topic, 5)
-    heard: list[tuple[str, list[ottla.TopicPartition]]] = []
+    events: list[tuple[str, list[ottla.TopicPartition]]] = []
     async with ottla.AsyncConsumer(
         bootstrap, group_id=f"g-{unique_name}", auto_offset_reset="earliest"
     ) as consumer:
         await consumer.subscribe(
             pattern=f"{topic[:-1]}[{topic[-1]}]",
-            on_assigned=lambda tps: heard.append(("assigned", tps)),
-            on_revoked=lambda tps: heard.append(("revoked", tps)),
+            on_assigned=lambda tps: events.append(("assigned", tps)),
+            on_revoked=lambda tps: events.append(("revoked", tps)),
         )
         await take(consumer, 5)
     places = [ottla.TopicPartition(topic, 0)]
-    assert heard[-2:] == [("assigned", places), ("revoked", places)]
+    assert events[-2:] == [("assigned", places), ("revoked", places)]
 
 
 async def test_listener_that_raises_does_not_stop_the_close(

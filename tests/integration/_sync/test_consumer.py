@@ -289,7 +289,7 @@ def test_auto_commit_covers_what_is_finished(bootstrap: str, topic: str, unique_
         committed = consumer.committed(tp)
     place = committed[tp]
     assert place is not None
-    assert place.offset in (6, 7), "the record in hand is finished by the close, never one after it"
+    assert place.offset in (6, 7), "the close finishes the current record, never one after it"
 
 
 def test_commits_coalesce(bootstrap: str, topic: str, unique_name: str) -> None:
@@ -349,23 +349,23 @@ def test_unsubscribe_commits_what_is_finished_and_frees_for_assign(
         assert consumer.subscription() == {topic}
 
 
-def test_pattern_finds_topics_and_its_listener_hears_of_the_close(
+def test_pattern_finds_topics_and_its_listener_is_called_at_the_close(
     bootstrap: str, make_topic: Callable[..., str], unique_name: str
 ) -> None:
     topic = make_topic(1)
     fill(bootstrap, topic, 5)
-    heard: list[tuple[str, list[ottla.TopicPartition]]] = []
+    events: list[tuple[str, list[ottla.TopicPartition]]] = []
     with ottla.Consumer(
         bootstrap, group_id=f"g-{unique_name}", auto_offset_reset="earliest"
     ) as consumer:
         consumer.subscribe(
             pattern=f"{topic[:-1]}[{topic[-1]}]",
-            on_assigned=lambda tps: heard.append(("assigned", tps)),
-            on_revoked=lambda tps: heard.append(("revoked", tps)),
+            on_assigned=lambda tps: events.append(("assigned", tps)),
+            on_revoked=lambda tps: events.append(("revoked", tps)),
         )
         take(consumer, 5)
     places = [ottla.TopicPartition(topic, 0)]
-    assert heard[-2:] == [("assigned", places), ("revoked", places)]
+    assert events[-2:] == [("assigned", places), ("revoked", places)]
 
 
 def test_listener_that_raises_does_not_stop_the_close(
