@@ -28,7 +28,7 @@ class Backoff:
         self._rng = rng
 
     def delay(self, attempts: int) -> float:
-        """Seconds to wait after so many failures in a row; 0 after none."""
+        """Seconds to wait after this number of failures in a row; 0 after none."""
         if attempts <= 0:
             return 0.0
         # Doubling 60 times is beyond every maximum; more would overflow.

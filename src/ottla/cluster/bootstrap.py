@@ -1,4 +1,4 @@
-"""Finds a broker to ask: an open connection, else a known broker, else an address of the bootstrap list.
+"""Finds a broker: an open connection, else a known broker, else an address of the bootstrap list.
 
 Engine thread only. References: KIP-302, KIP-899; Java: NetworkClient.leastLoadedNode, ClusterConnectionStates.
 """

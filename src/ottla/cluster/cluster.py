@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from ottla.observe.health import Health
     from ottla.protocol.base import Message
 
-_LOOK_S = 0.25
-"""Seconds between looks at the metadata while a connection is being made."""
+_CHECK_S = 0.25
+"""Interval between checks of the metadata while a connection is opened, in seconds."""
 
 
 class Cluster:
@@ -98,7 +98,7 @@ class Cluster:
     async def reached(self) -> None:
         """Wait until a broker has been connected to, and its first metadata request is in flight.
 
-        For requests that need not wait for the answer: two questions, one round trip.
+        Requests that do not depend on the answer can be sent then: two requests, one round trip.
         """
         await self._refresher.first_request()
 
@@ -113,9 +113,9 @@ class Cluster:
     # ---- topics ----------------------------------------------------------------------------------------------------
 
     def want_topics(self, owner: Hashable, names: Iterable[str], *, create: bool = False) -> None:
-        """Let a part of the client want exactly these topics: they are in every refresh from now on.
+        """Let a part of the client want exactly these topics: every refresh requests them from now on.
 
-        Those not known yet are asked for at once; the metadata of those that no part wants any more is dropped.
+        Unknown topics are requested at once; the metadata of those that no part wants any more is dropped.
 
         Args:
             owner: The part of the client. Replaces the topics that it wanted before.
@@ -166,7 +166,7 @@ class Cluster:
             raise for_code(code, topic=topic)
 
     def want_all_topics(self, wanted: bool) -> None:
-        """Ask for every topic of the cluster (a pattern subscription), or again only for those wanted by name."""
+        """Request every topic of the cluster (a pattern subscription), or only those wanted by name."""
         if wanted and not self._wanted.everything:
             self._wanted.everything = True
             self.refresh_soon("all topics wanted", urgent=True)
@@ -193,14 +193,14 @@ class Cluster:
         leader_epoch: int,
         node: tuple[str, int] | None = None,
     ) -> None:
-        """A broker named a partition's leader in a response (KIP-951): take it if it is newer, and ask for metadata.
+        """A broker named a partition's leader in a response (KIP-951): use it if its epoch is newer, and request the metadata.
 
         Args:
             topic: Name of the topic.
             partition: Its partition.
             node_id: The leader.
             leader_epoch: Its epoch.
-            node: Host and port of the leader, where the response told them.
+            node: Host and port of the leader, where the response has them.
         """
         broker = None if node is None else BrokerNode(node_id, node[0], node[1])
         self._store.replace(
@@ -209,37 +209,37 @@ class Cluster:
         self.refresh_soon(f"{topic}-{partition} moved to node {node_id}")
 
     def add_node(self, node_id: int, host: str, port: int) -> None:
-        """Learn of a broker from another response (a coordinator's)."""
+        """Add a broker that another response named (that of a coordinator)."""
         self._store.replace(with_node(self.snapshot, BrokerNode(node_id, host, port)))
 
     async def refresh(
         self, reason: str, timeout: float | None = REFRESH_TIMEOUT_S, *, urgent: bool = False
     ) -> None:
-        """Ask for metadata and wait for the answer. Callers that ask before a request has begun share it.
+        """Request the metadata and wait for the answer. Callers that call before the request is sent share it.
 
         Args:
             reason: For the log.
             timeout: Seconds; None: no bound.
-            urgent: Without the pause after the last answer, which cannot have it.
+            urgent: Without the pause after the last answer, because that answer cannot contain the reason.
 
         Raises:
-            Error: The attempt failed: no broker can be reached, or its answer cannot be used.
-            Timeout: The time ran out; asking goes on.
+            Error: The attempt failed: no broker can be reached, or its answer is unusable.
+            Timeout: The time ran out; the request continues.
             Closed: The client was closed.
         """
         await self._refresher.refresh(reason, timeout, urgent=urgent)
 
     def refresh_soon(self, reason: str, *, urgent: bool = False) -> None:
-        """Ask for metadata in the background, again and again until there is an answer.
+        """Request the metadata in the background, repeatedly until there is an answer or a permanent error.
 
         Args:
             reason: For the log.
-            urgent: Without the pause after the last answer, which cannot have it.
+            urgent: Without the pause after the last answer, because that answer cannot contain the reason.
         """
         self._refresher.refresh_soon(reason, urgent=urgent)
 
     def describe_wait(self) -> str:
-        """What the metadata waits for, in one line: for errors of callers that ran out of time."""
+        """Describe in one line why there is no metadata: for errors of callers that ran out of time."""
         return self._refresher.describe_wait()
 
     # ---- connections -----------------------------------------------------------------------------------------------
@@ -267,25 +267,25 @@ class Cluster:
     async def connection_while(
         self, node_id: int, role: Role, wanted: Callable[[MetadataSnapshot], bool]
     ) -> Connection:
-        """As `connection`, for as long as the metadata agrees: a node that is frozen takes the connection and says nothing.
+        """Wait for a connection as long as the metadata names this node: a frozen node accepts a connection and never answers.
 
-        Meanwhile the metadata is asked for again and again, so that a leader that has moved is followed at once.
+        Meanwhile the metadata is requested repeatedly, so that a leader that has moved is followed at once.
 
         Args:
             node_id: The node.
             role: As for `connection`.
-            wanted: Whether this node is still the one to talk to.
+            wanted: Returns whether a snapshot still names this node.
 
         Raises:
-            NoBrokersAvailable: As `connection`, or the metadata names another node by now.
+            NoBrokersAvailable: As `connection`, or the metadata names another node meanwhile.
 
         Cancellation: Ends the wait.
         """
         attempt = asyncio.ensure_future(self.connection(node_id, role))
         try:
-            while not (await asyncio.wait({attempt}, timeout=_LOOK_S))[0]:
+            while not (await asyncio.wait({attempt}, timeout=_CHECK_S))[0]:
                 if not wanted(self.snapshot):
-                    raise NoBrokersAvailable(f"node {node_id} is not the one to talk to any more")
+                    raise NoBrokersAvailable(f"node {node_id} is no longer named by the metadata")
                 self.refresh_soon(f"node {node_id} does not answer")
             return attempt.result()
         finally:
@@ -330,7 +330,7 @@ class Cluster:
         """Send one control request, once, to any broker.
 
         Returns:
-            The response, whatever error codes it holds.
+            The response. Its error codes are not checked.
 
         Raises:
             NoBrokersAvailable: No broker can be reached; not sent.

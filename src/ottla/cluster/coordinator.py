@@ -1,4 +1,4 @@
-"""Which node coordinates a group or a transactional id: asked for, kept, forgotten when it is no longer true.
+"""The coordinators of groups and transactional ids: searched, cached, and dropped when they move.
 
 Engine thread only. References: FindCoordinator v0-v6, KIP-699 (many keys in one request, from v4).
 """
@@ -35,10 +35,10 @@ class Coordinators:
         self._log = ClientLog("coordinator", config.who)
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
         self._known: dict[tuple[Kind, str], int] = {}
-        self._looking: dict[tuple[Kind, str], asyncio.Future[int]] = {}
+        self._searches: dict[tuple[Kind, str], asyncio.Future[int]] = {}
 
     async def find(self, kind: Kind, key: str, timeout: float = 60.0) -> int:
-        """The node id of the coordinator, asked for again while it is loading, moving or cannot be reached.
+        """The node id of the coordinator, requested repeatedly while it is loading, moving or unreachable.
 
         Args:
             kind: "group" or "transaction".
@@ -46,25 +46,25 @@ class Coordinators:
             timeout: Seconds.
 
         Raises:
-            KafkaError: The broker refuses to tell (not authorized, invalid id).
-            Timeout: The time ran out; its message says what the last attempt met.
+            KafkaError: The broker refuses (not authorized, invalid id).
+            Timeout: The time ran out; its message has the error of the last attempt.
 
-        Cancellation: Ends the wait; others who wait for the same key go on.
+        Cancellation: Ends the wait; other callers of the same key are not affected.
         """
         place = (kind, key)
         if place in self._known:
             return self._known[place]
-        future = self._looking.get(place)
+        future = self._searches.get(place)
         if future is None:
-            future = self._looking[place] = asyncio.get_running_loop().create_future()
-            self._reactor.spawn(self._look(place, future, timeout), f"coordinator of {key}")
+            future = self._searches[place] = asyncio.get_running_loop().create_future()
+            self._reactor.spawn(self._find(place, future, timeout), f"coordinator of {key}")
         return await asyncio.shield(future)
 
     def invalidate(self, kind: Kind, key: str) -> None:
-        """It is no longer the coordinator, or cannot be reached: the next `find` asks."""
+        """Drop the coordinator: it has moved or is unreachable. The next `find` searches it."""
         self._known.pop((kind, key), None)
 
-    async def _look(
+    async def _find(
         self, place: tuple[Kind, str], future: asyncio.Future[int], timeout: float
     ) -> None:
         try:
@@ -73,15 +73,15 @@ class Coordinators:
             future.set_result(node_id)
         except Error as error:
             future.set_exception(error)
-            future.exception()  # whoever asked may have given up meanwhile
+            future.exception()  # the callers may have been cancelled meanwhile
         except BaseException:
             future.cancel()
             raise
         finally:
-            del self._looking[place]
+            del self._searches[place]
 
     async def _until(self, place: tuple[Kind, str], timeout: float) -> int:
-        """Ask until there is a coordinator, or until the time is up."""
+        """Search until there is a coordinator, or until the time-out."""
         attempts = Attempts(self._backoff, self._reactor.clock, timeout)
         async for _ in attempts:
             try:

@@ -1,8 +1,8 @@
-"""What is known of the cluster, and how a Metadata response changes it. Pure: time is passed in, nothing is done.
+"""Snapshots of the cluster's metadata, and their change by a Metadata response. Pure: time is passed in.
 
-A snapshot never changes; `merge` makes the next one and says what is different. Three rules keep it true when answers
-come from brokers that lag behind: a leader epoch never goes back, a topic id tells a topic that was made anew from one
-that changed, and a topic that vanished leaves its epochs behind for the case that it was only a late answer.
+A snapshot never changes; `merge` makes the next one and returns the changes. Three rules keep it true when answers
+come from brokers that lag behind: a leader epoch never decreases, a topic id distinguishes a recreated topic from a
+changed one, and a vanished topic leaves its epochs behind in case the answer was only late.
 
 References: KIP-320, KIP-516, KIP-899, KIP-951; Java Metadata, MetadataSnapshot.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _GONE = frozenset({3, 17, 29, 100})
 """Topic errors after which there is no such topic for this client: unknown, invalid name, not authorized, unknown id. Any
-other one (a leader being elected, a listener not yet there) leaves what is known."""
+other one (a leader being elected, a listener not yet there) changes nothing."""
 
 
 class BrokerNode(NamedTuple):
@@ -41,7 +41,7 @@ class PartitionInfo(NamedTuple):
     leader: int
     """Node id, -1 where there is none."""
     leader_epoch: int
-    """-1 where the broker does not tell."""
+    """-1 where the broker does not send it."""
     replicas: tuple[int, ...] = ()
     isr: tuple[int, ...] = ()
     offline: tuple[int, ...] = ()
@@ -53,7 +53,7 @@ class TopicInfo(NamedTuple):
 
     name: str
     topic_id: bytes
-    """16 bytes, all zero where the broker does not tell."""
+    """16 bytes, all zero where the broker does not send one."""
     partitions: Mapping[int, PartitionInfo]
     internal: bool = False
 
@@ -63,22 +63,22 @@ class TopicError(NamedTuple):
 
     code: int
     at: float
-    """When the broker said so, by the engine's clock."""
+    """Time of the answer, by the engine's clock."""
 
 
 class MetadataSnapshot(NamedTuple):
-    """All that is known at one moment."""
+    """The metadata at one moment."""
 
     brokers: Mapping[int, BrokerNode] = MappingProxyType({})
     controller_id: int = -1
     cluster_id: str | None = None
     topics: Mapping[str, TopicInfo] = MappingProxyType({})
     errors: Mapping[str, TopicError] = MappingProxyType({})
-    """Topics that the last answer about them refused."""
+    """Topics without metadata, by their last answer."""
     vanished: Mapping[str, TopicInfo] = MappingProxyType({})
-    """Topics that are gone, with the epochs that they had."""
+    """Topics that have vanished, with their last epochs."""
     updated_at: float | None = None
-    """When a broker answered last, by the engine's clock."""
+    """Time of the last answer, by the engine's clock."""
 
     def topic(self, name: str) -> TopicInfo | None:
         """The topic, if it is known and exists."""
@@ -100,11 +100,11 @@ class MetadataSnapshot(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What a response changed."""
+    """The changes of one response."""
 
     new_topics: frozenset[str] = frozenset()
     recreated: frozenset[str] = frozenset()
-    """Topics that are another one under the same name: their id changed."""
+    """Topics that were deleted and recreated: their id changed."""
     vanished: frozenset[str] = frozenset()
     resized: frozenset[str] = frozenset()
     """Topics with another number of partitions."""
@@ -137,13 +137,13 @@ def merge(
     now: float,
     asked: Iterable[str] | None = None,
 ) -> tuple[MetadataSnapshot, Changes]:
-    """The snapshot after a response, and what it changed.
+    """Return the snapshot after a response, and the changes.
 
     Args:
-        old: What was known.
+        old: The snapshot before.
         response: The broker's answer.
-        now: When it came, by the engine's clock.
-        asked: The topics that were asked for; None: all topics of the cluster, so what is not named is gone.
+        now: Time of the answer, by the engine's clock.
+        asked: The requested topics; None: all topics of the cluster, so a topic that is not named has vanished.
     """
     other_cluster = (
         old.cluster_id is not None
@@ -169,7 +169,7 @@ def merge(
 
 
 class _Merge:
-    """The parts of a new snapshot while it is made."""
+    """The parts of a new snapshot while it is built."""
 
     def __init__(
         self,
@@ -249,7 +249,7 @@ def _topic_info(name: str, answer: MetadataResponseTopic, known: TopicInfo | Non
 def compare(
     old: MetadataSnapshot, new: MetadataSnapshot, *, other_cluster: bool = False
 ) -> Changes:
-    """What is different between two snapshots."""
+    """Return the changes between two snapshots."""
     recreated: set[str] = set()
     resized: set[str] = set()
     moved: set[TopicPartition] = set()
@@ -296,7 +296,7 @@ def with_leader(
 ) -> MetadataSnapshot:
     """The snapshot after a broker named a partition's leader in a produce or fetch response (KIP-951).
 
-    The same snapshot where that is no news (the epoch is not newer) or of no use (the node's address is not known).
+    The same snapshot where the epoch is not newer, or the address of the node is not known.
     """
     info = old.partition(topic, partition)
     if info is None or leader < 0 or leader_epoch <= info.leader_epoch:
@@ -314,7 +314,7 @@ def with_leader(
 
 
 def with_node(old: MetadataSnapshot, node: BrokerNode) -> MetadataSnapshot:
-    """The snapshot with a broker that another response told of; a known one keeps its rack."""
+    """The snapshot with a broker that another response named; a known broker keeps its rack."""
     known = old.brokers.get(node.node_id)
     if known is not None and known[:3] == node[:3]:
         return old
@@ -324,7 +324,7 @@ def with_node(old: MetadataSnapshot, node: BrokerNode) -> MetadataSnapshot:
 
 
 def without_topics(old: MetadataSnapshot, names: Iterable[str]) -> MetadataSnapshot:
-    """The snapshot without topics that nobody wants any more."""
+    """The snapshot without these topics."""
     gone = set(names)
     topics = {name: info for name, info in old.topics.items() if name not in gone}
     return old._replace(
@@ -335,7 +335,7 @@ def without_topics(old: MetadataSnapshot, names: Iterable[str]) -> MetadataSnaps
 
 
 def leads(topic: str, partition: int, node_id: int) -> Callable[[MetadataSnapshot], bool]:
-    """Whether a snapshot still names this node as the partition's leader; one that knows nothing does not deny it."""
+    """Return a check whether a snapshot still names this node as the leader; a snapshot without the partition passes it."""
 
     def check(snapshot: MetadataSnapshot) -> bool:
         known = snapshot.partition(topic, partition)

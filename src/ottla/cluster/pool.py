@@ -1,4 +1,4 @@
-"""The connections of one client: at most one per node and role, dialled once however many ask. Engine thread only."""
+"""The connections of one client: at most one per node and role, dialled once for all callers. Engine thread only."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Pool:
     Args:
         reactor: The engine thread's side.
         settings: As `Connection.open` takes them.
-        on_lost: Told of each connection that ended, and why.
-        events: Where connections that are opened, or fail to be, are told.
+        on_lost: Called with each connection that ended, and the cause.
+        events: Receives opened and failed connections.
     """
 
     def __init__(
@@ -117,16 +117,20 @@ class Pool:
             address=connection.address,
             role=connection.role.value,
         )
-        connection.lost.add_done_callback(lambda lost: self._lost(key, connection, lost.result()))
+        connection.lost.add_done_callback(
+            lambda lost: self._remove_lost(key, connection, lost.result())
+        )
 
-    def _lost(self, key: Key, connection: Connection, cause: LostCause) -> None:
+    def _remove_lost(self, key: Key, connection: Connection, cause: LostCause) -> None:
         if self._open.get(key) is connection:
             del self._open[key]
-        self._states.setdefault(key[0], DialState(self._settings)).lost(self._reactor.clock.now())
+        self._states.setdefault(key[0], DialState(self._settings)).connection_lost(
+            self._reactor.clock.now()
+        )
         self._on_lost(connection, cause)
 
     def drop(self, connection: Connection) -> None:
-        """Close a connection; the next `get` dials anew."""
+        """Close a connection; the next `get` dials again."""
         key = (connection.node_id, connection.role)
         if self._open.get(key) is connection:
             del self._open[key]
@@ -146,5 +150,5 @@ class Pool:
 
 def _fail(future: asyncio.Future[Connection], error: Exception) -> None:
     future.set_exception(error)
-    # Whoever asked may have given up meanwhile: then nobody retrieves it, and that is fine.
+    # The callers may have been cancelled meanwhile: the exception counts as retrieved.
     future.exception()

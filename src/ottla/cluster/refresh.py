@@ -1,6 +1,6 @@
-"""Requests the metadata: when a part of the client asks for it, at its age, and again after a failure.
+"""Requests the metadata: for a part of the client, at its maximum age, and again after a failure.
 
-`metadata` decides what a response changes, `schedule` when to ask; this module asks. Engine thread only.
+`metadata` merges the response, `schedule` has the pauses; this module sends the requests. Engine thread only.
 
 References: KIP-899, KIP-1102; Java: Metadata, NetworkClient.DefaultMetadataUpdater.
 """
@@ -35,9 +35,9 @@ class Refresher:
 
     Args:
         context: The cluster's.
-        store: Takes the answers.
-        search: Gives a broker to ask.
-        wanted: Names the topics to ask for.
+        store: Receives the answers.
+        search: Finds a broker.
+        wanted: The topics to request.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Refresher:
     # ---- asking for a refresh ----------------------------------------------------------------------------------------
 
     async def refresh(self, reason: str, timeout: float | None, *, urgent: bool = False) -> None:
-        """As `Cluster.refresh`."""
+        """Request the metadata and wait for the answer: `Cluster.refresh`."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(future)
         self.refresh_soon(reason, urgent=urgent)
@@ -90,7 +90,7 @@ class Refresher:
             raise Timeout(f"no metadata within {timeout:g} s ({reason}): {why}") from None
 
     def refresh_soon(self, reason: str, *, urgent: bool = False) -> None:
-        """As `Cluster.refresh_soon`: repeated until there is an answer, or an error that is permanent."""
+        """Request the metadata in the background: `Cluster.refresh_soon`."""
         if self._context.closed:
             self._fail_waiters()
             return
@@ -103,7 +103,7 @@ class Refresher:
             self._running = self._context.reactor.spawn(self._refresh_while_requested(), "metadata")
 
     def describe_wait(self) -> str:
-        """What the current refresh waits for, or why the last one failed, in one line."""
+        """Describe in one line what the current refresh waits for, or the failure of the last one."""
         if (trouble := self._context.health.report().get("cluster")) is not None:
             return trouble.reason
         if self._asking is not None:
@@ -275,7 +275,7 @@ class Refresher:
         for name in sorted(changes.recreated):
             log.warning("topic.recreated", topic=name)
         for name in sorted(changes.refused):
-            # The part of the client that wants the topic logs what follows from it.
+            # The part of the client that wants the topic logs the consequences.
             log.debug("topic.refused", topic=name, reason=for_code(new.topic_error(name)))
         if changes:
             self._context.events.emit(

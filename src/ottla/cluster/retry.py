@@ -1,4 +1,4 @@
-"""Attempts of one operation: with a growing pause in between, until a deadline or a failure that no attempt can mend.
+"""Attempts of one operation: with a growing pause in between, until a deadline or a permanent failure.
 
 The one place that decides whether to try again. Engine thread only. References: KIP-580; Java: ExponentialBackoff, Timer.
 """
@@ -62,7 +62,7 @@ class Attempts:
         return None if self._deadline is None else max(0.0, self._deadline - self._clock.now())
 
     def until_deadline(self) -> asyncio.Timeout:
-        """A context that ends what it waits for at the deadline, with `TimeoutError`."""
+        """A context whose waits end at the deadline, with `TimeoutError`."""
         return asyncio.timeout(self.left())
 
     def record_failure(self, error: Error) -> None:

@@ -1,4 +1,4 @@
-"""When to ask for metadata again, and when to dial a broker again: pure, time is passed in.
+"""Pauses before the next metadata request, and before the next dial of a broker. Pure: time is passed in.
 
 References: KIP-144, KIP-580, KIP-601, KIP-1102; Java Metadata.timeToNextUpdate, ClusterConnectionStates.
 """
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class RefreshSchedule:
     """Pauses between metadata requests.
 
-    After a failure the pause grows; after a success another refresh waits the shortest pause, unless it is for
-    something that no answer can have told of yet (urgent).
+    After a failure the pause grows; after a success another refresh waits the shortest pause, unless the last answer
+    cannot contain its reason (urgent).
     """
 
     def __init__(self, config: CommonConfig, backoff: Backoff | None = None) -> None:
@@ -36,32 +36,32 @@ class RefreshSchedule:
         return max(0.0, self._ended_at + self._backoff.delay(max(1, self.failures)) - now)
 
     def succeeded(self, now: float) -> None:
-        """An answer came and was used."""
+        """An answer arrived and was used."""
         self.failures = 0
         self._failing_since = None
         self._ended_at = now
 
     def failed(self, now: float) -> None:
-        """No answer, or one that cannot be used."""
+        """There is no answer, or an unusable one."""
         self.failures += 1
         self._ended_at = now
         if self._failing_since is None:
             self._failing_since = now
 
     def too_long_without(self, now: float) -> bool:
-        """Whether refreshes have failed for so long that the bootstrap list is to be tried; starts the time anew."""
+        """Whether refreshes have failed long enough to try the bootstrap list; restarts the time."""
         if self._failing_since is None or now - self._failing_since < self._trigger:
             return False
         self._failing_since = now
         return True
 
     def age_left(self, now: float, updated_at: float | None) -> float:
-        """Seconds until metadata of that time is too old."""
+        """Seconds until metadata of that time has reached its maximum age."""
         return 0.0 if updated_at is None else max(0.0, updated_at + self._max_age - now)
 
 
 class DialState:
-    """Failures of one broker, in a row, and what follows from them."""
+    """Consecutive failures of one broker, and the pauses and time-outs that follow."""
 
     def __init__(self, config: CommonConfig) -> None:
         self._backoff = Backoff(config.reconnect_backoff_ms, config.reconnect_backoff_max_ms)
@@ -90,8 +90,8 @@ class DialState:
         self.failures += 1
         self._not_before = now + self._backoff.delay(self.failures)
 
-    def lost(self, now: float) -> None:
+    def connection_lost(self, now: float) -> None:
         """A connection to it ended: the next dial waits the shortest pause, so that a broker that accepts and closes
-        again is not dialled in a circle.
+        connections is not dialled in a loop.
         """
         self._not_before = max(self._not_before, now + self._backoff.delay(1))

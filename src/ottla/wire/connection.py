@@ -1,7 +1,7 @@
-"""One connection to one broker: dialled, its versions agreed, asked, and in the end lost, once, for one reason.
+"""One connection to one broker: it is dialled, agrees on versions, carries requests, and is lost once, with one cause.
 
 Station: connection. Control requests go through here; a connection in a flow's role (produce, fetch) is opened here and
-then carries the flow's own requests, which Python never sees. Engine thread only.
+then carries the requests of the flow, which Python does not see. Engine thread only.
 
 A reconnect has a new id; bytes of a lost connection are never parsed, and every request on it fails with one cause. Connections are
 separate by role (`Role`), so that a long poll or a join delays nothing else. A flow's requests and those of Python share one
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Role(enum.Enum):
-    """What a connection is for. Each role has its own, so that a long poll delays nothing else."""
+    """Purpose of a connection. Each role has its own connections, so that a long poll delays no other request."""
 
     PRODUCE = "produce"
     FETCH = "fetch"
@@ -52,7 +52,7 @@ class LostCause(NamedTuple):
     address: str
 
     def error(self, outcome: Outcome | None = None) -> ConnectionLost:
-        """The exception for one who waited on it."""
+        """The exception of the callers that waited for an answer."""
         return ConnectionLost(self.message, kind=self.kind, address=self.address, outcome=outcome)
 
 
@@ -63,17 +63,17 @@ class Connection:
         self, reactor: Reactor, address: str, role: Role, settings: CommonConfig, node_id: int
     ) -> None:
         self.id = -1
-        """As the I/O thread and the flows know it."""
+        """Its number for the I/O thread and the flows; -1 before the dial."""
         self.node_id = node_id
-        """-1 for an address of the bootstrap list, until metadata says which node it is."""
+        """-1 for an address of the bootstrap list, until the metadata names its node."""
         self.role = role
         self.address = address
         """host:port, with the numeric address where the host is a name."""
         self.versions: Mapping[int, VersionRange] = {}
-        """What the broker speaks, by API key."""
+        """Versions of the broker, by API key."""
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[LostCause] = loop.create_future()
-        """Settles once, when the connection is gone."""
+        """Done once the connection has ended."""
         self._reactor = reactor
         self._settings = settings
         self._log = ClientLog("connection", settings.who)
@@ -95,21 +95,21 @@ class Connection:
         node_id: int = -1,
         setup_timeout: float | None = None,
     ) -> Connection:
-        """Connect to a broker and agree on versions: every address of the host in turn.
+        """Connect to a broker and agree on versions. Tries every address of the host in turn.
 
         Args:
             reactor: The engine thread's side.
             address: Host name or address, and port.
-            role: What the connection is for.
+            role: Purpose of the connection.
             settings: Time-outs, buffer sizes, client id.
             node_id: The broker's id where it is known.
-            setup_timeout: Seconds that one address may take to accept; None: `socket_connection_setup_timeout_ms`.
+            setup_timeout: Seconds for one address to accept; None: `socket_connection_setup_timeout_ms`.
 
         Raises:
             NoBrokersAvailable: No address of the host works; one line for each with its reason.
-            UnsupportedVersion: The broker speaks no version of ApiVersions that this client knows.
+            UnsupportedVersion: The broker supports no version of ApiVersions that this client knows.
 
-        Cancellation: Closes what was begun.
+        Cancellation: Closes the connection.
         """
         host, port = address
         if setup_timeout is None:
@@ -144,7 +144,7 @@ class Connection:
                 frame_cap_bytes=settings.frame_cap_bytes,
             )
         except ValueError as error:
-            # An address that the resolver knows and the I/O thread does not, such as one with a scope.
+            # The resolver accepts addresses that the I/O thread does not, such as those with a scope.
             raise LostCause("connect", str(error), self.address).error("not_written") from None
         await self._connected
 
@@ -161,14 +161,14 @@ class Connection:
         except ConnectionLost as error:
             hint = ""
             if error.kind in ("eof", "io"):
-                hint = " (does this port expect TLS or SASL, or is it no Kafka broker?)"
+                hint = " (does this port expect TLS or SASL, or is it not a Kafka broker?)"
             error.message = f"lost while agreeing on versions: {error.message}{hint}"
             raise
 
     # ---- asking ----------------------------------------------------------------------------------------------------
 
     def version_for(self, request: type[Message]) -> int:
-        """The newest version of a request that both sides speak.
+        """The newest version of a request that both sides support.
 
         Raises:
             UnsupportedVersion: There is none; the message names both ranges.
@@ -182,20 +182,20 @@ class Connection:
 
         Args:
             message: The request; encoded at once.
-            timeout: Seconds until the answer is there; None: `request_timeout_ms`. Its passing after the request was
-                written ends the connection.
-            version: None: the newest that both speak.
+            timeout: Seconds until the answer; None: `request_timeout_ms`. A time-out after the request was written ends
+                the connection.
+            version: None: the newest that both support.
 
         Returns:
-            The response, whatever error codes it holds.
+            The response. Its error codes are not checked.
 
         Raises:
             ConnectionLost: `outcome` is unknown where the request was written, else not_written.
-            Timeout: The broker's throttling left no time; not sent.
+            Timeout: The broker's throttling lasts longer; not sent.
             UnsupportedVersion, EncodeError: Not sent.
-            DecodeError: The answer cannot be read; the connection is closed.
+            DecodeError: The answer is unreadable; the connection is closed.
 
-        Cancellation: Ends the wait; the request stays sent, its answer is dropped.
+        Cancellation: Ends the wait; the request may have been sent, and its answer is dropped.
         """
         if timeout is None:
             timeout = self._settings.request_timeout_ms / 1000
@@ -233,9 +233,9 @@ class Connection:
             del self._waiting[token]
 
     def throttled(self, seconds: float) -> None:
-        """The broker asked for silence: requests wait this long, at most as long as one may take.
+        """The broker throttles this client: requests wait this long, at most `request_timeout_ms`.
 
-        The broker sees to its quota itself, and a number that came garbled would silence the connection for weeks.
+        The broker enforces its quota itself, and a garbled number would stop the connection for weeks.
         """
         if seconds > 0:
             self._log.info(
@@ -248,7 +248,7 @@ class Connection:
             self._muted_until = max(self._muted_until, self._reactor.clock.now() + seconds)
 
     async def _unmuted(self, timeout: float) -> float:
-        """Wait until the connection may speak; returns what is left of the time-out."""
+        """Wait until the throttling has ended; returns the rest of the time-out, in seconds."""
         clock = self._reactor.clock
         deadline = clock.now() + timeout
         while (muted := self._muted_until - clock.now()) > 0:
@@ -262,7 +262,7 @@ class Connection:
         return deadline - clock.now()
 
     def pending(self) -> int:
-        """Control requests without an answer."""
+        """Number of control requests without an answer."""
         return len(self._waiting)
 
     # ---- the port's events -----------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ class Connection:
             self._connected.set_result(None)
 
     def on_response(self, token: int, frame: bytes) -> None:
-        """An answer; one that nobody waits for any more is dropped."""
+        """An answer; it is dropped where its caller no longer waits."""
         future = self._waiting.get(token)
         if future is not None and not future.done() and not self.lost.done():
             future.set_result(frame)
@@ -285,20 +285,20 @@ class Connection:
     # ---- the end ---------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End it; what waits gets ConnectionLost. Closing again does nothing."""
+        """Close it; waiting callers get `ConnectionLost`. Closing again does nothing."""
         if not self.lost.done():
             if self.id >= 0:
                 self._reactor.port.io.close(self.id)
             self._poison(LostCause("closed", "closed by this client", self.address))
 
     def _poison(self, cause: LostCause) -> None:
-        """Tell everybody the one cause; only the first one counts."""
+        """Fail every waiting caller with the cause; only the first cause counts."""
         if self.lost.done():
             return
         self.lost.set_result(cause)
         if not self._connected.done():
             self._connected.set_exception(cause.error("not_written"))
-            # Who dials may have been cancelled: then nobody awaits this future any more, and that is fine.
+            # The dialling caller may have been cancelled: the exception counts as retrieved.
             self._connected.exception()
         for future in self._waiting.values():
             if not future.done():
@@ -312,7 +312,7 @@ class Connection:
 
 
 def shown_address(host: str, port: int, ip: str) -> str:
-    """host:port for logs and errors, with the numeric address beside a name."""
+    """host:port for logs and errors; a host name is followed by the numeric address."""
     if ":" in host:
         return f"[{host}]:{port}"
     return f"{host}:{port}" if host == ip else f"{host}:{port} ({ip})"

@@ -1,7 +1,7 @@
-"""When a connection has to keep silent because the broker asked for it (KIP-219).
+"""Pauses of a connection that the broker throttles (KIP-219).
 
-From certain versions on a broker answers at once and leaves the waiting to the client; below them it has already
-waited. Pure. Java: `AbstractResponse.shouldClientThrottle`.
+From certain versions on a broker answers at once and the client has to wait; in older versions the broker waits
+before it answers. Pure. Java: `AbstractResponse.shouldClientThrottle`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ FIRST_THROTTLED_VERSION: Mapping[int, int] = {
     ApiKey.DELETE_TOPICS: 2,
     ApiKey.DESCRIBE_CONFIGS: 2,
 }
-"""Where it is not version 1."""
+"""First version in which the client waits; 1 for other APIs."""
 
 
 def mute_seconds(api_key: int, version: int, throttle_time_ms: int) -> float:
-    """How long to send nothing more on the connection after a response with this throttle time."""
+    """Seconds without requests on the connection after a response with this throttle time."""
     if throttle_time_ms <= 0 or version < FIRST_THROTTLED_VERSION.get(api_key, 1):
         return 0.0
     return throttle_time_ms / 1000

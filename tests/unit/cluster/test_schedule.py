@@ -82,5 +82,5 @@ def test_a_node_is_dialled_later_and_waited_for_longer_after_each_failure() -> N
 
 def test_a_node_that_accepts_and_closes_is_not_dialled_in_a_circle() -> None:
     state = DialState(CONFIG)
-    state.lost(10)
+    state.connection_lost(10)
     assert state.wait(10) >= 0.04

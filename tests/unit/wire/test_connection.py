@@ -59,7 +59,7 @@ async def test_a_broker_that_speaks_none_of_our_versions_is_named_with_both_rang
     with pytest.raises(UnsupportedVersion, match=r"90-95.*0-13") as caught:
         await connection.request(MetadataRequest())
     assert caught.value.code == 35
-    with pytest.raises(UnsupportedVersion, match="does not speak SyncGroupRequest"):
+    with pytest.raises(UnsupportedVersion, match="does not support SyncGroupRequest"):
         connection.version_for(SyncGroupRequest)
 
 

@@ -95,9 +95,9 @@ def test_hidden_and_brokers_own_versions_are_not_spoken() -> None:
 def test_the_newest_common_version_is_chosen_or_both_ranges_are_named() -> None:
     assert choose(MetadataRequest, {3: VersionRange(0, 9)}) == 9
     assert choose(MetadataRequest, {3: VersionRange(5, 99)}) == 13
-    with pytest.raises(UnsupportedVersion, match="speaks 14-20, this client 0-13"):
+    with pytest.raises(UnsupportedVersion, match="supports 14-20, this client 0-13"):
         choose(MetadataRequest, {3: VersionRange(14, 20)})
-    with pytest.raises(UnsupportedVersion, match="does not speak MetadataRequest"):
+    with pytest.raises(UnsupportedVersion, match="does not support MetadataRequest"):
         choose(MetadataRequest, {})
 
 
