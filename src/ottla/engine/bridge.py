@@ -1,7 +1,7 @@
-"""Tickets: how callers, threads as well as event loops, wait for what the engine thread does for them.
+"""Tickets: threads and event loops wait by them for operations on the engine thread.
 
-A ticket is made in the caller's thread and settled on the engine thread. Any number of threads and loops may wait on it,
-each for as long as it likes: the end of a wait is not the end of the work. Threads: any.
+A ticket is created in the caller's thread and settled on the engine thread. Any number of threads and loops may wait for
+it, with any time-out: the end of a wait does not end the operation. Threads: any.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ class Ticket(Generic[T]):
         self._done = False  # written once, under _lock
         self._result: T | None = None
         self._error: BaseException | None = None
-        self._looked_at = False
+        self._was_read = False
         self._wakers: list[Callable[[], None]] = []  # guarded by _lock; each is called once
 
     # ---- settling (engine thread) ----------------------------------------------------------------------------------
 
     def settle(self, result: T) -> None:
-        """Give the result; only the first outcome counts."""
+        """Set the result; only the first outcome counts."""
         self._settle(result, None)
 
     def fail(self, error: BaseException) -> None:
-        """Give the failure; only the first outcome counts."""
+        """Set the failure; only the first outcome counts."""
         self._settle(None, error)
 
     def _settle(self, result: T | None, error: BaseException | None) -> None:
@@ -74,7 +74,7 @@ class Ticket(Generic[T]):
         for wake in wakers:
             wake()
 
-    # ---- looking and waiting (any thread or loop) ------------------------------------------------------------------
+    # ---- reading and waiting (any thread or loop) ------------------------------------------------------------------
 
     def done(self) -> bool:
         """Whether there is an outcome."""
@@ -85,29 +85,29 @@ class Ticket(Generic[T]):
 
         Raises:
             Timeout: There is none yet.
-            Exception: What the operation failed with.
+            Exception: The failure of the operation.
         """
         if not self._done:
             raise Timeout(f"{self.name}: no outcome yet")
         return self._outcome()
 
     def exception(self) -> BaseException | None:
-        """The failure; None while there is no outcome, and where it succeeded."""
-        self._looked_at = True
+        """The failure; None while there is no outcome, and after a success."""
+        self._was_read = True
         return self._error
 
     def wait(self, timeout: float | None = None) -> T:
         """Wait for the outcome in this thread; Ctrl-C ends the wait at once.
 
         Args:
-            timeout: Seconds; None: no bound of its own (the operation has one).
+            timeout: Seconds; None: no limit of its own (the operation has one).
 
         Raises:
-            Timeout: The time ran out; the operation goes on.
-            TypeError, ValueError: `timeout` is no number of seconds; the operation goes on.
+            Timeout: The time ran out; the operation continues.
+            TypeError, ValueError: `timeout` is not a number of seconds; the operation continues.
             RuntimeError: It would wait on the engine's own thread, where a handler of the client's log ran: no outcome could
-                come. The operation goes on.
-            Exception: What the operation failed with.
+                come. The operation continues.
+            Exception: The failure of the operation.
 
         Threads: any; on the engine's own it never waits.
         """
@@ -132,12 +132,12 @@ class Ticket(Generic[T]):
         """Wait for the outcome in the running event loop, whichever that is.
 
         Args:
-            timeout: Seconds; None: no bound of its own (the operation has one).
+            timeout: Seconds; None: no limit of its own (the operation has one).
 
         Raises:
-            Timeout: The time ran out; the operation goes on.
-            TypeError, ValueError: `timeout` is no number of seconds; the operation goes on.
-            Exception: What the operation failed with.
+            Timeout: The time ran out; the operation continues.
+            TypeError, ValueError: `timeout` is not a number of seconds; the operation continues.
+            Exception: The failure of the operation.
 
         Cancellation: Ends the wait only; see `cancel`.
         """
@@ -166,17 +166,17 @@ class Ticket(Generic[T]):
         return self.wait_async().__await__()
 
     def cancel(self) -> None:
-        """Ask the engine to give the operation up; waiters get `Closed` unless it ends in another way first."""
+        """Ask the engine to cancel the operation; waiting callers get `Closed` unless it ends before."""
         if self._cancel is not None and not self._done:
             self._cancel()
 
     def _end_query(self) -> None:
-        """A query whose caller no longer waits has no use."""
+        """End a query whose caller no longer waits."""
         if self.is_query:
             self.cancel()
 
     def _outcome(self) -> T:
-        self._looked_at = True
+        self._was_read = True
         if self._error is not None:
             raise self._error
         return self._result  # type: ignore[return-value]  # set together with _done
@@ -186,7 +186,7 @@ class Ticket(Generic[T]):
             raise forked(self._who)
 
     def _add_waker(self, wake: Callable[[], None]) -> bool:
-        """Have `wake` called at the outcome; False where it is there already."""
+        """Register `wake` to be called at the outcome; False where there is one already."""
         with self._lock:
             if self._done:
                 return False
@@ -209,24 +209,24 @@ class Ticket(Generic[T]):
         return f"<Ticket {self.name}{who}, {state}>"
 
     def __del__(self) -> None:
-        expected = self._looked_at or self.is_query or isinstance(self._error, Closed)
+        expected = self._was_read or self.is_query or isinstance(self._error, Closed)
         if self._error is not None and not expected:
             log = ClientLog("engine", self._who) if self._who else ProcessLog("engine")
             log.error("call.failed", call=self.name, reason=self._error)
 
 
 def forked(who: str | None) -> ForkedClient:
-    """What a call in the child of a fork raises. who: The client."""
+    """The exception of a call in the child of a fork. who: The client."""
     return ForkedClient(
         f"{who or 'this client'} was made before a fork; make a new one in the child"
     )
 
 
 def _refuse_engine() -> None:
-    """Raise on an engine thread: what settles tickets runs there, and not while somebody blocks it. A task of its loop that
-    waits keeps nothing from running.
+    """Raise on an engine thread: it settles the tickets, and cannot while it is blocked. A task of its loop that waits does not
+    block it.
     """
-    # Not at the top: tickets that nobody has to wait for live without the extension.
+    # Not at the top: tickets without a waiting thread work without the extension.
     from ottla._native import check_may_wait
 
     check_may_wait()
@@ -238,7 +238,7 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:
-    """Call it in the loop's thread; a loop that has been closed has nobody who waits."""
+    """Call it in the loop's thread; a loop that has been closed has no waiting task."""
     try:
         loop.call_soon_threadsafe(function, *args)
     except RuntimeError:

@@ -1,7 +1,7 @@
 """Runs the claims of a handler: a task for each in an event loop, a thread for each without one.
 
 The asyncio modules use `ClaimTasks`, their synchronous twins `ClaimThreads`; both have the same methods.
-A claim that cannot be stopped in time is left behind with an error log: nothing in it can stop `close` for ever.
+A claim that does not stop in time is abandoned and logged as an error, so that it cannot block `close` for ever.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ClaimTasks:
         self._log = log
         self._tasks: list[asyncio.Task[None]] = []
         self.failure: BaseException | None = None
-        """What the first failing claim raised."""
+        """The exception of the first claim that failed."""
 
     def start(self, name: str, function: Callable[..., Any], *args: Any) -> None:
         """Run `function(*args)` as a task."""
@@ -48,7 +48,7 @@ class ClaimTasks:
         return [task.get_name() for task in pending]
 
     def abandon(self) -> None:
-        """Wait no longer: those that still run are cancelled."""
+        """Stop waiting: running claims are cancelled."""
         for task in self._tasks:
             task.cancel()
 
@@ -61,7 +61,7 @@ class ClaimThreads:
         self._log = log
         self._threads: list[threading.Thread] = []
         self.failure: BaseException | None = None
-        """What the first failing claim raised."""
+        """The exception of the first claim that failed."""
 
     def start(self, name: str, function: Callable[..., Any], *args: Any) -> None:
         """Run `function(*args)` in a thread."""
@@ -72,7 +72,7 @@ class ClaimThreads:
     def _run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         try:
             function(*args)
-        except BaseException as error:  # a SystemExit too: it would end in this thread unseen
+        except BaseException as error:  # a SystemExit too: it would end only this thread
             self.failure = _first(self.failure, error, self._log)
             self._on_failure()
 
@@ -84,7 +84,7 @@ class ClaimThreads:
         return [thread.name for thread in self._threads if thread.is_alive()]
 
     def abandon(self) -> None:
-        """Wait no longer: threads cannot be stopped, and these do not keep the process alive."""
+        """Stop waiting: threads cannot be stopped, and these do not keep the process alive."""
 
 
 def _first(before: BaseException | None, error: BaseException, log: ClientLog) -> BaseException:

@@ -1,4 +1,4 @@
-"""Time, passed in: machines get `now`, the engine thread sleeps by its clock, tests turn the hands.
+"""Clocks: state machines receive `now`, the engine thread sleeps by its clock, tests move a clock of their own.
 
 A clock belongs to one event loop's thread.
 """
@@ -14,51 +14,51 @@ from ottla.virtual_time import SystemClock, monotonic
 
 
 class Clock(Protocol):
-    """What the engine needs of time."""
+    """The engine's source of time."""
 
     def now(self) -> float:
-        """Seconds that only go forward; their zero means nothing."""
+        """Seconds that never decrease, counted from an arbitrary moment."""
 
     async def sleep(self, seconds: float) -> None:
-        """Return after so many seconds of this clock."""
+        """Return once this number of seconds has passed by this clock."""
 
 
 class LoopClock:
-    """The time that the engine's loop goes by.
+    """The clock of the engine's loop.
 
     Args:
-        system: What the loop takes its time from.
+        system: Source of the loop's time.
     """
 
     def __init__(self, system: SystemClock) -> None:
         self._system = system
 
     def now(self) -> float:
-        """As `Clock.now`. Threads: any."""
+        """Seconds that never decrease: `Clock.now`. Threads: any."""
         return self._system.time()
 
     async def sleep(self, seconds: float) -> None:
-        """As `Clock.sleep`."""
+        """Sleep: `Clock.sleep`."""
         await asyncio.sleep(max(0.0, seconds))
 
 
 class Deadline:
-    """When a call of the user's has to be over, whatever it waits for one after the other.
+    """The moment at which a call of the application has to end, over all its waits.
 
     Args:
-        timeout: Seconds from now; None: there is no end.
+        timeout: Seconds from now; None: no limit.
     """
 
     def __init__(self, timeout: float | None) -> None:
         self._end = None if timeout is None else monotonic() + timeout
 
     def left(self) -> float | None:
-        """Seconds left, 0 where it is over; None: there is no end."""
+        """Seconds left, at least 0; None: no limit."""
         return None if self._end is None else max(0.0, self._end - monotonic())
 
 
 class ManualClock:
-    """Time that stands still until `advance` moves it. For tests."""
+    """A clock that stands still until `advance` moves it. For tests."""
 
     def __init__(self, start: float = 1_000.0) -> None:
         self._now = start
@@ -66,11 +66,11 @@ class ManualClock:
         self._order = itertools.count()
 
     def now(self) -> float:
-        """As `Clock.now`."""
+        """The current time: `Clock.now`."""
         return self._now
 
     async def sleep(self, seconds: float) -> None:
-        """As `Clock.sleep`: returns once `advance` has gone past the time."""
+        """Sleep until `advance` has passed the time: `Clock.sleep`."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -79,11 +79,11 @@ class ManualClock:
         await future
 
     def sleeping(self) -> list[float]:
-        """Seconds that each sleeper still waits, the shortest first; those cancelled are left out."""
+        """Remaining seconds of each sleeper, the shortest first, without cancelled ones."""
         return [due - self._now for due, _, future in sorted(self._sleepers) if not future.done()]
 
     async def advance(self, seconds: float) -> None:
-        """Move time, waking sleepers in the order of their times, and let what they do settle after each."""
+        """Move the time: wake the sleepers in the order of their times, and run the loop until it is idle after each."""
         end = self._now + seconds
         await settle()
         while self._sleepers and self._sleepers[0][0] <= end:
@@ -96,6 +96,6 @@ class ManualClock:
 
 
 async def settle(turns: int = 30) -> None:
-    """Let the running loop's ready tasks go on until nothing new happens."""
+    """Run the ready tasks of the running loop for this number of turns."""
     for _ in range(turns):
         await asyncio.sleep(0)

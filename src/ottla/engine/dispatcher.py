@@ -1,8 +1,8 @@
 """The dispatcher: the thread that runs the application's callbacks.
 
 Callbacks never run on the engine or I/O thread, so a slow one delays neither. Calls run one after another in the order
-in which they came; an exception in one is logged and loses nothing. The thread starts with the first call and ends
-when there has been none for a while.
+of their arrival; an exception in one is logged and loses no other call. The thread starts with the first call and ends
+`IDLE_S` after the last one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ottla.observe.running import running
 _log = ProcessLog("dispatcher")
 
 IDLE_S = 0.25
-"""After so long without a call the thread ends."""
+"""Seconds without a call after which the thread ends."""
 
 _Call = tuple[Callable[..., object], tuple[Any, ...]]
 
@@ -38,14 +38,14 @@ class Dispatcher:
         """Queue `function(*args)` for the dispatcher thread. Threads: any."""
         self._queue.put((function, args))
         with self._lock:
-            begins = self._thread is None
-            if begins:
+            starts = self._thread is None
+            if starts:
                 self._thread = threading.Thread(
                     target=self._run, name="ottla-dispatcher", daemon=True
                 )
                 self._thread.start()
-        if begins:
-            _when_it_begins()
+        if starts:
+            _on_start()
 
     def _run(self) -> None:
         from ottla._native import mark_thread
@@ -67,11 +67,11 @@ class Dispatcher:
                     function=repr(function),
                     reason=error,
                 )
-            # Nothing of a call may live on while the thread waits for the next one.
+            # No object of a call may stay alive while the thread waits for the next one.
             del function, args
 
     def _ended(self) -> bool:
-        """Whether the thread may end. The lock closes the gap between a look at the queue and a call that comes then."""
+        """Whether the thread may end. The lock closes the gap between the check of the queue and a call that arrives then."""
         with self._lock:
             if not self._queue.empty():
                 return False
@@ -85,7 +85,7 @@ class Dispatcher:
         return ticket
 
     def is_busy(self) -> bool:
-        """Whether its thread lives."""
+        """Whether its thread runs."""
         return self._thread is not None
 
     def is_current(self) -> bool:
@@ -101,22 +101,22 @@ class Dispatcher:
         return reached.wait(timeout)
 
 
-def _nobody() -> None:
+def _no_call() -> None:
     pass
 
 
 _dispatcher = Dispatcher()
-_when_it_begins: Callable[[], None] = _nobody
+_on_start: Callable[[], None] = _no_call
 
 
-def when_it_begins(call: Callable[[], None]) -> None:
-    """Have `call` called each time that the dispatcher thread begins to live, in the thread that has begun it."""
-    global _when_it_begins
-    _when_it_begins = call
+def on_start(call: Callable[[], None]) -> None:
+    """Call `call` each time the dispatcher thread starts, in the thread that starts it."""
+    global _on_start
+    _on_start = call
 
 
 def is_busy() -> bool:
-    """Whether the dispatcher thread lives: it runs a callback, or has run one not long ago."""
+    """Whether the dispatcher thread runs: it calls a callback, or has called one within `IDLE_S`."""
     return _dispatcher.is_busy()
 
 
@@ -146,7 +146,7 @@ def settle(timeout: float) -> bool:
 
 
 def _forget_parent() -> None:
-    """In a forked child the thread does not exist, and what the parent queued is the parent's to run."""
+    """In a forked child the thread does not exist, and only the parent runs the calls that it queued."""
     global _dispatcher
     _dispatcher = Dispatcher()
     running.end()

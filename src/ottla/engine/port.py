@@ -1,10 +1,10 @@
-"""The port: what the engine thread says to the I/O thread, and who gets its answers.
+"""The port: passes commands of the engine thread to the I/O thread, and its events to connections and heartbeats.
 
 Between connection (Python) and the sockets (Rust). `Io` is the extension's handle, or a double of it in tests; `Port`
-gives each event to the connection that it belongs to. Engine thread only.
+passes each event to its connection. Engine thread only.
 
-Order: the engine takes connection events (`Io.drain`) before the events of the flows, so a hold that a lost connection caused finds the
-connection already gone.
+Order: the engine takes connection events (`Io.drain`) before the events of the flows, so when a lost connection causes a hold, the
+connection has been removed before the hold is served.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = ProcessLog("engine")
 
 
 class Io(Protocol):
-    """What the control plane needs of the I/O thread's handle (`ottla._native.Io`)."""
+    """The part of the I/O thread's handle (`ottla._native.Io`) that the control plane uses."""
 
     def fileno(self) -> int: ...
     def drain(self) -> list[IoEvent]: ...
@@ -52,7 +52,7 @@ class Io(Protocol):
 
 
 class ConnectionEvents(Protocol):
-    """Who opened a connection, and is told what becomes of it."""
+    """Receiver of the events of one connection."""
 
     def on_connected(self) -> None:
         """The address has accepted."""
@@ -61,17 +61,17 @@ class ConnectionEvents(Protocol):
         """The answer to a request; the frame starts at the correlation id."""
 
     def on_lost(self, loss: Loss, tokens: list[int]) -> None:
-        """It is gone, once and for all; tokens of the requests without an answer."""
+        """The connection has ended; tokens of the requests without an answer."""
 
 
 class BeatEvents(Protocol):
-    """Who started a beat."""
+    """Receiver of the events of one heartbeat."""
 
     def on_beat(self, frame: bytes) -> None:
         """An answer whose error code is not 0; the frame starts at the correlation id."""
 
     def on_beat_missed(self, loss: Loss) -> None:
-        """No answer came in time, or the connection is gone; the beat has ended."""
+        """No answer arrived in time, or the connection has ended; so has the heartbeat."""
 
 
 class Port:
@@ -93,7 +93,7 @@ class Port:
         receive_buffer_bytes: int,
         frame_cap_bytes: int,
     ) -> int:
-        """Begin to connect; the listener hears of it. Returns the connection's id at once."""
+        """Begin to connect; the listener receives the events. Returns the connection's id at once."""
         conn = self.io.connect(
             ip,
             port,
@@ -115,7 +115,7 @@ class Port:
         timeout: float,
         error_offset: int,
     ) -> int:
-        """Let the I/O thread send the frame at an interval; returns the beat's id for `beat_stop`."""
+        """Let the I/O thread send the frame at an interval; returns the id for `beat_stop`."""
         beat = self.io.beat(
             conn, frame, interval=interval, timeout=timeout, error_offset=error_offset
         )
@@ -123,12 +123,12 @@ class Port:
         return beat
 
     def beat_stop(self, beat: int) -> None:
-        """End a beat; nothing more is heard of it."""
+        """End a heartbeat; no further event of it is delivered."""
         if self._beats.pop(beat, None) is not None:
             self.io.beat_stop(beat)
 
     def dispatch(self) -> None:
-        """Take the events since the last call and give each to whom it belongs; an error in one loses no other."""
+        """Take the events since the last call and deliver each; an error in one delivery loses no other event."""
         for event in self.io.drain():
             try:
                 self._deliver(event)

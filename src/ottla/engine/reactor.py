@@ -1,7 +1,7 @@
-"""What runs on the engine thread's loop: the port to the I/O thread, the drains, tasks and time.
+"""The loop side of the engine thread: the port to the I/O thread, drains, tasks and the clock.
 
-`Engine` adds the thread to it; tests run a reactor in a loop of their own, with a double of the I/O thread and a clock
-that they turn. Engine thread only.
+`Engine` adds the thread to it; tests run a reactor in a loop of their own, with a double of the I/O thread and a
+manual clock. Engine thread only.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Reactor:
 
     def __init__(self, io: Io, clock: Clock) -> None:
         self.io: Any = io
-        """The I/O thread's handle, as the native flows want it."""
+        """The I/O thread's handle, for the native flows."""
         self.port = Port(io)
         self.clock: Clock = clock
         self.resolve: Callable[[str], Coroutine[Any, Any, list[str]]] = resolve
-        """Host name to addresses."""
+        """Resolves a host name to addresses."""
         self._drains: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -44,10 +44,10 @@ class Reactor:
             self._drains.remove(drain)
 
     def on_bell(self) -> None:
-        """The bell has rung: serve the connections, then every drain. What one raises is logged and stops no other.
+        """The bell has rung: serve the connections, then call every drain. An exception in one is logged and stops no other.
 
-        The order is the seam's: `Io.drain` silences the bell, so a flow that queues an event after its own drain ran
-        rings again, and nothing is left lying.
+        The order matters: `Io.drain` silences the bell, so a flow that queues an event after its own drain ran rings
+        again, and no event stays unserved.
         """
         self.port.dispatch()
         for drain in tuple(self._drains):
@@ -57,7 +57,7 @@ class Reactor:
                 _log.error("internal_error.drain", exc_info=error, reason=error)
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Run it as a task that is kept alive; a failure that nobody awaits is logged."""
+        """Run it as a task, with a strong reference; a failure is logged where no caller awaits it."""
         task = asyncio.get_running_loop().create_task(coroutine, name=f"ottla: {name}")
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
@@ -73,7 +73,7 @@ class Reactor:
         await self.clock.sleep(seconds)
 
     async def cancel_tasks(self) -> None:
-        """End every spawned task but the one that asks."""
+        """Cancel every spawned task except the calling one."""
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()

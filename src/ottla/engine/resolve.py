@@ -1,6 +1,6 @@
-"""Host names to addresses, off the engine thread: getaddrinfo may take long and cannot be interrupted.
+"""Resolves host names outside the engine thread: getaddrinfo may take long and cannot be interrupted.
 
-Each look-up has a thread of its own, which keeps neither the engine nor the process from ending.
+Each look-up has its own thread, which does not prevent the end of the engine or the process.
 References: KIP-302 (all addresses of a name are used).
 """
 
@@ -28,7 +28,7 @@ async def resolve(host: str) -> list[str]:
     Raises:
         OSError: The name cannot be resolved.
 
-    Cancellation: Ends the wait; the look-up's thread ends on its own.
+    Cancellation: Ends the wait; the thread of the look-up continues and ends by itself.
     """
     if is_numeric(host):
         return [host]
@@ -56,7 +56,7 @@ async def resolve(host: str) -> list[str]:
         try:
             loop.call_soon_threadsafe(settle, addresses, error)
         except RuntimeError:
-            return  # the loop has been closed meanwhile: nobody waits any more
+            return  # the loop has been closed meanwhile: no caller waits any more
 
     threading.Thread(target=look_up, name=f"ottla-resolve-{host}", daemon=True).start()
     return await future

@@ -1,7 +1,7 @@
-"""Signals that stop a group: installed for the length of a `run`, put back afterwards.
+"""Signals that stop a group: handlers are installed for the duration of a `run`, and the earlier ones restored afterwards.
 
-The first one asks for an orderly end. The second of its kind means what it meant before `run`: Ctrl-C twice interrupts
-an end that hangs in the user's code.
+The first signal requests an orderly end, and restores the earlier handler of its kind: a second Ctrl-C interrupts an end
+that hangs in the code of the application.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def stop_signals_async(stop: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in _STOPPING}
 
-    def put_back(number: signal.Signals) -> None:
+    def restore(number: signal.Signals) -> None:
         if loop.remove_signal_handler(number) and before[number] is not None:
             signal.signal(number, before[number])
 
     def handle(number: signal.Signals) -> None:
-        put_back(number)
+        restore(number)
         stop()
 
     for number in _STOPPING:
@@ -36,12 +36,12 @@ def stop_signals_async(stop: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         for number in _STOPPING:
-            put_back(number)
+            restore(number)
 
 
 @contextlib.contextmanager
 def stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM call `stop()`; only the main thread can have it so."""
+    """SIGINT and SIGTERM call `stop()`. Only the main thread can install handlers."""
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError(
             "run() handles signals, so it must be called on the main thread; elsewhere use consume(stop=…)"

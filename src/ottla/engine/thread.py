@@ -1,9 +1,9 @@
-"""The engine: the one Python thread of the control plane, its loop, its life.
+"""The engine: the one Python thread of the control plane, with its event loop.
 
 It starts with the first client of the process and ends with the last. Everything else in `cluster`, `wire`, `producer`
-and `consumer` runs on it; callers reach it by `call`, which gives a ticket. A fork leaves the child without it: clients
-made before raise `ForkedClient` there. At interpreter exit it is stopped within a second, and what was not delivered is
-named in a warning.
+and `consumer` runs on it; callers reach it by `call`, which returns a ticket. The child of a fork has no engine: clients
+that were created before raise `ForkedClient` there. At interpreter exit it is stopped within a second, and a warning counts
+undelivered messages.
 """
 
 from __future__ import annotations
@@ -34,24 +34,26 @@ T = TypeVar("T")
 _log = ProcessLog("engine")
 
 EXIT_TIMEOUT_S = 0.4
-"""How long interpreter exit waits for the callbacks, then for the engine thread, each."""
+"""Maximum wait of interpreter exit for the callbacks, and then for the engine thread, in seconds each."""
 IO_SHUTDOWN_S = 0.3
-"""How long the engine waits for the I/O thread when it ends."""
+"""Maximum wait for the I/O thread at the end of the engine, in seconds."""
 
 
 class Engine(Reactor):
-    """The engine thread. Made by `Engine.acquire`; each acquire has one `release`."""
+    """The engine thread. Created by `Engine.acquire`; each acquire has one `release`."""
 
     def __init__(self, io: Io) -> None:
         self.loop = ClockLoop(SystemClock())
         super().__init__(io, LoopClock(self.loop.clock))
         self.forked = False
         self._users = 0  # guarded by _lock
-        self._told_to_stop = False  # guarded by _lock
+        self._stopping = False  # guarded by _lock
         self._exit_counts: dict[object, Callable[[], int]] = {}
         self._open: set[Ticket[Any]] = set()  # guarded by _open_lock: not settled yet
         self._ended = False  # guarded by _open_lock
-        self._stopped = False  # engine thread only: what is spawned now would never be run
+        self._stopped = (
+            False  # engine thread only: a task that is spawned from now on would never run
+        )
         self._open_lock = threading.Lock()
         self._callbacks = StuckCallbacks(self.loop.call_later, dispatcher.is_busy)
         self._thread = threading.Thread(target=self._run, name="ottla-engine", daemon=True)
@@ -72,7 +74,7 @@ class Engine(Reactor):
             return _current
 
     def release(self) -> None:
-        """One client fewer; with the last one the thread ends. Threads: any, the engine's own too."""
+        """A client has ended; the thread ends with the last one. Threads: any, the engine's own too."""
         global _current
         if self.forked:
             return
@@ -87,9 +89,9 @@ class Engine(Reactor):
     def _stop_soon(self) -> None:
         """Stop the loop, once: a second stop would end the loop again while it ends its tasks."""
         with _lock:
-            if self._told_to_stop:
+            if self._stopping:
                 return
-            self._told_to_stop = True
+            self._stopping = True
         try:
             self.loop.call_soon_threadsafe(self.loop.stop)
         except RuntimeError:
@@ -110,8 +112,8 @@ class Engine(Reactor):
             self.loop.run_forever()
             self._stopped = True
             self.loop.run_until_complete(self.cancel_tasks())
-            # Connections that were closed last have their farewell events still to be read. Flows are not asked any more:
-            # whoever has not closed them by now gets nothing decided.
+            # Events of the connections that were closed last are still undelivered. Flows are not drained any more: no
+            # decision is taken for a flow that is still open.
             self.port.dispatch()
         except Exception as error:
             _log.error("internal_error.engine", exc_info=error, reason=error)
@@ -138,13 +140,13 @@ class Engine(Reactor):
 
         Args:
             function: A coroutine function.
-            args: What it is called with.
-            name: What the user called, for errors and the log; None: the function's own name.
-            who: The client that it is done for, for the log.
-            is_query: As for `Ticket`.
+            args: Its arguments.
+            name: The call of the public API, for errors and the log; None: the function's own name.
+            who: The client, for the log.
+            is_query: Whether the operation only asks, see `Ticket`.
 
         Returns:
-            Ticket: settles with what the coroutine returns or raises; its `cancel` cancels the task.
+            Ticket: settles with the result or exception of the coroutine; its `cancel` cancels the task.
 
         Raises:
             ForkedClient: This process is a fork of the one that the engine lives in.
@@ -163,7 +165,7 @@ class Engine(Reactor):
 
         def begin() -> None:
             if self._stopped:
-                # The tasks have been ended, and nobody would end this one.
+                # The other tasks have ended, and no code would end this one.
                 ticket.fail(Closed("the engine has ended"))
                 return
             task = self.spawn(_settle(ticket, function, args), name)
@@ -183,12 +185,12 @@ class Engine(Reactor):
             raise forked(who)
 
     def from_finalizer(self, function: Callable[[], None]) -> None:
-        """Run it on the engine thread, soon; not where the engine ends, which has ended its clients too.
+        """Run it on the engine thread, soon; not while the engine ends, because its clients have ended then.
 
-        The collector may begin a finalizer in a thread that holds any of our locks, the engine's own too. So none is taken:
-        asyncio puts the call into a deque and writes to a socket that does not block.
+        The collector may run a finalizer in a thread that holds any lock of this package. So this takes no lock: asyncio
+        appends the call to a deque and writes to a non-blocking socket.
 
-        Threads: any, in the midst of anything.
+        Threads: any, at any moment.
         """
 
         def unless_ended() -> None:
@@ -199,13 +201,13 @@ class Engine(Reactor):
             self.loop.call_soon_threadsafe(unless_ended)
 
     def _forget(self, ticket: Ticket[Any]) -> None:
-        """The ticket's task is over; a task that was cancelled before its first step has settled nothing."""
+        """The task of the ticket has ended; a task that was cancelled before its first step has settled nothing."""
         ticket.fail(Closed(f"{ticket.name} was given up"))
         with self._open_lock:
             self._open.discard(ticket)
 
     def _fail_open(self) -> None:
-        """The loop will run nothing more: no ticket may be left waiting."""
+        """The loop runs no task any more: fail every open ticket."""
         with self._open_lock:
             self._ended = True
             tickets = list(self._open)
@@ -226,10 +228,10 @@ class Engine(Reactor):
     # ---- time ------------------------------------------------------------------------------------------------------
 
     def jump(self, seconds: float) -> int:
-        """Let the time of the I/O thread and of this one jump ahead, and return when what was due there has been begun.
+        """Move the clocks of the I/O thread and of this thread, and return once the timers that became due have started.
 
         Returns:
-            int: Another one than before if any connection was made or lost, or anything sent or received.
+            int: A different number than before if a connection was opened or lost, or bytes were sent or received.
 
         Raises:
             RuntimeError: Called from this thread, which cannot wait for itself.
@@ -244,22 +246,22 @@ class Engine(Reactor):
             self.io.skip(seconds)
             self.call(jump, self.loop.clock, seconds, name="advance_time").wait()
             counts: IoStatistics = self.io.statistics()
-            # These change whenever anything goes to a broker or comes from one.
+            # These change with every byte to or from a broker.
             return counts.connections + counts.lost + counts.bytes_read + counts.bytes_written
         return 0
 
     # ---- exit ------------------------------------------------------------------------------------------------------
 
     def watch_exit(self, owner: object, undelivered: Callable[[], int]) -> None:
-        """At interpreter exit without `unwatch_exit`, warn with the number of messages that `undelivered` gives."""
+        """At interpreter exit without `unwatch_exit`, warn with the number of messages that `undelivered` returns."""
         self._exit_counts[owner] = undelivered
 
     def unwatch_exit(self, owner: object) -> None:
-        """The owner was closed: nothing of it can be left behind."""
+        """The owner was closed: it has no undelivered messages."""
         self._exit_counts.pop(owner, None)
 
     def end_with_interpreter(self) -> None:
-        """Say what is left undelivered, and end the thread, bounded in time."""
+        """Log the number of undelivered messages, and end the thread within a bounded time."""
         for owner, undelivered in list(self._exit_counts.items()):
             if count := undelivered():
                 ClientLog("engine", repr(owner)).warning("client.not_closed", count=count)
@@ -273,13 +275,13 @@ _current: Engine | None = None  # guarded by _lock
 _alive: set[Engine] = set()
 """Engines whose thread has not ended: the current one, and those that are ending."""
 _left_behind: set[Engine] = set()
-"""Engines of the parent process: never collected in the child, since their loop's and sockets' numbers are shared."""
+"""Engines of the parent process: never collected in the child, because the descriptors of their loops and sockets are shared."""
 
 
 async def _settle(
     ticket: Ticket[T], function: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...]
 ) -> None:
-    """Run the operation and put what becomes of it into the ticket."""
+    """Run the operation and settle the ticket with its result."""
     try:
         ticket.settle(await function(*args))
     except asyncio.CancelledError:
@@ -295,14 +297,14 @@ async def _settle(
 
 
 def _start_io() -> Io:
-    """The extension's I/O thread. Imported here, so that engine and tests live without it."""
+    """Start the I/O thread. Imported here, so that engine and tests work without the extension."""
     from ottla._native import Io as NativeIo
 
     return NativeIo.start()
 
 
 def _callbacks_begin() -> None:
-    """The dispatcher thread has begun to live. Any thread, which may hold any of our locks."""
+    """The dispatcher thread has started. Threads: any, with any lock held."""
     engine = _current
     if engine is not None:
         with contextlib.suppress(RuntimeError):  # it has ended
@@ -310,7 +312,7 @@ def _callbacks_begin() -> None:
 
 
 def _mark_thread() -> None:
-    """Handlers of the log run on this thread too: a send in one of them must not wait for what only it can do."""
+    """Mark the thread: handlers of the log run on it too, and a send in one of them must not wait for this thread."""
     from ottla._native import mark_thread
 
     mark_thread("engine")
@@ -325,7 +327,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """The threads are the parent's. Nothing of theirs is touched: no lock, no socket, no loop."""
+    """The threads are the parent's: touch no lock, socket or loop of theirs."""
     global _current, _lock
     _lock = threading.Lock()
     _current = None
@@ -345,7 +347,7 @@ def _at_exit() -> None:
         engine.end_with_interpreter()
 
 
-dispatcher.when_it_begins(_callbacks_begin)
+dispatcher.on_start(_callbacks_begin)
 os.register_at_fork(
     before=_before_fork,
     after_in_parent=_after_fork_in_parent,

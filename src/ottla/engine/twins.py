@@ -1,7 +1,7 @@
-"""What the two worlds do differently: pairs of functions, `x_async` for event loops and `x` for threads.
+"""The differences between event loops and threads: pairs of functions, `x_async` for event loops and `x` for threads.
 
-The public asyncio modules call the first of each pair; `codegen/unasync.py` puts the second in its place. Nothing else
-differs between them.
+The public asyncio modules call the first of each pair; `codegen/unasync.py` replaces it by the second. The modules do
+not differ otherwise.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_EVENT_LOOK_S = 0.2
-"""How often a thread that watches an event looks whether its work is over anyway."""
+_EVENT_CHECK_S = 0.2
+"""Interval at which a thread that waits for an event checks whether the wait has ended anyway, in seconds."""
 
 
 class Bell(Protocol):
-    """Something that rings."""
+    """A source of wake-ups."""
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until it rings."""
@@ -38,7 +38,7 @@ AsyncEvent = asyncio.Event
 ThreadEvent = threading.Event
 
 _background: set[asyncio.Task[Any]] = set()
-"""Tasks that nobody else refers to: the loop itself keeps only weak references."""
+"""Strong references to running tasks: the loop has only weak ones."""
 
 
 async def wait_async(ticket: Ticket[T], timeout: float | None = None) -> T:
@@ -91,23 +91,23 @@ def notify(callback: Callable[..., Any], *args: Any) -> None:
 
 
 def check_callback_async(name: str, given: Any, form: str) -> None:
-    """Refuse what `notify_async` cannot call like `form`: functions and coroutine functions will do."""
+    """Raise TypeError unless `notify_async` can call it like `form`: a function or a coroutine function."""
     arguments.function(name, given, form, coroutines=True)
 
 
 def check_callback(name: str, given: Any, form: str) -> None:
-    """Refuse what `notify` cannot call like `form`: nobody awaits what a coroutine function gives."""
+    """Raise TypeError unless `notify` can call it like `form`: not a coroutine function, which no caller would await."""
     arguments.function(name, given, form)
 
 
 def check_event_async(name: str, given: Any) -> None:
-    """Refuse what is no event of asyncio."""
+    """Raise TypeError unless it is an event of asyncio."""
     if not inspect.iscoroutinefunction(getattr(given, "wait", None)):
         raise TypeError(f"{name} must be an asyncio.Event, not {arguments.shown(given)}")
 
 
 def check_event(name: str, given: Any) -> None:
-    """Refuse what is no event of threading."""
+    """Raise TypeError unless it is an event of threading."""
     wait_for = getattr(given, "wait", None)
     if not callable(wait_for) or inspect.iscoroutinefunction(wait_for):
         raise TypeError(f"{name} must be a threading.Event, not {arguments.shown(given)}")
@@ -124,17 +124,19 @@ def next_ring(calls: Bell) -> None:
 
 
 async def watch_event_async(
-    event: asyncio.Event, fire: Callable[[], None], over: Callable[[], bool]
+    event: asyncio.Event, fire: Callable[[], None], has_ended: Callable[[], bool]
 ) -> None:
-    """Call `fire()` once the event is set, unless `over()` by then."""
+    """Call `fire()` once the event is set, unless `has_ended()` by then."""
     await event.wait()
-    if not over():
+    if not has_ended():
         fire()
 
 
-def watch_event(event: threading.Event, fire: Callable[[], None], over: Callable[[], bool]) -> None:
-    """Call `fire()` once the event is set, unless `over()` by then."""
-    while not over():
-        if event.wait(_EVENT_LOOK_S):
+def watch_event(
+    event: threading.Event, fire: Callable[[], None], has_ended: Callable[[], bool]
+) -> None:
+    """Call `fire()` once the event is set, unless `has_ended()` by then."""
+    while not has_ended():
+        if event.wait(_EVENT_CHECK_S):
             fire()
             return

@@ -60,19 +60,19 @@ async def test_every_bootstrap_address_is_tried_and_named_when_none_works() -> N
     await cluster.close()
 
 
-async def test_wanted_topics_are_asked_for_at_once_and_listeners_hear(world: World) -> None:
+async def test_wanted_topics_are_asked_for_at_once_and_listeners_are_called(world: World) -> None:
     world.cluster.add_topic("orders", {0: (1, 5), 1: (1, 5)})
     cluster = Cluster(world.config, world.reactor)
     await cluster.refresh("start")
-    heard: list[tuple[MetadataSnapshot, MetadataSnapshot, Changes]] = []
-    cluster.listen(lambda *change: heard.append(change))
+    received: list[tuple[MetadataSnapshot, MetadataSnapshot, Changes]] = []
+    cluster.listen(lambda *change: received.append(change))
     cluster.want_topics("test", ["orders", "missing"])
     await settle()
     assert cluster.snapshot.topic_error("missing") == 3
     partition = cluster.snapshot.partition("orders", 1)
     assert partition is not None
     assert (partition.leader, partition.leader_epoch) == (1, 5)
-    assert heard[-1][2].new_topics == {"orders"}
+    assert received[-1][2].new_topics == {"orders"}
     asked = world.node.asked(ApiKey.METADATA)[-1]
     assert [topic.name for topic in asked.topics] == ["missing", "orders"]
     cluster.want_topics("test", ())
@@ -101,7 +101,7 @@ async def test_what_is_wanted_while_a_broker_is_looked_for_is_in_the_first_reque
     await cluster.close()
 
 
-async def test_who_waits_while_a_broker_is_looked_for_hears_that_there_is_none(
+async def test_waiting_callers_fail_when_the_search_finds_no_broker(
     world: World,
 ) -> None:
     world.io.silent.add((world.node.ip, world.node.port))
@@ -197,13 +197,13 @@ async def test_a_lost_connection_refreshes_and_the_node_is_dialled_again_after_i
     other = world.cluster.add_node(2)
     cluster = Cluster(world.config, world.reactor)
     await cluster.refresh("start")
-    told: list[str] = []
-    cluster.events.listen(lambda event: told.append(event.name))
+    emitted: list[str] = []
+    cluster.events.listen(lambda event: emitted.append(event.name))
     connection = await cluster.connection(2, Role.PRODUCE)
     before = len(world.node.asked(ApiKey.METADATA))
     world.io.lose(connection.id)
     await settle()
-    assert "connection.lost" in told
+    assert "connection.lost" in emitted
     again = asyncio.ensure_future(cluster.connection(2, Role.PRODUCE))
     await settle()
     assert not again.done()
@@ -248,7 +248,7 @@ async def test_a_node_that_is_not_in_the_metadata_is_an_error(world: World) -> N
     await cluster.close()
 
 
-async def test_the_bootstrap_list_is_tried_anew_when_no_known_broker_is_usable(
+async def test_the_bootstrap_list_is_tried_again_when_no_known_broker_is_usable(
     world: World,
 ) -> None:
     world.cluster.add_topic("orders", {0: (1, 5)})
@@ -259,12 +259,12 @@ async def test_the_bootstrap_list_is_tried_anew_when_no_known_broker_is_usable(
     del world.cluster.nodes[1]
     moved = world.cluster.add_node(7, port=9001)
     world.cluster.add_topic("orders", {0: (7, 6)})
-    told: list[str] = []
-    cluster.events.listen(lambda event: told.append(event.name))
+    emitted: list[str] = []
+    cluster.events.listen(lambda event: emitted.append(event.name))
     moved.up = False
     world.io.lose(next(iter(world.io.open)))
     await world.clock.advance(3)
-    assert "cluster.rebootstrapped" in told
+    assert "cluster.rebootstrapped" in emitted
     moved.up = True
     await world.run(cluster.refresh("test"))
     assert list(cluster.snapshot.brokers) == [7]
@@ -289,14 +289,14 @@ async def test_a_broker_may_ask_to_start_over(world: World) -> None:
     world.node.versions[ApiKey.METADATA] = (0, 13)
     cluster = Cluster(world.config, world.reactor)
     await cluster.refresh("start")
-    told: list[str] = []
-    cluster.events.listen(lambda event: told.append(event.name))
+    emitted: list[str] = []
+    cluster.events.listen(lambda event: emitted.append(event.name))
     world.cluster.metadata_error = 129
     with pytest.raises(KafkaError, match="REBOOTSTRAP_REQUIRED"):
         await world.run(cluster.refresh("test"))
     world.cluster.metadata_error = 0
     await world.run(cluster.refresh("test"))
-    assert told.count("cluster.rebootstrapped") == 1
+    assert emitted.count("cluster.rebootstrapped") == 1
     await cluster.close()
 
 

@@ -1,4 +1,4 @@
-"""The metadata merge: epochs never go back, ids tell topics apart, partial answers touch only what they are about."""
+"""The metadata merge: epochs never go back, ids distinguish topics, partial answers change only their topics."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_an_older_epoch_is_not_taken_and_a_newer_one_is() -> None:
     assert changes.moved == {TopicPartition("t", 1)}
 
 
-def test_a_broker_that_tells_no_epochs_is_believed() -> None:
+def test_a_broker_that_sends_no_epochs_is_believed() -> None:
     old, _ = merge(EMPTY, response(topic("t", [(1, 3)])), 0, ["t"])
     new, _ = merge(old, response(topic("t", [(2, -1)])), 1, ["t"])
     assert leader_of(new, "t") == (2, -1)
@@ -111,8 +111,8 @@ def test_a_topic_that_vanished_keeps_its_epochs_for_the_same_id_only() -> None:
     back, changes = merge(gone, response(topic("t", [(2, 8)])), 2, ["t"])
     assert leader_of(back, "t") == (1, 9)
     assert changes.new_topics == {"t"}
-    anew, changes = merge(gone, response(topic("t", [(2, 0)], ID_B)), 2, ["t"])
-    assert leader_of(anew, "t") == (2, 0)
+    recreated, changes = merge(gone, response(topic("t", [(2, 0)], ID_B)), 2, ["t"])
+    assert leader_of(recreated, "t") == (2, 0)
     assert changes.recreated == {"t"}
     unnamed, _ = merge(gone, response(topic("t", [(2, 0)], ZERO_UUID)), 2, ["t"])
     assert leader_of(unnamed, "t") == (2, 0)

@@ -48,33 +48,33 @@ async def test_the_systems_time_goes_forward() -> None:
     assert clock.now() >= before
 
 
-class Ears:
-    """Hears everything that the port may tell."""
+class Receiver:
+    """Records every event of the port."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[Any, ...]] = []
+        self.received: list[tuple[Any, ...]] = []
 
     def on_connected(self) -> None:
-        self.heard.append(("connected",))
+        self.received.append(("connected",))
 
     def on_response(self, token: int, frame: bytes) -> None:
         if frame == b"bad":
             raise ValueError(frame)
-        self.heard.append(("response", token, frame))
+        self.received.append(("response", token, frame))
 
     def on_lost(self, loss: Loss, tokens: list[int]) -> None:
-        self.heard.append(("lost", loss.kind, tokens))
+        self.received.append(("lost", loss.kind, tokens))
 
     def on_beat(self, frame: bytes) -> None:
-        self.heard.append(("beat", frame))
+        self.received.append(("beat", frame))
 
     def on_beat_missed(self, loss: Loss) -> None:
-        self.heard.append(("missed", loss.message))
+        self.received.append(("missed", loss.message))
 
 
-def connected(port: Port, ears: Ears) -> int:
+def connected(port: Port, receiver: Receiver) -> int:
     return port.connect(
-        ears,
+        receiver,
         "10.0.0.1",
         9001,
         timeout=1,
@@ -84,35 +84,35 @@ def connected(port: Port, ears: Ears) -> int:
     )
 
 
-def test_the_port_gives_each_event_to_whom_it_belongs(logged: Logged) -> None:
+def test_the_port_delivers_each_event_to_its_connection(logged: Logged) -> None:
     cluster = FakeCluster()
     cluster.add_node(1)
     io = FakeIo(cluster)
     port = Port(io)
-    first, second = Ears(), Ears()
+    first, second = Receiver(), Receiver()
     one, two = connected(port, first), connected(port, second)
     io.events += [
         Responded(one, 4, b"frame"),
         Responded(two, 5, b"bad"),
         Lost(two, Loss("eof", "gone"), [7]),
-        Lost(two, Loss("eof", "gone again"), []),
+        Lost(two, Loss("eof", "gone twice"), []),
         Responded(two, 6, b"too late"),
     ]
     port.dispatch()
-    assert first.heard == [("connected",), ("response", 4, b"frame")]
-    assert second.heard == [("connected",), ("lost", "eof", [7])]
+    assert first.received == [("connected",), ("response", 4, b"frame")]
+    assert second.received == [("connected",), ("lost", "eof", [7])]
     assert len(logged("internal_error.event")) == 1
 
 
-def test_beats_are_heard_until_they_are_stopped_or_missed() -> None:
+def test_beats_are_delivered_until_they_are_stopped_or_missed() -> None:
     cluster = FakeCluster()
     cluster.add_node(1)
     io = FakeIo(cluster)
     port = Port(io)
-    ears = Ears()
-    conn = connected(port, ears)
-    stopped = port.beat(ears, conn, b"", interval=1, timeout=1, error_offset=8)
-    missed = port.beat(ears, conn, b"", interval=1, timeout=1, error_offset=8)
+    receiver = Receiver()
+    conn = connected(port, receiver)
+    stopped = port.beat(receiver, conn, b"", interval=1, timeout=1, error_offset=8)
+    missed = port.beat(receiver, conn, b"", interval=1, timeout=1, error_offset=8)
     port.dispatch()
     port.beat_stop(stopped)
     io.events += [
@@ -123,7 +123,7 @@ def test_beats_are_heard_until_they_are_stopped_or_missed() -> None:
     ]
     port.dispatch()
     port.beat_stop(missed)
-    assert ears.heard[1:] == [("beat", b"y"), ("missed", "late")]
+    assert receiver.received[1:] == [("beat", b"y"), ("missed", "late")]
     assert list(io.beats) == [missed]
 
 

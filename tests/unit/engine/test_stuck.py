@@ -18,7 +18,7 @@ class Bench:
         self.stuck = StuckCallbacks(lambda _, call: self.later.append(call), lambda: self.busy)
         self.stuck.begin()
 
-    def look(self) -> None:
+    def check(self) -> None:
         (call,) = self.later
         self.later.clear()
         call()
@@ -41,17 +41,17 @@ def begin(who: str = "producer orders") -> None:
 def test_a_call_that_goes_on_is_named_once(logged: Logged) -> None:
     bench = Bench()
     begin()
-    bench.look()
+    bench.check()
     assert logged() == []
     for _ in range(3):
-        bench.look()
+        bench.check()
     (stuck,) = logged("callback.stuck", client="producer orders", elapsed_s=3.0)
     assert stuck.__dict__["function"] == repr(hangs)
     bench.stuck.begin()
     assert len(bench.later) == 1, "one watch"
     begin()
-    bench.look()
-    bench.look()
+    bench.check()
+    bench.check()
     assert len(logged("callback.stuck")) == 2, "another call, another line"
 
 
@@ -59,17 +59,17 @@ def test_calls_that_follow_each_other_are_no_line(logged: Logged) -> None:
     bench = Bench()
     for _ in range(5):
         begin()
-        bench.look()
+        bench.check()
     running.end()
-    bench.look()
-    bench.look()
+    bench.check()
+    bench.check()
     assert logged() == []
 
 
-def test_the_watch_ends_with_the_thread_and_begins_anew() -> None:
+def test_the_watch_ends_with_the_thread_and_begins_again() -> None:
     bench = Bench()
     bench.busy = False
-    bench.look()
+    bench.check()
     assert bench.later == []
     bench.stuck.begin()
     assert len(bench.later) == 1

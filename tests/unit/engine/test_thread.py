@@ -66,14 +66,14 @@ def test_one_engine_for_all_clients_and_its_thread_ends_with_the_last() -> None:
     assert third.join(5)
 
 
-def test_the_last_client_may_let_go_on_the_engine_thread() -> None:
+def test_the_last_client_may_release_on_the_engine_thread() -> None:
     engine = Engine.acquire()
 
-    async def let_go() -> bool:
+    async def release() -> bool:
         engine.release()
         return engine.on_engine_thread()
 
-    assert engine.call(let_go).wait(5)
+    assert engine.call(release).wait(5)
     assert engine.join(5)
 
 
@@ -232,9 +232,9 @@ def test_ctrl_c_ends_a_wait_at_once(engine: Engine) -> None:
     ticket.cancel()
 
 
-def test_a_failure_that_nobody_looks_at_is_logged(engine: Engine, logged: Logged) -> None:
+def test_a_failure_without_a_reader_is_logged(engine: Engine, logged: Logged) -> None:
     engine.call(failing)
-    # Each call is one more turn of the engine's loop, in which it lets go of the task that failed.
+    # Each call is one more turn of the engine's loop, in which it drops the failed task.
     for _ in range(5):
         engine.call(doubled, 1).wait(5)
     assert logged("call.failed", call="failing")
@@ -257,7 +257,7 @@ def test_a_failing_task_and_a_failing_drain_are_logged_and_stop_nothing(
     engine.call(begin).wait(5)
     engine.io.ring()
     assert rung.wait(5)
-    # The bell may have been heard before the loop had its turn at the task's end.
+    # The bell may have been served before the loop had its turn at the task's end.
     for _ in range(2):
         engine.call(doubled, 1).wait(5)
     assert logged("internal_error.task", what="ottla: a task")
@@ -311,7 +311,7 @@ def in_child(check: Any) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_is_told_and_the_parent_does_not_notice(engine: Engine) -> None:
+def test_a_forked_child_raises_and_the_parent_does_not_notice(engine: Engine) -> None:
     ticket = engine.call(never)
 
     def check() -> int:

@@ -77,16 +77,16 @@ def test_other_errors_and_junk_are_raised() -> None:
             Negotiation().step(junk)
 
 
-def test_the_client_says_who_it_is_in_letters_that_brokers_accept() -> None:
+def test_the_client_names_itself_in_letters_that_brokers_accept() -> None:
     import re
 
     name = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
-    said = hello()
-    assert name.fullmatch(said.client_software_name)
-    assert name.fullmatch(said.client_software_version)
+    request = hello()
+    assert name.fullmatch(request.client_software_name)
+    assert name.fullmatch(request.client_software_version)
 
 
-def test_hidden_and_brokers_own_versions_are_not_spoken() -> None:
+def test_hidden_and_brokers_own_versions_are_not_used() -> None:
     assert own_range(InitProducerIdRequest) == VersionRange(0, 5)
     assert own_range(AddPartitionsToTxnRequest).high == 3
     assert own_range(ApiVersionsRequest) == VersionRange(0, 5)
