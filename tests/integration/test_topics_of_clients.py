@@ -273,17 +273,28 @@ def test_partitions_that_were_just_added_are_sent_to(broker: Broker) -> None:
         assert [record.value for record in broker.records("t", 3)] == [b"0", b"1", b"2"]
 
 
+def test_a_partition_that_brokers_learn_of_late_is_sent_to(broker: Broker) -> None:
+    broker.create_topic("t", partitions=2)
+    with ottla.Producer(broker.bootstrap, linger_ms=0) as producer:
+        producer.send_and_wait("t", b"a", partition=0)
+        delivery = producer.send("t", b"b", partition=2)
+        broker.wait_for("Metadata", broker.count("Metadata") + 1)
+        broker.add_partitions("t", 3)
+        assert delivery.result(WAIT_S).offset == 0
+
+
 def test_a_partition_that_does_not_exist_is_refused_by_a_younger_answer(broker: Broker) -> None:
     broker.create_topic("t", partitions=2)
     with ottla.Producer(broker.bootstrap, linger_ms=0) as producer:
         producer.send_and_wait("t", b"a", partition=0)
-        asked = broker.count("Metadata")
         delivery = producer.send("t", b"b", partition=7)
-        error = delivery.exception(WAIT_S)
+        advance_time(0.5)
+        assert not delivery.done(), "it may have been added just now"
+        advance_time(5, until=delivery.done)
+        error = delivery.exception(0)
         assert isinstance(error, kafka_errors.UnknownTopicOrPartition)
         assert (error.topic, error.partition, error.outcome) == ("t", 7, "not_written")
         assert "partition 7 does not exist: the topic has 2" in str(error)
-        assert broker.count("Metadata") == asked + 1
         assert producer.send_and_wait("t", b"c", partition=1).offset == 0
 
 

@@ -9,6 +9,7 @@ References: Java: KafkaProducer.waitOnMetadata, ProducerMetadata.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from ottla import errors
@@ -33,6 +34,9 @@ IDLE_S: Final = 300.0
 
 _IDLE_CHECK_S: Final = 30.0
 """Interval between looks for idle topics, in seconds."""
+
+_PROPAGATION_S: Final = 1.0
+"""Seconds that a new partition may take to reach every broker: an answer that lacks it proves nothing before."""
 
 _TOLD_AT: Final = 3
 """A broker that creates the topic just now refuses the first answers: the third in a row is told."""
@@ -150,15 +154,17 @@ class Topics:
         """
         since = self._context.now()
         attempts = Attempts(self._context.backoff, self._context.engine.clock)
+        stored: list[tuple[float, int]] = []
         try:
             async for failures in attempts:
                 if topic not in self._awaited:
                     break
+                stored.append((self._context.now(), self._flow.stored_count(topic)))
                 try:
-                    if await self._ask(topic):
+                    if await self._ask(topic, stored):
                         break
                     if self._cluster.snapshot.topic(topic) is not None:
-                        continue  # Messages came after the request.
+                        continue  # A partition is not known, and may have been added just now.
                     why: errors.Error = topic_error(self._cluster.snapshot, topic)
                     if failures + 1 >= _TOLD_AT and not why.permanent:
                         self._tell(topic, why, since)
@@ -173,19 +179,22 @@ class Topics:
         # The reason for a missing producer id is set again with each attempt to get one.
         set_trouble(self._flow, topic, None)
 
-    async def _ask(self, topic: str) -> bool:
+    async def _ask(self, topic: str, stored: Sequence[tuple[float, int]]) -> bool:
         """Request the metadata once. Returns whether no message waits for it any more.
+
+        stored: Times, and the number of messages that had waited for the topic until then.
 
         Raises:
             Error: There is no answer.
         """
-        waiting = self._flow.stored_count(topic)
+        asked_at = self._context.now()
         await self._cluster.refresh(f"messages wait for metadata of {topic}")
         if not self._give(self._cluster.snapshot, topic):
             if self._cluster.snapshot.topic(topic) is None:
                 return False
-            # The answer is younger than these messages: it decides whether their partitions exist.
-            self._flow.refuse_missing(topic, waiting)
+            # The answer is younger than these messages: their partitions do not exist.
+            long_ago = [count for at, count in stored if at <= asked_at - _PROPAGATION_S]
+            self._flow.refuse_missing(topic, max(long_ago, default=0))
         return not self._flow.awaits_metadata(topic)
 
     def _refuse(self, topic: str, error: errors.Error) -> None:
