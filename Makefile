@@ -17,7 +17,7 @@ GENERATORS := $(wildcard $(addprefix codegen/,messages.py errors.py unasync.py c
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build gen golden fmt lint lint-python lint-rust lint-gen test test-rust test-all test-kafka
-.PHONY: test-faults test-peers test-chaos soak kafka broker demo bench bench-smoke bench-instructions docs ci ci-rest
+.PHONY: test-faults test-cover test-peers test-chaos soak kafka broker demo bench bench-smoke bench-instructions docs ci ci-rest
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,11 @@ test-kafka:  ## the integration tests against a real Kafka
 	@$(PREPARE) build
 	$(BIN)/python -m pytest tests/integration --broker kafka $(ARGS)
 
+test-cover:  ## unit and integration tests against a real Kafka, and the lines of src that they run
+	@$(PREPARE) build
+	$(BIN)/python -m coverage run -m pytest tests/unit tests/native tests/protocol tests/integration --broker kafka $(ARGS)
+	$(BIN)/python -m coverage report
+
 kafka:  ## start a real Kafka on free ports and wait for Ctrl-C (ARGS="--nodes 3")
 	@$(PYTHON) tools/kafka/launch.py $(ARGS)
 
@@ -131,4 +136,4 @@ docs:  ## write the generated pages and run what the documents show
 
 ci: test ci-rest  ## everything that CI runs
 
-ci-rest: lint test-faults test-rust test-kafka test-peers test-chaos demo docs bench-smoke
+ci-rest: lint test-faults test-rust test-cover test-peers test-chaos demo docs bench-smoke

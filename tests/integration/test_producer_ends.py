@@ -26,20 +26,20 @@ def calls_in_a_callback(
 ) -> Any:
     """What `call(producer)` gives or raises, called by `on_delivery` of the first message."""
     given: list[Any] = []
-    first = threading.Event()
+    returned = threading.Event()
 
     def on_delivery(_: ottla.Delivery) -> None:
-        if first.is_set():
+        if returned.is_set():
             return
-        first.set()
         try:
             given.append(call(producer))
         except ottla.Error as error:
             given.append(error)
+        returned.set()
 
     producer = ottla.Producer(bootstrap, on_delivery=on_delivery, **options)
-    producer.send(topic, b"first")
-    assert first.wait(LONG_S)
+    producer.send(topic, b"first").result(LONG_S)
+    assert returned.wait(LONG_S)
     producer.close(LONG_S)
     return given[0]
 
@@ -79,9 +79,9 @@ def test_send_in_a_callback_without_room_is_refused_at_once(bootstrap: str, topi
             producer.send(topic, bytes(1_000))
 
     began = time.monotonic()
-    error = calls_in_a_callback(
-        bootstrap, topic, fill, buffer_memory=100_000, batch_size=10_000, max_block_ms=600_000
-    )
+    # One batch that is never full, so nothing leaves the buffer before it is.
+    lingering = {"buffer_memory": 100_000, "batch_size": 100_000, "linger_ms": 60_000}
+    error = calls_in_a_callback(bootstrap, topic, fill, max_block_ms=600_000, **lingering)
     assert isinstance(error, ottla.BufferFull)
     assert time.monotonic() - began < LONG_S
 
