@@ -10,6 +10,7 @@ producer's message is there once at most.
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -266,11 +267,12 @@ def _happen(way: Way, mode: str, times: int | None) -> tuple[str, int]:
 
 
 def never_there(mode: str) -> str:
-    """Nobody listens where the producer is sent."""
-    with Broker() as broker:
-        address = broker.bootstrap
-    with ottla.Producer(address, linger_ms=0, **LIFE, **MODES[mode]) as sending:
-        return outcome(sending.send("t", b"message"))
+    """Nobody listens where the producer is sent. The port stays bound, so that no other process can listen on it meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        with ottla.Producer(address, linger_ms=0, **LIFE, **MODES[mode]) as sending:
+            return outcome(sending.send("t", b"message"))
 
 
 def way_lines(ways: Sequence[Way] = WAYS) -> list[str]:
