@@ -344,3 +344,19 @@ def test_a_refused_producer_id_is_asked_for_with_the_next_message(broker: Broker
         assert broker.count("InitProducerId") == asked
         broker.clear_rules()
         assert producer.send_and_wait("t", b"b").offset == 0
+
+
+# ---- a start ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_seek_right_after_assign_logs_no_missing_leader(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.create_topic("t")
+    for value in (b"a", b"b"):
+        broker.append("t", value)
+    with ottla.Consumer(broker.bootstrap) as consumer:
+        consumer.assign([("t", 0)])
+        consumer.seek(("t", 0), 1)
+        assert [record.value for record in consumer.poll(timeout=WAIT_S)] == [b"b"]
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []

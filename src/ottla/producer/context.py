@@ -52,7 +52,7 @@ class OutboxContext:
         return self.engine.clock.now()
 
     def later(self, seconds: float, call: Callable[[], None]) -> object:
-        """Call a function after so many seconds, on the engine thread."""
+        """Call a function after a number of seconds, on the engine thread."""
         return asyncio.get_running_loop().call_later(seconds, call)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:

@@ -84,14 +84,14 @@ class ProduceTarget:
         self._context.flow.hold(*partition)
 
     def report_no_route(self, failure: NoRoute) -> None:
-        """Messages of the partition wait, and fail with this cause where their time ends meanwhile."""
+        """Log and record the failure: messages that expire meanwhile have it as their cause."""
         why, text = self._reason(failure)
         topic, partition = failure.partition
         set_trouble(self._context.flow, topic, why, partition, text=text)
         self._log_no_route(failure, text)
 
     def refuse(self, partition: TopicPartition, error: errors.Error) -> None:
-        """Fail what waits for the route; the partition's next message has it searched again."""
+        """Fail the waiting messages; the next message of the partition starts another search."""
         self._context.flow.fail_partition(
             partition.topic, partition.partition, *errors.to_native(error)
         )
@@ -108,7 +108,7 @@ class ProduceTarget:
             refusal = topic_error(snapshot, topic)
             return refusal, errors.line_of(refusal)
         if partition not in known.partitions:
-            # The topic was recreated with fewer.
+            # The topic was recreated with fewer partitions.
             return None, f"partition {partition} of {len(known.partitions)} does not exist"
         return None, f"partition {partition} has no leader"
 
