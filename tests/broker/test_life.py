@@ -183,6 +183,16 @@ def test_a_dead_node_does_not_lead() -> None:
             broker.move_leader("missing", 0, 1)
 
 
+def test_a_partition_without_a_leader() -> None:
+    with Broker() as broker, Client(broker.bootstrap) as client:
+        broker.create_topic("t")
+        broker.move_leader("t", 0, None)
+        assert broker.leader("t") == -1
+        assert produce(client, "t", batch(b"a"))[0] == ErrorCode.NOT_LEADER_OR_FOLLOWER
+        broker.move_leader("t", 0, 1)
+        assert produce(client, "t", batch(b"a")) == (0, 0)
+
+
 def test_controls_from_many_threads(broker: Broker) -> None:
     threads = [
         threading.Thread(target=lambda: [broker.append("t", "a") for _ in range(50)])

@@ -152,7 +152,7 @@ def test_a_topic_that_stays_away_is_not_written() -> None:
 def test_messages_without_a_key_go_where_a_leader_is() -> None:
     with Broker() as broker:
         broker.create_topic("t", 3)
-        broker._on_thread(lambda: broker._partition("t", 1).lead(-1))
+        broker.move_leader("t", 1, None)
         with producer(
             broker, batch_size=1, partitioner_adaptive_partitioning_enable=False
         ) as sending:

@@ -192,7 +192,7 @@ def test_a_partition_without_a_leader_is_the_cause_of_its_expired_messages(lack:
         ) as producer:
             producer.send_and_wait("t", b"v", partition=0)
             if lack == "has no leader":
-                broker._on_thread(lambda: broker._partition("t", 1).lead(-1))
+                broker.move_leader("t", 1, None)
             producer.send("t", b"v", partition=1)
             if lack != "has no leader":
                 broker.delete_topic("t")

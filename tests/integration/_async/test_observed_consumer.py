@@ -162,7 +162,7 @@ async def test_events_of_a_loss_and_of_a_failed_commit(
         assert "this client may not read the topic" in trouble.reason
         await consumer.commit()
         assert consumer.health()
-        cluster.expire_member(group_id, consumer._client.member_id)
+        cluster.expire_member(group_id, *cluster.members(group_id))
         await wait_for(lambda: cluster.count("SyncGroup") == 2, "the member is back")
         assert not await consumer.poll(timeout=0.2)
         await wait_for(

@@ -161,7 +161,7 @@ def test_events_of_a_loss_and_of_a_failed_commit(
         assert "this client may not read the topic" in trouble.reason
         consumer.commit()
         assert consumer.health()
-        cluster.expire_member(group_id, consumer._client.member_id)
+        cluster.expire_member(group_id, *cluster.members(group_id))
         wait_for(lambda: cluster.count("SyncGroup") == 2, "the member is back")
         assert not consumer.poll(timeout=0.2)
         wait_for(

@@ -14,7 +14,7 @@ from ottla.message import TopicPartition
 from ottla.protocol.error_codes import ErrorCode
 from ottla.testing.broker.cluster import Cluster, Node, Options
 from ottla.testing.broker.controls import Answer, Controls, Rule, Seen, Spoil, api_key
-from ottla.testing.broker.state.topics import Partition, config_error, is_legal_name
+from ottla.testing.broker.state.topics import NO_LEADER, Partition, config_error, is_legal_name
 from ottla.testing.broker.thread import BrokerThread, reserve_ports
 from ottla.testing.plain_records import Header, Record, encode_batch
 from ottla.virtual_time import SystemClock, follow, unfollow
@@ -388,8 +388,8 @@ class Broker:
 
         self._on_thread(grow)
 
-    def move_leader(self, topic: str, partition: int, node: int) -> None:
-        """Make a node the leader of a partition; the leader epoch rises.
+    def move_leader(self, topic: str, partition: int, node: int | None) -> None:
+        """Make a node the leader of a partition, or with None leave it without a leader; the leader epoch rises.
 
         The old leader answers NOT_LEADER_OR_FOLLOWER, with the address of the new one if the version has a field for it.
 
@@ -399,9 +399,9 @@ class Broker:
         """
 
         def move() -> None:
-            if node not in self._cluster.alive:
+            if node is not None and node not in self._cluster.alive:
                 raise ValueError(f"node {node} is not alive")
-            self._partition(topic, partition).lead(node)
+            self._partition(topic, partition).lead(NO_LEADER if node is None else node)
 
         self._on_thread(move)
 
