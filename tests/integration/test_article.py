@@ -1,4 +1,4 @@
-"""The article's four programs, run as they stand, their outcomes and committed offsets counted."""
+"""The article's four programs, run unchanged; their outcomes and committed offsets are counted."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ CONSUMERS = [
 
 
 @pytest.mark.parametrize("name", CONSUMERS)
-def test_sigterm_leaves_exactly_what_was_processed_committed(
+def test_after_sigterm_exactly_the_processed_records_are_committed(
     bootstrap: str, make_topic: Callable[..., str], unique_name: str, name: str
 ) -> None:
     topic, group = make_topic(PARTITIONS), f"group-{unique_name}"
@@ -136,7 +136,7 @@ def run_until_idle(bootstrap: str, name: str, topic: str, group: str) -> list[st
 
 
 def wait_until_committed(bootstrap: str, topic: str, group: str) -> None:
-    """Until the group has committed the whole topic."""
+    """Wait until the group has committed the whole topic."""
     places = [ottla.TopicPartition(topic, number) for number in range(PARTITIONS)]
     deadline = time.monotonic() + 60
     with ottla.Consumer(bootstrap, group_id=group, enable_auto_commit=False) as consumer:

@@ -1,4 +1,4 @@
-"""`flush` and `close` and the callbacks of single deliveries; what asyncio makes of a delivery."""
+"""`flush` and `close` and the callbacks of single deliveries; deliveries in asyncio functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WAIT_S = 10.0
 MANY = 5_000
 
 
-def test_flush_waits_for_the_callbacks_of_what_it_waits_for(bootstrap: str, topic: str) -> None:
+def test_flush_waits_for_the_callbacks_of_its_messages(bootstrap: str, topic: str) -> None:
     for _ in range(3):
         called: list[ottla.Delivery] = []
         with ottla.Producer(bootstrap) as producer:
@@ -25,14 +25,14 @@ def test_flush_waits_for_the_callbacks_of_what_it_waits_for(bootstrap: str, topi
                 delivery.add_done_callback(called.append)
             producer.flush(WAIT_S)
             assert called == sent
-            # And those of what has its outcome already.
+            # And the callbacks of messages that have their outcome already.
             for delivery in sent:
                 delivery.add_done_callback(called.append)
             producer.flush(WAIT_S)
             assert len(called) == 2 * MANY
 
 
-async def test_so_does_the_flush_of_an_event_loop(bootstrap: str, topic: str) -> None:
+async def test_flush_in_an_event_loop_waits_for_callbacks(bootstrap: str, topic: str) -> None:
     called: list[ottla.Delivery] = []
     async with ottla.AsyncProducer(bootstrap) as producer:
         for _ in range(MANY):
@@ -76,7 +76,7 @@ def test_a_callback_that_hangs_ends_the_flush_and_is_named(
         producer.close()
 
 
-def test_slow_callbacks_are_waited_for_as_long_as_they_come(
+def test_flush_waits_as_long_as_callbacks_return(
     bootstrap: str, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sync_producer, "CALLBACK_S", 0.2)
@@ -94,7 +94,7 @@ def test_slow_callbacks_are_waited_for_as_long_as_they_come(
 
 
 @pytest.mark.embedded_only
-def test_the_end_of_a_block_gives_messages_the_time_that_they_have() -> None:
+def test_the_end_of_a_block_waits_for_the_delivery_timeout() -> None:
     with Broker() as broker:
         producer = ottla.Producer(broker.bootstrap)
 
@@ -116,7 +116,7 @@ def test_the_end_of_a_block_gives_messages_the_time_that_they_have() -> None:
         assert producer.close() == ottla.CloseReport(delivered=2, failed=0, unknown=0)
 
 
-async def test_asyncio_wait_says_what_to_give_it(bootstrap: str, topic: str) -> None:
+async def test_asyncio_wait_names_the_right_argument(bootstrap: str, topic: str) -> None:
     async with ottla.AsyncProducer(bootstrap) as producer:
         deliveries = [await producer.send(topic, b"") for _ in range(3)]
         with pytest.raises(TypeError, match=r"asyncio\.ensure_future"):

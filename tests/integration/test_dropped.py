@@ -1,4 +1,4 @@
-"""Clients that are dropped without close: they warn, end what they have begun, and leave nothing behind."""
+"""Clients that are dropped without close: they warn, deliver accepted messages, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def block_of(kind: type) -> str:
 def eventually(condition: Callable[[], Any]) -> None:
     end = time.monotonic() + LONG_S
     while not condition():
-        assert time.monotonic() < end, "it never came to be"
+        assert time.monotonic() < end, "the condition was not met in time"
         time.sleep(0.005)
 
 
@@ -63,17 +63,17 @@ KINDS: list[tuple[type, dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("kind", "options"), KINDS, ids=lambda value: getattr(value, "__name__", "")
 )
-def test_the_last_reference_warns_and_ends_it(
+def test_the_last_reference_warns_and_closes_the_client(
     bootstrap: str, kind: type, options: dict[str, Any]
 ) -> None:
     client = kind(bootstrap, client_id="mine", **options)
     alive = weakref.ref(client)
     with pytest.warns(
         ResourceWarning, match=CLOSED_IN.format(kind.__name__, "mine", block_of(kind))
-    ) as told:
+    ) as caught:
         del client
     assert alive() is None, "at once, without the collector"
-    assert [warning.filename for warning in told] == [__file__]
+    assert [warning.filename for warning in caught] == [__file__]
     eventually(everything_ended)
 
 
@@ -95,7 +95,9 @@ def test_a_subclass_is_named_by_its_own_name() -> None:
 @pytest.mark.parametrize(
     ("kind", "options"), KINDS, ids=lambda value: getattr(value, "__name__", "")
 )
-def test_what_was_closed_or_never_made_goes_in_silence(kind: type, options: dict[str, Any]) -> None:
+def test_a_closed_or_unmade_client_is_dropped_without_a_warning(
+    kind: type, options: dict[str, Any]
+) -> None:
     async def close(client: Any) -> None:
         await client.close(timeout=0.5)
 
@@ -104,16 +106,18 @@ def test_what_was_closed_or_never_made_goes_in_silence(kind: type, options: dict
         asyncio.run(close(client))
     else:
         client.close(timeout=0.5)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del client
         with pytest.raises(ottla.ConfigError):
             kind(NOBODY, no_such_option=1, **options)
         gc.collect()
-    assert not [warning for warning in told if warning.category is ResourceWarning]
+    assert not [warning for warning in caught if warning.category is ResourceWarning]
 
 
-def test_a_warning_that_is_an_error_still_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warning_that_is_an_error_still_closes_the_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     raised: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda given: raised.append(given.exc_type))
     producer = ottla.Producer(NOBODY)
@@ -134,7 +138,7 @@ del consumer
 """
 
 
-def test_tracemalloc_tells_where_it_was_made() -> None:
+def test_tracemalloc_shows_where_the_client_was_made() -> None:
     ended = subprocess.run(
         [sys.executable, "-W", "always", "-c", TRACED],
         capture_output=True,
@@ -142,19 +146,19 @@ def test_tracemalloc_tells_where_it_was_made() -> None:
         timeout=LONG_S,
     )
     assert ended.returncode == 0
-    told = ended.stderr.split("ResourceWarning")[1:]
-    assert len(told) == 2, ended.stderr
-    for line, text in zip((4, 5), told, strict=True):
+    warned = ended.stderr.split("ResourceWarning")[1:]
+    assert len(warned) == 2, ended.stderr
+    for line, text in zip((4, 5), warned, strict=True):
         assert "Object allocated at" in text
         assert f'File "<string>", lineno {line}' in text
 
 
-# ---- what was accepted -----------------------------------------------------------------------------------------------
+# ---- accepted messages -----------------------------------------------------------------------------------------------
 
 
-def test_what_was_accepted_is_delivered_now_and_told(bootstrap: str, topic: str) -> None:
-    told: list[ottla.Delivery] = []
-    producer = ottla.Producer(bootstrap, on_delivery=told.append, linger_ms=60_000)
+def test_accepted_messages_are_delivered_at_once_and_reported(bootstrap: str, topic: str) -> None:
+    reported: list[ottla.Delivery] = []
+    producer = ottla.Producer(bootstrap, on_delivery=reported.append, linger_ms=60_000)
     deliveries = [producer.send(topic, b"%d" % number) for number in range(100)]
     many = producer.send_many(topic, [b"more"] * 100)
     single: list[ottla.Delivery] = []
@@ -164,18 +168,18 @@ def test_what_was_accepted_is_delivered_now_and_told(bootstrap: str, topic: str)
         del producer
     assert [delivery.result(LONG_S).offset for delivery in deliveries] == list(range(100))
     assert many.result(LONG_S).offsets == list(range(100, 200))
-    assert time.monotonic() - began < LONG_S, "nobody waits for a linger any more"
+    assert time.monotonic() - began < LONG_S, "linger ends when the client is dropped"
     eventually(everything_ended)
-    assert len(told) == 200
+    assert len(reported) == 200
     assert single == deliveries[:1]
     late: list[ottla.Delivery] = []
     deliveries[1].add_done_callback(late.append)
     assert dispatcher.settle(LONG_S)
-    assert late == deliveries[1:2], "long after its producer"
+    assert late == deliveries[1:2], "long after the producer was dropped"
 
 
 @pytest.mark.embedded_only
-def test_a_slow_broker_is_waited_for_and_then_left() -> None:
+def test_the_answer_of_a_slow_broker_is_awaited() -> None:
     with Broker() as broker:
         producer = ottla.Producer(broker.bootstrap)
         producer.send_and_wait("t", b"so that the topic is known")
@@ -190,7 +194,7 @@ def test_a_slow_broker_is_waited_for_and_then_left() -> None:
         eventually(lambda: broker.connections == 0)
 
 
-def test_brokers_that_never_come_end_it_by_the_delivery_timeout() -> None:
+def test_unreachable_brokers_end_it_by_the_delivery_timeout() -> None:
     producer = ottla.Producer(NOBODY, delivery_timeout_ms=600, request_timeout_ms=300, linger_ms=0)
     delivery = producer.send("t", b"x")
     with pytest.warns(ResourceWarning):
@@ -200,7 +204,7 @@ def test_brokers_that_never_come_end_it_by_the_delivery_timeout() -> None:
     eventually(everything_ended)
 
 
-def test_a_send_that_waits_for_room_is_still_accepted(bootstrap: str, topic: str) -> None:
+def test_a_send_that_waits_for_buffer_space_is_still_accepted(bootstrap: str, topic: str) -> None:
     async def main() -> list[int | None]:
         producer = ottla.AsyncProducer(
             bootstrap, buffer_memory=60_000, batch_size=10_000, linger_ms=0
@@ -218,15 +222,15 @@ def test_a_send_that_waits_for_room_is_still_accepted(bootstrap: str, topic: str
     eventually(everything_ended)
 
 
-def test_a_callback_may_send_again_until_nothing_is_left(bootstrap: str, topic: str) -> None:
-    told: list[bytes] = []
+def test_a_callback_may_send_until_everything_is_delivered(bootstrap: str, topic: str) -> None:
+    reported: list[bytes] = []
 
     class Application:
         def __init__(self) -> None:
             self.producer = ottla.Producer(bootstrap, on_delivery=self.on_delivery)
 
         def on_delivery(self, delivery: ottla.Delivery) -> None:
-            told.append(delivery.value)
+            reported.append(delivery.value)
             if delivery.value == b"first":
                 self.producer.send(topic, b"second", headers=[("again", b"1")])
 
@@ -236,47 +240,47 @@ def test_a_callback_may_send_again_until_nothing_is_left(bootstrap: str, topic: 
         del application
         gc.collect()
     eventually(everything_ended)
-    assert told == [b"first", b"second"]
+    assert reported == [b"first", b"second"]
 
 
 # ---- cycles ----------------------------------------------------------------------------------------------------------
 
 
 class Application:
-    """Has a producer and is called by it: a cycle through everything that a producer can be given."""
+    """Has a producer and is called by it: a cycle through every argument of a producer that can refer to its owner."""
 
-    def __init__(self, bootstrap: str, told: list[Any]) -> None:
-        self.told = told
+    def __init__(self, bootstrap: str, reported: list[Any]) -> None:
+        self.reported = reported
         self.producer = ottla.Producer(
             bootstrap, on_delivery=self.delivered, interceptors=[self], partitioner=self.choose
         )
-        self.producer.listen(self.heard)
+        self.producer.listen(self.on_event)
 
     def delivered(self, delivery: ottla.Delivery) -> None:
-        self.told.append(delivery.outcome)
+        self.reported.append(delivery.outcome)
 
     def choose(self, *_: Any) -> int:
         return 0
 
-    def heard(self, event: ottla.Event) -> None:
-        self.told.append(event.name)
+    def on_event(self, event: ottla.Event) -> None:
+        self.reported.append(event.name)
 
     def on_send(self, message: ottla.Message) -> ottla.Message:
         return message
 
     def on_acknowledgement(self, delivery: ottla.Delivery) -> None:
-        self.told.append("acknowledged")
+        self.reported.append("acknowledged")
 
     def close(self) -> None:
-        self.told.append("closed")
+        self.reported.append("closed")
 
 
 @pytest.mark.parametrize("delivered_before", [True, False])
-def test_a_cycle_through_callbacks_keeps_nothing(
+def test_a_cycle_through_callbacks_is_collected(
     bootstrap: str, topic: str, delivered_before: bool
 ) -> None:
-    told: list[Any] = []
-    application = Application(bootstrap, told)
+    reported: list[Any] = []
+    application = Application(bootstrap, reported)
     delivery = application.producer.send(topic, b"x")
     if delivered_before:
         application.producer.flush(LONG_S)
@@ -288,13 +292,13 @@ def test_a_cycle_through_callbacks_keeps_nothing(
     assert delivery.result(LONG_S).offset == 0
     eventually(everything_ended)
     kinds = ["acknowledged", "written", "closed"]
-    assert [what for what in told if what in kinds] == kinds
-    assert "batch.acked" in told, "listeners hear to the end"
+    assert [kind for kind in reported if kind in kinds] == kinds
+    assert "batch.acked" in reported, "listeners are called to the end"
     gc.collect()
     assert not [one for one in gc.get_objects() if isinstance(one, Application)]
 
 
-def test_a_cycle_through_a_consumer_keeps_nothing(bootstrap: str, topic: str) -> None:
+def test_a_cycle_through_a_consumer_is_collected(bootstrap: str, topic: str) -> None:
     class Reader:
         def __init__(self) -> None:
             self.consumer = ottla.Consumer(bootstrap, group_id=topic)
@@ -316,7 +320,7 @@ def test_a_cycle_through_a_consumer_keeps_nothing(bootstrap: str, topic: str) ->
     eventually(everything_ended)
 
 
-# ---- what a user holds -----------------------------------------------------------------------------------------------
+# ---- references of the user -----------------------------------------------------------------------------------------------
 
 
 def test_a_reader_of_outcomes_keeps_its_producer(bootstrap: str, topic: str) -> None:
@@ -380,15 +384,15 @@ def test_a_dropped_member_leaves_its_group(auto_commit: bool) -> None:
         eventually(lambda: broker.members("g") == [])
         eventually(lambda: broker.connections == 0)
         assert broker.committed("g") == ({("t", 0): 4} if auto_commit else {}), (
-            "not the one in hand"
+            "not the current record"
         )
-        assert record.value == b"4", "what was handed over is there"
+        assert record.value == b"4", "a returned record stays readable"
 
 
 # ---- event loops, processes ------------------------------------------------------------------------------------------
 
 
-def test_a_loop_that_is_closed_does_not_matter(bootstrap: str, topic: str) -> None:
+def test_a_closed_event_loop_does_not_matter(bootstrap: str, topic: str) -> None:
     async def begin() -> tuple[ottla.AsyncProducer, ottla.Delivery]:
         producer = ottla.AsyncProducer(bootstrap, linger_ms=60_000)
         return producer, await producer.send(topic, b"x")
@@ -432,7 +436,7 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_in_the_child_of_a_fork_nothing_is_said_and_nothing_touched() -> None:
+def test_in_the_child_of_a_fork_nothing_is_logged_and_nothing_changed() -> None:
     ended = run(PROCESS)
     assert ended.stdout.splitlines() == ["child ended with 7", "1 0"], ended.stderr
     assert "ResourceWarning" not in ended.stderr
@@ -448,7 +452,7 @@ producer.send("t", b"x")
 
 
 @pytest.mark.parametrize("end", ["", "del producer", "import sys; sys.unraisablehook = print"])
-def test_the_end_of_the_interpreter_names_what_is_lost(end: str) -> None:
+def test_the_end_of_the_interpreter_names_lost_messages(end: str) -> None:
     began = time.monotonic()
     ended = run(EXIT.format(end))
     assert ended.returncode == 0
@@ -456,8 +460,8 @@ def test_the_end_of_the_interpreter_names_what_is_lost(end: str) -> None:
     assert "[producer mine]" in ended.stderr
     assert "1 message not delivered" in ended.stderr
     assert "ResourceWarning: unclosed Producer 'mine'" in ended.stderr
-    said = "in the background" if end == "del producer" else "ends with the interpreter"
-    assert said in ended.stderr
+    end_of_it = "in the background" if end == "del producer" else "ends with the interpreter"
+    assert end_of_it in ended.stderr
     assert "Exception ignored" not in ended.stderr
     assert time.monotonic() - began < 10
 
@@ -485,7 +489,9 @@ print("child ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), fl
 
 
 @pytest.mark.parametrize(("end", "code"), [("sys.exit(0)", 0), ("pass", 7)])
-def test_the_child_of_a_fork_leaves_the_block_of_its_parent_in_silence(end: str, code: int) -> None:
+def test_the_child_of_a_fork_leaves_the_block_of_its_parent_without_a_trace(
+    end: str, code: int
+) -> None:
     ended = run(IN_A_BLOCK.format(end))
     refused = "producer mine was made before a fork; make a new one in the child"
     assert ended.stdout.splitlines() == [*[refused] * 7, f"child ended with {code}"], ended.stderr
@@ -507,7 +513,7 @@ consumer.close(0)
 """
 
 
-def test_in_the_child_of_a_fork_a_client_says_whose_it_is() -> None:
+def test_in_the_child_of_a_fork_repr_names_the_parent() -> None:
     ended = run(REPR)
     assert ended.stdout.splitlines() == [
         "<Producer 'mine' of the parent process>",
@@ -522,7 +528,7 @@ def test_in_the_child_of_a_fork_a_client_says_whose_it_is() -> None:
 
 @pytest.mark.parametrize("kind", [ottla.Producer, ottla.Consumer])
 def test_a_finalizer_takes_no_lock(kind: type) -> None:
-    """The collector may begin in a thread that holds any of them."""
+    """The garbage collector may run in a thread that holds any of them."""
     client = kind(NOBODY)
     inner = client._client
     held = [thread._lock, inner._engine._open_lock, dispatcher._dispatcher._lock]
@@ -561,7 +567,7 @@ def resident_kib() -> int:
 
 @pytest.mark.embedded_only
 def test_hundreds_in_a_row_leave_nothing_behind() -> None:
-    """The broker is in another process, so that what it keeps is not counted."""
+    """The broker runs in another process, so that its memory is not counted."""
     command = [sys.executable, "-m", "ottla.testing.broker", "--port", "0", "--for", "60"]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as broker,

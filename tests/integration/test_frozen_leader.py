@@ -1,4 +1,4 @@
-"""A node that is frozen accepts connections and says nothing: whoever it led is found elsewhere."""
+"""A frozen node accepts connections and never answers: its partitions are routed to their new leaders."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import ottla
 from ottla.testing import Broker
 
 QUICK_S = 8
-"""Far below `request_timeout_ms`, which is what a frozen node costs who waits for it."""
+"""Far below `request_timeout_ms`, the time after which a waiting caller would give up the frozen node."""
 
 
-def test_partitions_leave_a_frozen_leader_while_it_is_being_connected_to() -> None:
+def test_partitions_leave_a_frozen_leader_while_its_connection_is_being_opened() -> None:
     with Broker(nodes=2) as broker:
         broker.create_topic("t", partitions=1)
         frozen = broker.leader("t")

@@ -1,4 +1,4 @@
-"""A signal handler's exception (Ctrl-C) ends every wait at once, and the interpreter's end tells what is left."""
+"""A signal handler's exception (Ctrl-C) ends every wait at once, and the end of the interpreter names undelivered messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONG_S = 30.0
 
 
 class Interrupted(Exception):
-    """What the handler raises, as Python's own raises KeyboardInterrupt."""
+    """Raised by the handler, as Python's own raises KeyboardInterrupt."""
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ for _ in range(17):
 """
 
 
-def test_the_end_of_the_interpreter_tells_what_has_no_outcome() -> None:
+def test_the_end_of_the_interpreter_counts_messages_without_an_outcome() -> None:
     began = time.monotonic()
     ended = subprocess.run(
         [sys.executable, "-c", FORGETFUL], capture_output=True, text=True, timeout=LONG_S
@@ -173,10 +173,10 @@ def test_a_callback_that_never_returns_does_not_stop_the_end_of_the_interpreter(
         assert program.stdout is not None
         assert program.stdout.readline() == "ends\n"
         began = time.monotonic()
-        _, said = program.communicate(timeout=LONG_S)
+        _, errors = program.communicate(timeout=LONG_S)
         assert time.monotonic() - began < AT_ONCE_S
     assert program.returncode == 0
-    (line,) = (line for line in said.splitlines() if "callbacks still running" in line)
+    (line,) = (line for line in errors.splitlines() if "callbacks still running" in line)
     assert "of producer " in line
     assert " has not returned" in line
 
@@ -271,9 +271,9 @@ import gc, os, sys
 import ottla
 from ottla.testing import Broker
 
-told = []
+reported = []
 broker = Broker().start()
-producer = ottla.Producer(broker.bootstrap, on_delivery=told.append, return_successes=True)
+producer = ottla.Producer(broker.bootstrap, on_delivery=reported.append, return_successes=True)
 delivery = producer.send("t", b"0")
 many = producer.send_many("t", [b"1", b"2"])
 child = os.fork()
@@ -298,36 +298,36 @@ if child == 0:
             pass
     del producer, delivery, many, calls, call
     gc.collect()
-    print("told in the child:", len(told))
+    print("reported in the child:", len(reported))
     sys.exit(7)
 _, status = os.waitpid(child, 0)
 producer.send("t", b"3")
 print("child ended with", os.waitstatus_to_exitcode(status))
-print(producer.close(20).delivered, len(told), delivery.result(0).offset)
+print(producer.close(20).delivered, len(reported), delivery.result(0).offset)
 broker.close()
 """
 
 
-def test_the_child_of_a_fork_knows_and_the_parent_does_not_notice() -> None:
+def test_a_fork_is_an_error_in_the_child_and_changes_nothing_in_the_parent() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=LONG_S
     )
     assert ended.stdout.splitlines() == [
-        "told in the child: 0",
+        "reported in the child: 0",
         "child ended with 7",
         "4 4 0",
     ], ended.stderr
     assert ended.returncode == 0
 
 
-def test_an_interrupt_takes_no_outcomes_with_it(bootstrap: str) -> None:
+def test_an_interrupt_loses_no_outcomes(bootstrap: str) -> None:
     count = 20_000
     seen: set[int | None] = set()
     armed: list[bool] = []
     interrupts: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
-        """Once each time that it is armed, so that none comes where the test does not expect it."""
+        """Raise once for each time that it is armed, so that no interrupt comes where the test does not expect it."""
         if armed:
             armed.clear()
             interrupts.append(number)

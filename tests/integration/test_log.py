@@ -88,7 +88,7 @@ def failure(delivery: ottla.Delivery) -> ottla.Error:
     return error
 
 
-# ---- a topic that is not there ---------------------------------------------------------------------------------------
+# ---- a missing topic --------------------------------------------------------------------------------------------------
 
 
 def test_a_topic_that_does_not_exist_is_a_warning_soon_and_the_cause_in_the_end(
@@ -141,7 +141,7 @@ def test_a_topic_that_is_just_created_is_no_warning(logged: Logged) -> None:
         (ErrorCode.INVALID_TOPIC_EXCEPTION, kafka_errors.InvalidTopicException),
     ],
 )
-def test_a_topic_that_is_refused_for_good_fails_its_messages_at_once_and_is_requested_again(
+def test_a_finally_refused_topic_fails_its_messages_at_once_and_is_requested_again(
     broker: Broker, logged: Logged, code: ErrorCode, kind: type[ottla.Error]
 ) -> None:
     received: list[ottla.Event] = []
@@ -153,7 +153,7 @@ def test_a_topic_that_is_refused_for_good_fails_its_messages_at_once_and_is_requ
         assert isinstance(failure(producer.send("t", b"v", partition=1)), kind)
         assert time.monotonic() - begun < 5
         broker.clear_rules()
-        # Who has mended it sends again, and an answer of before does not stand in the way.
+        # The user has mended it and sends again: the earlier answer does not fail the message.
         producer.send_and_wait("t", b"v")
         assert producer.health()
         assert dispatcher.settle(SOON_S)
@@ -330,7 +330,7 @@ def test_a_missing_producer_id_is_logged_once(broker: Broker, logged: Logged) ->
         assert str(error).count("no producer id") == 1
         broker.clear_rules()
         producer.send_and_wait("t", b"v", partition=0)
-        later(producer.health, "it has its id")
+        later(producer.health, "the producer has its id")
         eventually(
             lambda: logged("producer_id.acquired", client=WHO),
             "that is logged",
@@ -439,7 +439,7 @@ def test_a_flush_that_waits_for_callbacks_names_them_and_its_timeout(
         go_on.set()
 
 
-def test_a_connection_that_cannot_be_made_is_one_line_of_an_event() -> None:
+def test_a_failed_connection_is_one_line_of_an_event() -> None:
     received: list[ottla.Event] = []
     with Broker(nodes=2) as broker:
         broker.create_topic("t", partitions=1)
@@ -475,7 +475,7 @@ def broken(function: Callable[..., Any], bugs: list[Exception]) -> Callable[...,
     ("owner", "name"),
     [(holds, "judge"), (holds, "lines_of"), (holds.Holds, "_follow"), (IdentitySource, "after")],
 )
-def test_a_hold_that_cannot_be_decided_ends_with_an_honest_outcome(
+def test_a_hold_without_a_decision_ends_with_a_true_outcome(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, logged: Logged, owner: Any, name: str
 ) -> None:
     bugs: list[Exception] = [RuntimeError("a bug")]
@@ -492,7 +492,7 @@ def test_a_hold_that_cannot_be_decided_ends_with_an_honest_outcome(
     assert logged("internal_error.hold", **T0, error="RuntimeError")
 
 
-def test_a_hold_that_cannot_be_decided_leaves_a_possible_write_unknown(
+def test_a_hold_without_a_decision_leaves_a_possible_write_unknown(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(holds, "judge", broken(verdict.judge, [RuntimeError("a bug")]))
@@ -525,7 +525,7 @@ def test_a_bug_after_the_release_leaves_the_partition_flowing(
 # ---- sentences ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_line_says_event_object_cause_and_next_step_in_this_order(
+def test_a_line_has_event_object_cause_and_next_step_in_this_order(
     broker: Broker, logged: Logged
 ) -> None:
     with ottla.Producer(broker.bootstrap, **GIVES_UP) as producer:
@@ -561,7 +561,7 @@ def test_every_line_names_its_client(broker: Broker, logged: Logged) -> None:
         assert "\n" not in record.getMessage()
 
 
-def test_a_consumer_warns_once_of_a_topic_that_is_not_there(broker: Broker, logged: Logged) -> None:
+def test_a_consumer_warns_once_of_a_missing_topic(broker: Broker, logged: Logged) -> None:
     with ottla.Consumer(
         broker.bootstrap, client_id="reader", group_id="g", metadata_max_age_ms=100
     ) as consumer:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.embedded_only
 
 AGAIN_S = 130.0
-"""Time in which every line about a lasting condition would be repeated."""
+"""Seconds in which every line about a lasting condition would be repeated."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`buffer_memory` holds: a producer beside a broker that says nothing grows by its budget and a constant, whatever it is given."""
+"""`buffer_memory` is a limit: a producer of a silent broker grows by its budget and a constant, for every kind of message."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import ottla
 from bench.memory import MIB, SCENARIOS, Scenario, run, summary
 
 BUDGET_MIB = 8
-BESIDE_MIB = 20
-"""What a compressor works in, what Python keeps of thousands of held batches, the allocator's own."""
+OVERHEAD_MIB = 20
+"""Memory of a compressor, of Python for thousands of held batches, and of the allocator."""
 
 FRAGMENTED_MIB = 12
-"""What the allocator may have free in between, where thousands of small buffers come and go on two threads."""
+"""Free memory of the allocator between thousands of small buffers that two threads allocate and free."""
 
 HARD = (
     "100 B lz4",
@@ -22,7 +22,7 @@ HARD = (
     "metadata not known, 10 B",
     "outcomes read, 10 B",
 )
-"""Where more would be held than what the bytes of the messages say, if only those were counted."""
+"""Scenarios that would use far more memory than the bytes of their messages, if only those were counted."""
 
 
 @pytest.mark.parametrize(
@@ -30,16 +30,16 @@ HARD = (
 )
 def test_growth_stays_within_the_budget(scenario: Scenario) -> None:
     result = run(dataclasses.replace(scenario, buffer_bytes=BUDGET_MIB * MIB, silent_s=0.5))
-    told = summary(result)
+    grown = summary(result)
     assert result["full"] > 0, "the budget was filled"
-    assert told["silent"] < BUDGET_MIB + FRAGMENTED_MIB, told
-    assert told["peak"] < BUDGET_MIB + BESIDE_MIB, told
+    assert grown["silent"] < BUDGET_MIB + FRAGMENTED_MIB, grown
+    assert grown["peak"] < BUDGET_MIB + OVERHEAD_MIB, grown
     most = max(used for _, _, used in result["samples"])
-    assert BUDGET_MIB * 0.7 < most <= BUDGET_MIB, "counted: never more than the budget"
+    assert BUDGET_MIB * 0.7 < most <= BUDGET_MIB, "never more than the budget is counted"
     assert result["delivered"] == result["accepted"]
 
 
-def test_failures_that_nobody_reads_stop_the_senders() -> None:
+def test_unread_failures_stop_the_senders() -> None:
     with ottla.Producer(
         "127.0.0.1:1",
         return_errors=True,

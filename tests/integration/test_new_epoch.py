@@ -1,4 +1,4 @@
-"""A partition that starts its sequences anew does so under another epoch: else the broker takes a message for an old one."""
+"""A partition that restarts its sequences does so under a new epoch: otherwise the broker takes a message for an old one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ IDENTITY_AFTER_S = 0.3
 """Longer than the producer takes to find the partition's leader."""
 
 
-def test_an_id_that_comes_after_the_route_is_bumped_too() -> None:
+def test_a_producer_id_that_comes_after_the_route_is_bumped_too() -> None:
     with Broker() as broker:
         broker.create_topic("t", partitions=1)
         broker.delay("InitProducerId", IDENTITY_AFTER_S)
@@ -23,6 +23,6 @@ def test_an_id_that_comes_after_the_route_is_bumped_too() -> None:
             assert isinstance(lost.exception(5), ottla.errors.DeliveryTimeout)
             assert lost.outcome == "unknown"
             broker.clear_rules()
-            # It has the sequence behind the lost one, so the broker refuses it until it starts anew.
+            # Its sequence follows the lost one, so the broker refuses it until the sequences restart.
             assert producer.send("t", b"third").result(5).offset == 1
         assert [record.value for record in broker.records("t")] == [b"first", b"third"]

@@ -19,7 +19,7 @@ SOON_S = 10.0
 
 
 def eventually(check: Callable[[], object], what: str) -> None:
-    """Wait for something that another thread does."""
+    """Wait for the work of another thread."""
     until = time.monotonic() + SOON_S
     while not check():
         assert time.monotonic() < until, f"not within {SOON_S} s: {what}"
@@ -27,7 +27,7 @@ def eventually(check: Callable[[], object], what: str) -> None:
 
 
 def fill(send: Callable[..., object]) -> str:
-    """Send to partition 1 until there is no room; what the error says."""
+    """Send to partition 1 until the buffer is full, and return the text of the error."""
     while True:
         try:
             send("t", b"x" * 1000, partition=1)
@@ -104,7 +104,7 @@ def test_a_silent_broker_is_named_by_health_and_by_the_errors(two_nodes: Broker)
         producer.close(timeout=0)
 
 
-def test_a_topic_that_came_late_is_no_trouble_any_more() -> None:
+def test_a_topic_that_exists_late_is_not_reported_as_a_trouble() -> None:
     with (
         Broker(auto_create_topics=False) as broker,
         ottla.Producer(broker.bootstrap, linger_ms=0) as producer,
@@ -134,7 +134,9 @@ def test_a_message_that_expires_names_the_silent_broker(two_nodes: Broker) -> No
             delivery.result(SOON_S)
 
 
-def test_a_silent_broker_stops_the_others_only_once_the_budget_is_gone(two_nodes: Broker) -> None:
+def test_a_silent_broker_stops_the_others_only_once_the_budget_is_used_up(
+    two_nodes: Broker,
+) -> None:
     with ottla.Producer(
         two_nodes.bootstrap, linger_ms=0, buffer_memory=1_000_000, max_block_ms=10_000
     ) as producer:
@@ -146,7 +148,9 @@ def test_a_silent_broker_stops_the_others_only_once_the_budget_is_gone(two_nodes
         started = time.monotonic()
         for _ in range(50):
             producer.send_and_wait("t", b"x" * 1000, partition=0)
-        assert time.monotonic() - started < 3, "a fifth of the budget waits, and nobody else does"
+        assert time.monotonic() - started < 3, (
+            "a fifth of the budget waits, and other partitions do not"
+        )
         fill(producer.send_nowait)
         # Now the budget is used up, and every further message waits, for each leader: ADR 0016.
         with pytest.raises(ottla.BufferFull):
@@ -231,5 +235,5 @@ def test_the_buffer_emits_when_it_is_full_and_when_no_sender_waits_any_more(
         producer.listen(lambda event: received.append(event.name))
         for _ in range(150):
             producer.send("t", b"x" * 1000, partition=0)
-        eventually(lambda: "buffer.free" in received, "nobody waits any more")
+        eventually(lambda: "buffer.free" in received, "no sender waits")
     assert received.index("buffer.full") < received.index("buffer.free")

@@ -1,4 +1,4 @@
-"""Code of the application on the client's own threads: a handler of the log that sends, and callbacks, stop nothing."""
+"""Code of the application on the client's own threads: a log handler that sends, and callbacks, block nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AT_ONCE_S = 10.0
 
 
 def fill(producer: ottla.Producer) -> list[ottla.Delivery]:
-    """Until there is no room for such a message."""
+    """Send until the buffer has no space for such a message."""
     sent = []
     with contextlib.suppress(ottla.BufferFull):
         while True:
@@ -26,7 +26,7 @@ def fill(producer: ottla.Producer) -> list[ottla.Delivery]:
 
 
 class SendsToKafka(logging.Handler):
-    """Sends each line of the engine thread, and would wait for it."""
+    """Sends each line of the engine thread, and would wait for the delivery."""
 
     def __init__(self, producer: ottla.Producer) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class SendsToKafka(logging.Handler):
         self.refused: list[tuple[type, type]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep what the producer raises where its own engine speaks."""
+        """Collect the errors that the producer raises on its own engine thread."""
         if threading.current_thread().name != "ottla-engine":
             return
         raised: list[type] = []
@@ -47,7 +47,7 @@ class SendsToKafka(logging.Handler):
             self.refused.append((raised[0], raised[1]))
 
 
-def test_a_handler_of_the_log_that_sends_does_not_stop_the_engine() -> None:
+def test_a_log_handler_that_sends_does_not_block_the_engine() -> None:
     with Broker() as broker:
         broker.create_topic("t", partitions=1)
         producer = ottla.Producer(
@@ -73,11 +73,11 @@ def test_a_handler_of_the_log_that_sends_does_not_stop_the_engine() -> None:
             finally:
                 log.setLevel(level)
                 log.removeHandler(handler)
-        assert handler.refused, "the engine has said something while there was no room"
+        assert handler.refused, "the engine has logged a line while the buffer was full"
         assert set(handler.refused) == {(ottla.BufferFull, RuntimeError)}
 
 
-def test_a_callback_of_one_delivery_does_not_wait_for_room() -> None:
+def test_a_callback_of_one_delivery_does_not_wait_for_buffer_space() -> None:
     with Broker() as broker:
         broker.create_topic("t", partitions=1)
         with ottla.Producer(
@@ -106,7 +106,7 @@ def test_a_callback_of_one_delivery_does_not_wait_for_room() -> None:
 
 
 class Waits(logging.Handler):
-    """Calls what waits for the engine, on the engine's own thread."""
+    """Calls methods that wait for the engine, on the engine's own thread."""
 
     def __init__(self, calls: dict[str, Callable[[], object]]) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Waits(logging.Handler):
         self.over = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep what each call raises."""
+        """Collect the error that each call raises."""
         if threading.current_thread().name != "ottla-engine" or self.ended:
             return
         for name, call in self._calls.items():
@@ -127,7 +127,7 @@ class Waits(logging.Handler):
         self.over.set()
 
 
-def test_a_handler_of_the_log_that_waits_for_the_engine_does_not_stop_it() -> None:
+def test_a_log_handler_that_waits_for_the_engine_does_not_block_it() -> None:
     with Broker() as broker, contextlib.ExitStack() as ends:
         broker.create_topic("t", partitions=1)
         place = ottla.TopicPartition("t", 0)
@@ -155,7 +155,7 @@ def test_a_handler_of_the_log_that_waits_for_the_engine_does_not_stop_it() -> No
         finally:
             log.removeHandler(handler)
         assert set(handler.ended.values()) == {RuntimeError}, handler.ended
-        # What was begun goes on, and who calls again waits for its end.
+        # The calls continue, and a second call waits for the end of the first.
         closed.close(AT_ONCE_S)
         group.close(AT_ONCE_S)
         producer.close(AT_ONCE_S)

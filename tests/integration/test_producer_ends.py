@@ -24,7 +24,7 @@ LONG_S = 20.0
 def calls_in_a_callback(
     bootstrap: str, topic: str, call: Callable[[ottla.Producer], Any], **options: Any
 ) -> Any:
-    """What `call(producer)` gives or raises, called by `on_delivery` of the first message."""
+    """The result or error of `call(producer)`, called by `on_delivery` of the first message."""
     given: list[Any] = []
     returned = threading.Event()
 
@@ -73,13 +73,15 @@ def test_close_in_a_callback(bootstrap: str, topic: str) -> None:
     assert calls_in_a_callback(bootstrap, topic, close).delivered == 2
 
 
-def test_send_in_a_callback_without_room_is_refused_at_once(bootstrap: str, topic: str) -> None:
+def test_send_in_a_callback_with_a_full_buffer_is_refused_at_once(
+    bootstrap: str, topic: str
+) -> None:
     def fill(producer: ottla.Producer) -> None:
         for _ in range(10_000):
             producer.send(topic, bytes(1_000))
 
     began = time.monotonic()
-    # One batch that is never full, so nothing leaves the buffer before it is.
+    # One batch as large as the buffer, so nothing is sent before the buffer is full.
     lingering = {"buffer_memory": 100_000, "batch_size": 100_000, "linger_ms": 60_000}
     error = calls_in_a_callback(bootstrap, topic, fill, max_block_ms=600_000, **lingering)
     assert isinstance(error, ottla.BufferFull)
@@ -102,11 +104,11 @@ def test_a_callback_reaches_into_a_loop(bootstrap: str, topic: str) -> None:
     assert asyncio.run(main()) == list(range(10))
 
 
-# ---- one delivery, many who wait -------------------------------------------------------------------------------------
+# ---- one delivery, many waiters ---------------------------------------------------------------------------------------
 
 
 def awaits(delivery: Any, *, cancelled: bool = False) -> Any:
-    """Its outcome, awaited in an event loop of its own; or None where that wait was cancelled."""
+    """Its outcome, awaited in an event loop of its own, or the error of a cancelled wait."""
 
     async def main() -> Any:
         task = asyncio.ensure_future(wait())
@@ -197,7 +199,9 @@ def test_tasks_share_the_outcomes_and_a_cancelled_reader_loses_none(
         tasks[0].cancel()
         await producer.close(LONG_S)
         await asyncio.wait_for(asyncio.gather(*tasks[1:]), LONG_S)
-        assert [delivery async for delivery in producer.successes()] == [], "ended for good"
+        assert [delivery async for delivery in producer.successes()] == [], (
+            "the outcomes have ended"
+        )
 
     asyncio.run(main())
     assert sorted(offset or 0 for offset in seen) == list(range(1_000))

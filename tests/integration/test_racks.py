@@ -53,7 +53,7 @@ def test_leaders_in_the_rack_are_preferred(broker: Broker, adaptive: bool) -> No
         assert went_to(producer) == set(range(PARTITIONS))
 
 
-def test_keys_and_named_partitions_go_where_they_go(broker: Broker) -> None:
+def test_keys_and_explicit_partitions_ignore_the_rack(broker: Broker) -> None:
     with (
         producer_of(broker, partitioner_rack_aware=True, client_rack="a") as aware,
         producer_of(broker) as plain,
@@ -81,7 +81,7 @@ def test_leaders_that_move_are_followed(broker: Broker) -> None:
         _follows(broker, producer, set(range(PARTITIONS)))
 
 
-def test_a_rack_that_is_down_is_left_and_taken_up_again(broker: Broker) -> None:
+def test_a_rack_that_is_down_is_avoided_and_then_used_again(broker: Broker) -> None:
     with producer_of(broker, partitioner_rack_aware=True, client_rack="a") as producer:
         assert went_to(producer) == led_in(broker, "a")
         broker.kill(1)
@@ -92,14 +92,14 @@ def test_a_rack_that_is_down_is_left_and_taken_up_again(broker: Broker) -> None:
         _follows(broker, producer, {0})
 
 
-def test_a_rack_without_brokers_prefers_none_and_says_so(broker: Broker, logged: Logged) -> None:
+def test_a_rack_without_brokers_prefers_none_and_is_logged(broker: Broker, logged: Logged) -> None:
     with producer_of(broker, partitioner_rack_aware=True, client_rack="z") as producer:
         assert went_to(producer) == set(range(PARTITIONS))
     assert logged("rack.empty", client_rack="z")
 
 
 def _follows(broker: Broker, producer: ottla.Producer, expected: set[int]) -> None:
-    """The producer goes to these partitions, once it has seen fresh metadata: within a few of its ages."""
+    """Wait until the producer, after fresh metadata, sends to these partitions only."""
     for _ in range(20):
         seen = broker.count("Metadata")
         broker.wait_for("Metadata", seen + 1)

@@ -1,4 +1,4 @@
-"""Callbacks that raise for every message: one traceback, a count, and nothing left out of it."""
+"""Callbacks that raise for every message: one traceback, and a count of all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a producer's first delivery costs: which questions it asks, and which modules it loads."""
+"""The cost of a producer's first delivery: its requests, and the modules that it loads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ottla.testing import Broker
 SOURCE = Path(__file__).parents[2] / "src"
 
 FIRST_DELIVERY = """
-import asyncio, json, sys  # what asyncio itself loads, ssl and subprocess among it, is not ours to choose
+import asyncio, json, sys  # asyncio itself loads ssl, subprocess and others
 before = set(sys.modules)
 import ottla
 with ottla.Producer(sys.argv[1], linger_ms=0) as producer:
@@ -26,15 +26,15 @@ with ottla.Producer(sys.argv[1], linger_ms=0) as producer:
 
 MESSAGES = {"api_versions", "header", "init_producer_id", "metadata", "produce"}
 OTHERS = {"__future__", "_bisect", "_queue", "_random", "_sha512", "bisect", "queue", "random"}
-"""What may be loaded beside asyncio's own modules: `random` for backoffs, `queue` for the dispatcher."""
+"""Modules that may be loaded in addition to asyncio's own: `random` for backoffs, `queue` for the dispatcher."""
 
 
 @pytest.mark.embedded_only
-def test_a_first_delivery_asks_each_question_once() -> None:
-    """The topic is in the first Metadata request, and the producer id is asked for beside it."""
+def test_a_first_delivery_sends_each_request_once() -> None:
+    """The topic is in the first Metadata request, and the producer id is requested at the same time."""
     with Broker(auto_create_topics=False) as broker:
         broker.create_topic("orders")
-        # So long does a broker take to be reached that the message is there by then.
+        # The broker delays the connection until the message has been accepted.
         broker.delay("ApiVersions", 0.2)
         with ottla.Producer(broker.bootstrap, linger_ms=0) as producer:
             producer.send_and_wait("orders", b"value")
@@ -43,8 +43,8 @@ def test_a_first_delivery_asks_each_question_once() -> None:
 
 
 @pytest.mark.embedded_only
-def test_a_first_delivery_loads_nothing_that_it_does_not_need(bootstrap: str, topic: str) -> None:
-    """Where nothing goes wrong: a real broker may refuse the first message of a topic that was made just now."""
+def test_a_first_delivery_loads_no_unneeded_module(bootstrap: str, topic: str) -> None:
+    """Without errors: a real broker may refuse the first message of a topic that was just created."""
     done = subprocess.run(
         [sys.executable, "-c", FIRST_DELIVERY, bootstrap, topic],
         env={**os.environ, "PYTHONPATH": str(SOURCE)},

@@ -1,4 +1,4 @@
-"""Programs under a stopped `time.monotonic`, as freezegun and its like make it: waits end by the system's own clock."""
+"""Programs under a stopped `time.monotonic`, as freezegun makes it: waits end by the clock of the system."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """An address that takes connections and says nothing."""
+    """An address that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 @pytest.mark.embedded_only
 @pytest.mark.parametrize("name", CALLS)
-def test_a_thread_reads_what_it_called(name: str, silent: str) -> None:
+def test_a_thread_reads_the_name_of_its_call(name: str, silent: str) -> None:
     with ottla.Consumer(silent, group_id="g") as consumer:
         consumer.assign([PLACE])
         with pytest.raises(ottla.Timeout) as caught:
@@ -41,7 +41,7 @@ def test_a_thread_reads_what_it_called(name: str, silent: str) -> None:
 
 @pytest.mark.embedded_only
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_task_reads_what_it_called(name: str, silent: str) -> None:
+async def test_a_task_reads_the_name_of_its_call(name: str, silent: str) -> None:
     async with ottla.AsyncConsumer(silent, group_id="g") as consumer:
         await consumer.assign([PLACE])
         with pytest.raises(ottla.Timeout) as caught:
@@ -50,7 +50,7 @@ async def test_a_task_reads_what_it_called(name: str, silent: str) -> None:
 
 
 @pytest.mark.embedded_only
-async def test_a_ticket_that_is_given_up_says_of_what_it_was(silent: str) -> None:
+async def test_an_abandoned_ticket_names_its_call(silent: str) -> None:
     async with ottla.AsyncConsumer(silent, group_id="g") as consumer:
         ticket = consumer.commit_async({PLACE: 5})
         ticket.cancel()

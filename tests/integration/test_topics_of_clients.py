@@ -1,4 +1,4 @@
-"""Which topics a client asks for: those in use, and only a name that the application has just given may create one."""
+"""The topics in a client's metadata requests: those in use; only a name that the application has just given may create one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def broker() -> Iterator[Broker]:
 
 
 def refreshed(broker: Broker, times: int = 3) -> None:
-    """Wait until metadata was asked for so often again."""
+    """Wait for this number of further Metadata requests."""
     broker.wait_for("Metadata", broker.count("Metadata") + times)
 
 
@@ -43,7 +43,7 @@ def exists(broker: Broker, topic: str) -> bool:
 
 
 def asked_for(broker: Broker, age_s: float = AGE_MS / 1000) -> set[str] | None:
-    """The topics of a Metadata request that the age of the metadata brings about; None: all."""
+    """The topics of a Metadata request that is sent because of the metadata's age; None: all."""
     seen: list[MetadataRequest] = []
     broker.answer("Metadata", lambda request, _call: seen.append(request), times=None)
     advance_time(10 * age_s, until=lambda: len(seen) > 2)
@@ -163,7 +163,7 @@ def test_a_consumer_without_leave_creates_none(broker: Broker) -> None:
 
 
 @pytest.mark.parametrize("place", [("typo", 0), ("there", 7)], ids=["topic", "partition"])
-def test_offsets_of_what_does_not_exist_are_refused_at_once(
+def test_offsets_of_a_missing_topic_are_refused_at_once(
     broker: Broker, place: tuple[str, int]
 ) -> None:
     broker.create_topic("there")
@@ -207,7 +207,7 @@ def test_offsets_of_a_silent_server_are_one_error_that_names_it(
     assert not [r for r in caplog.records if "end_offsets" in r.getMessage()]
 
 
-def test_a_query_that_nobody_waits_for_ends_without_a_line(
+def test_an_abandoned_query_ends_without_a_line(
     broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ottla.Consumer(broker.bootstrap) as consumer:
@@ -240,7 +240,7 @@ def test_a_topic_without_messages_leaves_the_metadata_after_five_minutes(broker:
         assert asked_for(broker, AGE_S) == {"idle", "used"}
 
 
-def test_a_topic_that_does_not_exist_is_not_asked_for_without_end() -> None:
+def test_a_missing_topic_is_not_requested_for_ever() -> None:
     with (
         Broker(auto_create_topics=False) as broker,
         ottla.Producer(broker.bootstrap, metadata_max_age_ms=AGE_S * 1000) as producer,
@@ -252,7 +252,7 @@ def test_a_topic_that_does_not_exist_is_not_asked_for_without_end() -> None:
         assert asked_for(broker, AGE_S) == set()
 
 
-def test_a_message_that_waits_keeps_its_topic() -> None:
+def test_a_waiting_message_keeps_its_topic_in_the_metadata() -> None:
     with (
         Broker(auto_create_topics=False) as broker,
         ottla.Producer(broker.bootstrap, delivery_timeout_ms=3_600_000) as producer,
@@ -273,7 +273,7 @@ def test_partitions_that_were_just_added_are_sent_to(broker: Broker) -> None:
         assert [record.value for record in broker.records("t", 3)] == [b"0", b"1", b"2"]
 
 
-def test_a_partition_that_brokers_learn_of_late_is_sent_to(broker: Broker) -> None:
+def test_a_partition_that_brokers_learn_late_is_sent_to(broker: Broker) -> None:
     broker.create_topic("t", partitions=2)
     with ottla.Producer(broker.bootstrap, linger_ms=0) as producer:
         producer.send_and_wait("t", b"a", partition=0)

@@ -15,20 +15,20 @@ SOON_S = 15.0
 
 
 def send_without_an_await(producer: ottla.AsyncProducer, count: int) -> None:
-    """A program that forgets the await."""
+    """Send as a program that forgets the await."""
     for _ in range(count):
         producer.send("t", bytes(1000))  # type: ignore[unused-coroutine]
 
 
 def wait_for_line(logged: Logged) -> None:
-    """Wait until the engine has written it."""
+    """Wait until the engine has written the line."""
     until = time.monotonic() + SOON_S
     while not logged("send.never_awaited"):
         assert time.monotonic() < until, "nothing is logged"
         time.sleep(0.01)
 
 
-async def test_what_was_lost_is_one_line_in_the_log(logged: Logged) -> None:
+async def test_lost_messages_are_one_line_in_the_log(logged: Logged) -> None:
     with Broker() as broker:
         broker.create_topic("t", partitions=1)
         async with ottla.AsyncProducer(

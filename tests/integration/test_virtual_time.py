@@ -1,4 +1,4 @@
-"""`advance_time`: minutes take a test no time, and no timer fires early."""
+"""`advance_time`: minutes pass at once, and no timer fires early."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.embedded_only
 WAIT_S = 10.0
 
 
-def test_a_delivery_fails_when_its_two_minutes_are_over_and_not_before() -> None:
+def test_a_delivery_fails_after_two_minutes_and_not_before() -> None:
     with Broker() as broker, ottla.Producer(broker.bootstrap) as producer:
         producer.send_and_wait("t", b"before")
         broker.kill(1)
@@ -41,7 +41,7 @@ def test_a_silent_broker_costs_a_request_timeout() -> None:
         assert delivery.result(0).offset == 1
 
 
-def test_the_brokers_time_goes_along() -> None:
+def test_the_clock_of_the_broker_moves_too() -> None:
     with Broker(virtual_time=True) as broker, ottla.Producer(broker.bootstrap) as producer:
         producer.send_and_wait("t", b"before")
         broker.delay("Produce", 20)
@@ -83,7 +83,7 @@ def test_a_producer_begins_within_a_second_of_time_that_passes_at_once() -> None
             assert delivery.outcome == "written"
 
 
-def test_time_passes_only_as_long_as_it_is_wanted() -> None:
+def test_time_passes_only_until_the_condition_holds() -> None:
     asked = itertools.count()
     assert advance_time(10, until=lambda: next(asked) == 4) == 1
     assert advance_time(10, until=lambda: True) == 0
@@ -94,7 +94,7 @@ def test_time_passes_only_as_long_as_it_is_wanted() -> None:
             advance_time(wrong)
 
 
-def test_who_comes_later_starts_from_there() -> None:
+def test_later_clients_start_from_the_time_that_was_reached() -> None:
     with Broker() as broker, ottla.Producer(broker.bootstrap) as producer:
         producer.send_and_wait("t", b"1")
         advance_time(500)
@@ -103,7 +103,7 @@ def test_who_comes_later_starts_from_there() -> None:
         assert producer.send("t", b"2").result(WAIT_S).offset == 0
 
 
-def test_several_threads_let_time_pass_and_others_end_meanwhile() -> None:
+def test_several_threads_let_time_pass_while_clients_end() -> None:
     def live() -> None:
         for _ in range(10):
             with Broker() as broker, ottla.Producer(broker.bootstrap) as producer:
@@ -122,7 +122,7 @@ def test_several_threads_let_time_pass_and_others_end_meanwhile() -> None:
     assert len(ended) == 40
 
 
-async def test_beside_an_event_loop() -> None:
+async def test_time_passes_while_an_event_loop_runs() -> None:
     async with Broker() as broker, ottla.AsyncProducer(broker.bootstrap) as producer:
         await producer.send_and_wait("t", b"before")
         broker.kill(1)
@@ -133,7 +133,7 @@ async def test_beside_an_event_loop() -> None:
             await asyncio.wait_for(sending, WAIT_S)
 
 
-def test_our_own_threads_cannot_let_it_pass() -> None:
+def test_the_clients_own_threads_cannot_let_time_pass() -> None:
     raised: list[BaseException | None] = []
 
     def answer(request: object, call: object) -> None:
@@ -156,7 +156,7 @@ async def _in_a_coroutine() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # 3.12 warns of a fork with threads
-def test_the_child_of_a_fork_has_a_time_of_its_own() -> None:
+def test_the_child_of_a_fork_has_a_clock_of_its_own() -> None:
     with Broker() as broker, ottla.Producer(broker.bootstrap) as producer:
         producer.send_and_wait("t", b"1")
         child = os.fork()

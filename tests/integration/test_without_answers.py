@@ -24,7 +24,7 @@ BUDGET = 4 << 20
 
 @contextmanager
 def broker_process() -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A broker that can be frozen, and its address."""
+    """A broker process that the test can freeze, and its address."""
     command = [sys.executable, "-m", "ottla.testing.broker", "--port", "0", "--for", "60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -35,14 +35,14 @@ def broker_process() -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def fill(producer: ottla.Producer) -> list[ottla.Delivery]:
-    """Send until there is no room, with the broker frozen."""
+    """Send until the buffer is full, with the broker frozen."""
     sent: list[ottla.Delivery] = []
     while len(sent) < 2_000:
         try:
             sent.append(producer.send("t", VALUE))
         except ottla.BufferFull:
             return sent
-    raise AssertionError("there is room for all of them")
+    raise AssertionError("the buffer has space for all of them")
 
 
 def producer(address: str, **options: Any) -> ottla.Producer:
@@ -53,12 +53,12 @@ def producer(address: str, **options: Any) -> ottla.Producer:
     return made
 
 
-def test_what_the_socket_has_not_taken_is_pending_and_leaves_in_the_end() -> None:
+def test_a_message_stays_pending_until_the_socket_takes_it() -> None:
     with broker_process() as (process, address), producer(address) as sending:
         process.send_signal(signal.SIGSTOP)
         sent = fill(sending)
         pending = sum(not delivery.done() for delivery in sent)
-        assert pending * len(VALUE) > BUDGET / 2, "the budget is theirs"
+        assert pending * len(VALUE) > BUDGET / 2, "they use the budget"
         process.send_signal(signal.SIGCONT)
         sending.close(LONG_S)
         assert {delivery.outcome for delivery in sent} == {"written"}
@@ -71,7 +71,7 @@ def test_what_the_socket_has_not_taken_is_pending_and_leaves_in_the_end() -> Non
         assert end == len(sent) + 1
 
 
-def test_what_no_socket_has_taken_was_not_written() -> None:
+def test_messages_that_no_socket_took_are_not_written() -> None:
     timeouts = {"request_timeout_ms": 1_000, "delivery_timeout_ms": 2_000}
     with broker_process() as (process, address), producer(address, **timeouts) as sending:
         process.send_signal(signal.SIGSTOP)

@@ -109,10 +109,10 @@ GOOD_OF_A_METHOD: dict[tuple[str, str], Any] = {
     ("reset_offset", "partition"): TP,
 }
 ANYTHING = {
-    ("send", "metadata"),  # comes back as it is
+    ("send", "metadata"),  # is returned unchanged
     ("send_and_wait", "metadata"),
     ("send_nowait", "metadata"),
-    ("unlisten", "listener"),  # what never listened is no error
+    ("unlisten", "listener"),  # an unknown listener is no error
 }
 NAMED_AS = {"keys": "key", "values": "value"}
 """Names of the elements of several."""
@@ -138,7 +138,7 @@ CASES = {
 
 @contextmanager
 def made(cls: type[Any]) -> Iterator[Any]:
-    """An object of the class, whose brokers are nowhere."""
+    """An object of the class, without a reachable broker."""
     if cls in (ottla.GroupSession, ottla.AsyncGroupSession):
         with made(ottla.ConsumerGroup) as group:
             yield cls(group._client, SessionState(group._client, [TP], 1))
@@ -224,7 +224,7 @@ def run_without_loop(coroutine: Coroutine[Any, Any, None]) -> None:
         ("outcomes", "return_successes=True or return_errors=True"),
     ],
 )
-def test_readers_of_outcomes_that_are_not_kept_are_refused_at_the_call(
+def test_readers_of_outcomes_that_are_not_collected_are_refused(
     cls: type[Any], name: str, option: str
 ) -> None:
     with made(cls) as producer, pytest.raises(ottla.ConfigError, match=f"{name}.. needs {option}"):
@@ -233,7 +233,7 @@ def test_readers_of_outcomes_that_are_not_kept_are_refused_at_the_call(
 
 @pytest.mark.parametrize("timeout", [None, -1, 0.0, math.inf, 10**400])
 @pytest.mark.parametrize("cls", CLASSES[:6])
-def test_every_number_of_seconds_closes(cls: type[Any], timeout: Any) -> None:
+def test_close_takes_every_number_of_seconds(cls: type[Any], timeout: Any) -> None:
     with made(cls) as client:
         ended = client.close(timeout)
         if inspect.isawaitable(ended):
@@ -272,7 +272,7 @@ def test_listeners_of_a_thread_are_no_coroutine_functions() -> None:
         group.consume(["t"], ottla.AsyncConsumerGroupHandler())
 
 
-def test_events_are_of_their_world() -> None:
+def test_an_event_of_asyncio_is_refused_by_a_thread() -> None:
     with (
         made(ottla.ConsumerGroup) as group,
         pytest.raises(TypeError, match=r"stop must be a threading.Event, not Event"),
@@ -289,7 +289,7 @@ def test_a_group_needs_a_name() -> None:
 
 # ---- options ---------------------------------------------------------------------------------------------------------
 
-JUNK: list[Any] = [
+VALUES: list[Any] = [
     OBJECT, [], {}, (), -1, 0, 1.5, math.nan, math.inf, 10**30, "", "x" * 5000, b"b", True, [OBJECT], {"a": 1}, "\ud800",
 ]  # fmt: skip
 OPTIONS = [
@@ -300,10 +300,10 @@ OPTIONS = [
 
 
 @for_each(OPTIONS)
-def test_junk_for_an_option_is_taken_or_named(role: type[Any], name: str) -> None:
+def test_a_wrong_value_of_an_option_is_accepted_or_named(role: type[Any], name: str) -> None:
     refused = 0
-    for junk in JUNK:
-        config = {"bootstrap_servers": NOWHERE, name: junk}
+    for value in VALUES:
+        config = {"bootstrap_servers": NOWHERE, name: value}
         try:
             role(**config).close(0)
         except ottla.ConfigError as error:

@@ -13,7 +13,7 @@ from typing import Any
 
 
 class RunningTask:
-    """A function that runs beside the test: a task of its event loop."""
+    """A function that runs during the test, in a task of its event loop."""
 
     def __init__(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         self._task = asyncio.get_running_loop().create_task(function(*args))
@@ -24,7 +24,7 @@ class RunningTask:
 
 
 class RunningThread:
-    """A function that runs beside the test: a thread."""
+    """A function that runs during the test, in a thread."""
 
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         self._error: BaseException | None = None

@@ -1,4 +1,4 @@
-"""Members of groups, for tests: a handler that counts, and a member that runs beside the test."""
+"""Members of groups, for tests: a handler that counts, and a member that runs while the test does."""
 
 from __future__ import annotations
 

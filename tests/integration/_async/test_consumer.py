@@ -50,14 +50,16 @@ async def test_positions_seeks_and_offsets(bootstrap: str, topic: str) -> None:
         assert await consumer.partitions_for(topic) == [tp]
 
 
-async def test_position_of_what_is_not_assigned_is_an_error(bootstrap: str, topic: str) -> None:
+async def test_the_position_of_an_unassigned_partition_is_an_error(
+    bootstrap: str, topic: str
+) -> None:
     async with ottla.AsyncConsumer(bootstrap) as consumer:
         await consumer.assign([ottla.TopicPartition(topic, 1)])
         with pytest.raises(ottla.StateError, match="not assigned to this consumer"):
             await consumer.position(ottla.TopicPartition(topic, 0))
 
 
-async def test_listener_that_raises_at_the_end_does_not_keep_the_consumer_open(
+async def test_a_listener_that_raises_at_close_does_not_keep_the_consumer_open(
     bootstrap: str, topic: str
 ) -> None:
     def refuse(_: list[ottla.TopicPartition]) -> None:
@@ -73,7 +75,7 @@ async def test_listener_that_raises_at_the_end_does_not_keep_the_consumer_open(
         await consumer.poll(timeout=A_LONG_WAIT_S)
 
 
-async def test_iteration_hands_over_one_after_the_other(bootstrap: str, topic: str) -> None:
+async def test_an_iteration_returns_records_one_by_one(bootstrap: str, topic: str) -> None:
     await fill(bootstrap, topic, 1_200)
     tp = ottla.TopicPartition(topic, 0)
     async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
@@ -86,7 +88,7 @@ async def test_iteration_hands_over_one_after_the_other(bootstrap: str, topic: s
         assert seen == [(offset, b"%d" % offset) for offset in range(1_200)]
 
 
-async def test_seek_within_an_iteration_counts_at_once(bootstrap: str, topic: str) -> None:
+async def test_a_seek_within_an_iteration_takes_effect_at_once(bootstrap: str, topic: str) -> None:
     await fill(bootstrap, topic, 100)
     tp = ottla.TopicPartition(topic, 0)
     seen: list[int] = []
@@ -104,7 +106,7 @@ async def test_seek_within_an_iteration_counts_at_once(bootstrap: str, topic: st
     assert seen == [0, 1, 2, 50, 51, 52]
 
 
-async def test_poll_goes_on_where_an_iteration_was_left(
+async def test_a_poll_continues_after_the_record_of_an_iteration(
     bootstrap: str, make_topic: Callable[..., str]
 ) -> None:
     topic = make_topic(2)
@@ -214,7 +216,7 @@ async def test_results_are_keyed_by_topic_partition(bootstrap: str, topic: str) 
         assert [str(tp) for tp in await consumer.lag()] == [f"{topic}-0"]
 
 
-async def test_repr_says_what_a_consumer_does(bootstrap: str, topic: str) -> None:
+async def test_repr_shows_the_state_of_a_consumer(bootstrap: str, topic: str) -> None:
     consumer = ottla.AsyncConsumer(bootstrap, client_id="c")
     await consumer.assign((topic, 0), (topic, 1))
     assert repr(consumer) == "<AsyncConsumer 'c' assigned=2>"
@@ -240,7 +242,7 @@ async def test_misuse_is_a_state_error(bootstrap: str, topic: str) -> None:
             await consumer.seek((topic, 7), 0)
 
 
-async def test_paused_partition_hands_over_nothing(
+async def test_a_paused_partition_returns_no_records(
     bootstrap: str, make_topic: Callable[..., str]
 ) -> None:
     topic = make_topic(2)
@@ -257,7 +259,7 @@ async def test_paused_partition_hands_over_nothing(
         assert [record.offset for record in await take(consumer, 20)] == list(range(20))
 
 
-async def test_group_reads_on_where_it_committed(
+async def test_a_group_continues_from_its_commit(
     bootstrap: str, make_topic: Callable[..., str], unique_name: str
 ) -> None:
     topic = make_topic(3)
@@ -283,7 +285,7 @@ async def test_group_reads_on_where_it_committed(
         assert len(await take(consumer, 9)) == 9
 
 
-async def test_auto_commit_covers_what_is_finished(
+async def test_auto_commit_covers_finished_records(
     bootstrap: str, topic: str, unique_name: str
 ) -> None:
     await fill(bootstrap, topic, 10)
@@ -318,7 +320,7 @@ async def test_commits_coalesce(bootstrap: str, topic: str, unique_name: str) ->
         assert place.offset == 501
 
 
-async def test_a_commit_under_way_is_made_before_the_close(
+async def test_a_commit_in_flight_is_made_before_the_close(
     bootstrap: str, topic: str, unique_name: str
 ) -> None:
     tp = ottla.TopicPartition(topic, 0)
@@ -333,7 +335,7 @@ async def test_a_commit_under_way_is_made_before_the_close(
         assert place.offset == 5
 
 
-async def test_unsubscribe_commits_what_is_finished_and_frees_for_assign(
+async def test_unsubscribe_commits_finished_records_and_permits_assign(
     bootstrap: str, topic: str, unique_name: str
 ) -> None:
     await fill(bootstrap, topic, 10)
@@ -439,7 +441,7 @@ async def test_seek_before_a_position_is_known_wins(bootstrap: str, topic: str) 
         assert [record.offset for record in await take(consumer, 4)] == [6, 7, 8, 9]
 
 
-async def test_lag_counts_from_the_record_in_hand(bootstrap: str, topic: str) -> None:
+async def test_lag_counts_from_the_current_record(bootstrap: str, topic: str) -> None:
     await fill(bootstrap, topic, 10)
     tp = ottla.TopicPartition(topic, 0)
     async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:

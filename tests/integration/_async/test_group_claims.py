@@ -1,4 +1,4 @@
-"""Claims of a handler, and members that come and go while records flow."""
+"""Claims of a handler, and members that join and leave while records flow."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def group(bootstrap: str, unique_name: str) -> AsyncIterator[ottla.AsyncCo
     await group.close(5)
 
 
-async def test_members_come_and_go_and_every_record_is_handled_once(
+async def test_members_join_and_leave_and_every_record_is_handled_once(
     bootstrap: str, make_topic: Callable[..., str], unique_name: str
 ) -> None:
     topic, group = make_topic(PARTITIONS), f"g-{unique_name}"

@@ -110,16 +110,16 @@ async def test_health_names_the_poll_that_waits(bootstrap: str, topic: str) -> N
     waits: list[ottla.HealthWait] = []
     async with ottla.AsyncConsumer(bootstrap, **QUICK) as consumer:
 
-        def look(event: ottla.Event) -> None:
+        def check_waits(event: ottla.Event) -> None:
             if event.name == "partition.routed":
                 block_until(lambda: bool(consumer.health().waits), "the poll waits")
                 waits.extend(consumer.health().waits)
                 consumer.wakeup()
 
-        consumer.listen(look)
+        consumer.listen(check_waits)
         await consumer.assign([(topic, 0)])
         assert not await consumer.poll(timeout=A_LONG_WAIT_S)
-        consumer.unlisten(look)
+        consumer.unlisten(check_waits)
     assert ("poll", "records") in {(wait.who, wait.waits_for) for wait in waits}
 
 

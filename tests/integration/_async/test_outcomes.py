@@ -1,4 +1,4 @@
-"""Every way to hear of an outcome, against a broker: callbacks, interceptors, readers; and what ends them."""
+"""Every way to receive outcomes, against a broker: callbacks, interceptors and readers, and their ends."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import ottla
 NOBODY = "127.0.0.1:1"
 
 
-async def test_every_accepted_message_is_told_once(bootstrap: str, make_topic: Any) -> None:
+async def test_every_accepted_message_is_reported_once(bootstrap: str, make_topic: Any) -> None:
     topics = [make_topic(partitions=2), make_topic()]
-    told: list[ottla.Delivery] = []
+    reported: list[ottla.Delivery] = []
     threads: set[str] = set()
 
     def on_delivery(delivery: ottla.Delivery) -> None:
-        told.append(delivery)
+        reported.append(delivery)
         threads.add(threading.current_thread().name)
 
     async with ottla.AsyncProducer(bootstrap, on_delivery=on_delivery, linger_ms=1) as producer:
@@ -32,25 +32,25 @@ async def test_every_accepted_message_is_told_once(bootstrap: str, make_topic: A
         )
         producer.send_nowait(topics[0], b"500")
         await producer.flush(20)
-        assert len(told) == 501, "flush waits for the callbacks too"
-    assert Counter(delivery.value for delivery in told) == {b"%d" % n: 1 for n in range(501)}
-    assert {delivery.outcome for delivery in told} == {"written"}
+        assert len(reported) == 501, "flush waits for the callbacks too"
+    assert Counter(delivery.value for delivery in reported) == {b"%d" % n: 1 for n in range(501)}
+    assert {delivery.outcome for delivery in reported} == {"written"}
     assert threads == {"ottla-dispatcher"}
-    places = {(delivery.topic, delivery.partition) for delivery in told}
+    places = {(delivery.topic, delivery.partition) for delivery in reported}
     for place in places:
-        offsets = [d.offset for d in told if (d.topic, d.partition) == place]
+        offsets = [d.offset for d in reported if (d.topic, d.partition) == place]
         assert offsets == list(range(len(offsets))), "in the order of the calls"
 
 
-async def test_close_gives_the_rest_its_outcome_and_tells_it() -> None:
-    told: list[ottla.Delivery] = []
-    producer = ottla.AsyncProducer(NOBODY, on_delivery=told.append, return_errors=True)
+async def test_close_fails_the_rest_and_reports_it() -> None:
+    reported: list[ottla.Delivery] = []
+    producer = ottla.AsyncProducer(NOBODY, on_delivery=reported.append, return_errors=True)
     sent = [await producer.send("t", b"x") for _ in range(20)]
     report = await producer.close(0)
     assert report == ottla.CloseReport(delivered=0, failed=20, unknown=0)
-    assert await producer.close() == report, "closing again waits for the callbacks that are left"
-    assert told == sent
-    assert {delivery.outcome for delivery in told} == {"not_written"}
+    assert await producer.close() == report, "closing again waits for the remaining callbacks"
+    assert reported == sent
+    assert {delivery.outcome for delivery in reported} == {"not_written"}
     assert [delivery.outcome async for delivery in producer.errors()] == ["not_written"] * 20
     with pytest.raises(ottla.Closed):
         await producer.send("t", b"late")
@@ -59,15 +59,15 @@ async def test_close_gives_the_rest_its_outcome_and_tells_it() -> None:
     await producer.flush(1)
 
 
-async def test_close_does_not_wait_longer_than_its_time_for_a_callback(
+async def test_close_waits_for_a_callback_no_longer_than_its_timeout(
     bootstrap: str, topic: str
 ) -> None:
     go_on = threading.Event()
-    told: list[ottla.Delivery] = []
+    reported: list[ottla.Delivery] = []
 
     def slow(delivery: ottla.Delivery) -> None:
         go_on.wait(20)
-        told.append(delivery)
+        reported.append(delivery)
 
     producer = ottla.AsyncProducer(bootstrap, on_delivery=slow)
     for _ in range(10):
@@ -76,16 +76,16 @@ async def test_close_does_not_wait_longer_than_its_time_for_a_callback(
         await producer.flush(0.2)
     report = await producer.close(0.2)
     assert report.delivered == 10
-    assert told == []
+    assert reported == []
     go_on.set()
     await producer.close(10)
-    assert len(told) == 10, "none is lost"
+    assert len(reported) == 10, "none is lost"
 
 
 async def test_readers_and_callbacks_get_each_outcome(bootstrap: str, topic: str) -> None:
-    told: list[ottla.Delivery] = []
+    reported: list[ottla.Delivery] = []
     async with ottla.AsyncProducer(
-        bootstrap, on_delivery=told.append, return_successes=True, return_errors=True
+        bootstrap, on_delivery=reported.append, return_successes=True, return_errors=True
     ) as producer:
         for number in range(100):
             await producer.send(topic, b"%d" % number)
@@ -94,16 +94,16 @@ async def test_readers_and_callbacks_get_each_outcome(bootstrap: str, topic: str
         many[0].add_done_callback(single.append)
         await producer.flush(20)
     read = [delivery.offset async for delivery in producer.successes()]
-    assert read == [delivery.offset for delivery in told] == list(range(110))
+    assert read == [delivery.offset for delivery in reported] == list(range(110))
     assert [delivery.offset for delivery in single] == [100], "close lets it run"
     assert [delivery.error async for delivery in producer.errors()] == []
 
 
 class Thing:
-    """Given as metadata: lives as long as its delivery."""
+    """Metadata of a message: it lives as long as the delivery."""
 
 
-async def test_deliveries_that_nobody_reads_are_let_go(bootstrap: str, topic: str) -> None:
+async def test_unread_deliveries_are_released(bootstrap: str, topic: str) -> None:
     async with ottla.AsyncProducer(bootstrap, return_errors=True, linger_ms=1) as producer:
         for _ in range(5):
             things = [Thing() for _ in range(100)]
@@ -121,33 +121,35 @@ async def test_deliveries_that_nobody_reads_are_let_go(bootstrap: str, topic: st
 
 class Stamp(ottla.ProducerInterceptor):
     def __init__(self) -> None:
-        self.heard: list[Any] = []
+        self.received: list[Any] = []
 
     def on_send(self, message: ottla.Message) -> ottla.Message:
         message.headers = [*(message.headers or []), ("stamp", b"1")]
         return message
 
     def on_acknowledgement(self, delivery: ottla.Delivery) -> None:
-        self.heard.append(delivery.outcome)
+        self.received.append(delivery.outcome)
 
     def close(self) -> None:
-        self.heard.append("closed")
+        self.received.append("closed")
 
 
 async def test_interceptors_see_every_message_and_its_outcome(bootstrap: str, topic: str) -> None:
     stamp = Stamp()
-    told: list[ottla.Delivery] = []
+    reported: list[ottla.Delivery] = []
     async with ottla.AsyncProducer(
-        bootstrap, interceptors=[stamp], on_delivery=told.append, max_request_size=10_000
+        bootstrap, interceptors=[stamp], on_delivery=reported.append, max_request_size=10_000
     ) as producer:
         await producer.send_and_wait(topic, b"1")
         await producer.send(topic, b"2")
         await producer.send_many(topic, [b"3", b"4"], [b"k", b"k"])
         with pytest.raises(ottla.MessageTooLarge):
             await producer.send(topic, bytes(20_000))
-    assert sorted(stamp.heard[:-1]) == ["not_written", *["written"] * 4]
-    assert stamp.heard[-1] == "closed"
-    assert [delivery.headers for delivery in told] == [[("stamp", b"1")]] * 4, "accepted ones only"
+    assert sorted(stamp.received[:-1]) == ["not_written", *["written"] * 4]
+    assert stamp.received[-1] == "closed"
+    assert [delivery.headers for delivery in reported] == [[("stamp", b"1")]] * 4, (
+        "accepted ones only"
+    )
     async with ottla.AsyncConsumer(bootstrap, auto_offset_reset="earliest") as consumer:
         await consumer.assign([ottla.TopicPartition(topic, 0)])
         values: list[Any] = []
@@ -167,12 +169,12 @@ async def test_interceptors_see_every_message_and_its_outcome(bootstrap: str, to
         ({"interceptors": [object()]}, "has no on_send, on_acknowledgement, close"),
     ],
 )
-async def test_what_can_hear_nothing_is_refused(options: dict[str, Any], says: str) -> None:
+async def test_a_receiver_without_a_method_is_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ottla.ConfigError, match=says):
         ottla.AsyncProducer(NOBODY, **options)
 
 
-async def test_no_interceptors_are_none(bootstrap: str, topic: str) -> None:
+async def test_an_empty_list_of_interceptors_is_accepted(bootstrap: str, topic: str) -> None:
     async with ottla.AsyncProducer(bootstrap, interceptors=[], on_delivery=None) as producer:
         assert (await producer.send_and_wait(topic, b"1")).offset == 0
 
@@ -188,11 +190,11 @@ async def send_until_full(producer: ottla.AsyncProducer, topic: str) -> int:
 
 async def test_a_full_buffer_waits_for_callbacks(bootstrap: str, topic: str) -> None:
     go_on = threading.Event()
-    told: list[int] = []
+    reported: list[int] = []
 
     def slow(delivery: ottla.Delivery) -> None:
         go_on.wait(20)
-        told.append(delivery.offset or 0)
+        reported.append(delivery.offset or 0)
 
     async with ottla.AsyncProducer(
         bootstrap, on_delivery=slow, buffer_memory=100_000, batch_size=10_000, max_block_ms=300
@@ -200,8 +202,8 @@ async def test_a_full_buffer_waits_for_callbacks(bootstrap: str, topic: str) -> 
         sent = await send_until_full(producer, topic)
         assert sent < 200
         go_on.set()
-        await producer.send(topic, b"there is room again")
-    assert told == list(range(sent + 1))
+        await producer.send(topic, b"there is space again")
+    assert reported == list(range(sent + 1))
 
 
 async def test_the_callback_of_a_single_message_is_called_once_and_flush_waits_for_it(

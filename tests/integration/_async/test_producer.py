@@ -32,7 +32,7 @@ async def read(bootstrap: str, topic: str, count: int, partitions: int = 1) -> l
 
 
 @pytest.mark.parametrize("codec", CODECS)
-async def test_what_is_sent_is_read_back(bootstrap: str, topic: str, codec: Codec) -> None:
+async def test_sent_messages_are_read_back(bootstrap: str, topic: str, codec: Codec) -> None:
     headers = [("h", b"1"), ("h", None), ("ö", b"")]
     async with ottla.AsyncProducer(bootstrap, compression=codec) as producer:
         for number in range(200):
@@ -71,7 +71,7 @@ async def test_large_batches_of_several_partitions_stay_in_order(
         assert record.value == b"%06d" % (record.offset * 3 + record.partition) * 150
 
 
-async def test_delivery_tells_where_the_message_is(bootstrap: str, topic: str) -> None:
+async def test_a_delivery_has_the_place_of_its_message(bootstrap: str, topic: str) -> None:
     async with ottla.AsyncProducer(bootstrap, linger_ms=0) as producer:
         first = await producer.send_and_wait(topic, b"a")
         delivery = await producer.send(topic, b"b", key=b"k", metadata={"n": 1})
@@ -97,7 +97,7 @@ async def test_the_partitions_of_a_topic(bootstrap: str, make_topic: Callable[[i
 
 
 @pytest.mark.embedded_only
-async def test_a_topic_that_is_not_there_has_no_partitions() -> None:
+async def test_a_missing_topic_has_no_partitions() -> None:
     async with (
         Broker(auto_create_topics=False) as broker,
         ottla.AsyncProducer(broker.bootstrap) as producer,
@@ -201,11 +201,11 @@ async def test_interrupted_block_does_not_wait_out_an_outage(error: BaseExceptio
 
 
 @pytest.mark.embedded_only
-async def test_what_is_given_up_at_close_says_what_kept_it() -> None:
+async def test_a_message_that_fails_at_close_names_the_cause() -> None:
     producer = ottla.AsyncProducer("127.0.0.1:1")
     delivery = await producer.send("t", b"x")
     assert await producer.close(0.2) == ottla.CloseReport(delivered=0, failed=1, unknown=0)
     assert delivery.outcome == "not_written"
-    told = str(delivery.error)
-    assert "the producer was closed before its messages had their outcome: " in told
-    assert "127.0.0.1:1: " in told
+    text = str(delivery.error)
+    assert "the producer was closed before its messages had their outcome: " in text
+    assert "127.0.0.1:1: " in text

@@ -1,4 +1,4 @@
-"""The ends of a producer: callbacks that are still to come, brokers that are away, and calls after it."""
+"""The ends of a producer: callbacks that have not run yet, unreachable brokers, and calls after `close`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_close_waits_for_callbacks_of_single_deliveries(
         assert ended.is_set()
 
 
-async def test_close_while_the_brokers_are_away_ends_in_its_time() -> None:
+async def test_close_without_a_reachable_broker_ends_within_its_timeout() -> None:
     producer = ottla.AsyncProducer(NOBODY)
     delivery = await producer.send("t", b"x")
     began = time.monotonic()
@@ -45,7 +45,7 @@ async def test_close_while_the_brokers_are_away_ends_in_its_time() -> None:
 
 
 @pytest.mark.embedded_only
-async def test_close_after_the_bytes_have_left_reports_unknown() -> None:
+async def test_close_after_the_request_was_written_reports_unknown() -> None:
     with Broker() as broker:
         producer = ottla.AsyncProducer(broker.bootstrap, linger_ms=0)
         await producer.send_and_wait("t", b"so that the topic is known")

@@ -49,14 +49,14 @@ def test_positions_seeks_and_offsets(bootstrap: str, topic: str) -> None:
         assert consumer.partitions_for(topic) == [tp]
 
 
-def test_position_of_what_is_not_assigned_is_an_error(bootstrap: str, topic: str) -> None:
+def test_the_position_of_an_unassigned_partition_is_an_error(bootstrap: str, topic: str) -> None:
     with ottla.Consumer(bootstrap) as consumer:
         consumer.assign([ottla.TopicPartition(topic, 1)])
         with pytest.raises(ottla.StateError, match="not assigned to this consumer"):
             consumer.position(ottla.TopicPartition(topic, 0))
 
 
-def test_listener_that_raises_at_the_end_does_not_keep_the_consumer_open(
+def test_a_listener_that_raises_at_close_does_not_keep_the_consumer_open(
     bootstrap: str, topic: str
 ) -> None:
     def refuse(_: list[ottla.TopicPartition]) -> None:
@@ -72,7 +72,7 @@ def test_listener_that_raises_at_the_end_does_not_keep_the_consumer_open(
         consumer.poll(timeout=A_LONG_WAIT_S)
 
 
-def test_iteration_hands_over_one_after_the_other(bootstrap: str, topic: str) -> None:
+def test_an_iteration_returns_records_one_by_one(bootstrap: str, topic: str) -> None:
     fill(bootstrap, topic, 1_200)
     tp = ottla.TopicPartition(topic, 0)
     with ottla.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:
@@ -85,7 +85,7 @@ def test_iteration_hands_over_one_after_the_other(bootstrap: str, topic: str) ->
         assert seen == [(offset, b"%d" % offset) for offset in range(1_200)]
 
 
-def test_seek_within_an_iteration_counts_at_once(bootstrap: str, topic: str) -> None:
+def test_a_seek_within_an_iteration_takes_effect_at_once(bootstrap: str, topic: str) -> None:
     fill(bootstrap, topic, 100)
     tp = ottla.TopicPartition(topic, 0)
     seen: list[int] = []
@@ -101,7 +101,7 @@ def test_seek_within_an_iteration_counts_at_once(bootstrap: str, topic: str) -> 
     assert seen == [0, 1, 2, 50, 51, 52]
 
 
-def test_poll_goes_on_where_an_iteration_was_left(
+def test_a_poll_continues_after_the_record_of_an_iteration(
     bootstrap: str, make_topic: Callable[..., str]
 ) -> None:
     topic = make_topic(2)
@@ -209,7 +209,7 @@ def test_results_are_keyed_by_topic_partition(bootstrap: str, topic: str) -> Non
         assert [str(tp) for tp in consumer.lag()] == [f"{topic}-0"]
 
 
-def test_repr_says_what_a_consumer_does(bootstrap: str, topic: str) -> None:
+def test_repr_shows_the_state_of_a_consumer(bootstrap: str, topic: str) -> None:
     consumer = ottla.Consumer(bootstrap, client_id="c")
     consumer.assign((topic, 0), (topic, 1))
     assert repr(consumer) == "<Consumer 'c' assigned=2>"
@@ -235,7 +235,7 @@ def test_misuse_is_a_state_error(bootstrap: str, topic: str) -> None:
             consumer.seek((topic, 7), 0)
 
 
-def test_paused_partition_hands_over_nothing(
+def test_a_paused_partition_returns_no_records(
     bootstrap: str, make_topic: Callable[..., str]
 ) -> None:
     topic = make_topic(2)
@@ -250,7 +250,7 @@ def test_paused_partition_hands_over_nothing(
         assert [record.offset for record in take(consumer, 20)] == list(range(20))
 
 
-def test_group_reads_on_where_it_committed(
+def test_a_group_continues_from_its_commit(
     bootstrap: str, make_topic: Callable[..., str], unique_name: str
 ) -> None:
     topic = make_topic(3)
@@ -276,7 +276,7 @@ def test_group_reads_on_where_it_committed(
         assert len(take(consumer, 9)) == 9
 
 
-def test_auto_commit_covers_what_is_finished(bootstrap: str, topic: str, unique_name: str) -> None:
+def test_auto_commit_covers_finished_records(bootstrap: str, topic: str, unique_name: str) -> None:
     fill(bootstrap, topic, 10)
     tp = ottla.TopicPartition(topic, 0)
     group = f"g-{unique_name}"
@@ -307,7 +307,7 @@ def test_commits_coalesce(bootstrap: str, topic: str, unique_name: str) -> None:
         assert place.offset == 501
 
 
-def test_a_commit_under_way_is_made_before_the_close(
+def test_a_commit_in_flight_is_made_before_the_close(
     bootstrap: str, topic: str, unique_name: str
 ) -> None:
     tp = ottla.TopicPartition(topic, 0)
@@ -322,7 +322,7 @@ def test_a_commit_under_way_is_made_before_the_close(
         assert place.offset == 5
 
 
-def test_unsubscribe_commits_what_is_finished_and_frees_for_assign(
+def test_unsubscribe_commits_finished_records_and_permits_assign(
     bootstrap: str, topic: str, unique_name: str
 ) -> None:
     fill(bootstrap, topic, 10)
@@ -426,7 +426,7 @@ def test_seek_before_a_position_is_known_wins(bootstrap: str, topic: str) -> Non
         assert [record.offset for record in take(consumer, 4)] == [6, 7, 8, 9]
 
 
-def test_lag_counts_from_the_record_in_hand(bootstrap: str, topic: str) -> None:
+def test_lag_counts_from_the_current_record(bootstrap: str, topic: str) -> None:
     fill(bootstrap, topic, 10)
     tp = ottla.TopicPartition(topic, 0)
     with ottla.Consumer(bootstrap, auto_offset_reset="earliest") as consumer:

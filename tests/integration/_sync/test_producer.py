@@ -33,7 +33,7 @@ def read(bootstrap: str, topic: str, count: int, partitions: int = 1) -> list[ot
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_what_is_sent_is_read_back(bootstrap: str, topic: str, codec: Codec) -> None:
+def test_sent_messages_are_read_back(bootstrap: str, topic: str, codec: Codec) -> None:
     headers = [("h", b"1"), ("h", None), ("ö", b"")]
     with ottla.Producer(bootstrap, compression=codec) as producer:
         for number in range(200):
@@ -72,7 +72,7 @@ def test_large_batches_of_several_partitions_stay_in_order(
         assert record.value == b"%06d" % (record.offset * 3 + record.partition) * 150
 
 
-def test_delivery_tells_where_the_message_is(bootstrap: str, topic: str) -> None:
+def test_a_delivery_has_the_place_of_its_message(bootstrap: str, topic: str) -> None:
     with ottla.Producer(bootstrap, linger_ms=0) as producer:
         first = producer.send_and_wait(topic, b"a")
         delivery = producer.send(topic, b"b", key=b"k", metadata={"n": 1})
@@ -98,7 +98,7 @@ def test_the_partitions_of_a_topic(bootstrap: str, make_topic: Callable[[int], s
 
 
 @pytest.mark.embedded_only
-def test_a_topic_that_is_not_there_has_no_partitions() -> None:
+def test_a_missing_topic_has_no_partitions() -> None:
     with (
         Broker(auto_create_topics=False) as broker,
         ottla.Producer(broker.bootstrap) as producer,
@@ -198,11 +198,11 @@ def test_interrupted_block_does_not_wait_out_an_outage(error: BaseException) -> 
 
 
 @pytest.mark.embedded_only
-def test_what_is_given_up_at_close_says_what_kept_it() -> None:
+def test_a_message_that_fails_at_close_names_the_cause() -> None:
     producer = ottla.Producer("127.0.0.1:1")
     delivery = producer.send("t", b"x")
     assert producer.close(0.2) == ottla.CloseReport(delivered=0, failed=1, unknown=0)
     assert delivery.outcome == "not_written"
-    told = str(delivery.error)
-    assert "the producer was closed before its messages had their outcome: " in told
-    assert "127.0.0.1:1: " in told
+    text = str(delivery.error)
+    assert "the producer was closed before its messages had their outcome: " in text
+    assert "127.0.0.1:1: " in text

@@ -1,4 +1,4 @@
-"""What somebody waits for does not linger, in threads and in event loops, and still travels in large batches."""
+"""A message that a caller waits for does not linger, in threads and in event loops, and is still sent in large batches."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_tasks_of_one_turn_of_the_loop_share_a_batch(bootstrap: str, topic
         assert producer.statistics().batches == before + 1
 
 
-def test_several_partitions_are_waited_for_together(
+def test_one_wait_covers_several_partitions(
     bootstrap: str, make_topic: Callable[[int], str]
 ) -> None:
     topic = make_topic(4)
@@ -89,7 +89,7 @@ def test_several_partitions_are_waited_for_together(
             delivery.result(SOON_S)
 
 
-def test_what_is_given_is_as_one_of_the_class_itself(bootstrap: str, topic: str) -> None:
+def test_the_awaited_result_equals_one_made_by_the_class(bootstrap: str, topic: str) -> None:
     with linger(bootstrap) as producer:
         written = producer.send_and_wait(topic, b"v", timestamp_ms=1)
     plain = ottla.RecordMetadata(topic, 0, 0, 1)
@@ -101,7 +101,7 @@ def test_what_is_given_is_as_one_of_the_class_itself(bootstrap: str, topic: str)
     assert written._replace(offset=1).offset == 1
 
 
-def test_what_nobody_waits_for_lingers(
+def test_other_messages_linger(
     bootstrap: str, topic: str, make_topic: Callable[[int], str]
 ) -> None:
     other = make_topic(1)

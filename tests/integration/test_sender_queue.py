@@ -1,4 +1,4 @@
-"""The line for room: first come, first served, over threads and event loops, and a long line costs its length."""
+"""The queue for buffer space: first come, first served, over threads and event loops; its cost is linear in its length."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ottla.testing import Broker
 SOON_S = 15.0
 VALUE = b"x" * 1000
 PLUG = b"plug" * 22_500
-"""Needs nearly the whole buffer: while it is the head of the line, what sealing gives back lets nobody else pass."""
+"""Needs nearly the whole buffer: while it is first in the queue, the space that sealing frees is too small for any other message."""
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def silent() -> Iterator[Broker]:
 
 
 def eventually(check: Callable[[], bool], what: str) -> None:
-    """Wait for something that another thread does."""
+    """Wait for the work of another thread."""
     until = time.monotonic() + SOON_S
     while not check():
         assert time.monotonic() < until, f"not within {SOON_S} s: {what}"
@@ -36,22 +36,22 @@ def eventually(check: Callable[[], bool], what: str) -> None:
 
 
 def answer_again(broker: Broker) -> None:
-    """What was swallowed is answered by nobody: the connections end and the batches go again."""
+    """Requests without an answer: the connections end and the batches are sent again."""
     broker.clear_rules()
     broker.kill(1)
     broker.restart(1)
 
 
 def fill(send: Callable[..., object], value: bytes = b"full" * 250) -> None:
-    """Until there is no room for such a message."""
+    """Send until the buffer has no space for such a message."""
     with contextlib.suppress(ottla.BufferFull):
         while True:
             send("t", value)
 
 
-def wait_for_line(producer: ottla.Producer | ottla.AsyncProducer, length: int) -> None:
-    """Until so many senders stand in line."""
-    eventually(lambda: producer.statistics().waiting_senders == length, f"{length} in line")
+def wait_for_senders(producer: ottla.Producer | ottla.AsyncProducer, length: int) -> None:
+    """Wait until this number of senders is in the queue."""
+    eventually(lambda: producer.statistics().waiting_senders == length, f"{length} senders wait")
 
 
 def test_threads_are_served_in_the_order_in_which_they_came(silent: Broker) -> None:
@@ -61,12 +61,12 @@ def test_threads_are_served_in_the_order_in_which_they_came(silent: Broker) -> N
         fill(producer.send_nowait)
         threads = [threading.Thread(target=producer.send, args=("t", PLUG))]
         threads[0].start()
-        wait_for_line(producer, 1)
+        wait_for_senders(producer, 1)
         for number in range(30):
             thread = threading.Thread(target=producer.send, args=("t", b"%d " % number + VALUE))
             thread.start()
             threads.append(thread)
-            wait_for_line(producer, number + 2)
+            wait_for_senders(producer, number + 2)
         answer_again(silent)
         for thread in threads:
             thread.join(SOON_S)
@@ -75,7 +75,7 @@ def test_threads_are_served_in_the_order_in_which_they_came(silent: Broker) -> N
 
 
 def test_event_loops_are_served_in_the_order_in_which_they_came(silent: Broker) -> None:
-    """Three loops of threads of their own take turns in joining the line of one producer."""
+    """Three event loops in threads of their own take turns in joining the queue of one producer."""
     loops = [asyncio.new_event_loop() for _ in range(3)]
     threads = [threading.Thread(target=loop.run_forever) for loop in loops]
     for thread in threads:
@@ -94,11 +94,11 @@ def test_event_loops_are_served_in_the_order_in_which_they_came(silent: Broker) 
         silent.delay("Produce", 60.0, times=None)
         fill(producer.send_nowait)
         sent = [asyncio.run_coroutine_threadsafe(one(PLUG), loops[0])]
-        wait_for_line(producer, 1)
+        wait_for_senders(producer, 1)
         for number in range(60):
             value = b"%d " % number + VALUE
             sent.append(asyncio.run_coroutine_threadsafe(one(value), loops[number % 3]))
-            wait_for_line(producer, number + 2)
+            wait_for_senders(producer, number + 2)
         answer_again(silent)
         for future in sent:
             future.result(SOON_S)
@@ -112,13 +112,13 @@ def test_event_loops_are_served_in_the_order_in_which_they_came(silent: Broker) 
 
 
 def in_order(broker: Broker) -> list[int]:
-    """The numbers of the records, as they are in the log."""
+    """The numbers of the records, in the order of the log."""
     values = [record.value or b"" for record in broker.records("t")]
     return [int(value.split()[0]) for value in values if value.endswith(VALUE)]
 
 
 async def cpu_of_a_line(bootstrap: str, length: int) -> float:
-    """CPU seconds that so many waiting tasks cost this process, from the moment that they wait."""
+    """CPU seconds that this number of waiting tasks costs this process, from the moment that they wait."""
     async with ottla.AsyncProducer(
         bootstrap, linger_ms=0, buffer_memory=2_000_000, max_block_ms=60_000
     ) as producer:
@@ -127,7 +127,7 @@ async def cpu_of_a_line(bootstrap: str, length: int) -> float:
         async def one(value: bytes) -> None:
             await producer.send("t", value)
 
-        # As PLUG, of this buffer.
+        # Like PLUG, for this buffer.
         values = [bytes(1_000_000), *numbered(length)]
         tasks = [asyncio.create_task(one(value)) for value in values]
         await asyncio.sleep(0)
@@ -139,12 +139,12 @@ async def cpu_of_a_line(bootstrap: str, length: int) -> float:
 
 
 def numbered(length: int) -> list[bytes]:
-    """Values that tell their place in a line of this length."""
+    """Values that contain their place in a queue of this length."""
     return [b"%d of %d" % (number, length) for number in range(length)]
 
 
 def test_ten_thousand_waiting_tasks_cost_five_times_two_thousand(silent: Broker) -> None:
-    """No thundering herd: with one, each task would be woken for each batch, and the cost go with the square, 25 times.
+    """No thundering herd: with one, every task would wake up for every batch, and the cost would grow with the square, 25 times.
 
     And each of them is accepted once, in the order of the calls.
     """
