@@ -9,6 +9,7 @@ References: Java: KafkaProducer.waitOnMetadata, ProducerMetadata.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -85,6 +86,7 @@ class Topics:
         """Topics that messages were sent to."""
         self._queried: dict[str, float] = {}
         """Topics whose partitions the application asked for, and when it did last."""
+        self._is_update_due = False
         self._awaited: set[str] = set()
         """Topics that a task requests metadata of."""
         self._told: dict[str, tuple[str, float]] = {}
@@ -99,11 +101,19 @@ class Topics:
         self._wanted.add(topic)
         if topic in self._awaited or self._give(self._cluster.snapshot, topic):
             return
-        self._update_cluster()
+        self._update_soon()
         self._awaited.add(topic)
         self._context.spawn(self._await(topic), f"topic {topic}")
 
+    def _update_soon(self) -> None:
+        """Update the wanted topics of the cluster in the next turn of the loop, once for all events of this one."""
+        if not self._is_update_due:
+            self._is_update_due = True
+            # Before the first step of the tasks that request the metadata.
+            asyncio.get_running_loop().call_soon(self._update_cluster)
+
     def _update_cluster(self) -> None:
+        self._is_update_due = False
         self._cluster.want_topics(self, self._wanted | self._queried.keys(), create=True)
 
     async def partitions_of(self, topic: str, timeout: float) -> list[int]:
