@@ -1,4 +1,4 @@
-"""Write protocol/error_codes.py, kafka_errors.py and the extension's error_names.rs from Kafka's table of error codes.
+"""Write protocol/error_codes.py and kafka_errors.py from Kafka's table of error codes.
 
 `python codegen/errors.py` writes, `--check` compares with the committed files and exits with 1 if one
 differs. The table comes from `org.apache.kafka.common.protocol.Errors` in kafka-clients, printed by
@@ -143,34 +143,12 @@ def class_lines(code: Code) -> list[str]:
     ]
 
 
-def error_names_source(codes: list[Code]) -> str:
-    width = max(len(code.name) for code in codes) + 16
-    assert width <= 100, "rustfmt would fold such a line"
-    return "\n".join(
-        [
-            FIRST_LINE.replace("#", "//", 1),
-            "//! The names of error codes, for texts.",
-            "",
-            "/// `NOT_ENOUGH_REPLICAS (19)`; the number alone for an unknown code.",
-            "pub fn error_name(code: i16) -> String {",
-            "    let name = match code {",
-            *(f'        {code.code} => "{code.name}",' for code in codes),
-            '        _ => return format!("error code {code}"),',
-            "    };",
-            '    format!("{name} ({code})")',
-            "}",
-            "",
-        ]
-    )
-
-
 def sources() -> dict[Path, str]:
     """Return every generated file with its content."""
     codes = table()
     return {
         PACKAGE / "protocol" / "error_codes.py": error_codes_source(codes),
         PACKAGE / "kafka_errors.py": kafka_errors_source(codes, hand_written()),
-        ROOT / "crates" / "core" / "src" / "error_names.rs": error_names_source(codes),
     }
 
 

@@ -25,6 +25,7 @@ from bench.drivers.shared import (
 from ottla import _native
 from ottla.config.producer import producer_config as read_config
 from ottla.producer.accumulator import make_flow
+from ottla.seam.failures import ErrorData
 
 TIMEOUT_S = 120
 
@@ -126,7 +127,7 @@ def call(job: Job) -> dict[str, Any]:
     send, topic = producer.send, job.topic
 
     def empty() -> None:
-        flow.abort_all("closed", 0, "end of a slice")
+        flow.abort_all(ErrorData("closed", 0, "end of a slice"))
 
     def plain(batch: list[bytes]) -> None:
         for value in batch:

@@ -24,8 +24,18 @@ from typing_extensions import disjoint_base
 
 from ottla.errors import Error, Outcome
 from ottla.message import Message, RecordMetadata, TopicPartition
+from ottla.seam.budget import Budget
 from ottla.seam.connections import IoEvent, IoStatistics
+from ottla.seam.failures import ErrorData, Failure, Reported
 from ottla.seam.fetching import FetchEvent, FetchStatistics, PartitionState
+from ottla.seam.produce_statistics import ProduceStatistics
+from ottla.seam.producing import (
+    CallbackCall,
+    Decision,
+    OutcomeReport,
+    ProduceEvent,
+    ProducerIdentity,
+)
 from ottla.seam.settings import FetchSettings, ProduceSettings
 
 _Buffer = bytes | bytearray | memoryview | str | None
@@ -190,32 +200,28 @@ class ProduceFlow:
 
     def refuse_missing(self, topic: str, before: int) -> None:
         """The known metadata was requested when `stored_count` was `before`: of those messages, the ones that name a partition
-        that the topic does not have fail (outcome not_written), reported by `failed`. Later ones wait for a younger answer."""
+        that the topic does not have fail (outcome not_written), reported by `MessagesFailed`. Later ones wait for a younger answer."""
 
     def drop_idle_topics(self, idle_us: int) -> list[str]:
         """The topics without an unresolved message whose last one is at least so many microseconds old. Each is returned once;
-        its next message is reported by `topic` again."""
+        its next message is reported by `TopicWanted` again."""
 
-    def fail_partition(self, topic: str, partition: int, kind: str, code: int, message: str) -> int:
+    def fail_partition(self, topic: str, partition: int, error: ErrorData) -> int:
         """Fail the messages of a partition that has neither a route nor a hold, with the outcome that their attempts leave,
-        reported by `failed`. Its next message is reported by `wanted`. Returns how many messages."""
+        reported by `MessagesFailed`. Its next message is reported by `RouteWanted`. Returns how many messages."""
 
-    def fail_topic(self, topic: str, kind: str, code: int, message: str) -> int:
-        """Fail what waits for the topic's metadata (outcome not_written), told by `failed`; returns how many messages."""
+    def fail_topic(self, topic: str, error: ErrorData) -> int:
+        """Fail the messages that wait for the topic's metadata (outcome not_written); returns how many. Reported by
+        `MessagesFailed`."""
 
     def set_trouble(
-        self,
-        topic: str,
-        trouble: str | None,
-        partition: int | None = None,
-        cause: tuple[str, int, str] | None = None,
+        self, topic: str, trouble: Reported | None, partition: int | None = None
     ) -> None:
-        """What keeps the messages of a topic, or of one partition of it until that is routed, from being sent: for errors
-        and health. None: nothing known. cause: kind, code and message, as `ottla.errors.from_native` takes them, of the
-        exception that stands behind it."""
+        """Why the messages of a topic, or of one partition of it until that is routed, are not sent: for errors and health.
+        None: nothing is known."""
 
-    def set_identity(self, producer_id: int, epoch: int) -> None:
-        """No batch is drained before this when idempotent."""
+    def set_identity(self, identity: ProducerIdentity) -> None:
+        """No batch is sent before this when idempotent."""
 
     def attach(
         self, conn: int, api_version: int, node: int | None = None, address: str = ""
@@ -232,49 +238,39 @@ class ProduceFlow:
         self,
         topic: str,
         partition: int,
-        decisions: Sequence[tuple[Any, ...]],
-        conn: int | None,
-        identity: tuple[int, int, int] | None = None,
+        decisions: Sequence[Decision],
+        *,
+        behind: Failure | None = None,
+        identity: ProducerIdentity | None = None,
     ) -> None:
-        """End a hold.
+        """End a hold; the partition then waits for `route`. Each decision is carried out, and nothing else.
 
-        decisions: one per batch of the `held` event, in order: `("retry",)` same bytes and sequence ·
-        `("fail", kind, code, message, outcome)` · `("fail_records", {index: message}, code)` per-record errors: the
-        named records fail with not_written, the rest is rebuilt and retried as a new batch · `("split",)` ·
-        `("written", base_offset)` (-1: unknown). conn: where it flows next; None: it is unrouted until `route`.
-        identity: (producer_id, epoch, next_sequence): re-sequence every retried batch from next_sequence.
+        A batch whose messages got their outcome since `Held` keeps it.
+
+        Args:
+            topic: The topic.
+            partition: The partition.
+            decisions: One per batch of `Held`, in order.
+            behind: The failure after which everything behind the hold fails too.
+            identity: Everything is sent under this one from here on, with sequences from 0.
+
+        Raises:
+            ValueError: The decisions contradict what is known of the batches; nothing was carried out.
         """
 
-    def drain(self) -> list[tuple[Any, ...]]:
-        """Take the events since the last call.
+    def drain(self) -> list[ProduceEvent]:
+        """Take the events since the last call."""
 
-        `("topic", name)` messages wait for metadata · `("wanted", topic, partition)` batches wait and there is no
-        route · `("held", topic, partition, cause, batches, identity)` cause: answer|lost:<kind>:<message>|asked|expired|recreated;
-        batches: list of dicts {base_sequence, records, bytes, attempts, sent (bool), expired (bool), unanswered (bool: an
-        attempt ended without an answer, or it was overtaken), may_be_written (bool: that, or its last answer does not exclude it), code (int|None: no answer), base_offset, log_start_offset, error_message, record_errors: list[(index, message)],
-        leader: (id, epoch)|None, node: (host, port)|None} · identity: (producer_id, epoch)|None, that the partition writes under ·
-        `("failed", topic, partition, records, kind, code, message, outcome, cause)` for the log; cause as `set_trouble`
-        takes it ·
-        `("throttled", conn, throttle_ms)` · `("callbacks", [(callback, delivery), …])` to be called on the dispatcher
-        thread · `("outcomes",)` there is something for `next_report` · `("lacking", accepted)` a message had no room, and
-        so many were accepted before: see `still_full` ·
-        `("unawaited", [(method, topic or "", count), …])` sends of event loops that were dropped before any await.
-        """
-
-    def take_callbacks(self) -> list[tuple[Callable[[Delivery], object], Delivery]]:
-        """As the event `callbacks`, of every delivery that has its outcome now; each is given out once."""
+    def take_callbacks(self) -> list[CallbackCall]:
+        """As the event `CallbacksReady`, of every delivery that has its outcome now; each is given out once."""
 
     def has_callbacks(self) -> bool:
         """Whether `add_done_callback` was ever called on one of its deliveries."""
 
-    def next_report(
-        self,
-    ) -> tuple[list[Delivery], list[tuple[Callable[[Delivery], object], Delivery]]] | None:
+    def next_report(self) -> OutcomeReport | None:
         """The next resolved batch to report, None where there is none now.
 
-        Its deliveries for the callbacks of the whole producer (empty without any), and (callback, delivery) of each message
-        that was sent with `on_delivery`. The batch of the call before was reported by now, and leaves `buffer_memory`. On the
-        dispatcher thread only.
+        The batch of the call before was reported by now, and leaves `buffer_memory`. On the dispatcher thread only.
         """
 
     def reports_outcomes(self) -> bool:
@@ -286,23 +282,20 @@ class ProduceFlow:
     def undelivered(self) -> int:
         """Messages accepted and not yet resolved."""
 
-    def abort_all(self, kind: str, code: int, message: str) -> int:
-        """Fail everything that is not resolved, each batch with the outcome that its attempts leave, told by `failed`.
-        Returns the count."""
+    def abort_all(self, error: ErrorData) -> int:
+        """Fail everything that is not resolved, each batch with the outcome that its attempts leave; returns how many messages.
+        Reported by `MessagesFailed`."""
 
     def detach(self) -> None:
         """Let the I/O thread forget the flow, and forget what waits for an answer; its connections stay the engine's."""
 
     def still_full(self) -> int | None:
         """Where senders wait for room, or were refused since some last came: how many messages were accepted up to now. None:
-        there is room; the next lack of it is told by `lacking`."""
+        there is room; the next lack of it is reported by `SpaceLacking`."""
 
-    def statistics(self) -> dict[str, Any]:
-        """All that is counted and held, taken at one moment; `ottla.observe.statistics` makes a value of it."""
-
-    def budget(self, most: int) -> dict[str, Any]:
-        """used_bytes, capacity_bytes, waiting_senders, full (they wait, or were refused), told (the text of BufferFull), kept
-        (what messages without an outcome wait for, or None) and the largest holders."""
+    def statistics(self) -> ProduceStatistics: ...
+    def budget(self, holders: int) -> Budget:
+        """The budget and so many of its largest holders."""
 
     def is_closed(self) -> bool:
         """Whether every message is refused from here on."""

@@ -437,23 +437,6 @@ class Timeout(Error, TimeoutError):
     """
 
 
-_KINDS: Final[dict[str, type[Error]]] = {
-    "delivery_timeout": DeliveryTimeout,
-    "gapless": EarlierMessageFailed,
-    "message_too_large": MessageTooLarge,
-    "buffer_full": BufferFull,
-    "closed": Closed,
-    "timeout": Timeout,
-    "connection_lost": ConnectionLost,
-    "decode": DecodeError,
-    "forked": ForkedClient,
-    "no_brokers": NoBrokersAvailable,
-    "authentication": AuthenticationFailed,
-    "tls": TlsError,
-    "error": Error,
-}
-
-_UNKNOWN_TOPIC_OR_PARTITION: Final = 3
 _UNKNOWN_NAME: Final = "UNKNOWN_CODE"
 """Name of error codes that this release does not know."""
 
@@ -484,49 +467,3 @@ def line_of(error: BaseException) -> str:
     if isinstance(error, Error):
         return error._line()
     return f"{type(error).__name__}: {error}".replace("\n", "; ")
-
-
-def to_native(error: Error) -> tuple[str, int, str]:
-    """Kind, code and message, from which `from_native` creates the same exception without its place."""
-    if isinstance(error, KafkaError):
-        return "broker", error.code, error.message
-    kinds = (kind for kind, made in _KINDS.items() if type(error) is made)
-    # The text contains the address from here on, so the address is not passed in addition.
-    return next(kinds, "error"), 0, error._line()
-
-
-def from_native(
-    kind: str,
-    code: int,
-    message: str,
-    topic: str | None = None,
-    partition: int | None = None,
-    outcome: Outcome | None = None,
-    cause: tuple[str, int, str] | None = None,
-) -> Error:
-    """The exception for a failure that the extension reports by its fields.
-
-    Args:
-        kind: broker, topic, delivery_timeout, gapless, message_too_large, buffer_full, closed, timeout, connection_lost,
-            decode, forked, no_brokers or error.
-        code: The broker's error code if kind is broker or topic, else without meaning.
-        message: Description of the failure.
-        topic: Topic that the error is about.
-        partition: Partition that the error is about, -1 or None if unknown.
-        outcome: `not_written`, `unknown`, `written` or None.
-        cause: Kind, code and message of the exception that is its cause.
-    """
-    if partition is not None and partition < 0:
-        partition = None
-    if kind in ("broker", "topic"):
-        code = (code or _UNKNOWN_TOPIC_OR_PARTITION) if kind == "topic" else code
-        return for_code(code, message, topic=topic, partition=partition, outcome=outcome)
-    made = _KINDS.get(kind)
-    if made is None:
-        message, made = f"{kind}: {message}", Error
-    if made is NoBrokersAvailable:
-        return NoBrokersAvailable(message)
-    error = made(message, topic=topic, partition=partition, outcome=outcome)
-    if cause is not None:
-        error.__cause__ = from_native(*cause, topic=topic, partition=partition)
-    return error

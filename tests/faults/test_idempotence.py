@@ -8,14 +8,12 @@ import pytest
 
 from ottla import kafka_errors
 from ottla.message import TopicPartition
-from ottla.producer.identity import IdentitySource
 from ottla.producer.routes import ProduceTarget
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.init_producer_id import InitProducerIdResponse
 from ottla.testing import Broker, advance_time
 from tests.faults.support import (
     LIFE_S,
-    WAIT_S,
     code_of,
     outcome,
     outcomes,
@@ -212,20 +210,6 @@ def test_a_bug_in_the_search_for_a_leader_is_logged_and_the_partition_goes_on(
     with producer(broker) as sending:
         assert outcome(sending.send("t", b"a")) == "written"
     assert logged("internal_error.route", topic="t", partition=0)
-
-
-def test_sequences_go_round(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    def near_the_end(self: IdentitySource, used: tuple[int, int]) -> tuple[int, int, int]:
-        return (used[0], used[1] + 1, 2**31 - 3)
-
-    monkeypatch.setattr(IdentitySource, "after", near_the_end)
-    broker.fail("Produce", ErrorCode.UNKNOWN_PRODUCER_ID)
-    with producer(broker, linger_ms=20) as sending:
-        for number in range(4):
-            pair = [sending.send("t", b"%d" % number), sending.send("t", b"%d+" % number)]
-            sending.flush(WAIT_S)
-            assert outcomes(pair) == ["written"] * 2
-    assert [batch.sequence for batch in stored(broker)] == [2**31 - 3, 2**31 - 1, 1, 3]
 
 
 def test_a_duplicate_is_a_success_without_an_offset(broker: Broker) -> None:

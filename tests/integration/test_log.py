@@ -421,8 +421,8 @@ def test_a_buffer_that_stays_full_is_one_warning_that_names_its_largest_part(
     later(is_refused_and_logged, "it is reported")
     assert logged.events() == ["buffer.full"]
     (full,) = logged("buffer.full", client=WHO, max_block_ms=60_000)
-    assert full.__dict__["reason"].startswith("buffer_memory (100000 bytes) is full: ")
-    assert "of it wait for t-0 (node 1 at " in full.__dict__["reason"]
+    assert full.__dict__["reason"].startswith("buffer_memory (100000 bytes) is full; ")
+    assert "queued for t-0 (node 1 at " in full.__dict__["reason"]
     producer.close(timeout=0)
 
 

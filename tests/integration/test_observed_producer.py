@@ -96,8 +96,8 @@ def test_a_silent_broker_is_named_by_health_and_by_the_errors(two_nodes: Broker)
         holder = health.buffer.holders[0]
         assert (holder.topic, holder.partition, holder.node_id) == ("t", 1, 2)
         assert holder.bytes > 0.9 * 200_000
-        assert text.startswith("buffer_memory (200000 bytes) is full: ")
-        assert "of it wait for t-1 (" in text
+        assert text.startswith("buffer_memory (200000 bytes) is full; ")
+        assert "queued for t-1 (" in text
         assert "node 2 at " in text
         with pytest.raises(ottla.BufferFull, match=r"node 2 at \S+ has not answered for"):
             producer.send("t", b"x" * 1000, partition=0)

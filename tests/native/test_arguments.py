@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ottla.message import Message, RecordMetadata
+from ottla.seam.producing import CallbacksReady
 from tests.cases import for_each
 from tests.native.test_producer import Wire, bound, make_flow
 from tests.native.test_send_messages import of_the_loop
@@ -335,9 +336,9 @@ def test_callbacks_of_every_plain_kind_are_taken(wire: Wire) -> None:
     for callback in kinds:
         delivery.add_done_callback(callback)
     wire.pump()
-    ((name, calls),) = wire.flow.drain()
-    assert name == "callbacks"
-    assert [callback for callback, _ in calls] == kinds
+    (ready,) = wire.flow.drain()
+    assert isinstance(ready, CallbacksReady)
+    assert [callback for callback, _ in ready.calls] == kinds
 
 
 def test_callbacks_are_called_in_the_order_in_which_they_were_asked_for(wire: Wire) -> None:
@@ -347,7 +348,7 @@ def test_callbacks_are_called_in_the_order_in_which_they_were_asked_for(wire: Wi
     for callback, delivery in asked:
         delivery.add_done_callback(callback)
     wire.pump()
-    assert wire.flow.drain() == [("callbacks", asked)]
+    assert wire.flow.drain() == [CallbacksReady(asked)]
 
 
 # ---- forgotten and needless awaits -----------------------------------------------------------------------------------

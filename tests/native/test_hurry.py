@@ -12,6 +12,7 @@ import pytest
 from ottla import _native, errors
 from ottla.config.producer import producer_config
 from ottla.producer.accumulator import make_flow
+from ottla.seam.producing import ProducerIdentity
 
 CONN = 1
 LONG_AGO_US = 0
@@ -20,7 +21,7 @@ LONG_AGO_US = 0
 
 def make() -> tuple[_native.ProduceFlow, _native.ProducerBase]:
     flow = make_flow(None, producer_config("h:1", {"linger_ms": 60_000}))
-    flow.set_identity(1, 0)
+    flow.set_identity(ProducerIdentity(1, 0))
     flow.attach(CONN, 9)
     flow.set_topic("t", bytes(16), 2, [0, 1])
     for partition in range(2):

@@ -14,6 +14,8 @@ from ottla import errors
 from ottla._native import AsyncProducerBase, Delivery, ProduceFlow, ProducerBase
 from ottla.message import Message
 from ottla.producer.interceptors import Interceptors, ProducerInterceptor
+from ottla.seam.failures import ErrorData
+from ottla.seam.producing import OutcomesReady
 from tests.native.test_producer import Wire, bound, make_flow
 
 VALUE = bytes(1000)
@@ -30,7 +32,7 @@ def report(flow: ProduceFlow) -> list[Delivery]:
 
 
 def used(wire: Wire) -> int:
-    count: int = wire.flow.statistics()["buffered_bytes"]
+    count: int = wire.flow.statistics().buffered_bytes
     return count
 
 
@@ -64,7 +66,7 @@ def test_a_callback_gets_the_delivery_of_its_message_once(name: str, known: bool
     assert called == []
     wire.know()
     wire.pump()
-    assert ("outcomes",) in wire.flow.drain()
+    assert OutcomesReady() in wire.flow.drain()
     assert report(wire.flow) == [], "the producer has no callbacks"
     assert [(delivery.value, delivery.outcome) for delivery in called] == [(b"v", "written")]
     assert wire.flow.drain() == []
@@ -119,7 +121,7 @@ def test_a_callback_gets_failures_too() -> None:
     wire = Wire(make_flow())
     called: list[Delivery] = []
     bound(wire.flow).send("t", b"v", on_delivery=called.append)
-    wire.flow.abort_all("closed", 0, "given up")
+    wire.flow.abort_all(ErrorData("closed", 0, "given up"))
     report(wire.flow)
     assert [(each.outcome, type(each.error)) for each in called] == [("not_written", errors.Closed)]
 

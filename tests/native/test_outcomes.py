@@ -13,7 +13,10 @@ import pytest
 
 from ottla import errors
 from ottla._native import Delivery, ProduceFlow, ProducerBase
+from ottla.observe.budget import cause_text, full_text
 from ottla.observe.running import running
+from ottla.seam.failures import ErrorData, Failure, GivenUp
+from ottla.seam.producing import MessagesFailed, OutcomesReady
 from tests.native.test_producer import Wire, bound, fill, make_flow
 
 
@@ -31,7 +34,7 @@ def tell(flow: ProduceFlow) -> list[Delivery]:
 
 
 def used(wire: Wire) -> int:
-    count: int = wire.flow.statistics()["buffered_bytes"]
+    count: int = wire.flow.statistics().buffered_bytes
     return count
 
 
@@ -42,11 +45,12 @@ def test_every_message_is_told_once_in_the_order_of_outcomes() -> None:
     assert wire.flow.drain() == []
     wire.pump()
     failed = producer.send("t", b"5", partition=0)
-    wire.flow.abort_all("closed", 0, "given up")
+    wire.flow.abort_all(ErrorData("closed", 0, "given up"))
     # Said until it was taken, since who hears of it may be late.
-    gone = ("failed", "t", 0, 1, "closed", 0, "given up", "not_written", None)
-    assert wire.flow.drain() == [gone, ("outcomes",)]
-    assert wire.flow.drain() == [("outcomes",)]
+    failure = Failure(GivenUp(ErrorData("closed", 0, "given up")), "not_written")
+    gone = MessagesFailed("t", 0, 1, failure)
+    assert wire.flow.drain() == [gone, OutcomesReady()]
+    assert wire.flow.drain() == [OutcomesReady()]
     told = tell(wire.flow)
     assert [delivery for delivery in told if delivery.partition == 0 and delivery in sent] == sent
     assert sorted(bytes(delivery.value) for delivery in told) == [b"%d" % n for n in range(6)]
@@ -92,7 +96,7 @@ def test_readers_get_only_what_they_keep() -> None:
     producer.send("t", b"written")
     wire.pump()
     failed = producer.send("t", b"failed")
-    wire.flow.abort_all("closed", 0, "given up")
+    wire.flow.abort_all(ErrorData("closed", 0, "given up"))
     assert producer._take_outcomes(None, 100, 1) == [failed]
     assert len(tell(wire.flow)) == 2
     assert used(wire) == 0
@@ -121,7 +125,7 @@ def test_what_waited_for_its_topic_is_told() -> None:
     wire.know()
     wire.pump()
     assert repr(lost) == "<Delivery unknown pending>"
-    wire.flow.fail_topic("unknown", "broker", 17, "no such name")
+    wire.flow.fail_topic("unknown", ErrorData("broker", 17, "no such name"))
     refused = "INVALID_TOPIC_EXCEPTION (17): no such name"
     assert repr(lost) == f"<Delivery unknown not_written: {refused}>"
     told = tell(wire.flow)
@@ -151,7 +155,7 @@ def test_deliveries_that_nobody_reads_count_until_they_are_let_go(kept: str, wri
         if written:
             wire.pump()
         else:
-            wire.flow.abort_all("closed", 0, "given up")
+            wire.flow.abort_all(ErrorData("closed", 0, "given up"))
         assert used(wire) > 0, "they are memory still"
         wire.flow.drain()
         assert [one() for one in alive if one() is not None] == []
@@ -205,7 +209,7 @@ def test_a_callback_that_holds_the_budget_is_named(read: bool) -> None:
         wire.pump()
     wire.pump()
     cause = "their callbacks have not been called yet"
-    with pytest.raises(errors.BufferFull, match=rf"wait for outcomes \({cause}\)"):
+    with pytest.raises(errors.BufferFull, match=rf"queued for outcomes \({cause}\)"):
         producer.send_nowait("t", bytes(1000))
     first = wire.flow.next_report()
     assert first
@@ -215,12 +219,13 @@ def test_a_callback_that_holds_the_budget_is_named(read: bool) -> None:
         producer.send_nowait("t", bytes(1000))
     assert named in str(caught.value)
     budget = wire.flow.budget(1)
-    assert named in budget["told"]
-    assert f"({budget['holders'][0]['cause']})" == named
+    assert budget.callbacks_due
+    assert named in full_text(budget)
+    assert f"({cause_text(budget.holders[0].cause, callbacks_due=True)})" == named
     running.end()
     tell(wire.flow)
     if read:
-        with pytest.raises(errors.BufferFull, match="nobody has read them yet"):
+        with pytest.raises(errors.BufferFull, match="resolved deliveries not read"):
             producer.send_nowait("t", bytes(1000))
     else:
         producer.send_nowait("t", bytes(1000))

@@ -23,6 +23,17 @@ from ottla.protocol.messages.produce import (
     ProduceResponse,
     TopicProduceResponse,
 )
+from ottla.seam.failures import ErrorData, Failure, GivenUp
+from ottla.seam.producing import (
+    Answer,
+    CallbacksReady,
+    Fail,
+    Held,
+    HeldBatch,
+    ProducerIdentity,
+    RouteWanted,
+    TopicWanted,
+)
 from ottla.seam.settings import BatchSettings, ProduceSettings
 from ottla.testing.plain_records import decode_batch, split_batches
 
@@ -69,7 +80,7 @@ class Wire:
         self.flow = flow
         self.ends = [0, 0]
         self.records: list[Any] = []
-        flow.set_identity(1, 0)
+        flow.set_identity(ProducerIdentity(1, 0))
         flow.attach(CONN, VERSION)
         if known:
             self.know()
@@ -227,7 +238,7 @@ def test_bad_arguments_are_named_and_nothing_is_accepted(
 def test_a_partition_that_is_not_there(wire: Wire, producer: ProducerBase) -> None:
     delivery = producer.send("t", b"", partition=2)
     assert not delivery.done()
-    assert ("topic", "t") in wire.flow.drain()
+    assert TopicWanted("t") in wire.flow.drain()
     assert wire.flow.awaits_metadata("t")
     wire.flow.refuse_missing("t", wire.flow.stored_count("t"))
     error = delivery.exception(0)
@@ -248,7 +259,7 @@ def test_messages_wait_for_metadata_in_order() -> None:
     wire = Wire(make_flow(), known=False)
     producer = bound(wire.flow)
     deliveries = [producer.send("t", b"%d" % number, partition=number % 2) for number in range(10)]
-    assert wire.flow.drain() == [("topic", "t")]
+    assert wire.flow.drain() == [TopicWanted("t")]
     assert [delivery.partition for delivery in deliveries] == [None] * 10
     wire.know()
     assert [delivery.partition for delivery in deliveries] == [0, 1] * 5
@@ -259,9 +270,11 @@ def test_messages_wait_for_metadata_in_order() -> None:
 def test_a_failure_is_an_exception_with_its_outcome(wire: Wire, producer: ProducerBase) -> None:
     delivery = producer.send("t", b"", partition=0)
     wire.pump(code=87)
-    ((kind, topic, partition, cause, batches, _),) = wire.flow.drain()
-    assert (kind, topic, partition, cause, batches[0]["code"]) == ("held", "t", 0, "answer", 87)
-    wire.flow.release("t", 0, [("fail", "broker", 87, "refused", "not_written")], CONN)
+    refused = Answer(87, None, [], None)
+    batch = HeldBatch(1, 68, 1, False, "none", False, refused)
+    assert wire.flow.drain() == [Held("t", 0, "answer", [batch], ProducerIdentity(1, 0))]
+    failure = Failure(GivenUp(ErrorData("broker", 87, "refused")), "not_written")
+    wire.flow.release("t", 0, [Fail(failure)])
     error = delivery.exception(0)
     assert isinstance(error, errors.KafkaError)
     assert (error.code, error.outcome, error.topic, error.partition) == (87, "not_written", "t", 0)
@@ -340,7 +353,7 @@ def test_callbacks_run_on_the_dispatcher(wire: Wire, producer: ProducerBase) -> 
     delivery.add_done_callback(callback)
     assert wire.flow.drain() == []
     wire.pump()
-    assert wire.flow.drain() == [("callbacks", [(callback, delivery)])]
+    assert wire.flow.drain() == [CallbacksReady([(callback, delivery)])]
     delivery.add_done_callback(callback)
     assert dispatcher.settle(5)
     assert called == [(delivery, "ottla-dispatcher")]
@@ -353,10 +366,11 @@ def test_a_callback_follows_its_message_to_another_batch() -> None:
     for delivery in deliveries:
         delivery.add_done_callback(print)
     wire.know()
-    assert [event[0] for event in wire.flow.drain()] == ["topic", "wanted", "wanted"]
+    assert wire.flow.drain() == [TopicWanted("t"), RouteWanted("t", 0), RouteWanted("t", 1)]
     wire.pump()
-    ((_, calls),) = wire.flow.drain()
-    assert sorted(calls, key=lambda call: id(call[1])) == sorted(
+    (ready,) = wire.flow.drain()
+    assert isinstance(ready, CallbacksReady)
+    assert sorted(ready.calls, key=lambda call: id(call[1])) == sorted(
         [(print, delivery) for delivery in deliveries], key=lambda call: id(call[1])
     )
 
@@ -439,7 +453,7 @@ def test_a_list_that_shrinks_while_many_wait_for_room_ends_the_send() -> None:
 
     def shrink() -> None:
         values.clear()
-        flow.abort_all("closed", 0, "makes room")
+        flow.abort_all(ErrorData("closed", 0, "makes room"))
 
     threading.Timer(0.05, shrink).start()
     assert 0 < len(producer.send_many("t", values)) < 100
@@ -447,7 +461,7 @@ def test_a_list_that_shrinks_while_many_wait_for_room_ends_the_send() -> None:
 
 def test_failures_among_many(producer: ProducerBase, wire: Wire) -> None:
     many = producer.send_many("t", [b"x"] * 3)
-    wire.flow.abort_all("closed", 0, "given up")
+    wire.flow.abort_all(ErrorData("closed", 0, "given up"))
     assert [index for index, _ in many.failed] == [0, 1, 2]
     assert all(isinstance(error, errors.Closed) for _, error in many.failed)
     with pytest.raises(errors.Closed):
@@ -479,7 +493,7 @@ def test_no_room_within_max_block() -> None:
         producer.send("t", bytes(1000))
     assert caught.value.outcome == "not_written"
     assert wire.pump() == count
-    assert wire.flow.statistics()["buffered_bytes"] == 0
+    assert wire.flow.statistics().buffered_bytes == 0
     producer.send("t", bytes(1000))
 
 
@@ -514,7 +528,7 @@ async def test_a_cancelled_send_was_never_accepted_and_does_not_block_the_line()
     wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000))
     producer = AsyncProducerBase()
     producer._bind(wire.flow)
-    while wire.flow.statistics()["buffered_bytes"] < 19_000:
+    while wire.flow.statistics().buffered_bytes < 19_000:
         await producer.send("t", bytes(900))
     first = asyncio.ensure_future(producer.send("t", b"first" + bytes(5000)))
     second = asyncio.ensure_future(producer.send("t", b"second" + bytes(5000)))
@@ -597,7 +611,7 @@ def test_outcomes_are_read_once_and_end(kept: tuple[Wire, ProducerBase]) -> None
     assert producer._take_outcomes(None, 100, 0.001) is None
     wire.pump()
     failed = producer.send("t", b"bad")
-    wire.flow.abort_all("closed", 0, "given up")
+    wire.flow.abort_all(ErrorData("closed", 0, "given up"))
     assert producer._take_outcomes(True, 100, None) == [failed]
     assert producer._take_outcomes(False, 100, None) == sent
     producer._end_outcomes()
@@ -610,14 +624,14 @@ def test_what_nobody_will_read_leaves_the_books() -> None:
     producer = bound(wire.flow)
     producer.send("t", b"read by nobody")
     wire.pump()
-    assert wire.flow.statistics()["buffered_bytes"] > 0
+    assert wire.flow.statistics().buffered_bytes > 0
     producer.send("t", b"resolved after the producer was let go")
     del producer
     gc.collect()
     wire.pump()
     wire.flow.drain()
-    assert wire.flow.statistics()["delivered"] == 2
-    assert wire.flow.statistics()["buffered_bytes"] == 0
+    assert wire.flow.statistics().delivered == 2
+    assert wire.flow.statistics().buffered_bytes == 0
 
 
 def test_unread_outcomes_hold_the_budget(kept: tuple[Wire, ProducerBase]) -> None:
@@ -629,7 +643,7 @@ def test_unread_outcomes_hold_the_budget(kept: tuple[Wire, ProducerBase]) -> Non
     read: list[Delivery] = []
     while len(read) < count:
         read += producer._take_outcomes(None, 5, 1) or []
-    assert wire.flow.statistics()["buffered_bytes"] == 0
+    assert wire.flow.statistics().buffered_bytes == 0
     producer.send_nowait("t", bytes(1000))
 
 

@@ -15,6 +15,7 @@ import pytest
 from ottla import errors
 from ottla._native import ProducerBase
 from ottla.engine import dispatcher
+from ottla.seam.failures import ErrorData
 
 from .test_producer import Wire, bound, fill, make_flow
 
@@ -102,6 +103,6 @@ def test_a_callback_is_not_kept() -> None:
 def test_an_error_that_was_looked_at_is_not_kept(look: Callable[[Any], Any]) -> None:
     wire = Wire(make_flow())
     delivery = bound(wire.flow).send("t", b"")
-    wire.flow.abort_all("closed", 0, "given up")
+    wire.flow.abort_all(ErrorData("closed", 0, "given up"))
     seen = weakref.ref(look(delivery))
     assert seen() is None

@@ -17,6 +17,7 @@ import pytest
 from ottla import _native, errors
 from ottla.config.producer import producer_config
 from ottla.producer.accumulator import make_flow
+from ottla.seam.failures import ErrorData
 
 PATIENCE = 10.0
 
@@ -42,7 +43,7 @@ async def test_a_cancelled_task_wakes_no_other() -> None:
     with pytest.raises(asyncio.CancelledError):
         await tasks[1]
     assert [task.done() for task in tasks] == [False, True, False]
-    flow.abort_all("closed", 0, "the end")
+    flow.abort_all(ErrorData("closed", 0, "the end"))
     for task in (tasks[0], tasks[2]):
         with pytest.raises(errors.Closed):
             await asyncio.wait_for(task, PATIENCE)
@@ -62,7 +63,7 @@ async def test_woken_tasks_run_in_their_own_contexts() -> None:
 
     tasks = [asyncio.create_task(wait(number)) for number in range(20)]
     await asyncio.sleep(0)
-    flow.abort_all("closed", 0, "the end")
+    flow.abort_all(ErrorData("closed", 0, "the end"))
     await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
     assert seen == list(enumerate(tasks))
 
@@ -85,7 +86,7 @@ def test_an_interrupt_in_a_woken_task_loses_no_other() -> None:
         return tasks
 
     async def end() -> None:
-        flow.abort_all("closed", 0, "the end")
+        flow.abort_all(ErrorData("closed", 0, "the end"))
         await asyncio.sleep(PATIENCE)
 
     with asyncio.Runner() as runner:
@@ -111,7 +112,7 @@ def test_tasks_that_are_not_in_c_sleep_too() -> None:
         given_up = asyncio.tasks._PyTask(wait(), loop=loop)  # type: ignore[attr-defined]
         await asyncio.sleep(0)
         given_up.cancel()
-        flow.abort_all("closed", 0, "the end")
+        flow.abort_all(ErrorData("closed", 0, "the end"))
         with pytest.raises(errors.Closed):
             await asyncio.wait_for(task, PATIENCE)
         with pytest.raises(asyncio.CancelledError):
@@ -140,7 +141,7 @@ async def test_waits_with_a_limit_and_several_loops() -> None:
     other.start()
     here = asyncio.create_task(outcome())
     await asyncio.sleep(0.05)
-    flow.abort_all("closed", 0, "the end")
+    flow.abort_all(ErrorData("closed", 0, "the end"))
     assert isinstance(await asyncio.wait_for(here, PATIENCE), errors.Closed)
     await asyncio.to_thread(other.join, PATIENCE)
     assert isinstance(results[0], errors.Closed)
@@ -158,7 +159,7 @@ async def test_send_and_wait_waits_for_room_and_then_for_the_outcome() -> None:
     await asyncio.sleep(0.01)
     given_up.cancel()
     assert flow.undelivered() == 1
-    flow.abort_all("closed", 0, "makes room")
+    flow.abort_all(ErrorData("closed", 0, "makes room"))
     with pytest.raises(errors.Closed, match="makes room"):
         await asyncio.wait_for(first, PATIENCE)
     for _ in range(1000):
@@ -166,7 +167,7 @@ async def test_send_and_wait_waits_for_room_and_then_for_the_outcome() -> None:
             break
         await asyncio.sleep(0.01)
     assert not second.done()
-    flow.abort_all("closed", 0, "the end")
+    flow.abort_all(ErrorData("closed", 0, "the end"))
     with pytest.raises(errors.Closed, match="the end"):
         await asyncio.wait_for(second, PATIENCE)
     with pytest.raises(asyncio.CancelledError):
@@ -211,7 +212,7 @@ def asleep(producer: _native.ProducerBase) -> tuple[Generator[Any, None, Any], A
 
 
 async def called_by(flow: _native.ProduceFlow, called: list[object], count: int) -> None:
-    flow.abort_all("closed", 0, "the end")
+    flow.abort_all(ErrorData("closed", 0, "the end"))
     for _ in range(100):
         await asyncio.sleep(0)
     assert len(called) == count
@@ -283,7 +284,7 @@ async def test_a_wait_that_goes_on_in_the_child_of_a_fork_raises() -> None:
             os._exit(1)
         os._exit(0)
     assert the_child_ends_with(child) == 0
-    flow.abort_all("closed", 0, "the end")
+    flow.abort_all(ErrorData("closed", 0, "the end"))
     for one in (waiting, not_begun):
         with pytest.raises(errors.Closed):
             next(one)
@@ -299,9 +300,9 @@ async def test_a_wait_of_the_parent_is_not_touched_in_the_child_of_a_fork() -> N
         _native.mark_forked()
         del waiting
         # Whoever is still registered is woken.
-        flow.abort_all("closed", 0, "the end")
+        flow.abort_all(ErrorData("closed", 0, "the end"))
         os._exit(0 if select.select([bridge], [], [], 0)[0] else 1)
     assert the_child_ends_with(child) == 0
-    flow.abort_all("closed", 0, "the end")
+    flow.abort_all(ErrorData("closed", 0, "the end"))
     with pytest.raises(errors.Closed):
         next(waiting)

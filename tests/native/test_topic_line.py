@@ -11,6 +11,7 @@ import pytest
 from ottla import errors
 from ottla._native import AsyncProducerBase
 from ottla.message import Message
+from ottla.seam.failures import ErrorData
 from tests.native.test_producer import Wire, make_flow
 
 
@@ -162,7 +163,7 @@ async def test_a_topic_that_cannot_be_ends_the_whole_line_at_once(way: Way) -> N
     wire, producer = unknown()
     tasks = [asyncio.create_task(way(producer, b"v")) for _ in range(3)]
     await asyncio.sleep(0)
-    wire.flow.fail_topic("t", "broker", 29, "topic 't'")
+    wire.flow.fail_topic("t", ErrorData("broker", 29, "topic 't'"))
     for task in tasks:
         with pytest.raises(errors.KafkaError) as raised:
             await asyncio.wait_for(task, 2)

@@ -20,6 +20,7 @@ from ottla import errors
 from ottla._native import AsyncProducerBase, ProduceFlow
 from ottla.engine import dispatcher
 from ottla.producer.interceptors import Interceptors, ProducerInterceptor
+from ottla.seam.producing import SendsUnawaited, UnawaitedSends
 from tests.native.test_producer import Wire, make_flow
 
 VALUE = bytes(1000)
@@ -66,9 +67,10 @@ def none_is_told(flow: ProduceFlow) -> Iterator[None]:
     assert never_awaited(flow) == []
 
 
-def never_awaited(flow: ProduceFlow) -> list[tuple[str, str, int]]:
+def never_awaited(flow: ProduceFlow) -> list[UnawaitedSends]:
     """What the engine would log."""
-    return [sends for event in flow.drain() if event[0] == "unawaited" for sends in event[1]]
+    events = [event for event in flow.drain() if isinstance(event, SendsUnawaited)]
+    return [sends for event in events for sends in event.sends]
 
 
 @pytest.mark.parametrize("name", SENDS)
@@ -86,8 +88,8 @@ def test_what_was_not_accepted_is_lost_aloud(name: str) -> None:
     told = [str(each.message) for each in caught]
     assert told == [f"AsyncProducer.{method} was never awaited: {text}"] * 2
     assert {each.filename for each in caught} == {__file__}
-    topic = "" if name.endswith("messages") else "t"
-    assert never_awaited(wire.flow) == [(method, topic, 2)]
+    topic = None if name.endswith("messages") else "t"
+    assert never_awaited(wire.flow) == [UnawaitedSends(method, topic, 2)]
     assert never_awaited(wire.flow) == []
 
 

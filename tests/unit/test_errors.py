@@ -9,36 +9,8 @@ import pytest
 
 from ottla import errors, kafka_errors
 from ottla.message import TopicPartition
+from ottla.observe.failures import error_data, error_from
 from tests.native.test_producer import Wire, bound, make_flow
-
-
-@pytest.mark.parametrize(
-    ("kind", "made"),
-    [
-        ("delivery_timeout", errors.DeliveryTimeout),
-        ("message_too_large", errors.MessageTooLarge),
-        ("buffer_full", errors.BufferFull),
-        ("closed", errors.Closed),
-        ("timeout", errors.Timeout),
-        ("connection_lost", errors.ConnectionLost),
-        ("decode", errors.DecodeError),
-        ("forked", errors.ForkedClient),
-        ("something new", errors.Error),
-    ],
-)
-def test_native_kinds_have_their_class_and_keep_every_field(
-    kind: str, made: type[errors.Error]
-) -> None:
-    error = errors.from_native(kind, 0, "text", "orders", 3, "unknown")
-    assert type(error) is made
-    assert (error.topic, error.partition, error.outcome) == ("orders", 3, "unknown")
-    assert "text" in str(error)
-    assert "orders-3" in str(error)
-    assert "outcome unknown" in str(error)
-
-
-def test_a_partition_that_is_not_known_is_none() -> None:
-    assert errors.from_native("closed", 0, "text", "orders", -1, None).partition is None
 
 
 def test_repr_has_what_str_has() -> None:
@@ -152,15 +124,6 @@ def test_every_class_says_whether_it_happened() -> None:
         assert "Did it happen?" in made.__doc__, made
 
 
-def test_a_failure_has_its_cause_with_the_same_place() -> None:
-    cause = ("broker", 3, "no such topic")
-    error = errors.from_native("delivery_timeout", 0, "too late", "orders", 1, "unknown", cause)
-    assert isinstance(error, errors.DeliveryTimeout)
-    assert isinstance(error.__cause__, kafka_errors.UnknownTopicOrPartition)
-    assert str(error.__cause__) == "UNKNOWN_TOPIC_OR_PARTITION (3): no such topic [orders-1]"
-    assert errors.from_native("closed", 0, "closed").__cause__ is None
-
-
 @pytest.mark.parametrize(
     ("error", "line"),
     [
@@ -181,10 +144,10 @@ def test_a_failure_has_its_cause_with_the_same_place() -> None:
         (ValueError("not\nours"), "ValueError: not; ours"),
     ],
 )
-def test_an_error_in_one_line_is_what_its_cause_says_again(error: Exception, line: str) -> None:
+def test_an_error_in_one_line_survives_the_way_through_rust(error: Exception, line: str) -> None:
     assert errors.line_of(error) == line
     if isinstance(error, errors.Error):
-        again = errors.from_native(*errors.to_native(error))
+        again = error_from(error_data(error))
         assert errors.line_of(again) == line
         known = isinstance(error, errors.ConfigError)
         assert type(again) is (errors.Error if known else type(error))

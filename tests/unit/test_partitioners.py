@@ -20,6 +20,8 @@ from ottla._native import AsyncProducerBase, ProduceFlow, ProducerBase
 from ottla.config.producer import producer_config
 from ottla.errors import ConfigError
 from ottla.producer.accumulator import make_flow
+from ottla.seam.failures import ErrorData
+from ottla.seam.producing import TopicWanted
 
 VECTORS = json.loads(Path(__file__).with_name("partition_vectors.json").read_text())
 CASES = [(bytes.fromhex(key), count, java, sarama) for key, count, java, sarama in VECTORS["cases"]]
@@ -252,7 +254,7 @@ def test_send_waits_for_the_topic() -> None:
         assert chosen(producer) == 8
     finally:
         teller.join()
-    assert [event for event in flow.drain() if event[0] == "topic"] == [("topic", "t")]
+    assert [event for event in flow.drain() if isinstance(event, TopicWanted)] == [TopicWanted("t")]
 
 
 def test_send_waits_at_most_max_block_ms() -> None:
@@ -263,13 +265,13 @@ def test_send_waits_at_most_max_block_ms() -> None:
             send("t", b"v")
         assert raised.value.outcome == "not_written"
     assert flow.undelivered() == 0
-    assert [event[0] for event in flow.drain()] == ["topic"]
+    assert flow.drain() == [TopicWanted("t")]
 
 
 def test_a_topic_that_cannot_be_is_an_error_at_once() -> None:
     flow = flow_of(partitioner=last)
     producer = bound(flow, {"partitioner": last})
-    teller = threading.Timer(0.05, flow.fail_topic, ("t", "broker", 29, "topic 't'"))
+    teller = threading.Timer(0.05, flow.fail_topic, ("t", ErrorData("broker", 29, "topic 't'")))
     teller.start()
     try:
         with pytest.raises(errors.KafkaError) as raised:

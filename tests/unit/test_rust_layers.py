@@ -21,7 +21,7 @@ CORE_LAYERS = (
     {"seam", "partitioning", "failure", "latency"},
     {"record"},
     {"bytes"},
-    {"ids", "error", "error_names"},
+    {"ids", "error"},
 )
 """The top of each module of core: a layer imports those below it only, or itself."""
 

@@ -1,9 +1,11 @@
-//! Whether messages are in the log, why they failed, and why they wait: a text for people, and what an exception is made of.
+//! Whether messages are in the log, why they failed, and why they wait: kinds and numbers. The words are Python's
+//! (`ottla.observe.failures`).
 //!
-//! Stations: outbox → delivery. The engine tells what it knows of a topic or partition; what a flow sees by itself is told in
-//! the same words.
+//! Stations: outbox → delivery. The engine reports what it knows of a topic or partition, the flow adds what it sees itself.
 
-use crate::error_names::error_name;
+use std::sync::Arc;
+
+use crate::ids::Micros;
 
 /// Whether messages may be in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,112 +15,132 @@ pub enum Outcome {
     Unknown,
 }
 
-impl Outcome {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Written => "written",
-            Self::NotWritten => "not_written",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// The other way round; anything that is not known to be absent may be there.
-    pub fn from_name(name: &str) -> Self {
-        match name {
-            "written" => Self::Written,
-            "not_written" => Self::NotWritten,
-            _ => Self::Unknown,
-        }
-    }
+/// The class of an exception that Python gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    Broker,
+    Error,
+    Closed,
+    Timeout,
+    ConnectionLost,
+    NoBrokers,
+    Decode,
+    Authentication,
+    Tls,
 }
 
-/// Why messages failed.
+/// An exception that Python gave, as data: it comes back with each message that failed by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// As `ottla.errors.from_native` takes it.
-    pub kind: String,
+pub struct ErrorData {
+    pub kind: ErrorKind,
+    /// The broker's error code where the kind is `Broker`, else 0.
     pub code: i16,
     pub message: String,
-    pub outcome: Outcome,
-    /// What an exception behind it is made of.
-    pub cause: Option<Cause>,
 }
 
-/// The reason of a failure that is an exception of its own, as `ottla.errors.from_native` takes it.
+/// The engine's reason why a topic or a partition cannot be sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cause {
-    pub kind: String,
-    pub code: i16,
-    pub message: String,
+pub struct Reported {
+    pub text: String,
+    /// The exception behind it.
+    pub error: Option<ErrorData>,
 }
 
 /// Why messages wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// In one line.
-    pub text: String,
-    /// None where no exception stands behind it.
-    pub cause: Option<Cause>,
+pub enum Trouble {
+    Reported(Arc<Reported>),
+    /// The broker's last answer to a batch that is sent again.
+    Refused(i16),
+    /// The leader owes an answer for so long.
+    Silent {
+        node: i32,
+        address: Arc<str>,
+        time: Micros,
+    },
+    /// The leader is sent nothing for so long.
+    Throttling {
+        node: i32,
+        address: Arc<str>,
+        time: Micros,
+    },
+    /// The partition is held until its backoff has passed.
+    Backoff,
 }
 
-impl From<&str> for Trouble {
-    fn from(text: &str) -> Self {
-        text.to_owned().into()
-    }
+/// What a message lacked when its time was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The metadata of its topic.
+    Metadata,
+    /// A chance to be sent.
+    Sending,
+    /// An answer.
+    Answer,
+    /// An answer that is no refusal.
+    Acknowledgement,
 }
 
-impl From<String> for Trouble {
-    fn from(text: String) -> Self {
-        Self { text, cause: None }
-    }
+/// Why messages failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The engine decided it: a broker refused them, or the producer ends.
+    GivenUp {
+        error: Arc<ErrorData>,
+        trouble: Option<Trouble>,
+    },
+    /// `delivery_timeout` has passed.
+    TimedOut {
+        stage: Stage,
+        trouble: Option<Trouble>,
+    },
+    /// `gapless`: this failure of an earlier message of the partition.
+    EarlierFailed(Arc<Failure>),
+    /// The topic's metadata came and has only so many partitions.
+    NoSuchPartition { partition: i32, partitions: usize },
+    /// A batch that was to be split after this error code could not be read.
+    Unreadable { code: i16 },
 }
 
-impl Trouble {
-    /// The last answer about a batch, which goes again; None where there was none (0).
-    pub(crate) fn refused(code: i16) -> Option<Self> {
-        (code != 0).then(|| Self {
-            text: format!("the broker's last answer was {}", error_name(code)),
-            cause: Some(Cause {
-                kind: "broker".into(),
-                code,
-                message: String::new(),
-            }),
-        })
-    }
+/// Why messages failed, and whether they may be in the log all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub cause: Cause,
+    pub outcome: Outcome,
 }
 
 impl Failure {
-    /// For people: the code by its name, and what is said about it.
-    pub fn told(&self) -> String {
-        match self.code {
-            0 => self.message.clone(),
-            code if self.message.is_empty() => error_name(code),
-            code => format!("{}: {}", error_name(code), self.message),
+    /// The engine's error.
+    pub fn given_up(error: ErrorData, outcome: Outcome) -> Self {
+        let (error, trouble) = (Arc::new(error), None);
+        Self {
+            cause: Cause::GivenUp { error, trouble },
+            outcome,
         }
     }
-}
 
-/// A failure with the trouble that led to it, where one is known, behind its own text.
-pub fn because(kind: &str, message: &str, outcome: Outcome, trouble: Option<&Trouble>) -> Failure {
-    let message = match trouble {
-        Some(trouble) => format!("{message}: {}", trouble.text),
-        None => message.into(),
-    };
-    Failure {
-        kind: kind.into(),
-        code: 0,
-        message,
-        outcome,
-        cause: trouble.and_then(|trouble| trouble.cause.clone()),
+    /// A broker's refusal.
+    pub fn broker(code: i16, message: &str, outcome: Outcome) -> Self {
+        let (kind, message) = (ErrorKind::Broker, message.to_owned());
+        Self::given_up(
+            ErrorData {
+                kind,
+                code,
+                message,
+            },
+            outcome,
+        )
     }
-}
 
-pub fn failure(kind: &str, code: i16, message: &str, outcome: Outcome) -> Failure {
-    Failure {
-        kind: kind.into(),
-        code,
-        message: message.into(),
-        outcome,
-        cause: None,
+    /// The failure of messages behind the first one of a partition.
+    pub fn behind(&self, outcome: Outcome) -> Self {
+        let first = match &self.cause {
+            Cause::EarlierFailed(first) => first.clone(),
+            _ => Arc::new(self.clone()),
+        };
+        Self {
+            cause: Cause::EarlierFailed(first),
+            outcome,
+        }
     }
 }

@@ -7,7 +7,6 @@
 
 pub mod bytes;
 pub mod error;
-pub mod error_names;
 pub mod failure;
 pub mod fetch;
 pub mod ids;

@@ -3,9 +3,10 @@
 mod support;
 
 use ottla_core::failure::Outcome;
+use ottla_core::produce::batch::Proof;
 use ottla_core::produce::event::{Decision, Event};
 use support::frames::{self, Reply};
-use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
+use support::{Producer, SECOND, closed, failure_of, is_pending, offset_of, settings};
 
 #[test]
 fn messages_of_several_partitions_are_delivered() {
@@ -117,9 +118,7 @@ fn one_batch_goes_ahead_until_the_broker_has_acknowledged() {
     assert_eq!(first.len(), 1);
     producer.refuse(1, &first[0], 6);
     assert_eq!(producer.one_hold().batches.len(), 1);
-    producer
-        .shared
-        .release("t", 0, vec![Decision::Retry], Some(1), None);
+    producer.release_to(0, vec![Decision::Retry], Some(1), None);
     let again = producer.requests(1);
     assert_eq!(again.len(), 1, "a new route begins with one batch too");
     assert_eq!(again[0].sequences(), [0]);
@@ -257,18 +256,17 @@ fn with_acks_0_what_the_socket_did_not_take_goes_again_or_was_not_written() {
     producer.lose(1);
     assert_eq!(offset_of(&first), Some(-1));
     let held = producer.one_hold();
-    assert_eq!(held.story(), [(-1, 1, None)]);
-    assert!(!held.batches[0].unanswered, "a broker reads whole requests");
+    assert_eq!(held.story(), [(1, None)]);
+    assert!(
+        held.batches[0].proof == Proof::None,
+        "a broker reads whole requests"
+    );
     producer.attach(2);
-    producer
-        .shared
-        .release("t", 0, vec![Decision::Retry], Some(2), None);
+    producer.release_to(0, vec![Decision::Retry], Some(2), None);
     assert_eq!(producer.next(2).unwrap().values(), ["b"]);
     producer.lose(2);
-    producer
-        .shared
-        .with(|flow| flow.abort_all("closed", 0, "it was closed", None));
-    let failed = ("closed".into(), 0, Outcome::NotWritten);
+    producer.shared.with(|flow| flow.abort_all(closed(), None));
+    let failed = ("closed", 0, Outcome::NotWritten);
     assert_eq!(failure_of(&second), Some(failed));
     producer.one_hold();
     producer.release(0, vec![Decision::Retry]);
@@ -352,7 +350,7 @@ fn a_response_that_leaves_out_a_partition_is_bad() {
     assert!(bad.0.contains("leaves out t-1"), "{bad}");
     producer.lose(1);
     let held = producer.one_hold();
-    assert_eq!((held.partition, held.story()), (1, vec![(0, 1, None)]));
+    assert_eq!((held.partition, held.story()), (1, vec![(1, None)]));
 }
 
 #[test]
@@ -418,19 +416,11 @@ fn abort_gives_everything_its_outcome() {
     let waiting = producer
         .try_send("unknown", None, None, b"v", None)
         .unwrap();
-    let aborted = producer
-        .shared
-        .with(|flow| flow.abort_all("closed", 0, "the end", None));
+    let aborted = producer.shared.with(|flow| flow.abort_all(closed(), None));
     assert_eq!(aborted, 4);
-    assert_eq!(
-        failure_of(&sent_one),
-        Some(("closed".into(), 0, Outcome::Unknown))
-    );
+    assert_eq!(failure_of(&sent_one), Some(("closed", 0, Outcome::Unknown)));
     for place in [&queued, &open, &waiting] {
-        assert_eq!(
-            failure_of(place),
-            Some(("closed".into(), 0, Outcome::NotWritten))
-        );
+        assert_eq!(failure_of(place), Some(("closed", 0, Outcome::NotWritten)));
     }
     producer.ack(1, &sent, 0);
     assert!(failure_of(&sent_one).is_some(), "an outcome never changes");
@@ -443,9 +433,6 @@ fn dropping_the_producer_resolves_what_is_left() {
     let place = producer.send(0, "v");
     let resolved = producer.resolved.clone();
     drop(producer);
-    assert_eq!(
-        failure_of(&place),
-        Some(("closed".into(), 0, Outcome::NotWritten))
-    );
+    assert_eq!(failure_of(&place), Some(("closed", 0, Outcome::NotWritten)));
     assert_eq!(resolved.0.lock().len(), 1);
 }

@@ -265,8 +265,7 @@ impl Bench {
                 } => {
                     let again = vec![Decision::Retry; batches.len()];
                     self.producer
-                        .shared
-                        .release("t", partition, again, Some(self.conn), None);
+                        .release_to(partition, again, Some(self.conn), None);
                 }
                 _ => {}
             }

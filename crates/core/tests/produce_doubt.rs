@@ -2,9 +2,9 @@
 
 mod support;
 
-use ottla_core::failure::{Outcome, failure};
-use ottla_core::produce::event::{Decision, Event};
-use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
+use ottla_core::failure::{Cause, Failure, Outcome};
+use ottla_core::produce::event::{Decision, Event, HoldCause};
+use support::{Producer, SECOND, closed, failed, failure_of, is_pending, offset_of, settings};
 
 const LIMIT: u64 = 120 * SECOND;
 
@@ -14,7 +14,7 @@ fn gapless() -> Producer {
     Producer::flowing(set, 1)
 }
 
-fn outcome_at_expiry(codes: &[Option<i16>]) -> (String, i16, Outcome) {
+fn outcome_at_expiry(codes: &[Option<i16>]) -> (&'static str, i16, Outcome) {
     let producer = Producer::flowing(settings(), 1);
     let place = producer.batch(0, &["v"]).remove(0);
     let mut conn = 1;
@@ -27,9 +27,7 @@ fn outcome_at_expiry(codes: &[Option<i16>]) -> (String, i16, Outcome) {
         producer.one_hold();
         conn += 1;
         producer.attach(conn);
-        producer
-            .shared
-            .release("t", 0, vec![Decision::Retry], Some(conn), None);
+        producer.release_to(0, vec![Decision::Retry], Some(conn), None);
     }
     producer.pass(LIMIT);
     producer.tick();
@@ -46,10 +44,7 @@ fn what_was_refused_before_the_append_each_time_is_not_written() {
         &[Some(100)],
     ] {
         let (kind, _, outcome) = outcome_at_expiry(codes);
-        assert_eq!(
-            (kind.as_str(), outcome),
-            ("delivery_timeout", Outcome::NotWritten)
-        );
+        assert_eq!((kind, outcome), ("delivery_timeout", Outcome::NotWritten));
     }
 }
 
@@ -89,9 +84,7 @@ fn giving_up_leaves_the_same_outcomes() {
     producer.refuse(1, &sent, 19);
     producer.one_hold();
     producer.release(0, vec![Decision::Retry]);
-    producer
-        .shared
-        .with(|flow| flow.abort_all("closed", 0, "closed", None));
+    producer.shared.with(|flow| flow.abort_all(closed(), None));
     assert_eq!(failure_of(&refused).unwrap().2, Outcome::NotWritten);
     producer.assert_done();
 }
@@ -134,15 +127,13 @@ fn a_hold_tells_of_what_waits_to_go_again() {
     producer.lose(1);
     producer.one_hold();
     producer.attach(2);
-    producer
-        .shared
-        .release("t", 0, vec![Decision::Retry; 3], Some(2), None);
+    producer.release_to(0, vec![Decision::Retry; 3], Some(2), None);
     producer.batch(0, &["d"]);
     let sent = producer.requests(2);
     assert_eq!(sent.len(), 1, "one goes ahead");
     producer.refuse(2, &sent[0], 29);
     let held = producer.one_hold();
-    assert_eq!(held.story(), [(0, 1, Some(29)), (1, 1, None), (2, 1, None)]);
+    assert_eq!(held.story(), [(1, Some(29)), (1, None), (1, None)]);
     assert!(held.batches.iter().all(|batch| batch.may_be_written));
 }
 
@@ -153,10 +144,11 @@ fn sequences_go_round_behind_the_largest() {
     let sent = producer.next(1).unwrap();
     producer.refuse(1, &sent, 45);
     producer.one_hold();
-    let identity = Some((9, 1, i32::MAX - 1));
+    producer.release_to(0, vec![Decision::Retry], None, Some((9, 1)));
     producer
         .shared
-        .release("t", 0, vec![Decision::Retry], Some(1), identity);
+        .with(|flow| flow.assume_sequence("t", 0, i32::MAX - 1));
+    producer.route("t", 0, 1);
     producer.assume_acknowledged(0);
     producer.batch(0, &["w", "x"]);
     producer.batch(0, &["y"]);
@@ -182,12 +174,10 @@ fn a_topic_made_anew_holds_what_has_sent_before() {
     producer.ack(1, &sent, 0);
     made_anew(&producer);
     let held = producer.one_hold();
-    assert_eq!((held.partition, held.cause.as_str()), (0, "recreated"));
+    assert_eq!((held.partition, held.cause), (0, HoldCause::Recreated));
     producer.batch(0, &["w"]);
     assert!(producer.next(1).is_none());
-    producer
-        .shared
-        .release("t", 0, vec![], Some(1), Some((9, 1, 0)));
+    producer.release_to(0, vec![], Some(1), Some((9, 1)));
     assert_eq!(producer.next(1).unwrap().sequences(), [0]);
 }
 
@@ -201,8 +191,8 @@ fn what_is_in_flight_ends_before_it_is_told() {
     assert!(producer.held().is_empty());
     producer.refuse(1, &sent, 100);
     let held = producer.one_hold();
-    assert_eq!(held.cause, "recreated");
-    assert_eq!(held.story(), [(0, 1, Some(100))]);
+    assert_eq!(held.cause, HoldCause::Recreated);
+    assert_eq!(held.story(), [(1, Some(100))]);
 }
 
 #[test]
@@ -215,7 +205,7 @@ fn what_comes_to_rest_already_is_told_that_it_is_another_topic() {
     made_anew(&producer);
     assert!(producer.held().is_empty());
     producer.refuse(1, &sent[1], 100);
-    assert_eq!(producer.one_hold().cause, "recreated");
+    assert_eq!(producer.one_hold().cause, HoldCause::Recreated);
 }
 
 #[test]
@@ -224,15 +214,13 @@ fn a_release_that_did_not_know_of_it_is_followed_by_a_hold() {
     let place = producer.batch(0, &["v"]).remove(0);
     producer.next(1).unwrap();
     producer.lose(1);
-    assert!(producer.one_hold().cause.starts_with("lost"));
+    assert!(matches!(producer.one_hold().cause, HoldCause::Lost(_)));
     made_anew(&producer);
     assert!(producer.held().is_empty());
     producer.attach(2);
-    producer
-        .shared
-        .release("t", 0, vec![Decision::Retry], Some(2), None);
+    producer.release_to(0, vec![Decision::Retry], Some(2), None);
     let held = producer.one_hold();
-    assert_eq!((held.cause.as_str(), held.batches.len()), ("recreated", 1));
+    assert_eq!((held.cause, held.batches.len()), (HoldCause::Recreated, 1));
     assert!(held.batches[0].may_be_written);
     assert!(producer.next(2).is_none() && is_pending(&place));
 }
@@ -245,9 +233,7 @@ fn a_broker_that_still_tells_the_old_id_lags_behind() {
     producer.ack(1, &sent, 0);
     made_anew(&producer);
     producer.one_hold();
-    producer
-        .shared
-        .release("t", 0, vec![], Some(1), Some((9, 1, 0)));
+    producer.release_to(0, vec![], Some(1), Some((9, 1)));
     producer.topic("t", 1);
     made_anew(&producer);
     assert!(producer.held().is_empty());
@@ -264,7 +250,7 @@ fn an_id_that_is_told_late_or_not_at_all_is_no_other_topic() {
     producer.topic_with_id("t", [7; 16], 1);
     producer.topic_with_id("t", [7; 16], 1);
     producer.lose(1);
-    assert!(producer.one_hold().cause.starts_with("lost"));
+    assert!(matches!(producer.one_hold().cause, HoldCause::Lost(_)));
 }
 
 // ---- gapless ---------------------------------------------------------------------------------------------------------
@@ -278,14 +264,15 @@ fn queue_and_open_batch_fail_with_the_first() {
     let queued = producer.batch(0, &["b"]).remove(0);
     let open = producer.send(0, "c");
     producer.one_hold();
-    let failed = failure("broker", 44, "no", Outcome::NotWritten);
-    producer.release(0, vec![Decision::Fail(failed)]);
-    assert_eq!(failure_of(&first).unwrap().0, "broker");
+    let refused = Failure::broker(44, "no", Outcome::NotWritten);
+    let decisions = vec![Decision::Fail(refused.clone())];
+    producer
+        .shared
+        .release("t", 0, decisions, Some(&refused), None)
+        .unwrap();
+    assert_eq!(failed(&first), Some(refused.clone()));
     for place in [queued, open] {
-        assert_eq!(
-            failure_of(&place),
-            Some(("gapless".into(), 44, Outcome::NotWritten))
-        );
+        assert_eq!(failed(&place), Some(refused.behind(Outcome::NotWritten)));
     }
     let told = producer.events();
     let records: u64 = told
@@ -296,35 +283,50 @@ fn queue_and_open_batch_fail_with_the_first() {
         })
         .sum();
     assert_eq!(records, 3);
+    producer.route("t", 0, 1);
     producer.batch(0, &["d"]);
     assert_eq!(producer.next(1).unwrap().values(), ["d"]);
 }
 
 #[test]
-fn what_is_behind_has_the_outcome_of_its_own_attempts() {
+fn what_is_not_part_of_the_hold_has_the_outcome_of_its_own_attempts() {
     let producer = gapless();
-    let places: Vec<_> = ["a", "b", "c"]
-        .iter()
-        .map(|value| producer.batch(0, &[value]).remove(0))
-        .collect();
+    producer.batch(0, &["a"]);
     let sent = producer.requests(1);
     producer.refuse(1, &sent[0], 44);
-    producer.refuse(1, &sent[1], 45);
-    producer.lose(1);
     producer.one_hold();
-    let failed = failure("broker", 44, "no", Outcome::NotWritten);
-    let decisions = vec![Decision::Fail(failed), Decision::Retry, Decision::Retry];
+    let behind = producer.batch(0, &["b"]).remove(0);
+    // The hold's own batch may be in the log; what was never sent is not.
+    let refused = Failure::broker(44, "no", Outcome::Unknown);
+    let decisions = vec![Decision::Fail(refused.clone())];
     producer
         .shared
-        .release("t", 0, decisions, None, Some((9, 1, 0)));
-    let outcomes: Vec<_> = places
-        .iter()
-        .map(|place| failure_of(place).unwrap().2)
-        .collect();
-    assert_eq!(
-        outcomes,
-        [Outcome::NotWritten, Outcome::NotWritten, Outcome::Unknown]
-    );
+        .release("t", 0, decisions, Some(&refused), None)
+        .unwrap();
+    assert_eq!(failed(&behind), Some(refused.behind(Outcome::NotWritten)));
+    producer.assert_done();
+}
+
+#[test]
+fn where_all_that_fails_had_its_outcome_before_nothing_fails_behind_it() {
+    let producer = gapless();
+    producer.batch(0, &["a"]);
+    let sent = producer.next(1).unwrap();
+    producer.refuse(1, &sent, 44);
+    producer.one_hold();
+    producer.pass(LIMIT);
+    producer.tick();
+    let later = producer.batch(0, &["b"]).remove(0);
+    let refused = Failure::broker(44, "no", Outcome::NotWritten);
+    let decisions = vec![Decision::Fail(refused.clone())];
+    producer
+        .shared
+        .release("t", 0, decisions, Some(&refused), None)
+        .unwrap();
+    assert!(is_pending(&later));
+    producer.route("t", 0, 1);
+    let sent = producer.next(1).unwrap();
+    producer.ack(1, &sent, 0);
     producer.assert_done();
 }
 
@@ -359,37 +361,39 @@ fn what_is_behind_a_named_record_of_its_batch_fails_behind_it() {
     producer.refuse(1, &sent, 87);
     producer.one_hold();
     let queued = producer.batch(0, &["d"]).remove(0);
-    let named = [(1, "no key".to_string()), (3, "no key".to_string())].into();
-    producer.release(0, vec![Decision::FailRecords(named, 87)]);
+    let first = Failure::broker(87, "no key", Outcome::NotWritten);
+    let behind = first.behind(Outcome::NotWritten);
+    let named = [(1, first.clone()), (2, behind), (3, first.clone())].into();
+    producer
+        .shared
+        .release(
+            "t",
+            0,
+            vec![Decision::FailRecords(named)],
+            Some(&first),
+            None,
+        )
+        .unwrap();
     let kinds: Vec<_> = places[1..]
         .iter()
         .chain([&queued])
         .map(|place| failure_of(place).unwrap())
         .collect();
-    let refused = ("broker".to_string(), 87, Outcome::NotWritten);
-    let behind = ("gapless".to_string(), 87, Outcome::NotWritten);
-    assert_eq!(
-        kinds,
-        [refused.clone(), behind.clone(), refused, behind.clone()]
-    );
+    let refused = ("broker", 87, Outcome::NotWritten);
+    let behind = ("gapless", 0, Outcome::NotWritten);
+    assert_eq!(kinds, [refused, behind, refused, behind]);
     let told: Vec<_> = producer
         .events()
         .into_iter()
         .filter_map(|event| match event {
             Event::Failed {
                 records, failure, ..
-            } => Some((failure.kind, records)),
+            } => Some((matches!(failure.cause, Cause::EarlierFailed(_)), records)),
             _ => None,
         })
         .collect();
-    assert_eq!(
-        told,
-        [
-            ("broker".to_string(), 2),
-            ("gapless".into(), 1),
-            ("gapless".into(), 1)
-        ]
-    );
+    assert_eq!(told, [(false, 2), (true, 1), (true, 1)]);
+    producer.route("t", 0, 1);
     let again = producer.next(1).unwrap();
     assert_eq!(again.values(), ["a"]);
     producer.ack(1, &again, 0);
@@ -410,11 +414,11 @@ fn what_waits_for_a_topic_fails_behind_what_has_waited_too_long() {
     assert_eq!(producer.tick(), None);
     assert_eq!(
         failure_of(&first),
-        Some(("delivery_timeout".into(), 0, Outcome::NotWritten))
+        Some(("delivery_timeout", 0, Outcome::NotWritten))
     );
     assert_eq!(
         failure_of(&second),
-        Some(("gapless".into(), 0, Outcome::NotWritten))
+        Some(("gapless", 0, Outcome::NotWritten))
     );
     producer.topic("t", 1);
     producer.route("t", 0, 1);

@@ -5,11 +5,13 @@ mod support;
 use std::collections::BTreeMap;
 
 use ottla_core::bytes::compression::compressor::Compressor;
-use ottla_core::failure::{Outcome, failure};
-use ottla_core::produce::completion::{Place, State};
-use ottla_core::produce::event::{Decision, Event};
+use ottla_core::failure::{Failure, Outcome};
+use ottla_core::ids::Identity;
+use ottla_core::produce::batch::Proof;
+use ottla_core::produce::completion::Place;
+use ottla_core::produce::event::{BadRelease, Decision, Event, HoldCause};
 use support::frames::{Reply, Sent};
-use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
+use support::{Producer, SECOND, closed, failed, failure_of, is_pending, offset_of, settings};
 
 /// Three requests of one partition in flight: two, one and three messages.
 fn three_in_flight() -> (Producer, Vec<Sent>, Vec<Place>) {
@@ -34,15 +36,15 @@ fn an_error_holds_the_partition_once_all_is_answered() {
     producer.refuse(1, &sent[2], 45);
     assert_eq!(producer.bell.take(), 1);
     let held = producer.one_hold();
-    assert_eq!((held.topic.as_str(), held.cause.as_str()), ("t", "answer"));
     assert_eq!(
-        held.story(),
-        [(0, 2, Some(6)), (2, 1, Some(45)), (3, 3, Some(45))]
+        (held.topic.as_str(), &held.cause),
+        ("t", &HoldCause::Answer)
     );
+    assert_eq!(held.story(), [(2, Some(6)), (1, Some(45)), (3, Some(45))]);
     assert!(
         held.batches
             .iter()
-            .all(|batch| batch.sent && batch.attempts == 1 && !batch.expired && !batch.unanswered)
+            .all(|batch| batch.attempts == 1 && !batch.expired && batch.proof == Proof::None)
     );
     assert!(producer.next(1).is_none());
     assert!(places.iter().all(is_pending));
@@ -98,10 +100,7 @@ fn what_succeeded_is_no_part_of_the_story() {
     producer.refuse(1, &sent[1], 6);
     producer.refuse(1, &sent[2], 45);
     assert_eq!(offset_of(&places[1]), Some(1));
-    assert_eq!(
-        producer.one_hold().story(),
-        [(2, 1, Some(6)), (3, 3, Some(45))]
-    );
+    assert_eq!(producer.one_hold().story(), [(1, Some(6)), (3, Some(45))]);
 }
 
 #[test]
@@ -111,25 +110,27 @@ fn a_failed_batch_has_the_outcome_that_was_decided() {
         producer.refuse(1, sent, 87);
     }
     producer.one_hold();
-    let failed = failure("broker", 87, "no", Outcome::NotWritten);
-    producer.shared.release(
-        "t",
+    let failed = Failure::broker(87, "no", Outcome::NotWritten);
+    producer.release_to(
         0,
         vec![Decision::Fail(failed), Decision::Retry, Decision::Retry],
         Some(1),
-        Some((9, 1, 0)),
+        Some((9, 1)),
     );
     assert_eq!(
         failure_of(&places[0]),
-        Some(("broker".into(), 87, Outcome::NotWritten))
+        Some(("broker", 87, Outcome::NotWritten))
     );
     assert!(matches!(
         &producer.events()[..],
-        [Event::Failed {
-            records: 2,
-            partition: 0,
-            ..
-        }]
+        [
+            Event::Failed {
+                records: 2,
+                partition: 0,
+                ..
+            },
+            Event::Wanted(..)
+        ]
     ));
     producer.assume_acknowledged(0);
     let again = producer.requests(1);
@@ -165,21 +166,21 @@ fn only_the_named_records_fail() {
         answer.error_message.as_deref(),
         Some("one record is not valid")
     );
-    let failed = BTreeMap::from([(1, "no key".to_string())]);
-    producer.shared.release(
-        "t",
+    let refused = Failure::broker(87, "no key", Outcome::NotWritten);
+    let failed = BTreeMap::from([(1, refused)]);
+    producer.release_to(
         0,
-        vec![Decision::FailRecords(failed, 87)],
+        vec![Decision::FailRecords(failed)],
         Some(1),
-        Some((9, 1, 0)),
+        Some((9, 1)),
     );
     assert_eq!(
         failure_of(&places[1]),
-        Some(("broker".into(), 87, Outcome::NotWritten))
+        Some(("broker", 87, Outcome::NotWritten))
     );
     assert!(matches!(
         &producer.events()[..],
-        [Event::Failed { records: 1, .. }]
+        [Event::Failed { records: 1, .. }, Event::Wanted(..)]
     ));
     let again = producer.next(1).unwrap();
     assert_eq!(
@@ -219,10 +220,7 @@ fn a_split_batch_keeps_its_sequences() {
     producer.ack(1, &again[0], 3);
     producer.refuse(1, &again[1], 6);
     producer.refuse(1, &again[2], 45);
-    assert_eq!(
-        producer.one_hold().story(),
-        [(5, 1, Some(6)), (6, 1, Some(45))]
-    );
+    assert_eq!(producer.one_hold().story(), [(1, Some(6)), (1, Some(45))]);
     producer.release(0, vec![Decision::Retry; 2]);
     for (sent, offset) in producer.requests(1).iter().zip([5, 6]) {
         producer.ack(1, sent, offset);
@@ -259,7 +257,7 @@ fn a_batch_can_be_declared_written() {
         producer.refuse(1, sent, 6);
     }
     producer.one_hold();
-    let decisions = [0, 2, 3].map(Decision::Written).to_vec();
+    let decisions = vec![Decision::Written; 3];
     producer.shared.with(|flow| flow.watch(true));
     producer.release(0, decisions);
     let offset = |event: &Event| match event {
@@ -267,8 +265,8 @@ fn a_batch_can_be_declared_written() {
         _ => None,
     };
     let told: Vec<i64> = producer.events().iter().filter_map(offset).collect();
-    assert_eq!(told, [0, 2, 3], "who listens hears of them as of any other");
-    assert_eq!(offset_of(&places[5]), Some(5));
+    assert_eq!(told, [-1; 3], "each is reported as any other");
+    assert!(places.iter().all(|place| !is_pending(place)));
     assert!(producer.next(1).is_none());
     producer.assert_done();
 }
@@ -279,18 +277,19 @@ fn a_lost_connection_leaves_batches_unanswered() {
     producer.ack(1, &sent[0], 0);
     producer.lose(1);
     let held = producer.one_hold();
-    assert_eq!(held.cause, "lost:eof:the broker closed");
-    assert_eq!(held.story(), [(2, 1, None), (3, 3, None)]);
-    assert!(held.batches.iter().all(|batch| batch.unanswered));
+    let HoldCause::Lost(cause) = &held.cause else {
+        panic!("{:?}", held.cause);
+    };
+    assert_eq!(cause.message, "the broker closed");
+    assert_eq!(held.story(), [(1, None), (3, None)]);
+    assert!(held.batches.iter().all(|batch| batch.proof == Proof::Maybe));
     producer.ack(1, &sent[1], 9);
     assert!(
         is_pending(&places[2]),
         "nothing of a dead connection counts"
     );
     producer.attach(2);
-    producer
-        .shared
-        .release("t", 0, vec![Decision::Retry; 2], Some(2), None);
+    producer.release_to(0, vec![Decision::Retry; 2], Some(2), None);
     let again = producer.requests(2);
     assert_eq!(again.len(), 1, "a new broker is asked with one first");
     assert_eq!(again[0].batches[0].raw, sent[1].batches[0].raw);
@@ -310,8 +309,8 @@ fn an_error_before_the_loss_is_told_with_it() {
     producer.refuse(1, &sent[0], 6);
     producer.lose(1);
     let held = producer.one_hold();
-    assert_eq!(held.cause, "answer");
-    assert_eq!(held.story(), [(0, 2, Some(6)), (2, 1, None), (3, 3, None)]);
+    assert_eq!(held.cause, HoldCause::Answer);
+    assert_eq!(held.story(), [(2, Some(6)), (1, None), (3, None)]);
 }
 
 #[test]
@@ -325,9 +324,9 @@ fn a_hold_that_was_asked_for_waits_for_the_answers() {
         producer.ack(1, sent, offset);
     }
     let held = producer.one_hold();
-    assert_eq!((held.cause.as_str(), held.batches.len()), ("asked", 0));
+    assert_eq!((held.cause, held.batches.len()), (HoldCause::Asked, 0));
     producer.attach(2);
-    producer.shared.release("t", 0, vec![], Some(2), None);
+    producer.release_to(0, vec![], Some(2), None);
     assert_eq!(producer.next(2).unwrap().sequences(), [6]);
 }
 
@@ -351,7 +350,7 @@ fn a_hold_with_acks_0_is_told_after_the_request() {
     );
     use ottla_core::seam::Flow;
     producer.shared.on_taken(1, request.token, now);
-    assert_eq!(producer.one_hold().cause, "asked");
+    assert_eq!(producer.one_hold().cause, HoldCause::Asked);
     producer.assert_done();
 }
 
@@ -362,9 +361,7 @@ fn a_release_without_a_route_asks_for_one() {
         producer.refuse(1, sent, 6);
     }
     producer.one_hold();
-    producer
-        .shared
-        .release("t", 0, vec![Decision::Retry; 3], None, None);
+    producer.release_to(0, vec![Decision::Retry; 3], None, None);
     assert!(producer.next(1).is_none());
     assert!(matches!(&producer.events()[..], [Event::Wanted(_, 0)]));
     producer.waker.take();
@@ -377,7 +374,7 @@ fn a_release_without_a_route_asks_for_one() {
 #[test]
 fn a_release_of_a_partition_that_is_not_held_does_nothing() {
     let (producer, sent, places) = three_in_flight();
-    let failed = failure("broker", 1, "no", Outcome::NotWritten);
+    let failed = Failure::broker(1, "no", Outcome::NotWritten);
     producer.release(0, vec![Decision::Fail(failed)]);
     producer.release(7, vec![]);
     assert!(places.iter().all(is_pending));
@@ -420,7 +417,7 @@ fn overtaken() -> (Producer, Place) {
     for (sent, offset) in sent[1..].iter().zip(1..) {
         producer.ack(1, sent, offset);
     }
-    assert!(producer.one_hold().batches[0].unanswered);
+    assert_eq!(producer.one_hold().batches[0].proof, Proof::Appended);
     (producer, place)
 }
 
@@ -438,25 +435,62 @@ fn out_of_order_is_a_duplicate_where_later_batches_are_in_the_log() {
 #[test]
 fn what_is_in_the_log_is_not_sent_under_another_identity() {
     let (producer, place) = overtaken();
-    let identity = Some((9, 1, 0));
-    producer
-        .shared
-        .release("t", 0, vec![Decision::Retry], Some(1), identity);
+    let release = |decision, identity| {
+        let shared = &producer.shared;
+        shared.release("t", 0, vec![decision], None, identity)
+    };
+    let identity = Some(Identity {
+        producer_id: 9,
+        epoch: 1,
+    });
+    assert_eq!(
+        release(Decision::Retry, identity),
+        Err(BadRelease::Overtaken(0))
+    );
+    assert_eq!(release(Decision::Written, identity), Ok(()));
     assert_eq!(offset_of(&place), Some(-1));
     assert!(producer.next(1).is_none());
     producer.assert_done();
 }
 
 #[test]
-fn what_is_in_the_log_does_not_fail() {
-    let refused = || failure("broker", -1, "no", Outcome::Unknown);
+fn decisions_that_contradict_the_facts_change_nothing() {
     let (producer, place) = overtaken();
-    producer.release(0, vec![Decision::Fail(refused())]);
-    assert_eq!(offset_of(&place), Some(-1));
+    let refused = || Failure::broker(-1, "no", Outcome::Unknown);
+    let failing = Decision::FailRecords(BTreeMap::from([(0, refused())]));
+    for (decisions, error) in [
+        (
+            vec![],
+            BadRelease::Count {
+                decisions: 0,
+                batches: 1,
+            },
+        ),
+        (
+            vec![Decision::Retry; 2],
+            BadRelease::Count {
+                decisions: 2,
+                batches: 1,
+            },
+        ),
+        (vec![Decision::Fail(refused())], BadRelease::Overtaken(0)),
+        (vec![failing], BadRelease::Overtaken(0)),
+        (vec![Decision::Drop], BadRelease::Dropped(0)),
+    ] {
+        let released = producer.shared.release("t", 0, decisions, None, None);
+        assert_eq!(released, Err(error));
+        assert!(is_pending(&place));
+    }
+    assert!(producer.events().is_empty());
+    producer.release(0, vec![Decision::Written]);
     producer.assert_done();
+}
+
+#[test]
+fn what_is_in_the_log_is_not_given_up() {
     let (producer, place) = overtaken();
     producer.shared.change(|flow| {
-        flow.abort_all("closed", 0, "closed", None);
+        flow.abort_all(closed(), None);
         flow.end();
     });
     assert_eq!(offset_of(&place), Some(-1));
@@ -474,7 +508,7 @@ fn without_idempotence_an_acknowledgement_says_nothing_of_what_is_before_it() {
     producer.ack(1, &sent[1], 0);
     producer.refuse(1, &sent[0], 29);
     assert!(!producer.one_hold().batches[0].may_be_written);
-    let refused = failure("broker", 29, "no", Outcome::NotWritten);
+    let refused = Failure::broker(29, "no", Outcome::NotWritten);
     producer.release(0, vec![Decision::Fail(refused)]);
     assert_eq!(failure_of(&first).unwrap().2, Outcome::NotWritten);
     producer.assert_done();
@@ -487,18 +521,12 @@ fn a_batch_of_which_every_record_is_named_fails_with_what_is_said_of_each() {
     let sent = producer.next(1).unwrap();
     producer.refuse(1, &sent, 32);
     producer.one_hold();
-    let named = BTreeMap::from([(0, "too old".to_string()), (1, "too new".to_string())]);
-    producer.release(0, vec![Decision::FailRecords(named, 32)]);
-    let said: Vec<String> = places
-        .iter()
-        .map(
-            |(completion, index)| match completion.place(*index).0.state() {
-                State::Failed(failed) => failed.message,
-                other => panic!("{other:?}"),
-            },
-        )
-        .collect();
-    assert_eq!(said, ["too old", "too new"]);
+    let refused = |text: &str| Failure::broker(32, text, Outcome::NotWritten);
+    let named = [refused("too old"), refused("too new")];
+    let by_index = (0..).zip(named.clone()).collect();
+    producer.release(0, vec![Decision::FailRecords(by_index)]);
+    let said: Vec<Failure> = places.iter().filter_map(failed).collect();
+    assert_eq!(said, named);
     producer.assert_done();
     assert!(producer.next(1).is_none());
 }

@@ -7,12 +7,12 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
-use ottla_core::failure::{Outcome, failure};
+use ottla_core::failure::{Failure, Outcome};
 use ottla_core::produce::completion::Completion;
 use ottla_core::produce::message::Message;
 use ottla_core::produce::shared::{Listener, ProduceShared};
 use parking_lot::Mutex;
-use support::{Counter, settings};
+use support::{Counter, closed, settings};
 
 /// Stops in its first call until it is let go.
 struct Slow {
@@ -57,7 +57,7 @@ fn send(shared: &ProduceShared, topic: &str) {
 }
 
 fn fail(shared: &ProduceShared, topic: &str) {
-    shared.fail_topic(topic, failure("closed", 0, "no", Outcome::NotWritten));
+    shared.fail_topic(topic, Failure::given_up(closed(), Outcome::NotWritten));
 }
 
 #[test]

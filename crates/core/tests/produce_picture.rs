@@ -2,11 +2,12 @@
 
 mod support;
 
-use ottla_core::failure::{Outcome, failure};
+use ottla_core::failure::{Failure, Outcome, Trouble};
 use ottla_core::produce::event::{Decision, Event};
+use ottla_core::produce::picture::HolderCause;
 use ottla_core::produce::stats::Picture;
 use ottla_core::seam::{LostCause, LostKind};
-use support::{Producer, SECOND, settings};
+use support::{Producer, SECOND, settings, trouble};
 
 fn picture(producer: &Producer) -> Picture {
     let now = producer.now.get();
@@ -52,7 +53,7 @@ fn numbers_fit_together_at_every_step() {
         (2, 3)
     );
     producer.ack(1, &sent, 0);
-    let gone = failure("broker", 17, "no such name", Outcome::NotWritten);
+    let gone = Failure::broker(17, "no such name", Outcome::NotWritten);
     producer.shared.fail_topic("later", gone);
     let done = picture(&producer);
     assert_adds_up(&done);
@@ -79,8 +80,14 @@ fn a_node_stays_silent_over_a_lost_connection() {
     assert_eq!(picture(&producer).nodes[0].silent_for, 5 * SECOND);
     let now = producer.now.get();
     let held = producer.shared.with(|flow| flow.budget(now)).holders;
-    let cause = "node 1 at broker:9092 has not answered for 5.0 s";
-    assert_eq!((held[0].cause.as_str(), held[0].node), (cause, 1));
+    let node = (1, "broker:9092".into());
+    let silent = Trouble::Silent {
+        node: 1,
+        address: "broker:9092".into(),
+        time: 5 * SECOND,
+    };
+    assert_eq!(held[0].node, Some(node));
+    assert_eq!(held[0].cause, HolderCause::Trouble(silent));
 }
 
 #[test]
@@ -113,18 +120,19 @@ fn troubles_are_told_of_their_own_partition() {
         producer.shared.with(|flow| {
             let mut holders = flow.budget(now).holders;
             holders.sort_by_key(|holder| holder.partition);
-            let causes = holders.into_iter().map(|one| (one.cause, one.moving));
+            let causes = holders.into_iter().map(|one| one.cause);
             causes.collect::<Vec<_>>()
         })
     };
     producer.shared.with(|flow| {
         let acc = &mut flow.acc;
-        acc.set_trouble("u", Some(1), Some("no leader".into()));
+        acc.set_trouble("u", Some(1), Some(trouble("no leader")));
     });
-    let moving = ("on their way".to_owned(), true);
-    assert_eq!(causes(), [moving.clone(), ("no leader".to_owned(), false)]);
+    let moving = HolderCause::InFlight(None);
+    let stuck = HolderCause::Trouble(trouble("no leader"));
+    assert_eq!(causes(), [moving.clone(), stuck]);
     producer.route("u", 1, 1);
-    let routed = ("on their way to node 1 at broker:9092".to_owned(), true);
+    let routed = HolderCause::InFlight(Some((1, "broker:9092".into())));
     assert_eq!(causes(), [moving, routed]);
 }
 
@@ -134,17 +142,17 @@ fn a_refused_batch_that_goes_again_is_a_trouble_until_it_is_written() {
     let cause = || {
         let now = producer.now.get();
         let holders = producer.shared.with(|flow| flow.budget(now).holders);
-        holders.first().map(|one| (one.cause.clone(), one.moving))
+        holders.first().map(|one| one.cause.clone())
     };
     producer.send(0, "a");
     let sent = producer.next(1).unwrap();
     producer.refuse(1, &sent, 19);
     producer.one_hold();
     producer.release(0, vec![Decision::Retry]);
-    let refused = "the broker's last answer was NOT_ENOUGH_REPLICAS (19)".to_owned();
-    assert_eq!(cause(), Some((refused.clone(), false)));
+    let refused = HolderCause::Trouble(Trouble::Refused(19));
+    assert_eq!(cause(), Some(refused.clone()));
     let again = producer.next(1).unwrap();
-    assert_eq!(cause(), Some((refused, false)), "on its way once more");
+    assert_eq!(cause(), Some(refused), "in flight once more");
     producer.ack(1, &again, 0);
     assert_eq!(cause(), None);
 }

@@ -4,11 +4,12 @@ mod support;
 
 use std::sync::Arc;
 
-use ottla_core::failure::{Outcome, failure};
+use ottla_core::failure::{Failure, Outcome, Trouble};
 use ottla_core::partitioning::murmur2::partition_for_key;
 use ottla_core::produce::completion::Place;
 use ottla_core::produce::event::{Decision, Event};
 use ottla_core::produce::message::Refused;
+use ottla_core::produce::picture::HolderCause;
 use support::frames::Reply;
 use support::{Counter, Producer, SECOND, failure_of, is_pending, offset_of, settings};
 
@@ -84,13 +85,10 @@ fn a_topic_that_can_never_be_known_fails_what_waits() {
     let places: Vec<_> = (0..3)
         .map(|_| producer.try_send("t", None, None, b"v", None).unwrap())
         .collect();
-    let denied = failure("broker", 29, "not allowed", Outcome::NotWritten);
+    let denied = Failure::broker(29, "not allowed", Outcome::NotWritten);
     assert_eq!(producer.shared.fail_topic("t", denied.clone()), 3);
     for place in &places {
-        assert_eq!(
-            failure_of(place),
-            Some(("broker".into(), 29, Outcome::NotWritten))
-        );
+        assert_eq!(failure_of(place), Some(("broker", 29, Outcome::NotWritten)));
     }
     assert_eq!(producer.shared.fail_topic("t", denied), 0);
     producer.assert_done();
@@ -132,10 +130,7 @@ fn a_topic_made_anew_with_fewer_partitions_gets_no_message_for_the_others() {
     made_anew(&producer);
     let gone = producer.try_send("t", Some(1), None, b"v", None).unwrap();
     refuse_missing(&producer, stored_count(&producer));
-    assert_eq!(
-        failure_of(&gone),
-        Some(("topic".into(), 3, Outcome::NotWritten))
-    );
+    assert_eq!(failure_of(&gone), Some(("topic", 3, Outcome::NotWritten)));
     let keyed: Vec<_> = (0..20)
         .map(|n| {
             producer
@@ -165,10 +160,7 @@ fn a_partition_that_turns_out_not_to_exist_fails_its_message_alone() {
     producer.events();
     producer.topic("t", 1);
     refuse_missing(&producer, stored_count(&producer));
-    assert_eq!(
-        failure_of(&none),
-        Some(("topic".into(), 3, Outcome::NotWritten))
-    );
+    assert_eq!(failure_of(&none), Some(("topic", 3, Outcome::NotWritten)));
     let told = producer.events();
     assert!(
         told.iter().any(|event| matches!(
@@ -437,18 +429,25 @@ fn a_lack_of_room_is_told_once_until_the_engine_finds_room() {
 #[test]
 fn what_is_told_to_wait_for_room_names_who_holds_it() {
     let (producer, _sent) = full();
-    let told = |now| producer.shared.with(|flow| flow.budget(now)).told();
+    let largest = |now| {
+        let budget = producer.shared.with(|flow| flow.budget(now));
+        assert!(budget.full);
+        budget.largest().unwrap()
+    };
     let now = producer.now.get();
-    let all = "buffer_memory (33792 bytes) is full: 33.0 KiB of it wait for t-0, t-1";
-    assert_eq!(
-        told(now),
-        format!("{all} (on their way to node 1 at broker:9092)")
-    );
-    let silent = told(now + 12 * SECOND);
-    assert_eq!(
-        silent,
-        format!("{all} (node 1 at broker:9092 has not answered for 12.0 s)")
-    );
+    let share = largest(now);
+    let places = [0, 1].map(|number| (Some("t".into()), Some(number)));
+    assert_eq!((share.bytes, share.more), (33 * 1024, 0));
+    assert_eq!(share.places, places);
+    let node = (1, "broker:9092".into());
+    assert_eq!(share.cause, HolderCause::InFlight(Some(node)));
+    let silent = Trouble::Silent {
+        node: 1,
+        address: "broker:9092".into(),
+        time: 12 * SECOND,
+    };
+    let share = largest(now + 12 * SECOND);
+    assert_eq!(share.cause, HolderCause::Trouble(silent));
 }
 
 #[test]
@@ -552,7 +551,7 @@ fn a_failed_topic_makes_room() {
         .unwrap();
     let (_, wake) = join(&producer);
     wake.take();
-    let gone = failure("broker", 17, "no such name", Outcome::NotWritten);
+    let gone = Failure::broker(17, "no such name", Outcome::NotWritten);
     producer.shared.fail_topic("t", gone);
     assert!(wake.take() > 0);
     producer.assert_done();
@@ -589,7 +588,7 @@ fn outcomes_that_wait_to_be_read_stay_on_the_books() {
     let sent = producer.next(1).unwrap();
     let replies = [Reply::ok(0), Reply::error(87)];
     producer.respond(1, &sent, &replies).unwrap();
-    let gone = failure("broker", 87, "no", Outcome::NotWritten);
+    let gone = Failure::broker(87, "no", Outcome::NotWritten);
     producer.release(1, vec![Decision::Fail(gone)]);
     for (place, delivery) in [(written, 1), (failed, 2)] {
         let before = producer.used();
@@ -670,7 +669,7 @@ fn failures_that_wait_to_be_read_stay_on_the_books_however_they_came() {
     let place = send(&producer, 0);
     let sent = producer.next(1).unwrap();
     producer.refuse(1, &sent, 87);
-    let named = Decision::FailRecords([(0, "no key".to_string())].into(), 87);
+    let named = Decision::FailRecords([(0, Failure::broker(87, "", Outcome::NotWritten))].into());
     producer.release(0, vec![named]);
     assert!(failure_of(&place).is_some());
     assert!(read(&producer, &place) >= value.len());

@@ -2,16 +2,23 @@
 
 mod support;
 
-use ottla_core::failure::{Cause, Outcome, Trouble, failure};
+use std::sync::Arc;
+
+use ottla_core::failure::{
+    Cause, ErrorData, ErrorKind, Failure, Outcome, Reported, Stage, Trouble,
+};
+use ottla_core::produce::batch::Proof;
 use ottla_core::produce::completion::{Place, State};
-use ottla_core::produce::event::{Decision, Event};
+use ottla_core::produce::event::{Decision, Event, HoldCause};
 use ottla_core::produce::settings::Settings;
-use support::{Producer, SECOND, failure_of, is_pending, offset_of, settings};
+use support::{
+    Producer, SECOND, closed, failed, failure_of, is_pending, offset_of, settings, trouble,
+};
 
 const LIMIT: u64 = 120 * SECOND;
 
-fn timed_out(outcome: Outcome) -> Option<(String, i16, Outcome)> {
-    Some(("delivery_timeout".into(), 0, outcome))
+fn timed_out(outcome: Outcome) -> Option<(&'static str, i16, Outcome)> {
+    Some(("delivery_timeout", 0, outcome))
 }
 
 fn told_failed(producer: &Producer) -> Vec<(i32, u64, Outcome)> {
@@ -73,16 +80,18 @@ fn what_expires_unsent_says_what_kept_it() {
     producer.topic("t", 1);
     let unrouted = producer.send(0, "b");
     producer.shared.with(|flow| {
-        flow.acc.set_trouble("u", None, Some("no broker".into()));
-        flow.acc.set_trouble("t", None, Some("no leader".into()));
+        flow.acc.set_trouble("u", None, Some(trouble("no broker")));
+        flow.acc.set_trouble("t", None, Some(trouble("no leader")));
     });
     producer.pass(LIMIT);
     producer.tick();
-    for (place, trouble) in [(&unknown, ": no broker"), (&unrouted, ": no leader")] {
-        let State::Failed(failure) = place.0.state() else {
-            panic!("not failed");
-        };
-        assert!(failure.message.ends_with(trouble), "{}", failure.message);
+    for (place, stage, text) in [
+        (&unknown, Stage::Metadata, "no broker"),
+        (&unrouted, Stage::Sending, "no leader"),
+    ] {
+        let trouble = Some(trouble(text));
+        let cause = Cause::TimedOut { stage, trouble };
+        assert_eq!(failed(place).unwrap().cause, cause);
     }
 }
 
@@ -116,8 +125,8 @@ fn what_is_in_flight_is_unknown_and_holds_the_partition() {
     producer.refuse(1, &sent, 6);
     producer.refuse(1, &second, 45);
     let held = producer.one_hold();
-    assert_eq!(held.cause, "expired");
-    assert_eq!(held.story(), [(0, 1, Some(6)), (1, 1, Some(45))]);
+    assert_eq!(held.cause, HoldCause::Expired);
+    assert_eq!(held.story(), [(1, Some(6)), (1, Some(45))]);
     assert_eq!(
         held.batches
             .iter()
@@ -125,12 +134,11 @@ fn what_is_in_flight_is_unknown_and_holds_the_partition() {
             .collect::<Vec<_>>(),
         [true, false]
     );
-    producer.shared.release(
-        "t",
+    producer.release_to(
         0,
         vec![Decision::Retry, Decision::Retry],
         Some(1),
-        Some((9, 1, 0)),
+        Some((9, 1)),
     );
     producer.assume_acknowledged(0);
     let again = producer.requests(1);
@@ -156,9 +164,7 @@ fn the_parts_of_a_batch_have_the_time_of_the_whole() {
     let sent = producer.next(1).unwrap();
     producer.refuse(1, &sent, 10);
     producer.one_hold();
-    producer
-        .shared
-        .release("t", 0, vec![Decision::Split], None, None);
+    producer.release_to(0, vec![Decision::Split], None, None);
     producer.pass(LIMIT - SECOND);
     producer.tick();
     for place in &places {
@@ -177,7 +183,7 @@ fn a_late_answer_changes_no_outcome() {
     producer.ack(1, &sent, 5);
     assert_eq!(failure_of(&place), timed_out(Outcome::Unknown));
     let held = producer.one_hold();
-    assert_eq!((held.cause.as_str(), held.batches.len()), ("expired", 0));
+    assert_eq!((held.cause, held.batches.len()), (HoldCause::Expired, 0));
     producer.release(0, vec![]);
     let next = producer.batch(0, &["b"]).remove(0);
     let sent = producer.next(1).unwrap();
@@ -212,9 +218,7 @@ fn what_was_sent_once_and_waits_again_is_unknown() {
     producer.next(1).unwrap();
     producer.lose(1);
     producer.one_hold();
-    producer
-        .shared
-        .release("t", 0, vec![Decision::Retry], None, None);
+    producer.release_to(0, vec![Decision::Retry], None, None);
     producer.pass(LIMIT);
     producer.tick();
     assert_eq!(failure_of(&place), timed_out(Outcome::Unknown));
@@ -230,8 +234,8 @@ fn a_lost_connection_after_expiry_tells_what_expired() {
     producer.tick();
     producer.lose(1);
     let held = producer.one_hold();
-    assert_eq!(held.story(), [(0, 1, None)]);
-    assert!(held.batches[0].expired && held.batches[0].unanswered);
+    assert_eq!(held.story(), [(1, None)]);
+    assert!(held.batches[0].expired && held.batches[0].proof == Proof::Maybe);
     producer.release(0, vec![Decision::Retry]);
     producer.assert_done();
 }
@@ -272,7 +276,7 @@ fn what_expires_together_is_told_in_the_order_of_the_calls() {
     producer.tick();
     assert_eq!(told_order(&producer, &places), [0, 1, 2]);
     producer.lose(1);
-    assert_eq!(producer.one_hold().cause, "expired");
+    assert_eq!(producer.one_hold().cause, HoldCause::Expired);
     producer.release(0, vec![Decision::Retry]);
     producer.assert_done();
 }
@@ -292,11 +296,11 @@ fn gapless_the_first_in_line_expires_and_the_others_fail_behind_it() {
     assert_eq!(told_order(&producer, &places), [0, 1, 2]);
     assert_eq!(failure_of(&places[0]), timed_out(Outcome::Unknown));
     for place in &places[1..] {
-        let behind = ("gapless".into(), 0, Outcome::NotWritten);
+        let behind = ("gapless", 0, Outcome::NotWritten);
         assert_eq!(failure_of(place), Some(behind));
     }
     producer.lose(1);
-    assert_eq!(producer.one_hold().cause, "expired");
+    assert_eq!(producer.one_hold().cause, HoldCause::Expired);
     producer.release(0, vec![Decision::Retry]);
     producer.assert_done();
 }
@@ -349,7 +353,13 @@ fn gapless_what_is_in_the_log_when_its_time_is_up_takes_nothing_with_it() {
     assert_eq!(offset_of(&first), Some(-1), "an outcome never changes");
     let events = producer.events();
     assert!(
-        matches!(&events[..], [Event::Held { cause, .. }] if cause == "expired"),
+        matches!(
+            &events[..],
+            [Event::Held {
+                cause: HoldCause::Expired,
+                ..
+            }]
+        ),
         "nor is it told twice: {events:?}"
     );
     producer.release(0, vec![]);
@@ -363,9 +373,7 @@ fn gapless_what_is_in_the_log_when_its_time_is_up_takes_nothing_with_it() {
 fn what_is_given_up_is_told_in_the_order_of_the_calls() {
     let producer = Producer::flowing(settings(), 1);
     let places = one_at_each_place(&producer);
-    let given_up = producer
-        .shared
-        .with(|flow| flow.abort_all("closed", 0, "closed", None));
+    let given_up = producer.shared.with(|flow| flow.abort_all(closed(), None));
     assert_eq!(given_up, 3);
     assert_eq!(told_order(&producer, &places), [0, 1, 2]);
 }
@@ -378,21 +386,26 @@ fn what_is_given_up_says_who_was_silent() {
     producer.send(0, "b");
     producer.pass(3 * SECOND);
     let now = Some(producer.now.get());
-    producer
-        .shared
-        .with(|flow| flow.abort_all("closed", 0, "closed", now));
+    producer.shared.with(|flow| flow.abort_all(closed(), now));
     let told = |event: Event| match event {
-        Event::Failed { failure, .. } => failure.message,
+        Event::Failed { failure, .. } => failure.cause,
         other => panic!("{other:?}"),
     };
-    let events: Vec<String> = producer
+    let events: Vec<Cause> = producer
         .shared
         .take_events()
         .into_iter()
         .map(told)
         .collect();
-    let text = "closed: node 1 at broker:9092 has not answered for 3.0 s";
-    assert_eq!(events, [text, text]);
+    let cause = Cause::GivenUp {
+        error: Arc::new(closed()),
+        trouble: Some(Trouble::Silent {
+            node: 1,
+            address: "broker:9092".into(),
+            time: 3 * SECOND,
+        }),
+    };
+    assert_eq!(events, [cause.clone(), cause]);
 }
 
 #[test]
@@ -404,7 +417,7 @@ fn at_the_end_nothing_is_held_and_nothing_in_flight() {
     producer.pass(3 * SECOND);
     producer.shared.with(|flow| {
         flow.acc.stop_accepting();
-        flow.abort_all("closed", 0, "closed", None);
+        flow.abort_all(closed(), None);
         flow.end();
     });
     let now = producer.now.get();
@@ -428,9 +441,7 @@ fn what_was_given_up_does_not_expire_as_well() {
     let producer = Producer::flowing(settings(), 1);
     producer.send(0, "a");
     let sent = producer.next(1).unwrap();
-    producer
-        .shared
-        .with(|flow| flow.abort_all("closed", 0, "closed", None));
+    producer.shared.with(|flow| flow.abort_all(closed(), None));
     assert_eq!(told_failed(&producer), [(0, 1, Outcome::Unknown)]);
     producer.pass(LIMIT);
     assert_eq!(producer.tick(), None, "no time is looked at again");
@@ -454,9 +465,7 @@ fn whatever_is_given_up_is_told_once() {
     producer
         .try_send("u", None, None, b"without metadata", None)
         .unwrap();
-    producer
-        .shared
-        .with(|flow| flow.abort_all("closed", 0, "closed", None));
+    producer.shared.with(|flow| flow.abort_all(closed(), None));
     let told = [
         (-1, 1, Outcome::NotWritten),
         (1, 1, Outcome::Unknown),
@@ -465,9 +474,7 @@ fn whatever_is_given_up_is_told_once() {
     ];
     assert_eq!(told_failed(&producer), told);
     producer.ack(1, &late, 0);
-    producer
-        .shared
-        .with(|flow| flow.abort_all("closed", 0, "closed", None));
+    producer.shared.with(|flow| flow.abort_all(closed(), None));
     assert!(told_failed(&producer).is_empty());
 }
 
@@ -475,7 +482,7 @@ fn whatever_is_given_up_is_told_once() {
 fn what_waits_for_a_topic_that_is_refused_is_told() {
     let producer = Producer::new(settings());
     let place = producer.try_send("u", None, None, b"a", None).unwrap();
-    let denied = failure("broker", 29, "", Outcome::NotWritten);
+    let denied = Failure::broker(29, "", Outcome::NotWritten);
     assert_eq!(producer.shared.fail_topic("u", denied.clone()), 1);
     assert_eq!(told_failed(&producer), [(-1, 1, Outcome::NotWritten)]);
     assert_eq!(place.0.state(), State::Failed(denied));
@@ -491,52 +498,45 @@ fn what_expires_names_the_last_answer_and_has_it_as_its_cause() {
     producer.release(0, vec![Decision::Retry]);
     producer.pass(LIMIT);
     producer.tick();
-    let State::Failed(failed) = place.0.state() else {
-        panic!("not failed");
+    let cause = Cause::TimedOut {
+        stage: Stage::Acknowledgement,
+        trouble: Some(Trouble::Refused(56)),
     };
-    assert_eq!(
-        failed.message,
-        "it was not acknowledged before delivery_timeout_ms: the broker's last answer was KAFKA_STORAGE_ERROR (56)"
-    );
-    let cause = failed.cause.unwrap();
-    assert_eq!((cause.kind.as_str(), cause.code), ("broker", 56));
+    assert_eq!(failed(&place).unwrap().cause, cause);
 }
 
 #[test]
 fn what_keeps_a_topic_is_the_cause_of_what_expires_and_of_what_is_given_up() {
+    let trouble = Trouble::Reported(Arc::new(Reported {
+        text: "no such topic".into(),
+        error: Some(ErrorData {
+            kind: ErrorKind::Broker,
+            code: 3,
+            message: "so it is".into(),
+        }),
+    }));
     let because = |end: &dyn Fn(&Producer)| {
         let producer = Producer::new(settings());
         let place = producer.try_send("u", None, None, b"a", None).unwrap();
-        let trouble = Trouble {
-            text: "no such topic".into(),
-            cause: Some(Cause {
-                kind: "broker".into(),
-                code: 3,
-                message: "so it is".into(),
-            }),
-        };
+        let known = Some(trouble.clone());
         producer
             .shared
-            .with(|flow| flow.acc.set_trouble("u", None, Some(trouble)));
+            .with(|flow| flow.acc.set_trouble("u", None, known));
         end(&producer);
-        let State::Failed(failed) = place.0.state() else {
-            panic!("not failed");
-        };
-        assert!(failed.message.ends_with(": no such topic"), "{failed:?}");
-        failed.cause.map(|cause| (cause.code, cause.message))
+        failed(&place).unwrap().cause
     };
-    let known = Some((3, "so it is".to_owned()));
     let expired = because(&|producer| {
         producer.pass(LIMIT);
         producer.tick();
     });
-    assert_eq!(expired, known);
+    let known = Some(trouble.clone());
+    let (stage, trouble) = (Stage::Metadata, known.clone());
+    assert_eq!(expired, Cause::TimedOut { stage, trouble });
     let given_up = because(&|producer| {
-        producer
-            .shared
-            .with(|flow| flow.abort_all("closed", 0, "closed", None));
+        producer.shared.with(|flow| flow.abort_all(closed(), None));
     });
-    assert_eq!(given_up, known);
+    let (error, trouble) = (Arc::new(closed()), known);
+    assert_eq!(given_up, Cause::GivenUp { error, trouble });
 }
 
 /// When each of these messages fails, in seconds from the first; the second is accepted 2 minutes less a second after it.

@@ -166,15 +166,7 @@ fn failure_of(py: Python<'_>, completion: &Arc<Completion>) -> Option<PyErr> {
 }
 
 fn timed_out(py: Python<'_>) -> PyErr {
-    errors::raise(
-        py,
-        "timeout",
-        0,
-        "not every outcome is known yet",
-        None,
-        None,
-        None,
-    )
+    errors::made(py, "outcomes_pending", ())
 }
 
 impl Deliveries {

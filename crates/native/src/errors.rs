@@ -8,34 +8,17 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-static DECODE_ERROR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static FROM_NATIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+use crate::seam::failures;
 
-/// Makes the exception for a failure told by its fields.
-///
-/// `kind` and `outcome` are as `ottla.errors.from_native` takes them. When Python cannot make it, what Python raised instead is
-/// returned, so that nothing is swallowed.
-pub fn raise(
-    py: Python<'_>,
-    kind: &str,
-    code: i16,
-    message: &str,
-    topic: Option<&str>,
-    partition: Option<i32>,
-    outcome: Option<&str>,
-) -> PyErr {
-    match exception(py, kind, code, message, topic, partition, outcome) {
-        Ok(exception) => PyErr::from_value(exception),
-        Err(error) => error,
-    }
-}
+static DECODE_ERROR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static ERROR_OF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// The exception of a message that failed.
 pub fn failed(py: Python<'_>, completion: &Completion, failure: &Failure) -> PyErr {
     error_of(py, completion, failure).map_or_else(|error| error, PyErr::from_value)
 }
 
-/// The same as an object, for who looks at it.
+/// The same as an object, where it is read and not raised.
 pub fn error_of<'py>(
     py: Python<'py>,
     completion: &Completion,
@@ -45,44 +28,45 @@ pub fn error_of<'py>(
 }
 
 /// The exception of a failure of messages that are of no batch.
-pub fn failed_send(py: Python<'_>, failure: &Failure, topic: &str) -> PyErr {
-    about(py, failure, topic, None).map_or_else(|error| error, PyErr::from_value)
+pub fn failed_send(
+    py: Python<'_>,
+    failure: &Failure,
+    topic: &str,
+    partition: Option<i32>,
+) -> PyErr {
+    about(py, failure, topic, partition).map_or_else(|error| error, PyErr::from_value)
 }
 
-/// The exception of a failure, with its cause.
+/// What went wrong with messages, in one line.
+pub fn text_of(py: Python<'_>, failure: &Failure) -> PyResult<String> {
+    let failure = failures::failure(py, failure)?;
+    py.import("ottla.observe.failures")?
+        .getattr("failure_text")?
+        .call1((failure,))?
+        .extract()
+}
+
 fn about<'py>(
     py: Python<'py>,
     failure: &Failure,
     topic: &str,
     partition: Option<i32>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let cause = failure.cause.as_ref();
-    FROM_NATIVE
-        .import(py, "ottla.errors", "from_native")?
-        .call1((
-            &failure.kind,
-            failure.code,
-            &failure.message,
-            topic,
-            partition,
-            failure.outcome.name(),
-            cause.map(|cause| (&cause.kind, cause.code, &cause.message)),
-        ))
+    let partition = partition.filter(|partition| *partition >= 0);
+    let failure = failures::failure(py, failure)?;
+    ERROR_OF
+        .import(py, "ottla.observe.failures", "error_of")?
+        .call1((failure, topic, partition))
 }
 
-/// As `raise`, for where the exception object itself is wanted (an outcome that is looked at, not raised).
-pub fn exception<'py>(
+/// The exception that a function of `ottla.observe.failures` makes of its arguments.
+#[cold]
+pub fn made<'py>(
     py: Python<'py>,
-    kind: &str,
-    code: i16,
-    message: &str,
-    topic: Option<&str>,
-    partition: Option<i32>,
-    outcome: Option<&str>,
-) -> PyResult<Bound<'py, PyAny>> {
-    FROM_NATIVE
-        .import(py, "ottla.errors", "from_native")?
-        .call1((kind, code, message, topic, partition, outcome))
+    function: &str,
+    given: impl pyo3::call::PyCallArgs<'py>,
+) -> PyErr {
+    made_by(py, "ottla.observe.failures", function, given)
 }
 
 /// The exception for an argument that cannot be used, as a function of `ottla.arguments` makes it. What Python raises instead

@@ -47,15 +47,7 @@ impl Wish {
             Take::Nothing => Ok(Found::NotYet),
             Take::Ended | Take::Woken => Ok(Found::Nothing),
             Take::Failed(failed) => Err(raised(py, failed)),
-            Take::Closed => Err(errors::raise(
-                py,
-                "closed",
-                0,
-                "the consumer is closed",
-                None,
-                None,
-                None,
-            )),
+            Take::Closed => Err(errors::made(py, "consumer_closed", ())),
         }
     }
 

@@ -33,8 +33,7 @@ pub fn check(py: Python<'_>, born: u32, who: &str) -> PyResult<()> {
 /// With the text of `forked` in `ottla.engine.bridge`.
 #[cold]
 fn refused(py: Python<'_>, who: &str) -> PyErr {
-    let message = format!("{who} was made before a fork; make a new one in the child");
-    errors::raise(py, "forked", 0, &message, None, None, None)
+    errors::made(py, "forked", (who,))
 }
 
 /// Called in the child right after a fork: what was made before is dead here.

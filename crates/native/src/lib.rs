@@ -25,7 +25,6 @@ mod origin;
 mod outcome_take;
 mod outcomes;
 mod own_thread;
-mod picture;
 mod produce_flow;
 mod raw;
 mod record;

@@ -12,21 +12,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use ottla_core::produce::completion::{Attached, Completion, State};
-use ottla_core::produce::picture::Budget;
 use ottla_core::produce::shared::{Listener, ProduceShared};
 use ottla_core::seam::{Bell, Wake};
 use ottla_io::clock;
 use parking_lot::Mutex;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
 use crate::delivery::object;
-use crate::errors;
 use crate::fork;
+use crate::seam::budget;
 use crate::send::never_awaited::NeverAwaited;
-
-static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 type Sleeper = (Arc<dyn Wake>, u64);
 
@@ -312,23 +308,16 @@ impl Outcomes {
         (report, weight)
     }
 
-    /// Who holds the producer's budget. Outcomes that callbacks have to be told of first are no reader's to take.
-    pub fn budget(&self, py: Python<'_>, producer: &ProduceShared) -> Budget {
-        let mut budget = producer.with(|flow| flow.budget(clock::now()));
-        if self.telling.lock().is_some() || self.has_to_tell() {
-            budget.set_cause_of_outcomes(self.cause_in_callbacks(py));
-        }
-        budget
-    }
-
-    fn cause_in_callbacks(&self, py: Python<'_>) -> String {
-        let asked = RUNNING
-            .import(py, "ottla.observe.running", "running")
-            .and_then(|running| running.call_method0("blocker")?.extract());
-        asked.unwrap_or_else(|raised| {
-            errors::let_go(py, raised);
-            "their callbacks have not returned".to_owned()
-        })
+    /// The producer's budget and its largest holders. Outcomes that wait for callbacks are no reader's to take.
+    pub fn budget<'py>(
+        &self,
+        py: Python<'py>,
+        producer: &ProduceShared,
+        holders: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let budget = producer.with(|flow| flow.budget(clock::now()));
+        let callbacks_due = self.telling.lock().is_some() || self.has_to_tell();
+        budget::budget(py, &budget, holders, callbacks_due)
     }
 
     // ---- callbacks of single deliveries -------------------------------------------------------------------------------------------------

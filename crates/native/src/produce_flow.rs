@@ -1,23 +1,24 @@
 //! `ProduceFlow`: what the engine and the outbox talk to. Tables in, events out; see `_native.pyi`.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 
-use ottla_core::failure::{Cause, Outcome, Trouble, failure};
-use ottla_core::produce::event::{Decision, Event, HeldBatch};
+use ottla_core::failure::{Failure, Outcome};
+use ottla_core::ids::Identity;
 use ottla_core::produce::shared::ProduceShared;
 use ottla_core::seam::Bell;
 use ottla_io::clock;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::PyList;
 
 use crate::bell::Silent;
 use crate::fork;
 use crate::io::Io;
-use crate::outcomes::{Outcomes, Report};
-use crate::picture;
+use crate::outcomes::Outcomes;
+use crate::seam::failures::{GivenError, GivenFailure, GivenTrouble};
+use crate::seam::producing::{GivenDecision, GivenIdentity};
 use crate::seam::settings::ProduceSettings;
+use crate::seam::{produce_statistics, producing};
 use crate::send::sender::Sender;
 
 #[pyclass(frozen, module = "ottla._native")]
@@ -117,42 +118,33 @@ impl ProduceFlow {
         dropped.iter().map(ToString::to_string).collect()
     }
 
-    fn fail_partition(
-        &self,
-        topic: &str,
-        partition: i32,
-        kind: &str,
-        code: i16,
-        message: &str,
-    ) -> u64 {
-        self.shared
-            .with(|flow| flow.fail_partition(topic, partition, kind, code, message))
+    fn fail_partition(&self, topic: &str, partition: i32, error: GivenError) -> PyResult<u64> {
+        let error = error.core()?;
+        Ok(self
+            .shared
+            .with(|flow| flow.fail_partition(topic, partition, error)))
     }
 
-    fn fail_topic(&self, topic: &str, kind: &str, code: i16, message: &str) -> usize {
-        self.shared
-            .fail_topic(topic, failure(kind, code, message, Outcome::NotWritten))
+    fn fail_topic(&self, topic: &str, error: GivenError) -> PyResult<usize> {
+        let failure = Failure::given_up(error.core()?, Outcome::NotWritten);
+        Ok(self.shared.fail_topic(topic, failure))
     }
 
-    #[pyo3(signature = (topic, trouble, partition=None, cause=None))]
+    #[pyo3(signature = (topic, trouble, partition=None))]
     fn set_trouble(
         &self,
         topic: &str,
-        trouble: Option<String>,
+        trouble: Option<GivenTrouble>,
         partition: Option<i32>,
-        cause: Option<(String, i16, String)>,
-    ) {
-        let cause = cause.map(|(kind, code, message)| Cause {
-            kind,
-            code,
-            message,
-        });
-        let trouble = trouble.map(|text| Trouble { text, cause });
+    ) -> PyResult<()> {
+        let trouble = trouble.map(GivenTrouble::core).transpose()?;
         self.shared
             .with(|flow| flow.acc.set_trouble(topic, partition, trouble));
+        Ok(())
     }
 
-    fn set_identity(&self, producer_id: i64, epoch: i16) {
+    fn set_identity(&self, identity: GivenIdentity) {
+        let Identity { producer_id, epoch } = identity.into();
         self.shared
             .change(|flow| flow.set_identity(producer_id, epoch));
     }
@@ -176,22 +168,22 @@ impl ProduceFlow {
         self.shared.change(|flow| flow.hold(topic, partition));
     }
 
-    #[pyo3(signature = (topic, partition, decisions, conn, identity=None))]
+    #[pyo3(signature = (topic, partition, decisions, *, behind=None, identity=None))]
     fn release(
         &self,
         topic: &str,
         partition: i32,
-        decisions: Vec<Bound<'_, PyTuple>>,
-        conn: Option<u64>,
-        identity: Option<(i64, i16, i32)>,
+        decisions: Vec<GivenDecision<'_>>,
+        behind: Option<GivenFailure<'_>>,
+        identity: Option<GivenIdentity>,
     ) -> PyResult<()> {
-        let decisions = decisions
-            .iter()
-            .map(decision)
-            .collect::<PyResult<Vec<_>>>()?;
+        let decisions = decisions.into_iter().map(GivenDecision::core);
+        let decisions = decisions.collect::<PyResult<Vec<_>>>()?;
+        let behind = behind.map(GivenFailure::core).transpose()?;
+        let identity = identity.map(Identity::from);
         self.shared
-            .release(topic, partition, decisions, conn, identity);
-        Ok(())
+            .release(topic, partition, decisions, behind.as_ref(), identity)
+            .map_err(|bad| PyValueError::new_err(bad.to_string()))
     }
 
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -201,18 +193,18 @@ impl ProduceFlow {
         }
         let events = PyList::empty(py);
         for event in self.shared.take_events() {
-            events.append(event_tuple(py, event)?)?;
+            events.append(producing::event(py, event)?)?;
         }
         let callbacks = self.outcomes.take_callbacks();
         if !callbacks.is_empty() {
-            events.append(("callbacks", callbacks))?;
+            events.append(producing::callbacks(py, callbacks)?)?;
         }
         let unawaited = self.outcomes.take_never_awaited();
         if !unawaited.is_empty() {
-            events.append(("unawaited", unawaited))?;
+            events.append(producing::unawaited(py, unawaited)?)?;
         }
         if self.outcomes.has_to_tell() {
-            events.append(("outcomes",))?;
+            events.append(producing::outcomes_ready(py)?)?;
         }
         Ok(events)
     }
@@ -227,7 +219,7 @@ impl ProduceFlow {
     }
 
     /// The next batch's deliveries for the producer's callbacks; those of the one before have been told.
-    fn next_report(&self, py: Python<'_>) -> PyResult<Option<Report>> {
+    fn next_report<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.check(py)?;
         // Who waits for the last of the outcomes may be ahead of the thread that is putting them down, under this lock.
         self.shared.with(|_| ());
@@ -235,7 +227,7 @@ impl ProduceFlow {
         if weight > 0 {
             self.shared.with(|flow| flow.acc.outcomes_read(weight));
         }
-        Ok(next)
+        next.map(|report| producing::report(py, report)).transpose()
     }
 
     /// Whether outcomes may have to be reported on the dispatcher thread.
@@ -252,9 +244,9 @@ impl ProduceFlow {
         self.shared.with(|flow| flow.acc.undelivered())
     }
 
-    fn abort_all(&self, kind: &str, code: i16, message: &str) -> u64 {
-        self.shared
-            .with(|flow| flow.abort_all(kind, code, message, Some(clock::now())))
+    fn abort_all(&self, error: GivenError) -> PyResult<u64> {
+        let (error, now) = (error.core()?, clock::now());
+        Ok(self.shared.with(|flow| flow.abort_all(error, Some(now))))
     }
 
     /// Lets the I/O thread forget the flow. Its connections stay the engine's.
@@ -270,16 +262,15 @@ impl ProduceFlow {
         self.shared.with(|flow| flow.acc.still_full())
     }
 
-    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.check(py)?;
         let picture = self.shared.with(|flow| flow.picture(clock::now()));
-        picture::statistics(py, &picture)
+        produce_statistics::statistics(py, &picture)
     }
 
-    fn budget<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Bound<'py, PyDict>> {
+    fn budget<'py>(&self, py: Python<'py>, holders: usize) -> PyResult<Bound<'py, PyAny>> {
         self.check(py)?;
-        let budget = self.outcomes.budget(py, &self.shared);
-        picture::budget(py, &budget, most)
+        self.outcomes.budget(py, &self.shared, holders)
     }
 
     fn is_closed(&self, py: Python<'_>) -> PyResult<bool> {
@@ -290,114 +281,6 @@ impl ProduceFlow {
     fn watch(&self, watched: bool) {
         self.shared.with(|flow| flow.watch(watched));
     }
-}
-
-fn decision(given: &Bound<'_, PyTuple>) -> PyResult<Decision> {
-    let kind: String = given.get_item(0)?.extract()?;
-    Ok(match kind.as_str() {
-        "retry" => Decision::Retry,
-        "split" => Decision::Split,
-        "written" => Decision::Written(given.get_item(1)?.extract()?),
-        "fail" => {
-            let (_, kind, code, message, outcome): (String, String, i16, String, String) =
-                given.extract()?;
-            let outcome = Outcome::from_name(&outcome);
-            Decision::Fail(failure(&kind, code, &message, outcome))
-        }
-        "fail_records" => {
-            let (_, failed, code): (String, BTreeMap<u32, String>, i16) = given.extract()?;
-            Decision::FailRecords(failed, code)
-        }
-        other => {
-            return Err(PyValueError::new_err(format!(
-                "no such decision: {other:?}"
-            )));
-        }
-    })
-}
-
-fn event_tuple<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTuple>> {
-    match event {
-        Event::Topic(name) => ("topic", &*name).into_pyobject(py),
-        Event::Wanted(topic, partition) => ("wanted", &*topic, partition).into_pyobject(py),
-        Event::Held {
-            topic,
-            partition,
-            cause,
-            batches,
-            identity,
-        } => {
-            let told = PyList::empty(py);
-            for batch in batches {
-                told.append(held_batch(py, batch)?)?;
-            }
-            ("held", &*topic, partition, cause, told, identity).into_pyobject(py)
-        }
-        Event::Failed {
-            topic,
-            partition,
-            records,
-            failure,
-        } => (
-            "failed",
-            &*topic,
-            partition,
-            records,
-            failure.kind,
-            failure.code,
-            failure.message,
-            failure.outcome.name(),
-            failure
-                .cause
-                .map(|cause| (cause.kind, cause.code, cause.message)),
-        )
-            .into_pyobject(py),
-        Event::Throttled(conn, ms) => ("throttled", conn, ms).into_pyobject(py),
-        Event::Acked {
-            topic,
-            partition,
-            records,
-            bytes,
-            base_offset,
-            attempts,
-            created,
-        } => (
-            "acked",
-            &*topic,
-            partition,
-            records,
-            bytes,
-            base_offset,
-            attempts,
-            clock::now().saturating_sub(created) as f64 / 1e6,
-        )
-            .into_pyobject(py),
-        Event::Full { used } => ("full", used).into_pyobject(py),
-        Event::Free { used } => ("free", used).into_pyobject(py),
-        Event::Lacking { accepted } => ("lacking", accepted).into_pyobject(py),
-    }
-}
-
-fn held_batch<'py>(py: Python<'py>, batch: HeldBatch) -> PyResult<Bound<'py, PyDict>> {
-    let told = PyDict::new(py);
-    told.set_item("base_sequence", batch.base_sequence)?;
-    told.set_item("records", batch.records)?;
-    told.set_item("bytes", batch.bytes)?;
-    told.set_item("attempts", batch.attempts)?;
-    told.set_item("sent", batch.sent)?;
-    told.set_item("expired", batch.expired)?;
-    told.set_item("unanswered", batch.unanswered)?;
-    told.set_item("may_be_written", batch.may_be_written)?;
-    let code = batch.answer.as_ref().map(|answer| answer.code);
-    let answer = batch.answer.unwrap_or_default();
-    told.set_item("code", code)?;
-    told.set_item("base_offset", answer.base_offset)?;
-    told.set_item("log_start_offset", answer.log_start_offset)?;
-    told.set_item("error_message", answer.error_message)?;
-    told.set_item("record_errors", answer.record_errors)?;
-    told.set_item("leader", answer.leader)?;
-    told.set_item("node", answer.node)?;
-    Ok(told)
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

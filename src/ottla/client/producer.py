@@ -14,6 +14,7 @@ from ottla.cluster.backoff import Backoff
 from ottla.cluster.cluster import Cluster
 from ottla.engine.dispatcher import dispatch, on_dispatcher
 from ottla.engine.thread import Engine
+from ottla.observe.budget import share_text
 from ottla.observe.events import Events
 from ottla.observe.log import ClientLog
 from ottla.producer.accumulator import closer, make_flow
@@ -22,6 +23,7 @@ from ottla.producer.context import OutboxContext
 from ottla.producer.interceptors import Interceptors
 from ottla.producer.outbox import Outbox
 from ottla.producer.reports import Reports
+from ottla.seam.failures import ErrorData
 
 if TYPE_CHECKING:
     from ottla.config.producer import ProducerConfig
@@ -115,14 +117,16 @@ class ProducerClient:
 
     async def _report_slow_close(self, timeout: float | None) -> None:
         await self._engine.sleep(_CLOSE_WARNING_S)
-        if (count := self.undelivered()) and (kept := self.flow.budget(1)["kept"]) is not None:
+        count, budget = self.undelivered(), self.flow.budget(0)
+        if count and (share := budget.largest_unresolved) is not None:
             limit = (
                 f"delivery_timeout_ms ({self.config.delivery_timeout_ms:g})"
                 if timeout is None
                 else f"its {timeout:g} s"
             )
+            reason = share_text(share, callbacks_due=budget.callbacks_due)
             self._log.warning(
-                "close.waiting", count=count, elapsed_s=_CLOSE_WARNING_S, reason=kept, limit=limit
+                "close.waiting", count=count, elapsed_s=_CLOSE_WARNING_S, reason=reason, limit=limit
             )
 
     def drop(self, callbacks: Callbacks) -> None:
@@ -175,7 +179,7 @@ class ProducerClient:
 
     async def _shut_down(self) -> None:
         self.flow.abort_all(
-            "closed", 0, "the producer was closed before its messages had their outcome"
+            ErrorData("closed", 0, "the producer was closed before its messages had their outcome")
         )
         for task in self._tasks:
             task.cancel()

@@ -9,10 +9,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ottla.observe.budget import cause_text, full_text, place_text
 from ottla.observe.health_trouble import HealthTrouble
+from ottla.seam.budget import Budget, Holder, InFlight, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from ottla.observe.health import Trouble
 
@@ -42,7 +44,7 @@ class BufferHolder:
     """Its leader, or the last one; None: none was reached yet."""
     address: str | None
     cause: str
-    """In words: in flight, or the trouble."""
+    """In words: in flight, or what its messages wait for."""
     age_s: float
     """Age of the oldest message of it."""
 
@@ -80,19 +82,9 @@ class ProducerHealth:
         return plain
 
 
-def _place(holder: Mapping[str, Any]) -> str:
-    if holder["topic"] is None:
-        return "outcomes"
-    return (
-        holder["topic"]
-        if holder["partition"] is None
-        else f"{holder['topic']}-{holder['partition']}"
-    )
-
-
 def producer_health(
     notes: Mapping[str, Trouble],
-    budget: Mapping[str, Any],
+    budget: Budget,
     now: float,
     closed_for: float | None = None,
 ) -> ProducerHealth:
@@ -100,7 +92,7 @@ def producer_health(
 
     Args:
         notes: Troubles that parts of the client have noted.
-        budget: As `ProduceFlow.budget` returns it.
+        budget: The producer's, with its largest holders.
         now: By the clock of the notes, seconds.
         closed_for: Seconds since it was closed; None: it is open.
     """
@@ -116,35 +108,43 @@ def producer_health(
     )
 
 
-def _troubles(
-    notes: Mapping[str, Trouble], budget: Mapping[str, Any], now: float
-) -> list[HealthTrouble]:
+def _troubles(notes: Mapping[str, Trouble], budget: Budget, now: float) -> list[HealthTrouble]:
     troubles = [
         HealthTrouble(part, note.reason, max(0.0, now - note.since), _NEXT.get(part, ""))
         for part, note in notes.items()
     ]
-    holders: Sequence[Mapping[str, Any]] = budget["holders"]
-    full: bool = budget["full"]
-    for holder in holders:
-        place = _place(holder)
-        if holder["moving"] or (place == "outcomes" and not full):
+    for holder in budget.holders:
+        if isinstance(holder.cause, InFlight) or (holder.cause == "outcomes" and not budget.full):
             continue
-        of_place = _NEXT_OF_TOPIC if holder["partition"] is None else _NEXT_OF_PLACE
-        following = _NEXT.get(place, of_place)
-        troubles.append(HealthTrouble(place, holder["cause"], holder["age_s"], following))
-    if full:
-        oldest = max((holder["age_s"] for holder in holders), default=0.0)
-        troubles.append(HealthTrouble("buffer", budget["told"], oldest, _NEXT["buffer"]))
+        part = place_text(Place(holder.topic, holder.partition))
+        of_place = _NEXT_OF_TOPIC if holder.partition is None else _NEXT_OF_PLACE
+        following = _NEXT.get(part, of_place)
+        troubles.append(HealthTrouble(part, _cause(holder, budget), holder.age_s, following))
+    if budget.full:
+        oldest = max((holder.age_s for holder in budget.holders), default=0.0)
+        troubles.append(HealthTrouble("buffer", full_text(budget), oldest, _NEXT["buffer"]))
     return troubles
 
 
-def _buffer(budget: Mapping[str, Any]) -> BufferHealth:
+def _cause(holder: Holder, budget: Budget) -> str:
+    return cause_text(holder.cause, callbacks_due=budget.callbacks_due)
+
+
+def _buffer(budget: Budget) -> BufferHealth:
     return BufferHealth(
-        used_bytes=budget["used_bytes"],
-        capacity_bytes=budget["capacity_bytes"],
-        waiting_senders=budget["waiting_senders"],
+        used_bytes=budget.used_bytes,
+        capacity_bytes=budget.capacity_bytes,
+        waiting_senders=budget.waiting_senders,
         holders=tuple(
-            BufferHolder(**{k: v for k, v in holder.items() if k != "moving"})
-            for holder in budget["holders"]
+            BufferHolder(
+                topic=holder.topic,
+                partition=holder.partition,
+                bytes=holder.size_bytes,
+                node_id=holder.node_id,
+                address=holder.address,
+                cause=_cause(holder, budget),
+                age_s=holder.age_s,
+            )
+            for holder in budget.holders
         ),
     )

@@ -35,7 +35,10 @@ class Running:
         function = self.function
         if function is None:
             return "their callbacks have not been called yet"
-        return f"the callback {function!r} of {self.client} has not returned"
+        try:
+            return f"the callback {function!r} of {self.client} has not returned"
+        except Exception:  # its repr is the application's
+            return "their callbacks have not returned"
 
 
 running = Running()

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from ottla.seam.latency import Latency
+    from ottla.seam.produce_statistics import (
+        ProduceNode,
+        ProduceStatistics,
+        ProduceTopic,
+        Traffic,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,68 +150,75 @@ class ProducerStatistics:
         return plain
 
 
-def _traffic(counted: Mapping[str, Any]) -> dict[str, Any]:
-    batches, records = counted["batches"], counted["batched_records"]
-    raw, sent = counted["raw_bytes"], counted["sent_bytes"]
+def _traffic(traffic: Traffic) -> dict[str, Any]:
+    batches, sent, raw = traffic.batches, traffic.sent_bytes, traffic.raw_bytes
     return {
         "batches": batches,
-        "retries": counted["retries"],
-        "batched_records": records,
+        "retries": traffic.retries,
+        "batched_records": traffic.records,
         "sent_bytes": sent,
         "average_batch_bytes": sent / batches if batches else 0.0,
-        "average_batch_records": records / batches if batches else 0.0,
+        "average_batch_records": traffic.records / batches if batches else 0.0,
         "compression_ratio": sent / raw if raw else 1.0,
     }
 
 
-def _broker(counted: Mapping[str, Any]) -> BrokerStatistics:
+def _latency(latency: Latency) -> LatencyStatistics:
+    return LatencyStatistics(
+        count=latency.requests,
+        p50_ms=latency.p50_ms,
+        p95_ms=latency.p95_ms,
+        p99_ms=latency.p99_ms,
+        max_ms=latency.max_ms,
+    )
+
+
+def _broker(node: ProduceNode) -> BrokerStatistics:
     return BrokerStatistics(
-        node_id=counted["node_id"],
-        address=counted["address"],
-        requests=counted["requests"],
-        in_flight_requests=counted["in_flight"],
-        throttle_ms=counted["throttle_ms"],
-        throttled_for_ms=counted["throttled_for_ms"],
-        silent_for_ms=counted["silent_for_ms"],
-        latency=LatencyStatistics(**counted["latency"]),
-        **_traffic(counted),
+        node_id=node.node_id,
+        address=node.address,
+        requests=node.requests,
+        in_flight_requests=node.in_flight,
+        throttle_ms=node.throttle_ms,
+        throttled_for_ms=node.throttled_for_ms,
+        silent_for_ms=node.silent_for_ms,
+        latency=_latency(node.latency),
+        **_traffic(node.traffic),
     )
 
 
-def _topic(counted: Mapping[str, Any]) -> TopicStatistics:
-    delivered, failed, unknown = counted["delivered"], counted["failed"], counted["unknown"]
+def _topic(topic: ProduceTopic) -> TopicStatistics:
+    delivered, failed, unknown = topic.delivered, topic.failed, topic.unknown
     return TopicStatistics(
-        topic=counted["topic"],
-        accepted=delivered + failed + unknown + counted["buffered_records"],
+        topic=topic.topic,
+        accepted=delivered + failed + unknown + topic.buffered_records,
         delivered=delivered,
         failed=failed,
         unknown=unknown,
-        buffered_records=counted["buffered_records"],
-        buffered_bytes=counted["buffered_bytes"],
-        **_traffic(counted),
+        buffered_records=topic.buffered_records,
+        buffered_bytes=topic.buffered_bytes,
+        **_traffic(topic.traffic),
     )
 
 
-def producer_statistics(counted: Mapping[str, Any]) -> ProducerStatistics:
-    """The value of a snapshot of `ProduceFlow.statistics`."""
-    brokers = tuple(_broker(one) for one in counted["brokers"] if one["node_id"] >= 0)
-    accepted = counted["accepted"]
-    delivered, failed, unknown = counted["delivered"], counted["failed"], counted["unknown"]
+def producer_statistics(flow: ProduceStatistics) -> ProducerStatistics:
+    """The public value of what the flow has counted."""
+    delivered, failed, unknown = flow.delivered, flow.failed, flow.unknown
     return ProducerStatistics(
-        accepted=accepted,
+        accepted=flow.accepted,
         delivered=delivered,
         failed=failed,
         unknown=unknown,
-        buffered_records=accepted - delivered - failed - unknown,
-        buffered_bytes=counted["buffered_bytes"],
-        buffer_capacity_bytes=counted["buffer_bytes"],
-        waiting_senders=counted["waiting_senders"],
-        requests=counted["requests"],
-        in_flight_requests=sum(one["in_flight"] for one in counted["brokers"]),
-        throttle_ms=sum(one["throttle_ms"] for one in counted["brokers"]),
-        throttled_for_ms=max((one["throttled_for_ms"] for one in counted["brokers"]), default=0.0),
-        latency=LatencyStatistics(**counted["latency"]),
-        brokers=brokers,
-        topics=tuple(_topic(one) for one in counted["topics"]),
-        **_traffic(counted),
+        buffered_records=flow.accepted - delivered - failed - unknown,
+        buffered_bytes=flow.buffered_bytes,
+        buffer_capacity_bytes=flow.buffer_bytes,
+        waiting_senders=flow.waiting_senders,
+        requests=flow.requests,
+        in_flight_requests=sum(node.in_flight for node in flow.nodes),
+        throttle_ms=sum(node.throttle_ms for node in flow.nodes),
+        throttled_for_ms=max((node.throttled_for_ms for node in flow.nodes), default=0.0),
+        latency=_latency(flow.latency),
+        brokers=tuple(_broker(node) for node in flow.nodes if node.node_id >= 0),
+        topics=tuple(_topic(topic) for topic in flow.topics),
+        **_traffic(flow.traffic),
     )

@@ -7,9 +7,13 @@ that are merely faster than the brokers cost a check each half second, and no li
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from ottla.observe.budget import full_text
 from ottla.observe.log import ClientLog
+
+if TYPE_CHECKING:
+    from ottla.seam.budget import Budget
 
 CHECK_S = 0.5
 FULL_S = 1.0
@@ -27,8 +31,8 @@ class Flow(Protocol):
     def still_full(self) -> int | None:
         """Number of messages accepted so far; None: there is free buffer space."""
 
-    def budget(self, most: int) -> dict[str, Any]:
-        """The largest parts of the buffer."""
+    def budget(self, holders: int) -> Budget:
+        """Its parts, and this number of the largest."""
 
 
 class BufferLog:
@@ -81,7 +85,7 @@ class BufferLog:
             self._accepted, self._since = accepted, now
         elif self._is_due(now):
             self._warned_since, self._quiet_until = self._since, now + QUIET_S
-            reason = self._flow.budget(1)["told"]
+            reason = full_text(self._flow.budget(0))
             self._log.warning("buffer.full", reason=reason, max_block_ms=self._max_block_ms)
         if accepted is not None:
             self._later(CHECK_S, self._check)

@@ -4,38 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ottla.producer.verdict import name_of
+from ottla.producer.verdict import cause_name, cause_text, name_of
 
 if TYPE_CHECKING:
     from ottla.observe.events import Events
-    from ottla.producer.verdict import Held, Verdict
+    from ottla.producer.verdict import Verdict
+    from ottla.seam.producing import Held
 
 
-def emit_hold(events: Events, held: Held, verdict: Verdict, *, gapless: bool) -> None:
-    """Emit the hold, and the batches that are sent again. Batches that fail are emitted once they have failed.
-
-    gapless: Whether no batch behind a failed one is sent again, in spite of its decision.
-    """
+def emit_hold(events: Events, held: Held, verdict: Verdict) -> None:
+    """Emit the hold, and the batches that are sent again. Those that fail have an event of their own."""
     place = {"topic": held.topic, "partition": held.partition}
     events.emit(
         "partition.held",
         **place,
-        cause=held.kind,
-        reason=held.reason,
+        cause=cause_name(held.cause),
+        reason=cause_text(held.cause),
         batches=len(held.batches),
     )
     for batch, decision in zip(held.batches, verdict.decisions, strict=True):
-        if batch["expired"]:
-            continue
-        if gapless and decision[0] in ("fail", "fail_records"):
-            return
-        if decision[0] == "split":
-            events.emit("batch.split", **place, records=batch["records"], size_bytes=batch["bytes"])
-        elif decision[0] == "retry":
+        if decision == "split":
+            events.emit("batch.split", **place, records=batch.records, size_bytes=batch.size_bytes)
+        elif decision == "retry":
+            answer = batch.answer
             events.emit(
                 "batch.retried",
                 **place,
-                records=batch["records"],
-                attempts=batch["attempts"],
-                reason=held.reason if batch["code"] is None else name_of(batch["code"]),
+                records=batch.records,
+                attempts=batch.attempts,
+                reason=cause_text(held.cause) if answer is None else name_of(answer.code),
             )

@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ottla.producer.verdict import IDENTITY_LOST, MOVED, WAITS_ITS_TURN, name_of
+from ottla.producer.verdict import IDENTITY_LOST, MOVED, WAITS_ITS_TURN, cause_text, name_of
 from ottla.protocol.error_codes import ErrorCode
+from ottla.seam.connections import Loss
 
 if TYPE_CHECKING:
     from ottla.observe.log_names import LogName
-    from ottla.producer.verdict import Held, Verdict
+    from ottla.producer.verdict import Verdict
+    from ottla.seam.producing import Held
 
 _PASSING: Final = 2
 """Number of refusals by a leader that has moved, until the metadata names the new one; more are a warning."""
@@ -37,7 +39,7 @@ class HoldLine(NamedTuple):
 
 
 def lines_of(
-    held: Held, verdict: Verdict, broker: Mapping[str, Any], *, idempotent: bool, gapless: bool
+    held: Held, verdict: Verdict, broker: Mapping[str, Any], *, idempotent: bool
 ) -> Iterator[HoldLine]:
     """The lines.
 
@@ -46,26 +48,22 @@ def lines_of(
         verdict: The decision about it.
         broker: The node that was asked, as fields of the log.
         idempotent: Whether a batch that is sent again cannot be written twice.
-        gapless: Whether everything behind a failure fails too.
     """
     lost = 0
     refused: Counter[tuple[int, LogName, str]] = Counter()
     for position, (batch, decision) in enumerate(zip(held.batches, verdict.decisions, strict=True)):
-        if batch["expired"]:
-            continue
-        kind, code = decision[0], batch["code"]
-        if kind in ("fail", "fail_records"):
-            if gapless:
-                break
-        elif kind == "split":
+        answer = batch.answer
+        if decision == "split":
             yield HoldLine(logging.INFO, "batch.split", 1, {})
-        elif code is None:
-            lost += held.is_lost and batch["sent"]
-        elif position == 0 or code not in WAITS_ITS_TURN:
-            level, reason = _level(code, batch["attempts"]), _reason(code, batch["error_message"])
-            refused[level, _refusal(code), reason] += 1
+        elif decision != "retry":
+            continue
+        elif answer is None:
+            lost += isinstance(held.cause, Loss) and batch.attempts > 0
+        elif position == 0 or answer.code not in WAITS_ITS_TURN:
+            level = _level(answer.code, batch.attempts)
+            refused[level, _refusal(answer.code), _reason(answer.code, answer.message)] += 1
     if lost:
-        fields = {**broker, "reason": held.reason, "next_step": _RESENT[idempotent]}
+        fields = {**broker, "reason": cause_text(held.cause), "next_step": _RESENT[idempotent]}
         yield HoldLine(logging.WARNING, "batch.unanswered", lost, fields)
     for (level, event, reason), count in refused.items():
         yield HoldLine(level, event, count, {**broker, "reason": reason})

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 
 from ottla import errors
 from ottla.message import TopicPartition
+from ottla.observe.failures import error_data
 from ottla.producer.hold_events import emit_hold
 from ottla.producer.hold_log import lines_of
-from ottla.producer.verdict import judge, let_fail
+from ottla.producer.verdict import cause_text, fail_all, judge
 
 if TYPE_CHECKING:
     from ottla.cluster.leaders import LeaderRoutes
     from ottla.producer.context import OutboxContext
     from ottla.producer.identity import IdentitySource
-    from ottla.producer.verdict import Held, Verdict
+    from ottla.producer.verdict import Verdict
+    from ottla.seam.producing import Held
 
 
 class Holds:
@@ -65,7 +67,9 @@ class Holds:
             pause = self._follow(held, verdict, asked)
             renew = verdict.bump and self._identity.is_used_up(held.identity)
             bumped = self._identity.bump(held) if verdict.bump and not renew else None
-            self._context.flow.release(*place, verdict.decisions, None, bumped)
+            self._context.flow.release(
+                *place, verdict.decisions, behind=verdict.behind, identity=bumped
+            )
             released = True
             if renew:
                 await self._renew(place)
@@ -92,15 +96,14 @@ class Holds:
         """Decide, and tell listeners and the log. asked: The node that answered, -1 where it was none."""
         place = TopicPartition(held.topic, held.partition)
         config = self._context.config
-        idempotent, gapless = config.enable_idempotence, config.gapless
-        verdict = judge(held, idempotent=idempotent)
-        if place in self._renewed:
-            self._renewed.discard(place)
-            verdict = verdict._replace(bump=True)
+        idempotent = config.enable_idempotence
+        start_over = place in self._renewed
+        self._renewed.discard(place)
+        verdict = judge(held, idempotent=idempotent, gapless=config.gapless, start_over=start_over)
         if self._context.events:
-            emit_hold(self._context.events, held, verdict, gapless=gapless)
+            emit_hold(self._context.events, held, verdict)
         broker = self._routes.broker_fields(asked)
-        for line in lines_of(held, verdict, broker, idempotent=idempotent, gapless=gapless):
+        for line in lines_of(held, verdict, broker, idempotent=idempotent):
             self._context.summary.add(
                 line.level, line.event, place, count=line.batches, **line.fields
             )
@@ -112,31 +115,36 @@ class Holds:
         topic, partition = held.topic, held.partition
         backoff = verdict.backoff
         if verdict.leader is not None:
-            node_id, epoch = verdict.leader
+            hint = verdict.leader
             self._context.events.emit(
                 "partition.moved",
                 topic=topic,
                 partition=partition,
-                node=node_id,
-                leader_epoch=epoch,
+                node=hint.node_id,
+                leader_epoch=hint.leader_epoch,
             )
-            cluster.apply_leader_hint(topic, partition, node_id, epoch, verdict.node)
+            cluster.apply_leader_hint(
+                topic, partition, hint.node_id, hint.leader_epoch, hint.endpoint
+            )
             known = cluster.snapshot.partition(topic, partition)
             # Two nodes that name each other while a leader is elected are not asked in turn without a pause.
             backoff = known is None or known.leader in (-1, asked)
         elif verdict.refresh:
-            cluster.refresh_soon(f"{topic}-{partition} is held: {held.reason}")
+            cluster.refresh_soon(f"{topic}-{partition} is held: {cause_text(held.cause)}")
         if not (backoff and held.batches):
             return 0.0
-        return self._context.backoff.delay(max(batch["attempts"] for batch in held.batches))
+        return self._context.backoff.delay(max(batch.attempts for batch in held.batches))
 
     async def _fail(self, held: Held, error: Exception) -> None:
         """End a hold about which nothing could be decided: what it holds fails, since nothing is known to be right to send."""
-        decisions = let_fail(held, f"a bug of the client: {errors.line_of(error)}")
+        bug = errors.Error(f"a bug of the client: {errors.line_of(error)}")
+        verdict = fail_all(held, bug, gapless=self._context.config.gapless)
         attempts = 0
         while not self._context.closed:
             try:
-                self._context.flow.release(held.topic, held.partition, decisions, None, None)
+                self._context.flow.release(
+                    held.topic, held.partition, verdict.decisions, behind=verdict.behind
+                )
                 return
             except Exception as again:
                 attempts += 1
@@ -172,9 +180,7 @@ class Holds:
             await self._identity.renew()
         except errors.Error as error:
             self._without_identity.add(place)
-            self._context.flow.fail_partition(
-                place.topic, place.partition, *errors.to_native(error)
-            )
+            self._context.flow.fail_partition(place.topic, place.partition, error_data(error))
             return
         if self._context.closed:
             return

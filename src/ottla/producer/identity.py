@@ -8,29 +8,24 @@ Engine thread only. References: KIP-98, KIP-360; Java: TransactionManager, Produ
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ottla import errors
 from ottla.cluster.retry import Attempts
+from ottla.observe.failures import error_data
 from ottla.protocol.messages.init_producer_id import InitProducerIdRequest
+from ottla.seam.producing import ProducerIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ottla.producer.context import OutboxContext
-    from ottla.producer.verdict import Held
+    from ottla.seam.producing import Held
 
 MAX_EPOCH = 32767
 
 _TOLD_AT = 3
 """So many refusals of a producer id in a row are a warning: a broker that has just started refuses once or twice."""
-
-
-class ProducerIdentity(NamedTuple):
-    """Producer id and epoch, as the broker gave them or with a later epoch."""
-
-    producer_id: int
-    epoch: int
 
 
 NO_IDENTITY = ProducerIdentity(-1, -1)
@@ -53,9 +48,9 @@ class Identities:
         """The identity of partitions that never had to start over."""
         return self._base
 
-    def given(self, producer_id: int, epoch: int) -> None:
+    def given(self, identity: ProducerIdentity) -> None:
         """The broker answered InitProducerId. Partitions that already write keep theirs until they are bumped."""
-        self._base = ProducerIdentity(producer_id, epoch)
+        self._base = identity
 
     def after(self, used: ProducerIdentity) -> ProducerIdentity | None:
         """The next identity of a partition that starts over, or None where a new producer id has to be requested."""
@@ -114,32 +109,32 @@ class IdentitySource:
         attempts = Attempts(context.backoff, context.engine.clock)
         async for failures in attempts:
             try:
-                producer_id, epoch = await self._ask()
+                identity = await self._ask()
             except errors.Error as error:
                 attempts.record_failure(error)
                 self._report_missing(error, aloud=failures + 1 >= _TOLD_AT)
                 continue
             if not context.closed:
-                self._given(producer_id, epoch)
+                self._given(identity)
             return
 
-    async def _ask(self) -> tuple[int, int]:
+    async def _ask(self) -> ProducerIdentity:
         response = await self._context.cluster.request(
             InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60_000)
         )
         if response.error_code:
             raise errors.for_code(response.error_code)
-        return response.producer_id, response.producer_epoch
+        return ProducerIdentity(response.producer_id, response.producer_epoch)
 
     def _refuse_messages(self, error: errors.Error) -> None:
         """Nothing can be sent without a producer id: fail all messages. Each failure is logged by itself."""
-        kind, code, _ = errors.to_native(error)
+        data = error_data(error)
         text = (
             "the broker gives no producer id"
-            if code
+            if data.code
             else f"no producer id: {errors.line_of(error)}"
         )
-        failed = self._context.flow.abort_all(kind, code, text)
+        failed = self._context.flow.abort_all(data._replace(message=text))
         reason = self._note_missing(error)
         if not failed:
             self._logged = True
@@ -152,18 +147,20 @@ class IdentitySource:
         while not self._context.flow.undelivered():
             await self._context.engine.sleep(pause_s)
 
-    def _given(self, producer_id: int, epoch: int) -> None:
+    def _given(self, identity: ProducerIdentity) -> None:
         """The broker gave this producer its id: the flow may send."""
         context = self._context
-        self._identities.given(producer_id, epoch)
-        context.flow.set_identity(producer_id, epoch)
+        self._identities.given(identity)
+        context.flow.set_identity(identity)
         trouble = context.health.report().get("identity")
         context.health.recovered("identity")
         context.summary.ended("producer_id.missing")
         if trouble is not None and self._logged:
             context.log.info("producer_id.acquired", elapsed_s=context.now() - trouble.since)
         self._logged = False
-        context.events.emit("producer_id.acquired", producer_id=producer_id, epoch=epoch)
+        context.events.emit(
+            "producer_id.acquired", producer_id=identity.producer_id, epoch=identity.epoch
+        )
         self._set_trouble(None, None)
 
     def _report_missing(self, why: errors.Error, *, aloud: bool) -> None:
@@ -185,27 +182,25 @@ class IdentitySource:
 
     # ---- identities of partitions ------------------------------------------------------------------------------------
 
-    def is_used_up(self, used: tuple[int, int] | None) -> bool:
+    def is_used_up(self, used: ProducerIdentity | None) -> bool:
         """Whether a partition that writes under this identity can only start over under a new producer id."""
         return self._following(used) is None
 
-    def after(self, used: tuple[int, int] | None) -> tuple[int, int, int]:
-        """Producer id, epoch and first sequence of a partition that starts over, after the identity that it used."""
-        following = self._following(used) or self._identities.base
-        return (following.producer_id, following.epoch, 0)
+    def after(self, used: ProducerIdentity | None) -> ProducerIdentity:
+        """The identity of a partition that starts over, after the one that it used."""
+        return self._following(used) or self._identities.base
 
-    def bump(self, held: Held) -> tuple[int, int, int]:
+    def bump(self, held: Held) -> ProducerIdentity:
         """The identity under which a held partition starts over."""
         identity = self.after(held.identity)
         self._context.events.emit(
             "producer_epoch.bumped",
             topic=held.topic,
             partition=held.partition,
-            producer_id=identity[0],
-            epoch=identity[1],
+            producer_id=identity.producer_id,
+            epoch=identity.epoch,
         )
         return identity
 
-    def _following(self, used: tuple[int, int] | None) -> ProducerIdentity | None:
-        current = ProducerIdentity(*used) if used is not None else NO_IDENTITY
-        return self._identities.after(current)
+    def _following(self, used: ProducerIdentity | None) -> ProducerIdentity | None:
+        return self._identities.after(NO_IDENTITY if used is None else used)

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, assert_never
 
 from ottla import errors
 from ottla.cluster.leaders import LeaderRoutes
 from ottla.message import TopicPartition
+from ottla.observe.failures import error_of
 from ottla.observe.log import ClientLog
 from ottla.producer.buffer_log import BufferLog
 from ottla.producer.context import OutboxContext
@@ -24,12 +25,27 @@ from ottla.producer.identity import IdentitySource
 from ottla.producer.rack import Rack
 from ottla.producer.routes import ProduceTarget
 from ottla.producer.topics import Topics
-from ottla.producer.verdict import Held
+from ottla.seam.failures import TimedOut
+from ottla.seam.producing import (
+    BatchAcked,
+    BufferFilled,
+    BufferFreed,
+    CallbacksReady,
+    Held,
+    MessagesFailed,
+    OutcomesReady,
+    RouteWanted,
+    SendsUnawaited,
+    SpaceLacking,
+    Throttled,
+    TopicWanted,
+)
 
 if TYPE_CHECKING:
     from ottla.cluster.metadata import MetadataSnapshot
     from ottla.observe.log_names import LogName
     from ottla.producer.reports import Reports
+    from ottla.seam.producing import ProduceEvent, UnawaitedSends
 
 
 class Outbox:
@@ -45,6 +61,7 @@ class Outbox:
         self._flow = context.flow
         self._reports = reports
         config = context.config
+        self._capacity_bytes = config.buffer_memory
         rack = Rack(config.client_rack if config.partitioner_rack_aware else None, context.log)
         self._topics = Topics(context, rack)
         self._routes = LeaderRoutes(context.cluster, context.engine, ProduceTarget(context), config)
@@ -101,39 +118,46 @@ class Outbox:
                 self._serve(event)
             except Exception as error:
                 self._context.log.error(
-                    "internal_error.event", exc_info=error, kind=event[0], reason=error
+                    "internal_error.event",
+                    exc_info=error,
+                    kind=type(event).__name__,
+                    reason=error,
                 )
 
-    def _serve(self, event: tuple[Any, ...]) -> None:
-        kind = event[0]
-        if self._context.closed and kind in ("topic", "wanted", "held"):
-            return  # Nothing begins any more, and what waited has its outcome.
-        if kind == "topic":
-            self._topics.want(event[1])
-        elif kind == "wanted":
-            self._find_route(TopicPartition(event[1], event[2]))
-        elif kind == "held":
-            self._holds.end_soon(Held(*event[1:]))
-        elif kind == "failed":
-            self._report_failure(*event[1:])
-        elif kind == "callbacks":
-            self._reports.call_soon(event[1])
-        elif kind == "unawaited":
-            self._tell_unawaited(event[1])
-        elif kind == "outcomes":
-            self._reports.report_soon()
-        elif kind == "acked":
-            self._tell_acked(*event[1:])
-        elif kind == "lacking":
-            self._buffer_log.begin(event[1])
-        elif kind in ("full", "free"):
-            self._context.events.emit(
-                "buffer.full" if kind == "full" else "buffer.free",
-                used_bytes=event[1],
-                capacity_bytes=self._context.config.buffer_memory,
-            )
-        elif kind == "throttled":
-            self._routes.report_throttled(event[1], event[2], self._context.summary)
+    def _serve(self, event: ProduceEvent) -> None:
+        if self._context.closed and isinstance(event, TopicWanted | RouteWanted | Held):
+            return  # Nothing begins any more, and the messages that waited have their outcome.
+        match event:
+            case TopicWanted(topic):
+                self._topics.want(topic)
+            case RouteWanted(topic, partition):
+                self._find_route(TopicPartition(topic, partition))
+            case Held():
+                self._holds.end_soon(event)
+            case MessagesFailed():
+                self._report_failure(event)
+            case CallbacksReady(calls):
+                self._reports.call_soon(calls)
+            case SendsUnawaited(sends):
+                self._log_unawaited(sends)
+            case OutcomesReady():
+                self._reports.report_soon()
+            case BatchAcked():
+                self._emit_acked(event)
+            case SpaceLacking(accepted):
+                self._buffer_log.begin(accepted)
+            case BufferFilled(used_bytes):
+                self._context.events.emit(
+                    "buffer.full", used_bytes=used_bytes, capacity_bytes=self._capacity_bytes
+                )
+            case BufferFreed(used_bytes):
+                self._context.events.emit(
+                    "buffer.free", used_bytes=used_bytes, capacity_bytes=self._capacity_bytes
+                )
+            case Throttled(conn, throttle_ms):
+                self._routes.report_throttled(conn, throttle_ms, self._context.summary)
+            case _:
+                assert_never(event)
 
     def _find_route(self, partition: TopicPartition) -> None:
         """The flow has batches and no route: none was given yet, or its connection was lost while nothing was in flight."""
@@ -141,68 +165,50 @@ class Outbox:
         if not self._holds.renew_soon(partition):
             self._routes.find(partition)
 
-    def _tell_unawaited(self, sends: Sequence[tuple[str, str, int]]) -> None:
-        """Sends of an event loop were dropped before anybody awaited them: (method, topic, count)."""
-        for method, topic, count in sends:
+    def _log_unawaited(self, sends: Sequence[UnawaitedSends]) -> None:
+        for send in sends:
             self._context.summary.add(
                 logging.WARNING,
                 "send.never_awaited",
-                {"topic": topic or "several topics"},
-                count=count,
-                method=method,
+                {"topic": send.topic or "several topics"},
+                count=send.calls,
+                method=send.method,
             )
 
-    def _report_failure(
-        self,
-        topic: str,
-        partition: int,
-        records: int,
-        kind: str,
-        code: int,
-        message: str,
-        outcome: str,
-        cause: tuple[str, int, str] | None,
-    ) -> None:
+    def _report_failure(self, failed: MessagesFailed) -> None:
         """A failure that nobody may be looking at is at least in the log."""
-        error = errors.from_native(kind, code, message, cause=cause)
-        text = errors.line_of(error)
-        event: LogName = "batch.expired" if kind == "delivery_timeout" else "batch.failed"
+        error = error_of(failed.failure)
+        reason, outcome = errors.line_of(error), failed.failure.outcome
+        expired = isinstance(failed.failure.cause, TimedOut)
+        event: LogName = "batch.expired" if expired else "batch.failed"
+        partition = -1 if failed.partition is None else failed.partition
         self._context.events.emit(
             event,
-            topic=topic,
+            topic=failed.topic,
             partition=partition,
-            records=records,
+            records=failed.records,
             error=type(error).__name__,
-            reason=text,
+            reason=reason,
             outcome=outcome,
         )
         self._context.summary.add(
             logging.ERROR,
             event,
-            TopicPartition(topic, partition),
-            count=records,
+            TopicPartition(failed.topic, partition),
+            count=failed.records,
             outcome=outcome,
-            reason=text,
+            reason=reason,
             error=type(error).__name__,
         )
 
-    def _tell_acked(
-        self,
-        topic: str,
-        partition: int,
-        records: int,
-        size_bytes: int,
-        base_offset: int,
-        attempts: int,
-        age_s: float,
-    ) -> None:
+    def _emit_acked(self, acked: BatchAcked) -> None:
         self._context.events.emit(
             "batch.acked",
-            topic=topic,
-            partition=partition,
-            records=records,
-            size_bytes=size_bytes,
-            base_offset=base_offset,
-            attempts=attempts,
-            age_ms=age_s * 1000,
+            topic=acked.topic,
+            partition=acked.partition,
+            records=acked.records,
+            size_bytes=acked.size_bytes,
+            base_offset=acked.base_offset,
+            attempts=acked.attempts,
+            age_ms=acked.age_s * 1000,
         )

@@ -120,13 +120,13 @@ class Reports:
         report = self._flow.next_report()
         if report is None:
             return False
-        deliveries, calls = report
         if callbacks.interceptors is not None:
-            callbacks.interceptors.acknowledged(deliveries)
+            callbacks.interceptors.acknowledged(report.deliveries)
         if callbacks.on_delivery is not None:
-            call_each(self._log, ((callbacks.on_delivery, delivery) for delivery in deliveries))
-        if calls:
-            call_each(self._log, calls)
+            on_delivery = callbacks.on_delivery
+            call_each(self._log, ((on_delivery, delivery) for delivery in report.deliveries))
+        if report.calls:
+            call_each(self._log, report.calls)
         return True
 
     def _call(self, calls: Sequence[tuple[Callable[[Delivery], object], Delivery]]) -> None:

@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ottla import errors
+from ottla.observe.failures import error_data
 from ottla.producer.topics import set_trouble, topic_error
 from ottla.protocol.messages.produce import ProduceRequest
 from ottla.wire.connection import Role
@@ -92,9 +93,7 @@ class ProduceTarget:
 
     def refuse(self, partition: TopicPartition, error: errors.Error) -> None:
         """Fail the waiting messages; the next message of the partition starts another search."""
-        self._context.flow.fail_partition(
-            partition.topic, partition.partition, *errors.to_native(error)
-        )
+        self._context.flow.fail_partition(partition.topic, partition.partition, error_data(error))
 
     def _reason(self, failure: NoRoute) -> tuple[errors.Error | None, str]:
         """Why there is no route, as an exception where there is one, and in words."""

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from ottla import errors
 from ottla.cluster.retry import Attempts
+from ottla.observe.failures import error_data
 from ottla.protocol.error_codes import ErrorCode
+from ottla.seam.failures import Reported
 
 if TYPE_CHECKING:
     from ottla._native import ProduceFlow
@@ -53,20 +55,22 @@ def topic_error(snapshot: MetadataSnapshot, topic: str) -> errors.KafkaError:
 def set_trouble(
     flow: ProduceFlow,
     topic: str,
-    why: errors.Error | str | None,
+    why: errors.Error | None,
     partition: int | None = None,
     *,
     text: str | None = None,
 ) -> None:
-    """Tell the flow what keeps a topic, or a partition of it: what expires meanwhile has it as its cause.
+    """Report to the flow why a topic, or a partition of it, cannot be sent to: messages that expire meanwhile have it as cause.
 
-    why: None without a text: nothing any more.
+    why: None without a text: it can.
     text: In place of the error's own, or by itself.
     """
-    if isinstance(why, errors.Error):
-        flow.set_trouble(topic, text or errors.line_of(why), partition, errors.to_native(why))
-    else:
-        flow.set_trouble(topic, text or why, partition)
+    trouble = None
+    if why is not None:
+        trouble = Reported(text or errors.line_of(why), error_data(why))
+    elif text is not None:
+        trouble = Reported(text, None)
+    flow.set_trouble(topic, trouble, partition)
 
 
 class Topics:
@@ -211,7 +215,7 @@ class Topics:
         """Fail what waits for the topic: no answer can bring it. Its next message has it requested again."""
         self._forget(topic)
         self._update_cluster()
-        self._flow.fail_topic(topic, *errors.to_native(error))
+        self._flow.fail_topic(topic, error_data(error))
 
     def _tell(self, topic: str, refusal: errors.Error, since: float) -> None:
         told, since = self._told.get(topic, ("", since))

@@ -7,33 +7,29 @@ from typing import Any
 
 from ottla.observe.health import Trouble
 from ottla.observe.producer_health import producer_health
+from ottla.seam.budget import Budget, Holder, InFlight
+from ottla.seam.failures import Reported
+
+HOLDER = Holder("orders", 3, 100, 2, "broker:9092", InFlight(2, "broker:9092"), 0.5)
 
 
-def holder(**changed: Any) -> dict[str, Any]:
-    """A part of the buffer that is in flight."""
-    made = {
-        "topic": "orders",
-        "partition": 3,
-        "bytes": 100,
-        "node_id": 2,
-        "address": "broker:9092",
-        "cause": "in flight to node 2 at broker:9092",
-        "moving": True,
-        "age_s": 0.5,
-    }
-    return made | changed
+def holder(**changed: Any) -> Holder:
+    """Messages in flight."""
+    return HOLDER._replace(**changed)
 
 
-def budget(*holders: dict[str, Any], waiting: int = 0, refused: bool = False) -> dict[str, Any]:
+def budget(*holders: Holder, waiting: int = 0, refused: bool = False) -> Budget:
     """A budget of 1000 bytes."""
-    return {
-        "used_bytes": sum(one["bytes"] for one in holders),
-        "capacity_bytes": 1000,
-        "waiting_senders": waiting,
-        "full": refused or waiting > 0,
-        "told": "buffer_memory is full",
-        "holders": list(holders),
-    }
+    return Budget(
+        used_bytes=sum(one.size_bytes for one in holders),
+        capacity_bytes=1000,
+        waiting_senders=waiting,
+        full=refused or waiting > 0,
+        callbacks_due=False,
+        holders=holders,
+        largest=None,
+        largest_unresolved=None,
+    )
 
 
 def test_what_is_on_its_way_is_no_trouble() -> None:
@@ -45,7 +41,7 @@ def test_what_is_on_its_way_is_no_trouble() -> None:
 
 def test_each_trouble_says_for_how_long_and_what_is_next() -> None:
     notes = {"cluster": Trouble("no broker can be reached", 90), "identity": Trouble("none", 99)}
-    stuck = holder(cause="no leader", moving=False, age_s=4.0)
+    stuck = holder(cause=Reported("no leader", None), age_s=4.0)
     health = producer_health(notes, budget(stuck, waiting=2), 100)
     assert not health
     assert health.state == "degraded"
@@ -58,14 +54,14 @@ def test_each_trouble_says_for_how_long_and_what_is_next() -> None:
 
 
 def test_unread_outcomes_are_a_trouble_only_where_they_stop_senders() -> None:
-    unread = holder(topic=None, partition=None, node_id=None, moving=False, cause="nobody reads")
+    unread = holder(topic=None, partition=None, node_id=None, cause="outcomes")
     assert producer_health({}, budget(unread), 0)
     parts = [one.part for one in producer_health({}, budget(unread, waiting=1), 0).troubles]
     assert parts == ["outcomes", "buffer"]
 
 
 def test_a_topic_without_metadata_is_named_alone() -> None:
-    waiting = holder(partition=None, moving=False, cause="its metadata has not come")
+    waiting = holder(partition=None, cause="metadata")
     (trouble,) = producer_health({}, budget(waiting), 0).troubles
     assert trouble.part == "orders"
     assert "metadata is requested again" in trouble.next

@@ -9,6 +9,7 @@ import pytest
 from ottla.config.producer import producer_config
 from ottla.errors import MessageTooLarge
 from ottla.producer.accumulator import closer, make_flow
+from ottla.seam.failures import ErrorData
 
 
 @pytest.mark.parametrize("more", [{}, {"return_successes": True, "on_delivery": print}])
@@ -19,4 +20,4 @@ def test_the_derived_budget_fits_the_largest_message(more: dict[str, Any]) -> No
     with pytest.raises(MessageTooLarge, match="max_message_bytes has room for 40000000 "):
         producer.send_nowait("t", bytes(40_000_000))
     assert producer.send_nowait("t", bytes(39_999_900)).outcome is None
-    flow.abort_all("closed", 0, "the end")
+    flow.abort_all(ErrorData("closed", 0, "the end"))

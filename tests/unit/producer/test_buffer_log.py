@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from ottla.observe.log import ClientLog
 from ottla.producer.buffer_log import QUIET_S, BufferLog
+from ottla.seam.budget import Budget, InFlight, Place, Share
 from tests.fixtures.logged import Logged
 
 WARNED = {
     "event": "buffer.full",
     "client": "producer orders",
-    "reason": "buffer_memory is full: all of it wait for t-0",
+    "reason": "buffer_memory (1000 bytes) is full; 1000 bytes queued for t-0 (not in flight yet)",
     "max_block_ms": 60_000,
 }
 
@@ -31,8 +31,9 @@ class Bench:
     def still_full(self) -> int | None:
         return self.accepted
 
-    def budget(self, most: int) -> dict[str, Any]:
-        return {"told": "buffer_memory is full: all of it wait for t-0"}
+    def budget(self, holders: int) -> Budget:
+        share = Share(InFlight(None, None), 1000, [Place("t", 0)], 0)
+        return Budget(1000, 1000, 1, True, False, [], share, share)
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
         self.later.append((self.time + seconds, call))

@@ -7,21 +7,21 @@ import logging
 import pytest
 
 from ottla.producer.hold_log import HoldLine, lines_of
-from ottla.producer.verdict import Held, judge
+from ottla.producer.verdict import judge
 from ottla.protocol.error_codes import ErrorCode
-from tests.unit.producer.test_verdict import batch, held
+from ottla.seam.producing import Held
+from tests.unit.producer.test_verdict import LOST, batch, held
 
 BROKER = {"node": 1, "address": "broker:9092"}
-LOST = "lost:eof:closed by the broker, 2 requests unanswered"
 
 
 def lines(story: Held, *, idempotent: bool = True, gapless: bool = False) -> list[HoldLine]:
-    verdict = judge(story, idempotent=idempotent)
-    return list(lines_of(story, verdict, BROKER, idempotent=idempotent, gapless=gapless))
+    verdict = judge(story, idempotent=idempotent, gapless=gapless)
+    return list(lines_of(story, verdict, BROKER, idempotent=idempotent))
 
 
 def test_a_retried_code_has_a_line_with_its_name_and_the_broker() -> None:
-    refused = batch(ErrorCode.NOT_ENOUGH_REPLICAS, error_message="1 of 2")
+    refused = batch(ErrorCode.NOT_ENOUGH_REPLICAS, message="1 of 2")
     behind = batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
     reason = "NOT_ENOUGH_REPLICAS (19) (1 of 2)"
     assert lines(held(refused, behind, behind)) == [

@@ -22,6 +22,7 @@ from ottla.producer.interceptors import (
     RefusedDelivery,
 )
 from ottla.producer.reports import Reports
+from ottla.seam.producing import OutcomeReport
 from tests.fixtures.logged import Logged
 from tests.native.test_producer import Wire, bound, fill, make_flow
 
@@ -364,11 +365,11 @@ class Batches:
     """A flow with this number of batches to report."""
 
     def __init__(self, count: int, *, callbacks: bool = True) -> None:
-        self.left = list(range(count))
+        self.left: list[Any] = list(range(count))
         self.callbacks = callbacks
 
-    def next_report(self) -> tuple[list[Any], list[Any]] | None:
-        return ([self.left.pop(0)], []) if self.left else None
+    def next_report(self) -> OutcomeReport | None:
+        return OutcomeReport([self.left.pop(0)], []) if self.left else None
 
     def reports_outcomes(self) -> bool:
         return self.callbacks

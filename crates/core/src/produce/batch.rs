@@ -72,7 +72,7 @@ pub(crate) enum Attempt {
 
 /// Whether earlier events show that the batch is in the log. The open attempt is not part of it: `Batch::may_be_written`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Proof {
+pub enum Proof {
     /// It is not there: each attempt was refused before the append.
     None,
     /// It may be there: an attempt had no answer, or one that a broker also gives after an append.

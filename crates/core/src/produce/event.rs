@@ -4,19 +4,37 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::failure::Failure;
-use crate::ids::{ConnId, Micros};
+use crate::ids::{ConnId, Identity, Micros};
+use crate::produce::batch::Proof;
 use crate::produce::wire::Answer;
+use crate::seam::LostCause;
 
-/// A batch of a held partition as the engine is told.
+/// What stopped a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HoldCause {
+    /// An error code.
+    Answer,
+    /// A batch in flight whose time was over.
+    Expired,
+    /// The engine's `hold`.
+    Asked,
+    /// Another topic under the same name.
+    Recreated,
+    /// The end of its connection.
+    Lost(LostCause),
+}
+
+/// An unresolved batch of a held partition.
 #[derive(Debug, Clone)]
 pub struct HeldBatch {
-    pub base_sequence: i32,
     pub records: u32,
     pub bytes: usize,
+    /// Times that it was sent; 0: never.
     pub attempts: u32,
-    pub sent: bool,
+    /// Its messages have their outcome.
     pub expired: bool,
-    pub unanswered: bool,
+    /// By the attempts before the last one.
+    pub proof: Proof,
     /// Any of its attempts may have written it, the last one included.
     pub may_be_written: bool,
     pub answer: Option<Answer>,
@@ -32,10 +50,10 @@ pub enum Event {
     Held {
         topic: Arc<str>,
         partition: i32,
-        cause: String,
+        cause: HoldCause,
         batches: Vec<HeldBatch>,
-        /// Producer id and epoch that the partition writes under; None: it has sent nothing yet.
-        identity: Option<(i64, i16)>,
+        /// The partition writes under it; None: it has sent nothing yet.
+        identity: Option<Identity>,
     },
     Failed {
         topic: Arc<str>,
@@ -68,15 +86,31 @@ pub enum Event {
     },
 }
 
-/// What is to become of a held batch.
+/// What becomes of a held batch.
 #[derive(Debug, Clone)]
 pub enum Decision {
-    /// Again, the same bytes and sequence.
+    /// Sent again, with the same bytes and sequence.
     Retry,
-    Fail(Failure),
-    /// Only these records fail; the rest is a new batch.
-    FailRecords(BTreeMap<u32, String>, i16),
     /// Several batches in its place: the broker takes no batch of this size.
     Split,
-    Written(i64),
+    /// It is in the log.
+    Written,
+    /// Its messages have their outcome: only its memory is given back.
+    Drop,
+    Fail(Failure),
+    /// These records fail; the rest is a new batch.
+    FailRecords(BTreeMap<u32, Failure>),
+}
+
+/// Decisions that contradict what the flow knows of the batches. Nothing was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRelease {
+    #[error("{decisions} decisions about {batches} held batches")]
+    Count { decisions: usize, batches: usize },
+    #[error(
+        "batch {0} is in the log, and is neither to fail nor to be sent under another identity"
+    )]
+    Overtaken(usize),
+    #[error("the messages of batch {0} have no outcome, and it is not to be dropped")]
+    Dropped(usize),
 }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use crate::failure::Trouble;
 use crate::ids::{ConnId, Identity, Micros};
 use crate::produce::batch::{Batch, Open, Sequence, sequence_after};
+use crate::produce::event::HoldCause;
 
 /// The connection to the partition's leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +30,8 @@ impl Route {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Hold {
     No,
-    /// Nothing more is sent; what is in flight ends. The text is the cause.
-    Ending(String),
+    /// Nothing more is sent; what is in flight ends.
+    Ending(HoldCause),
     /// The engine knows of the hold and has not released it.
     Reported {
         /// The topic was recreated since: the release cannot know of it, and another hold follows.
@@ -46,7 +47,7 @@ const PROVEN_FOR: Micros = 60_000_000;
 pub(crate) struct Numbering {
     /// The one that its batches are written under; None before the first of them.
     pub identity: Option<Identity>,
-    next: i32,
+    pub(super) next: i32,
     /// When the broker last acknowledged a batch on the partition's route, under its identity.
     acknowledged: Option<Micros>,
 }
@@ -60,10 +61,10 @@ impl Numbering {
         Sequence { identity, first }
     }
 
-    /// Starts again under another identity.
-    pub fn restart(&mut self, identity: Identity, first: i32) {
+    /// Starts again from 0 under another identity.
+    pub fn restart(&mut self, identity: Identity) {
         self.identity = Some(identity);
-        self.next = first;
+        self.next = 0;
     }
 
     pub fn acknowledge(&mut self, now: Micros) {

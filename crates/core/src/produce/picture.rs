@@ -15,32 +15,42 @@ use crate::produce::stats::{Picture, Sum, TopicPicture, total};
 /// A node that owes an answer for so long is told as the cause of what waits.
 const SILENT: Micros = 1_000_000;
 
+/// What a part of the budget waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HolderCause {
+    /// Nothing is known to be wrong: it is in flight to this node, or will be.
+    InFlight(Option<(i32, Arc<str>)>),
+    /// The metadata of its topic.
+    Metadata,
+    /// Its messages have their outcome, which was not read yet or not yet reported to callbacks.
+    Outcomes,
+    Trouble(Trouble),
+}
+
 /// A part of the budget and what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Empty for outcomes that were not read, or not told.
-    pub topic: Arc<str>,
-    /// -1 where it is not chosen yet.
-    pub partition: i32,
+    /// None for outcomes.
+    pub topic: Option<Arc<str>>,
+    /// None where it is not chosen yet.
+    pub partition: Option<i32>,
     pub bytes: usize,
-    /// The leader that it was last routed to; -1 where it never was.
-    pub node: i32,
-    pub address: Arc<str>,
-    pub cause: String,
-    /// Nothing is known to be wrong: it is on its way.
-    pub moving: bool,
-    /// How old the oldest message of it is.
+    /// The leader that it was last routed to, and where that is.
+    pub node: Option<(i32, Arc<str>)>,
+    pub cause: HolderCause,
+    /// Age of its oldest message.
     pub age: Micros,
 }
 
-impl Holder {
-    fn place(&self) -> String {
-        match self.partition {
-            _ if self.topic.is_empty() => "outcomes".into(),
-            -1 => self.topic.to_string(),
-            partition => format!("{}-{partition}", self.topic),
-        }
-    }
+/// All holders with the same cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    pub cause: HolderCause,
+    pub bytes: usize,
+    /// Topic and partition of the largest of them.
+    pub places: Vec<(Option<Arc<str>>, Option<i32>)>,
+    /// How many there are besides those.
+    pub more: usize,
 }
 
 /// The budget at one moment.
@@ -49,42 +59,28 @@ pub struct Budget {
     pub used: usize,
     pub cap: usize,
     pub waiting_senders: usize,
-    /// Senders wait for room, or one was refused since some last came.
+    /// Senders wait for free space, or one was refused since some last came.
     pub full: bool,
     /// The largest first.
     pub holders: Vec<Holder>,
 }
 
+/// Places that a share names.
+const NAMED: usize = 3;
+
 impl Budget {
-    /// What keeps outcomes where it is not their readers.
-    pub fn set_cause_of_outcomes(&mut self, cause: String) {
-        let mut holders = self.holders.iter_mut();
-        if let Some(outcomes) = holders.find(|holder| holder.topic.is_empty()) {
-            outcomes.cause = cause;
-        }
+    /// The cause that holds most bytes.
+    pub fn largest(&self) -> Option<Share> {
+        largest(self.holders.iter())
     }
 
-    /// For people: which cause keeps most of it.
-    pub fn told(&self) -> String {
-        let cap = self.cap;
-        match most(self.holders.iter()) {
-            Some((bytes, keeps)) => {
-                let bytes = size(bytes);
-                format!("buffer_memory ({cap} bytes) is full: {bytes} of it wait for {keeps}")
-            }
-            None => format!("buffer_memory ({cap} bytes) is full"),
-        }
-    }
-
-    /// For people: what keeps most of the messages that have no outcome; None: there are none.
-    pub fn kept(&self) -> Option<String> {
-        let unresolved = self.holders.iter().filter(|one| !one.topic.is_empty());
-        most(unresolved).map(|(_, keeps)| keeps)
+    /// The cause that holds most bytes of messages without an outcome.
+    pub fn largest_unresolved(&self) -> Option<Share> {
+        largest(self.holders.iter().filter(|holder| holder.topic.is_some()))
     }
 }
 
-/// The cause that keeps most bytes, with its places, and how many bytes these are.
-fn most<'a>(holders: impl Iterator<Item = &'a Holder>) -> Option<(usize, String)> {
+fn largest<'a>(holders: impl Iterator<Item = &'a Holder>) -> Option<Share> {
     let mut causes: Vec<(usize, Vec<&Holder>)> = Vec::new();
     for holder in holders {
         match causes
@@ -98,25 +94,16 @@ fn most<'a>(holders: impl Iterator<Item = &'a Holder>) -> Option<(usize, String)
             None => causes.push((holder.bytes, vec![holder])),
         }
     }
-    let (bytes, most) = causes.iter().max_by_key(|(bytes, _)| *bytes)?;
-    let mut places: Vec<String> = most.iter().take(3).map(|one| one.place()).collect();
-    if most.len() > places.len() {
-        places.push(format!("{} more", most.len() - places.len()));
-    }
-    let cause = most.first().map_or("", |one| &one.cause);
-    Some((*bytes, format!("{} ({cause})", places.join(", "))))
-}
-
-fn size(bytes: usize) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} bytes"),
-        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
-    }
-}
-
-fn seconds(micros: Micros) -> f64 {
-    micros as f64 / 1e6
+    let (bytes, most) = causes.into_iter().max_by_key(|(bytes, _)| *bytes)?;
+    let named = most.iter().take(NAMED);
+    Some(Share {
+        cause: most.first()?.cause.clone(),
+        bytes,
+        places: named
+            .map(|holder| (holder.topic.clone(), holder.partition))
+            .collect(),
+        more: most.len().saturating_sub(NAMED),
+    })
 }
 
 impl Partition {
@@ -198,13 +185,11 @@ impl ProduceFlow {
         let unresolved: usize = holders.iter().map(|holder| holder.bytes).sum();
         if self.acc.memory.used() > unresolved {
             holders.push(Holder {
-                topic: "".into(),
-                partition: -1,
+                topic: None,
+                partition: None,
                 bytes: self.acc.memory.used() - unresolved,
-                node: -1,
-                address: "".into(),
-                cause: "nobody has read them yet".into(),
-                moving: false,
+                node: None,
+                cause: HolderCause::Outcomes,
                 age: 0,
             });
         }
@@ -223,37 +208,32 @@ impl ProduceFlow {
         let topic = &self.acc.topics[index];
         let created = self.acc.stored_since(index)?;
         Some(Holder {
-            topic: topic.name.clone(),
-            partition: -1,
+            topic: Some(topic.name.clone()),
+            partition: None,
             bytes,
-            node: -1,
-            address: "".into(),
+            node: None,
             cause: match &topic.trouble {
-                Some(trouble) => trouble.text.clone(),
-                None => "the topic's metadata has not come".into(),
+                Some(trouble) => HolderCause::Trouble(trouble.clone()),
+                None => HolderCause::Metadata,
             },
-            moving: false,
             age: now.saturating_sub(created),
         })
     }
 
     fn holder(&self, part: usize, now: Micros) -> Holder {
         let entry = &self.acc.parts[part];
-        let (node, address) = (entry.node, self.address_of(entry.node));
+        let node = (entry.node >= 0).then(|| (entry.node, self.address_of(entry.node)));
         let refused = entry.batches().next().map_or(0, |batch| batch.refused);
         let trouble = self.trouble_of(part, refused, now);
         Holder {
-            topic: self.acc.topics[entry.topic].name.clone(),
-            partition: entry.number,
+            topic: Some(self.acc.topics[entry.topic].name.clone()),
+            partition: Some(entry.number),
             bytes: entry.held_bytes(),
-            moving: trouble.is_none(),
             cause: match trouble {
-                Some(trouble) => trouble.text,
-                None if node == -1 => "on their way".into(),
-                None => format!("on their way to node {node} at {address}"),
+                Some(trouble) => HolderCause::Trouble(trouble),
+                None => HolderCause::InFlight(node.clone()),
             },
             node,
-            address,
             age: entry.oldest().map_or(0, |at| now.saturating_sub(at)),
         }
     }
@@ -270,7 +250,7 @@ impl ProduceFlow {
         let entry = &self.acc.parts[part];
         let resting = || {
             let held = entry.route.conn().is_none() && entry.hold != Hold::No;
-            held.then(|| "it is held, and goes on after its backoff".into())
+            held.then_some(Trouble::Backoff)
         };
         self.known_trouble(part, refused, Some(now))
             .or_else(resting)
@@ -290,33 +270,30 @@ impl ProduceFlow {
             let topic = &self.acc.topics[entry.topic].trouble;
             entry.trouble.clone().or_else(|| topic.clone())
         };
-        let silent = now.and_then(|now| self.silence_of(entry, now).map(Trouble::from));
-        let refused = || Trouble::refused(refused);
+        let silent = now.and_then(|now| self.silence_of(entry, now));
+        let refused = || (refused != 0).then_some(Trouble::Refused(refused));
         let Route::To(id) = entry.route else {
             return told().or(silent).or_else(refused);
         };
-        let muted = self.conns.get(&id).and_then(|conn| {
-            let left = conn
-                .muted_until
-                .checked_sub(now?)
-                .filter(|left| *left > 0)?;
-            let (node, address) = (conn.node, self.address_of(conn.node));
-            let left = seconds(left);
-            let text =
-                format!("node {node} at {address} throttles this producer for another {left:.1} s");
-            Some(text.into())
+        let throttling = self.conns.get(&id).and_then(|conn| {
+            let left = conn.muted_until.checked_sub(now?);
+            Some(Trouble::Throttling {
+                node: conn.node,
+                address: self.address_of(conn.node),
+                time: left.filter(|left| *left > 0)?,
+            })
         });
-        silent.or(muted).or_else(refused).or_else(told)
+        silent.or(throttling).or_else(refused).or_else(told)
     }
 
     /// How long the partition's leader owes an answer, by its connections up to now.
-    fn silence_of(&self, entry: &Partition, now: Micros) -> Option<String> {
+    fn silence_of(&self, entry: &Partition, now: Micros) -> Option<Trouble> {
         let stats = self.nodes.get(&entry.node)?;
-        let silent = now.saturating_sub(stats.waiting_since?);
-        let (node, address) = (entry.node, &stats.address);
-        (silent >= SILENT).then(|| {
-            let passed = seconds(silent);
-            format!("node {node} at {address} has not answered for {passed:.1} s")
+        let time = now.saturating_sub(stats.waiting_since?);
+        (time >= SILENT).then(|| Trouble::Silent {
+            node: entry.node,
+            address: stats.address.clone(),
+            time,
         })
     }
 }

@@ -13,12 +13,12 @@ use parking_lot::Mutex;
 use crate::bytes::compression::codec::Cost;
 use crate::bytes::compression::compressor::Compressor;
 use crate::bytes::pool::Pool;
-use crate::failure::Failure;
-use crate::ids::{ConnId, Micros};
+use crate::failure::{ErrorData, ErrorKind, Failure};
+use crate::ids::{ConnId, Identity, Micros};
 use crate::produce::append::seal_queue::SealsWaiting;
 use crate::produce::completion::Completion;
 use crate::produce::drain::flow::ProduceFlow;
-use crate::produce::event::{Decision, Event};
+use crate::produce::event::{BadRelease, Decision, Event};
 use crate::produce::message::{Appended, Message, Refused};
 use crate::produce::settings::Settings;
 use crate::record::encode::record_size_upper_bound;
@@ -182,11 +182,12 @@ impl ProduceShared {
         topic: &str,
         partition: i32,
         decisions: Vec<Decision>,
-        conn: Option<ConnId>,
-        identity: Option<(i64, i16, i32)>,
-    ) {
-        self.with(|flow| flow.release(topic, partition, decisions, conn, identity));
+        behind: Option<&Failure>,
+        identity: Option<Identity>,
+    ) -> Result<(), BadRelease> {
+        self.with(|flow| flow.release(topic, partition, decisions, behind, identity))?;
         self.wake_io();
+        Ok(())
     }
 
     /// Tables changed: the I/O thread has to look at what may be sent now.
@@ -256,6 +257,11 @@ impl Flow for ProduceShared {
 impl Drop for ProduceShared {
     /// A message cannot be forgotten: whatever has no outcome yet is unknown, or was never sent.
     fn drop(&mut self) {
-        self.with(|flow| flow.abort_all("closed", 0, "the producer is gone", None));
+        let error = ErrorData {
+            kind: ErrorKind::Closed,
+            code: 0,
+            message: String::new(),
+        };
+        self.with(|flow| flow.abort_all(error, None));
     }
 }

@@ -33,6 +33,13 @@ impl ProduceFlow {
         }
     }
 
+    /// Where a script of events begins after this number of messages of a partition.
+    pub fn assume_sequence(&mut self, topic: &str, number: i32, next: i32) {
+        if let Some(part) = self.find(topic, number) {
+            self.acc.parts[part].numbering.next = next;
+        }
+    }
+
     /// Batches of this size and more are sealed ahead, whatever their codec.
     pub fn seal_ahead_from(&mut self, bytes: usize) {
         self.acc.seals.forced_from = Some(bytes);

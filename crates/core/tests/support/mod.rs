@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use frames::{Reply, Sent};
 use ottla_core::bytes::compression::codec::Codec;
-use ottla_core::failure::Outcome;
-use ottla_core::ids::{ConnId, Micros};
+use ottla_core::failure::{Cause, ErrorData, ErrorKind, Failure, Outcome, Reported, Trouble};
+use ottla_core::ids::{ConnId, Identity, Micros};
 use ottla_core::partitioning::partitioner::Partitioner;
 use ottla_core::produce::completion::{Completion, Place, State};
-use ottla_core::produce::event::{Decision, Event, HeldBatch};
+use ottla_core::produce::event::{Decision, Event, HeldBatch, HoldCause};
 use ottla_core::produce::message::{Message, Refused};
 use ottla_core::produce::settings::Settings;
 use ottla_core::produce::shared::{Listener, ProduceShared};
@@ -107,18 +107,18 @@ pub struct Producer {
 pub struct Held {
     pub topic: String,
     pub partition: i32,
-    pub cause: String,
+    pub cause: HoldCause,
     pub batches: Vec<HeldBatch>,
 }
 
 impl Held {
-    /// (base sequence, records, code of the answer) of each batch.
-    pub fn story(&self) -> Vec<(i32, u32, Option<i16>)> {
+    /// (records, code of the answer) of each batch.
+    pub fn story(&self) -> Vec<(u32, Option<i16>)> {
         self.batches
             .iter()
             .map(|batch| {
                 let code = batch.answer.as_ref().map(|answer| answer.code);
-                (batch.base_sequence, batch.records, code)
+                (batch.records, code)
             })
             .collect()
     }
@@ -341,9 +341,25 @@ impl Producer {
     }
 
     pub fn release(&self, partition: i32, decisions: Vec<Decision>) {
-        self.shared
-            .release("t", partition, decisions, Some(1), None);
+        self.release_to(partition, decisions, Some(1), None);
         self.assume_acknowledged(partition);
+    }
+
+    /// Ends a hold, and gives the partition its next route.
+    pub fn release_to(
+        &self,
+        partition: i32,
+        decisions: Vec<Decision>,
+        conn: Option<ConnId>,
+        identity: Option<(i64, i16)>,
+    ) {
+        let identity = identity.map(|(producer_id, epoch)| Identity { producer_id, epoch });
+        self.shared
+            .release("t", partition, decisions, None, identity)
+            .expect("decisions that fit");
+        if let Some(conn) = conn {
+            self.route("t", partition, conn);
+        }
     }
 
     pub fn used(&self) -> usize {
@@ -371,11 +387,49 @@ pub fn offset_of(place: &Place) -> Option<i64> {
     }
 }
 
-/// (kind, code, outcome) of a message that failed.
-pub fn failure_of(place: &Place) -> Option<(String, i16, Outcome)> {
+/// Why a message failed: the cause in a word, the broker's code, the outcome.
+pub fn failure_of(place: &Place) -> Option<(&'static str, i16, Outcome)> {
+    let failed = failed(place)?;
+    let (kind, code) = match failed.cause {
+        Cause::GivenUp { error, .. } => (kind(error.kind), error.code),
+        Cause::TimedOut { .. } => ("delivery_timeout", 0),
+        Cause::EarlierFailed(_) => ("gapless", 0),
+        Cause::NoSuchPartition { .. } => ("topic", 3),
+        Cause::Unreadable { code } => ("unreadable", code),
+    };
+    Some((kind, code, failed.outcome))
+}
+
+/// All that is known of a failure.
+pub fn failed(place: &Place) -> Option<Failure> {
     match place.0.place(place.1).0.state() {
-        State::Failed(failed) => Some((failed.kind, failed.code, failed.outcome)),
+        State::Failed(failed) => Some(failed),
         _ => None,
+    }
+}
+
+fn kind(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Broker => "broker",
+        ErrorKind::Closed => "closed",
+        other => panic!("no test gives {other:?}"),
+    }
+}
+
+/// The engine's reason without an exception.
+pub fn trouble(text: &str) -> Trouble {
+    Trouble::Reported(Arc::new(Reported {
+        text: text.into(),
+        error: None,
+    }))
+}
+
+/// The error with which a producer gives up what is left.
+pub fn closed() -> ErrorData {
+    ErrorData {
+        kind: ErrorKind::Closed,
+        code: 0,
+        message: "closed".into(),
     }
 }
 

@@ -3,14 +3,15 @@
 //! The I/O thread looks only when it was woken, at the time it asked for, or after a response or a loss; the engine only
 //! when the bell rang. A wake that is lost therefore ends in standstill, which `finish` finds.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 
 use ottla_core::bytes::compression::codec::Cost;
 use ottla_core::bytes::compression::compressor::Compressor;
-use ottla_core::failure::{Outcome, failure};
-use ottla_core::ids::{ConnId, Micros};
+use ottla_core::failure::{Failure, Outcome};
+use ottla_core::ids::{ConnId, Identity, Micros};
 use ottla_core::produce::append::weight::DELIVERY_BYTES;
+use ottla_core::produce::batch::Proof;
 use ottla_core::produce::completion::{Place, State};
 use ottla_core::produce::event::{Decision, Event, HeldBatch};
 use ottla_core::produce::message::Refused;
@@ -20,7 +21,7 @@ use ottla_core::seam::Flow;
 
 use super::broker::{Fault, Log};
 use super::frames::{self, Reply, Sent};
-use super::{Held, Producer, is_pending, offset_of, settings};
+use super::{Held, Producer, closed, is_pending, offset_of, settings};
 
 pub const PARTITIONS: usize = 7;
 const PRODUCER_ID: i64 = 9;
@@ -123,7 +124,7 @@ impl World {
             25 if choice.is_multiple_of(16) && !self.producer.shared.settings.gapless => {
                 self.producer
                     .shared
-                    .with(|flow| flow.abort_all("closed", 0, "given up", None));
+                    .with(|flow| flow.abort_all(closed(), None));
             }
             25 => self.throttle = true,
             26 => self.reroute(choice),
@@ -369,6 +370,7 @@ impl World {
 
     // ---- decisions -------------------------------------------------------------------------------------------------
 
+    /// The engine, as `ottla.producer.verdict` decides.
     fn release(&mut self, held: &Held, choice: usize) {
         let mut bump = false;
         let mut doubtful = false;
@@ -379,57 +381,37 @@ impl World {
                 // Whether the one that failed is in the log is not known, so this one may be there behind it.
                 Told::anew(refused(batch))
             } else {
-                self.decide(held.partition, batch, head, choice >> position)
+                decide(batch, head, choice >> position)
             };
             bump |= told.anew;
             doubtful |= matches!(&told.decision, Decision::Fail(failed) if failed.outcome == Outcome::Unknown);
             decisions.push(told.decision);
         }
+        let mut first: Option<Failure> = None;
+        for (batch, decision) in held.batches.iter().zip(&mut decisions) {
+            settle(
+                batch,
+                decision,
+                bump,
+                &mut first,
+                self.producer.shared.settings.gapless,
+            );
+        }
         let partition = held.partition as usize;
         let identity = bump.then(|| {
             self.epochs[partition] += 1;
-            (PRODUCER_ID, self.epochs[partition], 0)
+            Identity {
+                producer_id: PRODUCER_ID,
+                epoch: self.epochs[partition],
+            }
         });
-        let conn = (!choice.is_multiple_of(3)).then(|| self.connection(choice));
-        self.producer
-            .shared
-            .release("t", held.partition, decisions, conn, identity);
-    }
-
-    /// What is to become of a batch, and whether the sequences behind it have to start anew.
-    fn decide(&self, partition: i32, batch: &HeldBatch, head: bool, choice: usize) -> Told {
-        let again = Told::as_it_is(Decision::Retry);
-        let Some(answer) = &batch.answer else {
-            return again;
-        };
-        match answer.code {
-            // The model's leader says so before it appends.
-            6 if head && batch.attempts == 1 && choice.is_multiple_of(5) => Told::anew(
-                Decision::Fail(failure("broker", 6, "refused", Outcome::NotWritten)),
-            ),
-            6 if batch.attempts == 1 && choice % 5 == 1 && batch.records > 1 => {
-                Told::as_it_is(Decision::Split)
-            }
-            7 if choice.is_multiple_of(2) => {
-                let log = &self.logs[partition as usize];
-                let epoch = self.epochs[partition as usize];
-                let found = log.find(epoch, batch.base_sequence, batch.records as usize);
-                found.map_or(again, |at| Told::as_it_is(Decision::Written(at as i64)))
-            }
-            _ if !head => again,
-            45 | 47 if !batch.unanswered => Told::anew(Decision::Retry),
-            45 | 47 => Told::anew(refused(batch)),
-            10 => Told::as_it_is(Decision::Split),
-            87 if !answer.record_errors.is_empty() && !batch.may_be_written => {
-                let records: BTreeMap<u32, String> = answer
-                    .record_errors
-                    .iter()
-                    .map(|(index, _)| (*index as u32, "bad".to_string()))
-                    .collect();
-                Told::anew(Decision::FailRecords(records, 87))
-            }
-            87 => Told::anew(refused(batch)),
-            _ => again,
+        let shared = &self.producer.shared;
+        shared
+            .release("t", held.partition, decisions, first.as_ref(), identity)
+            .expect("decisions that fit");
+        if !choice.is_multiple_of(3) {
+            let conn = self.connection(choice);
+            self.producer.route("t", held.partition, conn);
         }
     }
 
@@ -578,14 +560,86 @@ impl Told {
     }
 }
 
-fn refused(batch: &HeldBatch) -> Decision {
-    let code = batch.answer.as_ref().map_or(0, |answer| answer.code);
-    let outcome = if batch.may_be_written {
+/// What is to become of a batch, and whether the sequences behind it have to start anew.
+fn decide(batch: &HeldBatch, head: bool, choice: usize) -> Told {
+    let again = Told::as_it_is(Decision::Retry);
+    let Some(answer) = &batch.answer else {
+        return again;
+    };
+    match answer.code {
+        // The model's leader says so before it appends.
+        6 if head && batch.attempts == 1 && choice.is_multiple_of(5) => Told::anew(Decision::Fail(
+            Failure::broker(6, "refused", Outcome::NotWritten),
+        )),
+        6 if batch.attempts == 1 && choice % 5 == 1 && batch.records > 1 => {
+            Told::as_it_is(Decision::Split)
+        }
+        _ if !head => again,
+        45 | 47 if batch.proof == Proof::None => Told::anew(Decision::Retry),
+        45 | 47 => Told::anew(refused(batch)),
+        10 => Told::as_it_is(Decision::Split),
+        87 if !answer.record_errors.is_empty() && !batch.may_be_written => {
+            let failed = Failure::broker(87, "bad", Outcome::NotWritten);
+            let indices = answer.record_errors.iter().map(|(index, _)| *index as u32);
+            let records = indices.map(|index| (index, failed.clone()));
+            Told::anew(Decision::FailRecords(records.collect()))
+        }
+        87 => Told::anew(refused(batch)),
+        _ => again,
+    }
+}
+
+fn outcome(batch: &HeldBatch) -> Outcome {
+    if batch.may_be_written {
         Outcome::Unknown
     } else {
         Outcome::NotWritten
-    };
-    Decision::Fail(failure("broker", code, "refused", outcome))
+    }
+}
+
+/// Makes a decision final: what is in the log is written, and with `gapless` everything behind a failure fails.
+fn settle(
+    batch: &HeldBatch,
+    decision: &mut Decision,
+    bump: bool,
+    first: &mut Option<Failure>,
+    gapless: bool,
+) {
+    if batch.expired {
+        *decision = Decision::Drop;
+        return;
+    }
+    if let Some(first) = first {
+        *decision = Decision::Fail(first.behind(outcome(batch)));
+    }
+    let fails = matches!(decision, Decision::Fail(_) | Decision::FailRecords(_));
+    if batch.proof == Proof::Appended && (fails || bump && matches!(decision, Decision::Retry)) {
+        *decision = Decision::Written;
+    }
+    if !gapless {
+        return;
+    }
+    match decision {
+        Decision::Fail(failed) => {
+            first.get_or_insert_with(|| failed.clone());
+        }
+        Decision::FailRecords(failed) => {
+            let (&from, why) = failed.first_key_value().expect("a record that failed");
+            let why = why.clone();
+            for index in from..batch.records {
+                let behind = || why.behind(outcome(batch));
+                failed.entry(index).or_insert_with(behind);
+            }
+            *first = Some(why);
+        }
+        _ => {}
+    }
+}
+
+fn refused(batch: &HeldBatch) -> Decision {
+    let code = batch.answer.as_ref().map_or(0, |answer| answer.code);
+    let outcome = outcome(batch);
+    Decision::Fail(Failure::broker(code, "refused", outcome))
 }
 
 fn todo(event: Event) -> Option<Todo> {

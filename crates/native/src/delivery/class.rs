@@ -20,10 +20,12 @@ use crate::delivery::outcome::{
     AwaitedDelivery, call_when_settled, error_of, settled, wait_error, wait_result,
 };
 use crate::docs;
+use crate::errors;
 use crate::raw::{
     Arguments, documented, fast_method, getter, guard, make_type, no_getter, no_method,
     plain_method, slot,
 };
+use crate::seam::failures::outcome_name;
 use crate::wait::ready::ready;
 use crate::wait::time::seconds;
 use crate::wait::waiting::Waiting;
@@ -166,7 +168,10 @@ unsafe extern "C" fn repr(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
                 format!("written at offset {}", base_offset + i64::from(index))
             }
             State::Written { .. } => "written".to_owned(),
-            State::Failed(failure) => format!("{}: {}", failure.outcome.name(), failure.told()),
+            State::Failed(failure) => {
+                let outcome = outcome_name(failure.outcome);
+                format!("{outcome}: {}", errors::text_of(py, &failure)?)
+            }
         };
         let topic = &completion.topic;
         let text = match completion.partition() {
@@ -257,7 +262,7 @@ unsafe extern "C" fn get_outcome(slf: *mut ffi::PyObject, _: *mut c_void) -> *mu
         let outcome = match where_is(slf).0.state() {
             State::Pending => None,
             State::Written { .. } => Some("written"),
-            State::Failed(failure) => Some(failure.outcome.name()),
+            State::Failed(failure) => Some(outcome_name(failure.outcome)),
         };
         Ok(outcome.into_pyobject(py)?.into_ptr())
     })

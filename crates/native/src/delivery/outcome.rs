@@ -71,15 +71,7 @@ fn wait_settled(
 }
 
 fn timed_out(py: Python<'_>) -> PyErr {
-    errors::raise(
-        py,
-        "timeout",
-        0,
-        "the outcome is not known yet",
-        None,
-        None,
-        None,
-    )
+    errors::made(py, "outcome_pending", ())
 }
 
 /// Waits for a delivery's outcome, at most so many seconds: its metadata, or the error that it failed with.

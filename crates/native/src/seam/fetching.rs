@@ -2,10 +2,9 @@
 
 use ottla_core::fetch::flow::{Event, Held, HoldCause, PartitionState};
 use ottla_core::fetch::stats::{NodePicture, PartitionPicture, Picture};
-use ottla_core::ids::Micros;
-use ottla_core::latency::Percentiles;
 use pyo3::prelude::*;
 
+use super::latency::{latency, ms};
 use super::{connections, leaders, named};
 
 pub fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyAny>> {
@@ -127,22 +126,4 @@ fn partition<'py>(py: Python<'py>, part: &PartitionPicture) -> PyResult<Bound<'p
             paused: part.paused,
         }
     )
-}
-
-fn latency<'py>(py: Python<'py>, known: &Percentiles) -> PyResult<Bound<'py, PyAny>> {
-    named!(
-        py,
-        "latency",
-        Latency {
-            requests: known.count,
-            p50_ms: ms(known.p50),
-            p95_ms: ms(known.p95),
-            p99_ms: ms(known.p99),
-            max_ms: ms(known.max),
-        }
-    )
-}
-
-fn ms(micros: Micros) -> f64 {
-    micros as f64 / 1e3
 }

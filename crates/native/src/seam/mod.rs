@@ -1,9 +1,14 @@
 //! The seam: values that cross between Python and Rust. The classes are Python's, in `ottla.seam`, one module here for each
 //! there; a field has the same name on both sides.
 
+pub mod budget;
 pub mod connections;
+pub mod failures;
 pub mod fetching;
+pub mod latency;
 pub mod leaders;
+pub mod produce_statistics;
+pub mod producing;
 pub mod settings;
 
 /// A value of a class of `ottla.seam`, made by the names of its fields: `named!(py, "connections", Connected { conn })`.

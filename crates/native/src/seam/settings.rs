@@ -7,9 +7,10 @@ use ottla_core::fetch;
 use ottla_core::ids::Micros;
 use ottla_core::partitioning::partitioner::Partitioner;
 use ottla_core::produce::settings::{Batching, Settings};
-use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 
+use super::failures::unknown;
 use crate::outcomes::Wanted;
 
 #[derive(FromPyObject)]
@@ -132,10 +133,6 @@ impl FetchSettings {
             check_crcs: self.check_crcs,
         })
     }
-}
-
-fn unknown(setting: &str, name: &str) -> PyErr {
-    PyValueError::new_err(format!("no such {setting}: {name:?}"))
 }
 
 /// Seconds, as flows count them.

@@ -34,7 +34,7 @@ fn partitions(py: Python<'_>, sender: &Sender, topic: usize, known: Known) -> Py
         Known::Closed => Err(sender.refusal(py, &Refused::Closed, (topic, None))),
         Known::Failed(failure) => {
             let topic = sender.shared.with(|flow| flow.acc.topic_name(topic));
-            Err(errors::failed_send(py, &failure, &topic))
+            Err(errors::failed_send(py, &failure, &topic, None))
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ottla_core::failure::{Cause, Failure, Outcome};
 use ottla_core::produce::append::weight::DELIVERY_BYTES;
 use ottla_core::produce::completion::Completion;
 use ottla_core::produce::message::{Message, Refused};
@@ -328,32 +329,31 @@ impl Sender {
         refused: &Refused,
         (topic, partition): (usize, Option<i32>),
     ) -> PyErr {
-        let (kind, code, message) = match refused {
-            Refused::Full => (
-                "buffer_full",
-                0,
-                self.outcomes.budget(py, &self.shared).told(),
-            ),
+        let topic = self.shared.with(|flow| flow.acc.topic_name(topic));
+        let topic = &*topic;
+        match refused {
+            Refused::Full => match self.outcomes.budget(py, &self.shared, 0) {
+                Ok(budget) => errors::made(py, "buffer_full", (budget, topic, partition)),
+                Err(error) => error,
+            },
             Refused::TooLarge {
                 bytes,
                 cap,
                 setting,
             } => {
-                let message =
-                    format!("the message takes {bytes} bytes, and {setting} has room for {cap}");
-                ("message_too_large", 0, message)
+                let given = (*bytes, *cap, *setting, topic, partition);
+                errors::made(py, "message_too_large", given)
             }
             Refused::NoSuchPartition { partitions } => {
-                let number = partition.unwrap_or(-1);
-                let message =
-                    format!("partition {number} does not exist: the topic has {partitions}");
-                ("topic", 3, message)
+                let cause = Cause::NoSuchPartition {
+                    partition: partition.unwrap_or(-1),
+                    partitions: *partitions,
+                };
+                let outcome = Outcome::NotWritten;
+                errors::failed_send(py, &Failure { cause, outcome }, topic, partition)
             }
-            Refused::Closed => ("closed", 0, "the producer is closed".to_owned()),
-        };
-        let topic = self.shared.with(|flow| flow.acc.topic_name(topic));
-        let outcome = Some("not_written");
-        errors::raise(py, kind, code, &message, Some(&topic), partition, outcome)
+            Refused::Closed => errors::made(py, "producer_closed", (topic, partition)),
+        }
     }
 }
 

@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use ottla_core::failure::{Outcome, because};
 use ottla_core::produce::append::topic_wait::Known;
 use ottla_core::seam::Wake;
 use pyo3::prelude::*;
 
 use crate::errors;
 use crate::fork;
+use crate::seam::failures;
 use crate::send::sender::Sender;
 
 /// Dropping it gives the place up.
@@ -119,13 +119,13 @@ pub fn late(py: Python<'_>, sender: &Sender, topic: usize) -> PyErr {
         let acc = &flow.acc;
         (acc.topic_name(topic), acc.known(topic), acc.trouble(topic))
     });
-    let message = if known == Known::NotYet {
-        format!(
-            "the partitions of topic {name:?} are not known yet, and the partitioner chooses among them"
-        )
-    } else {
-        format!("earlier sends to topic {name:?} still wait for its metadata")
-    };
-    let failed = because("timeout", &message, Outcome::NotWritten, trouble.as_ref());
-    errors::failed_send(py, &failed, &name)
+    let trouble = trouble.map(|trouble| failures::trouble(py, &trouble));
+    match trouble.transpose() {
+        Ok(trouble) => errors::made(
+            py,
+            "topic_pending",
+            (&*name, known == Known::NotYet, trouble),
+        ),
+        Err(error) => error,
+    }
 }

@@ -137,7 +137,7 @@ fn decode_batches<'py>(py: Python<'py>, data: &[u8], cap: usize) -> PyResult<Bou
 }
 
 fn refused(py: Python<'_>, error: &DecodeError) -> PyErr {
-    errors::raise(py, "decode", 0, &error.to_string(), None, None, None)
+    errors::made(py, "undecodable", (error.to_string(),))
 }
 
 fn header_dict<'py>(py: Python<'py>, header: &BatchHeader) -> PyResult<Bound<'py, PyDict>> {

@@ -5,14 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::failure::{Failure, Outcome, because, failure};
+use crate::failure::{Cause, Failure, Outcome, Stage};
 use crate::ids::Micros;
 use crate::produce::append::accumulator::Accumulator;
 
 pub(super) use crate::produce::append::waiting::{Stored, Waiting};
 use crate::produce::append::weight::beside_record;
 use crate::produce::completion::{Completion, Place};
-use crate::produce::drain::gapless;
 use crate::produce::event::Event;
 use crate::produce::message::Message;
 use crate::record::encode::record_size_upper_bound;
@@ -130,10 +129,14 @@ impl Accumulator {
         let entry = &self.topics[topic];
         let (name, known) = (entry.name.clone(), entry.destinations.count);
         let partition = partition.unwrap_or(-1);
-        let message = format!("partition {partition} does not exist: the topic has {known}");
         let completion = self.completion(name.clone(), partition);
-        let outcome = Outcome::NotWritten;
-        let failed = failure("topic", 3, &message, outcome);
+        let failed = Failure {
+            cause: Cause::NoSuchPartition {
+                partition,
+                partitions: known,
+            },
+            outcome: Outcome::NotWritten,
+        };
         self.tell_failed(&name, partition, 1, failed.clone());
         self.fail(&completion, 1, failed);
         completion
@@ -199,18 +202,17 @@ impl Accumulator {
             if gone.is_empty() {
                 continue;
             }
-            let late = "the topic's metadata did not come before delivery_timeout_ms";
-            let trouble = self.trouble(index);
-            let failed = because(
-                "delivery_timeout",
-                late,
-                Outcome::NotWritten,
-                trouble.as_ref(),
-            );
+            let failed = Failure {
+                cause: Cause::TimedOut {
+                    stage: Stage::Metadata,
+                    trouble: self.trouble(index),
+                },
+                outcome: Outcome::NotWritten,
+            };
             if self.topics[index].waiting.is_empty() {
                 self.topics[index].wait.answered(Some(failed.clone()));
             }
-            let with_it = gapless::behind(&failed, Outcome::NotWritten);
+            let with_it = failed.behind(Outcome::NotWritten);
             self.fail_waiting(index, gone, failed);
             self.fail_waiting(index, behind, with_it);
         }

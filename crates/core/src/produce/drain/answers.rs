@@ -8,7 +8,7 @@ use crate::ids::{ConnId, Micros};
 use crate::produce::batch::{Attempt, Batch, Proof};
 use crate::produce::drain::conn::Entry;
 use crate::produce::drain::flow::ProduceFlow;
-use crate::produce::event::Event;
+use crate::produce::event::{Event, HoldCause};
 use crate::produce::partition::{Hold, Route};
 use crate::produce::wire::{self, Answer};
 use crate::seam::{BadResponse, LostCause};
@@ -132,7 +132,7 @@ impl ProduceFlow {
         batch.refused = answer.code;
         batch.attempt = Attempt::Refused(answer);
         if entry.hold == Hold::No {
-            entry.hold = Hold::Ending("answer".into());
+            entry.hold = Hold::Ending(HoldCause::Answer);
         }
     }
 
@@ -168,7 +168,6 @@ impl ProduceFlow {
             return;
         };
         self.nodes.entry(lost.node).or_default().lost(now);
-        let told = format!("lost:{}:{}", cause.kind.name(), cause.message);
         // What is never answered and still here is not in the socket to its last byte, and a broker reads whole requests.
         let may_be_written = self.acc.settings.acks != 0;
         for part in lost.parts {
@@ -189,7 +188,7 @@ impl ProduceFlow {
                 continue;
             }
             if entry.hold == Hold::No {
-                entry.hold = Hold::Ending(told.clone());
+                entry.hold = Hold::Ending(HoldCause::Lost(cause.clone()));
             }
             self.tell_if_at_rest(part);
         }

@@ -6,11 +6,13 @@
 //! sequence is still in use, and the partition may not continue past it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::failure::{Failure, Outcome, Trouble, because};
+use crate::failure::{Cause, ErrorData, ErrorKind, Failure, Outcome, Stage, Trouble};
 use crate::ids::Micros;
 use crate::produce::batch::Batch;
 use crate::produce::drain::flow::ProduceFlow;
+use crate::produce::event::HoldCause;
 use crate::produce::partition::{Hold, Partition, Route};
 
 impl ProduceFlow {
@@ -78,11 +80,11 @@ impl ProduceFlow {
             let failed = self.expire_batch(part, &batch, now);
             self.let_go(batch);
             if let Some(failed) = failed {
-                self.fail_behind(part, &failed);
+                self.fail_behind_expired(part, &failed);
             }
         }
         if stopped && self.acc.parts[part].hold == Hold::No {
-            self.begin_hold(part, "expired");
+            self.begin_hold(part, HoldCause::Expired);
         }
     }
 
@@ -110,7 +112,7 @@ impl ProduceFlow {
         }
         self.acc.parts[part].flight = flight;
         if let Some(first) = first {
-            self.fail_behind(part, &first);
+            self.fail_behind_expired(part, &first);
         }
         stopped
     }
@@ -123,15 +125,16 @@ impl ProduceFlow {
             return None;
         }
         let outcome = batch.outcome();
-        let message = match batch.refused {
-            0 if outcome == Outcome::NotWritten => {
-                "it could not be sent before delivery_timeout_ms"
-            }
-            0 => "no answer came before delivery_timeout_ms",
-            _ => "it was not acknowledged before delivery_timeout_ms",
+        let stage = match batch.refused {
+            0 if outcome == Outcome::NotWritten => Stage::Sending,
+            0 => Stage::Answer,
+            _ => Stage::Acknowledgement,
         };
         let trouble = self.trouble_of(part, batch.refused, now);
-        let failed = because("delivery_timeout", message, outcome, trouble.as_ref());
+        let failed = Failure {
+            cause: Cause::TimedOut { stage, trouble },
+            outcome,
+        };
         self.tell_and_fail(part, batch, failed.clone());
         Some(failed)
     }
@@ -139,18 +142,19 @@ impl ProduceFlow {
     /// Fails everything that is not resolved, each batch with the outcome that its attempts leave. Returns how many messages.
     ///
     /// now: None where nobody knows the time.
-    pub fn abort_all(&mut self, kind: &str, code: i16, message: &str, now: Option<Micros>) -> u64 {
+    pub fn abort_all(&mut self, error: ErrorData, now: Option<Micros>) -> u64 {
+        let error = Arc::new(error);
         let before = self.acc.undelivered();
         for topic in self.acc.waiting_topics() {
             let index = self.acc.topic(&topic);
             let trouble = self.acc.topics[index].trouble.clone();
-            let failed = given_up(kind, code, message, Outcome::NotWritten, trouble.as_ref());
+            let failed = given_up(&error, Outcome::NotWritten, trouble);
             self.acc.fail_topic(&topic, failed);
         }
         for part in 0..self.acc.parts.len() {
             let failed = |flow: &Self, batch: &Batch| {
                 let known = flow.known_trouble(part, batch.refused, now);
-                given_up(kind, code, message, batch.outcome(), known.as_ref())
+                given_up(&error, batch.outcome(), known)
             };
             let mut flight = std::mem::take(&mut self.acc.parts[part].flight);
             for batch in &mut flight {
@@ -170,14 +174,7 @@ impl ProduceFlow {
 
     /// Fails the messages of a partition that has no route and no hold, each with the outcome that its attempts leave. The next
     /// message asks for a route again. Returns how many messages.
-    pub fn fail_partition(
-        &mut self,
-        topic: &str,
-        number: i32,
-        kind: &str,
-        code: i16,
-        message: &str,
-    ) -> u64 {
+    pub fn fail_partition(&mut self, topic: &str, number: i32, error: ErrorData) -> u64 {
         let Some(part) = self.find(topic, number) else {
             return 0;
         };
@@ -185,10 +182,11 @@ impl ProduceFlow {
         if entry.route.conn().is_some() || entry.hold != Hold::No {
             return 0;
         }
+        let error = Arc::new(error);
         let before = self.acc.undelivered();
         self.acc.close_open(part);
         for batch in std::mem::take(&mut self.acc.parts[part].queue) {
-            let failed = given_up(kind, code, message, batch.outcome(), None);
+            let failed = given_up(&error, batch.outcome(), None);
             self.abort(part, &batch, failed);
             self.let_go(batch);
         }
@@ -230,17 +228,12 @@ fn may_go(entry: &Partition) -> bool {
 }
 
 /// The failure of what ends with everything else. A refusal by a broker says why by itself.
-fn given_up(
-    kind: &str,
-    code: i16,
-    message: &str,
-    outcome: Outcome,
-    trouble: Option<&Trouble>,
-) -> Failure {
-    let trouble = trouble.filter(|_| code == 0);
+fn given_up(error: &Arc<ErrorData>, outcome: Outcome, trouble: Option<Trouble>) -> Failure {
+    let trouble = trouble.filter(|_| error.kind != ErrorKind::Broker);
+    let error = error.clone();
     Failure {
-        code,
-        ..because(kind, message, outcome, trouble)
+        cause: Cause::GivenUp { error, trouble },
+        outcome,
     }
 }
 

@@ -5,14 +5,12 @@
 use std::collections::BTreeMap;
 
 use crate::failure::Failure;
-use crate::ids::{ConnId, Identity};
-use crate::produce::batch::{Attempt, Batch, Proof};
+use crate::ids::Identity;
+use crate::produce::batch::{Attempt, Batch};
 use crate::produce::drain::flow::ProduceFlow;
-use crate::produce::drain::gapless;
-use crate::produce::event::{Decision, Event, HeldBatch};
+use crate::produce::event::{BadRelease, Decision, Event, HeldBatch, HoldCause};
 use crate::produce::partition::Hold;
 
-const RECREATED: &str = "recreated";
 const NO_ID: [u8; 16] = [0; 16];
 
 impl ProduceFlow {
@@ -21,12 +19,12 @@ impl ProduceFlow {
         if let Some(part) = self.find(topic, number)
             && self.acc.parts[part].hold == Hold::No
         {
-            self.begin_hold(part, "asked");
+            self.begin_hold(part, HoldCause::Asked);
         }
     }
 
-    pub(super) fn begin_hold(&mut self, part: usize, cause: &str) {
-        self.acc.parts[part].hold = Hold::Ending(cause.into());
+    pub(super) fn begin_hold(&mut self, part: usize, cause: HoldCause) {
+        self.acc.parts[part].hold = Hold::Ending(cause);
         self.tell_if_at_rest(part);
     }
 
@@ -55,13 +53,11 @@ impl ProduceFlow {
             .flight
             .iter()
             .map(|batch| HeldBatch {
-                base_sequence: batch.sequence.map_or(-1, |sequence| sequence.first),
                 records: batch.count,
                 bytes: batch.content.len_bytes(),
                 attempts: batch.attempts,
-                sent: batch.was_sent(),
                 expired: batch.is_settled(),
-                unanswered: batch.proof != Proof::None,
+                proof: batch.proof,
                 may_be_written: batch.may_be_written(),
                 answer: match &batch.attempt {
                     Attempt::Refused(answer) => Some(answer.clone()),
@@ -71,7 +67,6 @@ impl ProduceFlow {
             .collect();
         let topic = self.acc.topics[entry.topic].name.clone();
         let identity = entry.numbering.identity;
-        let identity = identity.map(|identity| (identity.producer_id, identity.epoch));
         self.acc.reports.events.push(Event::Held {
             topic,
             partition: entry.number,
@@ -81,46 +76,40 @@ impl ProduceFlow {
         });
     }
 
-    /// Ends a hold. `decisions`: one for each batch that the event told, in order.
+    /// Ends a hold as the engine decided.
+    ///
+    /// decisions: One for each batch that the event reported, in order. A batch whose messages got their outcome meanwhile
+    ///     keeps it, whatever was decided.
+    /// behind: The failure after which everything that is not part of the hold fails as well. Where all failing batches got
+    ///     their outcome meanwhile, so did everything behind them, and what was sent since then is not touched.
+    /// identity: The one under which everything is sent from here on, with sequences from 0.
     pub fn release(
         &mut self,
         topic: &str,
         number: i32,
         decisions: Vec<Decision>,
-        conn: Option<ConnId>,
-        identity: Option<(i64, i16, i32)>,
-    ) {
+        behind: Option<&Failure>,
+        identity: Option<Identity>,
+    ) -> Result<(), BadRelease> {
         let Some(part) = self.find(topic, number) else {
-            return;
+            return Ok(());
         };
-        let Hold::Reported { .. } = self.acc.parts[part].hold else {
-            return;
+        let Hold::Reported { recreated } = self.acc.parts[part].hold else {
+            return Ok(());
         };
+        self.check_release(part, &decisions, identity.is_some())?;
         let flight = std::mem::take(&mut self.acc.parts[part].flight);
         let mut again: Vec<Batch> = Vec::new();
-        let mut decisions = decisions.into_iter();
-        let mut first_failure: Option<Failure> = None;
-        for batch in flight {
-            let mut decision = decisions.next().unwrap_or(Decision::Retry);
-            if let Some(first) = &first_failure {
-                decision = Decision::Fail(gapless::behind(first, batch.outcome()));
-            }
-            let gone = identity.is_some() && matches!(decision, Decision::Retry);
-            if batch.is_appended() && (gone || matches!(decision, Decision::Fail(_))) {
-                // It is in the log: under another identity it would be there twice.
-                decision = Decision::Written(-1);
-            }
-            if !batch.completion.is_pending() {
-                // It expired, or was given up: its messages have their outcome.
+        let mut failed = false;
+        for (batch, decision) in flight.into_iter().zip(decisions) {
+            if batch.completion.is_pending() {
+                failed |= matches!(decision, Decision::Fail(_) | Decision::FailRecords(_));
+                self.decide(part, batch, decision, &mut again);
+            } else {
                 self.let_go(batch);
-                continue;
-            }
-            let failed = self.decide(part, batch, decision, &mut again);
-            if self.acc.settings.gapless {
-                first_failure = first_failure.or(failed);
             }
         }
-        if let Some(first) = &first_failure {
+        if let Some(first) = behind.filter(|_| failed) {
             self.fail_behind(part, first);
         }
         for mut batch in again.into_iter().rev() {
@@ -128,34 +117,64 @@ impl ProduceFlow {
             self.acc.parts[part].queue.push_front(batch);
         }
         let entry = &mut self.acc.parts[part];
-        if let Some((producer_id, epoch, sequence)) = identity {
-            let identity = Identity { producer_id, epoch };
-            entry.numbering.restart(identity, sequence);
+        if let Some(identity) = identity {
+            entry.numbering.restart(identity);
             for batch in &mut entry.queue {
                 batch.sequence = None;
             }
         }
-        let hold = std::mem::replace(&mut entry.hold, Hold::No);
+        entry.hold = Hold::No;
         entry.numbering.forget_acknowledgement();
-        if hold == (Hold::Reported { recreated: true }) {
-            self.begin_hold(part, RECREATED);
-            return;
+        if recreated {
+            self.begin_hold(part, HoldCause::Recreated);
+        } else if entry.has_work() {
+            self.acc.want_route(part);
         }
-        match conn {
-            Some(conn) => self.route(topic, number, conn),
-            None if self.acc.parts[part].has_work() => self.acc.want_route(part),
-            None => {}
-        }
+        Ok(())
     }
 
-    /// Carries out one decision; returns the failure, where messages failed by it.
-    pub(super) fn decide(
+    /// Refuses decisions that contradict the facts.
+    fn check_release(
+        &self,
+        part: usize,
+        decisions: &[Decision],
+        new_identity: bool,
+    ) -> Result<(), BadRelease> {
+        let batches = &self.acc.parts[part].flight;
+        if decisions.len() != batches.len() {
+            return Err(BadRelease::Count {
+                decisions: decisions.len(),
+                batches: batches.len(),
+            });
+        }
+        let pending =
+            |(_, (batch, _)): &(usize, (&Batch, &Decision))| batch.completion.is_pending();
+        for (position, (batch, decision)) in
+            batches.iter().zip(decisions).enumerate().filter(pending)
+        {
+            match decision {
+                Decision::Drop => return Err(BadRelease::Dropped(position)),
+                // Under another identity it would be there twice.
+                Decision::Retry if batch.is_appended() && new_identity => {
+                    return Err(BadRelease::Overtaken(position));
+                }
+                Decision::Fail(_) | Decision::FailRecords(_) if batch.is_appended() => {
+                    return Err(BadRelease::Overtaken(position));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out the decision about a batch whose messages have no outcome.
+    fn decide(
         &mut self,
         part: usize,
         mut batch: Batch,
         decision: Decision,
         again: &mut Vec<Batch>,
-    ) -> Option<Failure> {
+    ) {
         match decision {
             Decision::Retry => {
                 // A later refusal proves nothing of this attempt.
@@ -163,27 +182,24 @@ impl ProduceFlow {
                 batch.attempt = Attempt::None;
                 again.push(batch);
             }
-            Decision::Written(base_offset) => {
-                self.written(part, &batch, base_offset, -1);
-                self.let_go(batch);
-            }
-            Decision::Fail(failed) => {
-                self.tell_and_fail(part, &batch, failed.clone());
-                self.let_go(batch);
-                return Some(failed);
-            }
-            Decision::FailRecords(failed, code) => {
-                let failed = self.failures(&batch, failed, code);
-                self.rebuild(part, batch, &failed, usize::MAX, again);
-                return failed.into_values().next();
-            }
             Decision::Split => {
                 let pieces = self.refused_as_too_large(part, batch.content.len_bytes());
                 let most = (batch.count as usize).div_ceil(pieces);
                 self.rebuild(part, batch, &BTreeMap::new(), most, again);
             }
+            Decision::Written => {
+                self.written(part, &batch, -1, -1);
+                self.let_go(batch);
+            }
+            Decision::Drop => self.let_go(batch),
+            Decision::Fail(failed) => {
+                self.tell_and_fail(part, &batch, failed);
+                self.let_go(batch);
+            }
+            Decision::FailRecords(failed) => {
+                self.rebuild(part, batch, &failed, usize::MAX, again);
+            }
         }
-        None
     }
 
     /// Fails every message of a batch, and says so.
@@ -223,8 +239,8 @@ impl ProduceFlow {
                 continue;
             }
             match entry.hold {
-                Hold::No => self.begin_hold(part, RECREATED),
-                Hold::Ending(_) => entry.hold = Hold::Ending(RECREATED.into()),
+                Hold::No => self.begin_hold(part, HoldCause::Recreated),
+                Hold::Ending(_) => entry.hold = Hold::Ending(HoldCause::Recreated),
                 // The release that is on its way knows nothing of it.
                 Hold::Reported { .. } => entry.hold = Hold::Reported { recreated: true },
             }

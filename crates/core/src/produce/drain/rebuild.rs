@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::bytes::compression::codec::Compression;
 use crate::bytes::compression::compressor::Compressor;
 use crate::bytes::pool::Fit;
-use crate::failure::{Failure, failure};
+use crate::failure::{Cause, Failure};
 use crate::produce::append::weight::sealed_bytes;
 use crate::produce::batch::{Attempt, Batch, Content, Sequence, sequence_after};
 use crate::produce::completion::{Completion, Place};
@@ -126,10 +126,11 @@ impl ProduceFlow {
                 continue;
             };
             self.acc.fail(&completion.clone(), 1, failure.clone());
-            // What the broker refused is told apart from what fails behind it.
+            // What the broker refused is reported apart from what fails behind it.
+            let kind = |failure: &Failure| std::mem::discriminant(&failure.cause);
             match told
                 .iter_mut()
-                .find(|(known, _)| known.kind == failure.kind)
+                .find(|(known, _)| kind(known) == kind(failure))
             {
                 Some((_, count)) => *count += 1,
                 None => told.push((failure, 1)),
@@ -211,8 +212,11 @@ impl ProduceFlow {
     }
 
     fn give_up(&mut self, part: usize, batch: Batch) {
-        let message = "a batch could not be taken apart";
-        let failed = failure("broker", batch.refused, message, batch.outcome());
+        let code = batch.refused;
+        let failed = Failure {
+            cause: Cause::Unreadable { code },
+            outcome: batch.outcome(),
+        };
         self.tell_and_fail(part, &batch, failed);
         self.let_go(batch);
     }

@@ -1,0 +1,79 @@
+//! `ottla.seam.produce_statistics`: what a produce flow has counted.
+
+use ottla_core::produce::stats::{NodePicture, Picture, TopicPicture, Traffic};
+use pyo3::prelude::*;
+
+use super::latency::{latency, ms};
+use super::named;
+
+pub fn statistics<'py>(py: Python<'py>, picture: &Picture) -> PyResult<Bound<'py, PyAny>> {
+    let counts = picture.counts;
+    let nodes = picture.nodes.iter().map(|node| self::node(py, node));
+    let topics = picture.topics.iter().map(|topic| self::topic(py, topic));
+    named!(
+        py,
+        "produce_statistics",
+        ProduceStatistics {
+            traffic: traffic(py, &picture.traffic)?,
+            accepted: counts.accepted,
+            delivered: counts.delivered,
+            failed: counts.failed,
+            unknown: counts.unknown,
+            requests: counts.requests,
+            buffered_bytes: picture.used,
+            buffer_bytes: picture.cap,
+            waiting_senders: picture.waiting_senders,
+            latency: latency(py, &picture.latency)?,
+            nodes: nodes.collect::<PyResult<Vec<_>>>()?,
+            topics: topics.collect::<PyResult<Vec<_>>>()?,
+        }
+    )
+}
+
+fn traffic<'py>(py: Python<'py>, traffic: &Traffic) -> PyResult<Bound<'py, PyAny>> {
+    named!(
+        py,
+        "produce_statistics",
+        Traffic {
+            batches: traffic.batches,
+            records: traffic.records,
+            raw_bytes: traffic.raw_bytes,
+            sent_bytes: traffic.sent_bytes,
+            retries: traffic.retries,
+        }
+    )
+}
+
+fn node<'py>(py: Python<'py>, node: &NodePicture) -> PyResult<Bound<'py, PyAny>> {
+    named!(
+        py,
+        "produce_statistics",
+        ProduceNode {
+            node_id: node.node,
+            address: &*node.address,
+            traffic: traffic(py, &node.traffic)?,
+            requests: node.requests,
+            in_flight: node.in_flight,
+            throttle_ms: node.throttle_ms,
+            throttled_for_ms: ms(node.throttled_for),
+            silent_for_ms: ms(node.silent_for),
+            latency: latency(py, &node.latency)?,
+        }
+    )
+}
+
+fn topic<'py>(py: Python<'py>, topic: &TopicPicture) -> PyResult<Bound<'py, PyAny>> {
+    named!(
+        py,
+        "produce_statistics",
+        ProduceTopic {
+            topic: &*topic.name,
+            traffic: traffic(py, &topic.traffic)?,
+            delivered: topic.ends.delivered,
+            failed: topic.ends.failed,
+            unknown: topic.ends.unknown,
+            buffered_bytes: topic.buffered_bytes,
+            buffered_records: topic.buffered_records,
+        }
+    )
+}
