@@ -3,8 +3,8 @@
     python -m tests.faults.outcome_table [--check]
 
 Every code that a broker can answer, and every way in which a connection can end. Each outcome is compared with the log
-of the broker before it is written down: what is `not_written` is not there, what is `written` is there, and an idempotent
-producer's message is there once at most.
+of the broker before it is written down: the log has no `not_written` message and every `written` one, and an idempotent
+producer's message at most once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ UNKNOWN_CODE = 9999
 LIFE: dict[str, Any] = {"request_timeout_ms": 8_000, "delivery_timeout_ms": 30_000}
 """Three attempts and a fourth that is cut short; a longer life shows no more, in more steps."""
 APART = LIFE | {"retry_backoff_ms": 21_000, "retry_backoff_max_ms": 21_000}
-"""Two attempts, and neither is on its way when the time is up: then the outcome would be unknown, whatever the code."""
+"""Two attempts, neither in flight when the time is up: an attempt in flight makes the outcome unknown, with any code."""
 MODES: dict[str, dict[str, Any]] = {
     "idempotent": {},
     "acks=all": {"enable_idempotence": False},
@@ -72,7 +72,7 @@ class Codes:
         """topic -> epoch, sequence and records of each attempt."""
 
     def answer(self, request: ProduceRequest, call: Call) -> ProduceResponse:
-        """As `Broker.answer` takes it."""
+        """Answer one request; `Broker.answer` takes this method."""
         answers = []
         for topic in request.topic_data:
             known = call.cluster.topics.by_id.get(topic.topic_id)

@@ -4,7 +4,7 @@
 
 A trial has a cluster of three nodes and one idempotent producer. Phases of up to three faults at once and of calm follow each
 other as the seed says, while messages are sent all the time; in the end the whole topic is read and compared with
-what the deliveries said (`tests/chaos/checker.py`). Outcomes are due by `delivery_timeout_ms` + 1 s of the same time.
+the reported outcomes (`tests/chaos/checker.py`). Outcomes are due by `delivery_timeout_ms` + 1 s of the same time.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ BEFORE_THE_APPEND = (
     ErrorCode.KAFKA_STORAGE_ERROR,
     ErrorCode.REQUEST_TIMED_OUT,
 )
-"""What a broker may answer instead of the append."""
+"""Codes that a broker may answer instead of the append."""
 BEHIND_THE_APPEND = (
     ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
     ErrorCode.REQUEST_TIMED_OUT,
@@ -57,9 +57,9 @@ BEHIND_THE_APPEND = (
     ErrorCode.KAFKA_STORAGE_ERROR,
     ErrorCode.NETWORK_EXCEPTION,
 )
-"""What it may answer all the same, because waiting for the replicas failed."""
+"""Codes that a broker may answer after the append, because waiting for the replicas failed."""
 OTHERS = ("Metadata", "InitProducerId", "ApiVersions")
-"""What a producer needs besides."""
+"""The other requests that a producer sends."""
 
 Fault = Callable[[Broker, random.Random], None]
 
@@ -115,7 +115,7 @@ def _move_and_cut(broker: Broker, rng: random.Random) -> None:
 
 
 def _doubt(broker: Broker, rng: random.Random) -> None:
-    """Some are written, nobody hears of it, and the next answer is no."""
+    """The broker writes some batches, loses their answers, and refuses the next ones."""
     for _ in range(rng.choice((1, 3))):
         silent = rng.choice((1, 2, 5))
         if rng.random() < 0.5:
@@ -169,7 +169,7 @@ SHORT_LIFE = {"delivery_timeout_ms": 20_000, "request_timeout_ms": 8_000}
 
 
 class Verdict(NamedTuple):
-    """What a trial found."""
+    """Findings of a trial."""
 
     seed: int
     way: dict[str, Any]
@@ -181,8 +181,8 @@ class Verdict(NamedTuple):
     """Whether a message that was sent once everything was whole again was not written in time."""
 
     @property
-    def kept(self) -> bool:
-        """Whether every promise was."""
+    def is_clean(self) -> bool:
+        """Whether the producer kept every promise."""
         return not (self.findings or self.gaps or self.stalled)
 
 
@@ -200,7 +200,7 @@ class Storm:
     _waiting: set[int] = field(default_factory=set)
 
     def run(self, seconds: float) -> bool:
-        """Send under faults for so long, then let everything end; whether the last messages were written in time."""
+        """Send under faults for `seconds`, then wait for the end of every message; return whether the last ones were written in time."""
         while self.now < seconds:
             for name in self.rng.sample(sorted(FAULTS), self.rng.choice((1, 1, 2, 3))):
                 FAULTS[name](self.broker, self.rng)
@@ -221,8 +221,8 @@ class Storm:
         for node in NODES:
             self.broker.restart(node)
 
-    def told(self) -> list[Sent]:
-        """What the deliveries say."""
+    def reports(self) -> list[Sent]:
+        """Return the outcomes that the deliveries report."""
         return [
             Sent(
                 number,
@@ -238,7 +238,7 @@ class Storm:
     def _go_on(self, seconds: float) -> None:
         until = self.now + seconds
         while self.now < until:
-            # Mostly one partition, so that several of its batches are on their way.
+            # Mostly one partition, so that several of its batches are in flight.
             first = self.rng.randrange(PARTITIONS)
             for _ in range(self.rng.choice((0, 0, 1, 3, MOST_AT_ONCE))):
                 self._send(first if self.rng.random() < 0.8 else self.rng.randrange(PARTITIONS))
@@ -261,7 +261,7 @@ class Storm:
 
 
 def run_trial(seed: int, minutes: float, way: dict[str, Any] | None = None) -> Verdict:
-    """One trial of so much virtual time, repeatable as far as threads are; without a way the seed chooses one."""
+    """Run one trial of `minutes` of virtual time, repeatable as far as threads are; without a way the seed chooses one."""
     rng = random.Random(seed)
     way = rng.choice(WAYS) | rng.choice(({}, SHORT_LIFE)) if way is None else way
     life_s = way.get("delivery_timeout_ms", LIFE_S * 1000) / 1000
@@ -274,11 +274,11 @@ def run_trial(seed: int, minutes: float, way: dict[str, Any] | None = None) -> V
         with producer(broker, **way) as sending:
             storm = Storm(broker, sending, rng, life_s)
             in_time = storm.run(minutes * 60)
-            told = storm.told()
+            reported = storm.reports()
             sending.close(timeout=0)
-        # A step may end just before what is due in it; the next one sees it.
+        # A step may end just before an outcome that is due in it; the next step sees that outcome.
         deadline = Deadline(life_s + 1 + STEP_S)
-        return verdict(seed, way, told, read(broker), deadline, in_time=in_time)
+        return verdict(seed, way, reported, read(broker), deadline, in_time=in_time)
 
 
 def read(broker: Broker) -> list[Seen]:
@@ -293,25 +293,25 @@ def read(broker: Broker) -> list[Seen]:
 def verdict(
     seed: int,
     way: dict[str, Any],
-    told: list[Sent],
+    reported: list[Sent],
     seen: list[Seen],
     deadline: Deadline,
     *,
     in_time: bool,
 ) -> Verdict:
-    """Judge what was told by what is there."""
+    """Compare the reported outcomes with the records of the topic."""
     outcomes: dict[str, int] = {}
-    for message in told:
+    for message in reported:
         outcomes[message.outcome or "none"] = outcomes.get(message.outcome or "none", 0) + 1
-    gaps = _gaps(told) if way.get("gapless") else []
-    return Verdict(seed, way, outcomes, check(told, seen, deadline), gaps, stalled=not in_time)
+    gaps = _gaps(reported) if way.get("gapless") else []
+    return Verdict(seed, way, outcomes, check(reported, seen, deadline), gaps, stalled=not in_time)
 
 
-def _gaps(told: list[Sent]) -> list[int]:
-    """What was written though a message before it failed that was still waiting when it was sent."""
+def _gaps(reported: list[Sent]) -> list[int]:
+    """Numbers of the messages that were sent while an earlier one of their partition waited, and written though it failed."""
     failed: dict[int | None, float] = {}
     gaps = []
-    for message in told:
+    for message in reported:
         if message.outcome == "written":
             if failed.get(message.partition, -1.0) > message.accepted_s + STEP_S:
                 gaps.append(message.number)
@@ -327,14 +327,14 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=60.0, help="of virtual time, each trial")
     arguments = parser.parse_args()
-    kept = True
+    clean = True
     for seed in range(arguments.seed, arguments.seed + arguments.trials):
         found = run_trial(seed, arguments.minutes)
-        kept &= found.kept
+        clean &= found.is_clean
         stalled = ", stalled" if found.stalled else ""
         gaps = f", gaps {found.gaps[:5]}" if found.gaps else ""
         print(f"{seed} {found.way}: {found.outcomes} {found.findings}{gaps}{stalled}", flush=True)
-    return 0 if kept else 1
+    return 0 if clean else 1
 
 
 if __name__ == "__main__":

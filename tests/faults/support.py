@@ -15,7 +15,7 @@ from ottla.testing import Broker, advance_time
 from ottla.testing.plain_records import decode_batch, read_header
 
 WAIT_S = 15.0
-"""What a thread waits at most for what takes no time of the producer's."""
+"""Maximum wait of a thread, in seconds of real time, for an event that needs no virtual time."""
 LIFE_S = 120.0
 """`delivery_timeout_ms`, as it is where nobody sets it."""
 
@@ -30,7 +30,7 @@ class Stored(NamedTuple):
 
 
 def producer(broker: Broker, **config: Any) -> ottla.Producer:
-    """As it comes, but that nothing lingers unless the test says so."""
+    """Return a producer with the default configuration, except that no batch lingers unless the test sets `linger_ms`."""
     return ottla.Producer(broker.bootstrap, **({"linger_ms": 0} | config))
 
 
@@ -60,7 +60,7 @@ def values(broker: Broker, topic: str = "t", partition: int = 0) -> list[bytes]:
 
 
 def outcome(delivery: ottla.Delivery) -> str:
-    """What the delivery says in the end, which is there a second after its time is up."""
+    """Return the outcome of a delivery, which is due a second after its time is up."""
     pass_time(delivery.done)
     assert delivery.outcome is not None
     return delivery.outcome

@@ -31,10 +31,10 @@ def refuse_one(broker: Broker, *, gapless: bool, **config: Any) -> list[ottla.De
         deliveries = [sending.send("t", b"%d" % number, partition=0) for number in range(10)]
         broker.wait_for("Produce", asked + 3)
         other = sending.send("t", b"other", partition=1)
-        told = outcomes(deliveries)
+        reported = outcomes(deliveries)
         assert outcome(other) == "written"
         assert outcome(sending.send("t", b"after", partition=0)) == "written"
-        assert told[:3] == ["written", "written", "not_written"]
+        assert reported[:3] == ["written", "written", "not_written"]
     return deliveries
 
 
@@ -80,8 +80,8 @@ def test_expiry_takes_what_is_behind_with_it(broker: Broker) -> None:
         assert outcome(sending.send("t", b"before", partition=0)) == "written"
         broker.delay("Produce", 3600, times=None)
         deliveries = [sending.send("t", b"%d" % number, partition=0) for number in range(8)]
-        told = outcomes(deliveries)
-        assert told == ["unknown"] * 5 + ["not_written"] * 3, "five were on their way"
+        reported = outcomes(deliveries)
+        assert reported == ["unknown"] * 5 + ["not_written"] * 3, "five were in flight"
         broker.clear_rules()
         assert outcome(sending.send("t", b"after", partition=0)) == "written"
     assert values(broker) == [b"before", b"after"]

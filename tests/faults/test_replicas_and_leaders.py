@@ -1,4 +1,4 @@
-"""Replicas that are missing, leaders that move, topics that are made anew: what is told, and what is in the log."""
+"""Missing replicas, moving leaders, recreated topics: the reported outcomes and the records of the log."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_too_few_replicas_before_the_append_is_not_written() -> None:
     with Broker(2) as broker:
         broker.create_topic("t", config={"min.insync.replicas": "2"})
         broker.kill(2)
-        # No attempt is on its way when the time is up: that would make it unknown.
+        # No attempt is in flight when the time is up: that would make the outcome unknown.
         with producer(broker, retry_backoff_ms=50_000, retry_backoff_max_ms=50_000) as sending:
             refused = sending.send("t", b"refused")
             assert outcome(refused) == "not_written"
@@ -107,7 +107,7 @@ def test_a_hint_that_leads_nowhere_is_no_busy_loop() -> None:
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
-def test_a_topic_made_anew_is_written_under_a_new_epoch(partitions: int) -> None:
+def test_a_recreated_topic_is_written_under_a_new_epoch(partitions: int) -> None:
     with Broker() as broker:
         broker.create_topic("t")
         with producer(broker) as sending:
@@ -174,7 +174,7 @@ def test_partitions_are_added_under_the_producer() -> None:
             assert sending.send("t", b"2", partition=2).result(WAIT_S).partition == 2
 
 
-# ---- what is refused -------------------------------------------------------------------------------------------------
+# ---- refusals --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("compression", ["none", "lz4"])
@@ -186,8 +186,8 @@ def test_a_batch_that_is_too_large_is_split_down_to_one_record(compression: str)
             sent[5] = random.Random(5).randbytes(700)
             deliveries = [sending.send("t", value) for value in sent]
             sending.flush(WAIT_S)
-            told = outcomes(deliveries)
-            assert told == ["written"] * 5 + ["not_written"] + ["written"] * 10
+            reported = outcomes(deliveries)
+            assert reported == ["written"] * 5 + ["not_written"] + ["written"] * 10
             assert isinstance(deliveries[5].exception(0), ottla.MessageTooLarge)
         assert values(broker) == sent[:5] + sent[6:]
 
@@ -211,7 +211,7 @@ def test_only_the_records_that_are_named_fail() -> None:
 @pytest.mark.parametrize(
     "config", [{"max.message.bytes": "400"}, {"cleanup.policy": "compact"}], ids=["split", "named"]
 )
-def test_what_goes_again_in_another_batch_is_the_same_message(
+def test_a_message_resent_in_another_batch_is_unchanged(
     config: dict[str, str], compression: str
 ) -> None:
     with Broker() as broker:
@@ -239,5 +239,5 @@ def test_what_goes_again_in_another_batch_is_the_same_message(
             (message.key, message.value, tuple(message.headers or ()), message.timestamp_ms)
             for message in kept
         ]
-        told = [offset for index, offset in enumerate(many.offsets) if index not in failed]
-        assert told == [record.offset for record in found]
+        reported = [offset for index, offset in enumerate(many.offsets) if index not in failed]
+        assert reported == [record.offset for record in found]

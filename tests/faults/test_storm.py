@@ -25,7 +25,7 @@ MINUTES = 2.0
 
 def keeps_every_promise(seed: int, life: dict[str, Any]) -> None:
     found = run_trial(seed, MINUTES, WAYS[seed] | life)
-    assert found.kept, found
+    assert found.is_clean, found
     assert found.outcomes["written"] > 100
 
 
@@ -95,7 +95,7 @@ def test_a_broker_that_lies_and_a_producer_that_promises_less_are_seen(
     monkeypatch.setattr(storm, "FAULTS", dict.fromkeys("abc", fault))
     found = run_trial(1, MINUTES, way)
     assert found.findings.kinds()[broken] > 0, found
-    assert not found.kept
+    assert not found.is_clean
 
 
 def test_a_gap_is_seen() -> None:
@@ -109,7 +109,7 @@ def test_a_gap_is_seen() -> None:
             seen.append(Seen(number, 0, len(seen)))
     due = Deadline(120)
     assert verdict(1, {"gapless": True}, sent, seen, due, in_time=True).gaps == [3, 4, 5]
-    assert verdict(1, {}, sent, seen, due, in_time=True).kept
+    assert verdict(1, {}, sent, seen, due, in_time=True).is_clean
 
 
 def test_an_outage_without_an_end_is_a_stall_and_late_outcomes_are_late(
@@ -121,4 +121,4 @@ def test_an_outage_without_an_end_is_a_stall_and_late_outcomes_are_late(
     found = run_trial(1, 1.0, {})
     assert found.stalled
     assert found.findings.late
-    assert not found.kept
+    assert not found.is_clean
