@@ -1,4 +1,4 @@
-"""What is sent is what `send` was called with, also where an event loop's send waits and its arguments are changed meanwhile."""
+"""`send` sends the arguments of its call, also where it waits in an event loop while the caller changes them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PATIENCE = 10.0
 FOREVER = 3600.0
 
 
-def waits_for_room() -> tuple[Wire, AsyncProducerBase, Callable[[], None]]:
-    """A producer without room, and what makes some."""
+def waits_for_space() -> tuple[Wire, AsyncProducerBase, Callable[[], None]]:
+    """Return a producer whose buffer is full, and a function that frees space in it."""
     wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, max_block=FOREVER))
     producer = AsyncProducerBase()
     producer._bind(wire.flow)
@@ -33,7 +33,7 @@ def waits_for_room() -> tuple[Wire, AsyncProducerBase, Callable[[], None]]:
 
 
 def waits_for_its_topic() -> tuple[Wire, AsyncProducerBase, Callable[[], None]]:
-    """A producer whose topic is not known, and what makes it known."""
+    """Return a producer that does not know its topic yet, and a function that gives it the topic."""
     wire = Wire(make_flow(max_block=FOREVER), known=False)
     producer = AsyncProducerBase()
     producer._bind(wire.flow, lambda *_: 0)
@@ -48,9 +48,9 @@ CALLS: dict[str, Call] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("waits", [waits_for_room, waits_for_its_topic])
+@pytest.mark.parametrize("waits", [waits_for_space, waits_for_its_topic])
 @pytest.mark.parametrize("view", [bytearray, lambda data: memoryview(bytearray(data))])
-async def test_a_buffer_that_is_used_again_changes_no_message_that_waits(
+async def test_reusing_a_buffer_changes_no_waiting_message(
     name: str,
     waits: Callable[[], tuple[Wire, AsyncProducerBase, Callable[[], None]]],
     view: Callable[[bytes], Any],

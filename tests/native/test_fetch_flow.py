@@ -287,8 +287,8 @@ def test_flow_of_the_parent_is_dead_after_a_fork() -> None:
         check=True,
         timeout=PATIENCE,
     )
-    told = "consumer mine was made before a fork; make a new one in the child"
-    assert done.stdout.splitlines() == [told] * 5
+    message = "consumer mine was made before a fork; make a new one in the child"
+    assert done.stdout.splitlines() == [message] * 5
 
 
 # ---- failures --------------------------------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ async def test_given_error_is_raised_by_an_awaited_take(leader: Leader) -> None:
     assert caught.value is error
 
 
-def test_batch_that_cannot_be_read_is_told_and_stays(leader: Leader) -> None:
+def test_unreadable_batch_is_reported_by_every_take(leader: Leader) -> None:
     leader.assign()
     assert leader.asked() is not None
     broken = bytearray(batch(3, 2))
@@ -388,7 +388,7 @@ async def test_cancelled_take_loses_no_record(leader: Leader) -> None:
         taking = asyncio.ensure_future(_taken(leader.flow))
         await asyncio.sleep(0)
         leader.give(first, 3)
-        # The wake-up is on its way; the cancel comes first.
+        # The wake-up is in flight; the cancel comes first.
         taking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await taking
@@ -491,7 +491,7 @@ def test_statistics_count(leader: Leader) -> None:
 # ---- events ----------------------------------------------------------------------------------------------------------
 
 
-def test_refused_partition_is_told_with_the_new_leader(leader: Leader) -> None:
+def test_refused_partition_is_reported_with_the_new_leader(leader: Leader) -> None:
     leader.assign(offset=7)
     assert leader.asked() is not None
     leader.answer(
@@ -510,7 +510,7 @@ def test_refused_partition_is_told_with_the_new_leader(leader: Leader) -> None:
     assert leader.flow.partition_state(TOPIC, 0).flowing is False
 
 
-def test_hold_that_was_asked_for_is_told(leader: Leader) -> None:
+def test_requested_hold_is_reported(leader: Leader) -> None:
     leader.assign(offset=7)
     leader.flow.hold(TOPIC, 0)
     assert leader.flow.drain() == [FetchHeld(TOPIC, 0, "asked", 0, 7, None)]
@@ -536,7 +536,7 @@ def test_answer_that_is_no_fetch_response_is_refused(leader: Leader) -> None:
 
 
 class Reader(_native.ConsumerBase):
-    """As `ottla.Consumer` does it."""
+    """A consumer that refills itself like `ottla.Consumer`."""
 
     def __init__(self, flow: _native.FetchFlow) -> None:
         self.flow = flow

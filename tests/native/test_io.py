@@ -135,7 +135,7 @@ def test_answers_carry_token_and_correlation_id(bench: Bench, peer: Any) -> None
     assert bench.wait(Lost) == Lost(conn, Loss("closed", "closed by this client"), [])
 
 
-def test_deadline_tells_every_token_once(bench: Bench, peer: Any) -> None:
+def test_deadline_reports_every_token_once(bench: Bench, peer: Any) -> None:
     conn = bench.connect(peer(never_answer))
     bench.io.request(conn, 1, REQUEST, timeout=PATIENCE)
     bench.io.request(conn, 2, REQUEST, timeout=0.02)

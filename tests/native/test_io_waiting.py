@@ -159,8 +159,8 @@ def test_a_future_that_raises_loses_no_other(monkeypatch: pytest.MonkeyPatch) ->
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        told: list[object] = []
-        loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+        reported: list[object] = []
+        loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
         latches = [_native.Latch() for _ in range(4)]
         waiting = [latches[0].future()]
         with monkeypatch.context() as patched:
@@ -170,7 +170,9 @@ def test_a_future_that_raises_loses_no_other(monkeypatch: pytest.MonkeyPatch) ->
         for latch in latches:
             latch.set()
         await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE)
-        assert [str(error) for error in told] == [str(id(broken[0]))], "the first error is told"
+        assert [str(error) for error in reported] == [str(id(broken[0]))], (
+            "the loop reports the first error"
+        )
 
     asyncio.run(main())
 

@@ -219,7 +219,7 @@ def test_a_refused_send_calls_nobody() -> None:
     assert used(wire) == 0
 
 
-def test_the_largest_message_has_room_with_its_callback() -> None:
+def test_the_largest_message_fits_with_its_callback() -> None:
     wire = Wire(make_flow(buffer_bytes=20_000, message_bytes=100_000))
     producer = bound(wire.flow)
 
@@ -260,9 +260,9 @@ def test_a_callback_and_its_delivery_are_collected_after_the_outcome() -> None:
 
     class Owner:
         def __init__(self) -> None:
-            self.deliveries = [producer.send("t", b"v", on_delivery=self.called)]
+            self.deliveries = [producer.send("t", b"v", on_delivery=self.on_delivery)]
 
-        def called(self, delivery: Delivery) -> None:
+        def on_delivery(self, delivery: Delivery) -> None:
             """Nothing."""
 
     owner = Owner()

@@ -1,4 +1,4 @@
-"""The client's own threads: a send there does not wait for room, and on the engine's nothing waits. The test is the broker."""
+"""The client's own threads: no send waits for buffer space there, and no call waits on the engine thread. The test is the broker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OWN = ["engine", "dispatcher"]
 
 
 def ended_on(mark: str | None, function: Callable[[], object]) -> BaseException | None:
-    """What a call ends with, in a thread that is one of the client's or none."""
+    """Return the exception of a call, None where it returns. `mark` makes its thread one of the client's own."""
     ended: list[BaseException | None] = []
 
     def call() -> None:
@@ -44,10 +44,10 @@ def ended_on(mark: str | None, function: Callable[[], object]) -> BaseException 
 
 
 @pytest.mark.parametrize("mark", OWN)
-@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("reports", [False, True])
 @pytest.mark.parametrize("many", [False, True])
-def test_a_send_without_room_is_refused_at_once(mark: str, told: bool, many: bool) -> None:
-    wire = Wire(make_flow(buffer_bytes=20_000, max_block=LONG_S, report_outcomes=told))
+def test_a_full_buffer_refuses_a_send_at_once(mark: str, reports: bool, many: bool) -> None:
+    wire = Wire(make_flow(buffer_bytes=20_000, max_block=LONG_S, report_outcomes=reports))
     producer = bound(wire.flow)
     fill(producer)
 
@@ -61,13 +61,13 @@ def test_a_send_without_room_is_refused_at_once(mark: str, told: bool, many: boo
 
 
 @pytest.mark.parametrize("mark", OWN)
-def test_where_there_is_room_it_is_accepted(mark: str) -> None:
+def test_a_buffer_with_free_space_accepts_a_send(mark: str) -> None:
     producer = bound(Wire(make_flow()).flow)
     assert ended_on(mark, lambda: producer.send("t", b"x")) is None
     assert ended_on(mark, lambda: producer.send_many("t", [b"x", b"y"])) is None
 
 
-def test_threads_of_the_application_wait_for_room() -> None:
+def test_threads_of_the_application_wait_for_buffer_space() -> None:
     wire = Wire(make_flow(buffer_bytes=20_000, max_block=20.0))
     producer = bound(wire.flow)
     fill(producer)
@@ -103,9 +103,9 @@ def test_the_engine_thread_does_not_wait_for_an_outcome(intercepted: bool) -> No
         ended = ended_on("engine", wait)
         assert type(ended) is RuntimeError
         assert "ottla-engine" in str(ended)
-    assert wire.flow.undelivered() == accepted, "what is refused was not sent"
+    assert wire.flow.undelivered() == accepted, "the producer sends no refused message"
     wire.pump()
-    assert ended_on("engine", sent.result) is None, "what is there is no wait"
+    assert ended_on("engine", sent.result) is None, "a finished delivery needs no wait"
     assert ended_on("engine", many.result) is None
     assert type(ended_on("engine", lambda: producer._flush(None))) is RuntimeError
 
@@ -116,11 +116,11 @@ def test_the_engine_thread_does_not_wait_for_a_ticket() -> None:
         ended = ended_on("engine", functools.partial(ticket.wait, timeout))
         assert type(ended) is RuntimeError
         assert "ottla-engine" in str(ended)
-    assert type(ended_on("engine", lambda: ticket.wait(0))) is errors.Timeout, "a look is no wait"
+    assert type(ended_on("engine", lambda: ticket.wait(0))) is errors.Timeout, "a poll is no wait"
     assert not ticket.done(), "the operation goes on"
     threading.Timer(0.05, ticket.settle, [5]).start()
     assert ended_on("dispatcher", lambda: ticket.wait(20)) is None
-    assert ended_on("engine", ticket.wait) is None, "what is there is no wait"
+    assert ended_on("engine", ticket.wait) is None, "a settled ticket needs no wait"
 
 
 def test_a_task_on_the_engine_thread_waits_for_a_ticket() -> None:

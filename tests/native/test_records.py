@@ -1,4 +1,4 @@
-"""`Record`, `Records` and the iteration of a consumer: what a poll hands over, looked into from Python."""
+"""`Record`, `Records` and the iteration of a consumer: the results of a poll, as Python code reads them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_record_shows_what_the_batch_holds(codec: str) -> None:
     assert record.headers == headers
 
 
-def test_null_and_empty_are_told_apart() -> None:
+def test_null_and_empty_differ() -> None:
     data = plain.encode_batch([plain.Record(0, 0, None, None), plain.Record(1, 0, b"", b"")])
     null, empty = records(data)
     assert (null.key, null.value) == (None, None)
@@ -161,12 +161,12 @@ def broken_headers() -> _native.Record:
     return records(bytes(data))[0]
 
 
-@pytest.mark.parametrize("look", [lambda r: r.headers, lambda r: r.detach(), pickle.dumps])
-def test_headers_that_cannot_be_read_are_told(look: Callable[[_native.Record], object]) -> None:
+@pytest.mark.parametrize("read", [lambda r: r.headers, lambda r: r.detach(), pickle.dumps])
+def test_unreadable_headers_raise_an_error(read: Callable[[_native.Record], object]) -> None:
     record = broken_headers()
     assert record.value == b"v5"
     with pytest.raises(DecodeError, match="name of a header") as caught:
-        look(record)
+        read(record)
     error = caught.value
     assert (error.topic, error.partition, error.offset) == ("orders", 1, 5)
 
@@ -249,7 +249,7 @@ def test_records_name_their_partitions() -> None:
     assert repr(records()) == "<Records: none>"
 
 
-def test_bytes_that_are_no_batch_are_told() -> None:
+def test_bytes_that_are_no_batch_raise_an_error() -> None:
     data = bytearray(batch())
     data[-1] ^= 1
     with pytest.raises(DecodeError, match="CRC") as caught:
@@ -276,7 +276,7 @@ def test_iteration_leaves_nothing_behind() -> None:
     polled = records(batch(0, 1000, headers=[("h", b"x")]))
     topic = polled[0].topic
 
-    def look() -> None:
+    def read_all() -> None:
         for record in polled:
             assert (record.headers, record.leader_epoch) == ([("h", b"x")], 7)
             assert record.key is not record.key
@@ -285,7 +285,7 @@ def test_iteration_leaves_nothing_behind() -> None:
         polled.values()
         polled[10:20].by_partition()
 
-    look()
+    read_all()
     references = sys.getrefcount(topic)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
@@ -293,7 +293,7 @@ def test_iteration_leaves_nothing_behind() -> None:
         for record in polled:
             assert record.offset >= 0
     for _ in range(5):
-        look()
+        read_all()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 20_000

@@ -1,4 +1,4 @@
-"""What `repr` shows of awaitables: the operation, and whether somebody awaits it."""
+"""`repr` of an awaitable shows its operation, and whether a task awaits it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_an_outcome_that_is_awaited_shows_its_delivery() -> None:
     )
 
 
-async def test_a_send_without_room_shows_its_topic_and_what_it_waits_for() -> None:
+async def test_a_send_to_a_full_buffer_shows_its_topic_and_the_cause_of_its_wait() -> None:
     wire = Wire(make_flow(buffer_bytes=20_000, max_block=60.0))
     made = producer(wire)
     with contextlib.suppress(errors.BufferFull):

@@ -103,7 +103,7 @@ def broken() -> Iterator[Message]:
     raise LookupError("no more")
 
 
-def test_an_early_end_tells_what_was_accepted(wire: Wire, producer: ProducerBase) -> None:
+def test_an_early_end_reports_the_accepted_messages(wire: Wire, producer: ProducerBase) -> None:
     with pytest.raises(LookupError) as caught:
         producer.send_many(broken())
     assert len(caught.value.accepted) == 2  # type: ignore[attr-defined]
@@ -147,7 +147,7 @@ async def test_a_loop_gives_up_a_topic_after_max_block() -> None:
     assert len(caught.value.accepted) == 0
 
 
-async def test_a_loop_waits_for_room_message_by_message() -> None:
+async def test_a_loop_waits_for_buffer_space_message_by_message() -> None:
     wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, max_block=20.0))
     producer = of_the_loop(wire)
     sending = asyncio.ensure_future(
@@ -172,7 +172,7 @@ async def send_one_more(wire: Wire, in_loop: bool) -> None:
 
 
 @pytest.mark.parametrize("in_loop", [False, True])
-async def test_no_room_within_max_block(in_loop: bool) -> None:
+async def test_no_free_buffer_space_within_max_block(in_loop: bool) -> None:
     wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, max_block=0.02))
     taken = fill(bound(wire.flow))
     with pytest.raises(errors.BufferFull) as caught:
@@ -201,7 +201,7 @@ def test_metadata_comes_back_with_each_outcome(kept: bool) -> None:
     assert many[1].headers is None
 
 
-async def test_metadata_of_a_message_that_waited_for_room_comes_back() -> None:
+async def test_metadata_of_a_message_that_waited_for_buffer_space_comes_back() -> None:
     wire = Wire(make_flow(buffer_bytes=20_000, max_block=20.0))
     producer = of_the_loop(wire)
     fill(bound(wire.flow))

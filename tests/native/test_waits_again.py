@@ -1,7 +1,7 @@
-"""`send_many` in an event loop: each wait of a call is woken, also one that begins where the one before was looked at again.
+"""`send_many` in an event loop: each wait of a call is woken, also one that begins when the call polls the wait before it a second time.
 
-What a look may give can come between it and the registration with the loop; the look that follows then goes on to the next
-wait, for which nothing is registered yet.
+Space or a topic can become available between a poll and the registration with the loop. The next poll then proceeds to the
+next wait, for which the call has registered no reader yet.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def messages(topic: str, count: int) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("form", [values, messages])
-async def test_room_that_came_before_the_registration_is_not_all_there_is(
+async def test_a_call_waits_again_after_space_came_before_the_registration(
     form: Callable[[str, int], tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, max_block=FOREVER))
@@ -61,7 +61,7 @@ async def test_room_that_came_before_the_registration_is_not_all_there_is(
     assert len(sending.result()) == 60
 
 
-async def test_topics_that_came_before_the_registration_are_not_all_there_are(
+async def test_a_call_waits_again_after_a_topic_came_before_the_registration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wire = Wire(make_flow(max_block=FOREVER), known=False)
@@ -76,7 +76,9 @@ async def test_topics_that_came_before_the_registration_are_not_all_there_are(
     assert [(delivery.topic, delivery.partition) for delivery in many] == [("t", 1), ("u", 1)]
 
 
-async def test_room_is_waited_for_after_the_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_waits_for_buffer_space_after_its_topic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, max_block=FOREVER), known=False)
     producer = AsyncProducerBase()
     producer._bind(wire.flow, lambda *_: 1)
