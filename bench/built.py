@@ -36,8 +36,8 @@ def _run(*command: str, folder: str) -> None:
             stdin=subprocess.DEVNULL,
         )
     except subprocess.CalledProcessError as error:
-        said = (error.stderr.strip() or error.stdout.strip())[-500:]
-        raise NotBuilt(f"{' '.join(command[:3])} failed: {said}") from error
+        output = (error.stderr.strip() or error.stdout.strip())[-500:]
+        raise NotBuilt(f"{' '.join(command[:3])} failed: {output}") from error
     except subprocess.TimeoutExpired as error:
         raise NotBuilt(f"{' '.join(command[:3])} took over {BUILD_TIMEOUT_S} s") from error
 
@@ -45,7 +45,7 @@ def _run(*command: str, folder: str) -> None:
 def _go(name: str) -> tuple[str, ...]:
     _need("go")
     program = CACHE / name
-    # Go's own cache makes a second build cost nothing; go.sum pins what is fetched.
+    # Go's own cache makes a second build cost nothing; go.sum pins the fetched modules.
     _run("go", "build", "-mod=readonly", "-o", str(program), f"./{name}", folder="go")
     return (str(program),)
 

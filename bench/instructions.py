@@ -31,7 +31,7 @@ KEY = b"some-key"
 
 
 def work(kind: str, slices: int) -> None:
-    """What runs under callgrind: so many slices of sends of one kind."""
+    """Send `slices` slices of one kind, under callgrind."""
     _, producer = unconnected("instructions", PARTITIONS)
     send, topic = producer.send, "instructions"
     for _ in range(slices):
@@ -46,7 +46,7 @@ def work(kind: str, slices: int) -> None:
 
 
 def _count(kind: str, slices: int) -> int:
-    """Instructions of a process that does so many slices."""
+    """Count the instructions of a process that sends `slices` slices."""
     with tempfile.TemporaryDirectory() as folder:
         callgrind = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out")
         program = (
@@ -87,7 +87,7 @@ def _reason_not_to() -> str | None:
 
 
 def _here() -> str:
-    """What the counts belong to: another interpreter or processor has others."""
+    """Key of the counts: another interpreter or processor has others."""
     return f"{platform.machine()}, Python {'.'.join(platform.python_version_tuple()[:2])}"
 
 

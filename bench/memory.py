@@ -1,11 +1,11 @@
-"""Memory of a producer beside a broker that takes requests and says nothing, and after it answers again.
+"""Memory of a producer while its broker takes requests and answers none, and after it answers again.
 
     python -m bench.memory                     every scenario; table and curves to bench/results
     python -m bench.memory --only partitions   those whose name contains a word
 
 The producer is a process of its own that sends as fast as it may for as long as the broker is silent, and then until all
-is delivered. Its resident memory is sampled; what counts is how much it grows over an idle, connected producer, against
-`buffer_memory`. The values are one object, so that what the program itself keeps does not count.
+is delivered. Its resident memory is sampled; the figure is its growth over an idle, connected producer, against
+`buffer_memory`. The values are one object, so that the memory of the program itself does not count.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def rss() -> int:
 
 
 def client(scenario: Scenario, bootstrap: str) -> None:
-    """Fill a producer while the parent keeps the broker silent; tells the samples as JSON."""
+    """Fill a producer while the parent keeps the broker silent; print the samples as JSON."""
     gc.collect()
     more: dict[str, Any] = {}
     if scenario.outcomes == "read":
@@ -136,12 +136,12 @@ def client(scenario: Scenario, bootstrap: str) -> None:
     time.sleep(0.3)
     stop.set()
     others[0].join()
-    told = producer.statistics()
+    statistics = producer.statistics()
     producer.close(timeout=5)
     result = {
         "scenario": asdict(scenario),
-        "accepted": told.accepted,
-        "delivered": told.delivered,
+        "accepted": statistics.accepted,
+        "delivered": statistics.delivered,
         "full": full,
         "ends": ends,
         "samples": samples,
@@ -187,11 +187,11 @@ def run(scenario: Scenario) -> dict[str, Any]:
 def _expect(lines: Any, word: str) -> None:
     line = lines.readline().strip()
     if line != word:
-        raise RuntimeError(f"the producer's process said {line!r}, not {word!r}")
+        raise RuntimeError(f"the producer's process printed {line!r}, not {word!r}")
 
 
 def summary(result: dict[str, Any]) -> dict[str, Any]:
-    """What a curve comes to: MiB over an idle producer."""
+    """Figures of a curve, in MiB over an idle producer."""
     silent = [grown for at, grown, _ in result["samples"] if at < result["ends"]]
     budget = result["scenario"]["buffer_bytes"] / MIB
     peak = max(grown for _, grown, _ in result["samples"])
@@ -215,10 +215,10 @@ def table(results: list[dict[str, Any]]) -> str:
         "| peak over budget |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for told in map(summary, results):
-        counted = f"{told['budget']:.2f} | {100 * told['counted'] / told['budget']:.0f} %"
-        figures = " | ".join(f"{told[key]:.1f}" for key in ("silent", "peak", "after", "over"))
-        lines.append(f"| {told['name']} | {told['accepted']:,} | {counted} | {figures} |")
+    for row in map(summary, results):
+        counted = f"{row['budget']:.2f} | {100 * row['counted'] / row['budget']:.0f} %"
+        figures = " | ".join(f"{row[key]:.1f}" for key in ("silent", "peak", "after", "over"))
+        lines.append(f"| {row['name']} | {row['accepted']:,} | {counted} | {figures} |")
     return "\n".join(lines) + "\n"
 
 
@@ -252,7 +252,7 @@ def _curves(result: dict[str, Any], top: int) -> Iterator[str]:
 
 
 def plot(results: list[dict[str, Any]]) -> str:
-    """An SVG document: the resident growth (blue), what is counted (grey), the budget (dashed), the silence (shaded)."""
+    """An SVG document: the resident growth (blue), the counted bytes (grey), the budget (dashed), the silence (shaded)."""
     step = HEIGHT + TOP + 24
     body = [
         element

@@ -1,7 +1,7 @@
-"""What the instructions of one `send` are spent on: `python -m bench.parts ["send with key" | send_many]`.
+"""Instructions of one `send` by part: `python -m bench.parts ["send with key" | send_many]`.
 
-`instructions.py` says how many there are; this says where. It builds the extension once more, with line tables, and sorts
-what callgrind counts by source file into the parts of the way. Needs valgrind and a Rust toolchain.
+`instructions.py` counts them; this program sorts them. It builds the extension once more, with line tables, and sorts
+the counts of callgrind by source file into the parts of a send. Needs valgrind and a Rust toolchain.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TIMEOUT_S = 900
 
 PARTS = (
     ("the clock", r"clock_gettime|vdso"),
-    ("the delivery, made and let go", r"obmalloc\.c|object\.[ch]:|delivery\.rs|refcount\.rs"),
+    ("the delivery, made and released", r"obmalloc\.c|object\.[ch]:|delivery\.rs|refcount\.rs"),
     ("the interpreter: loop and call", r"\.[ch]:.*|rangeobject|longobject"),
     ("the record, in wire format", r"encode\.rs|varint\.rs|memmove|memcpy|memset"),
     (
@@ -57,7 +57,7 @@ def _build(folder: Path) -> None:
 
 
 def _count(folder: Path, kind: str, slices: int) -> Counter[str]:
-    """Instructions by `file:function` of a process that does so many slices."""
+    """Instructions by `file:function` of a process that sends `slices` slices."""
     counted = folder / f"counted-{slices}"
     command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={counted}", sys.executable]
     command += ["-m", "bench.instructions", "--work", kind, "--slices", str(slices)]

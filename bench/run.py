@@ -1,8 +1,8 @@
-"""Run every client on the same work, in turn, on a real Kafka beside it: `python -m bench.run [--smoke]`.
+"""Run every client on the same work, in turn, on a real Kafka on the same machine: `python -m bench.run [--smoke]`.
 
 Each client is a process of its own per round; a round goes through all clients before the next one begins, and starts
-with another client each time, so that a busy minute of the machine hits all alike. What was written is counted on the
-broker and what was read is counted in bytes: a figure of a client that lost something is an error, not a figure.
+with another client each time, so that a busy minute of the machine hits all alike. Written messages are counted on the
+broker and read ones in bytes: a client that lost a message gets an error, not a figure.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TIMEOUT_S = 300
 RESULTS = ROOT / "bench" / "results"
 IN_MEMORY = Path("/dev/shm")
 IN_MEMORY_BYTES = 6 << 30
-"""What the largest work leaves there, several times over."""
+"""Minimum of free memory for the log: several times the data of the largest work."""
 KEPT_ON_BROKER = {
     "log.segment.bytes": "268435456",
     "log.retention.check.interval.ms": "300000",
@@ -43,7 +43,7 @@ KEPT_ON_BROKER = {
 
 
 class BenchError(Exception):
-    """A client failed, or what it says and what the broker has differ."""
+    """A client failed, or its count differs from the broker's."""
 
 
 class Bench:
@@ -132,7 +132,7 @@ class Bench:
 
 
 def _compile_checkout() -> None:
-    """pip compiles what it installs; what runs from this checkout is compiled here, or its start would be the compiler's."""
+    """Compile this checkout, as pip compiles installed packages: else the start of Ottla would include the compilation."""
     for folder in (ROOT / "src" / "ottla", ROOT / "bench"):
         if not compileall.compile_dir(folder, quiet=1):
             sys.exit(f"bench: {folder} cannot be compiled")
@@ -147,7 +147,7 @@ def _refuse_other_builds() -> None:
 
 
 def _log_folder(*, on_disk: bool) -> Path | None:
-    """Where the broker's log lies: in memory where there is room, because a disk that is behind halves everybody's rates."""
+    """Folder of the broker's log: in memory where it fits, because a disk that lags behind halves the rates of all clients."""
     fits = IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free >= IN_MEMORY_BYTES
     return IN_MEMORY if fits and not on_disk else None
 
@@ -188,7 +188,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--on-disk",
         action="store_true",
-        help="the broker's log on disk, also where memory has room",
+        help="the broker's log on disk, also where it fits into memory",
     )
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""What is measured, and by whom: tables that run.py goes through."""
+"""The works and the clients that do them: tables for run.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the drivers share: the job, its values, and how time and CPU are measured.
+"""Shared parts of the drivers: the job, its values, and how time and CPU are measured.
 
 A driver in any language has this shape: it gets one JSON object (the fields of Job) as its only argument, and the last
 line it prints is one JSON object: `seconds` and `cpu_seconds` of the measured part alone, without start-up and
@@ -36,7 +36,7 @@ class Job:
     """One piece of work for one client.
 
     kind: produce, paced, send_many, consume, call, start, latency, latency_async, busy, tasks or windows. messages: in
-    the measured part. keep: every outcome is kept and checked; otherwise only the flush says that all is over. tasks: how
+    the measured part. keep: every outcome is stored and checked; otherwise only the flush reports the end. tasks: how
     many tasks, or sends of a window, at a time. rate: messages a second of paced. tuned: with what its users know to make
     it faster. started: `time.time()` just before the process.
     """
@@ -153,8 +153,8 @@ def beside_busy_python(
 ) -> list[float]:
     """Milliseconds from send to acknowledgement, with this thread computing in pure Python all the while.
 
-    `send` starts one message and returns a function that says whether it is acknowledged; between two looks the thread
-    does some tens of microseconds of Python work and never sleeps, so whatever needs the GIL has to fight for it.
+    `send` starts one message and returns a function that says whether it is acknowledged; between two checks the
+    thread does some tens of microseconds of Python work and never sleeps, so a client that needs the GIL competes for it.
     """
     taken: list[float] = []
     for value in cycled(job, job.messages):
