@@ -1,4 +1,4 @@
-//! How large batches become, what is sealed ahead of its request, and what a request holds.
+//! The size of batches, sealing ahead of the request, and the batches of a request.
 
 mod support;
 
@@ -29,7 +29,7 @@ fn compressing(codec: Codec) -> Settings {
     }
 }
 
-/// Everything is sealed ahead, by the test.
+/// A producer whose batches are all sealed ahead, by the test.
 fn by_hand(set: Settings, partitions: usize) -> Producer {
     let producer = Producer::flowing(set, partitions);
     producer.sealed_by_hand.set(true);
@@ -63,11 +63,11 @@ fn value(number: usize, well: bool) -> String {
     format!("{number:06}{}", noise.collect::<String>())
 }
 
-/// Sends so many messages to one partition and answers every request at once.
+/// Sends these messages to one partition and answers every request at once.
 fn send_all(producer: &Producer, values: impl Iterator<Item = String>) -> Vec<Sent> {
     let mut all = Vec::new();
     let mut offset = 0;
-    let mut look = |producer: &Producer| {
+    let mut answer_all = |producer: &Producer| {
         for sent in producer.requests(1) {
             producer.ack(1, &sent, offset);
             offset += sent.values().len() as i64;
@@ -76,10 +76,10 @@ fn send_all(producer: &Producer, values: impl Iterator<Item = String>) -> Vec<Se
     };
     for value in values {
         producer.send(0, &value);
-        look(producer);
+        answer_all(producer);
     }
     producer.shared.with(|flow| flow.acc.flush());
-    look(producer);
+    answer_all(producer);
     all
 }
 
@@ -92,7 +92,7 @@ fn codec_of(batch: &SentBatch) -> Codec {
 }
 
 #[test]
-fn batch_size_counts_compressed_bytes_once_it_is_known_how_well_they_compress() {
+fn batch_size_counts_compressed_bytes_once_the_ratio_is_known() {
     for codec in [Codec::Lz4, Codec::Zstd, Codec::Gzip, Codec::Snappy] {
         let producer = Producer::flowing(compressing(codec), 1);
         let sent = send_all(&producer, (0..20_000).map(|number| value(number, true)));
@@ -112,7 +112,7 @@ fn batch_size_counts_compressed_bytes_once_it_is_known_how_well_they_compress() 
 }
 
 #[test]
-fn what_is_sealed_ahead_is_counted_as_it_was_appended_and_as_it_is_sent() {
+fn statistics_count_batches_sealed_ahead_before_and_after_compression() {
     let producer = by_hand(compressing(Codec::Lz4), 1);
     for number in 0..10 {
         producer.send(0, &value(number, true));
@@ -126,21 +126,21 @@ fn what_is_sealed_ahead_is_counted_as_it_was_appended_and_as_it_is_sent() {
         "{sealed} of {appended}: a smaller buffer, and the same batch"
     );
     let sent = producer.requests(1);
-    let told = producer.shared.with(|flow| flow.picture(0)).traffic;
-    assert_eq!((told.batches, told.records), (1, 10));
-    assert!(told.raw_bytes > 10 * 100, "{}", told.raw_bytes);
-    assert_eq!(told.sent_bytes, batches(&sent)[0].raw.len() as u64);
+    let traffic = producer.shared.with(|flow| flow.picture(0)).traffic;
+    assert_eq!((traffic.batches, traffic.records), (1, 10));
+    assert!(traffic.raw_bytes > 10 * 100, "{}", traffic.raw_bytes);
+    assert_eq!(traffic.sent_bytes, batches(&sent)[0].raw.len() as u64);
     assert_eq!(
         producer.shared.with(|flow| flow.acc.used_bytes()),
         sealed,
-        "it goes in the buffer that it was sealed into"
+        "it is sent in the buffer that it was sealed into"
     );
     producer.ack(1, &sent[0], 0);
     producer.assert_done();
 }
 
 #[test]
-fn a_delivery_that_is_to_be_read_weighs_until_it_was() {
+fn an_unread_delivery_is_charged() {
     let weight = |keep| {
         let producer = Producer::flowing(
             Settings {
@@ -161,7 +161,7 @@ fn a_delivery_that_is_to_be_read_weighs_until_it_was() {
 }
 
 #[test]
-fn without_compression_a_batch_is_as_large_as_it_is() {
+fn without_compression_batch_size_counts_appended_bytes() {
     let producer = Producer::flowing(compressing(Codec::None), 1);
     let sent = send_all(&producer, (0..1000).map(|number| value(number, true)));
     let largest = batches(&sent).iter().map(|b| b.raw.len()).max().unwrap();
@@ -191,7 +191,7 @@ fn a_wrong_estimate_makes_no_request_too_large() {
 }
 
 #[test]
-fn what_waits_is_sealed_ahead_in_any_order_and_sent_in_its_own() {
+fn batches_are_sealed_ahead_in_any_order_and_sent_in_theirs() {
     let producer = by_hand(compressing(Codec::Zstd), 1);
     let first = producer.batch(0, &["a0", "a1"]);
     let second = producer.batch(0, &["b0"]);
@@ -247,7 +247,7 @@ fn pieces_of_a_refused_batch_are_sealed_ahead_also_while_they_are_held() {
 }
 
 #[test]
-fn what_cannot_go_yet_is_sealed_ahead() {
+fn batches_that_cannot_be_sent_yet_are_sealed_ahead() {
     let mut set = compressing(Codec::Zstd);
     set.in_flight = 1;
     let producer = by_hand(set, 1);
@@ -267,7 +267,7 @@ fn what_cannot_go_yet_is_sealed_ahead() {
 }
 
 #[test]
-fn compression_gives_room_back_at_once() {
+fn compression_frees_memory_at_once() {
     let mut set = compressing(Codec::Zstd);
     set.batch_bytes = 100_000;
     let producer = by_hand(set, 1);
@@ -284,7 +284,7 @@ fn compression_gives_room_back_at_once() {
 }
 
 #[test]
-fn a_batch_that_expires_while_it_is_sealed_is_gone() {
+fn a_batch_that_expires_while_it_is_sealed_is_dropped() {
     let producer = by_hand(compressing(Codec::Zstd), 1);
     let places = producer.batch(0, &["a"]);
     let job = next_seal(&producer).unwrap();
@@ -304,13 +304,13 @@ fn a_batch_that_expires_while_it_is_sealed_is_gone() {
 }
 
 #[test]
-fn a_bug_in_a_codec_fails_the_batch_and_the_partition_goes_on() {
+fn a_bug_in_a_codec_fails_only_its_batch() {
     let producer = by_hand(compressing(Codec::Zstd), 1);
     producer.batch(0, &["a"]);
     let job = next_seal(&producer).unwrap();
     producer.shared.on_sealed(job.failed());
     let request = producer.shared.next_request(1, 1, producer.now.get());
-    assert!(request.is_some(), "the broker refuses what is empty");
+    assert!(request.is_some(), "the broker refuses an empty batch");
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn a_topic_has_its_own_batching() {
 }
 
 #[test]
-fn a_request_is_filled_to_its_last_byte_and_not_over_it() {
+fn a_request_is_filled_to_its_last_byte_and_not_beyond() {
     let whole = |request_bytes: usize| {
         let mut set = settings();
         set.request_bytes = request_bytes;
@@ -372,8 +372,8 @@ fn a_request_is_filled_to_its_last_byte_and_not_over_it() {
     let exact = sizes[0];
     let least = (exact..exact + 60)
         .find(|bytes| whole(*bytes).0 == 3)
-        .expect("close to what it takes");
-    // What does not fit waits for the next request, and no request is over the limit.
+        .expect("close to its size");
+    // A batch that does not fit waits for the next request, and no request exceeds the limit.
     let (fewer, sizes) = whole(least - 1);
     assert_eq!(fewer, 2);
     assert_eq!(sizes.len(), 2);
@@ -381,7 +381,7 @@ fn a_request_is_filled_to_its_last_byte_and_not_over_it() {
 }
 
 #[test]
-fn one_that_is_too_large_for_any_request_goes_alone() {
+fn a_batch_too_large_for_any_request_is_sent_alone() {
     let mut set = settings();
     (set.request_bytes, set.message_bytes) = (700, 700);
     let producer = Producer::flowing(set, 2);
@@ -394,7 +394,7 @@ fn one_that_is_too_large_for_any_request_goes_alone() {
 }
 
 #[test]
-fn the_largest_message_makes_a_request_that_is_larger_by_what_it_needs_beside_the_batch() {
+fn the_largest_message_makes_a_request_that_is_larger_by_the_overhead() {
     let mut set = settings();
     (set.request_bytes, set.message_bytes) = (700, 700);
     let producer = Producer::flowing(set, 1);
@@ -403,8 +403,12 @@ fn the_largest_message_makes_a_request_that_is_larger_by_what_it_needs_beside_th
     let sent = producer.next(1).unwrap();
     assert_eq!(sent.values()[0].len(), largest);
     assert!(sent.batches[0].raw.len() <= 700);
-    let beside = overhead_bound("bench", None, "t");
-    assert!((701..=700 + beside).contains(&sent.bytes), "{}", sent.bytes);
+    let overhead = overhead_bound("bench", None, "t");
+    assert!(
+        (701..=700 + overhead).contains(&sent.bytes),
+        "{}",
+        sent.bytes
+    );
 }
 
 #[test]
@@ -422,9 +426,9 @@ fn a_batch_that_does_not_fit_stays_open() {
 }
 
 proptest! {
-    /// A batch like the last one fits, and no batch is over the bounds, whatever was seen before.
+    /// A batch like the last one fits, and no batch exceeds the bounds, after any observations.
     #[test]
-    fn estimates_keep_to_their_bounds(
+    fn estimates_stay_within_their_bounds(
         seen in proptest::collection::vec((1usize..10_000_000, 0.0f64..1.3), 0..200),
         batch_bytes in 1usize..5_000_000,
         buffer_bytes in 1usize..100_000_000,

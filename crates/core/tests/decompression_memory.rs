@@ -1,6 +1,6 @@
-//! What a hostile batch may cost: no codec takes memory for what its stream claims, only for what comes out.
+//! The memory of hostile batches: no codec allocates by the claims of a stream, only by the bytes that come out.
 //!
-//! Counts what Rust allocates. zstd's window is C's: at most 128 MiB of address space, touched as bytes come out.
+//! Counts Rust's allocations. zstd's window is C's: at most 128 MiB of address space, touched as bytes come out.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The most bytes that are allocated while `work` runs, beyond those before it. One test only: threads would mix.
+/// Maximum bytes that are allocated while `work` runs, beyond those before it. One test only: threads would mix.
 fn peak_of(work: impl FnOnce()) -> usize {
     let before = NOW.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
@@ -49,7 +49,7 @@ fn lz4_frame_of_4_mib_blocks() -> Vec<u8> {
 }
 
 #[test]
-fn memory_grows_with_what_comes_out() {
+fn memory_grows_with_the_output() {
     const CAP: usize = 1 << 20;
     let slack = 256 << 10;
     let zeros = vec![0; 32 << 20];

@@ -1,4 +1,4 @@
-//! The choices that go by randomness, queue lengths and time, with seeded randomness and time that is passed in.
+//! Choices that depend on randomness, queue lengths and time, with seeded randomness and time that is passed in.
 
 mod support;
 
@@ -17,7 +17,7 @@ fn waiting(batches: usize, leader: u64, ready: Option<u64>) -> Load {
     }
 }
 
-/// How often each was chosen.
+/// How often each partition was chosen.
 fn drawn(loads: &[Load], overdue: Option<u64>) -> Vec<usize> {
     let mut random = Random::new(794);
     let mut counts = vec![0; loads.len()];
@@ -48,7 +48,7 @@ fn equal_queues_are_equally_likely() {
 }
 
 #[test]
-fn a_leader_that_is_not_sent_to_is_left_out_with_all_its_partitions() {
+fn a_stalled_leader_is_left_out_with_all_its_partitions() {
     let loads = [
         waiting(2, 1, Some(500)),
         waiting(0, 1, None),
@@ -57,13 +57,13 @@ fn a_leader_that_is_not_sent_to_is_left_out_with_all_its_partitions() {
     ];
     let counts = drawn(&loads, Some(1_000));
     assert_eq!(counts[..2], [0, 0]);
-    // Of what is left, queues 2 and 1 have weights 1 and 2.
+    // Of the rest, queues 2 and 1 have weights 1 and 2.
     assert!(near(counts[2], 1.0 / 3.0), "{counts:?}");
     assert!(drawn(&loads, None).iter().all(|count| *count > 0));
 }
 
 #[test]
-fn a_partition_without_a_connection_speaks_for_itself_only() {
+fn a_partition_without_a_connection_is_left_out_alone() {
     let lost = |ready| Load {
         batches: 1,
         leader: None,
@@ -75,7 +75,7 @@ fn a_partition_without_a_connection_speaks_for_itself_only() {
 }
 
 #[test]
-fn where_all_are_late_none_is_left_out() {
+fn if_all_leaders_stall_none_is_left_out() {
     let counts = drawn(&[waiting(1, 1, Some(1)), waiting(1, 2, Some(2))], Some(9));
     assert!(counts.iter().all(|count| near(*count, 0.5)), "{counts:?}");
 }
@@ -85,7 +85,7 @@ fn in_rack(load: Load) -> Load {
 }
 
 #[test]
-fn those_in_the_rack_go_first_by_their_own_queues() {
+fn partitions_in_the_rack_come_first_by_their_own_queues() {
     let loads = [
         waiting(0, 1, None),
         in_rack(waiting(3, 2, None)),
@@ -98,7 +98,7 @@ fn those_in_the_rack_go_first_by_their_own_queues() {
 }
 
 #[test]
-fn a_rack_whose_leaders_are_late_is_left_like_any_other() {
+fn a_rack_whose_leaders_stall_is_left() {
     let loads = [
         in_rack(waiting(1, 1, Some(500))),
         waiting(0, 2, None),
@@ -116,7 +116,7 @@ fn a_rack_whose_leaders_are_late_is_left_like_any_other() {
 }
 
 #[test]
-fn a_visit_ends_with_a_batch_and_not_before_its_least_length() {
+fn a_visit_ends_with_a_batch_and_not_before_its_minimum() {
     let (open, closed) = (|_| true, |_| false);
     let mut sticky = Sticky::default();
     assert_eq!(sticky.stays(10, 1_000_000, open), None);
@@ -134,7 +134,7 @@ fn a_visit_ends_with_a_batch_and_not_before_its_least_length() {
 }
 
 #[test]
-fn a_visit_ends_where_the_leader_goes() {
+fn a_visit_ends_with_its_leader() {
     let mut sticky = Sticky::default();
     sticky.visit(3);
     sticky.keep_to(&[1, 3]);
@@ -143,8 +143,8 @@ fn a_visit_ends_where_the_leader_goes() {
     assert_eq!(sticky.visited(), None);
 }
 
-/// Where messages without a key go, of four partitions of which these are near.
-fn gone_to(producer: &Producer, near: &[i32]) -> Vec<i32> {
+/// Partitions of messages without a key, for four partitions of which these are near.
+fn partitions_used(producer: &Producer, near: &[i32]) -> Vec<i32> {
     let all = [0, 1, 2, 3];
     producer
         .shared
@@ -161,28 +161,32 @@ fn gone_to(producer: &Producer, near: &[i32]) -> Vec<i32> {
 }
 
 #[test]
-fn a_rack_is_kept_to_and_given_up_as_leaders_move() {
+fn messages_stay_in_the_rack_while_it_has_leaders() {
     for adaptive in [true, false] {
         let mut set = settings();
         set.batch_bytes = 200;
         set.adaptive = adaptive;
         let producer = Producer::flowing(set, 4);
-        assert_eq!(gone_to(&producer, &[1, 2]), [1, 2]);
-        assert_eq!(gone_to(&producer, &[3]), [3], "the open visit ends too");
-        assert_eq!(gone_to(&producer, &[]), [0, 1, 2, 3]);
-        assert_eq!(gone_to(&producer, &[0]), [0]);
+        assert_eq!(partitions_used(&producer, &[1, 2]), [1, 2]);
+        assert_eq!(
+            partitions_used(&producer, &[3]),
+            [3],
+            "the open visit ends too"
+        );
+        assert_eq!(partitions_used(&producer, &[]), [0, 1, 2, 3]);
+        assert_eq!(partitions_used(&producer, &[0]), [0]);
         let by_key = |key: u8| {
             let place = producer.try_send("t", None, Some(&[key]), b"v", None);
             place.unwrap().0.partition()
         };
         let keyed: Vec<i32> = (0..20).map(by_key).collect();
         for number in 0..4 {
-            assert!(keyed.contains(&number), "a key goes where it goes");
+            assert!(keyed.contains(&number), "a key stays at its partition");
         }
     }
 }
 
-/// Partitions 0 and 1 are on connection 1, which takes nothing; 2 and 3 on connection 2, which takes everything.
+/// Partitions 0 and 1 are on connection 1, which takes no request; 2 and 3 on connection 2, which takes all.
 fn stalled_for(waited: u64, timeout: u64) -> Vec<i32> {
     let mut set = settings();
     set.batch_bytes = 200;
@@ -211,7 +215,7 @@ fn stalled_for(waited: u64, timeout: u64) -> Vec<i32> {
 }
 
 #[test]
-fn messages_without_a_key_keep_away_from_a_broker_that_takes_nothing() {
+fn messages_without_a_key_avoid_a_stalled_broker() {
     assert_eq!(stalled_for(1_000_000, 500_000), [2, 3]);
     assert_eq!(stalled_for(400_000, 500_000), [0, 1, 2, 3]);
     assert_eq!(stalled_for(1_000_000, 0), [0, 1, 2, 3], "it is off");

@@ -1,4 +1,4 @@
-//! How long an open batch waits for more.
+//! The wait of an open batch for more messages.
 
 mod support;
 
@@ -14,43 +14,43 @@ fn lingering() -> Settings {
     }
 }
 
-fn hurry(producer: &Producer, place: &Place) {
-    producer.shared.hurry(&place.0);
+fn await_outcome(producer: &Producer, place: &Place) {
+    producer.shared.end_linger(&place.0);
 }
 
 #[test]
-fn it_goes_at_once_where_nothing_of_its_partition_is_on_its_way() {
+fn an_awaited_batch_is_sent_at_once_if_nothing_of_its_partition_is_in_flight() {
     let producer = Producer::flowing(lingering(), 1);
     let place = producer.send(0, "v");
     producer.tick();
     producer.waker.take();
     assert!(producer.next(1).is_none(), "nobody waits: it lingers");
-    hurry(&producer, &place);
-    assert_eq!(producer.waker.take(), 1, "the I/O thread has to look");
-    hurry(&producer, &place);
-    assert_eq!(producer.waker.take(), 0, "it has been told");
+    await_outcome(&producer, &place);
+    assert_eq!(producer.waker.take(), 1, "the I/O thread has to be woken");
+    await_outcome(&producer, &place);
+    assert_eq!(producer.waker.take(), 0, "it is awake already");
     producer.tick();
     let sent = producer.next(1).expect("somebody waits");
-    hurry(&producer, &place);
-    assert_eq!(producer.waker.take(), 0, "it is on its way");
+    await_outcome(&producer, &place);
+    assert_eq!(producer.waker.take(), 0, "it is in flight");
     producer.ack(1, &sent, 0);
     producer.assert_done();
 }
 
 #[test]
-fn while_one_is_on_its_way_the_others_gather() {
+fn messages_gather_while_a_batch_is_in_flight() {
     let producer = Producer::flowing(lingering(), 1);
-    hurry(&producer, &producer.send(0, "first"));
+    await_outcome(&producer, &producer.send(0, "first"));
     let first = producer.next(1).unwrap();
     let second = producer.send(0, "second");
-    hurry(&producer, &second);
+    await_outcome(&producer, &second);
     assert!(producer.next(1).is_none());
     producer.send(0, "third");
     producer.ack(1, &first, 0);
-    let rest = producer.next(1).expect("it goes with the answer");
+    let rest = producer.next(1).expect("it is sent after the answer");
     assert_eq!(rest.values(), ["second", "third"]);
 
-    hurry(&producer, &producer.send(0, "fourth"));
+    await_outcome(&producer, &producer.send(0, "fourth"));
     producer.pass(SECOND);
     assert_eq!(
         producer.next(1).expect("it has lingered").values(),
@@ -59,7 +59,7 @@ fn while_one_is_on_its_way_the_others_gather() {
 }
 
 #[test]
-fn all_open_batches_of_the_topic_go_and_none_of_another() {
+fn all_open_batches_of_the_topic_are_sent_and_none_of_another() {
     let producer = Producer::flowing(lingering(), 2);
     producer.topic("other", 1);
     producer.route("other", 0, 1);
@@ -68,25 +68,25 @@ fn all_open_batches_of_the_topic_go_and_none_of_another() {
         .unwrap();
     producer.send(0, "a");
     let waited = producer.send(1, "b");
-    hurry(&producer, &waited);
+    await_outcome(&producer, &waited);
     assert_eq!(producer.next(1).unwrap().values(), ["a", "b"]);
     assert!(producer.next(1).is_none());
     assert!(is_pending(&other));
-    hurry(&producer, &other);
+    await_outcome(&producer, &other);
     assert_eq!(producer.next(1).unwrap().values(), ["o"]);
 }
 
 #[test]
-fn what_was_opened_later_lingers() {
+fn a_batch_opened_later_lingers() {
     let producer = Producer::flowing(lingering(), 2);
-    hurry(&producer, &producer.send(0, "waited for"));
+    await_outcome(&producer, &producer.send(0, "waited for"));
     producer.send(1, "not");
     assert_eq!(producer.next(1).unwrap().values(), ["waited for"]);
     assert!(producer.next(1).is_none());
 }
 
 #[test]
-fn where_the_io_thread_is_awake_three_quarters_of_a_linger_are_enough() {
+fn while_the_io_thread_is_awake_three_quarters_of_a_linger_suffice() {
     let producer = Producer::flowing(lingering(), 2);
     producer.send(0, "a");
     producer.pass(SECOND / 4 - 1);
@@ -99,18 +99,18 @@ fn where_the_io_thread_is_awake_three_quarters_of_a_linger_are_enough() {
 }
 
 #[test]
-fn while_messages_flow_the_next_one_wakes_nobody() {
+fn while_messages_flow_the_next_one_causes_no_wake() {
     let producer = Producer::flowing(lingering(), 1);
     producer.tick();
     producer.waker.take();
     producer.send(0, "a");
-    assert_eq!(producer.waker.take(), 1, "nobody would look for it");
+    assert_eq!(producer.waker.take(), 1, "the thread would not wake for it");
     producer.pass(SECOND);
     let leaves = producer.now.get();
     assert_eq!(producer.tick(), Some(leaves + SECOND));
     let sent = producer.next(1).unwrap();
     producer.send(0, "b");
-    assert_eq!(producer.waker.take(), 0, "it is looked for anyway");
+    assert_eq!(producer.waker.take(), 0, "the next turn comes soon enough");
     producer.ack(1, &sent, 0);
     producer.tick();
     producer.pass(SECOND);
@@ -118,7 +118,7 @@ fn while_messages_flow_the_next_one_wakes_nobody() {
 }
 
 #[test]
-fn an_idle_producer_is_looked_at_once_more() {
+fn an_idle_producer_gets_one_more_turn() {
     let producer = Producer::flowing(lingering(), 1);
     producer.send(0, "a");
     producer.pass(SECOND);
@@ -132,29 +132,29 @@ fn an_idle_producer_is_looked_at_once_more() {
     producer.assert_done();
 }
 
-/// How often the I/O thread looks while nothing can be sent.
-fn looks(producer: &Producer, time: u64) -> usize {
+/// Number of turns of the I/O thread while no batch can be sent.
+fn turns(producer: &Producer, time: u64) -> usize {
     let until = producer.now.get() + time;
-    let mut looks = 0;
+    let mut turns = 0;
     loop {
-        looks += 1;
+        turns += 1;
         let next = producer.tick();
         assert!(producer.next(1).is_none(), "nothing can be sent");
         match next.filter(|next| *next <= until) {
             Some(next) => producer.now.set(next),
-            None => return looks,
+            None => return turns,
         }
     }
 }
 
 #[test]
-fn one_that_cannot_leave_is_not_looked_at_again_and_again() {
+fn a_batch_that_cannot_be_sent_keeps_no_thread_busy() {
     let without_identity = Producer::new(lingering());
     without_identity.attach(1);
     without_identity.topic("t", 1);
     without_identity.route("t", 0, 1);
     without_identity.send(0, "v");
-    assert!(looks(&without_identity, 100 * SECOND) < 5);
+    assert!(turns(&without_identity, 100 * SECOND) < 5);
 
     let throttled = Producer::flowing(lingering(), 1);
     throttled.send(0, "v");
@@ -163,7 +163,7 @@ fn one_that_cannot_leave_is_not_looked_at_again_and_again() {
     let frame = frames::response(sent.version, &sent, &[Reply::ok(0)], 20_000);
     throttled.respond_raw(1, &sent, frame).unwrap();
     throttled.send(0, "w");
-    assert!(looks(&throttled, 19 * SECOND) < 5);
+    assert!(turns(&throttled, 19 * SECOND) < 5);
 
     let unanswered = Producer::flowing(lingering(), 6);
     for number in 0..5 {
@@ -172,11 +172,11 @@ fn one_that_cannot_leave_is_not_looked_at_again_and_again() {
         unanswered.next(1).expect("five may be in flight");
     }
     unanswered.send(5, "w");
-    assert!(looks(&unanswered, 100 * SECOND) < 5);
+    assert!(turns(&unanswered, 100 * SECOND) < 5);
 }
 
 #[test]
-fn what_somebody_waits_for_lingers_no_longer_behind_a_closed_batch() {
+fn an_awaited_batch_behind_a_closed_one_does_not_linger() {
     let mut set = settings();
     let mut batching = set.batching("t");
     batching.linger = SECOND;
@@ -184,10 +184,10 @@ fn what_somebody_waits_for_lingers_no_longer_behind_a_closed_batch() {
     let producer = Producer::flowing(set, 1);
     producer.batch(0, &["closed"]);
     let opened = producer.now.get();
-    hurry(&producer, &producer.send(0, "open"));
+    await_outcome(&producer, &producer.send(0, "open"));
     let next = producer.tick();
     assert_eq!(producer.next(1).unwrap().values(), ["closed"]);
-    assert!(producer.next(1).is_none(), "one is on its way");
+    assert!(producer.next(1).is_none(), "one is in flight");
     assert_eq!(next, Some(opened + SECOND), "no answer may come before");
     producer.pass(SECOND);
     producer.tick();

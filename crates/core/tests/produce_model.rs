@@ -1,7 +1,7 @@
-//! Any order of events against a broker that keeps the rules of idempotence: what is promised of every message holds.
+//! Any order of events against a broker that keeps the rules of idempotence: the promises about every message hold.
 //!
-//! Every accepted message gets one outcome, told once; what is `written` is in the log and what is `not_written` is not; nothing is
-//! there twice; the log is in the order of the calls, and with `gapless` without a hole; every byte comes back to the budget; no
+//! Every accepted message gets one outcome, reported once; a `written` message is in the log, a `not_written` one is not, and none is
+//! there twice; the log is in the order of the calls, and with `gapless` without a gap; every byte returns to the budget; no
 //! partition is forgotten or listed twice, and no wake is lost: at each step the I/O thread sleeps no longer than it may.
 
 mod support;
@@ -20,11 +20,11 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4_000) })]
 
     #[test]
-    fn outcomes_and_log_agree_whatever_happens(
+    fn outcomes_and_log_agree_after_any_events(
         script in proptest::collection::vec((any::<u8>(), any::<u16>()), 1..400),
         codec in prop::sample::select(vec![Codec::None, Codec::Lz4]),
         buffer_kib in prop::sample::select(vec![20, 60, 512]),
-        beside in prop::sample::select(vec![0, 120, usize::MAX]),
+        ahead_from in prop::sample::select(vec![0, 120, usize::MAX]),
         keeps_outcomes in any::<bool>(),
         gapless in any::<bool>(),
         linger in prop::sample::select(LINGERS),
@@ -40,7 +40,7 @@ proptest! {
         let mut batching = set.batching("t");
         batching.linger = linger.1 * MILLISECOND;
         set.topics.insert("t".into(), batching);
-        let mut world = World::new(set, beside);
+        let mut world = World::new(set, ahead_from);
         for (kind, choice) in script {
             world.step(kind, choice);
             world.inspect();

@@ -1,4 +1,4 @@
-//! A topic that takes smaller batches than the producer makes: how many requests it takes to find out.
+//! A topic with a smaller batch limit than the producer's: the number of requests until the producer knows it.
 
 mod support;
 
@@ -8,15 +8,15 @@ use ottla_core::produce::settings::Settings;
 use support::frames::{Reply, Sent, SentBatch};
 use support::{Producer, offset_of, settings};
 
-/// What the topic takes.
-const TAKEN: usize = 10_000;
+/// Batch limit of the topic.
+const LIMIT: usize = 10_000;
 const BATCH: usize = 100_000;
 const MESSAGES: usize = 5_000;
 
 const TOO_LARGE: i16 = 10;
 const OUT_OF_ORDER: i16 = 45;
 
-/// The leader of one partition: refuses by size, and then what does not follow.
+/// The leader of one partition: refuses large batches, and then those out of sequence.
 #[derive(Default)]
 struct Leader {
     values: Vec<String>,
@@ -26,7 +26,7 @@ struct Leader {
 
 impl Leader {
     fn answer(&mut self, batch: &SentBatch) -> Reply {
-        if batch.raw.len() > TAKEN {
+        if batch.raw.len() > LIMIT {
             self.refused += 1;
             return Reply::error(TOO_LARGE);
         }
@@ -39,7 +39,7 @@ impl Leader {
         Reply::ok(offset)
     }
 
-    /// Answers everything, and decides as the outbox does, until nothing is left.
+    /// Answers every request, and decides as the outbox does, until none is left.
     fn serve(&mut self, producer: &Producer) {
         loop {
             let sent = producer.requests(1);
@@ -93,7 +93,7 @@ fn with_codec(codec: Codec) -> Settings {
     }
 }
 
-/// Everything is in the queue before the first refusal, and as much again comes after it.
+/// Half of the messages are in the queue before the first refusal, the other half comes after it.
 fn written_by(codec: Codec) -> Leader {
     let producer = Producer::flowing(with_codec(codec), 1);
     let mut leader = Leader::default();
@@ -113,11 +113,11 @@ fn written_by(codec: Codec) -> Leader {
 }
 
 #[test]
-fn one_refused_batch_tells_what_the_topic_takes() {
+fn one_refused_batch_shows_the_limit_of_the_topic() {
     let leader = written_by(Codec::None);
-    // Four are refused until it is known, and each time the others that are in flight.
+    // Four are refused until the limit is known, and each time the others in flight.
     assert!(leader.refused <= 20, "{} refused", leader.refused);
-    let least = 2 * MESSAGES * 110 / TAKEN;
+    let least = 2 * MESSAGES * 110 / LIMIT;
     assert!(
         leader.accepted <= 3 * least,
         "{} of {least}",
@@ -126,7 +126,7 @@ fn one_refused_batch_tells_what_the_topic_takes() {
 }
 
 #[test]
-fn what_compresses_is_taken_apart_by_its_real_size() {
+fn compressed_batches_are_split_by_their_real_size() {
     for codec in [Codec::Lz4, Codec::Zstd] {
         let leader = written_by(codec);
         assert!(
@@ -134,7 +134,7 @@ fn what_compresses_is_taken_apart_by_its_real_size() {
             "{codec:?}: {} refused",
             leader.refused
         );
-        let least = 2 * MESSAGES * 110 / TAKEN;
+        let least = 2 * MESSAGES * 110 / LIMIT;
         assert!(
             leader.accepted <= 2 * least,
             "{codec:?}: {} of {least}",
@@ -143,9 +143,9 @@ fn what_compresses_is_taken_apart_by_its_real_size() {
     }
 }
 
-/// A broker knows a batch again by its first and last sequence.
+/// A broker recognizes a batch by its first and last sequence.
 #[test]
-fn what_may_be_in_the_log_is_not_taken_apart() {
+fn a_batch_that_may_be_in_the_log_is_not_split() {
     for unanswered in [true, false] {
         let producer = Producer::flowing(with_codec(Codec::None), 2);
         let message = "v".repeat(1_000);

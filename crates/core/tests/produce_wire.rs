@@ -1,4 +1,4 @@
-//! Produce on the wire against what Kafka's own classes wrote, and against bytes that nobody should write.
+//! Produce on the wire, compared with bytes of Kafka's own classes, and invalid bytes.
 //!
 //! The vectors are made by `tools/produce_vectors.py`.
 
@@ -160,7 +160,7 @@ fn framed(vector: &Vector) -> Vec<u8> {
 }
 
 #[test]
-fn responses_are_read_as_kafka_meant_them() {
+fn responses_are_read_as_kafkas() {
     for vector in vectors("response") {
         let response = decode_response(vector.version, &framed(&vector)).unwrap();
         assert_eq!(

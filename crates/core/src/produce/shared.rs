@@ -197,9 +197,9 @@ impl ProduceShared {
     }
 
     /// Somebody sleeps until this completion resolves: its batch does not linger for nobody.
-    pub fn hurry(&self, completion: &Arc<Completion>) {
+    pub fn end_linger(&self, completion: &Arc<Completion>) {
         if completion.is_pending() {
-            self.with(|flow| flow.acc.hurry(completion));
+            self.with(|flow| flow.acc.end_linger(completion));
         }
     }
 

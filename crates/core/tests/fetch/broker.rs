@@ -73,7 +73,7 @@ pub fn shared(settings: Settings) -> FetchShared {
     FetchShared::new(settings, Arc::new(Counter::default()))
 }
 
-/// What a record of the test logs says.
+/// The value of a record of the test logs.
 pub fn value_of(partition: i32, offset: i64) -> String {
     format!("{partition}:{offset}")
 }
@@ -85,14 +85,14 @@ pub struct LogBatch {
     pub bytes: Vec<u8>,
 }
 
-/// How a batch differs from an ordinary one.
+/// Properties in which a batch differs from an ordinary one.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
     pub codec: Codec,
     pub producer: Option<i64>,
     /// 0: abort, 1: commit.
     pub control: Option<u8>,
-    /// Offsets at its end whose records compaction has taken.
+    /// Number of offsets at its end whose records compaction has removed.
     pub gap: i32,
     pub padding: usize,
 }
@@ -138,7 +138,7 @@ pub fn batch(partition: i32, base: i64, count: usize, epoch: i32, kind: Kind) ->
     }
 }
 
-/// What a request asks for.
+/// A parsed request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asked {
     pub max_wait_ms: i32,
@@ -228,7 +228,7 @@ pub fn reply(topic: &str, partition: i32, records: Vec<u8>) -> Reply {
     }
 }
 
-/// A response of `VERSION`; the node that leaders are said to be at is `h<leader>:9092`.
+/// A response of `VERSION`; the address of a leader that it names is `h<leader>:9092`.
 pub fn response(code: i16, session: i32, replies: &[Reply]) -> Bytes {
     throttled(0, code, session, replies)
 }
@@ -296,7 +296,7 @@ fn write_reply(out: &mut Vec<u8>, reply: &Reply) {
     }
 }
 
-/// What a session fetches: offset and most bytes of each partition.
+/// The partitions of a session: offset and maximum bytes of each.
 type Fetched = BTreeMap<(String, i32), (i64, i32)>;
 
 /// Logs and the sessions of its connections.
@@ -353,7 +353,7 @@ impl Broker {
         response(0, id, &replies)
     }
 
-    /// The first batch comes whole; what follows may be cut in the middle.
+    /// The first batch comes whole; a later one may be cut in the middle.
     fn read(&mut self, places: &Fetched, max_bytes: usize) -> Vec<Reply> {
         self.rounds += 1;
         let start = self.rounds % places.len().max(1);
@@ -363,13 +363,13 @@ impl Broker {
         for ((topic, partition), (offset, most)) in order {
             let log = self.logs.get(&(topic.clone(), *partition));
             let mut bytes: Vec<u8> = Vec::new();
-            let room = left.min(*most as usize);
+            let free = left.min(*most as usize);
             let wanted = log.into_iter().flatten();
             for batch in wanted.filter(|batch| batch.next > *offset) {
                 if bytes.is_empty() && replies.is_empty() {
                     bytes.extend(&batch.bytes);
-                } else if bytes.len() < room {
-                    let end = batch.bytes.len().min(room - bytes.len());
+                } else if bytes.len() < free {
+                    let end = batch.bytes.len().min(free - bytes.len());
                     bytes.extend(&batch.bytes[..end]);
                 } else {
                     break;
@@ -384,7 +384,7 @@ impl Broker {
     }
 }
 
-/// The next request, read.
+/// The next request, parsed.
 pub fn next(flow: &FetchShared, conn: ConnId) -> Option<(u64, Asked)> {
     let request = flow.next_request(conn, 1, 0)?;
     Some((request.token, parse(&request)))

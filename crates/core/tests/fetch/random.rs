@@ -1,7 +1,7 @@
-//! The fetch flow under random interleavings, against a model of what each taker has to see.
+//! The fetch flow under random interleavings, against a model of the records that each taker has to get.
 //!
-//! Every record from a position on is handed over once and in order, nothing after `unassign` and nothing from before a
-//! seek; the buffer stays within its budget; nobody who sleeps is forgotten, and in the end nobody has starved.
+//! Every record from a position on is handed over once and in order, none after `unassign` and none from before a seek; the buffer
+//! stays within its budget; no sleeper is forgotten, and in the end no partition has starved.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::broker::*;
 
 const PARTITIONS: i32 = 4;
 const BUFFER: usize = 4_000;
-/// No batch of the logs is larger.
+/// Maximum size of a batch of the logs.
 const LARGEST: usize = 1_000;
 
 #[derive(Debug, Clone)]
@@ -70,7 +70,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A log whose batches vary in size, codec and gaps; the offsets that have a record.
+/// A log whose batches vary in size, codec and gaps, and the offsets that have a record.
 fn log(partition: i32, shape: &[(usize, u8)]) -> (Vec<LogBatch>, Vec<i64>) {
     let (mut batches, mut offsets, mut base) = (Vec::new(), Vec::new(), 0);
     for &(count, variety) in shape {
@@ -259,7 +259,7 @@ impl World {
         }
     }
 
-    /// Each run continues exactly where its partition stands.
+    /// Each run continues exactly at its partition's position.
     fn taken(&mut self, take: Take, limit: usize) {
         let runs = match take {
             Take::Runs(runs) => runs,
@@ -306,7 +306,7 @@ impl World {
         }
     }
 
-    /// All is put right again; the I/O thread looks only where it was woken or got an answer.
+    /// Ends all faults; the I/O thread then works only if it was woken or got an answer.
     fn finish(&mut self) {
         self.settle();
         self.flow.take_events();
@@ -334,7 +334,7 @@ impl World {
         panic!("a partition starves: {:?}", self.flow.positions());
     }
 
-    /// Holds that were asked for before, and answers that were prepared, may only come now.
+    /// Earlier requests to hold and prepared answers may take effect only now.
     fn route_held(&mut self) {
         for event in self.flow.take_events() {
             let Event::Held(held) = event else {

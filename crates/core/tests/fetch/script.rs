@@ -1,4 +1,4 @@
-//! The fetch flow by scripts: what is asked, and what holds a partition.
+//! The fetch flow by scripts: its requests, and the causes of holds.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use ottla_core::seam::{Flow, LostCause, LostKind};
 use crate::broker::*;
 
 #[test]
-fn the_next_request_leaves_before_anything_is_taken() {
+fn the_next_request_leaves_before_a_take() {
     let flow = flowing(1);
     let (token, asked) = next(&flow, CONN).unwrap();
     assert_eq!(asked.session, (0, 0));
@@ -103,7 +103,7 @@ fn an_idle_session_names_nothing() {
 }
 
 #[test]
-fn a_session_that_is_gone_is_opened_anew() {
+fn a_lost_session_is_opened_again() {
     let flow = flowing(2);
     let (token, _) = next(&flow, CONN).unwrap();
     answer(&flow, token, &[]);
@@ -154,7 +154,7 @@ fn an_error_holds_its_partition_only() {
 }
 
 #[test]
-fn other_reasons_to_hold_keep_what_they_say() {
+fn other_causes_of_holds_keep_their_fields() {
     let flow = flowing(3);
     let (token, _) = next(&flow, CONN).unwrap();
     let mut diverging = reply("t", 0, vec![]);
@@ -202,7 +202,7 @@ fn a_lost_connection_holds_all_of_it_once() {
 }
 
 #[test]
-fn a_route_over_a_connection_that_is_gone_is_told() {
+fn a_route_over_a_lost_connection_is_reported() {
     let flow = flowing(1);
     flow.route("t", 0, 99, 3);
     let held = held(&flow);
@@ -215,16 +215,16 @@ fn a_route_over_a_connection_that_is_gone_is_told() {
 }
 
 #[test]
-fn a_hold_that_was_asked_for_waits_for_the_answer_and_uses_it() {
+fn a_requested_hold_waits_for_the_answer_and_uses_it() {
     let flow = flowing(2);
     let (token, _) = next(&flow, CONN).unwrap();
     flow.hold("t", 0);
     flow.hold("t", 1);
     assert!(held(&flow).is_empty());
     answer(&flow, token, &[reply("t", 0, records(0, 0, 3))]);
-    let told = held(&flow);
-    assert_eq!(told.len(), 2);
-    assert!(told.iter().all(|held| held.cause == HoldCause::Asked));
+    let found = held(&flow);
+    assert_eq!(found.len(), 2);
+    assert!(found.iter().all(|held| held.cause == HoldCause::Asked));
     assert_eq!(offsets(&runs(flow.take(9, None))).len(), 3);
     flow.route("t", 0, CONN, 3);
     flow.hold("t", 0);
@@ -232,7 +232,7 @@ fn a_hold_that_was_asked_for_waits_for_the_answer_and_uses_it() {
 }
 
 #[test]
-fn a_seek_drops_what_waits_and_what_is_in_flight() {
+fn a_seek_drops_waiting_batches_and_answers_in_flight() {
     let flow = flowing(1);
     let (token, _) = next(&flow, CONN).unwrap();
     answer(&flow, token, &[reply("t", 0, records(0, 0, 3))]);
@@ -250,7 +250,7 @@ fn a_seek_drops_what_waits_and_what_is_in_flight() {
 }
 
 #[test]
-fn bytes_that_are_no_batch_end_the_fetching() {
+fn bytes_that_are_not_a_batch_end_the_fetching() {
     let flow = flowing(1);
     let (token, _) = next(&flow, CONN).unwrap();
     let mut bytes = records(0, 0, 2);
@@ -264,7 +264,7 @@ fn bytes_that_are_no_batch_end_the_fetching() {
 }
 
 #[test]
-fn an_answer_that_leads_nowhere_is_an_error() {
+fn an_answer_without_progress_is_an_error() {
     let flow = flowing(1);
     flow.position("t", 0, 50, -1);
     let (token, _) = next(&flow, CONN).unwrap();
@@ -296,7 +296,7 @@ fn a_cut_first_batch_is_fetched_with_more() {
 }
 
 #[test]
-fn a_slow_partition_does_not_take_the_others_room() {
+fn a_slow_partition_takes_no_buffer_space_of_others() {
     let mut settings = settings();
     settings.buffer_bytes = 20_000;
     let flow = shared(settings);
@@ -388,7 +388,7 @@ fn an_unset_topic_id_holds_where_ids_are_needed() {
 }
 
 #[test]
-fn a_throttled_connection_keeps_quiet() {
+fn a_throttled_connection_sends_nothing() {
     let flow = flowing(1);
     let (token, _) = next(&flow, CONN).unwrap();
     let frame = throttled(20, 0, 1, &[]);
@@ -401,7 +401,7 @@ fn a_throttled_connection_keeps_quiet() {
 }
 
 #[test]
-fn no_throttle_time_keeps_a_connection_quiet_for_longer_than_a_request_may_take() {
+fn throttling_lasts_no_longer_than_the_request_timeout() {
     let flow = flowing(1);
     let (token, _) = next(&flow, CONN).unwrap();
     let frame = throttled(i32::MAX, 0, 1, &[]);
@@ -411,7 +411,7 @@ fn no_throttle_time_keeps_a_connection_quiet_for_longer_than_a_request_may_take(
 }
 
 #[test]
-fn the_deadline_leaves_room_for_the_long_poll() {
+fn the_deadline_includes_the_long_poll() {
     let flow = flowing(1);
     let request = flow.next_request(CONN, 1, 7).unwrap();
     assert_eq!(request.deadline, 7 + 500_000 + 30_000_000);
@@ -419,7 +419,7 @@ fn the_deadline_leaves_room_for_the_long_poll() {
 }
 
 #[test]
-fn a_response_that_is_none_poisons_the_connection() {
+fn an_invalid_response_closes_the_connection() {
     let flow = flowing(1);
     let (token, _) = next(&flow, CONN).unwrap();
     let frame = bytes::Bytes::from_static(b"HTTP/1.1 400");
@@ -427,7 +427,7 @@ fn a_response_that_is_none_poisons_the_connection() {
 }
 
 #[test]
-fn out_of_range_is_told_after_what_was_fetched_before() {
+fn out_of_range_is_reported_after_the_records_before_it() {
     let out_of_range = |flow: &FetchShared| {
         let (token, _) = next(flow, CONN).unwrap();
         answer(flow, token, &[reply("t", 0, records(0, 0, 3))]);
@@ -443,14 +443,14 @@ fn out_of_range_is_told_after_what_was_fetched_before() {
     assert_eq!(offsets(&runs(flow.take(2, None))).len(), 2);
     assert!(held(&flow).is_empty());
     assert_eq!(offsets(&runs(flow.take(2, None))).len(), 1);
-    let told = held(&flow);
-    assert_eq!((told[0].code, told[0].fetch_offset), (1, 3));
+    let found = held(&flow);
+    assert_eq!((found[0].code, found[0].fetch_offset), (1, 3));
 
     let flow = flowing(1);
     out_of_range(&flow);
     flow.position("t", 0, 9, -1);
-    let told = held(&flow);
-    assert_eq!((&told[0].cause, told[0].code), (&HoldCause::Asked, 0));
+    let found = held(&flow);
+    assert_eq!((&found[0].cause, found[0].code), (&HoldCause::Asked, 0));
 
     let flow = flowing(1);
     let (token, _) = next(&flow, CONN).unwrap();
@@ -461,7 +461,7 @@ fn out_of_range_is_told_after_what_was_fetched_before() {
 }
 
 #[test]
-fn a_request_that_found_no_room_is_asked_for_when_there_is_some() {
+fn a_request_without_buffer_space_is_sent_when_some_is_freed() {
     let mut settings = settings();
     settings.buffer_bytes = 20_000;
     let flow = shared(settings);

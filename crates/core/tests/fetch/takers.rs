@@ -1,4 +1,4 @@
-//! What takers are handed, and when: records, errors, ends and wake-ups.
+//! The results of takers: records, errors, ends and wake-ups.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use ottla_core::fetch::take::{Take, TakeError};
 
 use crate::broker::*;
 
-/// A claim that is being decoded while something else happens.
+/// A claim that is being decoded while another event happens.
 fn claimed(happens: impl FnOnce(&mut FetchFlow)) -> (FetchFlow, Option<Take>) {
     let mut flow = FetchFlow::new(settings());
     flow.attach(CONN, VERSION, NODE, ADDRESS);
@@ -27,7 +27,7 @@ fn claimed(happens: impl FnOnce(&mut FetchFlow)) -> (FetchFlow, Option<Take>) {
 }
 
 #[test]
-fn what_happens_during_decoding_counts() {
+fn events_during_decoding_count() {
     assert!(matches!(claimed(|_| ()).1, Some(Take::Runs(_))));
     assert!(claimed(|flow| flow.unassign("t", 0)).1.is_none());
     assert!(claimed(|flow| flow.position("t", 0, 0, -1)).1.is_none());
@@ -47,7 +47,7 @@ fn what_happens_during_decoding_counts() {
 }
 
 #[test]
-fn a_pause_keeps_what_was_fetched() {
+fn a_pause_retains_fetched_records() {
     let flow = flowing(1);
     let (token, _) = next(&flow, CONN).unwrap();
     flow.pause("t", 0);
@@ -179,7 +179,7 @@ fn an_error_is_raised_once_and_before_records() {
 }
 
 #[test]
-fn waiters_hear_of_records_errors_and_ends() {
+fn records_errors_and_ends_wake_waiters() {
     let flow = flowing(2);
     let wake = Arc::new(Counter::default());
     let one = flow.add_waiter(Some(("t", 1)), wake.clone(), 0).unwrap();

@@ -1,4 +1,4 @@
-//! Fetch requests and responses of every version against what the generated messages write.
+//! Fetch requests and responses of every version, compared with those of the generated messages.
 
 use bytes::Bytes;
 use ottla_core::fetch::wire::{
@@ -96,7 +96,7 @@ fn response_frame(version: i16, body: &[u8]) -> Bytes {
 }
 
 #[test]
-fn responses_are_read_as_the_schema_says() {
+fn responses_are_read_by_the_schema() {
     for (version, _, body) in vectors() {
         let frame = response_frame(version, &body);
         let response = decode_response(version, &frame).unwrap();
@@ -136,7 +136,7 @@ fn responses_are_read_as_the_schema_says() {
 }
 
 #[test]
-fn what_is_cut_or_too_long_is_refused_at_every_byte() {
+fn frames_that_are_cut_or_too_long_are_refused_at_every_byte() {
     for (version, _, body) in vectors() {
         let frame = response_frame(version, &body);
         for len in 0..frame.len() {

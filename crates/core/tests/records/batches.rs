@@ -1,4 +1,4 @@
-//! Batches of magic 2: every field there and back, and what a broker makes of them.
+//! Batches of magic 2: every field encoded and decoded, and the changes that a broker makes.
 
 use bytes::Bytes;
 use ottla_core::bytes::checksum::crc32c;
@@ -69,7 +69,7 @@ fn the_bytes_of_a_small_batch_are_those_of_the_format() {
 }
 
 #[test]
-fn header_says_count_times_producer_and_transaction() {
+fn the_header_has_count_times_producer_and_transaction() {
     let producer = ProducerFields {
         producer_id: 1 << 40,
         epoch: 7,
@@ -117,7 +117,7 @@ fn producer_fields_of_a_sealed_batch_change_with_its_checksum() {
 }
 
 #[test]
-fn what_does_not_compress_is_sent_as_it_is() {
+fn batches_that_do_not_compress_are_sent_uncompressed() {
     let records = vec![Rec::of(0, &noise(3, 500))];
     for codec in CODECS {
         let batch = sealed(&records, codec);
@@ -128,7 +128,7 @@ fn what_does_not_compress_is_sent_as_it_is() {
 }
 
 #[test]
-fn a_buffer_is_used_again_and_the_spare_comes_back() {
+fn a_buffer_is_reused_and_the_spare_one_returned() {
     let mut dirty = noise(4, 10_000);
     dirty.reserve(100_000);
     let capacity = dirty.capacity();
@@ -201,7 +201,7 @@ fn base_offset_and_epoch_are_outside_of_the_checksum() {
 }
 
 #[test]
-fn log_append_time_stands_for_every_record() {
+fn log_append_time_is_that_of_every_record() {
     let batch = with_header(&sealed(&sample(3), Codec::Zstd).bytes, |header| {
         header.attributes |= TIMESTAMP_TYPE_BIT;
         header.max_timestamp = 42;
@@ -217,7 +217,7 @@ fn compacted_batches_have_gaps_and_may_be_empty() {
     let decoded = decode(&whole).expect("decodes");
     let sizes: Vec<usize> = (0..5).map(|i| record_len(&whole, i)).collect();
     let second = HEADER_LEN + sizes[0];
-    let kept = [
+    let retained = [
         &whole[second..second + sizes[1]],
         &whole[second + sizes[1] + sizes[2]..second + sizes[1..4].iter().sum::<usize>()],
     ]
@@ -225,7 +225,7 @@ fn compacted_batches_have_gaps_and_may_be_empty() {
     let mut header = *decoded.header();
     header.records_count = 2;
     header.base_offset = 10;
-    let compacted = decode(&with_raw_header(header, &kept)).expect("gaps are legal");
+    let compacted = decode(&with_raw_header(header, &retained)).expect("gaps are legal");
     let offsets: Vec<_> = compacted.positions().iter().map(|p| p.offset).collect();
     assert_eq!(offsets, [11, 13]);
     assert_eq!(compacted.header().next_offset(), 15);

@@ -1,4 +1,4 @@
-//! The codecs beyond the plain round trip: framings of others, caps, and streams that lie.
+//! The codecs beyond the plain round trip: framings of other clients, caps, and hostile streams.
 
 use std::io::Write;
 
@@ -105,7 +105,7 @@ fn joined_streams_are_read_to_the_end() {
 }
 
 #[test]
-fn bytes_behind_a_stream_are_refused() {
+fn bytes_after_a_stream_are_refused() {
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         let mut bytes = packed(codec, &text(1000));
         bytes.extend_from_slice(b"behind");
@@ -180,7 +180,7 @@ fn assert_lz4_checks(frame: &[u8]) {
 }
 
 #[test]
-fn what_we_write_as_lz4_has_independent_blocks_of_64_kib() {
+fn our_lz4_has_independent_blocks_of_64_kib() {
     let frame = packed(Codec::Lz4, &text(200_000));
     assert_eq!(frame[..4], [0x04, 0x22, 0x4d, 0x18]);
     assert_eq!(
@@ -225,7 +225,7 @@ fn zstd_of_unknown_size_and_large_window_is_read_under_a_small_cap() {
     }
 }
 
-/// Streams that give a gigabyte out of little.
+/// Streams that expand from few bytes to a gigabyte.
 fn bombs() -> Vec<(Codec, Vec<u8>)> {
     let zeros = vec![0; 1 << 20];
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());

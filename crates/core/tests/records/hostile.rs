@@ -1,4 +1,4 @@
-//! Bytes from a broker that lies or a wire that breaks: an error, never a panic, never an endless loop.
+//! Bytes of a faulty broker or wire: an error, never a panic, never an endless loop.
 
 use bytes::Bytes;
 use ottla_core::bytes::compression::codec::Codec;
@@ -8,8 +8,8 @@ use ottla_core::record::header::HEADER_LEN;
 use ottla_core::record::{BatchHeader, ProducerFields, iter_batches, scan_headers, seal};
 
 use crate::support::{
-    CAP, CODECS, Rec, builder, decode, fix_crc, look_at_everything, noise, records_of, sample,
-    sealed, with_header, with_raw_header,
+    CAP, CODECS, Rec, builder, decode, fix_crc, noise, read_everything, records_of, sample, sealed,
+    with_header, with_raw_header,
 };
 
 fn rich_batch(codec: Codec) -> Vec<u8> {
@@ -59,7 +59,7 @@ fn flipped_bits_under_a_right_checksum_do_not_panic() {
                 if at >= 21 {
                     fix_crc(&mut broken);
                 }
-                look_at_everything(&broken, 1 << 20);
+                read_everything(&broken, 1 << 20);
             }
         }
     }
@@ -69,14 +69,14 @@ fn flipped_bits_under_a_right_checksum_do_not_panic() {
 fn noise_does_not_panic() {
     for seed in 0..2000 {
         let mut bytes = noise(seed, 20 + seed as usize % 300);
-        look_at_everything(&bytes, 1 << 16);
+        read_everything(&bytes, 1 << 16);
         bytes[16] = (seed % 4) as u8;
         let len = bytes.len() as i32 - 12;
         bytes[8..12].copy_from_slice(&len.to_be_bytes());
-        look_at_everything(&bytes, 1 << 16);
+        read_everything(&bytes, 1 << 16);
         if bytes.len() > HEADER_LEN {
             fix_crc(&mut bytes);
-            look_at_everything(&bytes, 1 << 16);
+            read_everything(&bytes, 1 << 16);
         }
         let _ = scan_headers(&bytes);
     }
@@ -87,7 +87,7 @@ fn kind_of(batch: &[u8]) -> DecodeErrorKind {
 }
 
 #[test]
-fn headers_that_make_no_sense_are_refused() {
+fn invalid_headers_are_refused() {
     let good = sealed(&sample(3), Codec::None).bytes;
     for count in [-1, i32::MIN, 2, 4, i32::MAX] {
         let batch = with_header(&good, |header| header.records_count = count);
@@ -119,7 +119,7 @@ fn headers_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn lengths_that_make_no_sense_end_the_frame() {
+fn invalid_lengths_end_the_frame() {
     let good = sealed(&sample(3), Codec::None).bytes;
     for length in [-1, i32::MIN, 0, 1, 48] {
         let mut bytes = good.clone();
@@ -141,7 +141,7 @@ fn lengths_that_make_no_sense_end_the_frame() {
     );
 }
 
-/// A batch of one record, whose fields come as they are given.
+/// A batch of one record with the given fields.
 fn raw_record(length: i32, fields: &[u8]) -> Result<Vec<Rec>, DecodeError> {
     let template = sealed(&sample(1), Codec::None).bytes;
     let header = BatchHeader::parse(&template).expect("a header");

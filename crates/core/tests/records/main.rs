@@ -1,4 +1,4 @@
-//! Record batches from the outside: what is sealed is what is decoded, and whatever comes in, nothing panics.
+//! Record batches from the outside: a sealed batch can be decoded, and no input causes a panic.
 
 mod batches;
 mod codecs;

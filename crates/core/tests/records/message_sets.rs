@@ -6,7 +6,7 @@ use ottla_core::bytes::compression::codec::Codec;
 use ottla_core::error::{DecodeError, DecodeErrorKind};
 use ottla_core::record::{TimestampType, iter_batches, scan_headers};
 
-use crate::support::{CAP, Rec, compress, look_at_everything, records_of};
+use crate::support::{CAP, Rec, compress, read_everything, records_of};
 
 const LEGACY_CODECS: [Codec; 3] = [Codec::Gzip, Codec::Snappy, Codec::Lz4];
 
@@ -65,7 +65,7 @@ fn wrapper(magic: i8, codec: Codec, offset: i64, inner: &[u8]) -> Vec<u8> {
     let mut value = Vec::new();
     compress(codec, None, inner, &mut value).expect("compresses");
     if codec == Codec::Lz4 && magic == 0 {
-        // What old clients took the checksum of, magic included, is not what the format says.
+        // The checksum that old clients computed, magic included, differs from the format.
         value[6] ^= 0x5a;
     }
     Message {
@@ -224,7 +224,7 @@ fn mixed_formats_follow_each_other() {
 }
 
 #[test]
-fn sets_that_are_not_what_they_claim_are_refused() {
+fn sets_with_wrong_claims_are_refused() {
     let good: Vec<u8> = (0..3).flat_map(|offset| plain(1, offset)).collect();
     let two_deep = wrapper(1, Codec::Gzip, 0, &plain(1, 0));
     let falling = [plain(1, 1), plain(1, 0)].concat();
@@ -275,14 +275,14 @@ fn hostile_messages_do_not_panic() {
     let inner: Vec<u8> = (0..3).flat_map(|offset| plain(1, offset)).collect();
     for whole in [plain(0, 1), plain(1, 1), wrapper(1, Codec::Gzip, 9, &inner)] {
         for at in 0..whole.len() {
-            look_at_everything(&whole[..at], CAP);
+            read_everything(&whole[..at], CAP);
             for bit in 0..8 {
                 let mut broken = whole.clone();
                 broken[at] ^= 1 << bit;
-                look_at_everything(&broken, CAP);
+                read_everything(&broken, CAP);
                 let crc = crc32(&broken[16..]);
                 broken[12..16].copy_from_slice(&crc.to_be_bytes());
-                look_at_everything(&broken, CAP);
+                read_everything(&broken, CAP);
             }
         }
     }

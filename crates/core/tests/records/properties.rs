@@ -4,7 +4,7 @@ use ottla_core::record::{BatchHeader, HEADER_LEN, ProducerFields, seal};
 use proptest::prelude::*;
 
 use crate::support::{
-    CODECS, Rec, builder, decode, fix_crc, look_at_everything, records_of, with_raw_header,
+    CODECS, Rec, builder, decode, fix_crc, read_everything, records_of, with_raw_header,
 };
 
 fn content() -> impl Strategy<Value = Option<Vec<u8>>> {
@@ -50,7 +50,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn what_is_sealed_is_decoded(
+    fn sealed_records_can_be_decoded(
         records in records(),
         codec in proptest::sample::select(&CODECS[..]),
         producer_id in any::<i64>(),
@@ -85,7 +85,7 @@ proptest! {
         if right_checksum {
             fix_crc(&mut bytes);
         }
-        look_at_everything(&bytes, 1 << 20);
+        read_everything(&bytes, 1 << 20);
     }
 
     #[test]
@@ -99,6 +99,6 @@ proptest! {
         header.records_count = count;
         header.attributes = attributes;
         header.last_offset_delta = i32::MAX;
-        look_at_everything(&with_raw_header(header, &section), 1 << 20);
+        read_everything(&with_raw_header(header, &section), 1 << 20);
     }
 }

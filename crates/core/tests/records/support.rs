@@ -78,7 +78,7 @@ pub fn decode(bytes: &[u8]) -> Result<DecodedBatch, DecodeError> {
     raw.decode(CAP)
 }
 
-/// Every record of a batch, looked at from every side.
+/// Every record of a batch, read through every method.
 pub fn records_of(batch: &DecodedBatch) -> Result<Vec<Rec>, DecodeError> {
     (0..batch.len())
         .map(|index| {
@@ -105,8 +105,8 @@ pub fn round_trip(bytes: &[u8]) -> Vec<Rec> {
     records_of(&decode(bytes).expect("decodes")).expect("headers")
 }
 
-/// Looks at everything that `frame` may hold; what it says does not matter here, that it returns does.
-pub fn look_at_everything(frame: &[u8], cap: usize) -> usize {
+/// Reads everything in `frame`; the content does not matter here, only that the reading ends.
+pub fn read_everything(frame: &[u8], cap: usize) -> usize {
     let frame = Bytes::copy_from_slice(frame);
     let mut records = 0;
     for batch in iter_batches(&frame).flatten() {
@@ -150,7 +150,7 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(len).collect()
 }
 
-/// Appends `src` compressed to `dst`, as `Compressor::compress` does it.
+/// Appends `src` compressed to `dst`, like `Compressor::compress`.
 pub fn compress(
     codec: Codec,
     level: Option<i32>,

@@ -1,7 +1,7 @@
 //! A partition leader's log under the rules of idempotence: expected sequence, epoch, the last five batches (KIP-98).
 //!
-//! In Kafka's order: what is wrong with the records is found before anybody looks at sequences, so that a batch may be refused
-//! that is in the log already. A producer that it knows nothing of may begin with any sequence.
+//! In Kafka's order: errors of the records come before those of sequences, so that a batch may be refused that is in the log
+//! already. A producer that the log does not know may begin with any sequence.
 
 use std::collections::VecDeque;
 
@@ -9,18 +9,18 @@ use super::frames::{Reply, SentBatch};
 
 const REMEMBERED: usize = 5;
 
-/// What goes wrong with a batch.
+/// A fault of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     None,
     NotLeader,
-    /// Appended, but the answer says that the replicas were too slow.
+    /// Appended, but the answer is that the replicas were too slow.
     TimedOut,
     TooLarge,
     /// One record is refused.
     InvalidRecord,
     Invalid,
-    /// A duplicate is answered by the code instead of the offset that it has.
+    /// A duplicate is answered by the error code instead of its offset.
     DuplicateCode,
 }
 
@@ -94,7 +94,7 @@ impl Log {
         }
     }
 
-    /// Where a batch is in the log already.
+    /// Place of a batch that is in the log already.
     pub fn find(&self, epoch: i16, sequence: i32, count: usize) -> Option<usize> {
         let same = |known: &&Appended| known.sequence == sequence && known.count == count;
         (epoch == self.epoch)

@@ -1,4 +1,4 @@
-//! Produce frames read and written by the schema, a second time and plainly: what the broker's side of a test needs.
+//! Produce frames read and written by the schema, a second and plain implementation: the broker's side of a test.
 
 use bytes::Bytes;
 use ottla_core::bytes::varint::{Reader, write_uvarint};
@@ -143,7 +143,7 @@ fn read_batch(topic: &str, topic_id: [u8; 16], partition: i32, raw: Bytes) -> Se
     }
 }
 
-/// What the broker says of a batch.
+/// The broker's answer about a batch.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
     pub code: i16,

@@ -119,7 +119,7 @@ impl World {
             18 => {
                 self.producer.shared.with(|flow| flow.acc.flush());
             }
-            23 => self.hurry(choice),
+            23 => self.await_outcome(choice),
             24 => self.anew(choice),
             25 if choice.is_multiple_of(16) && !self.producer.shared.settings.gapless => {
                 self.producer
@@ -207,10 +207,10 @@ impl World {
     }
 
     /// Somebody waits for a message.
-    fn hurry(&self, choice: usize) {
+    fn await_outcome(&self, choice: usize) {
         if let Some(at) = choice.checked_rem(self.accepted.len()) {
             let (_, place) = &self.accepted[at];
-            self.producer.shared.hurry(&place.0.place(place.1).0);
+            self.producer.shared.end_linger(&place.0.place(place.1).0);
         }
     }
 

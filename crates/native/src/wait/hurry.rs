@@ -24,7 +24,7 @@ fn waited_for(completion: &Completion) -> Option<Arc<ProduceShared>> {
 /// would at the end of its turn may be what sleeps here.
 pub fn hurry(completion: &Arc<Completion>) {
     if let Some(producer) = waited_for(completion) {
-        producer.hurry(completion);
+        producer.end_linger(completion);
     }
 }
 
@@ -63,7 +63,7 @@ impl Hurried {
     pub fn tell(&self) {
         let waited = std::mem::take(&mut *self.0.lock());
         for (producer, completion) in waited {
-            producer.hurry(&completion);
+            producer.end_linger(&completion);
         }
     }
 }

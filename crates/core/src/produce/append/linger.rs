@@ -20,7 +20,7 @@ const PARTS_OF_A_LIFE: Micros = 8;
 
 impl Accumulator {
     /// Somebody sleeps until this completion resolves.
-    pub fn hurry(&mut self, completion: &Arc<Completion>) {
+    pub fn end_linger(&mut self, completion: &Arc<Completion>) {
         let Some(topic) = self.topics.find(&completion.topic) else {
             return;
         };
@@ -34,16 +34,16 @@ impl Accumulator {
         let Some(open) = open.filter(|open| Arc::ptr_eq(&open.completion, completion)) else {
             return;
         };
-        if open.id >= self.topics[topic].hurried {
-            self.topics[topic].hurried = self.open_batches.next_id;
+        if open.id >= self.topics[topic].awaited_before {
+            self.topics[topic].awaited_before = self.open_batches.next_id;
             self.attention.request();
         }
     }
 
     /// Somebody waits for it, and nothing of its partition is in front of it.
-    fn is_hurried(&self, entry: &Partition, open: &Open) -> bool {
+    fn is_awaited(&self, entry: &Partition, open: &Open) -> bool {
         let is_alone = entry.flight.is_empty() && entry.queue.is_empty();
-        is_alone && open.id < self.topics[entry.topic].hurried
+        is_alone && open.id < self.topics[entry.topic].awaited_before
     }
 
     /// Whether an open batch has waited long enough for more.
@@ -53,12 +53,12 @@ impl Accumulator {
     /// to which anything is sent.
     pub(crate) fn has_lingered(&self, entry: &Partition, open: &Open, now: Micros) -> bool {
         let linger = self.topics[entry.topic].batching.set.linger;
-        self.is_hurried(entry, open) || open.created.saturating_add(linger - linger / 4) <= now
+        self.is_awaited(entry, open) || open.created.saturating_add(linger - linger / 4) <= now
     }
 
     /// How long an open batch waits for more at the most; 0 where somebody waits for it.
     pub(crate) fn lingers_until(&self, entry: &Partition, open: &Open) -> Micros {
-        if self.is_hurried(entry, open) {
+        if self.is_awaited(entry, open) {
             return 0;
         }
         let linger = self.topics[entry.topic].batching.set.linger;

@@ -23,7 +23,7 @@ pub(crate) struct Topic {
     pub parts: Vec<usize>,
     pub(super) destinations: Destinations,
     /// Somebody waits for what its open batches with a lower number have: `produce/append/linger.rs`.
-    pub(super) hurried: u64,
+    pub(super) awaited_before: u64,
     pub batching: TopicBatching,
     /// Messages that wait for its metadata, the oldest first.
     pub(super) waiting: VecDeque<Waiting>,

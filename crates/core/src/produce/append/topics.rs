@@ -29,7 +29,7 @@ impl Accumulator {
             former: Vec::new(),
             parts: Vec::new(),
             destinations: Destinations::default(),
-            hurried: 0,
+            awaited_before: 0,
             batching,
             waiting: VecDeque::new(),
             stored: 0,
