@@ -1,4 +1,4 @@
-"""One cluster for all tests of a module; each test has a proxy of its own before it."""
+"""One cluster for all tests of a module; each test has its own proxy in front of the cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def chaos_cluster() -> Iterator[KafkaCluster]:
 
 @pytest.fixture
 def whole_stage(chaos_cluster: KafkaCluster) -> Iterator[Stage]:
-    """The cluster as a stage, whole whatever the test before did."""
+    """The cluster as a stage; every fault of the previous test has ended."""
     with Proxy(chaos_cluster.proxy_ports, SEED) as proxy:
         stage = Stage(chaos_cluster, proxy)
         yield stage

@@ -1,6 +1,6 @@
-"""The faults: each a function that strikes, lasts and ends itself; what it chooses comes from the dice it is given.
+"""The faults: each is a function that begins a fault, waits and ends it; it makes its choices with the given random generator.
 
-`NODE_FAULTS` need the nodes for themselves, one at a time. `PROXY_FAULTS` may happen beside them.
+`NODE_FAULTS` happen one at a time, since each needs the nodes. `PROXY_FAULTS` may happen at the same time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ AWAY_S = 13.0
 
 
 def killed(stage: Stage, rng: random.Random) -> None:
-    """kill -9, and back after a moment."""
+    """kill -9, and a restart after a moment."""
     node = rng.choice(stage.nodes)
     stage.cluster.kill(node)
     time.sleep(rng.uniform(0.5, 6.0))
@@ -29,7 +29,7 @@ def killed(stage: Stage, rng: random.Random) -> None:
 
 
 def frozen(stage: Stage, rng: random.Random, seconds: float = SHORT_FREEZE_S) -> None:
-    """SIGSTOP: sockets stay open and nobody answers."""
+    """SIGSTOP: sockets stay open and the node never answers."""
     node = rng.choice(stage.nodes)
     stage.pause(node)
     time.sleep(seconds)
@@ -37,25 +37,25 @@ def frozen(stage: Stage, rng: random.Random, seconds: float = SHORT_FREEZE_S) ->
 
 
 def frozen_long(stage: Stage, rng: random.Random) -> None:
-    """Longer than the node's session: its leaders move, and it comes back as one that believes to lead."""
+    """SIGSTOP for longer than the node's session: its leaders move, and it wakes up as a node that believes to lead."""
     frozen(stage, rng, LONG_FREEZE_S)
 
 
 def rolled(stage: Stage, rng: random.Random) -> None:
-    """Every node is restarted in order, in turn."""
+    """Restart every node, one after another."""
     for node in rng.sample(stage.nodes, len(stage.nodes)):
         stage.cluster.restart(node)
 
 
 def leaders_moved(stage: Stage, rng: random.Random) -> None:
-    """Every leader moves a few times, there and back."""
+    """Move every leader a few times, there and back."""
     for _ in range(rng.randint(3, 5)):
         stage.move_leaders(rng.randrange(3))
         time.sleep(rng.uniform(0.2, 1.5))
 
 
 def replicas_missing(stage: Stage, rng: random.Random) -> None:
-    """One node away while a write needs all three: NOT_ENOUGH_REPLICAS, and after a timeout AFTER_APPEND."""
+    """One node is down while a write needs all three: NOT_ENOUGH_REPLICAS, and after a timeout AFTER_APPEND."""
     node = rng.choice(stage.nodes)
     stage.require_all_replicas(True)
     stage.cluster.kill(node)
@@ -65,7 +65,7 @@ def replicas_missing(stage: Stage, rng: random.Random) -> None:
 
 
 def two_frozen(stage: Stage, rng: random.Random) -> None:
-    """Two of three nodes stand still, so there is neither a quorum nor enough replicas."""
+    """Two of three nodes are frozen, so there is neither a quorum nor enough replicas."""
     nodes = rng.sample(stage.nodes, 2)
     for node in nodes:
         stage.pause(node)
@@ -78,7 +78,7 @@ def two_frozen(stage: Stage, rng: random.Random) -> None:
 
 
 def _under(*rules: Rule, low_s: float = 3.0, high_s: float = 5.0) -> Fault:
-    """The rules for a few seconds."""
+    """A fault that applies the rules for a few seconds."""
 
     def strike(stage: Stage, rng: random.Random) -> None:
         stage.proxy.add(*rules)
@@ -91,7 +91,7 @@ def _under(*rules: Rule, low_s: float = 3.0, high_s: float = 5.0) -> Fault:
 def _at_one_node(
     *what: tuple[Action, Direction], api_key: int | None, low_s: float, high_s: float
 ) -> Fault:
-    """As `_under`, for one node that the dice choose."""
+    """A fault that applies rules for a few seconds to one random node."""
 
     def strike(stage: Stage, rng: random.Random) -> None:
         node = rng.choice(stage.nodes)
@@ -102,14 +102,14 @@ def _at_one_node(
 
 
 def connections_reset(stage: Stage, rng: random.Random) -> None:
-    """RST for all connections of a node, again and again; FIN for some."""
+    """End all connections of a node several times, by RST or by FIN."""
     for _ in range(rng.randint(5, 10)):
         stage.proxy.cut_all(rng.choice(stage.nodes), reset=rng.random() < 0.7)
         time.sleep(rng.uniform(0.1, 0.6))
 
 
 def connections_refused(stage: Stage, rng: random.Random) -> None:
-    """A node whose connections are cut takes no new ones."""
+    """Cut the connections of a node and refuse new ones."""
     node = rng.choice(stage.nodes)
     stage.proxy.refuse(node)
     stage.proxy.cut_all(node, reset=True)
@@ -118,7 +118,7 @@ def connections_refused(stage: Stage, rng: random.Random) -> None:
 
 
 def all_away(stage: Stage, rng: random.Random) -> None:
-    """No node can be reached, longer than messages may take: what is on the way gets `unknown`, the rest `not_written`."""
+    """No node is reachable for longer than the delivery timeout: messages in flight get `unknown`, the others `not_written`."""
     for node in stage.nodes:
         stage.proxy.refuse(node)
         stage.proxy.cut_all(node, reset=rng.random() < 0.5)
@@ -132,7 +132,7 @@ def _exponential(mean_s: float) -> Callable[[random.Random], float]:
 
 
 garbled_anywhere = _under(Rule("garble_body", "answer", chance=0.1))
-"""Not among `FAULTS`: no client can tell a garbled offset or error code from a right one, so what is told need not be."""
+"""Not among `FAULTS`: no client can detect a garbled offset or error code, so the reported outcome may be wrong."""
 
 NODE_FAULTS: dict[str, Fault] = {
     "killed": killed,

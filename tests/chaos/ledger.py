@@ -1,4 +1,4 @@
-"""What one producer's messages were told and when, in columns: a soak sends millions."""
+"""The outcomes of one producer's messages and their times, in columns: a soak sends millions."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from tests.chaos.checker import Sent
 OUTCOMES = (None, "written", "not_written", "unknown", "refused")
 CODES = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 PENDING, WRITTEN, REFUSED = CODES[None], CODES["written"], CODES["refused"]
-UNTOLD = -2
+NO_OFFSET = -2
 
 
 class Ledger:
-    """Numbers messages in call order and keeps the outcome of each. Any thread may tell one."""
+    """Numbers messages in call order and stores the outcome of each. Threads: any."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.reasons: Counter[str] = Counter()
-        """What failed messages were told, by class of error."""
+        """Number of failed messages by class of error."""
         self.first_written: dict[int, float] = {}
-        """Partition -> when the first message called for after the last `mark` was written."""
+        """Partition -> time at which the first message sent after the last `mark` was written."""
         self._marked = 0
         self._accepted = array("d")
         self._resolved = array("d")
         self._outcome = bytearray()
-        self._told = bytearray()
+        self._reports = bytearray()
         self._partition = array("i")
         self._offset = array("q")
         self._pending = 0
@@ -42,7 +42,7 @@ class Ledger:
 
     @property
     def pending(self) -> int:
-        """Messages that were called for and have no outcome yet."""
+        """Number of messages without an outcome."""
         return self._pending
 
     def open(self) -> int:
@@ -51,29 +51,29 @@ class Ledger:
             self._accepted.append(0.0)
             self._resolved.append(0.0)
             self._outcome.append(PENDING)
-            self._told.append(0)
+            self._reports.append(0)
             self._partition.append(-1)
-            self._offset.append(UNTOLD)
+            self._offset.append(NO_OFFSET)
             self._pending += 1
             return len(self._outcome) - 1
 
     def accepted(self, number: int) -> None:
-        """`send` returned."""
+        """Store that `send` has returned."""
         self._accepted[number] = time.monotonic()
 
     def refused(self, number: int, error: BaseException) -> None:
-        """`send` raised: the message was not accepted."""
+        """Store that `send` has raised: the message was not accepted."""
         with self._lock:
             self._outcome[number] = REFUSED
-            self._told[number] += 1
+            self._reports[number] += 1
             self._pending -= 1
             self.reasons[f"refused: {type(error).__name__}"] += 1
 
-    def told(self, number: int, delivery: ottla.Delivery) -> None:
-        """The delivery has its outcome."""
+    def record(self, number: int, delivery: ottla.Delivery) -> None:
+        """Store the outcome of a delivery."""
         now = time.monotonic()
         with self._lock:
-            self._told[number] = min(self._told[number] + 1, 255)
+            self._reports[number] = min(self._reports[number] + 1, 255)
             if self._outcome[number] != PENDING:
                 return
             self._pending -= 1
@@ -90,7 +90,7 @@ class Ledger:
                     self.first_written.setdefault(self._partition[number], now)
 
     def mark(self) -> None:
-        """From here `first_written` counts anew."""
+        """Restart `first_written` from here."""
         with self._lock:
             self._marked = len(self._outcome)
             self.first_written.clear()
@@ -100,41 +100,42 @@ class Ledger:
         return Counter(str(OUTCOMES[code]) for code in self._outcome)
 
     def slowest(self) -> float:
-        """Seconds from the acceptance of a message to its outcome, the longest there was."""
+        """Maximum number of seconds from the acceptance of a message to its outcome."""
         pairs = zip(self._outcome, self._accepted, self._resolved, strict=True)
         return max(
             (to - start for code, start, to in pairs if code not in (PENDING, REFUSED)), default=0.0
         )
 
     def sent(self) -> Iterator[Sent]:
-        """Every message as the checker wants it."""
+        """Every message, for the checker."""
         columns = zip(
             self._outcome,
             self._partition,
             self._offset,
             self._accepted,
             self._resolved,
-            self._told,
+            self._reports,
             strict=True,
         )
-        for number, (code, partition, offset, accepted, resolved, told) in enumerate(columns):
-            yield Sent(number, OUTCOMES[code], partition, offset, accepted, resolved, told)
+        for number, (code, partition, offset, accepted, resolved, reports) in enumerate(columns):
+            yield Sent(number, OUTCOMES[code], partition, offset, accepted, resolved, reports)
 
 
 class StarvationWatch:
-    """How late this process runs: a thread that sleeps a moment over and over, and looks how long that took.
+    """How late this process runs: a thread sleeps a moment again and again, and measures how long that took.
 
-    An outcome that is seen late while this thread was late too says nothing of the client. `margin` is what the checker
-    allows for it: the longest oversleeping in the time in question, and a fixed bit for scheduling below its sight.
+    An outcome that is observed late while this thread was late too is no finding about the client. The checker allows
+    `margin`: the longest oversleeping in the time in question, and a constant for scheduling that the thread does not see.
     """
 
     TICK_S = 0.02
-    WORTH_KEEPING_S = 0.1
+    RECORDED_S = 0.1
+    """Shortest oversleeping that is recorded, seconds."""
     FIXED_S = 0.25
 
     def __init__(self) -> None:
         self._at = array("d")
-        self._over = array("d")
+        self._late = array("d")
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="chaos-watch")
 
@@ -150,19 +151,19 @@ class StarvationWatch:
         before = time.monotonic()
         while not self._end.wait(self.TICK_S):
             now = time.monotonic()
-            over = now - before - self.TICK_S
-            if over > self.WORTH_KEEPING_S:
+            late_s = now - before - self.TICK_S
+            if late_s > self.RECORDED_S:
                 self._at.append(now)
-                self._over.append(over)
+                self._late.append(late_s)
             before = now
 
     def margin(self, start_s: float, end_s: float) -> float:
-        """Seconds by which what happened in this time may look late."""
+        """Seconds by which an event in this time may be observed late."""
         first = bisect.bisect_left(self._at, start_s)
-        last = bisect.bisect_right(self._at, end_s + self.WORTH_KEEPING_S)
-        return self.FIXED_S + max(self._over[first:last], default=0.0)
+        last = bisect.bisect_right(self._at, end_s + self.RECORDED_S)
+        return self.FIXED_S + max(self._late[first:last], default=0.0)
 
     @property
     def worst(self) -> float:
-        """The longest oversleeping there was, seconds."""
-        return max(self._over, default=0.0)
+        """The longest oversleeping, seconds."""
+        return max(self._late, default=0.0)

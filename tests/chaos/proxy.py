@@ -1,11 +1,11 @@
 """A TCP proxy between a client and the nodes of a cluster that knows Kafka's frames, to break them on purpose.
 
-It stands where `KafkaCluster(proxied=True)` sends its clients: one listener per node. Every frame of a request or an
-answer is read whole, then the rules that match it (node, direction, API key, chance) say what becomes of it; without a
-rule it is passed on as it came. One thread, one event loop; every method may be called from any thread. What was done
-to which frame is in `events` (the latest ones) and counted in `counts`.
+`KafkaCluster(proxied=True)` sends its clients to it: one listener per node. The proxy reads every frame of a request or an
+answer whole and applies the rules that match it (node, direction, API key, chance); without a rule it passes the frame on
+unchanged. One thread, one event loop; every method may be called from any thread. `events` has the latest actions, `counts`
+their numbers.
 
-The dice are seeded, so the same frames in the same order meet the same fate. Threads and a cluster do not send the
+The random generator is seeded, so the same frames in the same order meet the same rules. Threads and a cluster do not send the
 same frames in the same order twice: a seed repeats the schedule and its odds, not every byte.
 """
 
@@ -28,9 +28,9 @@ MAX_FRAME = 128 << 20
 KEPT_EVENTS = 10_000
 CALL_TIMEOUT_S = 10.0
 CHUNK = 16 << 10
-LOOK_S = 0.02
+POLL_S = 0.02
 LAST_TURNS = 5
-"""Turns of the loop after which what was accepted has got to a task."""
+"""Turns of the loop until every accepted connection has a task."""
 RESET_NOW = struct.pack("ii", 1, 0)
 
 Direction = Literal["request", "answer"]
@@ -38,19 +38,19 @@ Action = Literal[
     "cut",  # the connection ends before the frame is passed on
     "halve",  # half of the frame is passed on, then the connection ends
     "swallow",  # nothing is passed on in this direction from here, and the connection stays open
-    "hold",  # the frame waits until the rule is gone: lost packets that TCP brings in the end
-    "delay",  # the frame waits as long as `pause` says
+    "hold",  # the frame waits until the rule is removed: lost packets that TCP delivers in the end
+    "delay",  # the frame waits for `pause` seconds
     "narrow",  # the frame trickles at `bytes_per_s`
     "garble_length",  # a bit of the frame's length is flipped
     "garble_head",  # a bit of the correlation id is flipped
-    "garble_body",  # a few bytes behind the header are changed
-    "shorten",  # the frame ends early, and its length says so
+    "garble_body",  # a few bytes after the header are changed
+    "shorten",  # the frame is shorter, and its length is too
 ]
 
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """What happens to frames. `node` and `api_key` None: to those of all."""
+    """A rule for frames. `node` and `api_key` None: for those of all."""
 
     action: Action
     on: Direction
@@ -60,7 +60,7 @@ class Rule:
     reset: bool = False
     """Whether a connection that ends does so by RST, not FIN."""
     pause: Callable[[random.Random], float] = lambda _: 0.0
-    """Seconds of one delay, drawn anew for each frame."""
+    """Seconds of one delay, drawn for each frame."""
     bytes_per_s: float = 64_000.0
 
     def matches(self, node: int, on: Direction, api_key: int | None) -> bool:
@@ -72,7 +72,7 @@ class Rule:
 
 
 class Event(NamedTuple):
-    """One thing the proxy did, at a time of `time.monotonic`."""
+    """One action of the proxy, at a time of `time.monotonic`."""
 
     at_s: float
     node: int
@@ -116,22 +116,22 @@ class Proxy:
     # ---- faults ----------------------------------------------------------------------------------------------------
 
     def add(self, *rules: Rule) -> None:
-        """Begin to apply these rules, in the order of their addition."""
+        """Apply these rules from now on, in the order of their addition."""
         with self._lock:
             self.rules += rules
 
     def remove(self, *rules: Rule) -> None:
-        """Stop to apply them; frames that they hold go on."""
+        """Stop applying them; the frames that they hold are passed on."""
         with self._lock:
             self.rules = tuple(rule for rule in self.rules if rule not in rules)
 
     def refuse(self, node: int) -> None:
-        """New connections to this node are refused; those that stand go on."""
+        """Refuse new connections to this node; open ones continue."""
         self._call(self._unlisten(node))
         self.note(node, "refuse", None)
 
     def accept(self, node: int) -> None:
-        """New connections to this node are taken."""
+        """Accept new connections to this node."""
         self._call(self._listen(node))
 
     def cut_all(self, node: int, *, reset: bool) -> None:
@@ -139,7 +139,7 @@ class Proxy:
         self._call(self._cut_all(node, reset))
 
     def heal(self) -> None:
-        """No rules any more, and every node is listened for."""
+        """Remove every rule, and listen for every node."""
         with self._lock:
             self.rules = ()
         for node in self._ports:
@@ -187,7 +187,7 @@ class Proxy:
         task = self._loop.create_task(self._serve(node, reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        # However it ends: one that is cancelled before its first step has ended nothing.
+        # In every case: a task that is cancelled before its first step has not closed its connections.
         task.add_done_callback(lambda _: _end(writer, reset=False))
 
     async def _serve(
@@ -196,7 +196,7 @@ class Proxy:
         try:
             broker = await asyncio.open_connection("127.0.0.1", self._ports[node][1])
         except OSError:
-            # The node is not there. Its own port would refuse; from behind a listener a reset comes closest.
+            # The node is down. Its own port would refuse; a reset is the closest that a listener can do.
             _end(writer, reset=True)
             return
         connection = _Connection(self, node, (reader, writer), broker)
@@ -210,7 +210,7 @@ class Proxy:
     async def _shut_down(self) -> None:
         for node in list(self._servers):
             await self._unlisten(node)
-        # What was accepted last may be on its way to a task.
+        # The connection that was accepted last may not have its task yet.
         for _ in range(LAST_TURNS):
             for task in self._tasks:
                 task.cancel()
@@ -233,10 +233,10 @@ class _Connection:
         self._client = client
         self._broker = broker
         self._asked: dict[int, int] = {}
-        """Correlation id -> API key of what was asked and not answered."""
+        """Correlation id -> API key of each request without an answer."""
 
     async def run(self) -> None:
-        """Until one side ends; then the other is ended too."""
+        """Pass frames on until one side ends; then end the other too."""
         pumps = [
             asyncio.ensure_future(self._pump("request", self._client[0], self._broker[1])),
             asyncio.ensure_future(self._pump("answer", self._broker[0], self._client[1])),
@@ -281,7 +281,7 @@ class _Connection:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> bool:
-        """Pass one frame on as the rules say; False where the connection ends with it."""
+        """Pass one frame on by the rules; False where the connection ends with it."""
         proxy = self._proxy
         frame = struct.pack(">i", len(body)) + body
         speed: float | None = None
@@ -298,9 +298,9 @@ class _Connection:
                     pass
                 return False
             if rule.action == "hold":
-                # Rules go from other threads, which know no event of this loop.
+                # Other threads remove rules, and they know no event of this loop.
                 while rule in proxy.rules:  # noqa: ASYNC110
-                    await asyncio.sleep(LOOK_S)
+                    await asyncio.sleep(POLL_S)
             elif rule.action == "delay":
                 await asyncio.sleep(rule.pause(proxy.rng))
             elif rule.action == "narrow":
@@ -311,7 +311,7 @@ class _Connection:
         return True
 
     def _struck(self, on: Direction, api_key: int | None) -> Iterable[Rule]:
-        """The rules of now that match a frame and whose dice fell."""
+        """The current rules that match a frame and that chance selected."""
         for rule in self._proxy.rules:
             if rule.matches(self.node, on, api_key) and self._proxy.rng.random() < rule.chance:
                 yield rule
@@ -322,7 +322,7 @@ async def _write(writer: asyncio.StreamWriter, frame: bytes, bytes_per_s: float 
         writer.write(frame)
         await writer.drain()
         return
-    step = max(1, int(bytes_per_s * LOOK_S))
+    step = max(1, int(bytes_per_s * POLL_S))
     for start in range(0, len(frame), step):
         part = frame[start : start + step]
         writer.write(part)
@@ -331,10 +331,10 @@ async def _write(writer: asyncio.StreamWriter, frame: bytes, bytes_per_s: float 
 
 
 def garbled(frame: bytes, how: str, rng: random.Random) -> bytes:
-    """A frame (with its length in front) that is not what the other side sent."""
+    """A frame (with its length in front) that differs from the received one."""
     data = bytearray(frame)
     if how == "garble_length":
-        # The sign, and bits that make the frame longer than all that comes, or than any limit.
+        # The sign, and bits that make the frame longer than the rest of the stream, or than any limit.
         data[0] ^= rng.choice((0x80, 0x40, 0x04, 0x01))
     elif how == "garble_head":
         data[4 + rng.randrange(4)] ^= 1 << rng.randrange(8)
@@ -351,7 +351,7 @@ def garbled(frame: bytes, how: str, rng: random.Random) -> bytes:
 
 
 def _end(writer: asyncio.StreamWriter, *, reset: bool) -> None:
-    """End a connection, by FIN after what was written or by RST at once."""
+    """End a connection, by FIN after the written bytes or by RST at once."""
     if not reset:
         writer.close()
         return

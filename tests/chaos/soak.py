@@ -25,7 +25,7 @@ SHORTEST_S = 30.0
 
 
 def run_trial(seed: int, seconds: float, only: list[str]) -> Verdict:
-    """One trial: strikes as the seed says until the time is up."""
+    """One trial: faults chosen by the seed until the time is up."""
     until = time.monotonic() + seconds
     with (
         proxied_cluster() as cluster,
@@ -40,7 +40,7 @@ def run_trial(seed: int, seconds: float, only: list[str]) -> Verdict:
 
 
 def run(arguments: argparse.Namespace, report: Path) -> list[Verdict]:
-    """Trials until the time is up; the report is written after each, so that one that breaks off leaves the others'."""
+    """Trials until the time is up; the report is written after each, so that an interrupted soak has the reports of the others."""
     verdicts: list[Verdict] = []
     until = time.monotonic() + arguments.minutes * 60
     while (left := until - time.monotonic()) > SHORTEST_S or not verdicts:
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, report: Path) -> list[Verdict]:
 
 
 def summary(verdicts: list[Verdict]) -> dict[str, object]:
-    """Everything added up, and every trial."""
+    """The sums, and every trial."""
     outcomes: dict[str, int] = {}
     faults: dict[str, int] = {}
     broken: dict[str, int] = {}
@@ -88,7 +88,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=1, help="of the first trial")
     parser.add_argument("--trial-minutes", type=float, default=TRIAL_MINUTES)
-    parser.add_argument("--trials", type=int, default=None, help="at most so many")
+    parser.add_argument("--trials", type=int, default=None, help="maximum number of trials")
     parser.add_argument("--faults", nargs="*", default=[], choices=sorted(FAULTS), metavar="FAULT")
     parser.add_argument(
         "--out", type=Path, default=RESULTS, help="folder of the report and the log"
@@ -102,7 +102,7 @@ def main() -> int:
         format="%(asctime)s %(name)s %(message)s",
     )
     total = summary(run(arguments, stem.with_suffix(".json")))
-    print(json.dumps({what: told for what, told in total.items() if what != "trials"}, indent=1))
+    print(json.dumps({name: value for name, value in total.items() if name != "trials"}, indent=1))
     print(f"written to {stem}.json and .log")
     return 0 if total["ok"] else 1
 

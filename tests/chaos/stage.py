@@ -1,4 +1,4 @@
-"""The cluster under test, the proxy before it, and what faults need of both: whole again, leaders elsewhere, topics."""
+"""The cluster under test, the proxy in front of it, and their control: moving leaders, topics, ending every fault."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Stage:
         return self.cluster.node_ids
 
     def new_topic(self, name: str) -> None:
-        """Go on with a new, empty topic of three replicas, two of them in sync for every write.
+        """Create a new, empty topic of three replicas, two of them in sync for every write.
 
         It takes no large batches: what piles up behind a fault has to be split.
         """
@@ -81,7 +81,7 @@ class Stage:
         self._paused.discard(node)
 
     def require_all_replicas(self, on: bool) -> None:
-        """Whether a write needs all three replicas in sync: then one node that is away stops every partition."""
+        """Set whether a write needs all three replicas in sync: then one node that is down stops every partition."""
         self._stricter = on
         config = AlterableConfig(
             name="min.insync.replicas", config_operation=SET_CONFIG, value="3" if on else "2"
@@ -94,7 +94,7 @@ class Stage:
         assert answer.responses[0].error_code == 0, ErrorCode(answer.responses[0].error_code).name
 
     def move_leaders(self, by: int) -> None:
-        """Turn the replica list of every partition by `by` places and elect what is then first."""
+        """Rotate the replica list of every partition by `by` places and elect the first replica."""
         known = self.describe(self.nodes[0])
         assert known is not None
         turned = [
@@ -124,7 +124,7 @@ class Stage:
         )
 
     def _ask_any(self, request: Message, answer: type[R], version: int) -> R:
-        """Ask the first node that answers; those that are away are part of the test."""
+        """Send a request to the first node that answers; nodes that are down are part of the test."""
         for _ in range(ASK_ROUNDS):
             for node in self.nodes:
                 if self.cluster.running(node) and node not in self._paused:
@@ -134,7 +134,7 @@ class Stage:
         raise AssertionError(f"no node answers {type(request).__name__}")
 
     def describe(self, node: int) -> MetadataResponseTopic | None:
-        """The topic as this node knows it, or None while the node does not answer or misses another one."""
+        """The topic in this node's metadata, or None while the node does not answer or misses another node."""
         request = MetadataRequest(
             topics=[MetadataRequestTopic(name=self.topic)], allow_auto_topic_creation=False
         )
@@ -181,5 +181,5 @@ def _turned(nodes: list[int], by: int) -> list[int]:
 
 
 def proxied_cluster() -> KafkaCluster:
-    """Three nodes that send their clients to a proxy. No topic comes into being by being asked for."""
+    """Three nodes that send their clients to a proxy. A metadata request creates no topic."""
     return KafkaCluster(3, {"auto.create.topics.enable": "false"}, proxied=True)

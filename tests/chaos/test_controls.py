@@ -48,7 +48,7 @@ def test_the_same_faults_do_no_harm_to_the_defaults(whole_stage: Stage) -> None:
         assert verdict, str(verdict)
 
 
-def test_a_fault_that_goes_on_is_no_progress(whole_stage: Stage) -> None:
+def test_a_fault_that_does_not_end_is_a_stall(whole_stage: Stage) -> None:
     load = Load("stuck", "send", {"linger_ms": 0})
     with Trial(whole_stage, SEED, [load]) as trial:
         whole_stage.proxy.add(Rule("cut", "request"))

@@ -1,4 +1,4 @@
-"""Every kind of fault once, with producers of every sort: every promise is kept, and they get on when it is over.
+"""Every kind of fault once, with producers of every kind: every promise is kept, and they write again when the fault has ended.
 
 The soak (`make soak`) mixes them for as long as one wants; a fault that breaks something here or there is repeated by its
 seed, see README.md.
@@ -46,7 +46,7 @@ def strike_once(cluster: Stage, faults: Sequence[str]) -> None:
     assert all(each.outcomes["written"] for each in verdict.producers.values()), str(verdict)
 
 
-def test_leaders_that_are_moved_have_moved(whole_stage: Stage) -> None:
+def test_the_fault_that_moves_leaders_moves_them(whole_stage: Stage) -> None:
     whole_stage.new_topic("moved")
     seen = set()
     for by in range(3):
@@ -61,7 +61,7 @@ def test_leaders_that_are_moved_have_moved(whole_stage: Stage) -> None:
 def test_answers_that_are_garbled_anywhere_leave_no_message_without_an_outcome(
     whole_stage: Stage,
 ) -> None:
-    """Such an answer may be a right one that says something else, so what is told need not be true. It is told in time."""
+    """A garbled answer may be a valid one with another meaning, so the outcome may be wrong. It comes in time."""
     with Trial(whole_stage, SEED) as trial:
         trial.strike_with({"garbled_anywhere": garbled_anywhere})
         verdict = trial.verdict()
@@ -70,6 +70,6 @@ def test_answers_that_are_garbled_anywhere_leave_no_message_without_an_outcome(
     assert not verdict.stalls
     for each in verdict.producers.values():
         found = each.findings
-        broken = [*found.unresolved, *found.late, *found.retold, *found.strange]
+        broken = [*found.unresolved, *found.late, *found.repeated, *found.strange]
         assert not broken, str(verdict)
         assert not each.miscounted

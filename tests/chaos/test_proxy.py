@@ -1,4 +1,4 @@
-"""The proxy does to frames what its rules say and nothing else: a broker of a few lines stands behind it."""
+"""The proxy applies its rules to frames and does nothing else. The broker behind it has a few lines."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_frame(connection: socket.socket) -> bytes:
 
 
 class Broker:
-    """Answers each request with its correlation id and what followed it; keeps what came."""
+    """Answers each request with its correlation id and its body; stores the requests."""
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
@@ -118,7 +118,7 @@ def asked(client: socket.socket, correlation_id: int, api_key: int = PRODUCE) ->
 
 
 def ends(client: socket.socket) -> bytes:
-    """What comes before the connection ends in order."""
+    """The bytes that arrive before the connection ends in order."""
     got = b""
     while part := client.recv(1000):
         got += part
@@ -132,7 +132,7 @@ def wait_for(frames: list[bytes], count: int) -> None:
     assert len(frames) == count
 
 
-def test_without_rules_frames_pass_as_they_came(client: socket.socket, broker: Broker) -> None:
+def test_without_rules_frames_pass_unchanged(client: socket.socket, broker: Broker) -> None:
     for number in range(3):
         send(client, number, size=200)
     for number in range(3):
@@ -179,7 +179,7 @@ def test_half_an_answer_arrives(client: socket.socket, proxy: Proxy) -> None:
     assert len(ends(client)) == 50
 
 
-def test_a_reset_is_one(client: socket.socket, proxy: Proxy) -> None:
+def test_a_reset_ends_the_connection_by_rst(client: socket.socket, proxy: Proxy) -> None:
     proxy.add(Rule("cut", "request", reset=True))
     send(client, 1)
     with pytest.raises(ConnectionResetError):
@@ -220,7 +220,7 @@ def test_swallowed_answers_were_answered(
         client.recv(1)
 
 
-def test_held_frames_come_once_the_rule_is_gone(client: socket.socket, proxy: Proxy) -> None:
+def test_held_frames_come_once_the_rule_is_removed(client: socket.socket, proxy: Proxy) -> None:
     rule = Rule("hold", "answer")
     proxy.add(rule)
     send(client, 1)
@@ -249,7 +249,7 @@ def test_narrow_frames_trickle(client: socket.socket, proxy: Proxy) -> None:
     assert time.monotonic() - start >= 0.2
 
 
-def test_the_dice_choose_and_the_seed_repeats_them(port: int, broker: Broker) -> None:
+def test_chance_selects_frames_and_the_seed_repeats_it(port: int, broker: Broker) -> None:
     def struck() -> list[int]:
         with Proxy({NODE: (port, broker.port)}, seed=5) as proxy:
             proxy.add(Rule("cut", "request", chance=0.5))
@@ -267,7 +267,7 @@ def test_the_dice_choose_and_the_seed_repeats_them(port: int, broker: Broker) ->
     assert struck() == first
 
 
-def test_refused_is_refused_until_it_is_healed(proxy: Proxy, port: int) -> None:
+def test_connections_are_refused_until_the_fault_ends(proxy: Proxy, port: int) -> None:
     proxy.refuse(NODE)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
@@ -276,9 +276,9 @@ def test_refused_is_refused_until_it_is_healed(proxy: Proxy, port: int) -> None:
         assert asked(client, 1) == 1
 
 
-def test_a_node_that_is_not_there_resets(proxy: Proxy, port: int, broker: Broker) -> None:
+def test_a_node_that_is_down_resets(proxy: Proxy, port: int, broker: Broker) -> None:
     broker.close()
-    # The reset may come as early as the connection stands.
+    # The reset may come as soon as the connection is open.
     with (
         pytest.raises(ConnectionResetError),
         socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as client,
@@ -287,7 +287,7 @@ def test_a_node_that_is_not_there_resets(proxy: Proxy, port: int, broker: Broker
 
 
 @pytest.mark.parametrize("how", ["garble_length", "garble_head", "garble_body", "shorten"])
-def test_garbling_changes_what_it_says(how: str) -> None:
+def test_garbling_changes_the_named_part(how: str) -> None:
     body = struct.pack(">i", 77) + bytes(range(60))
     frame = struct.pack(">i", len(body)) + body
     for seed in range(50):
@@ -301,11 +301,11 @@ def test_garbling_changes_what_it_says(how: str) -> None:
 
 def test_an_unknown_way_to_garble_is_an_error() -> None:
     with pytest.raises(ValueError, match="no way"):
-        garbled(bytes(12), "whatever", random.Random(1))
+        garbled(bytes(12), "unknown", random.Random(1))
 
 
-def test_what_is_accepted_in_the_turn_of_its_end_is_closed() -> None:
-    """Nothing of it may be left for the collector, which would say so."""
+def test_a_connection_accepted_during_the_close_is_closed() -> None:
+    """No socket may be left for the garbage collector, which would warn."""
     for _ in range(20):
         listen = free_port()
         clients: list[socket.socket] = []

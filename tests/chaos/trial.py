@@ -1,4 +1,4 @@
-"""A trial: producers send while faults happen, then the whole topic is read and judged."""
+"""A trial: producers send while faults happen, then the whole topic is read and compared."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _TOPICS = itertools.count()
 OUTCOME_GRACE_S = 1.0
 WARM_UP_S = 1.0
 FAULT_S = 90.0
-"""Longer than any fault lasts, rolling restarts on a slow machine included."""
-LOOK_S = 0.02
+"""Maximum duration of a fault in seconds, rolling restarts on a slow machine included."""
+POLL_S = 0.02
 ANYWHERE = -1
 
 
 @dataclass
 class ProducerVerdict:
-    """What the checker says of one producer."""
+    """The findings about one producer."""
 
     outcomes: Counter[str]
     reasons: Counter[str]
@@ -38,7 +38,7 @@ class ProducerVerdict:
     due_s: float
     findings: Findings
     miscounted: str
-    """How the report of `close` differs from the outcomes, "" where it does not."""
+    """Difference between the report of `close` and the outcomes, or an empty text."""
 
     def __bool__(self) -> bool:
         return not self.findings and not self.miscounted
@@ -46,7 +46,7 @@ class ProducerVerdict:
 
 @dataclass
 class Verdict:
-    """What came of a trial."""
+    """The result of a trial."""
 
     seed: int
     faults: Counter[str]
@@ -61,7 +61,7 @@ class Verdict:
         return all(self.producers.values()) and not self.stalls
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result as JSON values."""
         producers = {
             name: {
                 "outcomes": dict(each.outcomes),
@@ -69,7 +69,7 @@ class Verdict:
                 "slowest_outcome_s": round(each.slowest_s, 3),
                 "due_s": each.due_s,
                 "findings": {
-                    what: found[:20] for what, found in vars(each.findings).items() if found
+                    kind: found[:20] for kind, found in vars(each.findings).items() if found
                 },
                 "broken": each.findings.kinds(),
                 "miscounted": each.miscounted,
@@ -108,7 +108,7 @@ class Verdict:
 
 
 def _listed(counts: Counter[str]) -> str:
-    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) or "none"
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
 
 
 @dataclass
@@ -142,11 +142,11 @@ class Trial:
     # ---- faults ----------------------------------------------------------------------------------------------------
 
     def strike(self, names: Sequence[str]) -> None:
-        """These faults at once, until the last of them is over; then the producers have to get on."""
+        """Run these faults at the same time until the last one ends; then the producers must write again."""
         self.strike_with({name: FAULTS[name] for name in names})
 
     def strike_with(self, faults: Mapping[str, Fault]) -> None:
-        """As `strike`, with faults of one's own."""
+        """Run the given faults as `strike` does."""
         time.sleep(WARM_UP_S)
         failures: list[BaseException] = []
         threads = [
@@ -170,7 +170,7 @@ class Trial:
             failures.append(error)
 
     def check_progress(self, after: str, healed: float) -> None:
-        """Wait until every producer has written again wherever it has to; what does not is a stall."""
+        """Wait until every producer has written again in each of its partitions; a missing partition is a stall."""
         for worker in self._workload.workers:
             worker.ledger.mark()
         for worker in self._workload.workers:
@@ -179,7 +179,7 @@ class Trial:
                 self.stalls.append(f"{worker.load.name} after {after}: partitions {behind}")
 
     def _await_progress(self, worker: Worker, healed: float) -> list[int]:
-        """Where the producer did not write in time; returns as soon as it has written everywhere."""
+        """The partitions without a new record in time; returns as soon as there are none."""
         expected = range(PARTITIONS) if worker.load.keyed else [ANYWHERE]
         while True:
             now = time.monotonic()
@@ -190,12 +190,12 @@ class Trial:
                     [self.slowest_progress_s, *(at - healed for at in written.values())]
                 )
                 return stalled(healed, written, expected, margin)
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 
     def verdict(self) -> Verdict:
-        """Stop, read the topic and judge."""
+        """Stop the producers, read the topic and compare."""
         self._workload.finish()
         stage = self.stage
         seen = read_by_producer(stage.cluster.bootstrap, stage.topic, PARTITIONS)
@@ -215,7 +215,7 @@ class Trial:
                 findings,
                 _miscounted(worker),
             )
-        assert not seen, f"records of producers that there are none of: {list(seen)}"
+        assert not seen, f"records of unknown producers: {list(seen)}"
         return Verdict(
             self.seed,
             Counter(stage.struck),
@@ -229,7 +229,7 @@ class Trial:
 
 
 def _first_written(worker: Worker) -> dict[int, float]:
-    """By partition; without keys a producer writes where it likes, so that it writes anywhere is enough."""
+    """First written message by partition; a producer without keys chooses its partitions, so one of them is enough."""
     written = dict(worker.ledger.first_written)
     if worker.load.keyed or not written:
         return written
@@ -240,9 +240,9 @@ def _miscounted(worker: Worker) -> str:
     counts = worker.ledger.counts()
     report = worker.report
     assert report is not None
-    told = (counts["written"], counts["not_written"], counts["unknown"])
-    said = (report.delivered, report.failed, report.unknown)
-    return "" if told == said else f"close reports {said}, the deliveries say {told}"
+    counted = (counts["written"], counts["not_written"], counts["unknown"])
+    reported = (report.delivered, report.failed, report.unknown)
+    return "" if counted == reported else f"close reports {reported}, the deliveries have {counted}"
 
 
 def mixture(rng: random.Random) -> list[str]:

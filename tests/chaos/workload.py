@@ -1,4 +1,4 @@
-"""Producers of every sort that send while faults happen, each with a ledger of what its messages were told."""
+"""Producers of every kind that send while faults happen, each with a ledger of its messages' outcomes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LARGE_BYTES = 20_000
 SMALL_BYTES = 1_000
 POLL_S = 0.1
 CALLBACKS_S = 10.0
-"""How long the callbacks may take to come once a producer is closed."""
+"""Maximum number of seconds until the callbacks have run once a producer is closed."""
 
 COMMON: dict[str, Any] = {
-    # Below the delivery timeouts, so that a connection that nobody answers on is given up and another one tried.
+    # Below the delivery timeouts, so that a connection without answers is closed and another one is tried.
     "request_timeout_ms": 3_000,
     "max_block_ms": 2_000,
 }
@@ -34,7 +34,7 @@ COMMON: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Load:
-    """One producer: how it sends, and with which options."""
+    """One producer: its way to send, and its options."""
 
     name: str
     how: str
@@ -50,7 +50,7 @@ class Load:
 
 
 LOADS = (
-    # A buffer of a second or two: `send` waits for room in every fault, and gives up in the long ones.
+    # A buffer of a second or two: `send` waits for free space in every fault, and gives up in the long ones.
     Load("plain", "send", {"linger_ms": 0, "buffer_memory": 300_000}, delivery_timeout_ms=8_000),
     Load("zstd", "send", {"linger_ms": 5, "compression": "zstd"}, keyed=False),
     Load(
@@ -71,7 +71,7 @@ LOADS = (
 
 
 def value_of(load: Load, number: int, rng: random.Random) -> bytes:
-    """`name:number:` and filling, most of it small."""
+    """`name:number:` and padding, mostly short."""
     most = LARGE_BYTES if rng.randrange(LARGE_ONE_IN) == 0 else SMALL_BYTES
     head = b"%s:%d:" % (load.name.encode(), number)
     return head + rng.randbytes(16) * (rng.randrange(most) // 16)
@@ -82,7 +82,7 @@ def key_of(load: Load, number: int) -> bytes | None:
 
 
 class Worker:
-    """One producer in a thread of its own, until `stop`."""
+    """One producer that sends in its own thread until `stop`."""
 
     def __init__(self, load: Load, bootstrap: str, topic: str, seed: int) -> None:
         self.load = load
@@ -99,17 +99,17 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send no more; `join` waits until everything has its outcome."""
+        """Stop sending; `join` waits until every message has its outcome."""
         self._end.set()
 
     def join(self) -> None:
-        """Wait for the end; raises what the thread died of.
+        """Wait for the end, and raise the error that ended the thread.
 
-        A thread that hangs is a broken promise of the client, and is said so instead of waited for.
+        A thread that hangs is a broken promise of the client: it is an error, and not waited for.
         """
         self._thread.join(self.load.delivery_timeout_ms / 1000 + 30.0)
         if self._thread.is_alive():
-            raise AssertionError(f"producer {self.load.name} does not come to an end")
+            raise AssertionError(f"producer {self.load.name} does not end")
         if self.failure is not None:
             raise self.failure
 
@@ -132,12 +132,12 @@ class Worker:
         return self.load.delivery_timeout_ms / 1000 + 5.0
 
     def _bursts(self) -> Iterator[int]:
-        """How many messages to send now: the load's rate, in steps of about 10 ms."""
+        """Number of messages to send now: the load's rate, in steps of about 10 ms."""
         before = time.monotonic()
         owed = 0.0
         while not self._end.is_set():
             now = time.monotonic()
-            # After a `send` that waited long there is no catching up: that would be a burst of seconds.
+            # A long wait of `send` is not made up for: that would be a burst of seconds.
             owed = min(owed + (now - before) * self.load.per_s, self.load.per_s / 4)
             before = now
             yield int(owed)
@@ -159,7 +159,7 @@ class Worker:
                         ledger.refused(number, error)
                         break
                     ledger.accepted(number)
-                    delivery.add_done_callback(partial(ledger.told, number))
+                    delivery.add_done_callback(partial(ledger.record, number))
                 self._end.wait(0.01)
         finally:
             self.report = producer.close(self._close_s)
@@ -190,16 +190,16 @@ class Worker:
             await asyncio.wait(waiting, timeout=CALLBACKS_S)
 
     def _send_many(self) -> None:
-        """Lists at once; outcomes are looked for, by another thread since `send_many` may wait for room."""
+        """Send lists; another thread polls the outcomes, since `send_many` may wait for free space."""
         unread: deque[tuple[int, ottla.Delivery]] = deque()
         closed = threading.Event()
-        look = threading.Thread(
-            target=_look_for_outcomes,
+        poll = threading.Thread(
+            target=_poll_outcomes,
             args=[self.ledger, unread, closed],
-            name=f"look-{self.load.name}",
+            name=f"poll-{self.load.name}",
         )
         producer = ottla.Producer(self._bootstrap, **self.load.config)
-        look.start()
+        poll.start()
         try:
             for burst in self._bursts():
                 if burst:
@@ -208,7 +208,7 @@ class Worker:
         finally:
             self.report = producer.close(self._close_s)
             closed.set()
-            look.join()
+            poll.join()
 
     def _send_list(self, producer: ottla.Producer, burst: int) -> list[tuple[int, ottla.Delivery]]:
         load, ledger = self.load, self.ledger
@@ -231,19 +231,19 @@ class Worker:
 async def _outcome(ledger: Ledger, number: int, delivery: ottla.Delivery) -> None:
     with contextlib.suppress(Error):
         await delivery
-    ledger.told(number, delivery)
+    ledger.record(number, delivery)
 
 
-def _look_for_outcomes(
+def _poll_outcomes(
     ledger: Ledger, unread: deque[tuple[int, ottla.Delivery]], closed: threading.Event
 ) -> None:
-    """Tell the ledger what is resolved, every so often, until the producer is closed."""
+    """Store the outcomes of resolved deliveries at intervals, until the producer is closed."""
     while True:
         last = closed.wait(POLL_S)
         for _ in range(len(unread)):
             number, delivery = unread.popleft()
             if delivery.done():
-                ledger.told(number, delivery)
+                ledger.record(number, delivery)
             else:
                 unread.append((number, delivery))
         if last:
@@ -251,7 +251,7 @@ def _look_for_outcomes(
 
 
 class Workload:
-    """`with Workload(...) as workload`: every load as a worker; leaving ends them all."""
+    """`with Workload(...) as workload`: a worker for each load; leaving the block ends all."""
 
     def __init__(self, loads: Sequence[Load], bootstrap: str, topic: str, seed: int) -> None:
         self.workers = [Worker(load, bootstrap, topic, seed) for load in loads]
@@ -265,7 +265,7 @@ class Workload:
         self.finish()
 
     def finish(self) -> None:
-        """Stop, and wait until every message has its outcome and every producer is closed."""
+        """Stop sending, and wait until every message has its outcome and every producer is closed."""
         for worker in self.workers:
             worker.stop()
         for worker in self.workers:

@@ -29,7 +29,7 @@ TOPIC = "storm"
 PARTITIONS = 4
 STEP_S = 0.25
 HEALED_S = 40.0
-"""After a fault has ended: the 30 s of a request on a silent connection, and a few seconds to write again."""
+"""Seconds after the end of a fault: 30 s of a request on a silent connection, and a few seconds to write again."""
 MOST_AT_ONCE = 12
 BEFORE_THE_APPEND = (
     ErrorCode.NOT_LEADER_OR_FOLLOWER,
@@ -105,7 +105,7 @@ def _kill(broker: Broker, rng: random.Random) -> None:
 
 def _move(broker: Broker, rng: random.Random) -> None:
     for partition in range(PARTITIONS):
-        with contextlib.suppress(ValueError):  # a node that is down leads nothing
+        with contextlib.suppress(ValueError):  # a node that is down leads no partition
             broker.move_leader(TOPIC, partition, rng.choice(NODES))
 
 
@@ -163,9 +163,9 @@ WAYS: tuple[dict[str, Any], ...] = (
     {"max_in_flight_requests_per_connection": 1},
     {"metadata_max_age_ms": 2_000, "batch_size": 200},
 )
-"""The producers, of which a trial has one."""
+"""Options of the producers; a trial has one of them."""
 SHORT_LIFE = {"delivery_timeout_ms": 20_000, "request_timeout_ms": 8_000}
-"""Half of them have it: many more messages end before a fault does."""
+"""Options of half of the producers: many more messages end before a fault does."""
 
 
 class Verdict(NamedTuple):
@@ -176,9 +176,9 @@ class Verdict(NamedTuple):
     outcomes: dict[str, int]
     findings: Findings
     gaps: list[int]
-    """Written behind a message of their partition that failed before they were sent: `gapless` alone forbids it."""
+    """Messages written after a message of their partition that failed before they were sent: only `gapless` forbids it."""
     stalled: bool
-    """Whether a message that was sent once everything was whole again was not written in time."""
+    """Whether a message that was sent after the end of every fault was not written in time."""
 
     @property
     def is_clean(self) -> bool:
@@ -216,7 +216,7 @@ class Storm:
         return all(delivery.outcome == "written" for delivery, _ in last)
 
     def heal(self) -> None:
-        """The network and every node are whole again."""
+        """End every fault of the network and the nodes."""
         self.broker.clear_rules()
         for node in NODES:
             self.broker.restart(node)
@@ -282,7 +282,7 @@ def run_trial(seed: int, minutes: float, way: dict[str, Any] | None = None) -> V
 
 
 def read(broker: Broker) -> list[Seen]:
-    """The whole topic."""
+    """Every record of the topic."""
     return [
         Seen(int(record.value or b""), partition, record.offset)
         for partition in range(PARTITIONS)

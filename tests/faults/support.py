@@ -1,6 +1,6 @@
-"""A producer whose time the test lets pass, and what the embedded broker really has.
+"""A producer whose clock the test advances, and the real content of the embedded broker.
 
-Nothing here waits for a time-out, and none is shortened so that a test may: `advance_time` lets the two minutes of a delivery pass.
+No test waits for a time-out or shortens one: `advance_time` lets the two minutes of a delivery pass.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ottla.testing.plain_records import decode_batch, read_header
 WAIT_S = 15.0
 """Maximum wait of a thread, in seconds of real time, for an event that needs no virtual time."""
 LIFE_S = 120.0
-"""`delivery_timeout_ms`, as it is where nobody sets it."""
+"""The default of `delivery_timeout_ms` in seconds."""
 
 
 class Stored(NamedTuple):
@@ -35,7 +35,7 @@ def producer(broker: Broker, **config: Any) -> ottla.Producer:
 
 
 def pass_time(until: Callable[[], object], seconds: float = LIFE_S + 1) -> float:
-    """Let time pass until it is so, and say how much did; an error where it is not so in time."""
+    """Let time pass until the condition holds, and return the seconds; an error where it does not hold in time."""
     passed = advance_time(seconds, until)
     assert until(), f"not within {passed} s"
     return passed

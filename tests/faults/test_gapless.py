@@ -21,7 +21,7 @@ def broker() -> Iterator[Broker]:
 
 
 def refuse_one(broker: Broker, *, gapless: bool, **config: Any) -> list[ottla.Delivery]:
-    """Ten batches, of which the broker refuses the third for good; then another message."""
+    """Ten batches, of which the broker refuses the third finally; then another message."""
     with producer(broker, gapless=gapless, batch_size=1, **config) as sending:
         assert outcome(sending.send("t", b"before", partition=0)) == "written"
         asked = broker.count("Produce")
@@ -38,7 +38,7 @@ def refuse_one(broker: Broker, *, gapless: bool, **config: Any) -> list[ottla.De
     return deliveries
 
 
-def test_everything_behind_a_failure_fails(broker: Broker) -> None:
+def test_every_message_after_a_failure_fails(broker: Broker) -> None:
     deliveries = refuse_one(broker, gapless=True)
     assert outcomes(deliveries[3:]) == ["not_written"] * 7
     assert code_of(deliveries[2]) == ErrorCode.POLICY_VIOLATION
@@ -50,13 +50,13 @@ def test_everything_behind_a_failure_fails(broker: Broker) -> None:
     assert values(broker) == [b"before", b"0", b"1", b"after"]
 
 
-def test_without_it_only_the_refused_one_fails(broker: Broker) -> None:
+def test_without_gapless_only_the_refused_message_fails(broker: Broker) -> None:
     deliveries = refuse_one(broker, gapless=False)
     assert outcomes(deliveries[3:]) == ["written"] * 7
     assert values(broker) == [b"before", b"0", b"1", *(b"%d" % n for n in range(3, 10)), b"after"]
 
 
-def test_records_behind_the_refused_one_of_the_same_batch_fail(broker: Broker) -> None:
+def test_records_after_the_refused_one_of_the_same_batch_fail(broker: Broker) -> None:
     broker.create_topic("c", config={"cleanup.policy": "compact"})
     with producer(broker, gapless=True, linger_ms=50) as sending:
         deliveries = [
@@ -75,7 +75,7 @@ def test_records_behind_the_refused_one_of_the_same_batch_fail(broker: Broker) -
     assert values(broker, "c") == [b"0", b"1", b"after"]
 
 
-def test_expiry_takes_what_is_behind_with_it(broker: Broker) -> None:
+def test_messages_after_an_expired_one_fail(broker: Broker) -> None:
     with producer(broker, gapless=True, batch_size=1) as sending:
         assert outcome(sending.send("t", b"before", partition=0)) == "written"
         broker.delay("Produce", 3600, times=None)
@@ -87,7 +87,7 @@ def test_expiry_takes_what_is_behind_with_it(broker: Broker) -> None:
     assert values(broker) == [b"before", b"after"]
 
 
-def test_it_needs_idempotence() -> None:
+def test_gapless_needs_idempotence() -> None:
     for config in ({"acks": 0}, {"acks": 1}, {"enable_idempotence": False}):
         with pytest.raises(ottla.ConfigError, match="gapless"):
             ottla.Producer("127.0.0.1:1", gapless=True, **config)

@@ -1,4 +1,4 @@
-"""Sequences and epochs: never lost, never twice, in order, whatever the broker remembers."""
+"""Sequences and epochs: never lost, never twice, in order, even where the broker has forgotten the producer."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_lost_sequences_start_a_new_epoch(
 
 @pytest.mark.parametrize("given_late", [False, True])
 def test_the_new_epoch_follows_the_one_that_was_used(broker: Broker, given_late: bool) -> None:
-    """Also where the partition had its route before the producer id came."""
+    """The partition may have its route before the producer id."""
     if given_late:
         broker.delay("InitProducerId", 0.3)
     with producer(broker) as sending:
@@ -80,7 +80,7 @@ def test_sequences_survive_the_loss_of_the_metadata(broker: Broker) -> None:
     assert [(batch.epoch, batch.sequence) for batch in stored(broker)] == [(0, 0), (0, 1)]
 
 
-def test_sequences_go_with_the_leader_there_and_back(broker: Broker) -> None:
+def test_sequences_survive_a_leader_that_moves_there_and_back(broker: Broker) -> None:
     home = broker.leader("t")
     with producer(broker) as sending:
         for number, node in enumerate([home, 3 - home, home, 3 - home]):
@@ -104,7 +104,7 @@ def test_sequences_survive_a_restart_of_the_broker() -> None:
 
 
 @pytest.mark.parametrize("appended", [True, False])
-def test_expiry_in_flight_and_what_goes_on_behind_it(broker: Broker, appended: bool) -> None:
+def test_expiry_in_flight_and_the_messages_after_it(broker: Broker, appended: bool) -> None:
     with producer(broker) as sending:
         assert outcome(sending.send("t", b"before")) == "written"
         if appended:
@@ -112,7 +112,7 @@ def test_expiry_in_flight_and_what_goes_on_behind_it(broker: Broker, appended: b
         else:
             broker.delay("Produce", 3600, times=None)
         expires = sending.send("t", b"expires")
-        # Real time passes beside it.
+        # Real time passes too.
         assert LIFE_S - 10 <= pass_time(expires.done) <= LIFE_S + 1
         assert outcome(expires) == "unknown"
         broker.clear_rules()
@@ -135,7 +135,7 @@ def test_used_up_epochs_take_a_new_producer_id(broker: Broker) -> None:
     assert (rest[0].sequence, values(broker)) == (0, [b"a", b"b", b"c"])
 
 
-def test_what_failed_is_told_while_a_new_producer_id_is_waited_for(broker: Broker) -> None:
+def test_failures_are_reported_while_a_new_producer_id_is_requested(broker: Broker) -> None:
     last = InitProducerIdResponse(producer_id=77, producer_epoch=32767)
     broker.answer("InitProducerId", lambda request, call: last)
     with producer(broker, max_in_flight_requests_per_connection=1, batch_size=1) as sending:
@@ -154,25 +154,25 @@ def test_what_failed_is_told_while_a_new_producer_id_is_waited_for(broker: Broke
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "expected"),
     [
         (ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, "written"),
         (ErrorCode.CLUSTER_AUTHORIZATION_FAILED, "not_written"),
     ],
 )
-def test_what_waits_for_the_first_producer_id_fails_where_it_is_refused_for_good(
-    broker: Broker, code: ErrorCode, told: str
+def test_waiting_messages_fail_where_the_first_producer_id_is_finally_refused(
+    broker: Broker, code: ErrorCode, expected: str
 ) -> None:
     broker.fail("InitProducerId", code, times=3)
     with producer(broker) as sending:
         deliveries = [sending.send("t", b"%d" % number) for number in range(3)]
-        assert outcomes(deliveries) == [told] * 3
-        if told == "not_written":
+        assert outcomes(deliveries) == [expected] * 3
+        if expected == "not_written":
             assert code_of(deliveries[0]) == code
-    assert len(values(broker)) == (3 if told == "written" else 0)
+    assert len(values(broker)) == (3 if expected == "written" else 0)
 
 
-def test_a_producer_id_that_is_refused_to_one_partition_stops_no_other(broker: Broker) -> None:
+def test_a_producer_id_that_is_refused_to_one_partition_blocks_no_other(broker: Broker) -> None:
     broker.create_topic("u")
     last = InitProducerIdResponse(producer_id=77, producer_epoch=32767)
     broker.answer("InitProducerId", lambda request, call: last)
@@ -195,7 +195,7 @@ def test_a_producer_id_that_is_refused_to_one_partition_stops_no_other(broker: B
         assert outcome(sending.send("t", b"d")) == "written"
 
 
-def test_a_bug_in_the_search_for_a_leader_is_logged_and_the_partition_goes_on(
+def test_a_bug_in_the_search_for_a_leader_is_logged_and_the_partition_flows_on(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     choosing = ProduceTarget.choose_node
@@ -233,7 +233,7 @@ def test_a_repeat_that_the_broker_knows_has_its_offset(broker: Broker) -> None:
 
 @pytest.mark.parametrize("code", LOST)
 @pytest.mark.parametrize("appended", [True, False])
-def test_lost_sequences_behind_an_attempt_without_an_answer_are_unknown(
+def test_lost_sequences_after_an_attempt_without_an_answer_are_unknown(
     broker: Broker, code: ErrorCode, appended: bool
 ) -> None:
     with producer(broker, batch_size=1) as sending:
@@ -252,8 +252,10 @@ def test_lost_sequences_behind_an_attempt_without_an_answer_are_unknown(
 
 
 @pytest.mark.parametrize("appended", [0, 1, 5])
-def test_nothing_behind_a_doubtful_failure_is_there_twice(broker: Broker, appended: int) -> None:
-    """Several in flight, some appended, no answer; then the first is refused for good."""
+def test_no_message_after_a_doubtful_failure_is_written_twice(
+    broker: Broker, appended: int
+) -> None:
+    """Several in flight, some appended, no answer; then the first is refused finally."""
     with producer(broker, batch_size=1) as sending:
         assert outcome(sending.send("t", b"before")) == "written"
         if appended:
@@ -265,16 +267,16 @@ def test_nothing_behind_a_doubtful_failure_is_there_twice(broker: Broker, append
         broker.clear_rules()
         broker.fail("Produce", ErrorCode.TOPIC_AUTHORIZATION_FAILED)
         broker.kill(broker.leader("t"))
-        told = outcomes(deliveries)
+        reported = outcomes(deliveries)
         assert outcome(sending.send("t", b"after")) == "written"
     log = values(broker)
     assert log[0] == b"before"
     assert log[-1] == b"after"
     assert len(log) == len(set(log)), log
-    for number, one in enumerate(told):
+    for number, one in enumerate(reported):
         assert one != "written" or b"%d" % number in log
         assert one != "not_written" or b"%d" % number not in log
-    assert told[0] == "unknown"
+    assert reported[0] == "unknown"
 
 
 @pytest.mark.parametrize("refused", [1, 2, 3])
@@ -290,7 +292,7 @@ def test_a_new_leader_that_refuses_the_first_and_takes_the_second(
     assert [delivery.offset for delivery in deliveries] == list(range(20))
 
 
-def test_a_forgotten_producer_loses_nothing_behind_a_pause(broker: Broker) -> None:
+def test_a_forgotten_producer_loses_nothing_after_a_pause(broker: Broker) -> None:
     with producer(broker, batch_size=1) as sending:
         for number in range(10):
             assert outcome(sending.send("t", b"%d" % number)) == "written"

@@ -61,7 +61,7 @@ def test_too_few_replicas_after_the_append(times: int | None) -> None:
 
 @pytest.mark.parametrize("node_is_new", [True, False])
 def test_a_leader_hint_needs_no_metadata(node_is_new: bool) -> None:
-    """KIP-951: the answer names the leader and where it listens."""
+    """KIP-951: the answer names the leader and its address."""
     with Broker(2) as broker:
         broker.create_topic("t")
         broker.move_leader("t", 0, 1)
@@ -79,7 +79,7 @@ def test_a_leader_hint_needs_no_metadata(node_is_new: bool) -> None:
         assert [(batch.epoch, batch.sequence) for batch in stored(broker)] == [(0, 0), (0, 1)]
 
 
-def test_a_hint_that_leads_nowhere_is_no_busy_loop() -> None:
+def test_a_wrong_leader_hint_is_no_busy_loop() -> None:
     def name_myself(request: ProduceRequest, call: Call) -> ProduceResponse:
         refused = PartitionProduceResponse(
             index=0, error_code=ErrorCode.NOT_LEADER_OR_FOLLOWER, base_offset=-1
@@ -99,7 +99,7 @@ def test_a_hint_that_leads_nowhere_is_no_busy_loop() -> None:
         broker.answer("Produce", name_myself, times=None)
         with producer(broker) as sending:
             assert outcome(sending.send("t", b"")) == "unknown"
-        # A second lies between two attempts, and a fifth less by chance, once the pauses have grown.
+        # The longest backoff between two attempts is a second, less up to a fifth by chance.
         assert broker.count("Produce") <= LIFE_S * 1.25 + 10
 
 
@@ -122,7 +122,7 @@ def test_a_recreated_topic_is_written_under_a_new_epoch(partitions: int) -> None
 
 
 @pytest.mark.parametrize("idempotent", [True, False])
-def test_what_may_be_in_the_old_topic_does_not_go_to_the_new_one(idempotent: bool) -> None:
+def test_possible_records_of_the_old_topic_are_not_sent_to_the_new_one(idempotent: bool) -> None:
     with Broker() as broker:
         broker.create_topic("t")
         with producer(broker, enable_idempotence=idempotent, batch_size=1) as sending:
@@ -140,7 +140,7 @@ def test_what_may_be_in_the_old_topic_does_not_go_to_the_new_one(idempotent: boo
         assert values(broker) == ([b"after"] if idempotent else [b"doubtful", b"after"])
 
 
-def test_a_topic_that_stays_away_is_not_written() -> None:
+def test_messages_of_a_deleted_topic_are_not_written() -> None:
     with Broker(auto_create_topics=False) as broker:
         broker.create_topic("t")
         with producer(broker) as sending:
@@ -149,7 +149,7 @@ def test_a_topic_that_stays_away_is_not_written() -> None:
             assert outcome(sending.send("t", b"lost")) == "not_written"
 
 
-def test_messages_without_a_key_go_where_a_leader_is() -> None:
+def test_messages_without_a_key_avoid_partitions_without_a_leader() -> None:
     with Broker() as broker:
         broker.create_topic("t", 3)
         broker.move_leader("t", 1, None)
@@ -161,7 +161,7 @@ def test_messages_without_a_key_go_where_a_leader_is() -> None:
             assert {delivery.partition for delivery in deliveries} == {0, 2}
 
 
-def test_partitions_are_added_under_the_producer() -> None:
+def test_partitions_are_added_while_the_producer_sends() -> None:
     with Broker() as broker:
         broker.create_topic("t")
         with producer(broker) as sending:
@@ -192,7 +192,7 @@ def test_a_batch_that_is_too_large_is_split_down_to_one_record(compression: str)
         assert values(broker) == sent[:5] + sent[6:]
 
 
-def test_only_the_records_that_are_named_fail() -> None:
+def test_only_the_named_records_fail() -> None:
     with Broker() as broker:
         broker.create_topic("t", config={"cleanup.policy": "compact"})
         with producer(broker, linger_ms=50) as sending:

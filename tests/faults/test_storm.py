@@ -1,4 +1,4 @@
-"""Every promise is kept under mixed faults, and each of the checks can say no."""
+"""Every promise is kept under mixed faults, and each check finds a broken promise."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_every_promise_is_kept(seed: int, life: dict[str, Any]) -> None:
 
 
 def lie(request: ProduceRequest, call: Call) -> ProduceResponse:
-    """Says of every batch that it is written."""
+    """Answer that every batch is written, and append none."""
     return ProduceResponse(
         responses=[
             TopicProduceResponse(
