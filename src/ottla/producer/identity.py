@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 MAX_EPOCH = 32767
 
-_TOLD_AT = 3
-"""So many refusals of a producer id in a row are a warning: a broker that has just started refuses once or twice."""
+_WARNED_AT = 3
+"""Number of failed requests in a row before a warning: a broker that has just started refuses once or twice."""
 
 
 NO_IDENTITY = ProducerIdentity(-1, -1)
@@ -66,7 +66,7 @@ class IdentitySource:
 
     Args:
         context: The outbox's.
-        set_trouble: Called with the reason why nothing can be sent and its text; (None, None): that has ended.
+        set_trouble: Called with the reason why no message can be sent, and its text; (None, None): messages can be sent.
     """
 
     def __init__(
@@ -78,15 +78,15 @@ class IdentitySource:
         self._set_trouble = set_trouble
         self._identities = Identities()
         self._logged = False
-        """Whether the log has that there is no producer id."""
+        """Whether the log has a warning that there is no producer id."""
 
     # ---- the producer id ---------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Get the first producer id, for as long as it takes: messages sent meanwhile wait or expire.
 
-        Any broker gives one, so the first that is reached is asked in addition to its metadata: one round trip less until
-        the first message leaves. Where the cluster refuses, messages fail, and the next one has it asked again.
+        Any broker gives one, so the request goes to the first that is reached, together with that for metadata: one round trip
+        less until the first message is sent. Where the cluster refuses, messages fail, and the next one requests it again.
         """
         await self._context.cluster.reached()
         while True:
@@ -112,7 +112,7 @@ class IdentitySource:
                 identity = await self._ask()
             except errors.Error as error:
                 attempts.record_failure(error)
-                self._report_missing(error, aloud=failures + 1 >= _TOLD_AT)
+                self._report_missing(error, warn=failures + 1 >= _WARNED_AT)
                 continue
             if not context.closed:
                 self._given(identity)
@@ -127,7 +127,7 @@ class IdentitySource:
         return ProducerIdentity(response.producer_id, response.producer_epoch)
 
     def _refuse_messages(self, error: errors.Error) -> None:
-        """Nothing can be sent without a producer id: fail all messages. Each failure is logged by itself."""
+        """Fail all messages: none can be sent without a producer id. Each failure is logged by itself."""
         data = error_data(error)
         text = (
             "the broker gives no producer id"
@@ -148,7 +148,7 @@ class IdentitySource:
             await self._context.engine.sleep(pause_s)
 
     def _given(self, identity: ProducerIdentity) -> None:
-        """The broker gave this producer its id: the flow may send."""
+        """Use a new producer id: the flow may send."""
         context = self._context
         self._identities.given(identity)
         context.flow.set_identity(identity)
@@ -163,18 +163,18 @@ class IdentitySource:
         )
         self._set_trouble(None, None)
 
-    def _report_missing(self, why: errors.Error, *, aloud: bool) -> None:
-        """Log a failed attempt. aloud: As a warning, except where no broker can be reached: the cluster has one then."""
-        aloud = aloud and "cluster" not in self._context.health.report()
-        self._logged |= aloud
+    def _report_missing(self, why: errors.Error, *, warn: bool) -> None:
+        """Log a failed attempt. warn: As a warning, except where no broker can be reached: the cluster has one then."""
+        warn = warn and "cluster" not in self._context.health.report()
+        self._logged |= warn
         self._context.summary.add(
-            logging.WARNING if aloud else logging.DEBUG,
+            logging.WARNING if warn else logging.DEBUG,
             "producer_id.missing",
             reason=self._note_missing(why),
         )
 
     def _note_missing(self, why: errors.Error) -> str:
-        """Nothing can be sent: messages that expire meanwhile have this as their cause. Returns it in words."""
+        """Record the reason: messages that expire meanwhile have it as their cause. Returns it in words."""
         text = f"no producer id: {errors.line_of(why)}"
         self._context.health.trouble("identity", text, self._context.now())
         self._set_trouble(why, text)

@@ -65,7 +65,7 @@ class Outbox:
         rack = Rack(config.client_rack if config.partitioner_rack_aware else None, context.log)
         self._topics = Topics(context, rack)
         self._routes = LeaderRoutes(context.cluster, context.engine, ProduceTarget(context), config)
-        self._identity = IdentitySource(context, self._topics.trouble)
+        self._identity = IdentitySource(context, self._topics.set_trouble)
         self._holds = Holds(context, self._routes, self._identity)
         self._buffer_log = BufferLog(
             self._flow,
@@ -85,11 +85,11 @@ class Outbox:
         self._context.engine.add_drain(self.drain)
         if self._context.config.enable_idempotence:
             self._context.spawn(self._identity.start(), "producer id")
-        # What was told before: its bell has rung, and where no broker can be reached nothing else rings.
+        # Events from before the start: their bell has rung already, and without a reachable broker nothing else rings it.
         self.drain()
 
     def stop(self) -> None:
-        """Serve what is still there; no event is served from here, and nothing is looked for any more."""
+        """Serve the last events; searches end, and no later event is served."""
         self._context.close()
         self._routes.stop()
         self.drain()
@@ -103,16 +103,16 @@ class Outbox:
     def _metadata_changed(
         self, _old: MetadataSnapshot, new: MetadataSnapshot, _changes: object
     ) -> None:
-        self._topics.changed(new)
+        self._topics.apply_metadata(new)
 
     async def partitions_of(self, topic: str, timeout: float) -> list[int]:
-        """As `Cluster.partitions_of`; the topic's metadata is kept for the messages that are likely to follow."""
+        """Return the partitions of a topic, as `Cluster.partitions_of`; its metadata is kept for messages that may follow."""
         return await self._topics.partitions_of(topic, timeout)
 
     # ---- events ----------------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Serve what the flow has told since the last time; what cannot be served loses nothing else."""
+        """Serve every event of the flow since the last call. An event that cannot be served loses no other one."""
         for event in self._flow.drain():
             try:
                 self._serve(event)

@@ -1,8 +1,8 @@
-"""The topics that messages wait for: their metadata is asked for until it is there, or until it can never come.
+"""The topics of a producer: their metadata is requested while messages wait for it, and dropped when it is not used.
 
-Between accumulator and outbox on the data's way: `send` accepts a message for a topic that is not known yet, and Rust partitions
-it when `ProduceFlow.set_topic` tells how many partitions there are. What keeps a topic from coming is told to the flow, so that
-health and the errors of messages that expire name it, and to the log, once until it changes. Engine thread only.
+Between accumulator and outbox: `send` accepts a message for a topic or partition that is not known yet, and Rust partitions it
+when `ProduceFlow.set_topic` gives the number of partitions. While a topic is unavailable, the flow gets the reason, for health
+and for the errors of messages that expire, and the log has it once until it changes. Engine thread only.
 
 References: Java: KafkaProducer.waitOnMetadata, ProducerMetadata.
 """
@@ -36,17 +36,17 @@ IDLE_S: Final = 300.0
 """Seconds without a message after which the metadata of a topic is no longer requested."""
 
 _IDLE_CHECK_S: Final = 30.0
-"""Interval between looks for idle topics, in seconds."""
+"""Interval between checks for idle topics, in seconds."""
 
 _PROPAGATION_S: Final = 1.0
 """Seconds that a new partition may take to reach every broker: an answer that lacks it proves nothing before."""
 
-_TOLD_AT: Final = 3
-"""A broker that creates the topic just now refuses the first answers: the third in a row is told."""
+_WARNED_AT: Final = 3
+"""Number of refusals in a row before a warning: a broker that is creating the topic refuses the first requests."""
 
 
 def topic_error(snapshot: MetadataSnapshot, topic: str) -> errors.KafkaError:
-    """Why there is no metadata of a topic, by the broker's last answer about it."""
+    """The reason why there is no metadata of a topic, by the last answer about it."""
     code = snapshot.topic_error(topic) or int(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
     meaning = _MEANING.get(ErrorCode(code), "") if code in ErrorCode._value2member_map_ else ""
     return errors.for_code(code, meaning)
@@ -60,10 +60,10 @@ def set_trouble(
     *,
     text: str | None = None,
 ) -> None:
-    """Report to the flow why a topic, or a partition of it, cannot be sent to: messages that expire meanwhile have it as cause.
+    """Record in the flow why a topic, or a partition of it, cannot be sent to: the cause of messages that expire meanwhile.
 
-    why: None without a text: it can.
-    text: In place of the error's own, or by itself.
+    why: None without a text: it can be sent to.
+    text: Replaces the text of the error, or stands alone.
     """
     trouble = None
     if why is not None:
@@ -78,7 +78,7 @@ class Topics:
 
     Args:
         context: The outbox's.
-        rack: Which leaders are near.
+        rack: The client's rack.
     """
 
     def __init__(self, context: OutboxContext, rack: Rack) -> None:
@@ -93,8 +93,8 @@ class Topics:
         self._is_update_due = False
         self._awaited: set[str] = set()
         """Topics that a task requests metadata of."""
-        self._told: dict[str, tuple[str, float]] = {}
-        """Topics that the log says are unavailable: for which reason, and since when they are requested."""
+        self._warned: dict[str, tuple[str, float]] = {}
+        """Topics with a warning in the log: its reason, and the time of the first request."""
 
     def start(self) -> None:
         """Drop idle topics from now on."""
@@ -121,7 +121,7 @@ class Topics:
         self._cluster.want_topics(self, self._wanted | self._queried.keys(), create=True)
 
     async def partitions_of(self, topic: str, timeout: float) -> list[int]:
-        """As `Cluster.partitions_of`, and keep the metadata of a topic that exists."""
+        """Return the partitions of a topic, as `Cluster.partitions_of`, and keep the metadata of a topic that exists."""
         self._queried[topic] = self._context.now()
         self._update_cluster()
         try:
@@ -148,23 +148,23 @@ class Topics:
         """No message waits for the topic any more."""
         self._wanted.discard(topic)
         self._awaited.discard(topic)
-        self._told.pop(topic, None)
+        self._warned.pop(topic, None)
 
-    def changed(self, snapshot: MetadataSnapshot) -> None:
-        """The metadata is another one."""
+    def apply_metadata(self, snapshot: MetadataSnapshot) -> None:
+        """The metadata has changed: give the flow its topics."""
         self._rack.check(snapshot)
         for topic in self._wanted:
             self._give(snapshot, topic)
 
-    def trouble(self, why: errors.Error | None, text: str | None = None) -> None:
-        """Nothing of any topic can be sent, for this reason; None: that is over."""
+    def set_trouble(self, why: errors.Error | None, text: str | None = None) -> None:
+        """Record why no message of any topic can be sent; None: messages can be sent again."""
         for topic in self._wanted:
             set_trouble(self._flow, topic, why, text=text)
 
     async def _await(self, topic: str) -> None:
-        """Request metadata until the topic's messages have their partitions or can have none; the flow expires what waits too long.
+        """Request metadata until the topic's messages have partitions or can have none. The flow expires messages meanwhile.
 
-        Earlier answers do not count: the cause may have been mended before the message was sent.
+        Earlier answers do not count: the cause may have been removed before the message was sent.
         """
         since = self._context.now()
         attempts = Attempts(self._context.backoff, self._context.engine.clock)
@@ -180,8 +180,8 @@ class Topics:
                     if self._cluster.snapshot.topic(topic) is not None:
                         continue  # A partition is not known, and may have been added just now.
                     why: errors.Error = topic_error(self._cluster.snapshot, topic)
-                    if failures + 1 >= _TOLD_AT and not why.permanent:
-                        self._tell(topic, why, since)
+                    if failures + 1 >= _WARNED_AT and not why.permanent:
+                        self._warn(topic, why, since)
                 except errors.Error as error:
                     why = error
                 if why.permanent:
@@ -212,15 +212,15 @@ class Topics:
         return not self._flow.awaits_metadata(topic)
 
     def _refuse(self, topic: str, error: errors.Error) -> None:
-        """Fail what waits for the topic: no answer can bring it. Its next message has it requested again."""
+        """Fail the messages that wait for the topic: no attempt can succeed. The next message requests it again."""
         self._forget(topic)
         self._update_cluster()
         self._flow.fail_topic(topic, error_data(error))
 
-    def _tell(self, topic: str, refusal: errors.Error, since: float) -> None:
-        told, since = self._told.get(topic, ("", since))
-        self._told[topic] = (errors.line_of(refusal), since)
-        if self._told[topic][0] == told:
+    def _warn(self, topic: str, refusal: errors.Error, since: float) -> None:
+        logged, since = self._warned.get(topic, ("", since))
+        self._warned[topic] = (errors.line_of(refusal), since)
+        if self._warned[topic][0] == logged:
             return
         low, high = self._context.config.retry_backoff_ms, self._context.config.retry_backoff_max_ms
         self._context.log.warning(
@@ -240,8 +240,8 @@ class Topics:
         available = [part.partition for part in parts if part.leader >= 0]
         near = self._rack.near(snapshot, parts)
         self._flow.set_topic(topic, known.topic_id, len(known.partitions), available, near)
-        if topic in self._told:
-            elapsed_s = self._context.now() - self._told.pop(topic)[1]
+        if topic in self._warned:
+            elapsed_s = self._context.now() - self._warned.pop(topic)[1]
             self._context.log.info("topic.found", topic=topic, elapsed_s=elapsed_s)
         if self._flow.awaits_metadata(topic):
             return False
