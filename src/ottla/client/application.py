@@ -12,7 +12,7 @@ from ottla.message import TopicPartition
 from ottla.observe.consumer_health import HealthWait
 
 if TYPE_CHECKING:
-    from ottla.client.autocommit import AutoCommit
+    from ottla.consumer.commits.automatic import AutoCommit
     from ottla.consumer.cursor import Cursors
 
 

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ottla import errors
 from ottla.client.application import GroupApplication
-from ottla.client.autocommit import AutoCommit
 from ottla.client.dropped import Made
 from ottla.client.leaving import CLOSE_S
 from ottla.client.subscription import Subscription
 from ottla.client.view import ConsumerView, Readers
 from ottla.cluster.cluster import Cluster
+from ottla.consumer.commits.automatic import AutoCommit
+from ottla.consumer.commits.offsets import GroupOffsets, commit_failed
 from ottla.consumer.cursor import Cursors
 from ottla.consumer.group.link import GroupLink
 from ottla.consumer.group.report import GroupReport
 from ottla.consumer.inbox import ISOLATION, make_flow
 from ottla.consumer.list_offsets import OffsetFinder
-from ottla.consumer.offsets import GroupOffsets, commit_failed
 from ottla.engine.thread import Engine
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import ClientLog

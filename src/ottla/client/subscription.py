@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ottla import errors
+from ottla.consumer.commits.fence import CommitIdentity
 from ottla.consumer.group.membership import ClassicMembership
-from ottla.consumer.offsets import CommitIdentity
 from ottla.observe.log import ClientLog
 
 if TYPE_CHECKING:

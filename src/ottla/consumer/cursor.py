@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ottla._native import FetchFlow
     from ottla.cluster.cluster import Cluster
     from ottla.config.consumer import ConsumerConfig
-    from ottla.consumer.offsets import GroupOffsets
+    from ottla.consumer.commits.offsets import GroupOffsets
     from ottla.engine.thread import Engine
     from ottla.seam.fetching import FetchEvent
     from ottla.seam.leaders import LeaderHint

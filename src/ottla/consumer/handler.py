@@ -18,7 +18,7 @@ from ottla.virtual_time import monotonic
 
 if TYPE_CHECKING:
     from ottla._native import Record
-    from ottla.consumer.commit_lane import Offsets
+    from ottla.consumer.commits.lane import Offsets
     from ottla.engine.bridge import Ticket
 
 

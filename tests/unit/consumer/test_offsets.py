@@ -10,8 +10,9 @@ import pytest
 
 from ottla import errors
 from ottla.config.consumer import consumer_config
+from ottla.consumer.commits.fence import CommitIdentity
+from ottla.consumer.commits.offsets import GroupOffsets, commit_failed
 from ottla.consumer.group.report import GroupReport
-from ottla.consumer.offsets import CommitIdentity, GroupOffsets, commit_failed
 from ottla.engine.clock import ManualClock
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.events import Event, Events

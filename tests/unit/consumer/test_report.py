@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ottla import errors
+from ottla.consumer.commits.fence import CommitIdentity
 from ottla.consumer.group.report import GroupReport
-from ottla.consumer.offsets import CommitIdentity
 from ottla.engine.clock import ManualClock
 from ottla.message import TopicPartition
 from ottla.observe.events import Event, Events

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
+from ottla.consumer.commits.fence import CommitIdentity
 from ottla.consumer.group import classic
 from ottla.consumer.group.assignors import ASSIGNORS, Member
 from ottla.consumer.group.beat import Beat
@@ -24,7 +25,6 @@ from ottla.consumer.group.embedded import (
     encode_subscription,
 )
 from ottla.consumer.liveness import Liveness, Tokens
-from ottla.consumer.offsets import CommitIdentity
 from ottla.message import TopicPartition
 from ottla.observe.consumer_health import HealthWait, MemberHealth
 from ottla.observe.log import ClientLog

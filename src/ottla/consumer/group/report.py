@@ -13,7 +13,7 @@ from ottla.observe.consumer_statistics import GroupStatistics
 from ottla.observe.rates import Durations
 
 if TYPE_CHECKING:
-    from ottla.consumer.offsets import CommitIdentity
+    from ottla.consumer.commits.fence import CommitIdentity
     from ottla.engine.clock import Clock
     from ottla.message import TopicPartition
     from ottla.observe.events import Events

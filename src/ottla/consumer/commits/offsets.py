@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ottla import errors
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.retry import Attempts
-from ottla.consumer.commit_lane import CommitLane, Failures, Offsets
+from ottla.consumer.commits.lane import CommitLane, Failures, Offsets
 from ottla.consumer.group.link import UNREACHABLE
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.consumer_health import HealthWait
@@ -35,6 +35,7 @@ from ottla.protocol.messages.offset_fetch import (
 
 if TYPE_CHECKING:
     from ottla.config.consumer import ConsumerConfig
+    from ottla.consumer.commits.fence import CommitIdentity
     from ottla.consumer.group.link import GroupLink
     from ottla.engine.reactor import Reactor
     from ottla.wire.connection import Connection
@@ -69,14 +70,6 @@ _NAMED = 10
 _NAMES_UNTIL_COMMIT = 9
 _NAMES_UNTIL_FETCH = 9
 """Versions above these name topics by id only."""
-
-
-class CommitIdentity(NamedTuple):
-    """Member and generation of a commit; the coordinator refuses commits of an older generation."""
-
-    member_id: str = ""
-    generation: int = -1
-    instance_id: str | None = None
 
 
 class Refusal(NamedTuple):

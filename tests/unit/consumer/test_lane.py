@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ottla.consumer.commit_lane import CommitLane, Failures
+from ottla.consumer.commits.lane import CommitLane, Failures
 from ottla.message import OffsetAndMetadata, TopicPartition
 
 A = TopicPartition("t", 0)

@@ -11,7 +11,7 @@ from ottla.message import OffsetAndMetadata, TopicPartition
 
 if TYPE_CHECKING:
     from ottla.config.consumer import ConsumerConfig
-    from ottla.consumer.offsets import GroupOffsets
+    from ottla.consumer.commits.offsets import GroupOffsets
     from ottla.engine.thread import Engine
     from ottla.observe.log import ClientLog
 
