@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_core::bytes::compression::codec::Codec;
 use ottla_core::ids::{ConnId, Micros};
-use ottla_core::produce::append::weight::DELIVERY_BYTES;
+use ottla_core::produce::append::charges::DELIVERY_BYTES;
 use ottla_core::produce::event::{Decision, Event};
 use ottla_core::produce::message::Refused;
 use proptest::prelude::*;
@@ -147,7 +147,7 @@ impl Bench {
                 let ticket = self
                     .producer
                     .shared
-                    .with(|flow| flow.acc.wait_for_room(size, wake, 0));
+                    .with(|flow| flow.acc.wait_for_space(size, wake, 0));
                 self.line.push_back(Waiting {
                     ticket,
                     partition,
@@ -235,7 +235,7 @@ impl Bench {
         let resolved = std::mem::take(&mut *self.producer.resolved.0.lock());
         for completion in resolved {
             completion.take_attached();
-            let weight = completion.take_weight();
+            let weight = completion.take_charge();
             self.producer
                 .shared
                 .with(|flow| flow.acc.outcomes_read(weight));

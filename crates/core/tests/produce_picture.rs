@@ -58,8 +58,8 @@ fn numbers_fit_together_at_every_step() {
     let done = picture(&producer);
     assert_adds_up(&done);
     assert_eq!((done.counts.delivered, done.counts.failed), (3, 1));
-    assert_eq!(done.topics[0].ends.delivered, 3);
-    assert_eq!(done.topics[1].ends.failed, 1);
+    assert_eq!(done.topics[0].outcomes.delivered, 3);
+    assert_eq!(done.topics[1].outcomes.failed, 1);
     assert_eq!((done.latency.count, done.latency.max), (1, SECOND / 2));
     assert_eq!((done.nodes[0].in_flight, done.nodes[0].silent_for), (0, 0));
     assert_eq!(done.used, 0);

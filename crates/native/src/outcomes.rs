@@ -82,13 +82,13 @@ impl Settled {
             return 0;
         }
         drop(taken(py, &self.completion));
-        self.completion.take_weight()
+        self.completion.take_charge()
     }
 
     /// Both in one.
     fn take(&self, py: Python<'_>) -> (Vec<Py<PyAny>>, usize) {
         if self.left.load(Ordering::Acquire) == 1 {
-            return (taken(py, &self.completion), self.completion.take_weight());
+            return (taken(py, &self.completion), self.completion.take_charge());
         }
         (self.deliveries(py), self.had(py))
     }
@@ -486,7 +486,7 @@ impl Listener for Outcomes {
             let left = usize::from(read) + usize::from(told);
             if left == 0 {
                 unwanted.handles.extend(completion.take_attached());
-                unwanted.weight += completion.take_weight();
+                unwanted.weight += completion.take_charge();
                 continue;
             }
             let settled = Arc::new(Settled {

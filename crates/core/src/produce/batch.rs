@@ -23,7 +23,7 @@ pub(crate) enum Content {
     Ready(Vec<u8>),
     Sealed(Bytes),
     /// Being sealed.
-    Away,
+    BeingSealed,
 }
 
 impl Content {
@@ -33,7 +33,7 @@ impl Content {
             Self::Open(builder) | Self::Queued(builder) => builder.len_bytes(),
             Self::Ready(bytes) => bytes.len(),
             Self::Sealed(bytes) => bytes.len(),
-            Self::Away => 0,
+            Self::BeingSealed => 0,
         }
     }
 }
@@ -123,7 +123,7 @@ pub(crate) struct Open {
     pub(super) builder: BatchBuilder,
     pub(super) completion: Arc<Completion>,
     pub created: Micros,
-    /// What it weighs: the capacity of its buffer, itself, and what its messages weigh beside their records.
+    /// What it weighs: the capacity of its buffer, itself, and what its messages charge_until_read beside their records.
     pub accounted: usize,
     /// Bytes at which it is full.
     pub(super) limit: usize,

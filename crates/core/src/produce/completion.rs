@@ -89,7 +89,7 @@ pub struct Completion {
     /// Whoever made the producer, opaque here: how a delivery finds its way back.
     owner: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// Bytes that stay on the producer's books until what is attached was read.
-    weight: AtomicUsize,
+    charge: AtomicUsize,
 }
 
 impl std::fmt::Debug for Completion {
@@ -117,7 +117,7 @@ impl Completion {
             waited_for: AtomicBool::new(false),
             attached: Mutex::new(Vec::new()),
             owner: OnceLock::new(),
-            weight: AtomicUsize::new(0),
+            charge: AtomicUsize::new(0),
         })
     }
 
@@ -213,7 +213,7 @@ impl Completion {
         }
     }
 
-    /// Whether `set_waited_for` was called. It only spares telling a producer twice.
+    /// Whether `set_waited_for` was called. It only spares representative a producer twice.
     pub fn is_waited_for(&self) -> bool {
         self.waited_for.load(Ordering::Relaxed)
     }
@@ -243,18 +243,18 @@ impl Completion {
 
     /// Keeps a resolved batch's bytes on the books while its outcomes wait to be read; false where nobody reads them, or
     /// everybody has.
-    pub fn weigh(&self, bytes: usize) -> bool {
+    pub fn charge_until_read(&self, bytes: usize) -> bool {
         let attached = self.attached.lock();
         if attached.is_empty() {
             return false;
         }
-        self.weight.store(bytes, Ordering::Relaxed);
+        self.charge.store(bytes, Ordering::Relaxed);
         true
     }
 
     /// What its reader gives back, once, and only after `take_attached`: nothing is weighed any more then.
-    pub fn take_weight(&self) -> usize {
-        self.weight.swap(0, Ordering::Relaxed)
+    pub fn take_charge(&self) -> usize {
+        self.charge.swap(0, Ordering::Relaxed)
     }
 
     /// What is attached; it stays.

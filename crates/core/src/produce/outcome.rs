@@ -45,7 +45,7 @@ const BEFORE_THE_APPEND: [i16; 31] = [
 ];
 
 /// Whether an attempt that was answered with this error may have been appended all the same.
-pub(super) fn follows_the_append(code: i16) -> bool {
+pub(super) fn may_follow_append(code: i16) -> bool {
     !BEFORE_THE_APPEND.contains(&code)
 }
 
@@ -55,7 +55,7 @@ impl Batch {
         let this_one = match &self.attempt {
             Attempt::None | Attempt::Lost => false,
             Attempt::InFlight => true,
-            Attempt::Refused(answer) => follows_the_append(answer.code),
+            Attempt::Refused(answer) => may_follow_append(answer.code),
         };
         this_one || self.proof != Proof::None
     }

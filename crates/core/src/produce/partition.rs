@@ -135,7 +135,7 @@ impl Partition {
 
     /// The batch with this number that is sealed ahead. A piece of a batch that was sent belongs to the next hold, so it may be
     /// among those in flight.
-    pub(super) fn in_line(&mut self, id: u64) -> Option<&mut Batch> {
+    pub(super) fn being_sealed(&mut self, id: u64) -> Option<&mut Batch> {
         let mut line = self.queue.iter_mut().chain(&mut self.flight);
         line.find(|batch| batch.id == id)
     }

@@ -165,7 +165,7 @@ impl ProduceFlow {
         TopicPicture {
             name: topic.name.clone(),
             traffic: topic.traffic,
-            ends: topic.ends,
+            outcomes: topic.outcomes,
             buffered_bytes: bytes,
             buffered_records: records,
         }

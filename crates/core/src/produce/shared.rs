@@ -84,7 +84,7 @@ impl ProduceShared {
             let mut flow = self.flow.lock();
             let events = flow.acc.reports.events.len();
             let result = work(&mut flow);
-            let listener = self.tell(&mut flow);
+            let listener = self.pass_resolved(&mut flow);
             let ring = flow.acc.reports.events.len() > events;
             (result, ring, flow.acc.attention.take_wake(), listener)
         };
@@ -101,7 +101,7 @@ impl ProduceShared {
     }
 
     /// What was resolved is the listener's from here. Returns it where there was anything.
-    fn tell(&self, flow: &mut ProduceFlow) -> Option<&Arc<dyn Listener>> {
+    fn pass_resolved(&self, flow: &mut ProduceFlow) -> Option<&Arc<dyn Listener>> {
         if flow.acc.reports.resolved.is_empty() {
             return None;
         }
@@ -127,7 +127,7 @@ impl ProduceShared {
         };
         match appended {
             Ok(appended) => {
-                self.tell_appended(appended);
+                self.notify_of_append(appended);
                 Ok(())
             }
             Err(refused) => Err(self.refused(refused, message)),
@@ -138,7 +138,7 @@ impl ProduceShared {
     fn refused(&self, refused: Refused, message: &Message<'_>) -> Refused {
         if refused == Refused::Full {
             let size = record_size_upper_bound(message.key, message.value, message.headers);
-            self.with(|flow| flow.acc.lacks_room(size + message.extra));
+            self.with(|flow| flow.acc.note_full(size + message.extra));
         }
         refused
     }
@@ -151,24 +151,24 @@ impl ProduceShared {
         now: impl Fn() -> Micros,
         mut accepted: impl FnMut(&Arc<Completion>, u32),
     ) {
-        let mut told = Appended::default();
+        let mut appended = Appended::default();
         {
             let mut flow = self.flow.lock();
             for message in messages {
                 match flow.acc.append(topic, &message, None, &now, &mut accepted) {
                     Ok(Appended { wake, ring }) => {
-                        told.wake |= wake;
-                        told.ring |= ring;
+                        appended.wake |= wake;
+                        appended.ring |= ring;
                     }
                     Err(_) => break,
                 }
             }
         }
-        self.tell_appended(told);
+        self.notify_of_append(appended);
     }
 
     #[inline(always)]
-    fn tell_appended(&self, Appended { wake, ring }: Appended) {
+    fn notify_of_append(&self, Appended { wake, ring }: Appended) {
         if wake {
             self.wake_io();
         }

@@ -71,7 +71,7 @@ impl NodeStats {
     }
 
     /// The socket took a request that is never answered; `oldest`: of what it has not taken yet.
-    pub fn owes_since(&mut self, oldest: Option<Micros>) {
+    pub fn set_waiting_since(&mut self, oldest: Option<Micros>) {
         self.waiting_since = oldest;
     }
 
@@ -103,14 +103,14 @@ pub struct NodePicture {
 pub struct TopicPicture {
     pub name: Arc<str>,
     pub traffic: Traffic,
-    pub ends: Ends,
+    pub outcomes: OutcomeCounts,
     pub buffered_bytes: usize,
     pub buffered_records: u64,
 }
 
 /// How many messages of a topic came to which end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Ends {
+pub struct OutcomeCounts {
     pub delivered: u64,
     pub failed: u64,
     pub unknown: u64,

@@ -86,7 +86,7 @@ impl ProduceFlow {
     /// The I/O thread sleeps from now until then: nothing is to be done before.
     pub fn check_sleep(&self, now: Micros, until: Option<Micros>) {
         for (part, entry) in self.acc.parts.iter().enumerate() {
-            if let Some(due) = self.looked_for(entry, now) {
+            if let Some(due) = self.checked_by(entry, now) {
                 assert!(
                     until.is_some_and(|until| until <= due),
                     "{part} is due at {due}: at {now} the I/O thread sleeps until {until:?}"
@@ -96,7 +96,7 @@ impl ProduceFlow {
     }
 
     /// When the I/O thread has to look at a partition at the latest.
-    fn looked_for(&self, entry: &Partition, now: Micros) -> Option<Micros> {
+    fn checked_by(&self, entry: &Partition, now: Micros) -> Option<Micros> {
         let closed = entry.flight.iter().chain(&entry.queue);
         let closed = closed.filter(|batch| !batch.is_settled());
         let created = closed.map(|batch| batch.created);
@@ -124,7 +124,7 @@ impl ProduceFlow {
         }
         let ready = match (entry.queue.front(), &entry.open) {
             (Some(batch), _) => match batch.content {
-                Content::Queued(_) | Content::Away => return None,
+                Content::Queued(_) | Content::BeingSealed => return None,
                 _ => now,
             },
             (None, Some(open)) => self.acc.lingers_until(entry, open),

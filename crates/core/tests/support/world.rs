@@ -10,7 +10,7 @@ use ottla_core::bytes::compression::codec::Cost;
 use ottla_core::bytes::compression::compressor::Compressor;
 use ottla_core::failure::{Failure, Outcome};
 use ottla_core::ids::{ConnId, Identity, Micros};
-use ottla_core::produce::append::weight::DELIVERY_BYTES;
+use ottla_core::produce::append::charges::DELIVERY_BYTES;
 use ottla_core::produce::batch::Proof;
 use ottla_core::produce::completion::{Place, State};
 use ottla_core::produce::event::{Decision, Event, HeldBatch};
@@ -286,7 +286,7 @@ impl World {
     fn read(&mut self) {
         let resolved = std::mem::take(&mut *self.producer.resolved.0.lock());
         for completion in resolved {
-            let weight = completion.take_weight();
+            let weight = completion.take_charge();
             let attached = completion.take_attached();
             self.read.extend(attached.iter().map(|each| each.handle));
             self.producer

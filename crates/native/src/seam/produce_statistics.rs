@@ -69,9 +69,9 @@ fn topic<'py>(py: Python<'py>, topic: &TopicPicture) -> PyResult<Bound<'py, PyAn
         ProduceTopic {
             topic: &*topic.name,
             traffic: traffic(py, &topic.traffic)?,
-            delivered: topic.ends.delivered,
-            failed: topic.ends.failed,
-            unknown: topic.ends.unknown,
+            delivered: topic.outcomes.delivered,
+            failed: topic.outcomes.failed,
+            unknown: topic.outcomes.unknown,
             buffered_bytes: topic.buffered_bytes,
             buffered_records: topic.buffered_records,
         }

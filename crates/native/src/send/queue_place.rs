@@ -26,7 +26,7 @@ impl QueuePlace {
         wake: Arc<dyn Wake>,
         token: u64,
     ) -> Self {
-        let ticket = shared.with(|flow| flow.acc.wait_for_room(bytes, wake, token));
+        let ticket = shared.with(|flow| flow.acc.wait_for_space(bytes, wake, token));
         Self {
             shared: shared.clone(),
             ticket,
@@ -53,6 +53,7 @@ impl Drop for QueuePlace {
         if self.generation != fork::generation() {
             return;
         }
-        self.shared.with(|flow| flow.acc.leave_line(self.ticket));
+        self.shared
+            .with(|flow| flow.acc.leave_space_queue(self.ticket));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ottla_core::failure::{Cause, Failure, Outcome};
-use ottla_core::produce::append::weight::DELIVERY_BYTES;
+use ottla_core::produce::append::charges::DELIVERY_BYTES;
 use ottla_core::produce::completion::Completion;
 use ottla_core::produce::message::{Message, Refused};
 use ottla_core::produce::shared::ProduceShared;

@@ -11,14 +11,14 @@ use crate::ids::Micros;
 use crate::partitioning::partitioner::Random;
 use crate::produce::append::active::Active;
 use crate::produce::append::attention::Attention;
+use crate::produce::append::charges::DELIVERY_BYTES;
 use crate::produce::append::memory::Memory;
 use crate::produce::append::open_batches::OpenBatches;
 use crate::produce::append::reports::Reports;
-use crate::produce::append::room_queue::Room;
-use crate::produce::append::seal_queue::SealLine;
+use crate::produce::append::seal_queue::SealQueue;
+use crate::produce::append::space_queue::SpaceQueue;
 use crate::produce::append::topic::Topics;
 use crate::produce::append::waiting::Waiting;
-use crate::produce::append::weight::DELIVERY_BYTES;
 use crate::produce::batch::Open;
 use crate::produce::completion::Completion;
 use crate::produce::counts::Counts;
@@ -36,10 +36,10 @@ pub struct Accumulator {
     pub(in crate::produce) active: Active,
     pub(in crate::produce) memory: Memory,
     /// Senders that wait for memory.
-    pub(super) room: Room,
+    pub(super) space: SpaceQueue,
     pub(super) open_batches: OpenBatches,
     /// Complete batches that are sealed ahead.
-    pub(in crate::produce) seals: SealLine,
+    pub(in crate::produce) seals: SealQueue,
     pub(in crate::produce) attention: Attention,
     pub(in crate::produce) reports: Reports,
     pub counts: Counts,
@@ -70,9 +70,9 @@ impl Accumulator {
             parts: Vec::new(),
             active: Active::default(),
             memory,
-            room: Room::default(),
+            space: SpaceQueue::default(),
             open_batches: OpenBatches::default(),
-            seals: SealLine::default(),
+            seals: SealQueue::default(),
             attention: Attention::default(),
             reports: Reports::default(),
             counts: Counts::default(),
@@ -97,7 +97,7 @@ impl Accumulator {
 
     // ---- messages --------------------------------------------------------------------------------------------------
 
-    /// Accepts one message and tells where it is: completion and index. `ticket`: as `wait_for_room` gave it, for who waits in
+    /// Accepts one message and tells where it is: completion and index. `ticket`: as `wait_for_space` gave it, for who waits in
     /// line. `now` is asked only where a batch is opened.
     #[inline(always)]
     pub fn append(
@@ -110,13 +110,13 @@ impl Accumulator {
     ) -> Result<Appended, Refused> {
         let size = record_size_upper_bound(message.key, message.value, message.headers);
         let in_turn = match ticket {
-            None => self.room.is_empty(),
-            ticket => self.room.head() == ticket,
+            None => self.space.is_empty(),
+            ticket => self.space.head() == ticket,
         };
         if self.closed
             || size > self.largest
-            || (!self.memory.has_room_for(size + message.extra)
-                && !self.is_paid_for(topic, message, size))
+            || (!self.memory.has_space_for(size + message.extra)
+                && !self.fits_charged_buffer(topic, message, size))
             || !in_turn
         {
             return Err(self.refusal(size, message.extra));
@@ -126,7 +126,7 @@ impl Accumulator {
             let (completion, index) = self.store(topic, message, size, now());
             accepted(&completion, index);
         } else {
-            self.take_extra(message);
+            self.charge_extra(message);
             match self.choose(topic, message, size, &now) {
                 Ok(part) => self.append_to(part, message, size, now, accepted),
                 Err(refused) => {
@@ -142,7 +142,7 @@ impl Accumulator {
         }
         self.counts.accepted += 1;
         if ticket.is_some() {
-            self.next_in_line();
+            self.advance_queue();
         }
         let wake = self.attention.take_wake();
         Ok(Appended {
@@ -153,7 +153,7 @@ impl Accumulator {
 
     /// Idle buffers lie in the rest of the budget, so they may have to go.
     #[inline(always)]
-    pub(super) fn take_extra(&mut self, message: &Message<'_>) {
+    pub(super) fn charge_extra(&mut self, message: &Message<'_>) {
         if message.extra > 0 {
             self.memory.take(message.extra);
         }
@@ -226,7 +226,7 @@ impl Accumulator {
 
     pub fn stop_accepting(&mut self) {
         self.closed = true;
-        self.room.wake_all();
+        self.space.wake_all();
         for topic in self.topics.iter_mut() {
             topic.wait.wake_all();
         }
@@ -262,8 +262,8 @@ impl Accumulator {
     }
 
     /// A partition has a batch to be sent, which it may have had before.
-    pub(crate) fn has_batch(&mut self, part: usize) {
-        self.active.has_batch(&mut self.parts, part);
+    pub(crate) fn mark_active(&mut self, part: usize) {
+        self.active.mark_active(&mut self.parts, part);
     }
 
     /// Those whose batches are all gone are not looked at any more.

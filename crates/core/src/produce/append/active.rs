@@ -33,7 +33,7 @@ impl Active {
     }
 
     /// A partition has a batch to be sent, which it may have had before.
-    pub fn has_batch(&mut self, parts: &mut [Partition], part: usize) {
+    pub fn mark_active(&mut self, parts: &mut [Partition], part: usize) {
         let entry = &mut parts[part];
         if !std::mem::replace(&mut entry.active, true) {
             self.parts.push(part);

@@ -9,7 +9,7 @@ use crate::produce::settings::Batching;
 use crate::record::header::HEADER_LEN;
 
 /// A batch this much smaller than a full one says nothing of how full ones compress.
-const TELLING_PART: usize = 4;
+const REPRESENTATIVE_PART: usize = 4;
 
 /// A batch is cut by the number of its records, and a piece gets larger than the others by about so much at the most.
 const UNEVEN_PART: usize = 16;
@@ -22,7 +22,7 @@ pub(crate) struct TopicBatching {
     /// Bytes at which an open batch is full.
     pub limit: usize,
     /// The largest batch that the topic takes, as sent, as far as refusals tell.
-    pub taken: usize,
+    pub max_accepted: usize,
 }
 
 impl TopicBatching {
@@ -31,7 +31,7 @@ impl TopicBatching {
             set,
             ratio: Ratio::default(),
             limit: set.batch_bytes,
-            taken: usize::MAX,
+            max_accepted: usize::MAX,
         }
     }
 
@@ -43,33 +43,33 @@ impl TopicBatching {
     /// batches are small.
     pub fn refused(&mut self, bytes: usize, buffer_bytes: usize) {
         // A larger one was made before this was known, and says nothing new.
-        if bytes <= self.taken {
+        if bytes <= self.max_accepted {
             let half = bytes / 2 + bytes / UNEVEN_PART + HEADER_LEN;
-            self.taken = half.min(bytes.saturating_sub(1));
+            self.max_accepted = half.min(bytes.saturating_sub(1));
         }
         self.limit = self.limit_of(buffer_bytes);
     }
 
     /// The topic is another one under the same name, whose limit nobody knows.
-    pub fn made_anew(&mut self, buffer_bytes: usize) {
-        self.taken = usize::MAX;
+    pub fn topic_recreated(&mut self, buffer_bytes: usize) {
+        self.max_accepted = usize::MAX;
         self.limit = self.limit_of(buffer_bytes);
     }
 
     /// Into how many pieces a batch of this size, as sent, is cut for the topic to take them.
     pub fn pieces(&self, bytes: usize) -> usize {
         let uneven = bytes + bytes / UNEVEN_PART;
-        uneven.div_ceil(self.taken.max(1)).max(2)
+        uneven.div_ceil(self.max_accepted.max(1)).max(2)
     }
 
     /// Whether a batch that is not sealed yet would be refused. Of what is compressed nobody knows.
     pub fn refuses_open(&self, bytes: usize) -> bool {
-        self.set.compression == Compression::default() && bytes > self.taken
+        self.set.compression == Compression::default() && bytes > self.max_accepted
     }
 
     /// The size of a full batch as it is sent.
     fn full(&self) -> usize {
-        self.set.batch_bytes.min(self.taken)
+        self.set.batch_bytes.min(self.max_accepted)
     }
 
     fn limit_of(&self, buffer_bytes: usize) -> usize {
@@ -82,8 +82,8 @@ impl TopicBatching {
 
     /// A batch of `before` bytes is `after` bytes as it is sent.
     pub fn sealed(&mut self, before: usize, after: usize, buffer_bytes: usize) {
-        let telling = before >= self.full() / TELLING_PART;
-        if telling && self.set.compression != Compression::default() {
+        let representative = before >= self.full() / REPRESENTATIVE_PART;
+        if representative && self.set.compression != Compression::default() {
             self.ratio.observe(before, after);
             self.limit = self.limit_of(buffer_bytes);
         }

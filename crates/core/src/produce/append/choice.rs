@@ -48,7 +48,7 @@ impl Accumulator {
 
     #[inline(always)]
     fn sticky(&mut self, topic: usize, size: usize, now: impl Fn() -> Micros) -> usize {
-        let takes = |part: usize| self.has_room(part, size);
+        let takes = |part: usize| self.open_batch_takes(part, size);
         let entry = &self.topics[topic];
         match entry
             .destinations
@@ -56,13 +56,13 @@ impl Accumulator {
             .stays(size, entry.batching.limit, takes)
         {
             Some(part) => part,
-            None => self.move_on(topic, now()),
+            None => self.next_visit(topic, now()),
         }
     }
 
     /// The next visit of a topic's messages without a key. The batch that had no room for one more is complete.
     #[cold]
-    fn move_on(&mut self, topic: usize, now: Micros) -> usize {
+    fn next_visit(&mut self, topic: usize, now: Micros) -> usize {
         if let Some(part) = self.topics[topic].destinations.sticky.visited() {
             self.close_open(part);
         }
@@ -108,7 +108,7 @@ impl Accumulator {
 
     /// Whether the partition's batch is open and takes a message of this size.
     #[inline(always)]
-    fn has_room(&self, part: usize, size: usize) -> bool {
+    fn open_batch_takes(&self, part: usize, size: usize) -> bool {
         let open = self.parts[part].open.as_ref();
         open.is_some_and(|open| open.takes(size))
     }
@@ -117,7 +117,12 @@ impl Accumulator {
     ///
     /// Without this, the buffer that took the last room would leave with one message in it, and the next one likewise.
     #[cold]
-    pub(super) fn is_paid_for(&self, topic: usize, message: &Message<'_>, size: usize) -> bool {
+    pub(super) fn fits_charged_buffer(
+        &self,
+        topic: usize,
+        message: &Message<'_>,
+        size: usize,
+    ) -> bool {
         if self.memory.per_message() + message.extra > 0 {
             // A delivery that is stored takes room of its own.
             return false;
@@ -141,7 +146,7 @@ impl Accumulator {
         match partitioner::choose(self.settings.partitioner, message.key, count) {
             Choice::Hashed(number) => entry.parts.get(number).copied(),
             Choice::Sticky => {
-                let takes = |part: usize| self.has_room(part, size);
+                let takes = |part: usize| self.open_batch_takes(part, size);
                 entry
                     .destinations
                     .sticky

@@ -40,7 +40,7 @@ impl Accumulator {
     ) -> Content {
         let content = self.complete(part, id, builder);
         if matches!(content, Content::Queued(_)) {
-            self.seals.last_goes_first(self.cost(part));
+            self.seals.move_last_to_front(self.cost(part));
         }
         content
     }

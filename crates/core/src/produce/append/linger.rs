@@ -16,7 +16,7 @@ use crate::produce::completion::Completion;
 use crate::produce::partition::Partition;
 
 /// A batch that cannot go takes messages for this part of `delivery_timeout_ms`.
-const PARTS_OF_A_LIFE: Micros = 8;
+const PARTS_OF_TIMEOUT: Micros = 8;
 
 impl Accumulator {
     /// Somebody sleeps until this completion resolves.
@@ -72,6 +72,6 @@ impl Accumulator {
     }
 
     pub(crate) fn ages_at(&self, created: Micros) -> Micros {
-        created.saturating_add(self.settings.delivery_timeout / PARTS_OF_A_LIFE)
+        created.saturating_add(self.settings.delivery_timeout / PARTS_OF_TIMEOUT)
     }
 }

@@ -1,12 +1,12 @@
 //! The memory of a producer, which `buffer_memory` limits: how much is charged, and how much is left.
 //!
-//! Station: accumulator; under the producer's lock. Charges of messages and batches: `weight.rs`. Why it is a hard limit:
+//! Station: accumulator; under the producer's lock. Charges of messages and batches: `charges.rs`. Why it is a hard limit:
 //! `docs/adr/0022-the-budget-is-a-hard-limit.md`.
 
 use std::sync::Arc;
 
 use crate::bytes::pool::Pool;
-use crate::produce::append::weight::{BATCH_BYTES, beside_record};
+use crate::produce::append::charges::{BATCH_BYTES, record_overhead};
 use crate::record::encode::BatchBuilder;
 
 pub(in crate::produce) struct Memory {
@@ -28,7 +28,7 @@ impl Memory {
         Self {
             used: 0,
             cap,
-            full_at: cap.saturating_sub(beside_record(per_message)),
+            full_at: cap.saturating_sub(record_overhead(per_message)),
             per_message,
             pool: Arc::new(Pool::new(cap)),
         }
@@ -53,7 +53,7 @@ impl Memory {
 
     /// Whether a record of this size has room, with all that it can take in addition.
     #[inline(always)]
-    pub fn has_room_for(&self, size: usize) -> bool {
+    pub fn has_space_for(&self, size: usize) -> bool {
         self.used + size <= self.full_at
     }
 

@@ -6,7 +6,7 @@ use crate::bytes::compression::codec::Codec;
 use crate::bytes::pool::Fit;
 use crate::ids::Micros;
 use crate::produce::append::accumulator::Accumulator;
-use crate::produce::append::weight::BATCH_BYTES;
+use crate::produce::append::charges::BATCH_BYTES;
 use crate::produce::batch::{Attempt, Batch, Open, Proof};
 use crate::produce::event::Event;
 use crate::produce::partition::{Hold, Route};
@@ -74,8 +74,8 @@ impl Accumulator {
         });
         let due = now.saturating_add(linger);
         self.attention.request_by(due);
-        self.has_batch(part);
-        self.want_route(part);
+        self.mark_active(part);
+        self.request_route(part);
     }
 
     /// The first buffer of a batch that takes a record of this size, where the one before it had `last` bytes.
@@ -100,7 +100,7 @@ impl Accumulator {
     }
 
     /// Tells once that batches wait for a route.
-    pub(crate) fn want_route(&mut self, part: usize) {
+    pub(crate) fn request_route(&mut self, part: usize) {
         let entry = &mut self.parts[part];
         if entry.route == Route::None && entry.hold == Hold::No {
             entry.route = Route::Wanted;

@@ -10,7 +10,7 @@ use crate::bytes::compression::codec::{Compression, Cost};
 
 /// Complete batches that are sealed ahead, by partition and id, oldest first; what is cheap apart from what is not.
 #[derive(Debug, Default)]
-pub(crate) struct SealLine {
+pub(crate) struct SealQueue {
     low: VecDeque<(usize, u64)>,
     high: VecDeque<(usize, u64)>,
     waiting: Arc<SealsWaiting>,
@@ -38,7 +38,7 @@ impl SealsWaiting {
     }
 }
 
-impl SealLine {
+impl SealQueue {
     /// Size from which on a batch is sealed ahead.
     pub fn ahead_from(&self, compression: Compression) -> usize {
         #[cfg(feature = "testing")]
@@ -53,21 +53,21 @@ impl SealLine {
     }
 
     fn change<R>(&mut self, cost: Cost, work: impl FnOnce(&mut VecDeque<(usize, u64)>) -> R) -> R {
-        let line = match cost {
+        let queue = match cost {
             Cost::Low => &mut self.low,
             Cost::High => &mut self.high,
         };
-        let result = work(line);
-        self.waiting.of(cost).store(line.len(), Ordering::Relaxed);
+        let result = work(queue);
+        self.waiting.of(cost).store(queue.len(), Ordering::Relaxed);
         result
     }
 
     pub(super) fn push(&mut self, cost: Cost, batch: (usize, u64)) {
-        self.change(cost, |line| line.push_back(batch));
+        self.change(cost, |queue| queue.push_back(batch));
     }
 
-    pub(super) fn last_goes_first(&mut self, cost: Cost) {
-        self.change(cost, |line| line.rotate_right(1.min(line.len())));
+    pub(super) fn move_last_to_front(&mut self, cost: Cost) {
+        self.change(cost, |queue| queue.rotate_right(1.min(queue.len())));
     }
 
     /// Which is next; it may have expired meanwhile.

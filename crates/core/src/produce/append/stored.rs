@@ -9,8 +9,8 @@ use crate::failure::{Cause, Failure, Outcome, Stage};
 use crate::ids::Micros;
 use crate::produce::append::accumulator::Accumulator;
 
+use crate::produce::append::charges::record_overhead;
 pub(super) use crate::produce::append::waiting::{Stored, Waiting};
-use crate::produce::append::weight::beside_record;
 use crate::produce::completion::{Completion, Place};
 use crate::produce::event::Event;
 use crate::produce::message::Message;
@@ -26,7 +26,7 @@ impl Accumulator {
         size: usize,
         now: Micros,
     ) -> Place {
-        let bytes = size + message.extra + beside_record(self.memory.per_message());
+        let bytes = size + message.extra + record_overhead(self.memory.per_message());
         self.memory.take(bytes);
         let last = self.topics[topic].waiting.back();
         if last.is_none_or(|last| self.is_aged(last.created, now)) {
@@ -98,7 +98,7 @@ impl Accumulator {
         }
         waiting.completion.forward_to(places);
         for (completion, bytes) in refused {
-            if completion.weigh(bytes) {
+            if completion.charge_until_read(bytes) {
                 self.memory.take(bytes);
             }
         }
@@ -112,7 +112,7 @@ impl Accumulator {
         let Ok(part) = self.choose(topic, message, size, || created) else {
             return (self.no_such_partition(topic, message.partition), 0);
         };
-        self.take_extra(message);
+        self.charge_extra(message);
         let mut place = None;
         self.append_to(
             part,
@@ -137,7 +137,7 @@ impl Accumulator {
             },
             outcome: Outcome::NotWritten,
         };
-        self.tell_failed(&name, partition, 1, failed.clone());
+        self.report_failure(&name, partition, 1, failed.clone());
         self.fail(&completion, 1, failed);
         completion
     }
@@ -167,14 +167,14 @@ impl Accumulator {
             let messages = waiting.messages.len();
             let bytes = waiting.bytes();
             self.fail(&waiting.completion, messages as u64, failed.clone());
-            if !waiting.completion.weigh(bytes) {
+            if !waiting.completion.charge_until_read(bytes) {
                 self.free(bytes);
             }
             count += messages;
         }
         if count > 0 {
             let topic = self.topics[topic].name.clone();
-            self.tell_failed(&topic, -1, count as u64, failed);
+            self.report_failure(&topic, -1, count as u64, failed);
         }
         count
     }

@@ -12,7 +12,7 @@ use crate::partitioning::partitioner::Sticky;
 use crate::produce::append::batching::TopicBatching;
 use crate::produce::append::topic_wait::TopicWait;
 use crate::produce::append::waiting::Waiting;
-use crate::produce::stats::{Ends, Traffic};
+use crate::produce::stats::{OutcomeCounts, Traffic};
 
 pub(crate) struct Topic {
     pub name: Arc<str>,
@@ -37,7 +37,7 @@ pub(crate) struct Topic {
     pub trouble: Option<Trouble>,
     pub(super) wait: TopicWait,
     pub(crate) traffic: Traffic,
-    pub(crate) ends: Ends,
+    pub(crate) outcomes: OutcomeCounts,
 }
 
 /// The partitions that its messages may go to, as indices.

@@ -13,7 +13,7 @@ use crate::produce::append::topic::{Destinations, Topic};
 use crate::produce::append::topic_wait::TopicWait;
 use crate::produce::event::Event;
 use crate::produce::partition::Partition;
-use crate::produce::stats::{Ends, Traffic};
+use crate::produce::stats::{OutcomeCounts, Traffic};
 
 impl Accumulator {
     /// The index of a topic, which stays the same; it may be used for `append` without another look-up.
@@ -38,7 +38,7 @@ impl Accumulator {
             trouble: None,
             wait: TopicWait::default(),
             traffic: Traffic::default(),
-            ends: Ends::default(),
+            outcomes: OutcomeCounts::default(),
         })
     }
 
@@ -85,7 +85,7 @@ impl Accumulator {
         for waiting in std::mem::take(&mut self.topics[topic].waiting) {
             self.place_waiting(topic, waiting, refuse_before);
         }
-        self.wake_room();
+        self.wake_senders();
     }
 
     /// The metadata was requested when so many messages had ever waited for it (`stored_count`): those of them that name a

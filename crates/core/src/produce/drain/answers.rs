@@ -78,7 +78,7 @@ impl ProduceFlow {
                     )));
                 }
             }
-            self.tell_if_at_rest(part);
+            self.report_if_at_rest(part);
         }
         Ok(())
     }
@@ -90,7 +90,10 @@ impl ProduceFlow {
         };
         if let Some(known) = self.conns.get(&conn) {
             let oldest = known.requests.front().map(|request| request.sent);
-            self.nodes.entry(known.node).or_default().owes_since(oldest);
+            self.nodes
+                .entry(known.node)
+                .or_default()
+                .set_waiting_since(oldest);
         }
         for entry in request.entries {
             let answer = Answer {
@@ -99,7 +102,7 @@ impl ProduceFlow {
                 ..Answer::default()
             };
             self.apply(entry.part, entry.id, answer, now);
-            self.tell_if_at_rest(entry.part);
+            self.report_if_at_rest(entry.part);
         }
     }
 
@@ -124,7 +127,7 @@ impl ProduceFlow {
                     -1
                 };
                 self.written(part, &batch, base_offset, answer.log_append_time);
-                self.let_go(batch);
+                self.release_batch(batch);
             }
             return;
         }
@@ -163,7 +166,7 @@ impl ProduceFlow {
     }
 
     pub fn on_lost(&mut self, conn: ConnId, cause: &LostCause, now: Micros) {
-        self.sort_in();
+        self.sort_listed();
         let Some(lost) = self.conns.remove(&conn) else {
             return;
         };
@@ -183,14 +186,14 @@ impl ProduceFlow {
             }
             if entry.flight.is_empty() && entry.hold == Hold::No {
                 if entry.has_work() {
-                    self.acc.want_route(part);
+                    self.acc.request_route(part);
                 }
                 continue;
             }
             if entry.hold == Hold::No {
                 entry.hold = Hold::Ending(HoldCause::Lost(cause.clone()));
             }
-            self.tell_if_at_rest(part);
+            self.report_if_at_rest(part);
         }
     }
 }

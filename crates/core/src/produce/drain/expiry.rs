@@ -78,7 +78,7 @@ impl ProduceFlow {
                 break;
             };
             let failed = self.expire_batch(part, &batch, now);
-            self.let_go(batch);
+            self.release_batch(batch);
             if let Some(failed) = failed {
                 self.fail_behind_expired(part, &failed);
             }
@@ -135,7 +135,7 @@ impl ProduceFlow {
             cause: Cause::TimedOut { stage, trouble },
             outcome,
         };
-        self.tell_and_fail(part, batch, failed.clone());
+        self.report_and_fail(part, batch, failed.clone());
         Some(failed)
     }
 
@@ -166,7 +166,7 @@ impl ProduceFlow {
             for batch in std::mem::take(&mut self.acc.parts[part].queue) {
                 let failed = failed(self, &batch);
                 self.abort(part, &batch, failed);
-                self.let_go(batch);
+                self.release_batch(batch);
             }
         }
         before - self.acc.undelivered()
@@ -188,7 +188,7 @@ impl ProduceFlow {
         for batch in std::mem::take(&mut self.acc.parts[part].queue) {
             let failed = given_up(&error, batch.outcome(), None);
             self.abort(part, &batch, failed);
-            self.let_go(batch);
+            self.release_batch(batch);
         }
         self.acc.parts[part].route = Route::None;
         before - self.acc.undelivered()
@@ -202,11 +202,11 @@ impl ProduceFlow {
                 .into_iter()
                 .partition(|batch| batch.completion.is_pending());
             self.acc.parts[part].flight = left;
-            over.into_iter().for_each(|batch| self.let_go(batch));
+            over.into_iter().for_each(|batch| self.release_batch(batch));
         }
         self.conns.clear();
         for node in self.nodes.values_mut() {
-            node.owes_since(None);
+            node.set_waiting_since(None);
         }
     }
 
@@ -217,7 +217,7 @@ impl ProduceFlow {
         if batch.is_appended() {
             self.written(part, batch, -1, -1);
         } else {
-            self.tell_and_fail(part, batch, failed);
+            self.report_and_fail(part, batch, failed);
         }
     }
 }

@@ -78,7 +78,7 @@ impl ProduceFlow {
         let Some(known) = self.conns.get_mut(&conn) else {
             // The connection was lost before the route came: ask for another one.
             if self.acc.parts[part].has_work() {
-                self.acc.want_route(part);
+                self.acc.request_route(part);
             }
             return;
         };
@@ -88,13 +88,13 @@ impl ProduceFlow {
         entry.node = known.node;
         known.parts.push(part);
         if entry.has_work() {
-            self.acc.has_batch(part);
+            self.acc.mark_active(part);
         }
     }
 
     /// Gives back what a batch took that is resolved, or keeps it on the books until its outcomes are read.
-    pub(super) fn let_go(&mut self, batch: Batch) {
-        if !batch.completion.weigh(batch.accounted) {
+    pub(super) fn release_batch(&mut self, batch: Batch) {
+        if !batch.completion.charge_until_read(batch.accounted) {
             self.acc.free(batch.accounted);
         }
         self.give_back(batch.content);
@@ -107,7 +107,7 @@ impl ProduceFlow {
                 self.acc.memory.pool.give(builder.into_buffer());
             }
             Content::Ready(bytes) => self.acc.memory.pool.give(bytes),
-            Content::Sealed(_) | Content::Away => {}
+            Content::Sealed(_) | Content::BeingSealed => {}
         }
     }
 

@@ -25,14 +25,14 @@ impl ProduceFlow {
             if batch.is_appended() {
                 self.written(part, batch, -1, -1);
             } else {
-                self.tell_and_fail(part, batch, first.behind(batch.outcome()));
+                self.report_and_fail(part, batch, first.behind(batch.outcome()));
             }
         }
         self.acc.parts[part].flight = flight;
         self.acc.close_open(part);
         for batch in std::mem::take(&mut self.acc.parts[part].queue) {
-            self.tell_and_fail(part, &batch, first.behind(batch.outcome()));
-            self.let_go(batch);
+            self.report_and_fail(part, &batch, first.behind(batch.outcome()));
+            self.release_batch(batch);
         }
     }
 }

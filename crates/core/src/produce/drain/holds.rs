@@ -25,11 +25,11 @@ impl ProduceFlow {
 
     pub(super) fn begin_hold(&mut self, part: usize, cause: HoldCause) {
         self.acc.parts[part].hold = Hold::Ending(cause);
-        self.tell_if_at_rest(part);
+        self.report_if_at_rest(part);
     }
 
     /// Tells the engine about a hold once every batch in flight has ended.
-    pub(super) fn tell_if_at_rest(&mut self, part: usize) {
+    pub(super) fn report_if_at_rest(&mut self, part: usize) {
         let entry = &mut self.acc.parts[part];
         let Hold::Ending(cause) = &entry.hold else {
             return;
@@ -76,7 +76,7 @@ impl ProduceFlow {
         });
     }
 
-    /// Ends a hold as the engine decided.
+    /// OutcomeCounts a hold as the engine decided.
     ///
     /// decisions: One for each batch that the event reported, in order. A batch whose messages got their outcome meanwhile
     ///     keeps it, whatever was decided.
@@ -106,7 +106,7 @@ impl ProduceFlow {
                 failed |= matches!(decision, Decision::Fail(_) | Decision::FailRecords(_));
                 self.decide(part, batch, decision, &mut again);
             } else {
-                self.let_go(batch);
+                self.release_batch(batch);
             }
         }
         if let Some(first) = behind.filter(|_| failed) {
@@ -128,7 +128,7 @@ impl ProduceFlow {
         if recreated {
             self.begin_hold(part, HoldCause::Recreated);
         } else if entry.has_work() {
-            self.acc.want_route(part);
+            self.acc.request_route(part);
         }
         Ok(())
     }
@@ -189,12 +189,12 @@ impl ProduceFlow {
             }
             Decision::Written => {
                 self.written(part, &batch, -1, -1);
-                self.let_go(batch);
+                self.release_batch(batch);
             }
-            Decision::Drop => self.let_go(batch),
+            Decision::Drop => self.release_batch(batch),
             Decision::Fail(failed) => {
-                self.tell_and_fail(part, &batch, failed);
-                self.let_go(batch);
+                self.report_and_fail(part, &batch, failed);
+                self.release_batch(batch);
             }
             Decision::FailRecords(failed) => {
                 self.rebuild(part, batch, &failed, usize::MAX, again);
@@ -203,10 +203,11 @@ impl ProduceFlow {
     }
 
     /// Fails every message of a batch, and says so.
-    pub(super) fn tell_and_fail(&mut self, part: usize, batch: &Batch, failed: Failure) {
+    pub(super) fn report_and_fail(&mut self, part: usize, batch: &Batch, failed: Failure) {
         let (topic, number) = self.place_of(part);
         let count = u64::from(batch.count);
-        self.acc.tell_failed(&topic, number, count, failed.clone());
+        self.acc
+            .report_failure(&topic, number, count, failed.clone());
         self.acc.fail(&batch.completion, count, failed);
     }
 
@@ -231,7 +232,9 @@ impl ProduceFlow {
         }
         let buffer_bytes = self.acc.settings.buffer_bytes;
         self.acc.topics[index].former.push(before);
-        self.acc.topics[index].batching.made_anew(buffer_bytes);
+        self.acc.topics[index]
+            .batching
+            .topic_recreated(buffer_bytes);
         for part in self.acc.topics[index].parts.clone() {
             let entry = &mut self.acc.parts[part];
             let sent = entry.queue.front().is_some_and(Batch::was_sent);

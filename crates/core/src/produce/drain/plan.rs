@@ -45,7 +45,7 @@ impl Plan {
     /// Seals what is not sealed yet: compression and checksums, without any lock.
     pub fn seal(&mut self, compressor: &mut Compressor, pool: &Arc<Pool>) {
         for pick in &mut self.picks {
-            pick.content = match std::mem::replace(&mut pick.content, Content::Away) {
+            pick.content = match std::mem::replace(&mut pick.content, Content::BeingSealed) {
                 Content::Open(builder) => Content::Sealed(pick.sealed(builder, compressor, pool)),
                 Content::Ready(mut buffer) => {
                     pick.producer.stamp(&mut buffer);
@@ -104,14 +104,14 @@ fn pooled(buffer: Vec<u8>, pool: &Arc<Pool>) -> Bytes {
 }
 
 /// What is left of a request's size.
-pub(super) struct Room {
+pub(super) struct RequestSpace {
     version: i16,
     left: usize,
     /// The topics that it has already.
     topics: Vec<Arc<str>>,
 }
 
-impl Room {
+impl RequestSpace {
     pub(super) fn new(settings: &Settings, version: i16) -> Self {
         let head = wire::head_bytes(
             version,

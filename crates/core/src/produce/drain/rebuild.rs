@@ -9,7 +9,7 @@ use crate::bytes::compression::codec::Compression;
 use crate::bytes::compression::compressor::Compressor;
 use crate::bytes::pool::Fit;
 use crate::failure::{Cause, Failure};
-use crate::produce::append::weight::sealed_bytes;
+use crate::produce::append::charges::sealed_bytes;
 use crate::produce::batch::{Attempt, Batch, Content, Sequence, sequence_after};
 use crate::produce::completion::{Completion, Place};
 use crate::produce::drain::flow::ProduceFlow;
@@ -18,7 +18,7 @@ use crate::record::encode::{BatchBuilder, HeaderRef, ProducerFields, Tools, seal
 use crate::record::header::HEADER_LEN;
 
 /// A piece of the batch that is taken apart.
-struct Made {
+struct Piece {
     content: Content,
     completion: Arc<Completion>,
     count: u32,
@@ -26,7 +26,7 @@ struct Made {
     raw: usize,
 }
 
-impl Made {
+impl Piece {
     /// What its buffer takes.
     fn held(&self) -> usize {
         match &self.content {
@@ -66,7 +66,7 @@ impl ProduceFlow {
         let share = batch.accounted / places.len().max(1);
         let place = |index: &u32| Some(places.get(*index as usize)?.0.clone());
         let refused: Vec<_> = failed.keys().filter_map(place).collect();
-        // First: the deliveries of the new batches count in what these weigh.
+        // First: the deliveries of the new batches count in what these charge_until_read.
         batch.completion.forward_to(places);
         let mut sequence = batch.sequence.filter(|_| failed.is_empty());
         for piece in made {
@@ -76,7 +76,7 @@ impl ProduceFlow {
             }
             again.push(rebuilt);
         }
-        let kept = |completion: &&Arc<Completion>| completion.weigh(share);
+        let kept = |completion: &&Arc<Completion>| completion.charge_until_read(share);
         let kept = share * refused.iter().filter(kept).count();
         self.acc.free(batch.accounted - kept);
     }
@@ -88,10 +88,10 @@ impl ProduceFlow {
         decoded: &DecodedBatch,
         failed: &BTreeMap<u32, Failure>,
         most: usize,
-    ) -> Option<(Vec<Place>, Vec<Made>)> {
+    ) -> Option<(Vec<Place>, Vec<Piece>)> {
         let (topic, number) = self.place_of(part);
         let mut places: Vec<Place> = Vec::with_capacity(decoded.len());
-        let mut made: Vec<Made> = Vec::new();
+        let mut made: Vec<Piece> = Vec::new();
         let mut open: Option<(BatchBuilder, Arc<Completion>)> = None;
         let about = HEADER_LEN + decoded.data().len() / decoded.len().div_ceil(most).max(1);
         for index in 0..decoded.len() {
@@ -120,7 +120,7 @@ impl ProduceFlow {
             made.push(self.piece(part, last, &made));
         }
         // Only now, when nothing can go wrong any more, the failed ones have their outcome.
-        let mut told: Vec<(&Failure, u64)> = Vec::new();
+        let mut failures: Vec<(&Failure, u64)> = Vec::new();
         for (index, failure) in failed {
             let Some((completion, _)) = places.get(*index as usize) else {
                 continue;
@@ -128,16 +128,17 @@ impl ProduceFlow {
             self.acc.fail(&completion.clone(), 1, failure.clone());
             // What the broker refused is reported apart from what fails behind it.
             let kind = |failure: &Failure| std::mem::discriminant(&failure.cause);
-            match told
+            match failures
                 .iter_mut()
                 .find(|(known, _)| kind(known) == kind(failure))
             {
                 Some((_, count)) => *count += 1,
-                None => told.push((failure, 1)),
+                None => failures.push((failure, 1)),
             }
         }
-        for (failure, count) in told {
-            self.acc.tell_failed(&topic, number, count, failure.clone());
+        for (failure, count) in failures {
+            self.acc
+                .report_failure(&topic, number, count, failure.clone());
         }
         Some((places, made))
     }
@@ -148,12 +149,12 @@ impl ProduceFlow {
         &mut self,
         part: usize,
         (mut builder, completion): (BatchBuilder, Arc<Completion>),
-        before: &[Made],
-    ) -> Made {
+        before: &[Piece],
+    ) -> Piece {
         builder.shrink();
         let (count, raw) = (builder.count(), builder.len_bytes());
         let compression = self.acc.compression(part);
-        let held: usize = before.iter().map(Made::held).sum();
+        let held: usize = before.iter().map(Piece::held).sum();
         let content = if compression == Compression::default()
             || held + self.acc.memory.of_open(&builder) <= self.acc.memory.left()
         {
@@ -161,7 +162,7 @@ impl ProduceFlow {
         } else {
             Content::Ready(self.packed(builder, compression))
         };
-        Made {
+        Piece {
             content,
             completion,
             count,
@@ -190,7 +191,7 @@ impl ProduceFlow {
         )
     }
 
-    fn rebuilt(&mut self, batch: &Batch, made: Made, sequence: Option<Sequence>) -> Batch {
+    fn rebuilt(&mut self, batch: &Batch, made: Piece, sequence: Option<Sequence>) -> Batch {
         let held = made.held();
         let mut rebuilt = Batch {
             id: self.acc.batch_id(),
@@ -217,7 +218,7 @@ impl ProduceFlow {
             cause: Cause::Unreadable { code },
             outcome: batch.outcome(),
         };
-        self.tell_and_fail(part, &batch, failed);
-        self.let_go(batch);
+        self.report_and_fail(part, &batch, failed);
+        self.release_batch(batch);
     }
 }

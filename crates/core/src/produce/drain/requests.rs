@@ -4,11 +4,11 @@
 //! sealed between the two without it. References: KIP-98; Java: `RecordAccumulator.drain`, `Sender.sendProduceRequests`.
 
 use crate::ids::{ConnId, Micros};
-use crate::produce::append::weight::sealed_bytes;
+use crate::produce::append::charges::sealed_bytes;
 use crate::produce::batch::{Attempt, Content, Sequence};
 use crate::produce::drain::conn::{Entry, Request};
 use crate::produce::drain::flow::ProduceFlow;
-use crate::produce::drain::plan::{Pick, Plan, Room};
+use crate::produce::drain::plan::{Pick, Plan, RequestSpace};
 use crate::produce::partition::Hold;
 use crate::produce::wire::{self, Head, TopicBatches};
 use crate::record::encode::ProducerFields;
@@ -24,13 +24,13 @@ impl ProduceFlow {
         let version = known.version;
         let todo = self.take_todo(conn);
         let mut picks: Vec<Pick> = Vec::new();
-        let mut room = Room::new(&self.acc.settings, version);
+        let mut space = RequestSpace::new(&self.acc.settings, version);
         for &part in &todo {
             let Some(size) = self.ready(part, now) else {
                 continue;
             };
             let topic = &self.acc.topics[self.acc.parts[part].topic].name;
-            if room.takes(topic, size) {
+            if space.takes(topic, size) {
                 if self.acc.parts[part].queue.is_empty() {
                     self.acc.close_to_send(part);
                 }
@@ -95,9 +95,9 @@ impl ProduceFlow {
             }
             self.acc.close_to_send(part);
         }
-        self.fit_next(part);
+        self.split_next_if_refused(part);
         let content = &self.acc.parts[part].queue.front()?.content;
-        let sent_as_it_is = !matches!(content, Content::Queued(_) | Content::Away);
+        let sent_as_it_is = !matches!(content, Content::Queued(_) | Content::BeingSealed);
         sent_as_it_is.then(|| content.len_bytes())
     }
 
@@ -130,7 +130,7 @@ impl ProduceFlow {
         let content = match &mut batch.content {
             Content::Sealed(bytes) => Content::Sealed(bytes.clone()),
             // Open, or sealed ahead.
-            other => std::mem::replace(other, Content::Away),
+            other => std::mem::replace(other, Content::BeingSealed),
         };
         let topic = &self.acc.topics[entry.topic];
         let pick = Pick {
@@ -192,7 +192,7 @@ impl ProduceFlow {
         }
         // Compression made room, or sealing took what the buffer had left.
         self.acc.memory.adjust(accounting);
-        self.acc.wake_room();
+        self.acc.wake_senders();
         let settings = &self.acc.settings;
         let head = Head {
             version: plan.version,

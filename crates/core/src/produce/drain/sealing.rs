@@ -5,11 +5,11 @@
 //! sent before that, so order needs no care. Cheap codecs are the I/O thread's, between two turns; for the others it has
 //! threads (`crates/io/src/sealers.rs`). References: KIP-126; ADR 0014.
 //!
-//! Invariant: while `Queued` or `Away` is at the head of a partition, the partition is not sent from. A returning batch may find its
+//! Invariant: while `Queued` or `BeingSealed` is at the head of a partition, the partition is not sent from. A returning batch may find its
 //! place gone: it has expired or was given up.
 
 use crate::bytes::compression::codec::Cost;
-use crate::produce::append::weight::sealed_bytes;
+use crate::produce::append::charges::sealed_bytes;
 use crate::produce::batch::Content;
 use crate::produce::drain::flow::ProduceFlow;
 use crate::record::encode::ProducerFields;
@@ -20,13 +20,15 @@ impl ProduceFlow {
     pub fn next_seal(&mut self, cost: Cost) -> Option<SealJob> {
         while let Some((part, id)) = self.acc.seals.pop(cost) {
             let entry = &mut self.acc.parts[part];
-            let found = entry.in_line(id);
+            let found = entry.being_sealed(id);
             // Of what expired meanwhile only the number is left.
             let Some(batch) = found.filter(|batch| matches!(batch.content, Content::Queued(_)))
             else {
                 continue;
             };
-            if let Content::Queued(builder) = std::mem::replace(&mut batch.content, Content::Away) {
+            if let Content::Queued(builder) =
+                std::mem::replace(&mut batch.content, Content::BeingSealed)
+            {
                 let topic = &self.acc.topics[entry.topic];
                 return Some(SealJob {
                     part,
@@ -57,7 +59,7 @@ impl ProduceFlow {
         }
         let len = bytes.len();
         let per_message = self.acc.memory.per_message();
-        let Some(batch) = self.acc.parts[part].in_line(id) else {
+        let Some(batch) = self.acc.parts[part].being_sealed(id) else {
             self.acc.memory.pool.give(bytes);
             return;
         };
@@ -80,6 +82,6 @@ impl ProduceFlow {
             self.take_apart_unsent(part, position, len.div_ceil(most).max(2));
         }
         self.acc.attention.request();
-        self.acc.wake_room();
+        self.acc.wake_senders();
     }
 }

@@ -9,7 +9,7 @@ use crate::produce::partition::Route;
 
 impl ProduceFlow {
     /// Every listed partition goes into the list of its connection. One without a route is listed again when it gets one.
-    pub(super) fn sort_in(&mut self) {
+    pub(super) fn sort_listed(&mut self) {
         for part in self.acc.active.take_unsorted() {
             let entry = &mut self.acc.parts[part];
             match entry.route {
@@ -23,7 +23,7 @@ impl ProduceFlow {
 
     /// The list of a connection, without those that have nothing to be sent; `put_back` has to follow.
     pub(super) fn take_todo(&mut self, conn: ConnId) -> Vec<usize> {
-        self.sort_in();
+        self.sort_listed();
         let Some(conn) = self.conns.get_mut(&conn) else {
             return Vec::new();
         };
@@ -49,7 +49,7 @@ impl ProduceFlow {
 
     /// The partition is led elsewhere, or nobody knows where.
     pub(super) fn unroute(&mut self, part: usize) {
-        self.sort_in();
+        self.sort_listed();
         let entry = &mut self.acc.parts[part];
         entry.listed = false;
         if let Route::To(conn) = std::mem::replace(&mut entry.route, Route::None)

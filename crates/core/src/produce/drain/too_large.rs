@@ -27,7 +27,7 @@ impl ProduceFlow {
         ));
         room.min(settings.message_bytes)
             .max(topic.batching.set.batch_bytes)
-            .min(topic.batching.taken)
+            .min(topic.batching.max_accepted)
     }
 
     /// The topic refused a batch of this size. Returns how many pieces it is cut into.
@@ -46,15 +46,15 @@ impl ProduceFlow {
     }
 
     /// Takes apart the next batch of the queue while it is known to be refused.
-    pub(super) fn fit_next(&mut self, part: usize) {
+    pub(super) fn split_next_if_refused(&mut self, part: usize) {
         let topic = self.acc.parts[part].topic;
         while let Some(batch) = self.acc.parts[part].queue.front() {
             let batching = &self.acc.topics[topic].batching;
             let len = batch.content.len_bytes();
             let refused = match batch.content {
                 Content::Open(_) => batching.refuses_open(len),
-                Content::Ready(_) | Content::Sealed(_) => len > batching.taken,
-                Content::Queued(_) | Content::Away => false,
+                Content::Ready(_) | Content::Sealed(_) => len > batching.max_accepted,
+                Content::Queued(_) | Content::BeingSealed => false,
             };
             if !refused {
                 return;
@@ -73,8 +73,8 @@ impl ProduceFlow {
         let Some(mut batch) = self.acc.parts[part].queue.remove(position) else {
             return;
         };
-        batch.content = match std::mem::replace(&mut batch.content, Content::Away) {
-            Content::Open(builder) => Content::Sealed(self.as_it_is(builder)),
+        batch.content = match std::mem::replace(&mut batch.content, Content::BeingSealed) {
+            Content::Open(builder) => Content::Sealed(self.seal_uncompressed(builder)),
             Content::Ready(bytes) => Content::Sealed(Bytes::from(bytes)),
             other => other,
         };
@@ -89,14 +89,14 @@ impl ProduceFlow {
 
     /// A piece that others wait behind: sealed ahead, where it is large enough.
     pub(super) fn complete_piece(&mut self, part: usize, piece: &mut Batch) {
-        piece.content = match std::mem::replace(&mut piece.content, Content::Away) {
+        piece.content = match std::mem::replace(&mut piece.content, Content::BeingSealed) {
             Content::Open(builder) => self.acc.complete_first(part, piece.id, builder),
             other => other,
         };
     }
 
     /// Sealed without compression, to be read again at once. Empty where that cannot be, and then its messages fail.
-    fn as_it_is(&self, builder: BatchBuilder) -> Bytes {
+    fn seal_uncompressed(&self, builder: BatchBuilder) -> Bytes {
         let tools = Tools {
             compressor: &mut Compressor::default(),
             pool: &self.acc.memory.pool,

@@ -1,4 +1,4 @@
-//! What a message and a batch weigh against the budget: the memory that they hold, not their bytes.
+//! What a message and a batch charge_until_read against the budget: the memory that they hold, not their bytes.
 //!
 //! Station: accumulator; under the producer's lock. Why: `docs/adr/0016-one-budget-one-queue.md`.
 
@@ -14,7 +14,7 @@ pub const DELIVERY_BYTES: usize = 128;
 
 /// What a message can take beside the size of its record: a batch of its own. A message whose topic is not known takes less
 /// than that: its entry in a list, and an allocation of no more bytes than its record.
-pub(super) const fn beside_record(per_message: usize) -> usize {
+pub(super) const fn record_overhead(per_message: usize) -> usize {
     BATCH_BYTES + HEADER_LEN + RECORD_SPARE + per_message
 }
 

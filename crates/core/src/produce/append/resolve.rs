@@ -8,7 +8,7 @@ use crate::failure::{Failure, Outcome};
 use crate::produce::append::accumulator::Accumulator;
 use crate::produce::completion::Completion;
 use crate::produce::event::Event;
-use crate::produce::stats::Ends;
+use crate::produce::stats::OutcomeCounts;
 
 impl Accumulator {
     /// Messages accepted and not resolved.
@@ -26,8 +26,8 @@ impl Accumulator {
         let first = completion.resolve_written(base_offset, append_time);
         if first {
             self.counts.delivered += count;
-            if let Some(ends) = self.ends_of(&completion.topic) {
-                ends.delivered += count;
+            if let Some(counts) = self.outcomes_of(&completion.topic) {
+                counts.delivered += count;
             }
             self.reports.resolved.push(completion.clone());
         }
@@ -43,20 +43,20 @@ impl Accumulator {
             };
             self.counts.failed += failed;
             self.counts.unknown += unknown;
-            if let Some(ends) = self.ends_of(&completion.topic) {
-                ends.failed += failed;
-                ends.unknown += unknown;
+            if let Some(counts) = self.outcomes_of(&completion.topic) {
+                counts.failed += failed;
+                counts.unknown += unknown;
             }
             self.reports.resolved.push(completion.clone());
         }
     }
 
-    fn ends_of(&mut self, topic: &str) -> Option<&mut Ends> {
+    fn outcomes_of(&mut self, topic: &str) -> Option<&mut OutcomeCounts> {
         let index = self.topics.find(topic)?;
-        Some(&mut self.topics[index].ends)
+        Some(&mut self.topics[index].outcomes)
     }
 
-    pub(crate) fn tell_failed(
+    pub(crate) fn report_failure(
         &mut self,
         topic: &Arc<str>,
         partition: i32,

@@ -7,26 +7,26 @@
 use std::sync::Arc;
 
 use crate::produce::append::accumulator::Accumulator;
-use crate::produce::append::room_queue::Waiter;
+use crate::produce::append::space_queue::Waiter;
 use crate::produce::event::Event;
 use crate::seam::Wake;
 
 impl Accumulator {
     /// Stands in line for room: `wake` is woken when there may be room for these bytes.
-    pub fn wait_for_room(&mut self, bytes: usize, wake: Arc<dyn Wake>, token: u64) -> u64 {
-        if self.reports.watched && self.room.line.is_empty() {
+    pub fn wait_for_space(&mut self, bytes: usize, wake: Arc<dyn Wake>, token: u64) -> u64 {
+        if self.reports.watched && self.space.waiters.is_empty() {
             self.reports.events.push(Event::Full {
                 used: self.memory.used(),
             });
         }
-        self.room.last_ticket += 1;
-        let ticket = self.room.last_ticket;
-        self.room.line.push_back(Waiter {
+        self.space.last_ticket += 1;
+        let ticket = self.space.last_ticket;
+        self.space.waiters.push_back(Waiter {
             ticket,
             bytes,
             wake,
             token,
-            looked: false,
+            checked: false,
         });
         self.close_all();
         ticket
@@ -35,13 +35,13 @@ impl Accumulator {
     /// A message of this size was refused for lack of room. Who does not wait needs what lingers to go as much as who does. The
     /// first is told to the engine.
     #[cold]
-    pub(crate) fn lacks_room(&mut self, size: usize) {
-        if self.memory.has_room_for(size) {
+    pub(crate) fn note_full(&mut self, size: usize) {
+        if self.memory.has_space_for(size) {
             return; // It has come since, or others are first in line.
         }
-        self.room.refused = size;
+        self.space.refused = size;
         self.close_all();
-        if !std::mem::replace(&mut self.room.told, true) {
+        if !std::mem::replace(&mut self.space.reported, true) {
             let accepted = self.counts.accepted;
             self.reports.events.push(Event::Lacking { accepted });
         }
@@ -49,26 +49,26 @@ impl Accumulator {
 
     /// Whether senders wait for room, or one was refused since some last came.
     pub fn is_full(&self) -> bool {
-        let refused = self.room.refused;
-        !self.room.is_empty() || (refused > 0 && !self.memory.has_room_for(refused))
+        let refused = self.space.refused;
+        !self.space.is_empty() || (refused > 0 && !self.memory.has_space_for(refused))
     }
 
     /// How many messages have been accepted, where it is full; where it is not, the next lack of room is told again.
     pub fn still_full(&mut self) -> Option<u64> {
         let full = self.is_full();
-        self.room.told = full;
+        self.space.reported = full;
         full.then_some(self.counts.accepted)
     }
 
     pub fn waiting_senders(&self) -> usize {
-        self.room.line.len()
+        self.space.waiters.len()
     }
 
     /// The head of the line has appended: it is the next one's turn.
-    pub(super) fn next_in_line(&mut self) {
-        self.room.refused = 0;
-        self.room.remove(0);
-        self.line_moved();
+    pub(super) fn advance_queue(&mut self) {
+        self.space.refused = 0;
+        self.space.remove(0);
+        self.wake_next();
     }
 
     /// What is open has to go, or no room ever comes. It gives back what it does not fill: nothing more comes in.
@@ -95,26 +95,26 @@ impl Accumulator {
 
     /// Another wake for a waiter that keeps its place in line.
     pub fn wait_again(&mut self, ticket: u64, wake: Arc<dyn Wake>, token: u64) {
-        if let Some(position) = self.room.position(ticket) {
-            let waiter = &mut self.room.line[position];
+        if let Some(position) = self.space.position(ticket) {
+            let waiter = &mut self.space.waiters[position];
             waiter.wake = wake;
             waiter.token = token;
-            waiter.looked = true;
+            waiter.checked = true;
             // It looked and there was too little room: whoever was before it may have opened a batch.
             self.close_all();
         }
     }
 
     /// Gives up a place in line.
-    pub fn leave_line(&mut self, ticket: u64) {
-        if let Some(position) = self.room.position(ticket) {
-            self.room.remove(position);
-            self.line_moved();
+    pub fn leave_space_queue(&mut self, ticket: u64) {
+        if let Some(position) = self.space.position(ticket) {
+            self.space.remove(position);
+            self.wake_next();
         }
     }
 
-    fn line_moved(&mut self) {
-        let Some(head) = self.room.line.front() else {
+    fn wake_next(&mut self) {
+        let Some(head) = self.space.waiters.front() else {
             if self.reports.watched {
                 self.reports.events.push(Event::Free {
                     used: self.memory.used(),
@@ -122,10 +122,10 @@ impl Accumulator {
             }
             return;
         };
-        if !self.memory.has_room_for(head.bytes) {
+        if !self.memory.has_space_for(head.bytes) {
             self.close_all();
         }
-        self.wake_room();
+        self.wake_senders();
     }
 
     /// Whether the waiter with this ticket may try now. Who may not is woken when it may.
@@ -133,49 +133,49 @@ impl Accumulator {
         if self.closed {
             return true;
         }
-        let Some(position) = self.room.position(ticket) else {
+        let Some(position) = self.space.position(ticket) else {
             return false;
         };
-        let fits = self.memory.has_room_for(bytes);
+        let fits = self.memory.has_space_for(bytes);
         if position == 0 && fits {
             return true;
         }
-        self.room.line[position].looked = true;
+        self.space.waiters[position].checked = true;
         if position == 0 {
             // What was free went into a batch that another one opened: all of them wait for more.
-            self.room.woken = 0;
-            self.room.woken_bytes = 0;
+            self.space.woken = 0;
+            self.space.woken_bytes = 0;
         }
         false
     }
 
-    pub(crate) fn wake_room(&mut self) {
+    pub(crate) fn wake_senders(&mut self) {
         let cap = self.memory.full_at();
-        let (room, used) = (&mut self.room, self.memory.used());
-        if used + room.refused <= cap {
-            room.refused = 0;
+        let (space, used) = (&mut self.space, self.memory.used());
+        if used + space.refused <= cap {
+            space.refused = 0;
         }
-        if let Some(head) = room.line.front_mut()
-            && head.looked
-            && room.woken > 0
+        if let Some(head) = space.waiters.front_mut()
+            && head.checked
+            && space.woken > 0
             && used + head.bytes <= cap
         {
-            head.looked = false;
+            head.checked = false;
             head.wake.wake(head.token);
         }
-        while let Some(waiter) = room.line.get_mut(room.woken)
-            && used + room.woken_bytes + waiter.bytes <= cap
+        while let Some(waiter) = space.waiters.get_mut(space.woken)
+            && used + space.woken_bytes + waiter.bytes <= cap
         {
-            waiter.looked = false;
+            waiter.checked = false;
             waiter.wake.wake(waiter.token);
-            room.woken += 1;
-            room.woken_bytes += waiter.bytes;
+            space.woken += 1;
+            space.woken_bytes += waiter.bytes;
         }
     }
 
     pub(crate) fn free(&mut self, bytes: usize) {
         self.memory.give_back(bytes);
-        self.wake_room();
+        self.wake_senders();
     }
 
     /// Resolved outcomes of this weight were read.

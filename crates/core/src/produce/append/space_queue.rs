@@ -13,13 +13,13 @@ pub(super) struct Waiter {
     pub wake: Arc<dyn Wake>,
     pub token: u64,
     /// It looked in vain since it was woken last.
-    pub looked: bool,
+    pub checked: bool,
 }
 
 #[derive(Default)]
-pub(super) struct Room {
+pub(super) struct SpaceQueue {
     /// In the order of their tickets.
-    pub line: VecDeque<Waiter>,
+    pub waiters: VecDeque<Waiter>,
     pub last_ticket: u64,
     /// So many at the head were woken and have not appended, for these bytes.
     pub woken: usize,
@@ -27,28 +27,28 @@ pub(super) struct Room {
     /// The size of the last message that was refused since room came; 0: none was.
     pub refused: usize,
     /// The engine knows that there is no room, and looks by itself until there is.
-    pub told: bool,
+    pub reported: bool,
 }
 
-impl Room {
+impl SpaceQueue {
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.line.is_empty()
+        self.waiters.is_empty()
     }
 
     #[inline(always)]
     pub fn head(&self) -> Option<u64> {
-        self.line.front().map(|waiter| waiter.ticket)
+        self.waiters.front().map(|waiter| waiter.ticket)
     }
 
     pub(super) fn position(&self, ticket: u64) -> Option<usize> {
-        self.line
+        self.waiters
             .binary_search_by_key(&ticket, |waiter| waiter.ticket)
             .ok()
     }
 
     pub(super) fn remove(&mut self, position: usize) {
-        let Some(waiter) = self.line.remove(position) else {
+        let Some(waiter) = self.waiters.remove(position) else {
             return;
         };
         if position < self.woken {
@@ -58,7 +58,7 @@ impl Room {
     }
 
     pub fn wake_all(&self) {
-        for waiter in &self.line {
+        for waiter in &self.waiters {
             waiter.wake.wake(waiter.token);
         }
     }

@@ -272,7 +272,7 @@ fn nothing_is_accepted_after_the_end() {
     let turn = Arc::new(Counter::default());
     let ticket = producer
         .shared
-        .with(|flow| flow.acc.wait_for_room(10, turn.clone(), 0));
+        .with(|flow| flow.acc.wait_for_space(10, turn.clone(), 0));
     turn.take();
     producer.shared.with(|flow| flow.acc.stop_accepting());
     assert_eq!(turn.take(), 1);
@@ -308,7 +308,7 @@ fn join_for(producer: &Producer, bytes: usize) -> (u64, Arc<Counter>) {
     let wake = Arc::new(Counter::default());
     let ticket = producer
         .shared
-        .with(|flow| flow.acc.wait_for_room(bytes, wake.clone(), 0));
+        .with(|flow| flow.acc.wait_for_space(bytes, wake.clone(), 0));
     (ticket, wake)
 }
 
@@ -350,10 +350,14 @@ fn whoever_leaves_the_line_lets_the_next_one_try() {
     producer.ack(1, &sent, 0);
     assert!(wake.take() > 0);
     assert!(!producer.shared.with(|flow| flow.acc.has_turn(second, 10)));
-    producer.shared.with(|flow| flow.acc.leave_line(first));
+    producer
+        .shared
+        .with(|flow| flow.acc.leave_space_queue(first));
     assert!(wake.take() > 0, "it looked too early, so it is woken again");
     assert!(producer.shared.with(|flow| flow.acc.has_turn(second, 10)));
-    producer.shared.with(|flow| flow.acc.leave_line(second));
+    producer
+        .shared
+        .with(|flow| flow.acc.leave_space_queue(second));
     producer
         .try_send("t", Some(0), None, b"v", None)
         .expect("nobody is in line");
@@ -515,7 +519,7 @@ fn a_long_line_is_woken_in_order_and_each_once() {
             let wake = order.clone();
             producer
                 .shared
-                .with(|flow| flow.acc.wait_for_room(50, wake, token))
+                .with(|flow| flow.acc.wait_for_space(50, wake, token))
         })
         .collect();
     assert_eq!(order.take(), 0);
@@ -592,7 +596,7 @@ fn outcomes_that_wait_to_be_read_stay_on_the_books() {
     producer.release(1, vec![Decision::Fail(gone)]);
     for (place, delivery) in [(written, 1), (failed, 2)] {
         let before = producer.used();
-        let weight = place.0.take_weight();
+        let weight = place.0.take_charge();
         assert!(weight > 0);
         let attached = place.0.take_attached();
         assert_eq!(attached.len(), 1);
@@ -607,7 +611,7 @@ fn outcomes_that_wait_to_be_read_stay_on_the_books() {
 fn read(producer: &Producer, place: &Place) -> usize {
     let (completion, _) = place.0.place(place.1);
     assert_eq!(completion.take_attached().len(), 1);
-    let weight = completion.take_weight();
+    let weight = completion.take_charge();
     producer.shared.with(|flow| flow.acc.outcomes_read(weight));
     weight
 }
