@@ -19,7 +19,8 @@ from tests.cases import for_each
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "ARCHITECTURE.md"
-MOST_LINES = 300
+MOST_LINES = 220
+"""Maximum lines of text and charts; tables are looked up, not read."""
 SUFFIXES = (".py", ".pyi", ".rs", ".md", ".toml", ".lock", ".java", ".json")
 STATIONS = [
     "message",
@@ -169,7 +170,8 @@ def test_every_station_has_a_row(station: str) -> None:
 
 
 def test_the_page_is_short_enough_to_be_read() -> None:
-    assert len(PAGE.read_text().splitlines()) < MOST_LINES
+    lines = [line for line in PAGE.read_text().splitlines() if not line.startswith("|")]
+    assert len(lines) < MOST_LINES
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,9 @@ CORE_LAYERS = (
 )
 """The top of each module of core: a layer imports those below it only, or itself."""
 
+PRODUCE_LAYERS = ({"shared", "picture", "testing"}, {"drain"}, {"append"})
+"""The same inside `produce`, above all its other files."""
+
 MOST_FIELDS = 15
 ONE_FIELD_PER_OPTION = {"Settings", "ProduceSettings"}
 
@@ -152,6 +155,24 @@ def test_core_imports_downwards_only() -> None:
         for other in others
         if module and other[0] != module[0] and height[other[0]] <= height[module[0]]
     ]
+    assert upwards == []
+
+
+def test_produce_imports_downwards_only() -> None:
+    height = {name: place for place, layer in enumerate(PRODUCE_LAYERS) for name in layer}
+    ground = len(PRODUCE_LAYERS)
+    inside = {
+        module: {other for other in others if other[:1] == ("produce",) and len(other) > 1}
+        for module, others in graph("core").items()
+        if module[:1] == ("produce",) and len(module) > 1
+    }
+    upwards = [
+        f"{'::'.join(module)} imports {'::'.join(other)}"
+        for module, others in inside.items()
+        for other in others
+        if height.get(other[1], ground) < height.get(module[1], ground)
+    ]
+    assert inside
     assert upwards == []
 
 
