@@ -35,6 +35,7 @@ from ottla.seam.producing import (
     OutcomeReport,
     ProduceEvent,
     ProducerIdentity,
+    UnawaitedProgress,
 )
 from ottla.seam.settings import FetchSettings, ProduceSettings
 
@@ -263,6 +264,14 @@ class ProduceFlow:
 
     def take_callbacks(self) -> list[CallbackCall]:
         """As the event `CallbacksReady`, of every delivery that has its outcome now; each is given out once."""
+
+    def unawaited(self) -> int:
+        """Number of asynchronous sends that were dropped without an await and whose message waits for its turn."""
+
+    def advance_unawaited(self, functions: bool = False) -> UnawaitedProgress:
+        """Accept such messages in their turn, and fail those whose time ran out. Engine thread; with `functions` the
+        dispatcher's, where a partitioner function may be called.
+        """
 
     def has_callbacks(self) -> bool:
         """Whether `add_done_callback` was ever called on one of its deliveries."""
@@ -745,10 +754,10 @@ class AsyncProducerBase(SendingBase):
     ) -> Coroutine[Any, Any, Delivery]:
         """Append one message to the batch of its partition; the await waits only while `buffer_memory` is full.
 
-        The call itself appends, so messages of a partition are written in the order of the calls, in whichever order they are
-        awaited. Without free buffer space the call takes a place in the queue, and the await ends when the message is accepted;
-        without an await the message is lost then, and a RuntimeWarning and the log say so. An accepted message is not yet a
-        written one: awaiting the delivery gives the outcome, and the log has every failure whose outcome nobody retrieves.
+        The call itself accepts the message, so messages of a partition are written in the order of the calls, in whichever order
+        they are awaited, and also without an await. Without free buffer space the message takes a place in the queue, and the
+        await ends when it is in the buffer. An accepted message is not yet a written one: awaiting the delivery gives the
+        outcome, and the log has every failure whose outcome nobody retrieves.
 
             delivery = await producer.send("orders", b"value")
             metadata = await delivery
@@ -774,7 +783,8 @@ class AsyncProducerBase(SendingBase):
             Delivery: result of the await; awaiting the delivery in turn gives the outcome.
 
         Raises:
-            BufferFull: No free buffer space within `max_block_ms`; first come, first served. Not accepted.
+            BufferFull: No free buffer space within `max_block_ms`; first come, first served. Raised by the call itself while
+                messages that wait without an await hold as many bytes as `buffer_memory`. Not accepted.
             MessageTooLarge: Larger than `max_message_bytes` or `buffer_memory`. Not accepted.
             Closed: The producer is closed or closing. Not accepted.
             ForkedClient: The producer was made before a fork. Not accepted.

@@ -20,6 +20,7 @@ pub enum Outcome {
 pub enum ErrorKind {
     Broker,
     Error,
+    BufferFull,
     Closed,
     Timeout,
     ConnectionLost,

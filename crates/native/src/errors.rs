@@ -1,14 +1,14 @@
 //! The one place where a failure of the native side becomes an exception of `ottla.errors`.
 
 use ottla_core::error::DecodeError;
-use ottla_core::failure::Failure;
+use ottla_core::failure::{ErrorData, ErrorKind, Failure, Outcome};
 use ottla_core::produce::completion::Completion;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-use crate::seam::failures;
+use crate::seam::failures::{self, GivenFailure};
 
 static DECODE_ERROR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static ERROR_OF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -67,6 +67,29 @@ pub fn made<'py>(
     given: impl pyo3::call::PyCallArgs<'py>,
 ) -> PyErr {
     made_by(py, "ottla.observe.failures", function, given)
+}
+
+/// The failure of a message that was not accepted because of this exception.
+pub fn failure_of(py: Python<'_>, error: PyErr) -> Failure {
+    let made = || {
+        let function = py
+            .import("ottla.observe.failures")?
+            .getattr("not_accepted")?;
+        let given: GivenFailure<'_> = function.call1((error.value(py),))?.extract()?;
+        given.core()
+    };
+    made().unwrap_or_else(|raised| {
+        let (kind, code, message) = (ErrorKind::Error, 0, raised.to_string());
+        raised.write_unraisable(py, None);
+        Failure::given_up(
+            ErrorData {
+                kind,
+                code,
+                message,
+            },
+            Outcome::NotWritten,
+        )
+    })
 }
 
 /// The exception for an argument that cannot be used, as a function of `ottla.arguments` makes it. What Python raises instead

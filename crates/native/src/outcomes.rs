@@ -23,6 +23,7 @@ use crate::delivery::object;
 use crate::fork;
 use crate::seam::budget;
 use crate::send::never_awaited::NeverAwaited;
+use crate::send::unawaited::UnawaitedSends;
 
 type Sleeper = (Arc<dyn Wake>, u64);
 
@@ -149,7 +150,8 @@ pub struct Outcomes {
     /// Of batches whose outcome nobody keeps, for whoever comes by with the GIL: the bell is rung for it.
     unwanted: Mutex<Unwanted>,
     /// For the engine's log: the bell is rung for it.
-    unawaited: NeverAwaited,
+    never_awaited: NeverAwaited,
+    pub unawaited: Arc<UnawaitedSends>,
     /// The producer, for people.
     pub who: String,
     /// Its fork generation.
@@ -180,9 +182,10 @@ impl Outcomes {
             wanted,
             message_callbacks: AtomicBool::new(false),
             telling: Mutex::default(),
+            unawaited: UnawaitedSends::new(bell.clone()),
             bell,
             unwanted: Mutex::default(),
-            unawaited: NeverAwaited::default(),
+            never_awaited: NeverAwaited::default(),
             who,
             generation: fork::generation(),
             lingers: OnceLock::new(),
@@ -441,15 +444,15 @@ impl Outcomes {
 }
 
 impl Outcomes {
-    /// A send was dropped before anybody awaited it. In a finalizer.
-    pub fn never_awaited(&self, method: &'static str, topic: String) {
-        self.unawaited.add(method, topic);
+    /// A `send_many` was dropped before any await. In a finalizer.
+    pub fn never_awaited(&self, topic: String) {
+        self.never_awaited.add(topic);
         self.bell.ring();
     }
 
-    /// (method, topic, how many) of them since the last time.
-    pub fn take_never_awaited(&self) -> Vec<(&'static str, String, u64)> {
-        self.unawaited.take()
+    /// (topic, number) of them since the last time.
+    pub fn take_never_awaited(&self) -> Vec<(String, u64)> {
+        self.never_awaited.take()
     }
 }
 

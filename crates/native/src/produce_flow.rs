@@ -199,9 +199,11 @@ impl ProduceFlow {
         if !callbacks.is_empty() {
             events.append(producing::callbacks(py, callbacks)?)?;
         }
-        let unawaited = self.outcomes.take_never_awaited();
-        if !unawaited.is_empty() {
-            events.append(producing::unawaited(py, unawaited)?)?;
+        for (topic, calls) in self.outcomes.take_never_awaited() {
+            events.append(producing::send_many_dropped(py, &topic, calls)?)?;
+        }
+        if self.outcomes.unawaited.is_due() {
+            events.append(producing::unawaited_due(py)?)?;
         }
         if self.outcomes.has_to_tell() {
             events.append(producing::outcomes_ready(py)?)?;
@@ -241,7 +243,26 @@ impl ProduceFlow {
     }
 
     fn undelivered(&self) -> u64 {
-        self.shared.with(|flow| flow.acc.undelivered())
+        let unawaited = self.outcomes.unawaited.count() as u64;
+        self.shared.with(|flow| flow.acc.undelivered()) + unawaited
+    }
+
+    /// Asynchronous sends that nobody awaits, and that wait for their turn.
+    fn unawaited(&self) -> usize {
+        self.outcomes.unawaited.count()
+    }
+
+    /// Completes those that have their turn: seconds until the next one's time runs out, and whether some need the
+    /// dispatcher thread.
+    #[pyo3(signature = (functions=false))]
+    fn advance_unawaited<'py>(
+        &self,
+        py: Python<'py>,
+        functions: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.check(py)?;
+        let (next, needs_functions) = self.outcomes.unawaited.advance(py, functions);
+        producing::unawaited_progress(py, next, needs_functions)
     }
 
     fn abort_all(&self, error: GivenError) -> PyResult<u64> {

@@ -190,6 +190,14 @@ class ProducerClient:
         self._engine.unwatch_exit(self)
         self._engine.release()
 
+    def unawaited_sends(self) -> Ticket[None] | None:
+        """A ticket that settles once each asynchronous send that nobody awaits is accepted or has failed; None: there is none,
+        or the caller is a callback, which such a send may wait for.
+        """
+        if not self.flow.unawaited() or on_dispatcher():
+            return None
+        return self._engine.call(self._outbox.unawaited_sends, name="flush", who=self.config.who)
+
     def run_callbacks(self) -> Ticket[None] | None:
         """A ticket that settles once every queued callback has run, after `shut_down`; None: there is none to wait for."""
         return self._reports.run_callbacks()

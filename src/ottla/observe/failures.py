@@ -28,6 +28,7 @@ from ottla.seam.failures import (
 
 _CLASSES: Final[dict[ErrorKind, type[errors.Error]]] = {
     "error": errors.Error,
+    "buffer_full": errors.BufferFull,
     "closed": errors.Closed,
     "timeout": errors.Timeout,
     "connection_lost": errors.ConnectionLost,
@@ -118,6 +119,16 @@ def error_of(
         case _:
             assert_never(cause)
     return error
+
+
+def not_accepted(raised: BaseException) -> Failure:
+    """The failure of a message that this exception kept from being accepted after its call had ended."""
+    if isinstance(raised, errors.Error):
+        data = error_data(raised)
+    else:
+        text = f"the message was not accepted: {errors.line_of(raised)}"
+        data = ErrorData("error", 0, text)
+    return Failure(GivenUp(data, None), errors.NOT_WRITTEN)
 
 
 def failure_text(failure: Failure) -> str:

@@ -12,7 +12,7 @@ LogName = Literal[
     "batch.unanswered",
     "batch.refused",
     "batch.identity_refused",
-    "send.never_awaited",
+    "send_many.never_awaited",
     "buffer.full",
     "buffer.free",
     "close.waiting",

@@ -36,7 +36,6 @@ FIELDS: Final[dict[str, str]] = {
     "kind": "str, kind of function (callback, listener, method of an interceptor), of coordinator or of internal event",
     "limit": "str, maximum duration of the wait",
     "max_block_ms": "float, as configured",
-    "method": "str, method of the producer",
     "next_step": "str, next step of the client, in words",
     "node": "int, node id of the broker",
     "offset": "int",
@@ -116,12 +115,11 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
         "The broker no longer knows the producer id, epoch or sequence.",
         ("places", "topic", "partition", "count", "node", "address", "reason"),
     ),
-    "send.never_awaited": LogEvent(
+    "send_many.never_awaited": LogEvent(
         ("WARNING",),
-        "{count:call} of {method}() never awaited, messages to {places} not sent: without free buffer space a message is "
-        "accepted by the await; write `await producer.{method}(...)`",
-        "Coroutines of sends were dropped.",
-        ("places", "topic", "count", "method"),
+        "{count:call} of send_many() never awaited, messages to {places} not sent: write `await producer.send_many(...)`",
+        "Calls of an asynchronous `send_many` were dropped: it sends in its await.",
+        ("places", "topic", "count"),
     ),
     "buffer.full": LogEvent(
         ("WARNING",),

@@ -10,7 +10,6 @@ References: KIP-98, KIP-360, KIP-480, KIP-951; Java: Sender, RecordAccumulator, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, assert_never
 
 from ottla import errors
@@ -25,6 +24,7 @@ from ottla.producer.identity import IdentitySource
 from ottla.producer.rack import Rack
 from ottla.producer.routes import ProduceTarget
 from ottla.producer.topics import Topics
+from ottla.producer.unawaited import UnawaitedSends
 from ottla.seam.failures import TimedOut
 from ottla.seam.producing import (
     BatchAcked,
@@ -35,17 +35,18 @@ from ottla.seam.producing import (
     MessagesFailed,
     OutcomesReady,
     RouteWanted,
-    SendsUnawaited,
+    SendManyDropped,
     SpaceLacking,
     Throttled,
     TopicWanted,
+    UnawaitedDue,
 )
 
 if TYPE_CHECKING:
     from ottla.cluster.metadata import MetadataSnapshot
     from ottla.observe.log_names import LogName
     from ottla.producer.reports import Reports
-    from ottla.seam.producing import ProduceEvent, UnawaitedSends
+    from ottla.seam.producing import ProduceEvent
 
 
 class Outbox:
@@ -67,6 +68,7 @@ class Outbox:
         self._routes = LeaderRoutes(context.cluster, context.engine, ProduceTarget(context), config)
         self._identity = IdentitySource(context, self._topics.set_trouble)
         self._holds = Holds(context, self._routes, self._identity)
+        self._unawaited = UnawaitedSends(context)
         self._buffer_log = BufferLog(
             self._flow,
             ClientLog("accumulator", config.who),
@@ -92,6 +94,7 @@ class Outbox:
         """Serve the last events; searches end, and no later event is served."""
         self._context.close()
         self._routes.stop()
+        self._unawaited.advance()
         self.drain()
         self._reports.call_settled()
         self._context.summary.stop()
@@ -138,8 +141,10 @@ class Outbox:
                 self._report_failure(event)
             case CallbacksReady(calls):
                 self._reports.call_soon(calls)
-            case SendsUnawaited(sends):
-                self._log_unawaited(sends)
+            case SendManyDropped():
+                self._log_dropped(event)
+            case UnawaitedDue():
+                self._unawaited.advance()
             case OutcomesReady():
                 self._reports.report_soon()
             case BatchAcked():
@@ -165,15 +170,17 @@ class Outbox:
         if not self._holds.renew_soon(partition):
             self._routes.find(partition)
 
-    def _log_unawaited(self, sends: Sequence[UnawaitedSends]) -> None:
-        for send in sends:
-            self._context.summary.add(
-                logging.WARNING,
-                "send.never_awaited",
-                {"topic": send.topic or "several topics"},
-                count=send.calls,
-                method=send.method,
-            )
+    def _log_dropped(self, dropped: SendManyDropped) -> None:
+        self._context.summary.add(
+            logging.WARNING,
+            "send_many.never_awaited",
+            {"topic": dropped.topic or "several topics"},
+            count=dropped.calls,
+        )
+
+    async def unawaited_sends(self) -> None:
+        """Wait until each asynchronous send that nobody awaits is accepted or has failed."""
+        await self._unawaited.ended()
 
     def _report_failure(self, failed: MessagesFailed) -> None:
         """A failure that nobody may be looking at is at least in the log."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 ErrorKind = Literal[
     "broker",
     "error",
+    "buffer_full",
     "closed",
     "timeout",
     "connection_lost",

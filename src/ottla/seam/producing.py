@@ -188,19 +188,25 @@ class OutcomesReady(NamedTuple):
     """`next_report` has a batch for callbacks of the application."""
 
 
-class UnawaitedSends(NamedTuple):
-    """Calls of a method of an asynchronous producer that were dropped before they were awaited."""
+class SendManyDropped(NamedTuple):
+    """Calls of an asynchronous `send_many` were dropped before any await: none of their messages was sent."""
 
-    method: str
     topic: str | None
     """None: they name several topics."""
     calls: int
 
 
-class SendsUnawaited(NamedTuple):
-    """Asynchronous sends were dropped before they were awaited."""
+class UnawaitedDue(NamedTuple):
+    """Asynchronous sends that nobody awaits may have their turn: `advance_unawaited` has to be called."""
 
-    sends: Sequence[UnawaitedSends]
+
+class UnawaitedProgress(NamedTuple):
+    """The unawaited sends that are left after `advance_unawaited`."""
+
+    next_expiry_s: float | None
+    """Seconds until the time of the next one runs out; None: there is none."""
+    needs_functions: bool
+    """Whether a function of the application has to be called for some."""
 
 
 ProduceEvent = (
@@ -215,5 +221,6 @@ ProduceEvent = (
     | SpaceLacking
     | CallbacksReady
     | OutcomesReady
-    | SendsUnawaited
+    | SendManyDropped
+    | UnawaitedDue
 )

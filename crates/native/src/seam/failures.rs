@@ -12,9 +12,10 @@ use pyo3::prelude::*;
 use super::named;
 
 /// Each kind of error and its word in Python.
-const KINDS: [(ErrorKind, &str); 9] = [
+const KINDS: [(ErrorKind, &str); 10] = [
     (ErrorKind::Broker, "broker"),
     (ErrorKind::Error, "error"),
+    (ErrorKind::BufferFull, "buffer_full"),
     (ErrorKind::Closed, "closed"),
     (ErrorKind::Timeout, "timeout"),
     (ErrorKind::ConnectionLost, "connection_lost"),

@@ -1,6 +1,7 @@
 //! `ottla.seam.producing`: the events of a produce flow, and the decisions that end a hold.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use ottla_core::ids::Identity;
 use ottla_core::produce::batch::Proof;
@@ -155,25 +156,36 @@ pub fn outcomes_ready(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     named!(py, "producing", OutcomesReady {})
 }
 
-/// Method, topic (empty: several) and count.
-pub fn unawaited<'py>(
+/// topic: empty for several.
+pub fn send_many_dropped<'py>(
     py: Python<'py>,
-    sends: Vec<(&'static str, String, u64)>,
+    topic: &str,
+    calls: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let sends = sends.into_iter().map(|(method, topic, calls)| {
-        let topic = (!topic.is_empty()).then_some(topic);
-        named!(
-            py,
-            "producing",
-            UnawaitedSends {
-                method,
-                topic,
-                calls,
-            }
-        )
-    });
-    let sends = sends.collect::<PyResult<Vec<_>>>()?;
-    named!(py, "producing", SendsUnawaited { sends })
+    let topic = (!topic.is_empty()).then_some(topic);
+    named!(py, "producing", SendManyDropped { topic, calls })
+}
+
+pub fn unawaited_due(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    named!(py, "producing", UnawaitedDue {})
+}
+
+/// next: Time at which the next one's time runs out.
+pub fn unawaited_progress(
+    py: Python<'_>,
+    next: Option<Instant>,
+    needs_functions: bool,
+) -> PyResult<Bound<'_, PyAny>> {
+    let left = next.map(|next| next.saturating_duration_since(Instant::now()));
+    let next_expiry_s = left.map(|left| left.as_secs_f64());
+    named!(
+        py,
+        "producing",
+        UnawaitedProgress {
+            next_expiry_s,
+            needs_functions,
+        }
+    )
 }
 
 // ---- from Python -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ use pyo3::prelude::*;
 
 use crate::delivery::outcome::AwaitedDelivery;
 use crate::send::queued::QueuedSend;
-use crate::send::unawaited::Lost;
 use crate::wait::waiting::Awaited;
 
 pub struct SentAndAwaited {
@@ -94,13 +93,10 @@ impl Awaited for SentAndAwaited {
         }
     }
 
-    fn lost(&self, py: Python<'_>) -> Option<Lost> {
-        let (sending, _) = self.sending.as_ref()?;
-        let lost = sending.lost(py)?;
-        Some(Lost {
-            method: "send_and_wait",
-            ..lost
-        })
+    fn dropped(mut self: Box<Self>, py: Python<'_>, awaited: bool, until: Option<Instant>) {
+        if let Some((sending, _)) = self.sending.take() {
+            sending.dropped(py, awaited, until);
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

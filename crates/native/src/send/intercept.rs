@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PyList};
 use crate::send::message::{Fields, Given};
 
 static MESSAGE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static CANCELLED_ERROR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// The class `ottla.Message`.
 pub fn message_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
@@ -66,6 +67,20 @@ impl StoredPassed {
         };
         passed.refused(error);
     }
+
+    /// Reports that its awaitable was dropped within an await.
+    pub fn dropped(&self, py: Python<'_>) {
+        match cancelled(py, "the send was dropped while it waited") {
+            Ok(error) => self.refused(py, &error),
+            Err(raised) => raised.write_unraisable(py, None),
+        }
+    }
+}
+
+/// `asyncio.CancelledError`.
+pub fn cancelled(py: Python<'_>, text: &str) -> PyResult<PyErr> {
+    let class = CANCELLED_ERROR.import(py, "asyncio", "CancelledError")?;
+    Ok(PyErr::from_value(class.call1((text,))?))
 }
 
 /// An `ottla.Message` of the arguments of a call. An interceptor may change its headers, so these are a list of its own.

@@ -20,11 +20,11 @@ use crate::send::field::null_for_none;
 use crate::send::function_partitioner as partitioner;
 use crate::send::intercept::StoredPassed;
 use crate::send::message::{Given, Prepared, Stored};
+use crate::send::never_awaited::warn;
 use crate::send::queued::{QueuedMessage, owned};
 use crate::send::sender::{Sender, deadline, now_ms};
 use crate::send::source::{Items, Next, Source};
 use crate::send::topic_queue::{self, TopicPlace};
-use crate::send::unawaited::Lost;
 use crate::wait::waiting::Awaited;
 
 /// Whether a message that has to wait blocks the calling thread, or is awaited in an event loop.
@@ -326,7 +326,7 @@ impl SendMany {
             )
         };
         self.queue(
-            QueuedMessage::for_topic(place, stored, function, delivery),
+            QueuedMessage::for_topic(place, stored, function, prepared.size(), delivery),
             extra,
         );
         Ok(())
@@ -406,13 +406,16 @@ impl Awaited for SendMany {
         format!("a send_many that has accepted {accepted} messages")
     }
 
-    fn lost(&self, py: Python<'_>) -> Option<Lost> {
-        Some(Lost {
-            outcomes: self.options.sender.outcomes.clone(),
-            method: "send_many",
-            topic: self.source.topic(py),
-            made: None,
-        })
+    fn dropped(mut self: Box<Self>, py: Python<'_>, awaited: bool, _until: Option<Instant>) {
+        let outcomes = self.options.sender.outcomes.clone();
+        if let Some(passed) = self.passed.take() {
+            outcomes.unawaited.add_refused(passed);
+        }
+        if !awaited {
+            let topic = self.source.topic(py);
+            warn(py, topic.as_deref());
+            outcomes.never_awaited(topic.unwrap_or_default());
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -135,7 +135,7 @@ pub struct Stored {
     value: Option<Py<PyAny>>,
     key: Option<Py<PyAny>>,
     headers: Option<Py<PyAny>>,
-    on_delivery: Option<Py<PyAny>>,
+    has_callback: bool,
     pub partition: Option<i32>,
     pub timestamp_ms: i64,
 }
@@ -162,13 +162,13 @@ impl Stored {
             value,
             key,
             headers: headers.map(|headers| headers.stored(py)).transpose()?,
-            on_delivery: borrow(given.on_delivery).map(Bound::unbind),
+            has_callback: prepared.callback,
             partition: prepared.partition,
             timestamp_ms: prepared.timestamp_ms,
         })
     }
 
-    /// Without the numbers, which stay as they were read.
+    /// Without the numbers and the callback, which were checked by the call.
     pub fn given(&self) -> Given {
         let null = std::ptr::null_mut();
         let pointer = |object: &Option<Py<PyAny>>| object.as_ref().map_or(null, Py::as_ptr);
@@ -180,12 +180,16 @@ impl Stored {
             partition: null,
             timestamp_ms: null,
             metadata: null,
-            on_delivery: pointer(&self.on_delivery),
+            on_delivery: null,
         }
     }
 
     pub fn topic(&self, py: Python<'_>) -> Option<String> {
         self.topic.extract(py).ok()
+    }
+
+    pub fn has_callback(&self) -> bool {
+        self.has_callback
     }
 
     /// Its topic and partition, for errors.

@@ -5,6 +5,7 @@
 //! accumulator. Owner: the event loop that awaits it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ottla_core::produce::completion::Place;
 use ottla_core::produce::message::Refused;
@@ -14,13 +15,14 @@ use pyo3::prelude::*;
 
 use crate::bell::Nobody;
 use crate::delivery::object::{self, DeliveryObject};
+use crate::errors;
 use crate::send::function_partitioner::choose_known;
 use crate::send::intercept::StoredPassed;
 use crate::send::message::Stored;
 use crate::send::queue_place::QueuePlace;
 use crate::send::sender::Sender;
 use crate::send::topic_queue::TopicPlace;
-use crate::send::unawaited::Lost;
+use crate::send::unawaited::UnawaitedMessage;
 use crate::wait::waiting::Awaited;
 
 pub struct QueuedMessage {
@@ -34,6 +36,8 @@ pub struct QueuedMessage {
     pub topic_place: Option<TopicPlace>,
     /// While it waits for free buffer space.
     space: Option<QueuePlace>,
+    /// Bytes that the append needs.
+    bytes: usize,
 }
 
 impl QueuedMessage {
@@ -51,6 +55,7 @@ impl QueuedMessage {
             function: None,
             topic_place: None,
             space: Some(join(sender, bytes)),
+            bytes,
         }
     }
 
@@ -59,6 +64,7 @@ impl QueuedMessage {
         place: TopicPlace,
         stored: Stored,
         function: Py<PyAny>,
+        bytes: usize,
         delivery: Option<Py<PyAny>>,
     ) -> Self {
         Self {
@@ -68,6 +74,7 @@ impl QueuedMessage {
             function: Some(function),
             topic_place: Some(place),
             space: None,
+            bytes,
         }
     }
 
@@ -213,17 +220,65 @@ impl Awaited for QueuedSend {
         format!("a send to topic {topic}, waiting for {waits_for}")
     }
 
-    fn lost(&self, py: Python<'_>) -> Option<Lost> {
-        Some(Lost {
-            outcomes: self.message.sender.outcomes.clone(),
-            method: "send",
-            topic: self.message.stored.topic(py),
-            made: self
-                .message
-                .delivery
-                .as_ref()
-                .map(|made| made.clone_ref(py)),
-        })
+    fn dropped(mut self: Box<Self>, _py: Python<'_>, awaited: bool, until: Option<Instant>) {
+        let outcomes = self.message.sender.outcomes.clone();
+        if !awaited {
+            outcomes.unawaited.add(Box::new(self.message), until);
+        } else if let Some(passed) = self.passed.take() {
+            outcomes.unawaited.add_refused(passed);
+        }
+    }
+}
+
+impl UnawaitedMessage for QueuedMessage {
+    fn try_accept(&mut self, py: Python<'_>) -> PyResult<bool> {
+        Ok(Self::try_accept(self, py)?.is_some())
+    }
+
+    fn stage(&self) -> u32 {
+        Self::stage(self)
+    }
+
+    fn register(&self, wake: Arc<dyn Wake>, token: u64) {
+        Self::register(self, wake, token);
+    }
+
+    fn too_late(&self, py: Python<'_>) -> PyErr {
+        Self::too_late(self, py)
+    }
+
+    fn fail(&self, py: Python<'_>, error: PyErr) {
+        let failed = errors::failure_of(py, error);
+        let (topic, partition) = self.stored.place();
+        let sender = &self.sender;
+        let mut place = None;
+        sender.shared.with(|flow| {
+            flow.acc
+                .fail_unappended(topic, partition, failed, |completion| {
+                    if let Some(made) = self.pointer() {
+                        sender.keep(completion, 0, made, self.stored.has_callback());
+                    }
+                    place = Some(completion.clone());
+                });
+        });
+        if let (Some(made), Some(completion)) = (self.pointer(), place) {
+            // SAFETY: made by `new_delivery`, and it has no place yet.
+            unsafe { object::place(made, completion, 0) };
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn needs_function(&self) -> bool {
+        let chooses =
+            self.space.is_none() && self.function.is_some() && self.stored.partition.is_none();
+        let waits = self
+            .topic_place
+            .as_ref()
+            .is_some_and(TopicPlace::has_to_wait);
+        chooses && !waits && !self.sender.is_closed()
     }
 }
 

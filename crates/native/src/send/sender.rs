@@ -76,6 +76,11 @@ impl Sender {
         self.shared.with(|flow| flow.acc.is_closed())
     }
 
+    /// Whether sends that nobody awaits hold as many bytes as the buffer: the next call without free space is refused.
+    pub fn has_too_many_unawaited(&self) -> bool {
+        self.outcomes.unawaited.bytes() >= self.shared.settings.buffer_bytes
+    }
+
     /// The producer goes. In a finalizer: a store.
     pub fn orphan(&self) {
         self.orphaned.store(true, Ordering::Release);
@@ -180,6 +185,8 @@ impl Sender {
     pub fn prepare_stored(&self, py: Python<'_>, stored: &Stored) -> PyResult<Prepared> {
         // SAFETY: `stored` holds the objects.
         let mut prepared = unsafe { self.prepare(py, &stored.given())? };
+        prepared.callback = stored.has_callback();
+        prepared.extra = self.extra(prepared.callback);
         prepared.partition = stored.partition;
         prepared.timestamp_ms = stored.timestamp_ms;
         Ok(prepared)

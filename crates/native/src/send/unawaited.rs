@@ -1,80 +1,187 @@
-//! An asynchronous send that nobody ever awaited, and whose messages were so never accepted: said as Python says it of a
-//! coroutine, and in the log.
+//! Asynchronous sends that were dropped before any await, while their message waits for buffer space or for its topic.
 //!
-//! All of it happens in a finalizer, which may begin anywhere: the line of the log is put down for the engine, which sums them
-//! up, and the bell is rung. Station: message. Threads: any, with the GIL.
+//! The call has accepted the message, as it does where there is space: the message keeps its place in the queue and is appended
+//! in its turn. Nobody awaits it, so the engine does that, and a message that is not accepted within `max_block_ms` fails like
+//! one whose batch failed. Why: `docs/adr/0032-an-unawaited-send-is-sent.md`. Station: accumulator. Threads: added
+//! by finalizers, woken by any thread, completed on the engine thread and, where a function is called, the dispatcher thread.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
-use pyo3::exceptions::PyRuntimeWarning;
+use ottla_core::seam::{Bell, Wake};
+use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
 
-use crate::outcomes::Outcomes;
+use crate::send::intercept::StoredPassed;
 
-static WARN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static IS_FINALIZING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-
-/// What is lost with the awaitable.
-pub struct Lost {
-    pub outcomes: Arc<Outcomes>,
-    /// As the user calls it.
-    pub method: &'static str,
-    /// None: of several, or not looked at yet.
-    pub topic: Option<String>,
-    /// Made in the same call, so that `tracemalloc` knows where that was.
-    pub made: Option<Py<PyAny>>,
+/// The message of such a send.
+pub trait UnawaitedMessage: Send + Sync {
+    /// Appends if it has its turn and there is space; true where it is accepted.
+    fn try_accept(&mut self, py: Python<'_>) -> PyResult<bool>;
+    /// Counts the queues it has waited in: a registration belongs to one of them.
+    fn stage(&self) -> u32;
+    /// Has it woken when `try_accept` may give more.
+    fn register(&self, wake: Arc<dyn Wake>, token: u64);
+    /// The error where it was not accepted in time.
+    fn too_late(&self, py: Python<'_>) -> PyErr;
+    /// Gives the message, which was not accepted, its outcome.
+    fn fail(&self, py: Python<'_>, error: PyErr);
+    /// Bytes that the append needs.
+    fn bytes(&self) -> usize;
+    /// Whether `try_accept` would call a function of the application now.
+    fn needs_function(&self) -> bool;
 }
 
-impl Lost {
-    fn told(&self) -> String {
-        let method = self.method;
-        match (&self.topic, method) {
-            (Some(topic), "send_many") => format!(
-                "AsyncProducer.{method} was never awaited: no message of it was accepted, for topic {topic:?}"
-            ),
-            (None, _) => {
-                format!("AsyncProducer.{method} was never awaited: no message of it was accepted")
+struct Entry {
+    message: Box<dyn UnawaitedMessage>,
+    /// None: no limit.
+    until: Option<Instant>,
+    bytes: usize,
+}
+
+pub struct UnawaitedSends {
+    /// By token, which is their order. Python code never runs while the lock is held.
+    entries: Mutex<BTreeMap<u64, Entry>>,
+    /// Tokens of messages that may have their turn.
+    woken: Mutex<Vec<u64>>,
+    /// Messages that went through interceptors and are not accepted: their awaitable was dropped within an await.
+    refused: Mutex<Vec<StoredPassed>>,
+    next_token: AtomicUsize,
+    /// `advance` has run on the dispatcher thread, and the engine has not seen what it left.
+    advanced: AtomicBool,
+    /// Messages that were added and have no end yet, and their bytes.
+    count: AtomicUsize,
+    bytes: AtomicUsize,
+    bell: Arc<dyn Bell>,
+}
+
+impl Wake for UnawaitedSends {
+    fn wake(&self, token: u64) {
+        self.woken.lock().push(token);
+        self.bell.ring();
+    }
+}
+
+impl UnawaitedSends {
+    pub fn new(bell: Arc<dyn Bell>) -> Arc<Self> {
+        Arc::new(Self {
+            entries: Mutex::default(),
+            woken: Mutex::default(),
+            refused: Mutex::default(),
+            next_token: AtomicUsize::new(1),
+            advanced: AtomicBool::new(false),
+            count: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            bell,
+        })
+    }
+
+    /// In a finalizer.
+    pub fn add(&self, message: Box<dyn UnawaitedMessage>, until: Option<Instant>) {
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed) as u64;
+        let bytes = message.bytes();
+        self.count.fetch_add(1, Ordering::Release);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let entry = Entry {
+            message,
+            until,
+            bytes,
+        };
+        self.entries.lock().insert(token, entry);
+        self.wake(token);
+    }
+
+    /// In a finalizer.
+    pub fn add_refused(&self, passed: StoredPassed) {
+        self.refused.lock().push(passed);
+        self.bell.ring();
+    }
+
+    /// Number of messages that have neither been accepted nor failed.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Bytes of these messages.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the engine has to call `advance`.
+    pub fn is_due(&self) -> bool {
+        self.advanced.swap(false, Ordering::AcqRel)
+            || !self.woken.lock().is_empty()
+            || !self.refused.lock().is_empty()
+    }
+
+    /// Accepts the messages that have their turn, and fails those whose time ran out. With `functions`, on the dispatcher thread,
+    /// also those for which a function of the application is called; else whether there are any. And the time at which the
+    /// next message's time runs out.
+    pub fn advance(self: &Arc<Self>, py: Python<'_>, functions: bool) -> (Option<Instant>, bool) {
+        for passed in std::mem::take(&mut *self.refused.lock()) {
+            passed.dropped(py);
+        }
+        let now = Instant::now();
+        let mut left = Vec::new();
+        for token in self.take_due(now) {
+            let Some(entry) = self.entries.lock().remove(&token) else {
+                continue;
+            };
+            if functions || !entry.message.needs_function() {
+                self.advance_one(py, token, entry, now);
+            } else {
+                self.entries.lock().insert(token, entry);
+                left.push(token);
             }
-            (Some(topic), _) => format!(
-                "AsyncProducer.{method} was never awaited: a message for topic {topic:?} was not accepted"
-            ),
         }
+        let needs_function = !left.is_empty();
+        self.woken.lock().extend(left);
+        if functions {
+            self.advanced.store(true, Ordering::Release);
+            self.bell.ring();
+        }
+        let entries = self.entries.lock();
+        let next = entries.values().filter_map(|entry| entry.until).min();
+        (next, needs_function)
     }
 
-    /// Warns where the awaitable is dropped, and leaves the line of the log to the engine.
-    pub fn tell(self, py: Python<'_>) {
-        if is_finalizing(py) {
-            return;
-        }
-        let text = self.told();
-        self.outcomes
-            .never_awaited(self.method, self.topic.unwrap_or_default());
-        if let Err(raised) = warn(py, &text, self.made) {
-            // A warning that is an error to the application: nobody catches anything in a finalizer.
-            raised.write_unraisable(py, None);
-        }
+    /// Tokens of messages that were woken or whose time ran out, in order.
+    fn take_due(&self, now: Instant) -> Vec<u64> {
+        let mut due = std::mem::take(&mut *self.woken.lock());
+        let is_late = |entry: &Entry| entry.until.is_some_and(|until| until <= now);
+        let entries = self.entries.lock();
+        let late = entries.iter().filter(|(_, entry)| is_late(entry));
+        due.extend(late.map(|(token, _)| *token));
+        due.sort_unstable();
+        due.dedup();
+        due
     }
-}
 
-fn warn(py: Python<'_>, text: &str, made: Option<Py<PyAny>>) -> PyResult<()> {
-    let named = PyDict::new(py);
-    named.set_item("source", made)?;
-    let category = py.get_type::<PyRuntimeWarning>();
-    // One frame up is who drops it: there is no frame of ours.
-    WARN.import(py, "warnings", "warn")?
-        .call((text, category, 1), Some(&named))?;
-    Ok(())
-}
-
-/// Whether the interpreter ends: what it drops then says nothing about the program.
-fn is_finalizing(py: Python<'_>) -> bool {
-    let asked = || {
-        IS_FINALIZING
-            .import(py, "sys", "is_finalizing")?
-            .call0()?
-            .is_truthy()
-    };
-    asked().unwrap_or(true)
+    fn advance_one(self: &Arc<Self>, py: Python<'_>, token: u64, mut entry: Entry, now: Instant) {
+        let wake: Arc<dyn Wake> = self.clone();
+        let accepted = loop {
+            // First: it may get its turn between the attempt and the registration.
+            entry.message.register(wake.clone(), token);
+            let stage = entry.message.stage();
+            match entry.message.try_accept(py) {
+                Ok(false) if entry.message.stage() != stage => {}
+                Ok(false) if entry.until.is_some_and(|until| until <= now) => {
+                    break Err(entry.message.too_late(py));
+                }
+                tried => break tried,
+            }
+        };
+        match accepted {
+            Ok(false) => {
+                self.entries.lock().insert(token, entry);
+                return;
+            }
+            Ok(true) => {}
+            Err(error) => entry.message.fail(py, error),
+        }
+        self.bytes.fetch_sub(entry.bytes, Ordering::Relaxed);
+        self.count.fetch_sub(1, Ordering::Release);
+    }
 }

@@ -325,7 +325,7 @@ fn begin_general_async(py: Python<'_>, mut begun: General<'_, '_>) -> PyResult<S
     begun.choose(py, partitioner::choose_known)?;
     match begun.append() {
         Ok(()) => Ok(Sending::Accepted(owned(py, begun.delivery).unbind())),
-        Err(Refused::Full) => {
+        Err(Refused::Full) if !begun.call.sender.has_too_many_unawaited() => {
             let stored = begun.store(py)?;
             let delivery = owned(py, begun.delivery).unbind();
             let bytes = begun.prepared.size();
@@ -349,6 +349,10 @@ fn queue_for_topic(
     let Some(place) = place else {
         return Ok(None);
     };
+    if begun.call.sender.has_too_many_unawaited() {
+        drop(owned(py, begun.delivery));
+        return Err(place.too_late(py));
+    }
     let stored = begun.store(py)?;
     let function = function.clone_ref(py);
     let delivery = owned(py, begun.delivery).unbind();
@@ -356,6 +360,7 @@ fn queue_for_topic(
         place,
         stored,
         function,
+        begun.prepared.size(),
         Some(delivery),
     )))
 }

@@ -10,14 +10,12 @@ use ottla_core::produce::completion::Completion;
 use ottla_core::seam::Wake;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use crate::fork;
-use crate::send::unawaited::Lost;
+use crate::send::intercept::cancelled;
+use crate::send::never_awaited::is_finalizing;
 use crate::wait::bridge::{LoopBridge, bridge_in, running_loop};
-
-static CANCELLED_ERROR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// What is waited for.
 pub trait Awaited: Send + Sync {
@@ -45,12 +43,10 @@ pub trait Awaited: Send + Sync {
     fn describe(&self, _py: Python<'_>) -> String {
         "an operation of the client".to_owned()
     }
-    /// It has ended without a result: by this error of its own, by a cancellation, or because it was dropped.
+    /// It has ended without a result: by this error of its own, or by a cancellation.
     fn given_up(&mut self, _py: Python<'_>, _error: &PyErr) {}
-    /// What is lost where nobody ever awaits it; None: nothing.
-    fn lost(&self, _py: Python<'_>) -> Option<Lost> {
-        None
-    }
+    /// Its awaitable was dropped before its end, in a finalizer. `awaited`: an await had begun. `until`: the end of its time.
+    fn dropped(self: Box<Self>, _py: Python<'_>, _awaited: bool, _until: Option<Instant>) {}
 }
 
 /// A step of an awaitable.
@@ -171,25 +167,18 @@ impl Waiting {
         }
     }
 
-    /// The awaitable is dropped before its end: reports what is lost, after it gave up its place.
+    /// The awaitable is dropped before its end.
     fn dropped(&mut self, py: Python<'_>) {
-        let begun = std::mem::replace(&mut self.begun, true);
-        let Some(mut awaited) = self.end(py) else {
-            return;
-        };
-        if self.generation != fork::generation() {
-            return;
-        }
-        // It may be dropped while an exception is raised, which the code that warns must not see.
+        // It may be dropped while an exception is raised, which the code that runs here must not see.
         let raised = PyErr::take(py);
-        let reported = cancelled(py, "the send was dropped while it waited");
-        reported.map_or_else(
-            |error| error.write_unraisable(py, None),
-            |error| awaited.given_up(py, &error),
-        );
-        if !begun && let Some(lost) = awaited.lost(py) {
-            drop(awaited);
-            lost.tell(py);
+        let begun = self.begun;
+        let is_here = self.generation == fork::generation();
+        if let Some(awaited) = self.end(py)
+            && is_here
+            && !is_finalizing(py)
+        {
+            let until = awaited.deadline().or(self.deadline);
+            awaited.dropped(py, begun, until);
         }
         if let Some(raised) = raised {
             raised.restore(py);
@@ -264,11 +253,6 @@ pub fn not_awaited(name: &Bound<'_, PyAny>) -> Option<PyErr> {
              as in `delivery = await producer.send(...)`"
         ))
     })
-}
-
-fn cancelled(py: Python<'_>, text: &str) -> PyResult<PyErr> {
-    let class = CANCELLED_ERROR.import(py, "asyncio", "CancelledError")?;
-    Ok(PyErr::from_value(class.call1((text,))?))
 }
 
 fn done<T>(result: Py<PyAny>) -> PyResult<T> {

@@ -108,7 +108,7 @@ class AsyncProducer(AsyncProducerBase):
         self._client.refuse_forked()
         limit, patience = _limit_and_patience(timeout)
         end = Deadline(limit)
-        if not await self._flush(limit):
+        if not await self._accept_unawaited(end) or not await self._flush(end.left()):
             raise Timeout(f"flush: not everything was resolved within {timeout} s")
         called = self._client.flush_callbacks()
         if called is not None and not await self._all_called(called, end, patience):
@@ -147,7 +147,10 @@ class AsyncProducer(AsyncProducerBase):
         self._client.refuse_forked()
         limit, patience = _limit_and_patience(timeout)
         end = Deadline(limit)
-        self._stop_accepting()
+        try:
+            await self._accept_unawaited(end)
+        finally:
+            self._stop_accepting()
         self._client.watch_close(limit)
         await self._flush(end.left())
         await wait_async(self._client.shut_down())
@@ -157,6 +160,17 @@ class AsyncProducer(AsyncProducerBase):
         if self._report is None:
             self._report = CloseReport(*self._counts())
         return self._report
+
+    async def _accept_unawaited(self, end: Deadline) -> bool:
+        """Wait until every asynchronous send that nobody awaits is accepted or has failed. False if the time ran out."""
+        accepted = self._client.unawaited_sends()
+        if accepted is None:
+            return True
+        try:
+            await wait_async(accepted, end.left())
+        except Timeout:
+            return False
+        return True
 
     async def _all_called(
         self, called: Ticket[None], end: Deadline, patience: float | None
@@ -186,7 +200,8 @@ class AsyncProducer(AsyncProducerBase):
         """
         self._client.refuse_forked()
         _limit_and_patience(timeout)
-        self._stop_accepting()
+        if not self._client.flow.unawaited():
+            self._stop_accepting()
         in_background_async(self.close, timeout)
 
     def successes(self) -> AsyncIterator[Delivery]:

@@ -109,7 +109,7 @@ class Producer(ProducerBase):
         self._client.refuse_forked()
         limit, patience = _limit_and_patience(timeout)
         end = Deadline(limit)
-        if not self._flush(limit):
+        if not self._accept_unawaited(end) or not self._flush(end.left()):
             raise Timeout(f"flush: not everything was resolved within {timeout} s")
         called = self._client.flush_callbacks()
         if called is not None and not self._all_called(called, end, patience):
@@ -148,7 +148,10 @@ class Producer(ProducerBase):
         self._client.refuse_forked()
         limit, patience = _limit_and_patience(timeout)
         end = Deadline(limit)
-        self._stop_accepting()
+        try:
+            self._accept_unawaited(end)
+        finally:
+            self._stop_accepting()
         self._client.watch_close(limit)
         self._flush(end.left())
         wait(self._client.shut_down())
@@ -158,6 +161,17 @@ class Producer(ProducerBase):
         if self._report is None:
             self._report = CloseReport(*self._counts())
         return self._report
+
+    def _accept_unawaited(self, end: Deadline) -> bool:
+        """Wait until every asynchronous send that nobody awaits is accepted or has failed. False if the time ran out."""
+        accepted = self._client.unawaited_sends()
+        if accepted is None:
+            return True
+        try:
+            wait(accepted, end.left())
+        except Timeout:
+            return False
+        return True
 
     def _all_called(self, called: Ticket[None], end: Deadline, patience: float | None) -> bool:
         """Wait for callbacks until the deadline; without a deadline `patience` seconds for each. False if the time ran out."""
@@ -185,7 +199,8 @@ class Producer(ProducerBase):
         """
         self._client.refuse_forked()
         _limit_and_patience(timeout)
-        self._stop_accepting()
+        if not self._client.flow.unawaited():
+            self._stop_accepting()
         in_background(self.close, timeout)
 
     def successes(self) -> Iterator[Delivery]:

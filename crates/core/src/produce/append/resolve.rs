@@ -51,6 +51,23 @@ impl Accumulator {
         }
     }
 
+    /// A message that was accepted by its call and will not be appended: it fails in a completion of its own, which `attach`
+    /// receives before it resolves.
+    pub fn fail_unappended(
+        &mut self,
+        topic: usize,
+        partition: Option<i32>,
+        failed: Failure,
+        attach: impl FnOnce(&Arc<Completion>),
+    ) {
+        let (name, partition) = (self.topic_name(topic), partition.unwrap_or(-1));
+        let completion = self.completion(name.clone(), partition);
+        attach(&completion);
+        self.counts.accepted += 1;
+        self.report_failure(&name, partition, 1, failed.clone());
+        self.fail(&completion, 1, failed);
+    }
+
     fn outcomes_of(&mut self, topic: &str) -> Option<&mut OutcomeCounts> {
         let index = self.topics.find(topic)?;
         Some(&mut self.topics[index].outcomes)
