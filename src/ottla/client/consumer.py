@@ -15,7 +15,8 @@ from ottla.client.subscription import Subscription
 from ottla.client.view import ConsumerView, Readers
 from ottla.cluster.cluster import Cluster
 from ottla.consumer.commits.automatic import AutoCommit
-from ottla.consumer.commits.offsets import GroupOffsets, commit_failed
+from ottla.consumer.commits.offsets import GroupOffsets
+from ottla.consumer.commits.words import commit_failed
 from ottla.consumer.cursor import Cursors
 from ottla.consumer.group.link import GroupLink
 from ottla.consumer.group.report import GroupReport
@@ -63,6 +64,8 @@ class ConsumerClient:
         self.subscription = Subscription(
             self._engine, self._cluster, link, config, self.application
         )
+        if self.offsets is not None:
+            self.offsets.on_refused(self.subscription.commit_refused)
         self._closing: Ticket[None] | None = None
         self._sampling: asyncio.Task[None] | None = None
         self._engine.call(self._start, name="start", who=config.who)

@@ -80,6 +80,11 @@ class Subscription:
         """The identity under which offsets are committed now."""
         return CommitIdentity() if self.member is None else self.member.identity
 
+    def commit_refused(self, identity: CommitIdentity, code: int) -> None:
+        """The answer to a commit under this identity ends the membership."""
+        if self.member is not None:
+            self.member.commit_refused(identity, code)
+
     async def subscribe(self, topics: Iterable[str], pattern: re.Pattern[str] | None) -> None:
         """Join the group for these topics, or for all topics whose whole name matches the pattern.
 

@@ -132,6 +132,25 @@ def offsets_to_read(given: Any) -> dict[TopicPartition, OffsetAndMetadata]:
     }
 
 
+def offsets_to_commit(given: Any) -> dict[TopicPartition, OffsetAndMetadata]:
+    """The offsets of one commit: those of a mapping, or the one after a record.
+
+    Raises:
+        TypeError: The value is neither.
+        ValueError: An offset, topic or number is invalid.
+    """
+    if isinstance(given, Mapping):
+        return offsets_to_read(given)
+    try:
+        tp = TopicPartition(given.topic, given.partition)
+        return {tp: OffsetAndMetadata(given.offset + 1, given.leader_epoch)}
+    except AttributeError:
+        raise TypeError(
+            f"offsets must be a Record, or a mapping from {_A_PARTITION} to an offset, as in "
+            f"{{ottla.TopicPartition('topic', 0): 5}}, not {shown(given)}"
+        ) from None
+
+
 def times_by_partition(given: Any) -> dict[TopicPartition, int]:
     """Partitions with a time of each, milliseconds since the epoch.
 

@@ -189,6 +189,7 @@ class Cursors:
                 self._cluster.health.recovered(str(tp))
                 self._routes.forget(tp)
                 self._flow.unassign(*tp)
+                self._forget_committed(tp)
         self._want_topics()
         self._wake_positioned()
 
@@ -309,7 +310,13 @@ class Cursors:
 
     async def seek(self, tp: TopicPartition, position: OffsetAndMetadata) -> None:
         """Continue at this offset; records that were fetched for the earlier position are dropped."""
+        self._forget_committed(tp)
         self._set_position(self._require(tp), position)
+
+    def _forget_committed(self, tp: TopicPartition) -> None:
+        """The committed offset may change without this client, or is no measure of its progress any more."""
+        if self._offsets is not None:
+            self._offsets.book.forget([tp])
 
     async def seek_to_time(self, partitions: Iterable[TopicPartition], time_ms: int) -> None:
         """Continue at the first record at or after a time (or at EARLIEST or LATEST)."""

@@ -11,7 +11,8 @@ import pytest
 from ottla import errors
 from ottla.config.consumer import consumer_config
 from ottla.consumer.commits.fence import CommitIdentity
-from ottla.consumer.commits.offsets import GroupOffsets, commit_failed
+from ottla.consumer.commits.offsets import GroupOffsets
+from ottla.consumer.commits.words import commit_failed
 from ottla.consumer.group.report import GroupReport
 from ottla.engine.clock import ManualClock
 from ottla.message import OffsetAndMetadata, TopicPartition
@@ -24,6 +25,7 @@ from ottla.protocol.messages.offset_commit import (
     OffsetCommitResponsePartition,
     OffsetCommitResponseTopic,
 )
+from ottla.protocol.primitives import ZERO_UUID
 from tests.unit.doubles import LoopTime
 
 FIRST, SECOND = TopicPartition("t", 0), TopicPartition("t", 1)
@@ -44,6 +46,20 @@ class Coordinator:
         self.seen: list[OffsetCommitRequest] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.version = 9
+        self.ids = {"t": b"1" * 16}
+        self.known = {FIRST, SECOND}
+        self.refreshes = 0
+        self.left_out: set[TopicPartition] = set()
+
+    def topic_id(self, topic: str) -> bytes:
+        return self.ids.get(topic, ZERO_UUID)
+
+    def knows(self, tp: TopicPartition) -> bool:
+        return tp in self.known
+
+    def refresh_metadata(self, _reason: str) -> None:
+        self.refreshes += 1
 
     async def connection(self) -> Coordinator:
         return self
@@ -52,10 +68,10 @@ class Coordinator:
         pass
 
     def version_for(self, _request: object) -> int:
-        return 9
+        return self.version
 
     async def request(self, request: OffsetCommitRequest, version: int) -> OffsetCommitResponse:
-        assert version == 9
+        assert version == self.version
         self.seen.append(request)
         await self.gate.wait()
         codes = self.codes.pop(0) if self.codes else {}
@@ -65,14 +81,16 @@ class Coordinator:
             topics=[
                 OffsetCommitResponseTopic(
                     name=topic.name,
+                    topic_id=topic.topic_id,
                     partitions=[
                         OffsetCommitResponsePartition(
                             partition_index=part.partition_index,
                             error_code=codes.get(
-                                TopicPartition(topic.name, part.partition_index), 0
+                                TopicPartition(topic.name or "t", part.partition_index), 0
                             ),
                         )
                         for part in topic.partitions
+                        if TopicPartition("t", part.partition_index) not in self.left_out
                     ],
                 )
                 for topic in request.topics
@@ -81,15 +99,20 @@ class Coordinator:
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, timeout_ms: int = 60_000) -> None:
         self.coordinator = Coordinator()
         self.membership = CommitIdentity("m", 1)
         self.tasks: list[asyncio.Task[None]] = []
         self.clock = LoopTime()
-        config = consumer_config("localhost:9092", {"group_id": "g", "retry_backoff_ms": 1})
+        self.refused: list[tuple[CommitIdentity, int]] = []
+        config = consumer_config(
+            "localhost:9092",
+            {"group_id": "g", "retry_backoff_ms": 1, "default_api_timeout_ms": timeout_ms},
+        )
         self.offsets = GroupOffsets(
             cast("Any", self.coordinator), config, lambda: self.membership, cast("Any", self)
         )
+        self.offsets.on_refused(lambda identity, code: self.refused.append((identity, code)))
 
     def spawn(self, work: Coroutine[Any, Any, None], _name: str) -> None:
         self.tasks.append(asyncio.get_running_loop().create_task(work))
@@ -177,3 +200,117 @@ def test_a_commit_of_many_partitions_names_some_and_counts_the_rest() -> None:
     text = str(commit_failed(failures))
     assert text.count("too late") == 1
     assert "t-9 and 90 more: too late" in text
+
+
+def code_of(failed: errors.CommitFailed, tp: TopicPartition) -> int:
+    error = failed.partitions[tp]
+    assert isinstance(error, errors.KafkaError)
+    return error.code
+
+
+async def test_a_deleted_topic_holds_up_neither_other_commits_nor_a_drain() -> None:
+    bench = Bench()
+    bench.coordinator.codes = [{FIRST: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION}] * 100
+    deleted = bench.offsets.commit({FIRST: at(1)})
+    await asyncio.sleep(0)
+    await asyncio.wait_for(bench.offsets.commit({SECOND: at(2)}), 1)
+    assert not deleted.done(), "metadata knows the topic, so the explicit commit is retried"
+    assert bench.coordinator.refreshes > 0
+    await asyncio.wait_for(bench.offsets.drain(), 1)
+    with pytest.raises(errors.CommitFailed) as failed:
+        await deleted
+    assert code_of(failed.value, FIRST) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+async def test_an_unknown_partition_is_not_retried_once_the_metadata_does_not_have_it() -> None:
+    bench = Bench()
+    bench.coordinator.codes = [{FIRST: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION}] * 3
+    deleted = bench.offsets.commit({FIRST: at(1)})
+    bench.coordinator.known.discard(FIRST)
+    with pytest.raises(errors.CommitFailed):
+        await asyncio.wait_for(deleted, 1)
+    assert len(bench.coordinator.seen) == 1
+
+
+async def test_an_automatic_commit_does_not_wait_for_an_unknown_partition() -> None:
+    bench = Bench()
+    bench.coordinator.codes = [{FIRST: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION}] * 3
+    with pytest.raises(errors.CommitFailed):
+        await asyncio.wait_for(
+            bench.offsets.commit({FIRST: at(1), SECOND: at(1)}, is_explicit=False), 1
+        )
+    assert len(bench.coordinator.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        ErrorCode.UNKNOWN_MEMBER_ID,
+        ErrorCode.ILLEGAL_GENERATION,
+        ErrorCode.FENCED_INSTANCE_ID,
+    ],
+)
+async def test_an_answer_that_ends_the_membership_is_reported_with_its_identity(
+    code: ErrorCode,
+) -> None:
+    bench = Bench()
+    bench.coordinator.codes = [{FIRST: code, SECOND: code}]
+    with pytest.raises(errors.CommitFailed):
+        await bench.offsets.commit({FIRST: at(1), SECOND: at(1)})
+    assert bench.refused == [(CommitIdentity("m", 1), code)]
+
+
+async def test_an_unanswered_commit_has_the_outcome_unknown_and_its_cause() -> None:
+    bench = Bench(timeout_ms=50)
+    lost = errors.ConnectionLost("the broker closed it", outcome="unknown")
+    bench.coordinator.codes = [lost] * 100
+    with pytest.raises(errors.CommitFailed) as failed:
+        await asyncio.wait_for(bench.offsets.commit({FIRST: at(1)}), 1)
+    assert failed.value.outcome == "unknown"
+    assert "the broker closed it" in str(failed.value)
+
+
+async def test_a_commit_ends_at_its_deadline_while_its_request_is_in_flight() -> None:
+    bench = Bench(timeout_ms=50)
+    bench.coordinator.gate.clear()
+    with pytest.raises(errors.CommitFailed) as failed:
+        await asyncio.wait_for(bench.offsets.commit({FIRST: at(1)}), 1)
+    assert failed.value.outcome == "unknown"
+    bench.coordinator.gate.set()
+    await asyncio.gather(*bench.tasks)
+    await bench.offsets.drain()
+
+
+async def test_a_coordinator_that_was_never_reached_committed_nothing() -> None:
+    bench = Bench(timeout_ms=50)
+    bench.coordinator.codes = [errors.NoBrokersAvailable("no broker")] * 100
+    with pytest.raises(errors.CommitFailed) as failed:
+        await asyncio.wait_for(bench.offsets.commit({FIRST: at(1)}), 1)
+    assert failed.value.outcome is None
+
+
+async def test_a_partition_that_the_answer_leaves_out_is_not_committed() -> None:
+    bench = Bench()
+    bench.coordinator.left_out = {SECOND}
+    with pytest.raises(errors.CommitFailed) as failed:
+        await bench.offsets.commit({FIRST: at(1), SECOND: at(1)})
+    assert list(failed.value.partitions) == [SECOND]
+    assert failed.value.outcome == "unknown"
+
+
+async def test_topics_are_named_by_id_where_the_broker_can() -> None:
+    bench = Bench()
+    bench.coordinator.version = 10
+    await bench.offsets.commit({FIRST: at(1)})
+    (request,) = bench.coordinator.seen
+    assert (request.topics[0].name, request.topics[0].topic_id) == ("", b"1" * 16)
+
+
+async def test_a_failure_makes_the_book_forget_the_partition() -> None:
+    bench = Bench()
+    await bench.offsets.commit({FIRST: at(1)})
+    assert not bench.offsets.book.differs(FIRST, at(1), is_last=False)
+    bench.coordinator.codes = [{FIRST: ErrorCode.TOPIC_AUTHORIZATION_FAILED}]
+    with pytest.raises(errors.CommitFailed):
+        await bench.offsets.commit({FIRST: at(2)})
+    assert bench.offsets.book.differs(FIRST, at(1), is_last=False)

@@ -27,7 +27,7 @@ from ottla.config.consumer import consumer_config
 from ottla.consumer.arguments import (
     matcher_of,
     offset_to_read,
-    offsets_to_read,
+    offsets_to_commit,
     times_by_partition,
     topic_names,
     topic_partition,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn, Self, Unpack
 
-    from ottla._native import Records
+    from ottla._native import Record, Records
     from ottla.config.option_types import ConsumerOptions, Servers
     from ottla.engine.bridge import Ticket
     from ottla.message import Partition, Partitions
@@ -387,19 +387,25 @@ class AsyncConsumer(AsyncConsumerBase):
     @hinted
     async def commit(
         self,
-        offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None,
+        offsets: Mapping[Partition, int | OffsetAndMetadata] | Record | None = None,
         timeout: TimeoutArgument = DEFAULT_TIMEOUT,
     ) -> None:
         """Commit offsets and wait for the answer of the group's coordinator.
 
+        A commit is about the next record to read: after a restart, the group reads on from there. In the middle of a poll's
+        records, `commit()` covers the rest of them too: commit the finished record, `commit(record)`, or iterate over the consumer,
+        where `commit()` covers the records up to the current one.
+
         Args:
-            offsets: `TopicPartition`, or a pair ("topic", 0), -> offset of the next record to read; None: everything
-                handed over so far, the current record included.
+            offsets: A record: it and all before it in its partition. Or `TopicPartition`, or a pair ("topic", 0), -> offset of
+                the next record to read. None: everything handed over so far, the current record included.
             timeout: Seconds to wait. Not given or None: until the commit ends; it is retried for `default_api_timeout_ms`.
 
         Raises:
             CommitFailed: `.partitions` has the partitions that were not committed, with the reasons; the others are
-                committed. If `.outcome` is unknown there was no answer, and the offsets may be committed.
+                committed. If `.outcome` is unknown there was no answer, and the offsets may be committed. A partition that the
+                coordinator does not know, such as one of a deleted topic, is retried while the metadata has it, and until the
+                member gives up its partitions; it delays the commit of no other partition.
             ConfigError: There is no `group_id`; nothing was committed.
             Timeout: The time ran out; the commit continues.
             TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was committed.
@@ -413,7 +419,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
     @hinted
     def commit_async(
-        self, offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None
+        self, offsets: Mapping[Partition, int | OffsetAndMetadata] | Record | None = None
     ) -> Ticket[None]:
         """Begin a commit and return its ticket at once; arguments and errors as `commit`.
 
@@ -425,7 +431,7 @@ class AsyncConsumer(AsyncConsumerBase):
 
         Threads: Any.
         """
-        wanted = self._polling.handed_offsets() if offsets is None else offsets_to_read(offsets)
+        wanted = self._polling.handed_offsets() if offsets is None else offsets_to_commit(offsets)
         return self._client.call("AsyncConsumer.commit", self._client.commit, wanted)
 
     @hinted

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ottla.engine.thread import Engine
     from ottla.observe.log import ClientLog
 
+_NEXT_COMMIT = "the next auto-commit includes these offsets"
+_NEXT_OWNER = "the next owner of these partitions reads from the last committed offset"
+
 
 class AutoCommit:
     """Commits the offsets that the application has finished with, where `enable_auto_commit` is set.
@@ -39,8 +42,6 @@ class AutoCommit:
         self._config = config
         self._assigned = assigned
         self._log = log
-        self._committed: dict[TopicPartition, OffsetAndMetadata] = {}
-        """Offsets of the latest automatic commit of each partition."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self, engine: Engine) -> None:
@@ -56,34 +57,34 @@ class AutoCommit:
     async def _commit_at_intervals(self) -> None:
         while True:
             await asyncio.sleep(self._config.auto_commit_interval_ms / 1000)
-            await self._commit(self._assigned())
+            await self._commit(self._assigned(), is_last=False)
 
     async def commit(self, partitions: Collection[TopicPartition]) -> None:
-        """Commit these partitions, then wait for every commit that the application asked for: without a membership the
-        coordinator would refuse it.
+        """The last commit of these partitions before they are given up. Then wait for every commit that the application asked for:
+        without a membership the coordinator would refuse it.
         """
-        await self._commit(partitions)
+        await self._commit(partitions, is_last=True)
         if self._offsets is not None:
             await self._offsets.drain()
 
-    async def _commit(self, partitions: Collection[TopicPartition]) -> None:
-        """Commit progress since the last time. A failure is logged: the next commit includes the same offsets."""
+    async def _commit(self, partitions: Collection[TopicPartition], *, is_last: bool) -> None:
+        """Commit the offsets that differ from the committed ones. A failure is logged: the next commit includes the same offsets."""
         if self._offsets is None or not self._config.enable_auto_commit:
             return
+        book = self._offsets.book
         offsets = {
             tp: offset
             for tp, offset in self.finished_offsets().items()
-            if tp in partitions and self._committed.get(tp) != offset
+            if tp in partitions and book.differs(tp, offset, is_last=is_last)
         }
         if not offsets:
             return
         try:
-            await self._offsets.commit(offsets)
-            self._committed.update(offsets)
+            await self._offsets.commit(offsets, is_explicit=False)
         except errors.CommitFailed as error:
             self._log.warning(
                 "commit.failed",
                 group=self._config.group_id,
                 reason=error,
-                next_step="the next auto-commit includes these offsets",
+                next_step=_NEXT_OWNER if is_last else _NEXT_COMMIT,
             )

@@ -91,6 +91,12 @@ class BeatAnswered(NamedTuple):
     code: int
 
 
+class CommitAnswered(NamedTuple):
+    """Response to a commit that ends the membership, of a request under the current member id and generation."""
+
+    code: int
+
+
 class CoordinatorLost(NamedTuple):
     """The connection of the heartbeats was lost, or the coordinator moved."""
 
@@ -118,8 +124,8 @@ class Leave(NamedTuple):
 
 
 Event = (
-    Begin | Joined | Planned | Synced | Refused | Unreachable | BeatAnswered | CoordinatorLost | NewTopics | Revoked
-    | PolledTooLate | Polled | Leave
+    Begin | Joined | Planned | Synced | Refused | Unreachable | BeatAnswered | CommitAnswered | CoordinatorLost | NewTopics
+    | Revoked | PolledTooLate | Polled | Leave
 )  # fmt: skip
 
 
@@ -249,7 +255,9 @@ class ClassicMember:
             case Unreachable():
                 return self._on_unreachable()
             case BeatAnswered():
-                return self._on_beat_answered(event)
+                return self._on_beat_answered(event.code)
+            case CommitAnswered():
+                return self._on_refused_as_member(event.code)
             case CoordinatorLost():
                 return self._on_coordinator_lost()
             case NewTopics():
@@ -327,14 +335,19 @@ class ClassicMember:
 
     # ---- being a member ----------------------------------------------------------------------------------------------
 
-    def _on_beat_answered(self, event: BeatAnswered) -> list[Action]:
-        code = event.code
+    def _on_beat_answered(self, code: int) -> list[Action]:
         if code in _RETRY_ELSEWHERE:
             return self._on_coordinator_lost()
-        if self.state not in (State.STABLE, State.REVOKING):
+        if code == ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
             return []
         if code == ErrorCode.REBALANCE_IN_PROGRESS:
             return self._revoke(_OTHER_MEMBERS) if self.state is State.STABLE else []
+        return self._on_refused_as_member(code)
+
+    def _on_refused_as_member(self, code: int) -> list[Action]:
+        """The coordinator does not accept this member id, generation or instance any more."""
+        if self.state not in (State.STABLE, State.REVOKING):
+            return []
         if code == ErrorCode.UNKNOWN_MEMBER_ID:
             self._forget()
             return [
@@ -344,8 +357,6 @@ class ClassicMember:
         if code == ErrorCode.ILLEGAL_GENERATION:
             self.generation = -1
             return [*self._lose("the group has gone on to another generation"), *self._join()]
-        if code == ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
-            return []
         return self._fail(code)
 
     def _on_coordinator_lost(self) -> list[Action]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ottla import errors
+from ottla.protocol.primitives import ZERO_UUID
 from ottla.wire.connection import Role
 
 if TYPE_CHECKING:
     from ottla.cluster.cluster import Cluster
     from ottla.consumer.group.report import GroupReport
+    from ottla.message import TopicPartition
     from ottla.wire.connection import Connection
 
 UNREACHABLE = (errors.ConnectionLost, errors.NoBrokersAvailable, errors.Timeout)
@@ -41,3 +43,18 @@ class GroupLink:
     def forget_coordinator(self) -> None:
         """Search the coordinator again with the next call: the node is not the coordinator any more, or cannot be reached."""
         self._cluster.coordinators.invalidate("group", self.group_id)
+
+    # ---- topics --------------------------------------------------------------------------------------------------------
+
+    def topic_id(self, topic: str) -> bytes:
+        """Id of a topic in the metadata; zero: it is not known."""
+        known = self._cluster.snapshot.topic(topic)
+        return ZERO_UUID if known is None else known.topic_id
+
+    def knows(self, tp: TopicPartition) -> bool:
+        """Whether the metadata has this partition."""
+        return self._cluster.snapshot.partition(*tp) is not None
+
+    def refresh_metadata(self, reason: str) -> None:
+        """Request the metadata again soon."""
+        self._cluster.refresh_soon(reason)

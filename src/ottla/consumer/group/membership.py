@@ -180,6 +180,11 @@ class ClassicMembership:
             self._planned_for = {}
             self._feed(classic.NewTopics())
 
+    def commit_refused(self, identity: CommitIdentity, code: int) -> None:
+        """The answer to a commit under this identity ends the membership, unless a later one has begun."""
+        if identity == self.identity:
+            self._feed(classic.CommitAnswered(code))
+
     def polled(self) -> None:
         """The application polls again after it had not polled for too long: join again."""
         self._feed(classic.Polled())
