@@ -1157,3 +1157,6 @@ def lose(flow: ProduceFlow | FetchFlow, conn: int, message: str, now_us: int) ->
 
 def tick(flow: ProduceFlow | FetchFlow, now_us: int) -> int | None:
     """Time passes; returns when the flow is to be asked again."""
+
+def assume_sequence(flow: ProduceFlow, topic: str, partition: int, next: int) -> None:
+    """The next message of the partition gets this sequence. Raises ValueError where the flow has no such partition."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ottla import kafka_errors
+from ottla._native import assume_sequence
 from ottla.message import TopicPartition
 from ottla.producer.routes import ProduceTarget
 from ottla.protocol.error_codes import ErrorCode
@@ -210,6 +211,30 @@ def test_a_bug_in_the_search_for_a_leader_is_logged_and_the_partition_flows_on(
     with producer(broker) as sending:
         assert outcome(sending.send("t", b"a")) == "written"
     assert logged("internal_error.route", topic="t", partition=0)
+
+
+@pytest.mark.parametrize("lost", range(4))
+def test_sequences_start_again_at_0_after_the_last_one(broker: Broker, lost: int) -> None:
+    """2^31 - 1 is the last one, within a batch too. The answer to each of the batches is lost once: it is resent as it was."""
+    with producer(broker, linger_ms=20) as sending:
+        assert outcome(sending.send("t", b"first")) == "written"
+        broker.forget_producer(
+            "t"
+        )  # It accepts any sequence of the next batch, and only the following ones behind that.
+        assume_sequence(sending._client.flow, "t", 0, 2**31 - 3)
+        for number in range(4):
+            if number == lost:
+                broker.lose_answer("Produce")
+            pair = [sending.send("t", b"%d" % number), sending.send("t", b"%d+" % number)]
+            assert outcomes(pair) == ["written"] * 2
+            assert [each.offset for each in pair] == [2 * number + 1, 2 * number + 2]
+    _, *batches = stored(broker)
+    assert [(batch.epoch, batch.sequence) for batch in batches] == [
+        (0, 2**31 - 3),
+        (0, 2**31 - 1),
+        (0, 1),
+        (0, 3),
+    ]
 
 
 def test_a_duplicate_is_a_success_without_an_offset(broker: Broker) -> None:

@@ -33,11 +33,11 @@ impl ProduceFlow {
         }
     }
 
-    /// Where a script of events begins after this number of messages of a partition.
-    pub fn assume_sequence(&mut self, topic: &str, number: i32, next: i32) {
-        if let Some(part) = self.find(topic, number) {
-            self.acc.parts[part].numbering.next = next;
-        }
+    /// The next message of a partition gets this sequence. None: there is no such partition.
+    pub fn assume_sequence(&mut self, topic: &str, number: i32, next: i32) -> Option<()> {
+        let part = self.find(topic, number)?;
+        self.acc.parts[part].numbering.next = next;
+        Some(())
     }
 
     /// Batches of this size and more are sealed ahead, whatever their codec.

@@ -84,9 +84,24 @@ fn tick(py: Python<'_>, flow: AnyFlow<'_>, now_us: u64) -> PyResult<Option<u64>>
     Ok(flow.core(py)?.on_tick(now_us))
 }
 
+/// The next message of the partition gets this sequence. ValueError: the flow has no such partition.
+#[pyfunction]
+fn assume_sequence(
+    flow: PyRef<'_, ProduceFlow>,
+    topic: &str,
+    partition: i32,
+    next: i32,
+) -> PyResult<()> {
+    let found = flow
+        .shared
+        .with(|flow| flow.assume_sequence(topic, partition, next));
+    found.ok_or_else(|| PyValueError::new_err(format!("no partition {topic}-{partition}")))
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(next_frame, module)?)?;
     module.add_function(wrap_pyfunction!(answer, module)?)?;
     module.add_function(wrap_pyfunction!(lose, module)?)?;
-    module.add_function(wrap_pyfunction!(tick, module)?)
+    module.add_function(wrap_pyfunction!(tick, module)?)?;
+    module.add_function(wrap_pyfunction!(assume_sequence, module)?)
 }
