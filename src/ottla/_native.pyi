@@ -18,7 +18,7 @@ from collections.abc import (
     Sequence,
 )
 from contextvars import Context
-from typing import Any, NoReturn, Self, final, overload
+from typing import Any, Literal, NoReturn, Self, final, overload
 
 from typing_extensions import disjoint_base
 
@@ -989,7 +989,7 @@ class FetchFlow:
 class Record:
     """One record: its topic, partition and offset, and its key, value and headers, which each access creates.
 
-    It keeps its whole batch in memory until `detach`; pickles and copies have bytes of their own. Records with the same
+    It keeps the memory of the fetched data around it until `detach`; pickles and copies have bytes of their own. Records with the same
     topic, partition, offset, timestamp, key, value and headers are equal. A record never changes. Threads: any.
     """
 
@@ -1002,6 +1002,10 @@ class Record:
         """Number of the partition."""
 
     @property
+    def topic_partition(self) -> TopicPartition:
+        """Topic and number of the partition; each access creates it."""
+
+    @property
     def offset(self) -> int:
         """Offset in the partition."""
 
@@ -1010,12 +1014,38 @@ class Record:
         """Milliseconds since the epoch, UTC: of the message, or of the append where the topic has LogAppendTime."""
 
     @property
+    def timestamp_type(self) -> Literal["CreateTime", "LogAppendTime"] | None:
+        """Origin of the timestamp: the producer of the message, or the broker at the append. None: a message of magic 0, which has no
+        timestamp.
+        """
+
+    @property
     def key(self) -> bytes | None:
         """bytes or None; each access creates them."""
 
     @property
     def value(self) -> bytes | None:
         """bytes or None (a tombstone); each access creates them."""
+
+    @property
+    def serialized_key_size(self) -> int:
+        """Bytes of the key as the broker stores it, without creating it; -1 for None."""
+
+    @property
+    def serialized_value_size(self) -> int:
+        """Bytes of the value as the broker stores it, without creating it; -1 for None."""
+
+    @property
+    def key_view(self) -> memoryview | None:
+        """Read-only view of the key's bytes, without a copy; None where the key is None. A view keeps the fetched data around it in
+        memory, also after `detach` of its record.
+        """
+
+    @property
+    def value_view(self) -> memoryview | None:
+        """Read-only view of the value's bytes, without a copy; None where the value is None. A view keeps the fetched data around it in
+        memory, also after `detach` of its record.
+        """
 
     @property
     def headers(self) -> list[tuple[str, bytes | None]]:
@@ -1049,17 +1079,25 @@ def make_record(
     value: bytes | None,
     headers: Sequence[tuple[str, bytes | None]],
     leader_epoch: int,
+    timestamp_type: str | None = "CreateTime",
 ) -> Record:
-    """A record with bytes of its own: what pickles hold, and for tests."""
+    """A record with bytes of its own, from a pickle or for a test."""
+
+def make_records(
+    records: Iterable[Record], next_offsets: Mapping[TopicPartition, tuple[int, int]]
+) -> Records:
+    """Records from a pickle. next_offsets: As `Records.next_offsets` returned them."""
 
 @final
 class Records:
-    """Records of one poll, those of a partition in order: `len`, iteration, indices and slices. Empty is false.
+    """Records of one poll, those of a partition in order: `len`, iteration, indices, slices and `+`. Empty is false.
 
-    It holds whole batches; a `Record` is created when it is read. It never changes. `Records()` is empty. Threads: any.
+    It holds whole batches; a `Record` is created when it is read. It never changes. Two are equal if their records are, in
+    order; pickles and deep copies have bytes of their own. `Records()` is empty, `Records(some)` has the `Record` objects of an
+    iterable. Threads: any.
     """
 
-    def __new__(cls) -> Self: ...
+    def __new__(cls, records: Iterable[Record] = ..., /) -> Self: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Record]: ...
     @overload
@@ -1075,9 +1113,21 @@ class Records:
     def offsets(self) -> list[int]:
         """The offset of each record: one list in one call."""
 
-    def __reduce__(self) -> NoReturn:
-        """TypeError."""
+    def timestamps(self) -> list[int]:
+        """The timestamp of each record, milliseconds since the epoch, UTC: one list in one call."""
 
+    def headers(self) -> list[list[tuple[str, bytes | None]]]:
+        """The headers of each record, as `Record.headers`: one list in one call.
+
+        Raises:
+            DecodeError: The bytes of a record's headers are no headers; its `offset` is that of the record.
+        """
+
+    def __add__(self, other: Records, /) -> Records: ...
+    def __reversed__(self) -> Iterator[Record]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
     def by_partition(self) -> dict[TopicPartition, Records]:
         """`TopicPartition` -> its records, in the order in which the partitions appear."""
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import gc
 import pickle
+import struct
 import subprocess
 import sys
 import tracemalloc
 import weakref
+import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
@@ -171,6 +175,127 @@ def test_unreadable_headers_raise_an_error(read: Callable[[_native.Record], obje
     assert (error.topic, error.partition, error.offset) == ("orders", 1, 5)
 
 
+# ---- fields without a copy -------------------------------------------------------------------------------------------
+
+
+def test_record_names_its_partition() -> None:
+    record = own()
+    assert record.topic_partition == TopicPartition("orders", 1)
+    assert str(record.topic_partition) == "orders-1"
+
+
+def test_timestamp_type_is_that_of_the_batch() -> None:
+    record = plain.Record(0, 1000, None, b"v")
+    created = records(plain.encode_batch([record]))[0]
+    appended = records(_native.encode_batch([(1000, None, b"v", [])], log_append_ms=2000))[0]
+    assert (created.timestamp_ms, created.timestamp_type) == (1000, "CreateTime")
+    assert (appended.timestamp_ms, appended.timestamp_type) == (2000, "LogAppendTime")
+    for one in (created, appended):
+        for copied in (copy.copy(one), copy.copy(one).detach()):
+            assert copied.timestamp_type == one.timestamp_type
+    assert own(timestamp_type=None).timestamp_type is None
+    with pytest.raises(ValueError, match="timestamp_type"):
+        own(timestamp_type="create")
+
+
+def test_message_of_magic_0_has_no_timestamp_type() -> None:
+    body = struct.pack(">bbi1si1s", 0, 0, 1, b"k", 1, b"v")
+    message = struct.pack(">I", zlib.crc32(body)) + body
+    record = records(struct.pack(">qi", 4, len(message)) + message)[0]
+    assert (record.offset, record.value, record.timestamp_ms) == (4, b"v", -1)
+    assert record.timestamp_type is None
+    assert copy.copy(record).timestamp_type is None
+
+
+def test_sizes_are_those_of_the_bytes() -> None:
+    data = plain.encode_batch([plain.Record(0, 0, None, b"abc"), plain.Record(1, 0, b"", None)])
+    first, second = records(data)
+    assert (first.serialized_key_size, first.serialized_value_size) == (-1, 3)
+    assert (second.serialized_key_size, second.serialized_value_size) == (0, -1)
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip"])
+def test_views_are_of_the_same_bytes(codec: str) -> None:
+    record = records(batch(5, 1, codec=codec))[0]
+    key, value = record.key_view, record.value_view
+    assert key is not None
+    assert value is not None
+    assert (bytes(key), bytes(value)) == (b"k5", b"v5")
+    assert (value.readonly, value.format, value.ndim, value.nbytes) == (True, "B", 1, 2)
+    with pytest.raises(TypeError):
+        value[0] = 0
+    again = record.value_view
+    assert again is not None
+    assert address_of(again) == address_of(value)
+    null = own(key=None, value=b"")
+    assert null.key_view is None
+    empty = null.value_view
+    assert empty is not None
+    assert bytes(empty) == b""
+
+
+class Buffer(ctypes.Structure):
+    """The first fields of CPython's `Py_buffer`, and memory for the others."""
+
+    _fields_ = (
+        ("start", ctypes.c_void_p),
+        ("owner", ctypes.py_object),
+        ("rest", ctypes.c_char * 128),
+    )
+
+
+def address_of(view: memoryview) -> int:
+    """Address of the bytes of a view."""
+    buffer = Buffer()
+    held = ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
+    assert held == 0
+    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
+    return int(buffer.start)
+
+
+def test_view_keeps_its_bytes() -> None:
+    polled = records(batch(0, 50, value_bytes=1000))
+    views = []
+    for record in polled:
+        view = record.value_view
+        assert view is not None
+        views.append(view[1:5])
+        record.detach()
+    del polled, record, view
+    gc.collect()
+    for _ in range(20):
+        records(batch(0, 50, value_bytes=1000))
+    assert [bytes(view) for view in views] == [(b"v%d...." % n)[1:5] for n in range(50)]
+
+
+def test_view_copies_nothing() -> None:
+    polled = records(batch(0, 1, value_bytes=10_000_000))
+    record = polled[0]
+    tracemalloc.start()
+    views = [record.value_view for _ in range(10)]
+    grown = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(views) == 10
+    assert grown < 100_000
+
+
+def test_views_are_read_while_other_threads_drop_theirs() -> None:
+    def read(seed: int) -> int:
+        total = 0
+        for turn in range(200):
+            polled = records(batch(0, 20, value_bytes=100, codec="gzip" if turn % 2 else "none"))
+            views = [record.detach().value_view for record in polled]
+            late = [polled[n].value_view for n in range(20)]
+            del polled
+            if turn % 10 == seed:
+                gc.collect()
+            total += sum(view[0] == ord("v") for view in (*views, *late) if view is not None)
+        return total
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(read, range(4))) == [200 * 40] * 4
+
+
 def test_made_record_takes_only_what_records_hold() -> None:
     with pytest.raises(TypeError):
         own(value="text")
@@ -235,6 +360,100 @@ def test_next_offsets_are_behind_the_last_record() -> None:
     assert polled[:2].next_offsets() == {("orders", 1): (2, 7)}
     assert polled[:4].next_offsets() == {("orders", 1): (4, 8)}
     assert polled[::-1].next_offsets() == {("orders", 1): (10, 8)}
+
+
+def test_more_columns_in_one_call() -> None:
+    polled = records(batch(0, 2, headers=[("h", b"1"), ("h", None)]), batch(2, 1))
+    assert polled.timestamps() == [1000, 1001, 1002]
+    assert polled.headers() == [[("h", b"1"), ("h", None)]] * 2 + [[]]
+    with pytest.raises(DecodeError, match="name of a header"):
+        _native.Records([broken_headers()]).headers()
+
+
+def test_records_are_made_of_records() -> None:
+    polled = records(batch(0, 3), batch(3, 3))
+    even = _native.Records(record for record in polled if record.offset % 2 == 0)
+    assert even.offsets() == [0, 2, 4]
+    assert even.next_offsets() == {("orders", 1): (5, 7)}
+    assert _native.Records(list(polled)) == polled
+    assert _native.Records(polled) == polled
+    assert _native.Records([own()]).values() == [b"v5"]
+    with pytest.raises(TypeError, match="Record objects, not bytes"):
+        _native.Records(cast("Any", [b"v"]))
+
+
+def test_records_are_joined_by_plus() -> None:
+    polled = records(batch(0, 3), batch(3, 3))
+    other = records(batch(0, 1), topic="payments")
+    both = polled[:2] + other + polled[5:]
+    assert [(record.topic, record.offset) for record in both] == [
+        ("orders", 0), ("orders", 1), ("payments", 0), ("orders", 5),
+    ]  # fmt: skip
+    assert both.next_offsets() == {("orders", 1): (6, 7), ("payments", 1): (1, 7)}
+    assert [len(some) for some in both.by_partition().values()] == [3, 1]
+    with pytest.raises(TypeError):
+        polled + cast("Any", [own()])
+
+
+def test_records_are_equal_by_their_records() -> None:
+    polled = records(batch(0, 3), batch(3, 3))
+    same = records(batch(0, 6))
+    assert polled == same
+    assert hash(polled) == hash(same)
+    assert polled != same[:5]
+    assert polled[:5] != same[1:]
+    assert polled != list(polled)
+    assert records() == _native.Records()
+    assert hash(records()) == hash(_native.Records())
+    assert same[2] in polled
+    assert own(offset=9) not in polled
+    assert [record.offset for record in reversed(polled)] == [5, 4, 3, 2, 1, 0]
+    with pytest.raises(TypeError):
+        assert polled < same  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_pickled_records_are_equal(protocol: int) -> None:
+    gap = plain.encode_batch([plain.Record(9, 0, None, b"b")], partition_leader_epoch=8)
+    polled = records(batch(0, 3, headers=[("h", None)]), gap) + records(batch(), topic="other")
+    twin = pickle.loads(pickle.dumps(polled, protocol))
+    assert twin == polled
+    assert twin.next_offsets() == polled.next_offsets()
+    assert [record.leader_epoch for record in twin] == [7, 7, 7, 8, 7, 7, 7]
+    assert list(twin.by_partition()) == list(polled.by_partition())
+    assert pickle.loads(pickle.dumps(records(), protocol)) == records()
+
+
+def test_deep_copies_pin_nothing() -> None:
+    polled = records(batch(0, 3, value_bytes=100))
+    copied = copy.deepcopy(polled)
+    assert copied == copy.copy(polled) == polled
+    view, twin = polled[0].value_view, copied[0].value_view
+    assert view is not None
+    assert twin is not None
+    assert address_of(view) != address_of(twin)
+
+
+PICKLED = """
+import pickle, sys
+records = pickle.loads(bytes.fromhex(sys.argv[1]))
+print(records.values(), records.next_offsets(), records[0])
+"""
+
+
+def test_other_process_reads_a_pickle() -> None:
+    data = pickle.dumps(records(batch(0, 2)), 2).hex()
+    done = subprocess.run(
+        [sys.executable, "-c", PICKLED, data],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split("\n")[0] == (
+        "[b'v0', b'v1'] {TopicPartition(topic='orders', partition=1): (2, 7)} "
+        "<Record orders-1@0 key=b'k0' value=b'v0'>"
+    )
 
 
 def test_position_inside_a_batch_hides_what_is_before() -> None:

@@ -132,6 +132,12 @@ def partitions(consumer: ottla.Consumer, session: ottla.GroupSession) -> None:
     for key, records in consumer.poll().by_partition().items():
         assert_type(key.topic, str)
         assert_type(records[0], ottla.Record)
+        assert_type(records[1:] + records, ottla.Records)
+        assert_type(records.timestamps(), list[int])
+        assert_type(records.headers(), list[list[tuple[str, bytes | None]]])
+        assert_type(ottla.Records(each for each in reversed(records)), ottla.Records)
+        assert_type(records[0].topic_partition, ottla.TopicPartition)
+        assert_type(records[0].value_view, memoryview | None)
     session.mark_offset(("t", 0), 5)
     session.mark_offset(tp, 5)
     ticket = consumer.commit_async({tp: 5})

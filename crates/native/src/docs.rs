@@ -357,20 +357,35 @@ pub const DELIVERY_WITH_METADATA: &CStr = c"A `Delivery` with headers, metadata 
 
 pub const RECORD: &CStr = c"One record: its topic, partition and offset, and its key, value and headers, which each access creates.
 
-It keeps its whole batch in memory until `detach`; pickles and copies have bytes of their own. Records with the same
+It keeps the memory of the fetched data around it until `detach`; pickles and copies have bytes of their own. Records with the same
 topic, partition, offset, timestamp, key, value and headers are equal. A record never changes. Threads: any.";
 
 pub const RECORD_TOPIC: &CStr = c"Name of the topic; the same object for all records of a poll.";
 
 pub const RECORD_PARTITION: &CStr = c"Number of the partition.";
 
+pub const RECORD_TOPIC_PARTITION: &CStr = c"Topic and number of the partition; each access creates it.";
+
 pub const RECORD_OFFSET: &CStr = c"Offset in the partition.";
 
 pub const RECORD_TIMESTAMP_MS: &CStr = c"Milliseconds since the epoch, UTC: of the message, or of the append where the topic has LogAppendTime.";
 
+pub const RECORD_TIMESTAMP_TYPE: &CStr = c"Origin of the timestamp: the producer of the message, or the broker at the append. None: a message of magic 0, which has no
+timestamp.";
+
 pub const RECORD_KEY: &CStr = c"bytes or None; each access creates them.";
 
 pub const RECORD_VALUE: &CStr = c"bytes or None (a tombstone); each access creates them.";
+
+pub const RECORD_SERIALIZED_KEY_SIZE: &CStr = c"Bytes of the key as the broker stores it, without creating it; -1 for None.";
+
+pub const RECORD_SERIALIZED_VALUE_SIZE: &CStr = c"Bytes of the value as the broker stores it, without creating it; -1 for None.";
+
+pub const RECORD_KEY_VIEW: &CStr = c"Read-only view of the key's bytes, without a copy; None where the key is None. A view keeps the fetched data around it in
+memory, also after `detach` of its record.";
+
+pub const RECORD_VALUE_VIEW: &CStr = c"Read-only view of the value's bytes, without a copy; None where the value is None. A view keeps the fetched data around it in
+memory, also after `detach` of its record.";
 
 pub const RECORD_HEADERS: &CStr = c"List of (name, bytes or None) in order, with repeated names; each access creates it. DecodeError where the bytes are no
 headers.";
@@ -481,9 +496,11 @@ Threads: Any thread but one that runs an event loop, which it would block: a Run
         "(index, error) of each message that has failed so far, without waiting."
     };
     (Records) => {
-        "Records of one poll, those of a partition in order: `len`, iteration, indices and slices. Empty is false.
+        "Records of one poll, those of a partition in order: `len`, iteration, indices, slices and `+`. Empty is false.
 
-It holds whole batches; a `Record` is created when it is read. It never changes. `Records()` is empty. Threads: any."
+It holds whole batches; a `Record` is created when it is read. It never changes. Two are equal if their records are, in
+order; pickles and deep copies have bytes of their own. `Records()` is empty, `Records(some)` has the `Record` objects of an
+iterable. Threads: any."
     };
     (Records.values) => {
         "The value of each record, bytes or None: one list in one call."
@@ -493,6 +510,15 @@ It holds whole batches; a `Record` is created when it is read. It never changes.
     };
     (Records.offsets) => {
         "The offset of each record: one list in one call."
+    };
+    (Records.timestamps) => {
+        "The timestamp of each record, milliseconds since the epoch, UTC: one list in one call."
+    };
+    (Records.headers) => {
+        "The headers of each record, as `Record.headers`: one list in one call.
+
+Raises:
+    DecodeError: The bytes of a record's headers are no headers; its `offset` is that of the record."
     };
     (Records.by_partition) => {
         "`TopicPartition` -> its records, in the order in which the partitions appear."

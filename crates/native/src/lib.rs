@@ -33,6 +33,7 @@ mod seam;
 mod send;
 #[cfg(feature = "testing")]
 mod testing;
+mod view;
 mod wait;
 mod walk;
 

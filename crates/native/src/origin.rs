@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ottla_core::fetch::run::Run;
 use ottla_core::record::decode::{DecodedBatch, Record, RecordHeader};
+use ottla_core::record::header::TimestampType;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
@@ -15,6 +16,8 @@ use crate::errors;
 pub struct Own {
     pub offset: i64,
     pub timestamp_ms: i64,
+    /// None: of magic 0, which has no timestamps.
+    pub timestamp_type: Option<TimestampType>,
     pub key: Option<Box<[u8]>>,
     pub value: Option<Box<[u8]>>,
     pub headers: Vec<OwnHeader>,
@@ -25,6 +28,23 @@ pub type OwnHeader = (Box<str>, Option<Box<[u8]>>);
 enum Source {
     Batch(Arc<DecodedBatch>),
     Own(Own),
+}
+
+/// One of the two byte fields of a record.
+#[derive(Clone, Copy)]
+pub enum Field {
+    Key,
+    Value,
+}
+
+impl Field {
+    #[inline]
+    pub fn of<'a>(self, record: &Record<'a>) -> Option<&'a [u8]> {
+        match self {
+            Self::Key => record.key,
+            Self::Value => record.value,
+        }
+    }
 }
 
 pub struct Origin {
@@ -63,9 +83,11 @@ impl Origin {
         self.topic.bind(py)
     }
 
-    /// Of two runs. (Their topics are interned: equal names are one object.)
-    pub fn same_partition(&self, other: &Self) -> bool {
-        self.partition == other.partition && self.topic.is(&other.topic)
+    /// Topics of runs are interned, so names that are one object are the usual case.
+    pub fn same_partition(&self, py: Python<'_>, other: &Self) -> bool {
+        self.partition == other.partition
+            && (self.topic.is(&other.topic)
+                || self.topic(py).as_any().eq(other.topic(py)).unwrap_or(false))
     }
 
     pub fn is_of(&self, py: Python<'_>, topic: &str, partition: i32) -> bool {
@@ -84,6 +106,32 @@ impl Origin {
                 value: own.value.as_deref(),
             }),
         }
+    }
+
+    /// None: messages of magic 0 have no timestamp.
+    pub fn timestamp_type(&self) -> Option<TimestampType> {
+        match &self.source {
+            Source::Batch(batch) => {
+                let header = batch.header();
+                (header.magic > 0).then(|| header.timestamp_type())
+            }
+            Source::Own(own) => own.timestamp_type,
+        }
+    }
+
+    /// Whether two records have the same place, timestamp and content. Their leader epochs may differ: an epoch names the
+    /// leader of the append, and a copy of the log in another cluster has another.
+    pub fn is_same(
+        &self,
+        py: Python<'_>,
+        index: usize,
+        other: &Self,
+        other_index: usize,
+    ) -> PyResult<bool> {
+        Ok(self.partition == other.partition
+            && self.record(index)? == other.record(other_index)?
+            && self.topic(py).as_any().eq(other.topic(py))?
+            && self.headers(py, index)? == other.headers(py, other_index)?)
     }
 
     /// The headers of a record; a DecodeError of `ottla.errors` where their bytes are not what the format says.
@@ -131,6 +179,7 @@ impl Origin {
         let own = Own {
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
+            timestamp_type: self.timestamp_type(),
             key: record.key.map(Into::into),
             value: record.value.map(Into::into),
             headers: headers

@@ -7,15 +7,18 @@ use std::ptr;
 use std::sync::Arc;
 
 use ottla_core::record::decode::Record;
-use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
+use ottla_core::record::header::TimestampType;
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::docs;
-use crate::origin::{Origin, Own, release};
+use crate::origin::{Field, Origin, Own, release};
 use crate::raw::{documented, getter, guard, make_type, no_getter, no_method, plain_method, slot};
+use crate::records::topic_partition;
+use crate::view::view_of;
 
 /// How much of a key or value `repr` shows.
 const SHOWN_BYTES: usize = 32;
@@ -51,8 +54,15 @@ pub fn new_record(py: Python<'_>, origin: Arc<Origin>, index: u32) -> PyResult<*
     }
 }
 
-/// What a record object refers to, counted: Python code may run, and detach it, while it is used.
-fn origin_of(slf: *mut ffi::PyObject) -> (Arc<Origin>, usize) {
+/// Whether the object is a record.
+pub fn is_record(py: Python<'_>, object: &Bound<'_, PyAny>) -> bool {
+    TYPE.get(py)
+        .is_some_and(|class| object.get_type().is(class.bind(py)))
+}
+
+/// The origin of a record object and its index there. The origin is counted, since Python code that runs meanwhile may detach
+/// the record.
+pub fn origin_of(slf: *mut ffi::PyObject) -> (Arc<Origin>, usize) {
     let object = slf.cast::<RecordObject>();
     // SAFETY: only records get here, with the GIL; the pointer came from `Arc::into_raw` and the object has its count.
     unsafe {
@@ -126,6 +136,69 @@ unsafe extern "C" fn get_value(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut 
     guard(|py| peek(slf, |_, record| bytes_or_none(py, record.value)))
 }
 
+unsafe extern "C" fn get_topic_partition(
+    slf: *mut ffi::PyObject,
+    _: *mut c_void,
+) -> *mut ffi::PyObject {
+    guard(|py| Ok(topic_partition(py, &origin_of(slf).0)?.into_ptr()))
+}
+
+/// The names are those of Kafka's topic option `message.timestamp.type`.
+const CREATE_TIME: &str = "CreateTime";
+const LOG_APPEND_TIME: &str = "LogAppendTime";
+
+fn name_of(kind: TimestampType) -> &'static str {
+    match kind {
+        TimestampType::Create => CREATE_TIME,
+        TimestampType::LogAppend => LOG_APPEND_TIME,
+    }
+}
+
+unsafe extern "C" fn get_timestamp_type(
+    slf: *mut ffi::PyObject,
+    _: *mut c_void,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        let kind = peek(slf, |origin, _| origin.timestamp_type())?;
+        Ok(match kind.map(name_of) {
+            Some(name) => PyString::intern(py, name).into_ptr(),
+            None => py.None().into_ptr(),
+        })
+    })
+}
+
+/// Size of a key or value; -1 for None, as Java has it.
+fn size_of_field(slf: *mut ffi::PyObject, field: Field) -> *mut ffi::PyObject {
+    guard(|py| {
+        let len = peek(slf, |_, record| field.of(&record).map(<[u8]>::len))?;
+        let size = len.map_or(-1, |len| len as i64);
+        Ok(size.into_pyobject(py)?.into_ptr())
+    })
+}
+
+unsafe extern "C" fn get_key_size(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    size_of_field(slf, Field::Key)
+}
+
+unsafe extern "C" fn get_value_size(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    size_of_field(slf, Field::Value)
+}
+
+fn view_of_field(slf: *mut ffi::PyObject, field: Field) -> *mut ffi::PyObject {
+    guard(|py| {
+        let (origin, index) = origin_of(slf);
+        Ok(view_of(py, origin, index, field)?.into_ptr())
+    })
+}
+
+unsafe extern "C" fn get_key_view(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    view_of_field(slf, Field::Key)
+}
+
+unsafe extern "C" fn get_value_view(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    view_of_field(slf, Field::Value)
+}
+
 unsafe extern "C" fn get_headers(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
     guard(|py| {
         let (origin, index) = origin_of(slf);
@@ -168,6 +241,7 @@ unsafe extern "C" fn reduce(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *
             record.value.map(|value| PyBytes::new(py, value)),
             origin.header_list(py, index)?,
             origin.leader_epoch,
+            origin.timestamp_type().map(name_of),
         );
         let maker = MAKE_RECORD.import(py, "ottla._native", "make_record")?;
         Ok((maker, arguments).into_pyobject(py)?.into_ptr())
@@ -215,13 +289,9 @@ unsafe extern "C" fn compare(
     })
 }
 
-/// The leader epoch is not compared: it says who led when the batch was written, not what was.
 fn equal(py: Python<'_>, left: *mut ffi::PyObject, right: *mut ffi::PyObject) -> PyResult<bool> {
     let ((left, left_index), (right, right_index)) = (origin_of(left), origin_of(right));
-    Ok(left.partition == right.partition
-        && left.record(left_index)? == right.record(right_index)?
-        && left.topic(py).as_any().eq(right.topic(py))?
-        && left.headers(py, left_index)? == right.headers(py, right_index)?)
+    left.is_same(py, left_index, &right, right_index)
 }
 
 unsafe extern "C" fn hash(slf: *mut ffi::PyObject) -> ffi::Py_hash_t {
@@ -266,8 +336,9 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
     }
 }
 
-/// A record with bytes of its own: what pickles hold, and for tests.
+/// A record with bytes of its own, from a pickle or for a test.
 #[pyfunction]
+#[pyo3(signature = (topic, partition, offset, timestamp_ms, key, value, headers, leader_epoch, timestamp_type=Some(CREATE_TIME)))]
 #[expect(clippy::too_many_arguments, reason = "the fields of a record")]
 fn make_record(
     py: Python<'_>,
@@ -279,6 +350,7 @@ fn make_record(
     value: Option<&[u8]>,
     headers: Vec<(String, Option<Bound<'_, PyBytes>>)>,
     leader_epoch: i32,
+    timestamp_type: Option<&str>,
 ) -> PyResult<Py<PyAny>> {
     let headers = headers.into_iter().map(|(name, value)| {
         let value = value.map(|value| value.as_bytes().into());
@@ -287,6 +359,7 @@ fn make_record(
     let own = Own {
         offset,
         timestamp_ms,
+        timestamp_type: timestamp_type.map(type_named).transpose()?,
         key: key.map(Into::into),
         value: value.map(Into::into),
         headers: headers.collect(),
@@ -297,14 +370,46 @@ fn make_record(
     Ok(unsafe { Bound::from_owned_ptr(py, record) }.unbind())
 }
 
+fn type_named(name: &str) -> PyResult<TimestampType> {
+    match name {
+        CREATE_TIME => Ok(TimestampType::Create),
+        LOG_APPEND_TIME => Ok(TimestampType::LogAppend),
+        _ => Err(PyValueError::new_err(format!(
+            "timestamp_type must be {CREATE_TIME:?}, {LOG_APPEND_TIME:?} or None, not {name:?}"
+        ))),
+    }
+}
+
 const NAME: &CStr = c"ottla._native.Record";
-static mut GETTERS: [ffi::PyGetSetDef; 9] = [
+static mut GETTERS: [ffi::PyGetSetDef; 15] = [
     getter(c"topic", docs::RECORD_TOPIC, get_topic),
     getter(c"partition", docs::RECORD_PARTITION, get_partition),
+    getter(
+        c"topic_partition",
+        docs::RECORD_TOPIC_PARTITION,
+        get_topic_partition,
+    ),
     getter(c"offset", docs::RECORD_OFFSET, get_offset),
     getter(c"timestamp_ms", docs::RECORD_TIMESTAMP_MS, get_timestamp),
+    getter(
+        c"timestamp_type",
+        docs::RECORD_TIMESTAMP_TYPE,
+        get_timestamp_type,
+    ),
     getter(c"key", docs::RECORD_KEY, get_key),
     getter(c"value", docs::RECORD_VALUE, get_value),
+    getter(
+        c"serialized_key_size",
+        docs::RECORD_SERIALIZED_KEY_SIZE,
+        get_key_size,
+    ),
+    getter(
+        c"serialized_value_size",
+        docs::RECORD_SERIALIZED_VALUE_SIZE,
+        get_value_size,
+    ),
+    getter(c"key_view", docs::RECORD_KEY_VIEW, get_key_view),
+    getter(c"value_view", docs::RECORD_VALUE_VIEW, get_value_view),
     getter(c"headers", docs::RECORD_HEADERS, get_headers),
     getter(c"leader_epoch", docs::RECORD_LEADER_EPOCH, get_leader_epoch),
     no_getter(),

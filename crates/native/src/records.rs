@@ -2,19 +2,22 @@
 //!
 //! Station: record. Threads: any; it never changes.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use ottla_core::fetch::run::Run;
 use ottla_core::record::decode::Record;
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::pyclass::CompareOp;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PySlice, PyType};
 
 use crate::origin::Origin;
-use crate::record::new_record;
+use crate::record::{is_record, new_record, origin_of};
 use crate::walk::{Part, new_iterator};
 
 /// How many partitions `repr` names.
@@ -22,9 +25,10 @@ const SHOWN_PARTITIONS: usize = 4;
 
 /// Class of the keys of `by_partition`.
 static TOPIC_PARTITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static MAKE_RECORDS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 #[doc = help!(Records)]
-#[pyclass(frozen, module = "ottla._native")]
+#[pyclass(frozen, sequence, module = "ottla._native")]
 pub struct Records {
     parts: Arc<[Part]>,
     len: usize,
@@ -135,7 +139,7 @@ fn new_bytes(bytes: Option<&[u8]>) -> *mut ffi::PyObject {
     }
 }
 
-fn topic_partition<'py>(py: Python<'py>, origin: &Origin) -> PyResult<Bound<'py, PyAny>> {
+pub fn topic_partition<'py>(py: Python<'py>, origin: &Origin) -> PyResult<Bound<'py, PyAny>> {
     let class = TOPIC_PARTITION.import(py, "ottla.message", "TopicPartition")?;
     class.call1((origin.topic(py), origin.partition))
 }
@@ -143,8 +147,15 @@ fn topic_partition<'py>(py: Python<'py>, origin: &Origin) -> PyResult<Bound<'py,
 #[pymethods]
 impl Records {
     #[new]
-    fn new() -> Self {
-        Self::of_parts(Vec::new())
+    #[pyo3(signature = (records=None, /))]
+    fn new(py: Python<'_>, records: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let Some(records) = records else {
+            return Ok(Self::of_parts(Vec::new()));
+        };
+        if let Ok(records) = records.cast::<Self>() {
+            return Ok(Self::of_parts(records.get().parts.to_vec()));
+        }
+        Self::of_iterable(py, records)
     }
 
     fn __len__(&self) -> usize {
@@ -180,11 +191,50 @@ impl Records {
         Ok(unsafe { Bound::from_owned_ptr(py, record) })
     }
 
-    /// Refused: they are views of whole batches. A list of them is copied record by record.
-    fn __reduce__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err(
-            "Records cannot be copied or pickled as they are; list(records) can",
-        ))
+    /// Pickles and deep copies have bytes of their own, record by record.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let maker = MAKE_RECORDS.import(py, "ottla._native", "make_records")?;
+        let this = slf.get();
+        let records = PyList::new(py, slf.try_iter()?.collect::<PyResult<Vec<_>>>()?)?;
+        let arguments = (records, this.next_offsets(py)?);
+        (maker, arguments).into_bound_py_any(py)
+    }
+
+    fn __add__(&self, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let py = other.py();
+        let Ok(other) = other.cast::<Self>() else {
+            return Ok(py.NotImplemented());
+        };
+        let both = self.parts.iter().chain(other.get().parts.iter());
+        Ok(Py::new(py, Self::of_parts(both.cloned().collect()))?.into_any())
+    }
+
+    fn __richcmp__(&self, other: &Bound<'_, PyAny>, operation: CompareOp) -> PyResult<Py<PyAny>> {
+        let py = other.py();
+        let Ok(other) = other.cast::<Self>() else {
+            return Ok(py.NotImplemented());
+        };
+        match operation {
+            CompareOp::Eq => self.is_same(py, other.get())?.into_py_any(py),
+            CompareOp::Ne => (!self.is_same(py, other.get())?).into_py_any(py),
+            _ => Ok(py.NotImplemented()),
+        }
+    }
+
+    /// Of the number of records, and of the places of the first and the last one.
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        let place = |found: Option<(&Part, usize)>| match found {
+            Some((part, index)) => {
+                let origin = &part.origin;
+                let offset = origin.record(index)?.offset;
+                (origin.topic(py), origin.partition, offset).into_bound_py_any(py)
+            }
+            None => Ok(py.None().into_bound(py)),
+        };
+        let first = place(self.find(0))?;
+        let last = place(self.find(self.len.saturating_sub(1)))?;
+        (self.len, first, last).into_pyobject(py)?.hash()
     }
 
     #[doc = help!(Records.values)]
@@ -205,6 +255,23 @@ impl Records {
         })
     }
 
+    #[doc = help!(Records.timestamps)]
+    fn timestamps<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        // SAFETY: the GIL is held.
+        self.list(py, |record| unsafe {
+            ffi::PyLong_FromLongLong(record.timestamp_ms)
+        })
+    }
+
+    #[doc = help!(Records.headers)]
+    fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let mut lists = Vec::with_capacity(self.len);
+        for (part, index) in self.places() {
+            lists.push(part.origin.header_list(py, index)?);
+        }
+        PyList::new(py, lists)
+    }
+
     #[doc = help!(Records.by_partition)]
     fn by_partition<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let mut groups: Vec<Vec<Part>> = Vec::new();
@@ -212,7 +279,7 @@ impl Records {
             let same = |group: &&mut Vec<Part>| {
                 group
                     .first()
-                    .is_some_and(|first| first.origin.same_partition(&part.origin))
+                    .is_some_and(|first| first.origin.same_partition(py, &part.origin))
             };
             match groups.iter_mut().find(same) {
                 Some(group) => group.push(part.clone()),
@@ -266,6 +333,56 @@ impl Records {
 }
 
 impl Records {
+    /// Every record: its part and its index there.
+    fn places(&self) -> impl Iterator<Item = (&Part, usize)> {
+        let parts = self.parts.iter();
+        parts.flat_map(|part| part.records.clone().map(move |index| (part, index)))
+    }
+
+    fn is_same(&self, py: Python<'_>, other: &Self) -> PyResult<bool> {
+        if self.len != other.len {
+            return Ok(false);
+        }
+        for ((left, left_index), (right, right_index)) in self.places().zip(other.places()) {
+            let same_object = Arc::ptr_eq(&left.origin, &right.origin) && left_index == right_index;
+            if !same_object
+                && !left
+                    .origin
+                    .is_same(py, left_index, &right.origin, right_index)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Neighbours of one batch become one part.
+    fn of_iterable(py: Python<'_>, records: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut parts: Vec<Part> = Vec::new();
+        for record in records.try_iter()? {
+            let record = record?;
+            if !is_record(py, &record) {
+                let kind = record.get_type().name()?;
+                let message = format!("Records are made of Record objects, not {kind}");
+                return Err(PyTypeError::new_err(message));
+            }
+            let (origin, index) = origin_of(record.as_ptr());
+            let next_offset = origin.record(index)?.offset + 1;
+            match parts.last_mut() {
+                Some(last) if Arc::ptr_eq(&last.origin, &origin) && last.records.end == index => {
+                    last.records.end += 1;
+                    last.next_offset = next_offset;
+                }
+                _ => parts.push(Part {
+                    origin,
+                    records: index..index + 1,
+                    next_offset,
+                }),
+            }
+        }
+        Ok(Self::of_parts(parts))
+    }
+
     fn slice(&self, slice: &Bound<'_, PySlice>) -> PyResult<Self> {
         let wanted = slice.indices(self.len as isize)?;
         let start = wanted.start as usize;
@@ -285,6 +402,30 @@ impl Records {
     }
 }
 
+/// Records from a pickle.
+///
+/// Args:
+///     records: Each with bytes of its own.
+///     next_offsets: Of `Records.next_offsets`: the position after the last record of each partition.
+#[pyfunction]
+fn make_records(
+    py: Python<'_>,
+    records: &Bound<'_, PyAny>,
+    next_offsets: HashMap<(String, i32), (i64, i32)>,
+) -> PyResult<Records> {
+    let mut parts = Records::of_iterable(py, records)?.parts.to_vec();
+    for ((topic, partition), (next_offset, _)) in next_offsets {
+        let last = parts
+            .iter_mut()
+            .rfind(|part| part.origin.is_of(py, &topic, partition));
+        if let Some(last) = last {
+            last.next_offset = last.next_offset.max(next_offset);
+        }
+    }
+    Ok(Records::of_parts(parts))
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(make_records, module)?)?;
     module.add_class::<Records>()
 }
