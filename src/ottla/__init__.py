@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ottla.errors import Error as Error
     from ottla.errors import ForkedClient as ForkedClient
     from ottla.errors import KafkaError as KafkaError
+    from ottla.errors import LogTruncated as LogTruncated
     from ottla.errors import MessageTooLarge as MessageTooLarge
     from ottla.errors import NoBrokersAvailable as NoBrokersAvailable
     from ottla.errors import OffsetOutOfRange as OffsetOutOfRange
@@ -126,6 +127,7 @@ _HOMES = {
         "Error",
         "ForkedClient",
         "KafkaError",
+        "LogTruncated",
         "MessageTooLarge",
         "NoBrokersAvailable",
         "OffsetOutOfRange",

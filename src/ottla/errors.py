@@ -193,6 +193,38 @@ class OffsetOutOfRange(KafkaError):
     name = "OFFSET_OUT_OF_RANGE"
 
 
+class LogTruncated(OffsetOutOfRange):
+    """Records that were read are no longer in the log of their partition, and `auto_offset_reset` is none (KIP-320).
+
+    An unclean leader election does that: a replica that lacked the records became the leader. Other records may have their
+    offsets now. `seek(partition, error.offset)` continues where the logs part.
+
+    Did it happen? The records up to `position` were read; nothing was read since, and the position has not moved.
+
+    Args:
+        message: Description of the failure.
+        topic: Topic of the partition.
+        partition: Its number.
+        offset: Where the logs part.
+        position: The position.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        topic: str | None = None,
+        partition: int | None = None,
+        offset: int = -1,
+        position: int = -1,
+    ) -> None:
+        super().__init__(message, topic=topic, partition=partition)
+        self.offset = offset
+        """Offset at which the log differs from the records that were read."""
+        self.position = position
+        """Offset after the last record that was read."""
+
+
 class UnsupportedVersion(KafkaError):
     """Client and broker have no version of a request in common, or the common version lacks a field that the call needs.
 

@@ -113,6 +113,49 @@ def test_leader_epochs(client: Client, full: str) -> None:
     assert fetch(client, request).error_code == 0
 
 
+def fetched_in(topic: str, epoch: int, offset: int, max_wait_ms: int = 0) -> FetchRequest:
+    """A fetch from `offset` after a record of this leader epoch."""
+    request = fetch_request(topic, offset, max_wait_ms=max_wait_ms)
+    request.topics[0].partitions[0].last_fetched_epoch = epoch
+    return request
+
+
+def test_a_log_that_differs_from_the_fetched_records_is_reported_at_once(
+    client: Client, full: str
+) -> None:
+    assert offsets(fetch(client, fetched_in(full, 0, 18), version=12)) == [18]
+    begun = time.monotonic()
+    shorter = fetch(client, fetched_in(full, 0, 25, max_wait_ms=10_000), version=12)
+    assert time.monotonic() - begun < 5, "no wait for records"
+    assert (shorter.error_code, offsets(shorter)) == (0, [])
+    assert (shorter.diverging_epoch.epoch, shorter.diverging_epoch.end_offset) == (0, 20)
+    assert (shorter.high_watermark, shorter.log_start_offset) == (20, 0)
+    # There is no answer about an epoch after the leader's.
+    later = fetch(client, fetched_in(full, 7, 5), version=12)
+    assert later.error_code == ErrorCode.OFFSET_OUT_OF_RANGE
+    assert later.diverging_epoch.end_offset == -1
+
+
+@pytest.mark.parametrize(
+    ("epoch", "offset", "diverging"), [(0, 4, None), (0, 6, (0, 4)), (1, 6, (0, 4)), (2, 6, None)]
+)
+def test_where_a_truncated_log_differs(
+    broker: Broker, epoch: int, offset: int, diverging: tuple[int, int] | None
+) -> None:
+    for _ in range(6):
+        broker.append("t", "lost")
+    broker.move_leader("t", 0, 1)
+    broker.append("t", "lost too")
+    broker.truncate("t", 0, 4)
+    for _ in range(6):
+        broker.append("t", "later")
+    with Client(broker.bootstrap) as client:
+        data = fetch(client, fetched_in("t", epoch, offset), version=12)
+    at = data.diverging_epoch
+    assert (None if at.end_offset < 0 else (at.epoch, at.end_offset)) == diverging
+    assert bool(offsets(data)) == (diverging is None)
+
+
 def test_a_long_poll_ends_with_the_first_record(bootstrap: str, topic: str) -> None:
     with clients(bootstrap, 2) as (waiting, other):
         sent = waiting.send(fetch_request(topic, max_wait_ms=10_000), VERSION)

@@ -122,3 +122,25 @@ def test_where_epochs_end(version: int) -> None:
         assert end_of(client, 0, current=2).error_code == ErrorCode.FENCED_LEADER_EPOCH
         assert end_of(client, 0, current=9).error_code == ErrorCode.UNKNOWN_LEADER_EPOCH
         assert list_offset(client, "t", LATEST, epoch=1).error_code == ErrorCode.FENCED_LEADER_EPOCH
+
+
+def test_epochs_of_a_truncated_log_are_gone() -> None:
+    with Broker() as broker, Client(broker.bootstrap) as client:
+        for _ in range(3):
+            broker.append("t", "a")
+        broker.move_leader("t", 0, 1)
+        broker.append("t", "b")
+        broker.truncate("t", 0, 2)
+        ends = [end_of(client, epoch) for epoch in (0, 1, 2, 3)]
+        assert [(end.leader_epoch, end.end_offset) for end in ends] == [
+            (0, 2),
+            (0, 2),
+            (2, 2),
+            (-1, -1),
+        ]
+        broker.append("t", "c")
+        broker.delete_records("t", 0, 3)
+        assert (end_of(client, 0).leader_epoch, end_of(client, 0).end_offset) == (0, 3)
+        assert len(broker.records("t")) == 0
+        with pytest.raises(ValueError, match="node 7 is not alive"):
+            broker.truncate("t", 0, 0, node=7)

@@ -54,6 +54,7 @@ PUBLIC = [
     "HealthWait",
     "KafkaError",
     "LatencyStatistics",
+    "LogTruncated",
     "MemberHealth",
     "Message",
     "MessageTooLarge",

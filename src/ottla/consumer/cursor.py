@@ -3,7 +3,8 @@
 Station: between inbox and record. Rust fetches a routed partition from its position without Python; this
 module gives positions (committed offset, reset policy, seek) and routes (the connection to the leader), and decides
 about held partitions. A position is a concrete offset from the assignment on; it is reset only when the current leader answers
-that it is out of range, and the reset is logged; a follower that the leader named (KIP-392) is fetched from as long as it
+that it is out of range, and the reset is logged. Each fetch names the leader epoch of the record before it, so that the leader
+reports where its log differs from the records that were read (truncation, KIP-320). A follower that the leader named (KIP-392) is fetched from as long as it
 has records. Engine thread only.
 
 Invariants: an assignment makes each partition known to the flow at once, before its metadata arrives, so that a pause in `on_assigned`
@@ -66,6 +67,7 @@ class Cursor:
         "routed_at",
         "seeks",
         "since",
+        "start_epoch",
         "topic_id",
         "tp",
     )
@@ -77,6 +79,8 @@ class Cursor:
         self.topic_id = ZERO_UUID
         """Id of the topic that its position belongs to; a recreated topic of the same name has another one."""
         self.positioned = False
+        self.start_epoch = -1
+        """Leader epoch that its latest position came with. Unlike that of a fetched record, the log may never have had it."""
         self.seeks = 0
         """Number of positions that were set: a response to a request before the latest one is dropped."""
         self.refusal: errors.Error | None = None
@@ -300,6 +304,7 @@ class Cursors:
 
     def _set_position(self, cursor: Cursor, start: OffsetAndMetadata) -> None:
         cursor.positioned = True
+        cursor.start_epoch = start.leader_epoch
         cursor.seeks += 1
         cursor.refusal = None
         self._cluster.health.recovered(str(cursor.tp))
@@ -495,7 +500,7 @@ class Cursors:
             reason = f"offset {held.fetch_offset} of {tp} is out of range"
             self._engine.spawn(self._reset(cursor, reason), f"reset of {tp}")
         elif isinstance(held.cause, Divergence):
-            self._truncated(cursor, held.fetch_offset, held.cause)
+            self._diverged(cursor, held.fetch_offset, held.cause)
         elif held.leader is not None:
             self._follow_hint(cursor, held.leader)
         else:
@@ -553,27 +558,51 @@ class Cursors:
             cursor.replica = None
             self._flow.hold(*cursor.tp)
 
-    def _truncated(self, cursor: Cursor, fetch_offset: int, diverging: Divergence) -> None:
-        """The leader's log diverges before the position: records that were read are gone (KIP-320)."""
-        epoch, end_offset = diverging
+    def _diverged(self, cursor: Cursor, position: int, at: Divergence) -> None:
+        """The leader's log differs from the fetched records (KIP-320). The flow has dropped those that nobody has read yet."""
+        if at.end_offset < position or at.fetched_epoch > max(at.epoch, cursor.start_epoch):
+            self._truncated(cursor, position, at)
+            return
+        self._log.info(
+            "position.diverged",
+            **cursor.tp._asdict(),
+            position=position,
+            epoch=at.epoch,
+            offset=at.end_offset,
+        )
+        if at.fetched_epoch > at.epoch:
+            # The log has no record of the epoch that the position came with: its leader may never have written one.
+            self._set_position(cursor, OffsetAndMetadata(position, at.epoch))
+            return
+        pause = self._pause_after_hold(cursor)
+        self._route_soon(cursor, pause if cursor.attempts > 1 else 0.0)
+
+    def _truncated(self, cursor: Cursor, position: int, at: Divergence) -> None:
+        """Records that were read are gone: continue where the logs part, or raise."""
         topic, partition = cursor.tp
-        reason = f"{topic}-{partition} was truncated: epoch {epoch} ends at {end_offset}, before the position {fetch_offset}"
+        offset = min(at.end_offset, position)
+        reason = (
+            f"{topic}-{partition} was truncated at offset {offset}: records up to {position} were read in leader epoch "
+            f"{at.fetched_epoch}, and epoch {at.epoch} of the leader's log ends at {at.end_offset}"
+        )
         if self._reset_policy.raises:
-            self._refuse_reset([cursor], reason)
-        elif end_offset < 0:
-            self._engine.spawn(self._reset(cursor, reason), f"reset of {topic}-{partition}")
-        else:
-            self._log.warning(
-                "position.truncated", **cursor.tp._asdict(), reason=reason, offset=end_offset
-            )
-            self._cluster.events.emit(
-                "position.truncated",
+            error = errors.LogTruncated(
+                f"{reason}; auto_offset_reset is none",
                 topic=topic,
                 partition=partition,
-                reason=reason,
-                offset=end_offset,
+                offset=offset,
+                position=position,
             )
-            self._set_position(cursor, OffsetAndMetadata(end_offset, epoch))
+            self._refuse([cursor], error)
+            return
+        place = cursor.tp._asdict()
+        self._log.warning(
+            "position.truncated", **place, reason=reason, offset=offset, position=position
+        )
+        self._cluster.events.emit(
+            "position.truncated", **place, reason=reason, offset=offset, position=position
+        )
+        self._set_position(cursor, OffsetAndMetadata(offset, at.epoch))
 
     async def _reset(self, cursor: Cursor, reason: str) -> None:
         """The position is not in the log: set that of the reset policy and log it, or raise."""

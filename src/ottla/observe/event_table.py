@@ -82,7 +82,12 @@ EVENTS: Final[dict[str, EventKind]] = {
     ),
     "position.truncated": EventKind(
         "The leader's log was truncated below a consumer's position: records that were read are gone (KIP-320).",
-        {**_PLACE, "reason": "str", "offset": "int, the new position"},
+        {
+            **_PLACE,
+            "reason": "str",
+            "offset": "int, where the logs part: the new position",
+            "position": "int, the position before",
+        },
     ),
     "rebalance.started": EventKind(
         "The member of a group joins, or joins again. `group.assigned` ends the rebalance.",

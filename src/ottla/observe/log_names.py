@@ -42,6 +42,7 @@ LogName = Literal[
     "position.reset_failed",
     "position.set",
     "position.truncated",
+    "position.diverged",
     "position.reset",
     "partition.refused",
     "follower.used",

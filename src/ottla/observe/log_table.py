@@ -300,7 +300,14 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
         ("WARNING",),
         "{reason}; resuming at offset {offset}",
         "The log of the leader was truncated below the position (KIP-320): records that were read are gone.",
-        ("topic", "partition", "reason", "offset"),
+        ("topic", "partition", "reason", "offset", "position"),
+    ),
+    "position.diverged": LogEvent(
+        ("INFO",),
+        "{place}: epoch {epoch} of the leader's log ends at offset {offset}; fetched records that are not in it are dropped, "
+        "fetching continues at {position}",
+        "The log of the leader differs from records that were fetched, and nobody has read any of them (KIP-320).",
+        ("topic", "partition", "position", "epoch", "offset"),
     ),
     "position.reset": LogEvent(
         ("WARNING",),

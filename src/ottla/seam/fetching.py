@@ -12,10 +12,14 @@ if TYPE_CHECKING:
 
 
 class Divergence(NamedTuple):
-    """Where the leader's log differs from the records that were read (KIP-320)."""
+    """The point at which the leader's log differs from the records that were read (KIP-320)."""
 
     epoch: int
+    """Largest leader epoch in the leader's log up to that of the record before the position."""
     end_offset: int
+    """End of this epoch in the leader's log."""
+    fetched_epoch: int
+    """Leader epoch of the record before the position, once the waiting records that are not in the log are dropped."""
 
 
 class Follower(NamedTuple):

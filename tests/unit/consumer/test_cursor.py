@@ -184,8 +184,8 @@ class Bench:
         await self.cursors.assign([TP])
         await self.until(lambda: self.flow.routes == [LEADER], "the partition flows")
 
-    def held(self, cause: FetchHoldCause, code: int = 0) -> None:
-        self.flow.events.append(FetchHeld(*TP, cause, code, 50, None))
+    def held(self, cause: FetchHoldCause, code: int = 0, position: int = 50) -> None:
+        self.flow.events.append(FetchHeld(*TP, cause, code, position, None))
         self.cursors.drain()
 
     async def until(self, condition: Callable[[], bool], purpose: str) -> None:
@@ -221,7 +221,7 @@ async def test_a_follower_that_the_leader_names_is_fetched_from() -> None:
         ("answer", ErrorCode.OFFSET_OUT_OF_RANGE),
         ("answer", ErrorCode.NOT_LEADER_OR_FOLLOWER),
         (Loss("closed", "by the peer"), 0),
-        (Divergence(3, 10), 0),
+        (Divergence(3, 10, 4), 0),
     ],
 )
 async def test_after_a_refusal_of_the_follower_the_leader_is_fetched_from(
@@ -256,15 +256,49 @@ async def test_the_leader_is_asked_again_when_the_lease_of_a_follower_ends() -> 
     bench.stop()
 
 
-async def test_truncation_continues_where_the_logs_diverge_and_is_logged(
+async def test_truncation_continues_where_the_logs_part_and_is_logged(logged: Logged) -> None:
+    bench = Bench()
+    await bench.assigned()
+    bench.held(Divergence(4, 30, 5), position=50)
+    await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "flows again")
+    assert bench.flow.positions == [(7, -1), (30, 4)]
+    assert logged("position.truncated", topic="t", partition=0, offset=30, position=50)
+    (event,) = (event for event in bench.cluster.emitted if event.name == "position.truncated")
+    assert (event.fields["offset"], event.fields["position"]) == (30, 50)
+    bench.stop()
+
+
+async def test_a_log_without_the_epoch_that_was_read_never_moves_a_position_ahead() -> None:
+    bench = Bench()
+    await bench.assigned()
+    bench.held(Divergence(4, 200, 5), position=50)
+    await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "flows again")
+    assert bench.flow.positions == [(7, -1), (50, 4)]
+    bench.stop()
+
+
+async def test_records_that_nobody_has_read_are_dropped_without_another_position(
     logged: Logged,
 ) -> None:
     bench = Bench()
     await bench.assigned()
-    bench.held(Divergence(4, 30))
+    bench.held(Divergence(4, 30, 4), position=30)
     await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "flows again")
-    assert bench.flow.positions == [(7, -1), (30, 4)]
-    assert logged("position.truncated", topic="t", partition=0, offset=30)
+    assert bench.flow.positions == [(7, -1)]
+    assert logged("position.diverged", topic="t", partition=0, position=30, epoch=4, offset=30)
+    assert not logged("position.truncated")
+    bench.stop()
+
+
+async def test_an_epoch_that_the_log_may_never_have_had_is_no_truncation(logged: Logged) -> None:
+    bench = Bench(auto_offset_reset="none")
+    await bench.cursors.assign([TP])
+    await bench.cursors.seek(TP, OffsetAndMetadata(50, 5))
+    await bench.until(lambda: bench.flow.routes == [LEADER], "flows from the seek on")
+    bench.held(Divergence(4, 60, 5), position=50)
+    await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "flows again")
+    assert bench.flow.positions == [(50, 5), (50, 4)]
+    assert not bench.flow.failures
     bench.stop()
 
 
@@ -273,10 +307,11 @@ async def test_truncation_is_raised_without_a_reset_policy() -> None:
     await bench.cursors.assign([TP])
     await bench.cursors.seek(TP, OffsetAndMetadata(50))
     await bench.until(lambda: bench.flow.routes == [LEADER], "flows from the seek on")
-    bench.held(Divergence(4, 30))
+    bench.held(Divergence(4, 30, 5), position=50)
     (error,) = bench.flow.failures
-    assert isinstance(error, errors.OffsetOutOfRange)
+    assert isinstance(error, errors.LogTruncated)
     assert (error.topic, error.partition) == TP
+    assert (error.offset, error.position) == (30, 50)
     await bench.cursors.seek(TP, OffsetAndMetadata(30))
     await bench.until(lambda: bench.flow.routes == [LEADER, LEADER], "flows again after the seek")
     bench.stop()

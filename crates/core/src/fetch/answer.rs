@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::error::DecodeError;
 use crate::fetch::filter::{Sifted, sift};
-use crate::fetch::flow::{Event, FetchFlow, HoldCause, Marks};
+use crate::fetch::flow::{Event, FetchFlow, HoldCause, Marks, NO_EPOCH};
 use crate::fetch::session::Verdict;
 use crate::fetch::shelf::Entry;
 use crate::fetch::wire::{self, Answer, PartitionAnswer};
@@ -140,6 +140,7 @@ impl FetchFlow {
             node.fetched.batches += sifted.batches;
         }
         entry.offset = Some(sifted.next_offset);
+        entry.fetched_epoch = sifted.epoch.unwrap_or(entry.fetched_epoch);
         entry.stuck = sifted.stuck;
         let mut entries = sifted.entries;
         if sifted.batches > 0 {
@@ -156,18 +157,38 @@ impl FetchFlow {
     }
 
     /// The reason why a partition with this answer cannot continue to flow; None: it can.
-    fn cause_to_hold(&self, part: PartId, answer: &Answer) -> Option<HoldCause> {
+    fn cause_to_hold(&mut self, part: PartId, answer: &Answer) -> Option<HoldCause> {
         let epoch = self.parts.get(&part)?.leader_epoch;
         if answer.code != 0 {
             return Some(HoldCause::Answer);
         }
         if let Some((epoch, end_offset)) = answer.diverging {
-            return Some(HoldCause::Diverging { epoch, end_offset });
+            let fetched_epoch = self.truncate(part, epoch, end_offset);
+            return Some(HoldCause::Diverging {
+                epoch,
+                end_offset,
+                fetched_epoch,
+            });
         }
         if answer.preferred_read_replica >= 0 {
             return Some(HoldCause::Replica(answer.preferred_read_replica));
         }
         let moved = answer.leader.is_some_and(|(_, newer)| newer > epoch);
         moved.then_some(HoldCause::Answer)
+    }
+
+    /// The leader's log has nothing after `end_offset` of this epoch, nor of a later one: drops the fetched batches that are not in
+    /// it. Returns the leader epoch of the last record that was handed over or is retained.
+    fn truncate(&mut self, part: PartId, epoch: i32, end_offset: i64) -> i32 {
+        let from = self.inbox.truncate(part, epoch, end_offset);
+        let Some(entry) = self.parts.get_mut(&part) else {
+            return NO_EPOCH;
+        };
+        if let Some((offset, fetched_epoch)) = from {
+            entry.offset = Some(offset);
+            entry.fetched_epoch = fetched_epoch;
+            entry.stuck = false;
+        }
+        entry.fetched_epoch
     }
 }

@@ -22,11 +22,13 @@ const CONTROL_BATCH_CAP: usize = 1 << 16;
 /// The result for one answer.
 #[derive(Debug, Default)]
 pub struct Sifted {
-    /// Offsets before this one that precede the first entry have no record for the user.
-    pub lead: Option<i64>,
+    /// Offsets before this one that precede the first entry have no record for the user; with the leader epoch of its batch.
+    pub lead: Option<(i64, i32)>,
     pub entries: Vec<Entry>,
     /// The next offset to fetch.
     pub next_offset: i64,
+    /// Leader epoch of the last batch before `next_offset`; None: the answer has no batch for it.
+    pub epoch: Option<i32>,
     pub batches: u64,
     /// Nothing more can be fetched from here: the last entry has the error.
     pub stuck: bool,
@@ -77,13 +79,15 @@ impl Sifted {
             return;
         }
         self.next_offset = header.next_offset();
+        self.epoch = Some(header.partition_leader_epoch);
         if !hidden && !header.is_control() {
             self.entries.push(Entry::raw(batch));
             return;
         }
+        let skipped = (self.next_offset, header.partition_leader_epoch);
         match self.entries.last_mut() {
-            Some(last) => last.next_offset = self.next_offset,
-            None => self.lead = Some(self.next_offset),
+            Some(last) => last.skip_to(skipped),
+            None => self.lead = Some(skipped),
         }
     }
 

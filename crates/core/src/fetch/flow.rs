@@ -18,6 +18,8 @@ use crate::seam::{LostCause, LostKind};
 
 const OFFSET_OUT_OF_RANGE: i16 = 1;
 const UNKNOWN_TOPIC_ID: i16 = 100;
+/// Leader epoch of a record that has none, or of no record.
+pub(crate) const NO_EPOCH: i32 = -1;
 /// Id of a topic before its metadata has come.
 const UNKNOWN_ID: TopicId = [0; 16];
 
@@ -53,8 +55,13 @@ pub enum HoldCause {
     Asked,
     /// An error code, or a newer leader.
     Answer,
-    /// The leader's log differs from the records that were fetched.
-    Diverging { epoch: i32, end_offset: i64 },
+    /// The leader's log differs from the records that were fetched; those that wait and are not in it are dropped. `fetched_epoch`
+    /// is the leader epoch of the record before the offset to fetch.
+    Diverging {
+        epoch: i32,
+        end_offset: i64,
+        fetched_epoch: i32,
+    },
     /// The leader named a follower to fetch from.
     Replica(i32),
     /// Its connection ended.
@@ -86,6 +93,8 @@ pub(crate) struct Part {
     /// Counts the positions that were set: an answer to an earlier one is dropped.
     pub seek: u64,
     pub offset: Option<i64>,
+    /// Leader epoch of the record before `offset`, which the leader compares with its log (KIP-320); -1: unknown.
+    pub fetched_epoch: i32,
     /// The data at its offset cannot be read, so it is not fetched again.
     pub stuck: bool,
     /// Bytes to ask for; more than the setting while a batch does not fit.
@@ -241,6 +250,7 @@ impl FetchFlow {
             asked: false,
             seek: 0,
             offset: None,
+            fetched_epoch: NO_EPOCH,
             stuck: false,
             fetch_bytes: self.settings.partition_bytes,
             marks: Marks::UNKNOWN,
@@ -278,6 +288,7 @@ impl FetchFlow {
             entry.seek += 1;
             self.positioned += usize::from(entry.offset.is_none());
             entry.offset = Some(offset);
+            entry.fetched_epoch = leader_epoch;
             entry.stuck = false;
             entry.fetch_bytes = self.settings.partition_bytes;
             if let Some(held) = entry.deferred.take() {

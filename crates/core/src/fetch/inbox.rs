@@ -157,14 +157,18 @@ impl Inbox {
     // ---- from the broker -------------------------------------------------------------------------------------------
 
     /// Appends fetched batches. Offsets before `lead` that precede them have no record for the user.
-    pub fn deliver(&mut self, id: PartId, lead: Option<i64>, entries: Vec<Entry>) {
+    pub fn deliver(&mut self, id: PartId, lead: Option<(i64, i32)>, entries: Vec<Entry>) {
         let Some(shelf) = self.shelves.get_mut(&id) else {
             return;
         };
         if let Some(lead) = lead {
             match shelf.entries.back_mut() {
-                Some(last) => last.next_offset = last.next_offset.max(lead),
-                None => shelf.position = shelf.position.max(Some(lead)),
+                Some(last) => last.skip_to(lead),
+                None if shelf.position < Some(lead.0) => {
+                    shelf.position = Some(lead.0);
+                    shelf.epoch = lead.1;
+                }
+                None => {}
             }
         }
         let bytes: usize = entries.iter().map(|entry| entry.bytes).sum();
@@ -174,8 +178,9 @@ impl Inbox {
         self.announce(id);
     }
 
-    /// Drops the batches fetched last, beyond `most` bytes; returns the offset to fetch from again if any was dropped.
-    pub fn trim(&mut self, id: PartId, most: usize) -> Option<i64> {
+    /// Drops the batches fetched last, beyond `most` bytes; returns the offset to fetch from again, and the leader epoch of the
+    /// batch before it, if any was dropped.
+    pub fn trim(&mut self, id: PartId, most: usize) -> Option<(i64, i32)> {
         let shelf = self.shelves.get_mut(&id)?;
         let keep = shelf.claimed.max(1);
         let mut from = None;
@@ -183,9 +188,33 @@ impl Inbox {
             let last = shelf.entries.pop_back()?;
             shelf.bytes -= last.bytes;
             self.bytes -= last.bytes;
-            from = shelf.entries.back().map(|entry| entry.next_offset);
+            let retained = shelf.entries.back();
+            from = retained.map(|entry| (entry.next_offset, entry.epoch));
         }
         from
+    }
+
+    /// Drops the waiting batches that are not in the leader's log, which has nothing of a later epoch, and of this epoch only the
+    /// offsets before `end`. Claims are void. Returns the offset to fetch from, and the leader epoch of the batch before it.
+    pub fn truncate(&mut self, id: PartId, epoch: i32, end: i64) -> Option<(i64, i32)> {
+        let shelf = self.shelves.get_mut(&id)?;
+        shelf.seek += 1;
+        shelf.claimed = 0;
+        while shelf
+            .entries
+            .back()
+            .is_some_and(|last| last.next_offset > end || last.epoch > epoch)
+            && let Some(gone) = shelf.entries.pop_back()
+        {
+            shelf.bytes -= gone.bytes;
+            self.bytes -= gone.bytes;
+        }
+        let from = match shelf.entries.back() {
+            Some(last) => (last.next_offset, last.epoch),
+            None => (shelf.position?, shelf.epoch),
+        };
+        self.announce(id);
+        Some(from)
     }
 
     /// Lists the partition in the rotation and wakes its takers, if it has something to take.
@@ -395,10 +424,14 @@ impl Inbox {
                 _ => entry.next_offset,
             };
             position = position.max(next_offset);
+            shelf.epoch = if whole {
+                entry.epoch
+            } else {
+                batch.header().partition_leader_epoch
+            };
             if start < end {
                 *left -= end - start;
                 shelf.handed += (end - start) as u64;
-                shelf.epoch = batch.header().partition_leader_epoch;
                 runs.push(Run {
                     topic: shelf.place.0.clone(),
                     partition: shelf.place.1,

@@ -14,8 +14,6 @@ use crate::seam::OutRequest;
 
 /// The first wait of a request that leaves out a partition because its share is full.
 const SHORT_WAIT: Micros = 2_000;
-/// Epoch of the last fetched record, which a consumer leaves out: brokers check it only for replicas.
-const NO_EPOCH: i32 = -1;
 
 /// The partitions of the next request of a connection.
 #[derive(Default)]
@@ -153,7 +151,7 @@ impl FetchFlow {
                     partition: entry.number,
                     current_leader_epoch: entry.leader_epoch,
                     fetch_offset: offset,
-                    last_fetched_epoch: NO_EPOCH,
+                    last_fetched_epoch: entry.fetched_epoch,
                     max_bytes: i32::try_from(bytes).unwrap_or(i32::MAX),
                 },
             });
@@ -194,10 +192,11 @@ impl FetchFlow {
             if self.free_bytes() >= enough {
                 return;
             }
-            if let Some(offset) = self.inbox.trim(part, share)
+            if let Some((offset, epoch)) = self.inbox.trim(part, share)
                 && let Some(entry) = self.parts.get_mut(&part)
             {
                 entry.offset = Some(offset);
+                entry.fetched_epoch = epoch;
                 entry.stuck = false;
             }
         }

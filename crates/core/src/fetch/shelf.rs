@@ -24,6 +24,8 @@ pub struct Entry {
     pub(crate) content: Content,
     /// The position after it and after the offsets that follow it without a record for the user.
     pub next_offset: i64,
+    /// Leader epoch of the batch before `next_offset`; -1: unknown.
+    pub epoch: i32,
     pub(crate) bytes: usize,
 }
 
@@ -31,6 +33,7 @@ impl Entry {
     pub fn raw(batch: RawBatch) -> Self {
         Self {
             next_offset: batch.header().next_offset(),
+            epoch: batch.header().partition_leader_epoch,
             bytes: batch.data().len(),
             content: Content::Raw(batch),
         }
@@ -41,7 +44,16 @@ impl Entry {
         Self {
             content: Content::Corrupt(error),
             next_offset: offset,
+            epoch: -1,
             bytes,
+        }
+    }
+
+    /// The offsets up to this one have no record for the user; the epoch is that of the batch before it.
+    pub(crate) fn skip_to(&mut self, (offset, epoch): (i64, i32)) {
+        if offset > self.next_offset {
+            self.next_offset = offset;
+            self.epoch = epoch;
         }
     }
 

@@ -146,6 +146,8 @@ pub struct Asked {
     pub session: (i32, i32),
     /// (topic, partition, offset, max bytes)
     pub partitions: Vec<(String, i32, i64, i32)>,
+    /// Leader epoch of the record before the offset, of each of these partitions.
+    pub fetched_epochs: Vec<i32>,
     pub forgotten: Vec<(String, i32)>,
 }
 
@@ -181,7 +183,8 @@ pub fn parse(request: &OutRequest) -> Asked {
             let partition = reader.i32().unwrap();
             reader.i32().unwrap();
             let offset = reader.i64().unwrap();
-            reader.bytes(12).unwrap();
+            asked.fetched_epochs.push(reader.i32().unwrap());
+            reader.bytes(8).unwrap();
             let most = reader.i32().unwrap();
             reader.bytes(1).unwrap();
             let place = (topic.clone(), partition, offset, most);

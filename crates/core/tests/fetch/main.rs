@@ -4,4 +4,5 @@ mod broker;
 mod random;
 mod script;
 mod takers;
+mod truncation;
 mod wire;

@@ -169,6 +169,7 @@ fn other_causes_of_holds_keep_their_fields() {
     let diverging = HoldCause::Diverging {
         epoch: 2,
         end_offset: 77,
+        fetched_epoch: -1,
     };
     assert_eq!(
         causes,

@@ -42,6 +42,11 @@ fn events_during_decoding_count() {
     assert!(matches!(flow.inbox.claim(9, None), Err(Take::Nothing)));
     flow.resume("t", 0);
     assert!(flow.inbox.claim(9, None).is_ok());
+    let truncated = claimed(|flow| {
+        let part = flow.inbox.id_of("t", 0).unwrap();
+        flow.inbox.truncate(part, 4, 0);
+    });
+    assert!(truncated.1.is_none());
     let closed = claimed(|flow| flow.inbox.close()).1;
     assert!(matches!(closed, Some(Take::Closed)));
 }

@@ -35,8 +35,20 @@ fn cause(py: Python<'_>, cause: HoldCause) -> PyResult<Bound<'_, PyAny>> {
     let word = match cause {
         HoldCause::Asked => "asked",
         HoldCause::Answer => "answer",
-        HoldCause::Diverging { epoch, end_offset } => {
-            return named!(py, "fetching", Divergence { epoch, end_offset });
+        HoldCause::Diverging {
+            epoch,
+            end_offset,
+            fetched_epoch,
+        } => {
+            return named!(
+                py,
+                "fetching",
+                Divergence {
+                    epoch,
+                    end_offset,
+                    fetched_epoch,
+                }
+            );
         }
         HoldCause::Replica(node_id) => return named!(py, "fetching", Follower { node_id }),
         HoldCause::Lost(cause) => return connections::loss(py, &cause),

@@ -405,6 +405,31 @@ class Broker:
 
         self._on_thread(move)
 
+    def truncate(self, topic: str, partition: int, offset: int, node: int | None = None) -> None:
+        """Elect a leader whose log ends at `offset`, as an unclean election does; the leader epoch rises.
+
+        Whole batches are dropped, from the one that holds the offset on.
+
+        Args:
+            topic: Name of the topic.
+            partition: Its number.
+            offset: Where the log ends.
+            node: The new leader; None: the node that leads now.
+
+        Raises:
+            KeyError: There is no such partition.
+            ValueError: The node is not alive, or does not exist.
+        """
+
+        def truncate() -> None:
+            known = self._partition(topic, partition)
+            leader = known.leader if node is None else node
+            if leader not in self._cluster.alive:
+                raise ValueError(f"node {leader} is not alive")
+            known.lose(offset, leader)
+
+        self._on_thread(truncate)
+
     def expire_member(self, group: str, member_id: str) -> None:
         """Remove a member as if its session had ended; the others rebalance.
 

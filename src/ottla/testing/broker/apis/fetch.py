@@ -3,8 +3,8 @@
 The first batch of the answer comes whole even if it is larger than every limit (KIP-74). A partition in error ends the
 wait. Any change of a partition (append, leader, deletion) wakes the fetches that wait for it; the wait holds up its own
 connection only, as in Kafka. The last stable offset is the end: there are no transactions. Versions: 7+ sessions
-(KIP-227), 9+ leader epochs are checked, 12+ name the leader when the node is not it, 13+ topics by id, 16+ with its
-address (KIP-951).
+(KIP-227), 9+ leader epochs are checked, 12+ name the leader when the node is not it, and where the log differs from the records
+of the epoch that the client fetched last (KIP-595), 13+ topics by id, 16+ with the leader's address (KIP-951).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.messages.fetch import (
+    EpochEndOffset,
     FetchableTopicResponse,
     FetchPartition,
     FetchRequest,
@@ -77,8 +78,8 @@ def _name(key: Key, call: Call) -> str | None:
     return None if known is None else known.name
 
 
-def _find(wanted: Wanted, call: Call) -> Partition | ErrorCode:
-    """Return the partition if this node can read it at the wanted offset."""
+def _find(wanted: Wanted, call: Call) -> Partition | ErrorCode | EpochEndOffset:
+    """Return the partition if this node can read it at the wanted offset, or the point where its log differs from the fetched records."""
     name, part = _name(wanted.key, call), wanted.part
     if name is None:
         return ErrorCode.UNKNOWN_TOPIC_ID
@@ -87,7 +88,14 @@ def _find(wanted: Wanted, call: Call) -> Partition | ErrorCode:
     )
     if isinstance(partition, ErrorCode):
         return partition
-    if not partition.log.start_offset <= part.fetch_offset <= partition.log.end_offset:
+    log, epoch = partition.log, part.last_fetched_epoch
+    if epoch >= 0:
+        end = log.end_of_epoch(epoch)
+        if end is None:
+            return ErrorCode.OFFSET_OUT_OF_RANGE
+        if end[0] < epoch or end[1] < part.fetch_offset:
+            return EpochEndOffset(epoch=end[0], end_offset=end[1])
+    if not log.start_offset <= part.fetch_offset <= log.end_offset:
         return ErrorCode.OFFSET_OUT_OF_RANGE
     return partition
 
@@ -101,7 +109,7 @@ async def _wait(request: FetchRequest, wanted: Sequence[Wanted], call: Call) -> 
         places: list[Partition] = []
         for one in wanted:
             partition = _find(one, call)
-            if isinstance(partition, ErrorCode):
+            if not isinstance(partition, Partition):
                 return
             missing -= partition.log.available(one.part.fetch_offset, missing)
             if missing <= 0:
@@ -142,6 +150,8 @@ def _read(
         if isinstance(partition, ErrorCode):
             answer = _refused(one.part.partition, partition)
             _hint(answer, one, call)
+        elif isinstance(partition, EpochEndOffset):
+            answer = _diverging(one, partition, call)
         else:
             answer = _data(partition, one.part, left, left == request.max_bytes)
             left -= len(answer.records or b"")
@@ -163,6 +173,14 @@ def _data(
         aborted_transactions=None,
         records=log.read(part.fetch_offset, min(part.partition_max_bytes, left), at_least_one),
     )
+
+
+def _diverging(wanted: Wanted, at: EpochEndOffset, call: Call) -> PartitionData:
+    known = call.cluster.topics.partition(_name(wanted.key, call) or "", wanted.part.partition)
+    assert known is not None
+    answer = _data(known, wanted.part, 0, False)
+    answer.records, answer.diverging_epoch = b"", at
+    return answer
 
 
 def _hint(answer: PartitionData, wanted: Wanted, call: Call) -> None:

@@ -1,8 +1,8 @@
 """OffsetForLeaderEpoch: where a leader epoch ends, so that a client notices records that were lost with a leader.
 
 The answer holds the largest epoch up to the asked one and the offset behind its last record; the current epoch ends at
-the end of the log, and an epoch from before the first record is answered with -1 for both (KIP-101, KIP-320). Versions: 2+ the client's
-own epoch is checked.
+the end of the log, an epoch from before the first known one at the start of that one, and an epoch after the current one is answered
+with -1 for both (KIP-101, KIP-320). Versions: 2+ the client's own epoch is checked.
 """
 
 from __future__ import annotations
@@ -52,9 +52,8 @@ def _end(topic: str, part: OffsetForLeaderPartition, call: Call) -> EpochEndOffs
     )
     if isinstance(partition, ErrorCode):
         answer.error_code = partition
-    elif part.leader_epoch == partition.leader_epoch:
-        answer.leader_epoch = partition.leader_epoch
-        answer.end_offset = partition.log.end_offset
-    else:
-        answer.leader_epoch, answer.end_offset = partition.log.end_of_epoch(part.leader_epoch)
+        return answer
+    end = partition.log.end_of_epoch(part.leader_epoch)
+    if end is not None:
+        answer.leader_epoch, answer.end_offset = end
     return answer

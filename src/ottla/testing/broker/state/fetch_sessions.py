@@ -42,7 +42,8 @@ class Wanted:
         self.log_start_offset = answer.log_start_offset
         if answer.error_code:
             self.high_watermark = -1  # so that the recovery is news
-        return bool(moved or answer.records or answer.error_code)
+        diverges = answer.diverging_epoch.end_offset >= 0
+        return bool(moved or answer.records or answer.error_code or diverges)
 
 
 @dataclass(slots=True)

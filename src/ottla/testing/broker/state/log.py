@@ -2,7 +2,7 @@
 
 Batches are stored as received, with base offset and leader epoch set in place (neither is under the CRC). The
 high watermark is the end offset: there are no followers to wait for. References: KIP-98 (sequences), KIP-101 (leader
-epochs); Java: `UnifiedLog`, `ProducerStateManager`.
+epochs); Java: `UnifiedLog`, `ProducerStateManager`, `LeaderEpochFileCache`.
 """
 
 from __future__ import annotations
@@ -96,6 +96,8 @@ class PartitionLog:
         self._ends: list[int] = []
         """Last offset of each batch, for the search."""
         self._producers: dict[int, _Producer] = {}
+        self._epochs: list[tuple[int, int]] = [(0, 0)]
+        """Leader epochs and their first offsets, both rising."""
 
     # ---- appending -----------------------------------------------------------------------------------------------
 
@@ -246,12 +248,41 @@ class PartitionLog:
             return None
         return self.offset_at(max(batch.max_timestamp for batch in self.batches))
 
-    def end_of_epoch(self, epoch: int) -> tuple[int, int]:
-        """Return the largest stored epoch up to `epoch`, and where it ends; (-1, -1) if none."""
-        ended = [batch for batch in self.batches if batch.leader_epoch <= epoch]
-        if not ended:
-            return -1, -1
-        return ended[-1].leader_epoch, ended[-1].last_offset + 1
+    # ---- leader epochs -------------------------------------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int) -> None:
+        """A leader begins its epoch at the end of the log; an epoch without a record is forgotten."""
+        self._epochs = [known for known in self._epochs if known[1] < self.end_offset]
+        self._epochs.append((epoch, self.end_offset))
+
+    def end_of_epoch(self, epoch: int) -> tuple[int, int] | None:
+        """Return the largest known epoch up to `epoch`, and where it ends.
+
+        As in `LeaderEpochFileCache.endOffsetFor`: None for an epoch after the latest, and an epoch from before the first
+        known one ends where that begins.
+        """
+        if epoch == self._epochs[-1][0]:
+            return epoch, self.end_offset
+        later = bisect_right(self._epochs, epoch, key=lambda known: known[0])
+        if later == len(self._epochs):
+            return None
+        known = self._epochs[later - 1][0] if later else epoch
+        return known, self._epochs[later][1]
+
+    def truncate(self, offset: int) -> None:
+        """Drop the batches from the one that holds `offset` on, as a replica does that follows another leader."""
+        retained = bisect_right(self._ends, offset - 1)
+        del self.batches[retained:]
+        del self._ends[retained:]
+        self.end_offset = self._ends[-1] + 1 if self._ends else min(offset, self.end_offset)
+        self.start_offset = min(self.start_offset, self.end_offset)
+        self._epochs = [known for known in self._epochs if known[1] < self.end_offset] or [(0, 0)]
+        for producer in self._producers.values():
+            while producer.batches and producer.batches[-1][2] >= self.end_offset:
+                producer.batches.pop()
+        self._producers = {
+            id_: producer for id_, producer in self._producers.items() if producer.batches
+        }
 
     def records(self) -> list[Record]:
         """Return the records that are readable: from the start offset on."""
@@ -268,6 +299,9 @@ class PartitionLog:
         dropped = bisect_right(self._ends, self.start_offset - 1)
         del self.batches[:dropped]
         del self._ends[:dropped]
+        later = bisect_right(self._epochs, self.start_offset, key=lambda known: known[1])
+        if later > 1:
+            self._epochs[:later] = [(self._epochs[later - 1][0], self.start_offset)]
 
     @staticmethod
     def _records_of(batch: Batch) -> list[Record]:

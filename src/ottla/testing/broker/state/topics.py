@@ -44,7 +44,13 @@ class Partition:
         """Make `node` the leader; the epoch rises."""
         self.leader = node
         self.leader_epoch += 1
+        self.log.begin_epoch(self.leader_epoch)
         self.wake()
+
+    def lose(self, offset: int, node: int) -> None:
+        """Make `node` the leader, whose log ends at `offset` (an unclean election)."""
+        self.log.truncate(offset)
+        self.lead(node)
 
 
 @dataclass(eq=False, slots=True)
