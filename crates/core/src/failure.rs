@@ -1,7 +1,7 @@
-//! Whether messages are in the log, why they failed, and why they wait: kinds and numbers. The words are Python's
+//! Outcomes of messages, causes of their failure, and the trouble for which they wait: kinds and numbers. Python writes the texts
 //! (`ottla.observe.failures`).
 //!
-//! Stations: outbox → delivery. The engine reports what it knows of a topic or partition, the flow adds what it sees itself.
+//! Stations: outbox → delivery. The engine reports the trouble of a topic or partition, the flow adds its own observations.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub enum Outcome {
     Unknown,
 }
 
-/// The class of an exception that Python gave.
+/// Class of an exception that Python passed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     Broker,
@@ -30,7 +30,7 @@ pub enum ErrorKind {
     Tls,
 }
 
-/// An exception that Python gave, as data: it comes back with each message that failed by it.
+/// An exception that Python passed in, as data: it is returned with each message that failed by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorData {
     pub kind: ErrorKind,
@@ -39,27 +39,27 @@ pub struct ErrorData {
     pub message: String,
 }
 
-/// The engine's reason why a topic or a partition cannot be sent to.
+/// Reason, reported by the engine, for which nothing is sent to a topic or a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reported {
     pub text: String,
-    /// The exception behind it.
+    /// Exception that caused it.
     pub error: Option<ErrorData>,
 }
 
-/// Why messages wait.
+/// Trouble for which messages wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
     Reported(Arc<Reported>),
     /// The broker's last answer to a batch that is sent again.
     Refused(i16),
-    /// The leader owes an answer for so long.
+    /// The leader has not answered for this time.
     Silent {
         node: i32,
         address: Arc<str>,
         time: Micros,
     },
-    /// The leader is sent nothing for so long.
+    /// Nothing is sent to the leader for this time, because it throttles.
     Throttling {
         node: i32,
         address: Arc<str>,
@@ -69,20 +69,20 @@ pub enum Trouble {
     Backoff,
 }
 
-/// What a message lacked when its time was over.
+/// Step that a message waited for when it expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// The metadata of its topic.
     Metadata,
-    /// A chance to be sent.
+    /// Its first request.
     Sending,
-    /// An answer.
+    /// The answer to its request.
     Answer,
-    /// An answer that is no refusal.
+    /// An answer other than the refusals so far.
     Acknowledgement,
 }
 
-/// Why messages failed.
+/// Cause for which messages failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     /// The engine decided it: a broker refused them, or the producer ends.
@@ -95,15 +95,15 @@ pub enum Cause {
         stage: Stage,
         trouble: Option<Trouble>,
     },
-    /// `gapless`: this failure of an earlier message of the partition.
+    /// With `gapless`: an earlier message of the partition failed with this failure.
     EarlierFailed(Arc<Failure>),
-    /// The topic's metadata came and has only so many partitions.
+    /// The topic has only this number of partitions.
     NoSuchPartition { partition: i32, partitions: usize },
     /// A batch that was to be split after this error code could not be read.
     Unreadable { code: i16 },
 }
 
-/// Why messages failed, and whether they may be in the log all the same.
+/// Cause for which messages failed, and whether they may be in the log nevertheless.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub cause: Cause,
@@ -111,7 +111,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The engine's error.
+    /// Failure by an error of the engine.
     pub fn given_up(error: ErrorData, outcome: Outcome) -> Self {
         let (error, trouble) = (Arc::new(error), None);
         Self {
@@ -120,7 +120,7 @@ impl Failure {
         }
     }
 
-    /// A broker's refusal.
+    /// Failure by a broker's refusal.
     pub fn broker(code: i16, message: &str, outcome: Outcome) -> Self {
         let (kind, message) = (ErrorKind::Broker, message.to_owned());
         Self::given_up(
@@ -133,7 +133,7 @@ impl Failure {
         )
     }
 
-    /// The failure of messages behind the first one of a partition.
+    /// Failure of the messages behind the first failed one of a partition.
     pub fn behind(&self, outcome: Outcome) -> Self {
         let first = match &self.cause {
             Cause::EarlierFailed(first) => first.clone(),

@@ -7,7 +7,7 @@ use crate::ids::Micros;
 /// Buckets per power of two: percentiles are exact to an eighth.
 const STEPS_LOG2: u32 = 3;
 const STEPS: u64 = 1 << STEPS_LOG2;
-/// Number of buckets: up to 2^35 microseconds; longer latencies show in `max` only.
+/// Number of buckets: up to 2^35 microseconds; longer latencies are visible in `max` only.
 const BUCKETS: usize = 264;
 /// Length of a window: latencies are dropped after one to two of them.
 pub(crate) const WINDOW: Micros = 30_000_000;

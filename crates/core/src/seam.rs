@@ -27,7 +27,7 @@ pub struct OutRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostCause {
     pub kind: LostKind,
-    /// In the words of the system or the protocol, with the request and the time where they matter; it names no address.
+    /// Text of the system or of the protocol error, with request and time where they matter; without an address.
     pub message: String,
 }
 
@@ -84,10 +84,10 @@ pub trait Flow: Send + Sync {
     /// The socket has taken the last byte of a request that is never answered. Not called for other requests.
     fn on_taken(&self, _conn: ConnId, _token: u64, _now: Micros) {}
 
-    /// The connection has ended; nothing of it follows. Called once per attached connection.
+    /// The connection has ended; no more calls for it follow. Called once per attached connection.
     fn on_lost(&self, conn: ConnId, cause: &LostCause, now: Micros);
 
-    /// Does the work that time asks for (linger, expiry); returns the time of the next call.
+    /// Does the work that is due (linger, expiry); returns the time of the next call.
     fn on_tick(&self, now: Micros) -> Option<Micros>;
 
     /// Number of batches of this cost that wait to be sealed ahead. Any thread; no lock.

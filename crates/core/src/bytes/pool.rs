@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_are_in_order_and_hold_what_they_say() {
+    fn classes_are_in_order_and_hold_their_size() {
         for class in 0..CLASSES {
             let bytes = class_bytes(class);
             assert_eq!(class_below(bytes), Some(class));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn least_and_most_are_kept_to_whatever_is_at_hand() {
+    fn minimum_and_maximum_hold_with_any_idle_buffers() {
         for at_hand in [4096, 5000, 60_000, 70_000, 100_000, 300_000] {
             for least in [1, 700, 4096, 60_000, 65_537] {
                 for wish in [0, least, 2 * least, 1 << 20] {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn small_buffers_and_too_many_are_not_kept() {
+    fn small_buffers_and_those_beyond_the_limit_are_dropped() {
         let pool = Pool::default();
         pool.give(Vec::with_capacity(1000));
         assert_eq!(pool.idle_bytes(), 0);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn at_most_half_of_the_budget_lies_idle() {
+    fn at_most_half_of_the_budget_is_idle() {
         let pool = Pool::new(64 * 1024);
         for _ in 0..3 {
             pool.give(Vec::with_capacity(16 * 1024));
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn content_goes_along_into_the_larger_buffer() {
+    fn contents_move_into_the_larger_buffer() {
         for kept in [0, 10, 20_480] {
             let pool = Pool::default();
             let mut idle = Vec::with_capacity(20_480);
@@ -307,7 +307,7 @@ mod tests {
             let larger = pool.exchange(vec![7; 5000], Fit::about(20_480));
             assert_eq!(larger[..5000], [7; 5000]);
             assert_eq!(larger.capacity(), 20_480);
-            assert_eq!(pool.idle_bytes(), 5000, "the old one is at hand");
+            assert_eq!(pool.idle_bytes(), 5000, "the old one is idle");
             let largest = pool.exchange(larger, Fit::about(100_000));
             assert_eq!(largest[..5000], [7; 5000]);
             assert!((100_000..=125_001).contains(&largest.capacity()));

@@ -56,7 +56,7 @@ impl Partitioner {
 /// The choice of a partitioner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// This one of all partitions, with a leader or without: a key stays where it is.
+    /// This one of all partitions, with a leader or without: a key stays at its partition.
     Hashed(usize),
     /// Any partition: the sticky one.
     Sticky,
@@ -174,7 +174,7 @@ pub struct Load {
     pub batches: usize,
     /// The connection to its leader, if it has one.
     pub leader: Option<u64>,
-    /// Since when the oldest of them could have been sent; None: none is ready.
+    /// Time since which the oldest of them could have been sent; None: none is ready.
     pub ready: Option<Micros>,
     /// Whether its leader is in the client's rack.
     pub near: bool,

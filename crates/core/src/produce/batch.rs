@@ -11,7 +11,7 @@ use crate::produce::completion::Completion;
 use crate::produce::wire::Answer;
 use crate::record::encode::BatchBuilder;
 
-/// Kafka's sequences go round after this one.
+/// Highest sequence of Kafka; the next one is 0.
 const LAST_SEQUENCE: i64 = i32::MAX as i64;
 
 pub(crate) enum Content {
@@ -19,7 +19,7 @@ pub(crate) enum Content {
     Open(BatchBuilder),
     /// Not sealed yet, and so large that it is sealed before it may be sent.
     Queued(BatchBuilder),
-    /// Sealed ahead; who produces is written into it when it is first sent.
+    /// Sealed ahead; the producer id, epoch and sequence are written into it when it is first sent.
     Ready(Vec<u8>),
     Sealed(Bytes),
     /// Being sealed.
@@ -27,7 +27,7 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// Bytes in a request: before compression where it is not sealed.
+    /// Size in a request; where it is not sealed, the size before compression.
     pub(super) fn len_bytes(&self) -> usize {
         match self {
             Self::Open(builder) | Self::Queued(builder) => builder.len_bytes(),
@@ -47,37 +47,37 @@ pub(crate) struct Batch {
     /// Its size before compression.
     pub raw: usize,
     pub accounted: usize,
-    /// From its first attempt on, where the producer is idempotent.
+    /// Set at the first attempt of an idempotent producer.
     pub sequence: Option<Sequence>,
-    /// How often it was put into a request.
+    /// Number of requests that contained it.
     pub attempts: u32,
     pub attempt: Attempt,
     pub proof: Proof,
-    /// Error code of its last answer, of this attempt or an earlier one; 0: no attempt was answered.
+    /// Error code of its last answer, to this attempt or an earlier one; 0: no attempt was answered.
     pub refused: i16,
 }
 
-/// The attempt that nobody has decided about yet.
+/// State of the current attempt, about which nothing has been decided yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Attempt {
-    /// There is none: the batch waits to be sent, for the first time or again.
+    /// No attempt: the batch waits to be sent, for the first time or again.
     None,
-    /// It is in a request without an answer.
+    /// The batch is in a request without an answer.
     InFlight,
-    /// The broker refused it.
+    /// The broker refused the batch.
     Refused(Answer),
-    /// Its connection ended without an answer.
+    /// The connection ended without an answer.
     Lost,
 }
 
-/// Whether earlier events show that the batch is in the log. The open attempt is not part of it: `Batch::may_be_written`.
+/// Whether earlier events show that the batch is in the log. For the current attempt see `Batch::may_be_written`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// It is not there: each attempt was refused before the append.
+    /// It is not in the log: each attempt was refused before the append.
     None,
-    /// It may be there: an attempt had no answer, or one that a broker also gives after an append.
+    /// It may be in the log: an attempt had no answer, or one that a broker also gives after an append.
     Maybe,
-    /// It is there: a batch behind it was acknowledged under the same identity, and a broker accepts no gap.
+    /// It is in the log: a batch behind it was acknowledged under the same identity, and a broker accepts no gap.
     Appended,
 }
 
@@ -85,7 +85,7 @@ pub enum Proof {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sequence {
     pub identity: Identity,
-    /// Of its first message.
+    /// Sequence of its first message.
     pub first: i32,
 }
 
@@ -94,8 +94,8 @@ impl Batch {
         self.attempts > 0
     }
 
-    /// Whether its messages have their outcome already. Such a batch stays in flight until its answer or the end of its
-    /// connection: its sequence is not free before.
+    /// Whether its messages have their outcome already. Such a batch stays in flight until its answer arrives or its connection
+    /// ends: its sequence is in use until then.
     pub fn is_settled(&self) -> bool {
         !self.completion.is_pending()
     }
@@ -104,7 +104,7 @@ impl Batch {
         self.proof == Proof::Appended
     }
 
-    /// Notes that it may be in the log, unless more is known.
+    /// Notes that it may be in the log, unless it is known to be there.
     pub fn doubt(&mut self) {
         if self.proof == Proof::None {
             self.proof = Proof::Maybe;
@@ -118,12 +118,12 @@ pub(super) fn sequence_after(first: i32, count: u32) -> i32 {
 
 /// An open batch.
 pub(crate) struct Open {
-    /// Of the batch that it becomes.
+    /// Number of the batch that it becomes.
     pub id: u64,
     pub(super) builder: BatchBuilder,
     pub(super) completion: Arc<Completion>,
     pub created: Micros,
-    /// What it weighs: the capacity of its buffer, itself, and what its messages charge_until_read beside their records.
+    /// Bytes charged: capacity of its buffer, its own memory, and the overhead of its messages in addition to their records.
     pub accounted: usize,
     /// Bytes at which it is full.
     pub(super) limit: usize,

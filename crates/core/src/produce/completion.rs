@@ -1,7 +1,7 @@
-//! What became of a batch: one completion for all its messages, read by any number of deliveries without a lock.
+//! Outcome of a batch: one completion for all its messages, read by any number of deliveries without a lock.
 //!
 //! Station: delivery. It is resolved once, by the I/O thread or by the engine, and never changes afterwards. Messages that
-//! leave their batch (they got their partition, the batch was split, only some records failed) are forwarded: their place
+//! leave their batch (their topic became known, the batch was split, only some records failed) are forwarded: their place
 //! is then another completion and index.
 //!
 //! Race: a delivery for readers of outcomes is attached under the producer's lock (`Completion::attach`), before the append is
@@ -22,14 +22,14 @@ const WRITTEN: u8 = 1;
 const FAILED: u8 = 2;
 const FORWARDED: u8 = 3;
 
-/// One message's place.
+/// Place of a message: completion and index.
 pub type Place = (Arc<Completion>, u32);
 
-/// A message's state as it stands.
+/// Current state of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     Pending,
-    /// base offset of the batch (-1: not told), append time (-1: the message's own timestamp holds).
+    /// base offset of the batch (-1: not known), append time (-1: the message has its own timestamp).
     Written {
         base_offset: i64,
         log_append_time: i64,
@@ -38,7 +38,7 @@ pub enum State {
 }
 
 impl State {
-    /// The offset of the message with this index: None until written, -1 where the broker does not tell.
+    /// Offset of the message with this index: None until written, -1 where the broker does not return it.
     pub fn offset(&self, index: u32) -> Option<i64> {
         match self {
             Self::Written { base_offset, .. } if *base_offset >= 0 => {
@@ -49,7 +49,7 @@ impl State {
         }
     }
 
-    /// The time that the record has: the broker's where it stamped the batch, else the message's own.
+    /// Timestamp of the record: the broker's where it stamped the batch, else the message's own.
     pub fn timestamp(&self, own: i64) -> i64 {
         match self {
             Self::Written {
@@ -60,7 +60,8 @@ impl State {
     }
 }
 
-/// By whose they are and by token: woken in the order of their tokens, and each in here once however often it waits.
+/// Waiters by the address of their wake and by token: woken in the order of their tokens; a waiter that waits several times is
+/// stored once.
 type Waiters = BTreeMap<usize, (Arc<dyn Wake>, BTreeSet<u64>)>;
 
 /// A handle that the owner of a message stores until the outcome was reported; opaque here.
@@ -69,7 +70,7 @@ pub struct Attached {
     pub handle: usize,
     /// The message has a callback of its own.
     pub callback: bool,
-    /// Of the message in its completion.
+    /// Index of the message in its completion.
     index: u32,
 }
 
@@ -82,13 +83,13 @@ pub struct Completion {
     failure: OnceLock<Failure>,
     forward: OnceLock<Vec<Place>>,
     waiters: Mutex<Waiters>,
-    /// Somebody sleeps until it resolves, and its producer has been told.
+    /// A caller waits until it resolves, and this was reported to the producer.
     waited_for: AtomicBool,
-    /// In the order of the messages; not every message has one.
+    /// Handles in the order of their messages; not every message has one.
     attached: Mutex<Vec<Attached>>,
-    /// Whoever made the producer, opaque here: how a delivery finds its way back.
+    /// Producer object, opaque here, which a delivery refers to.
     owner: OnceLock<Arc<dyn Any + Send + Sync>>,
-    /// Bytes that stay on the producer's books until what is attached was read.
+    /// Bytes charged to the producer until the outcomes of the attached handles were read.
     charge: AtomicUsize,
 }
 
@@ -129,7 +130,7 @@ impl Completion {
         self.owner.get()
     }
 
-    /// -1 until it is chosen.
+    /// Number of the partition; -1 until it is chosen.
     pub fn partition(&self) -> i32 {
         self.partition.load(Ordering::Relaxed)
     }
@@ -153,7 +154,7 @@ impl Completion {
         }
     }
 
-    /// Where a message of this completion stands in the end.
+    /// Final place of a message of this completion, after all forwarding.
     pub fn place(self: &Arc<Self>, index: u32) -> Place {
         let mut place = (self.clone(), index);
         while let Some(next) = place.0.forwarded(place.1) {
@@ -169,7 +170,7 @@ impl Completion {
         self.forward.get()?.get(index as usize).cloned()
     }
 
-    /// Whether every message of it has its outcome.
+    /// Whether every message of the batch has its outcome.
     pub fn is_settled(&self) -> bool {
         match self.state.load(Ordering::Acquire) {
             PENDING => false,
@@ -178,7 +179,7 @@ impl Completion {
         }
     }
 
-    /// The completions that its messages were forwarded to, each once.
+    /// Completions that its messages were forwarded to, each once.
     pub fn targets(&self) -> Vec<Arc<Completion>> {
         let mut targets: Vec<Arc<Completion>> = Vec::new();
         for (target, _) in self.forward.get().into_iter().flatten() {
@@ -189,7 +190,7 @@ impl Completion {
         targets
     }
 
-    /// Wakes when it resolves or is forwarded; false where it is not pending any more.
+    /// Adds a wake for when it resolves or is forwarded; false where it is no longer pending.
     pub fn add_waiter(&self, wake: Arc<dyn Wake>, token: u64) -> bool {
         let mut waiters = self.waiters.lock();
         if !self.is_pending() {
@@ -202,7 +203,7 @@ impl Completion {
         true
     }
 
-    /// For who gave up waiting: else each short wait for a slow batch would leave something behind.
+    /// Removes the wake of a caller whose wait has timed out, so that short waits for a slow batch leave nothing behind.
     pub fn remove_waiter(&self, wake: &Arc<dyn Wake>, token: u64) {
         let mut waiters = self.waiters.lock();
         if let Some((_, tokens)) = waiters.get_mut(&address(wake)) {
@@ -213,7 +214,7 @@ impl Completion {
         }
     }
 
-    /// Whether `set_waited_for` was called. It only spares representative a producer twice.
+    /// Whether `set_waited_for` was called. It only avoids a second report to the producer.
     pub fn is_waited_for(&self) -> bool {
         self.waited_for.load(Ordering::Relaxed)
     }
@@ -231,18 +232,17 @@ impl Completion {
         });
     }
 
-    /// How many messages have a handle.
+    /// Number of messages with a handle.
     pub fn attached_count(&self) -> usize {
         self.attached.lock().len()
     }
 
-    /// Whether a message of it has a callback of its own.
+    /// Whether a message of the batch has a callback of its own.
     pub fn has_callbacks(&self) -> bool {
         self.attached.lock().iter().any(|each| each.callback)
     }
 
-    /// Keeps a resolved batch's bytes on the books while its outcomes wait to be read; false where nobody reads them, or
-    /// everybody has.
+    /// Keeps a resolved batch's bytes charged until its outcomes are read; false where no handle is attached, or all have been read.
     pub fn charge_until_read(&self, bytes: usize) -> bool {
         let attached = self.attached.lock();
         if attached.is_empty() {
@@ -252,12 +252,13 @@ impl Completion {
         true
     }
 
-    /// What its reader gives back, once, and only after `take_attached`: nothing is weighed any more then.
+    /// Takes the bytes that the reader of the outcomes has to release. Later calls return 0. Call it after `take_attached`: nothing is
+    /// charged any more then.
     pub fn take_charge(&self) -> usize {
         self.charge.swap(0, Ordering::Relaxed)
     }
 
-    /// What is attached; it stays.
+    /// Copies of the attached handles.
     pub fn attached(&self) -> Vec<Attached> {
         self.attached.lock().clone()
     }
@@ -280,12 +281,12 @@ impl Completion {
         if !self.is_pending() {
             return false;
         }
-        // Only one resolver at a time ever gets here: all resolve under the producer's lock.
+        // Completions are resolved only under the producer's lock, so there is one resolver at a time.
         let _ = self.failure.set(failure);
         self.settle(FAILED)
     }
 
-    /// Message by message to other places; what is attached goes along.
+    /// Forwards each message to another place, with its handle.
     pub fn forward_to(&self, places: Vec<Place>) -> bool {
         if !self.is_pending() {
             return false;
@@ -317,7 +318,7 @@ impl Completion {
     }
 }
 
-/// Tells wakes apart; nobody else gets the address while it is kept.
+/// Address that identifies a wake; it is not reused while the wake is stored.
 fn address(wake: &Arc<dyn Wake>) -> usize {
     Arc::as_ptr(wake).cast::<()>() as usize
 }

@@ -1,6 +1,6 @@
-//! What a producer counts of its messages.
+//! Counters of a producer's messages.
 
-/// How many messages came to which end.
+/// Number of messages accepted, and by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub accepted: u64,

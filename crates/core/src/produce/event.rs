@@ -1,4 +1,4 @@
-//! What a produce flow and the engine say to each other: events out, decisions in.
+//! Interface of a produce flow to the engine: events out, decisions in.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use crate::produce::batch::Proof;
 use crate::produce::wire::Answer;
 use crate::seam::LostCause;
 
-/// What stopped a partition.
+/// Cause for which a partition stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HoldCause {
     /// An error code.
     Answer,
-    /// A batch in flight whose time was over.
+    /// The expiry of a batch in flight.
     Expired,
-    /// The engine's `hold`.
+    /// A call of `hold` by the engine.
     Asked,
     /// Another topic under the same name.
     Recreated,
@@ -29,30 +29,30 @@ pub enum HoldCause {
 pub struct HeldBatch {
     pub records: u32,
     pub bytes: usize,
-    /// Times that it was sent; 0: never.
+    /// Number of times that it was sent.
     pub attempts: u32,
-    /// Its messages have their outcome.
+    /// Its messages have their outcome already.
     pub expired: bool,
-    /// By the attempts before the last one.
+    /// Proof from the attempts before the last one.
     pub proof: Proof,
-    /// Any of its attempts may have written it, the last one included.
+    /// Any of its attempts may have written it, including the last one.
     pub may_be_written: bool,
     pub answer: Option<Answer>,
 }
 
-/// What the engine is told.
+/// Events for the engine.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// Messages wait for a topic's metadata.
     Topic(Arc<str>),
-    /// Batches wait and there is no route.
+    /// Batches of a partition wait and there is no route.
     Wanted(Arc<str>, i32),
     Held {
         topic: Arc<str>,
         partition: i32,
         cause: HoldCause,
         batches: Vec<HeldBatch>,
-        /// The partition writes under it; None: it has sent nothing yet.
+        /// Identity that the partition writes under; None: it has sent nothing yet.
         identity: Option<Identity>,
     },
     Failed {
@@ -62,7 +62,7 @@ pub enum Event {
         failure: Failure,
     },
     Throttled(ConnId, i32),
-    /// A batch is in the log. Only where somebody listens, as the two below.
+    /// A batch is in the log. This event and the two below are queued only where a listener wants them.
     Acked {
         topic: Arc<str>,
         partition: i32,
@@ -72,33 +72,34 @@ pub enum Event {
         attempts: u32,
         created: Micros,
     },
-    /// The first sender waits for room.
+    /// The first sender waits for free buffer space.
     Full {
         used: usize,
     },
-    /// No sender waits any more.
+    /// The last sender stopped waiting.
     Free {
         used: usize,
     },
-    /// A message was refused for lack of room, and so many were accepted before. Told again once the engine has found room.
+    /// A message was refused because the buffer is full; `accepted`: number of messages accepted before. Queued again only after
+    /// `still_full` has returned None.
     Lacking {
         accepted: u64,
     },
 }
 
-/// What becomes of a held batch.
+/// Decision about a held batch.
 #[derive(Debug, Clone)]
 pub enum Decision {
-    /// Sent again, with the same bytes and sequence.
+    /// It is sent again, with the same bytes and sequence.
     Retry,
-    /// Several batches in its place: the broker takes no batch of this size.
+    /// It is split into several batches: the broker accepts none of this size.
     Split,
     /// It is in the log.
     Written,
-    /// Its messages have their outcome: only its memory is given back.
+    /// Its messages have their outcome: only its memory is released.
     Drop,
     Fail(Failure),
-    /// These records fail; the rest is a new batch.
+    /// These records fail; the others form a new batch.
     FailRecords(BTreeMap<u32, Failure>),
 }
 

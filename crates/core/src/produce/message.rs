@@ -1,10 +1,10 @@
-//! A message as the caller gives it, and the answer to it.
+//! Message of a caller, and the result of its append.
 //!
 //! Station: message.
 
 use crate::record::encode::HeaderRef;
 
-/// One message as the caller gives it.
+/// One message, with fields of the caller.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
     pub partition: Option<i32>,
@@ -12,25 +12,25 @@ pub struct Message<'a> {
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: &'a [HeaderRef<'a>],
-    /// Bytes of the budget in addition to the record, until its outcome was reported: `DELIVERY_BYTES` of a message with a
-    /// callback of its own. 0 for others, and where every message has a delivery (`keeps_outcomes`).
+    /// Bytes charged in addition to the record until its outcome was reported: `DELIVERY_BYTES` for a message with a callback of its
+    /// own. 0 for others, and where every message has a delivery (`keeps_outcomes`).
     pub extra: usize,
 }
 
-/// What is to be done about accepted messages.
+/// Actions that are due after messages were accepted.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Appended {
-    /// The I/O thread has to look: something is ready, or the first message of an idle producer begins to linger.
+    /// Wake the I/O thread: a batch is ready, or the first message of an idle producer begins to linger.
     pub wake: bool,
-    /// The engine has to look: an event was queued.
+    /// Ring the bell of the engine: an event was queued.
     pub ring: bool,
 }
 
-/// Why a message was not accepted; nothing was queued.
+/// Reason for which a message was not accepted; nothing was queued.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
     Full,
-    /// `setting` is the one that allows no more than `cap`.
+    /// `setting`: name of the setting that limits the size to `cap`.
     TooLarge {
         bytes: usize,
         cap: usize,

@@ -1,8 +1,8 @@
 //! Producing: messages in, requests out, outcomes back.
 //!
-//! Stations: message → accumulator → batch → outbox → request → response → delivery. `shared` is the door: callers, the engine
-//! and the I/O thread come in by it. `append` puts messages into batches, `drain` takes the batches to the brokers and back;
-//! `completion` is what callers see of the end.
+//! Stations: message → accumulator → batch → outbox → request → response → delivery. Callers, the engine and
+//! the I/O thread enter through `shared`. `append` puts messages into batches, `drain` sends the batches to the brokers and handles the
+//! answers; `completion` gives callers the outcome.
 
 pub mod append;
 pub mod batch;

@@ -1,15 +1,15 @@
-//! Whether a batch may be in the log: what its attempts say of it.
+//! Whether a batch may be in the log, judged by its attempts.
 //!
-//! Station: batch → delivery. A fact and no decision, so it stands here once and the engine is told of it with each hold.
+//! Station: batch → delivery. A fact and no decision, so it is computed here alone and passed to the engine with each hold.
 //! References: KIP-98; Java: `UnifiedLog.append`, `DelayedProduce`.
 
 use crate::failure::Outcome;
 use crate::produce::batch::{Attempt, Batch, Proof};
 
-/// Answers that a broker gives before it appends, so that the attempt left nothing in a log. Any other one, and every code
-/// that is not known, may come after the append: a leader may step down, or replicas fail, while a produce waits for them.
+/// Error codes that a broker returns before it appends, so that the attempt left nothing in a log. Any other code, also an unknown
+/// one, may follow the append: a leader may step down, or replicas fail, while a produce request waits for them.
 ///
-/// UNKNOWN_TOPIC_OR_PARTITION and UNKNOWN_TOPIC_ID may come then as well, but only where the topic was deleted with its log.
+/// UNKNOWN_TOPIC_OR_PARTITION and UNKNOWN_TOPIC_ID may follow it too, but only where the topic was deleted with its log.
 const BEFORE_THE_APPEND: [i16; 31] = [
     2,   // CORRUPT_MESSAGE
     3,   // UNKNOWN_TOPIC_OR_PARTITION
@@ -50,7 +50,7 @@ pub(super) fn may_follow_append(code: i16) -> bool {
 }
 
 impl Batch {
-    /// Whether any attempt may have written it: an open one, one without an answer, or one whose answer does not exclude it.
+    /// Whether any attempt may have written it: one in flight, one without an answer, or one whose answer does not exclude it.
     pub(super) fn may_be_written(&self) -> bool {
         let this_one = match &self.attempt {
             Attempt::None | Attempt::Lost => false,
@@ -60,7 +60,7 @@ impl Batch {
         this_one || self.proof != Proof::None
     }
 
-    /// What is known once the attempt is decided: a later refusal proves nothing of this one.
+    /// Proof including the current attempt, for when it has been decided: a later refusal proves nothing about this attempt.
     pub(super) fn proof_so_far(&self) -> Proof {
         match self.proof {
             Proof::None if self.may_be_written() => Proof::Maybe,
@@ -68,7 +68,7 @@ impl Batch {
         }
     }
 
-    /// What is true of its messages if it fails now.
+    /// Outcome of its messages if it fails now.
     pub(super) fn outcome(&self) -> Outcome {
         if self.may_be_written() {
             Outcome::Unknown

@@ -13,7 +13,7 @@ use crate::produce::event::HoldCause;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     None,
-    /// There is none, and the engine has been asked for one.
+    /// There is none, and one was requested from the engine.
     Wanted,
     To(ConnId),
 }
@@ -30,11 +30,11 @@ impl Route {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Hold {
     No,
-    /// Nothing more is sent; what is in flight ends.
+    /// Nothing more is sent; batches in flight have not ended yet.
     Ending(HoldCause),
     /// The engine knows of the hold and has not released it.
     Reported {
-        /// The topic was recreated since: the release cannot know of it, and another hold follows.
+        /// The topic was recreated since: the release does not take it into account, and another hold follows.
         recreated: bool,
     },
 }
@@ -42,18 +42,18 @@ pub(crate) enum Hold {
 /// Shortest time for which a broker keeps a producer's sequences after it acknowledged a batch.
 const PROVEN_FOR: Micros = 60_000_000;
 
-/// The numbers that the batches of a partition get.
+/// Identity and sequences of the batches of a partition.
 #[derive(Debug, Default)]
 pub(crate) struct Numbering {
-    /// The one that its batches are written under; None before the first of them.
+    /// Identity that its batches are written under; None before the first batch.
     pub identity: Option<Identity>,
     pub(super) next: i32,
-    /// When the broker last acknowledged a batch on the partition's route, under its identity.
+    /// Time at which the broker last acknowledged a batch on the partition's route, under its identity.
     acknowledged: Option<Micros>,
 }
 
 impl Numbering {
-    /// Numbers the next batch, of so many messages.
+    /// Returns the sequence of the next batch, which has this number of messages.
     pub fn take(&mut self, identity: Identity, count: u32) -> Sequence {
         let first = self.next;
         self.identity = Some(identity);
@@ -61,7 +61,7 @@ impl Numbering {
         Sequence { identity, first }
     }
 
-    /// Starts again from 0 under another identity.
+    /// Restarts the sequences from 0 under another identity.
     pub fn restart(&mut self, identity: Identity) {
         self.identity = Some(identity);
         self.next = 0;
@@ -71,15 +71,15 @@ impl Numbering {
         self.acknowledged = Some(now);
     }
 
-    /// The partition has another route, or its batches another identity.
+    /// Forgets the acknowledgement, because the route or the identity changes.
     pub fn forget_acknowledgement(&mut self) {
         self.acknowledged = None;
     }
 
-    /// Whether the broker is known to keep this producer's sequences here.
+    /// Whether the broker is known to have this producer's sequences for the partition.
     ///
-    /// A broker that keeps none accepts any first sequence. If it refused the first of several batches, as a leader does that
-    /// is not ready yet, it would accept the second, and the first could never be written. So one batch goes ahead alone.
+    /// A broker that has none accepts any first sequence. If it refused the first of several batches, as a leader does that
+    /// is not ready yet, it would accept the second, and the first could never be written. So one batch is sent alone first.
     pub fn is_proven(&self, now: Micros) -> bool {
         self.acknowledged
             .is_some_and(|at| now.saturating_sub(at) < PROVEN_FOR)
@@ -90,9 +90,9 @@ pub(crate) struct Partition {
     pub topic: usize,
     pub number: i32,
     pub open: Option<Open>,
-    /// Complete and not in flight, in order.
+    /// Complete batches that are not in flight, in order.
     pub queue: VecDeque<Batch>,
-    /// In flight, in order; after a hold, waiting for the engine's decisions.
+    /// Batches in flight, in order; during a hold those that wait for the engine's decisions.
     pub flight: VecDeque<Batch>,
     pub route: Route,
     pub hold: Hold,
@@ -101,9 +101,9 @@ pub(crate) struct Partition {
     /// It is in the list of a connection: `produce/append/active.rs`.
     pub listed: bool,
     pub numbering: Numbering,
-    /// Size of the last batch: how large the next one's first buffer is.
+    /// Size of the last batch, slowly fading; the next one begins with a buffer of this size.
     pub last_bytes: usize,
-    /// Why its messages are not sent, as the engine knows it.
+    /// Obstacle to sending its messages, as reported by the engine.
     pub trouble: Option<Trouble>,
     /// The node that it was last routed to; -1: none yet.
     pub node: i32,
@@ -133,8 +133,8 @@ impl Partition {
         self.open.is_some() || !self.queue.is_empty()
     }
 
-    /// The batch with this number that is sealed ahead. A piece of a batch that was sent belongs to the next hold, so it may be
-    /// among those in flight.
+    /// Finds the batch with this number, which is sealed ahead. A piece of a batch that was sent may be part of the next hold, so
+    /// batches in flight are searched too.
     pub(super) fn being_sealed(&mut self, id: u64) -> Option<&mut Batch> {
         let mut line = self.queue.iter_mut().chain(&mut self.flight);
         line.find(|batch| batch.id == id)

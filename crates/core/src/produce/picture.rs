@@ -1,7 +1,7 @@
-//! What a producer holds and who keeps it from getting less: for statistics, health, and the texts of errors.
+//! Snapshot of a producer: its batches, the use of its budget, and the causes that hold it; for statistics, health and errors.
 //!
-//! Stations: accumulator, outbox. Any thread, under the lock; asked now and then, so it looks at everything anew and costs the
-//! path of a message nothing.
+//! Stations: accumulator, outbox. Any thread, under the lock. It is called rarely, so it goes through all state each time and costs
+//! the path of a message nothing.
 
 use std::sync::Arc;
 
@@ -12,30 +12,30 @@ use crate::produce::drain::flow::ProduceFlow;
 use crate::produce::partition::{Hold, Partition, Route};
 use crate::produce::stats::{Picture, Sum, TopicPicture, total};
 
-/// A node that owes an answer for so long is told as the cause of what waits.
+/// Time without an answer after which a node is reported as the cause that messages wait.
 const SILENT: Micros = 1_000_000;
 
-/// What a part of the budget waits for.
+/// Event or obstacle that a part of the budget waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HolderCause {
-    /// Nothing is known to be wrong: it is in flight to this node, or will be.
+    /// No trouble is known: its batches are in flight to this node, or will be.
     InFlight(Option<(i32, Arc<str>)>),
     /// The metadata of its topic.
     Metadata,
-    /// Its messages have their outcome, which was not read yet or not yet reported to callbacks.
+    /// Its messages have outcomes that were not read, or not reported to callbacks, yet.
     Outcomes,
     Trouble(Trouble),
 }
 
-/// A part of the budget and what it waits for.
+/// A part of the budget and the cause for which it is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// None for outcomes.
     pub topic: Option<Arc<str>>,
-    /// None where it is not chosen yet.
+    /// None where the partition is not chosen yet.
     pub partition: Option<i32>,
     pub bytes: usize,
-    /// The leader that it was last routed to, and where that is.
+    /// Leader that it was last routed to, and the address of that.
     pub node: Option<(i32, Arc<str>)>,
     pub cause: HolderCause,
     /// Age of its oldest message.
@@ -47,9 +47,9 @@ pub struct Holder {
 pub struct Share {
     pub cause: HolderCause,
     pub bytes: usize,
-    /// Topic and partition of the largest of them.
+    /// Topics and partitions of the largest holders, at most `MAX_PLACES`.
     pub places: Vec<(Option<Arc<str>>, Option<i32>)>,
-    /// How many there are besides those.
+    /// Number of further holders.
     pub more: usize,
 }
 
@@ -59,14 +59,14 @@ pub struct Budget {
     pub used: usize,
     pub cap: usize,
     pub waiting_senders: usize,
-    /// Senders wait for free space, or one was refused since some last came.
+    /// Senders wait for free space, or one was refused and its message would not fit now.
     pub full: bool,
-    /// The largest first.
+    /// Sorted by size, the largest first.
     pub holders: Vec<Holder>,
 }
 
-/// Places that a share names.
-const NAMED: usize = 3;
+/// Maximum number of places in a share.
+const MAX_PLACES: usize = 3;
 
 impl Budget {
     /// The cause that holds most bytes.
@@ -95,14 +95,14 @@ fn largest<'a>(holders: impl Iterator<Item = &'a Holder>) -> Option<Share> {
         }
     }
     let (bytes, most) = causes.into_iter().max_by_key(|(bytes, _)| *bytes)?;
-    let named = most.iter().take(NAMED);
+    let named = most.iter().take(MAX_PLACES);
     Some(Share {
         cause: most.first()?.cause.clone(),
         bytes,
         places: named
             .map(|holder| (holder.topic.clone(), holder.partition))
             .collect(),
-        more: most.len().saturating_sub(NAMED),
+        more: most.len().saturating_sub(MAX_PLACES),
     })
 }
 
@@ -129,7 +129,7 @@ impl Partition {
 }
 
 impl ProduceFlow {
-    /// Everything counted and held, which fits together.
+    /// Snapshot of counters and memory, consistent with each other.
     pub fn picture(&mut self, now: Micros) -> Picture {
         let topics: Vec<TopicPicture> = (0..self.acc.topics.len())
             .map(|index| self.topic_picture(index))
@@ -171,7 +171,7 @@ impl ProduceFlow {
         }
     }
 
-    /// Who holds the budget.
+    /// The budget and its holders.
     pub fn budget(&self, now: Micros) -> Budget {
         let mut holders: Vec<Holder> = Vec::new();
         for index in 0..self.acc.topics.len() {
@@ -243,9 +243,9 @@ impl ProduceFlow {
         stats.map_or_else(|| "".into(), |stats| stats.address.clone())
     }
 
-    /// What keeps a partition's messages from their end; None: nothing that is known.
+    /// Obstacle to the messages of a partition; None: none is known.
     ///
-    /// refused: The last answer about the batch at the head of the line, 0 where there was none.
+    /// refused: Last error code about the batch at the head of its queue, 0 where there was none.
     pub(super) fn trouble_of(&self, part: usize, refused: i16, now: Micros) -> Option<Trouble> {
         let entry = &self.acc.parts[part];
         let resting = || {
@@ -256,9 +256,9 @@ impl ProduceFlow {
             .or_else(resting)
     }
 
-    /// As `trouble_of`, of what does not go on.
+    /// Same as `trouble_of`, for messages that are given up.
     ///
-    /// now: None where nobody knows the time, and so not for how long a node has been silent.
+    /// now: None where the time is not known, and so neither for how long a node has been silent.
     pub(super) fn known_trouble(
         &self,
         part: usize,
@@ -266,14 +266,14 @@ impl ProduceFlow {
         now: Option<Micros>,
     ) -> Option<Trouble> {
         let entry = &self.acc.parts[part];
-        let told = || {
+        let reported = || {
             let topic = &self.acc.topics[entry.topic].trouble;
             entry.trouble.clone().or_else(|| topic.clone())
         };
         let silent = now.and_then(|now| self.silence_of(entry, now));
         let refused = || (refused != 0).then_some(Trouble::Refused(refused));
         let Route::To(id) = entry.route else {
-            return told().or(silent).or_else(refused);
+            return reported().or(silent).or_else(refused);
         };
         let throttling = self.conns.get(&id).and_then(|conn| {
             let left = conn.muted_until.checked_sub(now?);
@@ -283,10 +283,10 @@ impl ProduceFlow {
                 time: left.filter(|left| *left > 0)?,
             })
         });
-        silent.or(throttling).or_else(refused).or_else(told)
+        silent.or(throttling).or_else(refused).or_else(reported)
     }
 
-    /// How long the partition's leader owes an answer, by its connections up to now.
+    /// Trouble of a leader that has not answered for `SILENT` or longer, over all its connections.
     fn silence_of(&self, entry: &Partition, now: Micros) -> Option<Trouble> {
         let stats = self.nodes.get(&entry.node)?;
         let time = now.saturating_sub(stats.waiting_since?);

@@ -1,4 +1,4 @@
-//! What a producer is set to, and what of it may be set for a topic by itself.
+//! Settings of a producer, and those of them that a topic may have by itself.
 
 use std::collections::HashMap;
 
@@ -6,13 +6,13 @@ use crate::bytes::compression::codec::{Codec, Compression};
 use crate::ids::Micros;
 use crate::partitioning::partitioner::Partitioner;
 
-/// What a producer is set to: each field is one option of the user, so they are many.
+/// Settings of a producer. Each field is one option of the user, hence their number.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub client_id: String,
     pub acks: i16,
     pub idempotent: bool,
-    /// Where a record of a partition fails, everything behind it fails as well.
+    /// After a failed record of a partition, all later ones fail too.
     pub gapless: bool,
     pub transactional_id: Option<String>,
     pub codec: Codec,
@@ -20,34 +20,34 @@ pub struct Settings {
     pub linger: Micros,
     pub batch_bytes: usize,
     pub request_bytes: usize,
-    /// The largest message, and what a batch of it alone takes.
+    /// Maximum size of a message, in a batch of its own.
     pub message_bytes: usize,
     pub buffer_bytes: usize,
     pub in_flight: usize,
     pub request_timeout: Micros,
     pub delivery_timeout: Micros,
     pub partitioner: Partitioner,
-    /// Partitions without a key by what waits for them (KIP-794).
+    /// Messages without a key go to partitions by their load (KIP-794).
     pub adaptive: bool,
-    /// A leader that could not be sent to for this long is left out of that choice; 0: none is.
+    /// A leader to which nothing could be sent for this time is left out of that choice; 0: no leader is left out.
     pub availability_timeout: Micros,
-    /// Somebody hears of outcomes one by one: each message has a delivery, which weighs until it was heard of.
+    /// Outcomes are reported one by one: each message has a delivery, which is charged until its outcome was reported.
     pub keeps_outcomes: bool,
-    /// Topics whose batches are made in another way.
+    /// Topics with their own batching.
     pub topics: HashMap<String, Batching>,
 }
 
-/// What may be set for a topic by itself.
+/// Settings that a topic may have by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batching {
     pub compression: Compression,
-    /// At most so many bytes as they are sent.
+    /// Maximum bytes of a batch as it is sent.
     pub batch_bytes: usize,
     pub linger: Micros,
 }
 
 impl Settings {
-    /// The topic's own, or what holds for all.
+    /// Returns the topic's own batching, or that of all topics.
     pub fn batching(&self, topic: &str) -> Batching {
         self.topics.get(topic).copied().unwrap_or(Batching {
             compression: Compression {
@@ -59,7 +59,7 @@ impl Settings {
         })
     }
 
-    /// Whether messages of any topic do.
+    /// Whether messages of any topic linger.
     pub fn lingers(&self) -> bool {
         self.linger > 0 || self.topics.values().any(|topic| topic.linger > 0)
     }

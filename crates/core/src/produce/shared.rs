@@ -1,9 +1,9 @@
-//! One producer's produce flow behind its lock: what callers, the engine and the I/O thread share.
+//! One producer's produce flow behind its lock, shared by callers, the engine and the I/O thread.
 //!
-//! The lock is held for an append or a decision, never for compression or code of the user. Two things are not as short: a batch
-//! that has to be taken apart is decoded and made anew under it (`produce/drain/rebuild.rs`), which is rare; and who waits for one
-//! completion, for room or for a topic's metadata is woken under it, which is a write to an eventfd. What resolves is put down
-//! in its order under the lock; the engine, the I/O thread and the listener, which may call back in, are told after it is let go.
+//! The lock is held for an append or a decision, never for compression or code of the user. Two steps under it take longer: a batch
+//! that has to be split is decoded and rebuilt (`produce/drain/rebuild.rs`), which is rare; and callers that wait for a completion,
+//! for free buffer space or for a topic's metadata are woken, which is a write to an eventfd. Resolved completions are collected in
+//! order under the lock. The engine, the I/O thread and the listener, which may call back in, are notified after it is released.
 
 use std::sync::Arc;
 
@@ -25,13 +25,12 @@ use crate::record::encode::record_size_upper_bound;
 use crate::record::sealing::{SealJob, Sealed};
 use crate::seam::{BadResponse, Bell, Flow, LostCause, OutRequest, WakeIo};
 
-/// Hears of completions that were resolved, right after it happened, on the thread that did it.
+/// Receives completions right after they were resolved, on the thread that resolved them.
 pub trait Listener: Send + Sync {
-    /// Under the producer's lock, which is what makes it hear of them in the order in which they were resolved, whichever
-    /// thread did it.
+    /// Called under the producer's lock, so that it receives them in the order in which they were resolved, by whichever thread.
     fn resolved(&self, completions: Vec<Arc<Completion>>);
 
-    /// It has heard of some, and the lock is let go: whoever waits for them may be woken.
+    /// Called after `resolved`, once the lock is released: waiting callers may be woken.
     fn wake(&self);
 }
 
@@ -39,9 +38,9 @@ pub struct ProduceShared {
     flow: Mutex<ProduceFlow>,
     pub settings: Settings,
     pool: Arc<Pool>,
-    /// As the flow counts them.
+    /// Counters of the flow, readable without the lock.
     seals_waiting: Arc<SealsWaiting>,
-    /// The I/O thread's.
+    /// Used by the I/O thread.
     pub(super) compressor: Mutex<Compressor>,
     bell: Arc<dyn Bell>,
     waker: std::sync::OnceLock<Arc<dyn WakeIo>>,
@@ -63,7 +62,7 @@ impl ProduceShared {
         }
     }
 
-    /// Who wakes the I/O thread; set once, right after the flow was registered with it.
+    /// Sets the waker of the I/O thread; called once, right after the flow was registered with it.
     pub fn set_waker(&self, waker: Arc<dyn WakeIo>) {
         let _ = self.waker.set(waker);
     }
@@ -78,7 +77,7 @@ impl ProduceShared {
         }
     }
 
-    /// Works on the flow under the lock; afterwards tells whoever has to know: engine, I/O thread, readers of outcomes.
+    /// Works on the flow under the lock; then notifies the engine, the I/O thread and readers of outcomes where needed.
     pub fn with<R>(&self, work: impl FnOnce(&mut ProduceFlow) -> R) -> R {
         let (result, ring, wake, listener) = {
             let mut flow = self.flow.lock();
@@ -100,7 +99,7 @@ impl ProduceShared {
         result
     }
 
-    /// What was resolved is the listener's from here. Returns it where there was anything.
+    /// Passes resolved completions to the listener. Returns the listener if there were any.
     fn pass_resolved(&self, flow: &mut ProduceFlow) -> Option<&Arc<dyn Listener>> {
         if flow.acc.reports.resolved.is_empty() {
             return None;
@@ -111,7 +110,7 @@ impl ProduceShared {
         Some(listener)
     }
 
-    /// The hot path of `send`. `accepted` runs under the lock: once it is let go, the batch may resolve at any moment.
+    /// The hot path of `send`. `accepted` runs under the lock: once that is released, the batch may resolve at any moment.
     #[inline(always)]
     pub fn append(
         &self,
@@ -143,7 +142,7 @@ impl ProduceShared {
         refused
     }
 
-    /// The hot path of `send_many`: one hold of the lock for many messages. The first that is refused ends it.
+    /// The hot path of `send_many`: the lock is taken once for many messages. The first refused message ends the run.
     pub fn append_run<'a>(
         &self,
         topic: usize,
@@ -190,13 +189,13 @@ impl ProduceShared {
         Ok(())
     }
 
-    /// Tables changed: the I/O thread has to look at what may be sent now.
+    /// Changes the tables of the flow; then wakes the I/O thread, as more batches may be sent now.
     pub fn change(&self, work: impl FnOnce(&mut ProduceFlow)) {
         self.with(work);
         self.wake_io();
     }
 
-    /// Somebody sleeps until this completion resolves: its batch does not linger for nobody.
+    /// Ends the linger of the batch of this completion, because a caller waits for it.
     pub fn end_linger(&self, completion: &Arc<Completion>) {
         if completion.is_pending() {
             self.with(|flow| flow.acc.end_linger(completion));
@@ -255,7 +254,7 @@ impl Flow for ProduceShared {
 }
 
 impl Drop for ProduceShared {
-    /// A message cannot be forgotten: whatever has no outcome yet is unknown, or was never sent.
+    /// Gives every message that has none its outcome, so that none is lost: not_written, or unknown if it was sent.
     fn drop(&mut self) {
         let error = ErrorData {
             kind: ErrorKind::Closed,

@@ -1,7 +1,7 @@
-//! What a producer counts, once per batch or request and never per message, and the picture of it that is handed out.
+//! Counters of a producer, updated per batch or request and never per message, and the snapshot of them.
 //!
-//! Stations: batch → request → response. Written under the producer's lock by whoever sends or resolves; a picture is taken in
-//! one hold of the lock, so its numbers fit together.
+//! Stations: batch → request → response. Updated under the producer's lock by the thread that sends or resolves; a snapshot is
+//! taken under one lock, so its numbers are consistent.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use crate::ids::Micros;
 use crate::latency::{Histogram, Latency, Percentiles, WINDOW};
 use crate::produce::counts::Counts;
 
-/// Batches that left for the first time, and how often batches left again.
+/// Batches sent for the first time, and the number of times that batches were sent again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
     pub batches: u64,
     pub records: u64,
-    /// As they were appended.
+    /// Bytes as appended, before compression.
     pub raw_bytes: u64,
-    /// As they were sent.
+    /// Bytes as sent.
     pub sent_bytes: u64,
     pub retries: u64,
 }
@@ -38,51 +38,51 @@ impl Traffic {
     }
 }
 
-/// What is counted of one node, over all its connections.
+/// Counters of one node, over all its connections.
 #[derive(Clone, Default)]
 pub(crate) struct NodeStats {
     pub address: Arc<str>,
     pub traffic: Traffic,
     pub requests: u64,
     pub throttle_ms: u64,
-    /// When the oldest request was sent that it has not answered; goes on over a lost connection.
+    /// Time at which the oldest unanswered request was sent; remains when a connection is lost.
     pub waiting_since: Option<Micros>,
-    /// When a connection was lost since its last request.
+    /// Time at which a connection was lost since the last request.
     lost: Option<Micros>,
     latency: Latency,
 }
 
 impl NodeStats {
-    pub fn requested(&mut self, now: Micros) {
+    pub fn note_request(&mut self, now: Micros) {
         self.requests += 1;
         if self
             .lost
             .take()
             .is_some_and(|at| now.saturating_sub(at) > WINDOW)
         {
-            // What it owed has ended otherwise, long ago.
+            // The loss was long ago: the unanswered requests from before it have ended otherwise.
             self.waiting_since = None;
         }
         self.waiting_since.get_or_insert(now);
     }
 
-    pub fn lost(&mut self, now: Micros) {
+    pub fn note_loss(&mut self, now: Micros) {
         self.lost = Some(now);
     }
 
-    /// The socket took a request that is never answered; `oldest`: of what it has not taken yet.
+    /// The socket has taken a request that is never answered; `oldest`: send time of the oldest one that it has not taken.
     pub fn set_waiting_since(&mut self, oldest: Option<Micros>) {
         self.waiting_since = oldest;
     }
 
-    /// It answered a request of that time; `oldest`: of what it has not answered yet.
-    pub fn answered(&mut self, sent: Micros, oldest: Option<Micros>, now: Micros) {
+    /// The node answered a request that was sent at `sent`; `oldest`: send time of the oldest one without an answer.
+    pub fn note_answer(&mut self, sent: Micros, oldest: Option<Micros>, now: Micros) {
         self.waiting_since = oldest;
         self.latency.record(now.saturating_sub(sent), now);
     }
 }
 
-/// One node in the picture.
+/// One node in a snapshot.
 #[derive(Debug, Clone)]
 pub struct NodePicture {
     pub node: i32,
@@ -91,14 +91,14 @@ pub struct NodePicture {
     pub requests: u64,
     pub in_flight: usize,
     pub throttle_ms: u64,
-    /// So long it will be sent nothing more.
+    /// Time for which nothing more is sent to it.
     pub throttled_for: Micros,
-    /// So long it owes an answer; 0: it owes none.
+    /// Time for which the oldest request has had no answer; 0: all are answered.
     pub silent_for: Micros,
     pub latency: Percentiles,
 }
 
-/// One topic in the picture.
+/// One topic in a snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct TopicPicture {
     pub name: Arc<str>,
@@ -108,7 +108,7 @@ pub struct TopicPicture {
     pub buffered_records: u64,
 }
 
-/// How many messages of a topic came to which end.
+/// Numbers of messages of a topic, by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OutcomeCounts {
     pub delivered: u64,
@@ -116,7 +116,7 @@ pub struct OutcomeCounts {
     pub unknown: u64,
 }
 
-/// What a producer has counted and what it holds, at one moment.
+/// Snapshot of the counters and the memory of a producer.
 #[derive(Debug, Clone)]
 pub struct Picture {
     pub counts: Counts,
@@ -129,7 +129,7 @@ pub struct Picture {
     pub topics: Vec<TopicPicture>,
 }
 
-/// Nodes that are added up while a picture is made.
+/// Sums over nodes while a snapshot is taken.
 #[derive(Default)]
 pub(crate) struct Sum {
     latency: Histogram,
@@ -137,7 +137,7 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// `in_flight`, `muted_until`: of its connections.
+    /// Adds a node; `in_flight`, `muted_until`: of its connections.
     pub fn node(
         &mut self,
         id: i32,
@@ -180,26 +180,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_silent_from_its_oldest_request_on() {
+    fn a_node_is_silent_since_its_oldest_request() {
         let mut stats = NodeStats::default();
-        stats.requested(10);
-        stats.requested(20);
+        stats.note_request(10);
+        stats.note_request(20);
         assert_eq!(stats.waiting_since, Some(10));
-        stats.answered(10, Some(20), 30);
+        stats.note_answer(10, Some(20), 30);
         assert_eq!(stats.waiting_since, Some(20));
-        stats.answered(20, None, 40);
+        stats.note_answer(20, None, 40);
         assert_eq!(stats.waiting_since, None);
     }
 
     #[test]
-    fn a_node_that_comes_back_is_silent_still_and_after_a_long_time_no_more() {
+    fn a_node_that_comes_back_is_still_silent_but_not_after_a_long_time() {
         let mut stats = NodeStats::default();
-        stats.requested(10);
-        stats.lost(20);
-        stats.requested(30);
+        stats.note_request(10);
+        stats.note_loss(20);
+        stats.note_request(30);
         assert_eq!(stats.waiting_since, Some(10));
-        stats.lost(40);
-        stats.requested(50 + WINDOW);
+        stats.note_loss(40);
+        stats.note_request(50 + WINDOW);
         assert_eq!(stats.waiting_since, Some(50 + WINDOW));
     }
 }

@@ -1,5 +1,4 @@
-//! For tests alone (cargo feature `testing`): assumptions that a script of events begins with, and checks of invariants for the
-//! random model.
+//! For tests only (cargo feature `testing`): initial states for scripts of events, and checks of invariants for the random model.
 //!
 //! Under the producer's lock.
 
@@ -12,7 +11,7 @@ use crate::produce::shared::ProduceShared;
 use crate::seam::Flow;
 
 impl ProduceShared {
-    /// Seals here and now the batches that are to be sealed ahead: there is no thread that does it.
+    /// Seals the batches that are to be sealed ahead, in the calling thread.
     pub fn seal_here(&self) {
         let next = || {
             self.next_seal(Cost::Low)
@@ -26,26 +25,26 @@ impl ProduceShared {
 }
 
 impl ProduceFlow {
-    /// Where a script of events begins behind the first acknowledgement of a partition.
+    /// Assumes that the partition had its first acknowledgement.
     pub fn assume_acknowledged(&mut self, topic: &str, number: i32, now: Micros) {
         if let Some(part) = self.find(topic, number) {
             self.acc.parts[part].numbering.acknowledge(now);
         }
     }
 
-    /// The next message of a partition gets this sequence. None: there is no such partition.
+    /// Assumes that the partition has sent messages, so that its next sequence is `next`. None: there is no such partition.
     pub fn assume_sequence(&mut self, topic: &str, number: i32, next: i32) -> Option<()> {
         let part = self.find(topic, number)?;
         self.acc.parts[part].numbering.next = next;
         Some(())
     }
 
-    /// Batches of this size and more are sealed ahead, whatever their codec.
+    /// Seals batches of this size and more ahead, with any codec.
     pub fn seal_ahead_from(&mut self, bytes: usize) {
         self.acc.seals.forced_from = Some(bytes);
     }
 
-    /// Each partition with batches is active once, and listed once where it has a route.
+    /// Checks that each partition with batches is active once, and listed once where it has a route.
     pub fn check_lists(&self) {
         let unsorted = self.acc.active.unsorted();
         for (part, entry) in self.acc.parts.iter().enumerate() {
@@ -83,7 +82,7 @@ impl ProduceFlow {
         }
     }
 
-    /// The I/O thread sleeps from now until then: nothing is to be done before.
+    /// Checks that nothing is due while the I/O thread sleeps from `now` to `until`.
     pub fn check_sleep(&self, now: Micros, until: Option<Micros>) {
         for (part, entry) in self.acc.parts.iter().enumerate() {
             if let Some(due) = self.checked_by(entry, now) {
@@ -95,7 +94,7 @@ impl ProduceFlow {
         }
     }
 
-    /// When the I/O thread has to look at a partition at the latest.
+    /// Latest time at which the I/O thread has to check a partition.
     fn checked_by(&self, entry: &Partition, now: Micros) -> Option<Micros> {
         let closed = entry.flight.iter().chain(&entry.queue);
         let closed = closed.filter(|batch| !batch.is_settled());
@@ -106,7 +105,7 @@ impl ProduceFlow {
         expires.into_iter().chain(self.leaves_at(entry, now)).min()
     }
 
-    /// When its next batch has to leave; None where that depends on something else than time.
+    /// Time at which its next batch has to be sent; None where that does not depend on time alone.
     fn leaves_at(&self, entry: &Partition, now: Micros) -> Option<Micros> {
         let settings = &self.acc.settings;
         let Route::To(conn) = entry.route else {

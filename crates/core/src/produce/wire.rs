@@ -1,6 +1,6 @@
-//! Produce requests and responses, versions 3 to 13, straight from the schema.
+//! Produce requests and responses, versions 3 to 13, written by hand after the schema.
 //!
-//! Station: request. The batch buffers are not touched: a request is segments, bytes of ours between them.
+//! Station: request. The batch buffers are not copied: a request is a list of segments, batches and the bytes between them.
 //! References: Produce (key 0), KIP-467, KIP-516, KIP-951.
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ pub const MAX_VERSION: i16 = 13;
 const FLEXIBLE_FROM: i16 = 9;
 const TOPIC_IDS_FROM: i16 = 13;
 
-/// What a request says of itself.
+/// Fields of a request before its topics.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
     pub version: i16,
@@ -85,17 +85,17 @@ pub fn encode_request(head: Head<'_>, topics: &[TopicBatches<'_>]) -> Vec<Bytes>
     segments
 }
 
-/// Length fields of compact arrays and bytes at most; what is counted may be some bytes more than what is written.
+/// Maximum size of the length field of compact arrays and bytes. The computed size may exceed the written one by some bytes.
 const COMPACT_LEN: usize = 5;
 
-/// What a request takes beside its topics, at most.
+/// Maximum size of a request without its topics.
 pub fn head_bytes(version: i16, client_id: &str, transactional_id: Option<&str>) -> usize {
     let names = client_id.len() + transactional_id.map_or(0, str::len);
     let header = 2 + 2 + 4 + 2 + usize::from(version >= FLEXIBLE_FROM);
     header + names + COMPACT_LEN + 2 + 4 + COMPACT_LEN + usize::from(version >= FLEXIBLE_FROM)
 }
 
-/// What a topic takes beside its partitions, at most.
+/// Maximum size of a topic without its partitions.
 pub fn topic_bytes(version: i16, name: &str) -> usize {
     let named = if version >= TOPIC_IDS_FROM {
         16
@@ -105,18 +105,18 @@ pub fn topic_bytes(version: i16, name: &str) -> usize {
     named + COMPACT_LEN + usize::from(version >= FLEXIBLE_FROM)
 }
 
-/// What a partition takes beside its batch, at most.
+/// Maximum size of a partition without its batch.
 pub fn partition_bytes(version: i16) -> usize {
     4 + COMPACT_LEN + usize::from(version >= FLEXIBLE_FROM)
 }
 
-/// What a request with one batch takes beside it, in any version.
+/// Maximum overhead of a request with one batch, in any version.
 pub fn overhead_bound(client_id: &str, transactional_id: Option<&str>, topic: &str) -> usize {
     let named = topic_bytes(FLEXIBLE_FROM, topic).max(topic_bytes(MAX_VERSION, topic));
     head_bytes(MAX_VERSION, client_id, transactional_id) + named + partition_bytes(MAX_VERSION)
 }
 
-/// What the broker says of one partition.
+/// Answer of the broker about one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     pub code: i16,
@@ -125,13 +125,13 @@ pub struct Answer {
     pub log_start_offset: i64,
     pub record_errors: Vec<(i32, Option<String>)>,
     pub error_message: Option<String>,
-    /// (node id, leader epoch) that it names instead of itself.
+    /// Current leader, if it is another node: node id and leader epoch.
     pub leader: Option<(i32, i32)>,
-    /// Where that node listens.
+    /// Host and port of that node.
     pub node: Option<(String, i32)>,
 }
 
-/// A partition of a response: by name or by id, as the version has it.
+/// A partition of a response, with the topic by name or by id, depending on the version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionAnswer {
     pub name: String,

@@ -1,7 +1,7 @@
 //! The accumulator: messages become records of open batches, one per partition, in wire format.
 //!
 //! Stations: message → partition → accumulator. Runs in the caller's thread under the producer's lock; no I/O, no clock.
-//! A message for a topic whose metadata is not known yet is kept in order and gets its partition when that comes.
+//! A message for a topic whose metadata is not known yet is stored in order and gets its partition when the metadata arrives.
 //! References: KIP-480, KIP-794; Java: `RecordAccumulator`, `BuiltInPartitioner`.
 
 use std::any::Any;
@@ -35,7 +35,7 @@ pub struct Accumulator {
     pub(in crate::produce) parts: Vec<Partition>,
     pub(in crate::produce) active: Active,
     pub(in crate::produce) memory: Memory,
-    /// Senders that wait for memory.
+    /// Queue of senders that wait for free buffer space.
     pub(super) space: SpaceQueue,
     pub(super) open_batches: OpenBatches,
     /// Complete batches that are sealed ahead.
@@ -45,10 +45,10 @@ pub struct Accumulator {
     pub counts: Counts,
     pub(super) random: Random,
     pub(super) closed: bool,
-    /// Size of the largest record that is accepted: a batch of `message_bytes` can hold it, and it has room once all else is gone.
+    /// Size of the largest record that is accepted: it fits into a batch of `message_bytes` and into an otherwise empty buffer.
     /// The overhead of a request does not count, as in Java: a limit for messages should not depend on a client id.
     largest: usize,
-    /// Given to every completion.
+    /// Producer object that every completion refers to; opaque here.
     owner: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -86,7 +86,7 @@ impl Accumulator {
         self.owner = Some(owner);
     }
 
-    /// A completion that knows whose it is.
+    /// Creates a completion that refers to the producer object.
     pub(crate) fn completion(&self, topic: Arc<str>, partition: i32) -> Arc<Completion> {
         let completion = Completion::new(topic, partition);
         if let Some(owner) = &self.owner {
@@ -97,8 +97,8 @@ impl Accumulator {
 
     // ---- messages --------------------------------------------------------------------------------------------------
 
-    /// Accepts one message and tells where it is: completion and index. `ticket`: as `wait_for_space` gave it, for who waits in
-    /// line. `now` is asked only where a batch is opened.
+    /// Accepts one message and passes its place (completion and index) to `accepted`. `ticket`: returned by `wait_for_space`, for
+    /// a sender that waits in the queue. `now` is called only where a batch is opened.
     #[inline(always)]
     pub fn append(
         &mut self,
@@ -134,7 +134,7 @@ impl Accumulator {
                     if message.partition.is_none_or(|number| number < 0) {
                         return Err(refused);
                     }
-                    // It may have been added: metadata that is younger than this call decides.
+                    // The partition may have been added: metadata that is younger than this call decides.
                     let (completion, index) = self.store(topic, message, size, now());
                     accepted(&completion, index);
                 }
@@ -151,7 +151,7 @@ impl Accumulator {
         })
     }
 
-    /// Idle buffers lie in the rest of the budget, so they may have to go.
+    /// Charges `message.extra`. Idle buffers use the free part of the budget, so some may be dropped for it.
     #[inline(always)]
     pub(super) fn charge_extra(&mut self, message: &Message<'_>) {
         if message.extra > 0 {
@@ -159,7 +159,7 @@ impl Accumulator {
         }
     }
 
-    /// Why a message of this size is not accepted.
+    /// Reason for which a message of this size is not accepted.
     #[cold]
     fn refusal(&self, size: usize, extra: usize) -> Refused {
         if self.closed {
@@ -188,7 +188,7 @@ impl Accumulator {
         now: impl Fn() -> Micros,
         accepted: impl FnOnce(&Arc<Completion>, u32),
     ) {
-        // `message.extra` is in `used` already: a buffer that grows leaves it room.
+        // `message.extra` is charged already, so a buffer that grows does not use that part of the budget.
         let ready = |open: &Open| open.takes(size) && open.builder.is_ready_for(size);
         if !self.parts[part].open.as_ref().is_some_and(ready) {
             self.make_ready(part, size, now);
@@ -216,13 +216,13 @@ impl Accumulator {
         }
     }
 
-    /// A number for a batch, higher than all before.
+    /// Returns a number for a batch, higher than all earlier ones.
     pub(crate) fn batch_id(&mut self) -> u64 {
         self.open_batches.next_id += 1;
         self.open_batches.next_id - 1
     }
 
-    // ---- ends ------------------------------------------------------------------------------------------------------
+    // ---- the end ------------------------------------------------------------------------------------------------------
 
     pub fn stop_accepting(&mut self) {
         self.closed = true;
@@ -232,7 +232,7 @@ impl Accumulator {
         }
     }
 
-    /// Makes everything ready to be sent, and returns the completions of all that is not resolved.
+    /// Makes all messages ready to be sent, and returns the completions that are not resolved.
     pub fn flush(&mut self) -> Vec<Arc<Completion>> {
         self.close_all();
         let mut unresolved: Vec<Arc<Completion>> = Vec::new();
@@ -251,22 +251,22 @@ impl Accumulator {
         unresolved
     }
 
-    /// What counts against `buffer_bytes` now.
+    /// Bytes that are charged against `buffer_bytes`.
     pub fn used_bytes(&self) -> usize {
         self.memory.used()
     }
 
-    /// Bytes of buffers that wait to be used again; they are in no batch and are not charged.
+    /// Bytes of idle buffers, which are in no batch and are not charged.
     pub fn idle_bytes(&self) -> usize {
         self.memory.pool.idle_bytes()
     }
 
-    /// A partition has a batch to be sent, which it may have had before.
+    /// Marks a partition that has a batch to be sent; it may be marked already.
     pub(crate) fn mark_active(&mut self, part: usize) {
         self.active.mark_active(&mut self.parts, part);
     }
 
-    /// Those whose batches are all gone are not looked at any more.
+    /// Drops partitions without batches from the list of active ones.
     pub(crate) fn forget_idle(&mut self) {
         self.active.forget_idle(&mut self.parts);
     }

@@ -1,7 +1,7 @@
-//! Which partitions have batches: a turn of the I/O thread looks at no other, however many a topic has.
+//! Partitions that have batches: a turn of the I/O thread checks only these, however many partitions a topic has.
 //!
-//! *Active* is a partition with batches anywhere, for what time asks for. *Listed* is one with batches to be sent, once, in the list
-//! of its connection (`produce/drain/todo.rs`), or on its way there in `unsorted`.
+//! An *active* partition has batches, in flight or not; linger and expiry are checked for it. A *listed* partition has batches to
+//! be sent; it is once in the list of its connection (`produce/drain/todo.rs`), or in `unsorted` until it gets there.
 //! Station: accumulator; under the producer's lock.
 
 use crate::produce::partition::Partition;
@@ -10,7 +10,7 @@ use crate::produce::partition::Partition;
 pub(crate) struct Active {
     /// Indices, each once.
     parts: Vec<usize>,
-    /// Listed since the lists of the connections were last looked at.
+    /// Partitions that were listed since `take_unsorted` was last called.
     unsorted: Vec<usize>,
 }
 
@@ -32,7 +32,7 @@ impl Active {
         std::mem::take(&mut self.unsorted)
     }
 
-    /// A partition has a batch to be sent, which it may have had before.
+    /// Marks a partition that has a batch to be sent; it may be marked already.
     pub fn mark_active(&mut self, parts: &mut [Partition], part: usize) {
         let entry = &mut parts[part];
         if !std::mem::replace(&mut entry.active, true) {
@@ -43,7 +43,7 @@ impl Active {
         }
     }
 
-    /// Those whose batches are all gone are not looked at any more.
+    /// Drops partitions without batches from the list of active ones.
     pub fn forget_idle(&mut self, parts: &mut [Partition]) {
         self.parts.retain(|part| {
             let entry = &mut parts[*part];

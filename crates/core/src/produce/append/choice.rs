@@ -1,4 +1,4 @@
-//! Which partition a message gets: what the partitioner says, with what the accumulator knows of partitions and queues.
+//! Chooses the partition of a message: by its partition number, its key, or the load of the partitions.
 //!
 //! Station: partition. Caller's thread, under the producer's lock. References: KIP-480, KIP-794; Java: `RecordAccumulator`.
 
@@ -14,7 +14,7 @@ use crate::produce::message::{Message, Refused};
 use crate::seam::Wake;
 
 impl Accumulator {
-    /// The partition: given, or as the partitioner says.
+    /// Returns the partition: the given one, or the choice of the partitioner.
     #[inline(always)]
     pub(super) fn choose(
         &mut self,
@@ -60,7 +60,7 @@ impl Accumulator {
         }
     }
 
-    /// The next visit of a topic's messages without a key. The batch that had no room for one more is complete.
+    /// Begins the next visit of a topic's messages without a key. The batch that one more message did not fit into is complete.
     #[cold]
     fn next_visit(&mut self, topic: usize, now: Micros) -> usize {
         if let Some(part) = self.topics[topic].destinations.sticky.visited() {
@@ -81,7 +81,7 @@ impl Accumulator {
         part
     }
 
-    /// What waits for a partition; what is in flight does not wait.
+    /// Load of a partition: the batches that wait for it, without those in flight.
     fn load(&self, part: usize) -> Load {
         let entry = &self.parts[part];
         let linger = self.topics[entry.topic].batching.set.linger;
@@ -106,16 +106,16 @@ impl Accumulator {
         choices[turn % choices.len()]
     }
 
-    /// Whether the partition's batch is open and takes a message of this size.
+    /// Whether the partition has an open batch and a message of this size fits into it.
     #[inline(always)]
     fn open_batch_takes(&self, part: usize, size: usize) -> bool {
         let open = self.parts[part].open.as_ref();
         open.is_some_and(|open| open.takes(size))
     }
 
-    /// Whether the message goes into a buffer that counts already, though nothing else has room.
+    /// Whether the message fits into an open batch whose buffer is charged already, though the budget has no space left.
     ///
-    /// Without this, the buffer that took the last room would leave with one message in it, and the next one likewise.
+    /// Otherwise the buffer that took the last free space would be sent with one message in it, and so would the next one.
     #[cold]
     pub(super) fn fits_charged_buffer(
         &self,
@@ -124,7 +124,7 @@ impl Accumulator {
         size: usize,
     ) -> bool {
         if self.memory.per_message() + message.extra > 0 {
-            // A delivery that is stored takes room of its own.
+            // A stored delivery is charged in addition.
             return false;
         }
         let part = self.certain_partition(topic, message, size);
@@ -132,7 +132,7 @@ impl Accumulator {
         open.is_some_and(|open| open.takes(size) && open.builder.has_spare(size))
     }
 
-    /// The message's partition, where it does not depend on a choice that is made only once.
+    /// The message's partition, unless it depends on a choice that may be made only once per message.
     fn certain_partition(&self, topic: usize, message: &Message<'_>, size: usize) -> Option<usize> {
         let entry = &self.topics[topic];
         let count = entry.destinations.count;
@@ -158,7 +158,7 @@ impl Accumulator {
 
     // ---- sends that wait for a topic --------------------------------------------------------------------------------
 
-    /// What is known of the topic of this index.
+    /// Current knowledge about the topic with this index.
     pub fn known(&self, topic: usize) -> Known {
         let entry = &self.topics[topic];
         match entry.wait.refusal() {
@@ -169,7 +169,7 @@ impl Accumulator {
         }
     }
 
-    /// The same, and has the topic asked for where it is not known.
+    /// Same as `known`; requests the metadata of a topic that is not known.
     pub fn ask_for(&mut self, topic: usize) -> Known {
         let entry = &mut self.topics[topic];
         if entry.parts.is_empty() && !self.closed && entry.wait.ask() {
@@ -180,17 +180,17 @@ impl Accumulator {
 
     // ---- the queue of sends that wait for a topic --------------------------------------------------------------------
 
-    /// Takes the last place in the queue of the topic; the ticket names it.
+    /// Joins the topic's queue at its end; the returned ticket identifies the place.
     pub fn join_topic_queue(&mut self, topic: usize) -> u64 {
         self.topics[topic].wait.join_queue()
     }
 
-    /// Whether no send is in front of this one in the queue of the topic. A closed producer makes none wait for another.
+    /// Whether no send is in front of this one in the topic's queue. True for every send once the producer is closed.
     pub fn is_head_of_topic(&self, topic: usize, ticket: Option<u64>) -> bool {
         self.closed || self.topics[topic].wait.is_head(ticket)
     }
 
-    /// Wakes once when the topic becomes known or fails, and when this place becomes the head.
+    /// Registers a wake, called once: when the topic becomes known or fails, or when this place becomes the head.
     pub fn sleep_in_topic_queue(
         &mut self,
         topic: usize,
@@ -205,7 +205,7 @@ impl Accumulator {
         self.topics[topic].wait.leave_queue(ticket);
     }
 
-    /// Whether every message is refused from here on.
+    /// Whether the producer is closed, so that every message is refused.
     pub fn is_closed(&self) -> bool {
         self.closed
     }

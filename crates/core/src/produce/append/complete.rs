@@ -1,4 +1,4 @@
-//! What becomes of a batch that is complete: it waits for its request, or is sealed ahead of it.
+//! Complete batches: each waits for its request, or is sealed ahead of it.
 //!
 //! Station: batch; under the producer's lock.
 
@@ -8,7 +8,7 @@ use crate::produce::batch::Content;
 use crate::record::encode::BatchBuilder;
 
 impl Accumulator {
-    /// A batch that is complete: sealed when it is put into a request, or ahead of that where it takes long.
+    /// Content of a complete batch. It is sealed when it is put into a request, or ahead of that where sealing takes long.
     pub(crate) fn complete(&mut self, part: usize, id: u64, builder: BatchBuilder) -> Content {
         if !self.is_sealed_ahead(part, builder.len_bytes()) {
             return Content::Open(builder);
@@ -31,7 +31,7 @@ impl Accumulator {
         bytes >= self.seals.ahead_from(self.compression(part))
     }
 
-    /// As `complete`, of a batch that others wait behind.
+    /// Same as `complete`, for a batch at the head of its partition, behind which others wait.
     pub(crate) fn complete_first(
         &mut self,
         part: usize,
@@ -45,7 +45,7 @@ impl Accumulator {
         content
     }
 
-    /// A batch of the partition, of `before` bytes, is `after` bytes as it is sent.
+    /// Updates the estimate of compression: a batch of the partition, of `before` bytes, was sealed to `after` bytes.
     pub(crate) fn sealed(&mut self, part: usize, before: usize, after: usize) {
         let buffer_bytes = self.settings.buffer_bytes;
         let topic = self.parts[part].topic;

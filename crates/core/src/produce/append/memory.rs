@@ -14,8 +14,8 @@ pub(in crate::produce) struct Memory {
     used: usize,
     /// The limit.
     cap: usize,
-    /// A record is accepted while `used` and its size are together no more than this. The rest of `cap` covers all that the record
-    /// can take in addition, so `used` never exceeds `cap`, and a message costs one comparison for that.
+    /// A record is accepted while `used` and its size are together no more than this. The rest of `cap` covers the overhead of one
+    /// record, so `used` never exceeds `cap`, and the check costs a message one comparison.
     full_at: usize,
     /// Charge of a message in addition to its record: that of its delivery where outcomes are read one by one, else 0.
     per_message: usize,
@@ -51,13 +51,13 @@ impl Memory {
         self.cap.saturating_sub(self.used)
     }
 
-    /// Whether a record of this size has room, with all that it can take in addition.
+    /// Whether the budget has space for a record of this size and its overhead.
     #[inline(always)]
     pub fn has_space_for(&self, size: usize) -> bool {
         self.used + size <= self.full_at
     }
 
-    /// Charges these bytes; idle buffers make room for them.
+    /// Charges these bytes; drops idle buffers that no longer fit into the rest of the budget.
     pub fn take(&mut self, bytes: usize) {
         self.used += bytes;
         self.pool.keep_within(self.left());

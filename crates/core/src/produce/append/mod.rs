@@ -1,6 +1,6 @@
 //! The accumulator: messages become records of open batches, one per partition, in wire format.
 //!
-//! Stations: message → partition → accumulator. `accumulator` has the state and `append`; each other file is one of its subjects.
+//! Stations: message → partition → accumulator. `accumulator` has the state and `append`; each other file has one of its parts.
 
 pub mod accumulator;
 pub mod active;

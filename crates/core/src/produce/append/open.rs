@@ -1,4 +1,4 @@
-//! Open batches: how large their buffers are, when they are complete, and what that makes of them.
+//! Open batches: the sizes of their buffers, and their change into complete batches.
 //!
 //! Stations: accumulator → batch; under the producer's lock.
 
@@ -13,17 +13,18 @@ use crate::produce::partition::{Hold, Route};
 use crate::record::encode::{BatchBuilder, RECORD_SPARE};
 use crate::record::header::HEADER_LEN;
 
-/// The first buffer of a partition; it grows with what is in it. Later ones are as large as the batches before them.
+/// Bytes of the first buffer of a partition; it grows with its records. Later ones begin as large as the batches before them.
 const FIRST_BUFFER: usize = 16 * 1024;
 const SMALLEST_BUFFER: usize = 1024;
-/// A batch whose first record is so large has its checksum made as it fills. For smaller ones that gains less than it costs `send`.
+/// Size of the first record from which on the checksum of a batch is computed while it fills. For smaller records that gains less
+/// than it costs `send`.
 const SUMMED_FROM: usize = 1024;
-/// One of k open batches begins with at most this part of the budget, divided by k: a thousand of them with a message in
-/// each leave room for others, and the few of a busy producer begin as large as they will be.
+/// One of k open batches begins with at most this part of the budget, divided by k: a thousand of them with one message in each
+/// leave space for others, and the few of a busy producer begin at their full size.
 const SHARE_OF_BUDGET: usize = 8;
 
 impl Accumulator {
-    /// Sees to it that the partition's open batch takes a record of this size, and has it ready in its buffer.
+    /// Opens a batch or enlarges its buffer, so that a record of this size can be appended.
     #[cold]
     #[inline(never)]
     pub(super) fn make_ready(&mut self, part: usize, size: usize, now: impl FnOnce() -> Micros) {
@@ -46,7 +47,7 @@ impl Accumulator {
         self.memory.take(more);
     }
 
-    /// A batch that takes a record of this size, in place of the one that does not.
+    /// Opens a batch that a record of this size fits into, in place of the current one.
     fn open_next(&mut self, part: usize, size: usize, now: Micros) {
         self.close_open(part);
         self.open_batches.opened = true;
@@ -78,9 +79,9 @@ impl Accumulator {
         self.request_route(part);
     }
 
-    /// The first buffer of a batch that takes a record of this size, where the one before it had `last` bytes.
+    /// Size of the first buffer of a batch for a record of this size, where the batch before it had `last` bytes.
     ///
-    /// `open_batches` counts it already.
+    /// The new batch is counted in `open_batches` already.
     fn first_fit(&self, last: usize, size: usize, limit: usize) -> Fit {
         let least = HEADER_LEN + size + RECORD_SPARE;
         let wish = match last {
@@ -99,7 +100,7 @@ impl Accumulator {
         }
     }
 
-    /// Tells once that batches wait for a route.
+    /// Requests a route from the engine, once, for batches that wait for it.
     pub(crate) fn request_route(&mut self, part: usize) {
         let entry = &mut self.parts[part];
         if entry.route == Route::None && entry.hold == Hold::No {
@@ -109,15 +110,15 @@ impl Accumulator {
         }
     }
 
-    /// The open batch takes no more: it is ready to be sent.
+    /// Closes the open batch: it is complete and ready to be sent.
     pub(in crate::produce) fn close_open(&mut self, part: usize) {
         if self.close_to_send(part) {
             self.attention.request();
         }
     }
 
-    /// As `close_open`, by the I/O thread itself, which needs no wake for a batch that it is about to send. False where none is
-    /// open.
+    /// Same as `close_open`, called by the I/O thread, which needs no wake for a batch that it is about to send. False where none
+    /// is open.
     pub(in crate::produce) fn close_to_send(&mut self, part: usize) -> bool {
         let Some(open) = self.parts[part].open.take() else {
             return false;
@@ -128,7 +129,7 @@ impl Accumulator {
         let bytes = open.builder.len_bytes();
         let content = self.complete(part, id, open.builder);
         let entry = &mut self.parts[part];
-        // A small batch now and then, lingered out, does not make the next large one grow from the beginning.
+        // The size fades slowly, so that an occasional small batch does not make the next large one begin small.
         let faded = entry.last_bytes - entry.last_bytes / 8;
         entry.last_bytes = bytes.max(faded);
         entry.queue.push_back(Batch {
@@ -149,8 +150,8 @@ impl Accumulator {
     }
 }
 
-/// The next buffer of a batch that is full at `limit` bytes and has outgrown one of this capacity: twice as large, where what is
-/// left of the budget has room for it.
+/// Size of the next buffer of a batch that is full at `limit` bytes and has outgrown this capacity: twice as large, within the free
+/// part of the budget (`left`).
 fn larger_fit(capacity: usize, least: usize, limit: usize, left: usize) -> Fit {
     let full = limit.saturating_add(RECORD_SPARE);
     Fit {

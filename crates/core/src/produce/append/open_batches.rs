@@ -4,11 +4,11 @@
 
 #[derive(Debug)]
 pub(super) struct OpenBatches {
-    /// How many there are.
+    /// Number of open batches.
     pub count: usize,
     /// Whether any was opened since all were closed.
     pub opened: bool,
-    /// Number of the next batch of the producer, higher than all before.
+    /// Number of the next batch of the producer, higher than all earlier ones.
     pub next_id: u64,
 }
 

@@ -1,27 +1,27 @@
-//! How well a topic's batches compress, and how large an open one may therefore grow.
+//! Estimate of how well a topic's batches compress, and the size up to which an open one may therefore grow.
 //!
-//! Station: accumulator. `batch_size` counts bytes as they are sent. Nobody knows what an open batch will compress to, so each
-//! topic has an estimate, made of the batches before. It errs on the side of too small a batch: it rises with the first batch
-//! that compresses worse, and falls a little with each that compresses better. What statistics tell is no estimate: it is made of
-//! the bytes of the batches that were sent (`produce/stats.rs`). Reference: Java's `CompressionRatioEstimator`,
+//! Station: accumulator. `batch_size` counts bytes as they are sent. The compressed size of an open batch is not known, so each
+//! topic has an estimate from its earlier batches. It errs towards batches that are too small: it rises with the first batch
+//! that compresses worse, and falls a little with each that compresses better. Statistics report no estimate, but the
+//! bytes of the batches that were sent (`produce/stats.rs`). Reference: Java's `CompressionRatioEstimator`,
 //! `MemoryRecordsBuilder.estimatedBytesWritten`.
 
-/// As Java: what is estimated turns out up to so much larger.
+/// Factor, as in Java, by which the compressed size may exceed the estimate.
 const SAFETY: f64 = 1.05;
-/// As Java: a step that is too large rather than too small when batches begin to compress worse.
+/// Step, as in Java, by which the estimate rises at least when a batch compresses worse; rather too large than too small.
 const RISE: f64 = 0.05;
-/// As Java, per batch, where the gap is small. Java's batches are 16 KB; of ours it would take hundreds of megabytes to
-/// get down from 1, so a part of the gap is taken where that is more.
+/// Step, as in Java, by which the estimate falls at least per batch that compresses better. Java's batches are 16 KB; with ours it
+/// would take hundreds of megabytes to come down from 1, so the step is `FALL_OF_GAP` of the gap where that is more.
 const FALL: f64 = 0.005;
 const FALL_OF_GAP: f64 = 1.0 / 16.0;
-/// An open batch grows to at most so many times `batch_size`. What is gained beyond is little (a header and a place in a
-/// request for each megabyte); what it costs is memory, here and in every reader, which unpacks a batch as a whole, time until
-/// the batch is compressed, and work when the estimate was wrong and the batch has to be taken apart.
+/// Maximum size of an open batch, in multiples of `batch_size`. A larger batch gains little (a header and an entry of a request for
+/// each megabyte). It costs memory, here and in every reader, which unpacks a batch as a whole, time until the batch is compressed,
+/// and work when the estimate was wrong and the batch has to be split.
 const MOST_GROWTH: usize = 4;
-/// Nor does one batch take more than this part of `buffer_memory`.
+/// Maximum size of an open batch, as this part of `buffer_memory`.
 const SHARE_OF_BUFFER: usize = 8;
 
-/// Compressed bytes for each byte; 1 until something is known.
+/// Compressed bytes per byte; 1 before the first observation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ratio(f64);
 
@@ -32,7 +32,7 @@ impl Default for Ratio {
 }
 
 impl Ratio {
-    /// A batch was sealed: `before` bytes became `after`. A batch like it would fit into the next limit.
+    /// Updates the estimate: `before` bytes of a batch were sealed to `after`. The next limit is such that a batch like it fits.
     pub fn observe(&mut self, before: usize, after: usize) {
         let seen = after as f64 / before.max(1) as f64;
         self.0 = if seen > self.0 {
@@ -41,7 +41,7 @@ impl Ratio {
             let gap = self.0 - seen;
             seen.max(self.0 - FALL.max(gap * FALL_OF_GAP))
         };
-        // What does not get smaller is sent as it is.
+        // A batch that compression would enlarge is sent uncompressed.
         self.0 = self.0.min(1.0);
     }
 
@@ -49,7 +49,7 @@ impl Ratio {
         self.0
     }
 
-    /// The bytes before compression at which a batch is full.
+    /// Bytes before compression at which a batch is full.
     pub fn limit(self, batch_bytes: usize, buffer_bytes: usize) -> usize {
         let most = (buffer_bytes / SHARE_OF_BUFFER).min(batch_bytes.saturating_mul(MOST_GROWTH));
         let estimated = batch_bytes as f64 / (self.0 * SAFETY).max(f64::MIN_POSITIVE);

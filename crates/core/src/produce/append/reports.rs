@@ -1,4 +1,4 @@
-//! What happened under the producer's lock and is reported after it is released.
+//! Events and resolved completions, collected under the producer's lock and reported after it is released.
 //!
 //! Station: delivery.
 
@@ -13,6 +13,6 @@ pub(in crate::produce) struct Reports {
     pub events: Vec<Event>,
     /// Resolved completions for the listener, in order.
     pub resolved: Vec<Arc<Completion>>,
-    /// Somebody listens to the events of single batches and of the buffer.
+    /// A listener wants the events of single batches and of the buffer.
     pub watched: bool,
 }

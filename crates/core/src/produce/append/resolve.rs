@@ -1,6 +1,6 @@
-//! The ends of messages: which outcome they have, how many have which, and what the engine is told of failures.
+//! Resolves completions, counts outcomes, and reports failures to the engine.
 //!
-//! Station: delivery; under the producer's lock. A completion has one outcome, and only the first to come is counted.
+//! Station: delivery; under the producer's lock. A completion has one outcome, and only the first one is counted.
 
 use std::sync::Arc;
 

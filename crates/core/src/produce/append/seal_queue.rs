@@ -1,6 +1,6 @@
 //! The complete batches that are sealed ahead of their requests.
 //!
-//! Station: batch; under the producer's lock, but for their number.
+//! Station: batch; under the producer's lock, except their number.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::bytes::compression::codec::{Compression, Cost};
 
-/// Complete batches that are sealed ahead, by partition and id, oldest first; what is cheap apart from what is not.
+/// Complete batches that are sealed ahead, by partition and id, oldest first; one queue for cheap codecs and one for the others.
 #[derive(Debug, Default)]
 pub(crate) struct SealQueue {
     low: VecDeque<(usize, u64)>,
@@ -18,7 +18,7 @@ pub(crate) struct SealQueue {
     pub(in crate::produce) forced_from: Option<usize>,
 }
 
-/// How many they are, for who does not want the lock.
+/// Number of batches in the queues, readable without the lock.
 #[derive(Debug, Default)]
 pub(crate) struct SealsWaiting {
     low: AtomicUsize,
@@ -70,7 +70,7 @@ impl SealQueue {
         self.change(cost, |queue| queue.rotate_right(1.min(queue.len())));
     }
 
-    /// Which is next; it may have expired meanwhile.
+    /// Takes the next batch; it may have expired meanwhile.
     pub fn pop(&mut self, cost: Cost) -> Option<(usize, u64)> {
         self.change(cost, VecDeque::pop_front)
     }

@@ -1,8 +1,8 @@
-//! The line for room: who waits for a part of the budget, and who is woken when some of it comes free.
+//! Waiting for free buffer space: the queue of senders, and the wakes when memory is released.
 //!
-//! Station: accumulator; under the producer's lock. First come, first served: only the head of the line may append. Woken
-//! are as many as what is free has room for, in order and each once, so that a long line moves in one turn of its event loop;
-//! whoever looks too early is woken again when it has become the head. See `docs/adr/0016-one-budget-one-queue.md`.
+//! Station: accumulator; under the producer's lock. First come, first served: only the head of the queue may append. As many
+//! senders are woken as fit into the free space, in order and each once, so that a long queue advances in one turn of its event
+//! loop; a sender that checks too early is woken again when it has become the head. See `docs/adr/0016-one-budget-one-queue.md`.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::produce::event::Event;
 use crate::seam::Wake;
 
 impl Accumulator {
-    /// Stands in line for room: `wake` is woken when there may be room for these bytes.
+    /// Joins the queue for free space, and returns the ticket of its place. `wake` is called when these bytes may fit.
     pub fn wait_for_space(&mut self, bytes: usize, wake: Arc<dyn Wake>, token: u64) -> u64 {
         if self.reports.watched && self.space.waiters.is_empty() {
             self.reports.events.push(Event::Full {
@@ -32,12 +32,12 @@ impl Accumulator {
         ticket
     }
 
-    /// A message of this size was refused for lack of room. Who does not wait needs what lingers to go as much as who does. The
-    /// first is told to the engine.
+    /// Notes that a message of this size was refused because the buffer is full. Open batches are closed, as for a sender that waits.
+    /// The first refusal is reported to the engine.
     #[cold]
     pub(crate) fn note_full(&mut self, size: usize) {
         if self.memory.has_space_for(size) {
-            return; // It has come since, or others are first in line.
+            return; // Space was released meanwhile, or other senders are first in the queue.
         }
         self.space.refused = size;
         self.close_all();
@@ -47,13 +47,13 @@ impl Accumulator {
         }
     }
 
-    /// Whether senders wait for room, or one was refused since some last came.
+    /// Whether senders wait for free space, or one was refused and its message would not fit now.
     pub fn is_full(&self) -> bool {
         let refused = self.space.refused;
         !self.space.is_empty() || (refused > 0 && !self.memory.has_space_for(refused))
     }
 
-    /// How many messages have been accepted, where it is full; where it is not, the next lack of room is told again.
+    /// Number of messages accepted so far, while the buffer is full. None once it is not; the next refusal is then reported again.
     pub fn still_full(&mut self) -> Option<u64> {
         let full = self.is_full();
         self.space.reported = full;
@@ -64,14 +64,15 @@ impl Accumulator {
         self.space.waiters.len()
     }
 
-    /// The head of the line has appended: it is the next one's turn.
+    /// Removes the head of the queue, which has appended, and wakes the next.
     pub(super) fn advance_queue(&mut self) {
         self.space.refused = 0;
         self.space.remove(0);
         self.wake_next();
     }
 
-    /// What is open has to go, or no room ever comes. It gives back what it does not fill: nothing more comes in.
+    /// Closes all open batches, so that their memory is released once they are sent. Buffers that are mostly empty are shrunk at
+    /// once, as nothing more is appended to them.
     pub(super) fn close_all(&mut self) {
         if !std::mem::take(&mut self.open_batches.opened) {
             return;
@@ -93,19 +94,19 @@ impl Accumulator {
         }
     }
 
-    /// Another wake for a waiter that keeps its place in line.
+    /// Replaces the wake of a waiter, which keeps its place in the queue.
     pub fn wait_again(&mut self, ticket: u64, wake: Arc<dyn Wake>, token: u64) {
         if let Some(position) = self.space.position(ticket) {
             let waiter = &mut self.space.waiters[position];
             waiter.wake = wake;
             waiter.token = token;
             waiter.checked = true;
-            // It looked and there was too little room: whoever was before it may have opened a batch.
+            // It checked and there was too little space: a sender before it may have opened a batch.
             self.close_all();
         }
     }
 
-    /// Gives up a place in line.
+    /// Leaves the queue without an append.
     pub fn leave_space_queue(&mut self, ticket: u64) {
         if let Some(position) = self.space.position(ticket) {
             self.space.remove(position);
@@ -128,7 +129,7 @@ impl Accumulator {
         self.wake_senders();
     }
 
-    /// Whether the waiter with this ticket may try now. Who may not is woken when it may.
+    /// Whether the waiter with this ticket may append now. If not, it is woken when it may.
     pub fn has_turn(&mut self, ticket: u64, bytes: usize) -> bool {
         if self.closed {
             return true;
@@ -142,7 +143,7 @@ impl Accumulator {
         }
         self.space.waiters[position].checked = true;
         if position == 0 {
-            // What was free went into a batch that another one opened: all of them wait for more.
+            // A batch that another sender opened took the free space: all waiters have to be woken again.
             self.space.woken = 0;
             self.space.woken_bytes = 0;
         }
@@ -178,8 +179,8 @@ impl Accumulator {
         self.wake_senders();
     }
 
-    /// Resolved outcomes of this weight were read.
-    pub fn outcomes_read(&mut self, weight: usize) {
-        self.free(weight);
+    /// Releases the memory of resolved outcomes that were read.
+    pub fn outcomes_read(&mut self, bytes: usize) {
+        self.free(bytes);
     }
 }

@@ -1,4 +1,4 @@
-//! The queue of senders that wait for room.
+//! The queue of senders that wait for free buffer space.
 //!
 //! Station: accumulator; under the producer's lock.
 
@@ -12,7 +12,7 @@ pub(super) struct Waiter {
     pub bytes: usize,
     pub wake: Arc<dyn Wake>,
     pub token: u64,
-    /// It looked in vain since it was woken last.
+    /// It checked in vain since it was last woken.
     pub checked: bool,
 }
 
@@ -21,12 +21,13 @@ pub(super) struct SpaceQueue {
     /// In the order of their tickets.
     pub waiters: VecDeque<Waiter>,
     pub last_ticket: u64,
-    /// So many at the head were woken and have not appended, for these bytes.
+    /// Number of waiters at the head that were woken and have not appended.
     pub woken: usize,
+    /// Bytes that the woken waiters need.
     pub woken_bytes: usize,
-    /// The size of the last message that was refused since room came; 0: none was.
+    /// Size of the last message that was refused since there was free space; 0: none was.
     pub refused: usize,
-    /// The engine knows that there is no room, and looks by itself until there is.
+    /// The lack of space was reported to the engine, which polls `still_full` until it ends.
     pub reported: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Messages that wait for metadata, of their topic or of the partition that they name: kept in order, until they get their
+//! Messages that wait for metadata, of their topic or of the partition that they name: stored in order, until they get their
 //! partitions or fail.
 //!
 //! Stations: message → partition; under the producer's lock.
@@ -17,8 +17,8 @@ use crate::produce::message::Message;
 use crate::record::encode::record_size_upper_bound;
 
 impl Accumulator {
-    /// Keeps a message of a topic, or for a partition, that is not known. It weighs what it would take in a batch of its own, which may
-    /// be what becomes of it: placing it then needs no more room than it gives back.
+    /// Stores a message of a topic, or for a partition, that is not known. Its charge is that of a batch with this message alone, so
+    /// that no more memory is needed when it is placed later.
     pub(super) fn store(
         &mut self,
         topic: usize,
@@ -46,7 +46,7 @@ impl Accumulator {
         waiting.add(stored)
     }
 
-    /// Begins another lot of messages that wait for the topic's metadata.
+    /// Begins another group of messages (`Waiting`) for the topic's metadata.
     fn wait_for_metadata(&mut self, topic: usize, created: Micros, flushed: bool) {
         let completion = self.completion(self.topics[topic].name.clone(), -1);
         let waiting = Waiting::new(completion, created, flushed);
@@ -55,7 +55,7 @@ impl Accumulator {
         self.attention.request_by(due);
     }
 
-    /// How many messages have ever waited for the topic's metadata.
+    /// Number of messages that have ever waited for the topic's metadata.
     pub fn stored_count(&mut self, name: &str) -> u64 {
         let topic = self.topic(name);
         self.topics[topic].stored
@@ -67,9 +67,8 @@ impl Accumulator {
         !self.topics[topic].waiting.is_empty()
     }
 
-    /// Messages that waited together get their partitions, in order. Their time goes on from when the first of them came, and
-    /// no batch takes more than one such lot. `refuse_before`: as for
-    /// `refuse_missing`.
+    /// Appends a group of messages to their partitions, in order. Their delivery timeout runs since the first of them was stored, and
+    /// no batch contains messages of two groups. `refuse_before`: as for `refuse_missing`.
     pub(super) fn place_waiting(&mut self, topic: usize, waiting: Waiting, refuse_before: u64) {
         self.close_topic(topic);
         let mut places: Vec<Place> = Vec::with_capacity(waiting.messages.len());
@@ -121,10 +120,10 @@ impl Accumulator {
             || created,
             |completion, index| place = Some((completion.clone(), index)),
         );
-        place.unwrap_or_else(|| unreachable!("what is appended has a place"))
+        place.unwrap_or_else(|| unreachable!("an appended message has a place"))
     }
 
-    /// The end of a message whose partition turned out not to exist.
+    /// Fails a message whose partition turned out not to exist; returns its completion.
     fn no_such_partition(&mut self, topic: usize, partition: Option<i32>) -> Arc<Completion> {
         let entry = &self.topics[topic];
         let (name, known) = (entry.name.clone(), entry.destinations.count);
@@ -148,10 +147,10 @@ impl Accumulator {
         }
     }
 
-    /// Fails what waits for the topic's metadata, and says so; returns how many messages.
+    /// Fails the messages that wait for the topic's metadata, and reports it; returns their number.
     pub fn fail_topic(&mut self, name: &str, failed: Failure) -> usize {
         let index = self.topic(name);
-        self.topics[index].wait.answered(Some(failed.clone()));
+        self.topics[index].wait.resolve(Some(failed.clone()));
         let waiting = std::mem::take(&mut self.topics[index].waiting);
         self.fail_waiting(index, waiting, failed)
     }
@@ -179,7 +178,7 @@ impl Accumulator {
         count
     }
 
-    /// Fails what has waited too long for metadata, with `gapless` and all behind it; returns when the next would be too late.
+    /// Fails messages that have waited too long for metadata, with `gapless` also all behind them; returns when the next one expires.
     pub(crate) fn expire_waiting(&mut self, now: Micros) -> Option<Micros> {
         let (limit, gapless) = (self.settings.delivery_timeout, self.settings.gapless);
         let mut next: Option<Micros> = None;
@@ -188,13 +187,13 @@ impl Accumulator {
             let late = |waiting: &Waiting| waiting.created.saturating_add(limit) <= now;
             let count = waiting.iter().take_while(|waiting| late(waiting)).count();
             let gone: Vec<Waiting> = waiting.drain(..count).collect();
-            // Which of them share a partition nobody knows yet.
-            let kept = if gapless && count > 0 {
+            // The messages have no partition yet, so any of them may be behind a failed one.
+            let remaining = if gapless && count > 0 {
                 0
             } else {
                 waiting.len()
             };
-            let behind = waiting.split_off(kept);
+            let behind = waiting.split_off(remaining);
             if let Some(left) = waiting.front() {
                 let due = left.created.saturating_add(limit);
                 next = Some(next.map_or(due, |other| other.min(due)));
@@ -210,7 +209,7 @@ impl Accumulator {
                 outcome: Outcome::NotWritten,
             };
             if self.topics[index].waiting.is_empty() {
-                self.topics[index].wait.answered(Some(failed.clone()));
+                self.topics[index].wait.resolve(Some(failed.clone()));
             }
             let with_it = failed.behind(Outcome::NotWritten);
             self.fail_waiting(index, gone, failed);
@@ -230,7 +229,7 @@ impl Accumulator {
         })
     }
 
-    /// Since when.
+    /// Time at which the oldest of them was stored.
     pub(crate) fn stored_since(&self, topic: usize) -> Option<Micros> {
         Some(self.topics[topic].waiting.front()?.created)
     }

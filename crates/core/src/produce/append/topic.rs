@@ -1,4 +1,4 @@
-//! A topic as the accumulator knows it.
+//! State of a topic in the accumulator.
 //!
 //! Stations: message → partition; under the producer's lock.
 
@@ -17,23 +17,23 @@ use crate::produce::stats::{OutcomeCounts, Traffic};
 pub(crate) struct Topic {
     pub name: Arc<str>,
     pub id: [u8; 16],
-    /// Ids that it had before it was made anew: who still tells one of them lags behind.
+    /// Ids that it had before it was recreated: a broker that still reports one of them has old metadata.
     pub former: Vec<[u8; 16]>,
     /// Indices of its partitions; empty while its metadata is not known.
     pub parts: Vec<usize>,
     pub(super) destinations: Destinations,
-    /// Somebody waits for what its open batches with a lower number have: `produce/append/linger.rs`.
+    /// A caller waits for its open batches with a lower number: `produce/append/linger.rs`.
     pub(super) awaited_before: u64,
     pub batching: TopicBatching,
     /// Messages that wait for its metadata, the oldest first.
     pub(super) waiting: VecDeque<Waiting>,
-    /// How many messages have ever waited for its metadata.
+    /// Number of messages that have ever waited for its metadata.
     pub(super) stored: u64,
-    /// When its last batch was opened, or a message waited for its metadata last.
+    /// Time at which a batch was last opened or a message last stored.
     pub(super) used_at: Micros,
-    /// The engine does not follow its metadata any more: it is told of the next message.
+    /// The engine no longer follows its metadata: the next message is reported to it.
     pub(super) dropped: bool,
-    /// What keeps its messages from being sent, as the engine knows it: for who asks why they expired.
+    /// Obstacle to sending its messages, as reported by the engine; becomes the cause when they expire.
     pub trouble: Option<Trouble>,
     pub(super) wait: TopicWait,
     pub(crate) traffic: Traffic,
@@ -43,15 +43,15 @@ pub(crate) struct Topic {
 /// The partitions that its messages may go to, as indices.
 #[derive(Default)]
 pub(super) struct Destinations {
-    /// How many partitions the topic has now: fewer than are known where it was deleted and recreated with fewer.
+    /// Number of partitions that the topic has now: fewer than `Topic::parts` where it was recreated with fewer.
     pub count: usize,
     /// Those with a leader.
     pub available: Vec<usize>,
     /// Those of them whose leader is in the client's rack, sorted: messages without a key go there first (KIP-1123).
     pub near: Vec<usize>,
-    /// Where messages without a key go now.
+    /// Current partition of messages without a key.
     pub sticky: Sticky,
-    /// How many messages were placed in turn.
+    /// Number of messages placed in turn.
     pub turns: usize,
 }
 
@@ -70,7 +70,7 @@ impl Destinations {
 }
 
 impl Topic {
-    /// The partitions of a message that may go to any: those with a leader, if any has one.
+    /// Partitions for a message that may go to any: those with a leader, or all if none has one.
     pub(super) fn choices(&self) -> &[usize] {
         if self.destinations.available.is_empty() {
             &self.parts[..self.destinations.count]
@@ -79,7 +79,7 @@ impl Topic {
         }
     }
 
-    /// The same for messages without a key, which stay at one partition for a while: those in the client's rack, if any is.
+    /// Same for messages without a key, which stay at one partition for a while: those in the client's rack, if there are any.
     pub(super) fn preferred(&self) -> &[usize] {
         if self.destinations.near.is_empty() {
             self.choices()
@@ -101,7 +101,7 @@ impl Topics {
         self.by_name.get(name).copied()
     }
 
-    /// Adds a topic that is not there yet; returns its index.
+    /// Adds a new topic; returns its index.
     pub fn add(&mut self, topic: Topic) -> usize {
         let index = self.list.len();
         self.by_name.insert(topic.name.clone(), index);

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use crate::failure::Failure;
 use crate::seam::Wake;
 
-/// What is known of a topic.
+/// Knowledge about a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
     Partitions(usize),
     NotYet,
-    /// It was asked for and cannot be had.
+    /// It was requested and is not available.
     Failed(Failure),
-    /// The producer accepts nothing more.
+    /// The producer accepts no more messages.
     Closed,
 }
 
@@ -26,13 +26,13 @@ type Sleeper = (Arc<dyn Wake>, u64);
 pub(crate) struct TopicWait {
     asked: bool,
     refusal: Option<Failure>,
-    /// In the order of their tickets; without a sleeper where nobody awaits it, or it was woken.
+    /// In the order of their tickets; without a sleeper where no task awaits it, or it was woken.
     queue: VecDeque<(u64, Option<Sleeper>)>,
     last_ticket: u64,
 }
 
 impl TopicWait {
-    /// Whether the topic has to be asked for now; what was answered the last time no longer counts.
+    /// Returns whether the topic has to be requested now; drops the last refusal.
     pub fn ask(&mut self) -> bool {
         self.refusal = None;
         !std::mem::replace(&mut self.asked, true)
@@ -83,7 +83,7 @@ impl TopicWait {
         }
     }
 
-    /// Gives up a place, or has used it. The new head is woken: it could not have its turn before.
+    /// Removes a place, used or not, and wakes a new head, which could not be accepted before.
     pub fn leave_queue(&mut self, ticket: u64) {
         let Some(position) = self.position(ticket) else {
             return;
@@ -97,8 +97,8 @@ impl TopicWait {
         }
     }
 
-    /// It is known now, or (with a refusal) never will be.
-    pub fn answered(&mut self, refusal: Option<Failure>) {
+    /// Notes that the topic is known, or was refused, and wakes all.
+    pub fn resolve(&mut self, refusal: Option<Failure>) {
         self.asked = false;
         self.refusal = refusal;
         self.wake_all();
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn an_answer_wakes_the_queue_in_order_and_each_once() {
         let (mut wait, woken) = queue();
-        wait.answered(None);
+        wait.resolve(None);
         assert_eq!(woken.take(), [1, 2, 3]);
         wait.leave_queue(1);
         wait.wake_all();
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_sleeper_that_checked_too_early_is_woken_as_the_head() {
         let (mut wait, woken) = queue();
-        wait.answered(None);
+        wait.resolve(None);
         woken.take();
         wait.sleep_in_queue(2, woken.clone(), 22);
         wait.leave_queue(3);

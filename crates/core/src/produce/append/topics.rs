@@ -1,4 +1,4 @@
-//! Topics as the accumulator knows them: their partitions, and what keeps them from being sent.
+//! Updates of topics: their partitions, leaders, and the obstacles to sending.
 //!
 //! Stations: message → partition; under the producer's lock. Metadata comes from the engine.
 
@@ -42,9 +42,9 @@ impl Accumulator {
         })
     }
 
-    /// The topic's metadata came or changed; partitions never become fewer, and none at all is no metadata.
+    /// Applies new metadata of a topic. The number of partitions never decreases, and an answer with none counts as no metadata.
     ///
-    /// `available`: those with a leader. `near`: those of them to be preferred for messages without a key.
+    /// `available`: partitions with a leader. `near`: those of them to be preferred for messages without a key.
     pub fn set_topic(
         &mut self,
         name: &str,
@@ -60,7 +60,7 @@ impl Accumulator {
             self.topics[index].parts.push(part);
         }
         let topic = &mut self.topics[index];
-        // Of one and the same topic they never become fewer: then the answer is an old one.
+        // The partitions of one topic never become fewer: an answer with fewer is an old one.
         if (topic.id != id && partitions > 0) || partitions > topic.destinations.count {
             topic.destinations.count = partitions;
         }
@@ -74,9 +74,9 @@ impl Accumulator {
         if topic.parts.is_empty() {
             return;
         }
-        topic.wait.answered(None);
+        topic.wait.resolve(None);
         let partitions = topic.destinations.count;
-        if topic.waiting.iter().any(|lot| lot.has_known(partitions)) {
+        if topic.waiting.iter().any(|one| one.has_known(partitions)) {
             self.place_all_waiting(index, 0);
         }
     }
@@ -88,8 +88,8 @@ impl Accumulator {
         self.wake_senders();
     }
 
-    /// The metadata was requested when so many messages had ever waited for it (`stored_count`): those of them that name a
-    /// partition which it does not have fail. Later ones wait for a younger answer.
+    /// Fails messages for partitions that the topic does not have. `before`: value of `stored_count` when the metadata was
+    /// requested; messages stored after it wait for a younger answer.
     pub fn refuse_missing(&mut self, name: &str, before: u64) {
         let topic = self.topic(name);
         let entry = &self.topics[topic];
@@ -98,7 +98,7 @@ impl Accumulator {
         }
     }
 
-    /// The topic gets messages: the engine is told of it again, if it does not follow its metadata any more.
+    /// Notes that the topic is used; reports it to the engine if the engine no longer follows its metadata.
     pub(super) fn note_use(&mut self, topic: usize, now: Micros) {
         let topic = &mut self.topics[topic];
         topic.used_at = now;
@@ -107,7 +107,8 @@ impl Accumulator {
         }
     }
 
-    /// The topics without a message for so long. The engine need not follow their metadata: it is told of their next message.
+    /// Drops the topics without a message for this time, and returns them. The engine need not follow their metadata until their
+    /// next message is reported.
     pub fn drop_idle_topics(&mut self, now: Micros, idle: Micros) -> Vec<Arc<str>> {
         let mut dropped = Vec::new();
         for topic in self.topics.iter_mut() {
@@ -129,7 +130,7 @@ impl Accumulator {
         dropped
     }
 
-    /// What keeps the messages of a topic, or of one partition of it, from being sent; None: nothing that is known.
+    /// Sets the obstacle to sending the messages of a topic, or of one partition of it; None: no obstacle is known.
     pub fn set_trouble(&mut self, name: &str, partition: Option<i32>, trouble: Option<Trouble>) {
         let index = self.topic(name);
         let Some(number) = partition else {

@@ -1,4 +1,4 @@
-//! Messages that wait for metadata of their topic, and how they are stored meanwhile.
+//! Messages that wait for metadata of their topic, in compact form.
 //!
 //! Stations: message → partition.
 
@@ -18,9 +18,9 @@ pub(super) struct Stored {
     fields: Box<[u8]>,
     headers: usize,
     extra: usize,
-    /// How many messages of its topic were stored before it.
+    /// Number of the message among those of its topic that were ever stored.
     pub(super) number: u64,
-    /// What it weighs.
+    /// Bytes charged for it.
     pub(super) bytes: usize,
 }
 
@@ -44,13 +44,13 @@ impl Stored {
         }
     }
 
-    /// Whether it names a partition that a topic with so many partitions does not have.
+    /// Whether it names a partition that a topic with this number of partitions does not have.
     pub(super) fn lacks_partition(&self, partitions: usize) -> bool {
         self.partition
             .is_some_and(|number| usize::try_from(number).is_ok_and(|number| number >= partitions))
     }
 
-    /// The message as it came.
+    /// Passes the original message to `work`.
     pub(super) fn with<R>(&self, work: impl FnOnce(&Message<'_>) -> R) -> R {
         let mut reader = Reader::new(&self.fields);
         let (key, value) = (get(&mut reader), get(&mut reader));
@@ -78,11 +78,12 @@ fn get<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
     reader.bytes(len).ok()
 }
 
+/// A group of messages with one completion and one expiry.
 pub(super) struct Waiting {
     pub completion: Arc<Completion>,
     pub messages: Vec<Stored>,
     pub created: Micros,
-    /// `flush` was called meanwhile: no lingering.
+    /// `flush` was called meanwhile: their batches do not linger.
     pub flushed: bool,
 }
 
@@ -102,7 +103,7 @@ impl Waiting {
         (self.completion.clone(), self.messages.len() as u32 - 1)
     }
 
-    /// Whether any of its messages may have a partition, where the topic has so many.
+    /// Whether any of its messages may get a partition of a topic with this number of partitions.
     pub(super) fn has_known(&self, partitions: usize) -> bool {
         self.messages
             .iter()
@@ -113,7 +114,7 @@ impl Waiting {
         self.messages.iter().map(|stored| stored.bytes).sum()
     }
 
-    /// Returns the completion of all of them.
+    /// Marks the group as flushed; returns its completion.
     pub fn flush(&mut self) -> Arc<Completion> {
         self.flushed = true;
         self.completion.clone()

@@ -1,4 +1,4 @@
-//! What comes back: answers, and connections that are lost with requests in flight.
+//! Answers of brokers, and connections that are lost with requests in flight.
 //!
 //! Stations: response → delivery. I/O thread. Java: `Sender.handleProduceResponse`.
 
@@ -39,15 +39,15 @@ impl ProduceFlow {
         if let Some(known) = self.conns.get(&conn) {
             let oldest = known.requests.front().map(|request| request.sent);
             let stats = self.nodes.entry(known.node).or_default();
-            stats.answered(request.sent, oldest, now);
+            stats.note_answer(request.sent, oldest, now);
         }
         if response.throttle_time_ms > 0 {
             self.acc
                 .reports
                 .events
                 .push(Event::Throttled(conn, response.throttle_time_ms));
-            // The broker sees to its quota itself (KIP-219): silence for longer than a request may take spares nobody
-            // anything, and a number that came garbled would silence the connection for weeks.
+            // The broker enforces its quota itself (KIP-219), so a pause longer than the request timeout gains nothing, and a
+            // garbled number would silence the connection for weeks.
             let asked = Micros::from(response.throttle_time_ms.unsigned_abs()) * 1000;
             let muted = asked.min(self.acc.settings.request_timeout);
             if let Some(known) = self.conns.get_mut(&conn) {
@@ -83,7 +83,7 @@ impl ProduceFlow {
         Ok(())
     }
 
-    /// With acks=0 the socket's taking is all that is ever known.
+    /// With acks=0 there is no answer: a request that the socket has taken counts as written.
     pub fn on_taken(&mut self, conn: ConnId, token: u64, now: Micros) {
         let Some(request) = self.take_request(conn, token) else {
             return;
@@ -111,7 +111,7 @@ impl ProduceFlow {
         let Some(position) = entry.flight.iter().position(|batch| batch.id == id) else {
             return;
         };
-        // A broker knows only the last five batches again: an older one is out of order to it, though it has it.
+        // A broker recognizes only the last five batches as duplicates: for an older one that it has, it answers "out of order".
         let known = answer.code == DUPLICATE_SEQUENCE_NUMBER
             || (answer.code == OUT_OF_ORDER_SEQUENCE_NUMBER
                 && entry.flight[position].is_appended());
@@ -139,7 +139,7 @@ impl ProduceFlow {
         }
     }
 
-    /// A batch is in the log; where its messages had their outcome before, that stays.
+    /// Resolves a batch that is in the log; messages that have an outcome already keep it.
     pub(super) fn written(
         &mut self,
         part: usize,
@@ -170,8 +170,8 @@ impl ProduceFlow {
         let Some(lost) = self.conns.remove(&conn) else {
             return;
         };
-        self.nodes.entry(lost.node).or_default().lost(now);
-        // What is never answered and still here is not in the socket to its last byte, and a broker reads whole requests.
+        self.nodes.entry(lost.node).or_default().note_loss(now);
+        // With acks=0, a request that is still listed has not been taken by the socket completely, and a broker reads whole requests.
         let may_be_written = self.acc.settings.acks != 0;
         for part in lost.parts {
             let entry = &mut self.acc.parts[part];
@@ -198,7 +198,7 @@ impl ProduceFlow {
     }
 }
 
-/// What is in front of an acknowledged batch, under the same identity, is in the log, whatever its own answer says.
+/// Marks the batches in front of an acknowledged one, under the same identity, as appended, also against their own answers.
 fn overtake(flight: &mut VecDeque<Batch>, position: usize) {
     let identity = |batch: &Batch| batch.sequence.map(|sequence| sequence.identity);
     let acknowledged = identity(&flight[position]);

@@ -1,4 +1,4 @@
-//! A connection as the produce flow knows it: the partitions routed to it and the requests in flight on it.
+//! State of a connection in the produce flow: the partitions routed to it and the requests in flight on it.
 //!
 //! Station: request; under the producer's lock.
 
@@ -16,16 +16,16 @@ pub(in crate::produce) struct Request {
 pub(in crate::produce) struct Entry {
     pub part: usize,
     pub id: u64,
-    /// As it was asked with: the topic may be made anew before the answer comes.
+    /// Topic id of the request: the topic may be recreated before the answer arrives.
     pub topic_id: [u8; 16],
 }
 
 pub(in crate::produce) struct Conn {
     pub version: i16,
-    /// -1 where it is not told.
+    /// -1 where it is not known.
     pub node: i32,
     pub parts: Vec<usize>,
-    /// Those of them with something to be sent: `todo.rs`.
+    /// Those of them with batches to be sent: `todo.rs`.
     pub todo: Vec<usize>,
     pub requests: VecDeque<Request>,
     pub muted_until: Micros,

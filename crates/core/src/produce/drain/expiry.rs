@@ -1,4 +1,4 @@
-//! What time asks for: linger and `delivery_timeout_ms`; and the end of everything.
+//! Timed work: linger and `delivery_timeout_ms`; and failing all messages at the end.
 //!
 //! Stations: accumulator, outbox. I/O thread, `abort_all` any. Reference: KIP-91.
 //!
@@ -16,7 +16,7 @@ use crate::produce::event::HoldCause;
 use crate::produce::partition::{Hold, Partition, Route};
 
 impl ProduceFlow {
-    /// Expires what is too old; returns when to look again.
+    /// Expires old batches; returns the time of the next check.
     pub fn on_tick(&mut self, now: Micros) -> Option<Micros> {
         let mut next = self.acc.expire_waiting(now);
         let limit = self.acc.settings.delivery_timeout;
@@ -38,7 +38,7 @@ impl ProduceFlow {
         next
     }
 
-    /// When time asks for something of a partition.
+    /// Next time at which a partition has to be checked.
     fn due(&mut self, part: usize, now: Micros, limit: Micros) -> Option<Micros> {
         let entry = &self.acc.parts[part];
         let flight = entry.flight.iter().filter(|batch| !batch.is_settled());
@@ -53,7 +53,7 @@ impl ProduceFlow {
         let at = if lingers && !lingered {
             self.acc.lingers_until(entry, open)
         } else {
-            // One that has lingered and cannot go yet goes with the next answer, which ticks by itself.
+            // A batch that has lingered and cannot be sent yet is sent with the next answer, which causes a tick.
             self.acc.ages_at(open.created)
         };
         if lingers && lingered && entry.flight.is_empty() {
@@ -64,7 +64,7 @@ impl ProduceFlow {
 
     pub(super) fn expire(&mut self, part: usize, now: Micros, limit: Micros) {
         let late = |created: Micros| created.saturating_add(limit) <= now;
-        // In the order in which they were accepted, which is the order in which their outcomes are told.
+        // In the order in which the messages were accepted, which is the order in which their outcomes are reported.
         let stopped = self.expire_flight(part, now, late);
         if self.is_stale(part, now) {
             self.acc.close_to_send(part);
@@ -88,7 +88,7 @@ impl ProduceFlow {
         }
     }
 
-    /// Whether the open batch cannot go, and is so old that it takes no more.
+    /// Whether the open batch cannot be sent, and is so old that it accepts no more messages.
     fn is_stale(&self, part: usize, now: Micros) -> bool {
         let entry = &self.acc.parts[part];
         entry.open.as_ref().is_some_and(|open| {
@@ -97,8 +97,8 @@ impl ProduceFlow {
         })
     }
 
-    /// What is late in flight has its outcome, and stays in line until its answer or the connection's end. Returns whether
-    /// there was any.
+    /// Expires batches in flight. They stay in flight until their answer arrives or the connection ends. Returns whether there was
+    /// any.
     fn expire_flight(&mut self, part: usize, now: Micros, late: impl Fn(Micros) -> bool) -> bool {
         let mut flight = std::mem::take(&mut self.acc.parts[part].flight);
         let mut stopped = false;
@@ -117,10 +117,10 @@ impl ProduceFlow {
         stopped
     }
 
-    /// The end of a batch whose time is up. Returns the failure that its messages have; None where they are in the log.
+    /// Expires a batch. Returns the failure of its messages; None where they are in the log.
     fn expire_batch(&mut self, part: usize, batch: &Batch, now: Micros) -> Option<Failure> {
         if batch.is_appended() {
-            // It is in the log, only the answer that says where never came.
+            // It is in the log; only the answer with its offset is missing.
             self.written(part, batch, -1, -1);
             return None;
         }
@@ -139,9 +139,9 @@ impl ProduceFlow {
         Some(failed)
     }
 
-    /// Fails everything that is not resolved, each batch with the outcome that its attempts leave. Returns how many messages.
+    /// Fails all unresolved messages, each batch with the outcome that follows from its attempts. Returns the number of messages.
     ///
-    /// now: None where nobody knows the time.
+    /// now: None where the time is not known.
     pub fn abort_all(&mut self, error: ErrorData, now: Option<Micros>) -> u64 {
         let error = Arc::new(error);
         let before = self.acc.undelivered();
@@ -172,8 +172,8 @@ impl ProduceFlow {
         before - self.acc.undelivered()
     }
 
-    /// Fails the messages of a partition that has no route and no hold, each with the outcome that its attempts leave. The next
-    /// message asks for a route again. Returns how many messages.
+    /// Fails the messages of a partition that has no route and no hold, each with the outcome that follows from its attempts. The
+    /// next message requests a route again. Returns the number of messages.
     pub fn fail_partition(&mut self, topic: &str, number: i32, error: ErrorData) -> u64 {
         let Some(part) = self.find(topic, number) else {
             return 0;
@@ -194,7 +194,7 @@ impl ProduceFlow {
         before - self.acc.undelivered()
     }
 
-    /// After everything was given up and the connections are gone: nothing is in flight, no answer comes any more.
+    /// Releases all batches, after everything was aborted and the connections have ended: no answer can arrive any more.
     pub fn end(&mut self) {
         for part in 0..self.acc.parts.len() {
             let flight = std::mem::take(&mut self.acc.parts[part].flight);
@@ -222,12 +222,12 @@ impl ProduceFlow {
     }
 }
 
-/// Whether it has where to go: its open batch lingers then.
+/// Whether the partition may send: only then does its open batch linger.
 fn may_go(entry: &Partition) -> bool {
     matches!(entry.route, Route::To(_)) && entry.hold == Hold::No
 }
 
-/// The failure of what ends with everything else. A refusal by a broker says why by itself.
+/// Failure of messages that are aborted with all others. A refusal by a broker is its own cause.
 fn given_up(error: &Arc<ErrorData>, outcome: Outcome, trouble: Option<Trouble>) -> Failure {
     let trouble = trouble.filter(|_| error.kind != ErrorKind::Broker);
     let error = error.clone();

@@ -1,11 +1,11 @@
 //! The produce flow: batches of routed partitions to the broker and back, and holds for everything else.
 //!
 //! Stations: batch → outbox → request → response → delivery. A state machine without I/O: time is passed in, requests come
-//! out. While a partition flows nobody is asked. An error code, a lost connection, an expiry or a wish to hold stops it:
-//! what is in flight ends first, then one `Held` event tells the whole story, and `release` says how to go on.
+//! out. While a partition flows, the engine is not involved. An error code, a lost connection, an expiry or a call of `hold` stops
+//! it: the batches in flight end first, then one `Held` event reports all of them, and `release` carries out the decisions.
 //! References: KIP-98, KIP-126, KIP-360, KIP-467; Java: `Sender`, `RecordAccumulator.drain`.
 //!
-//! Invariant: when a topic is recreated (another id for its name), its partitions come to rest, also in the middle of a hold: batches
+//! Invariant: when a topic is recreated (another id for its name), its partitions are held, also in the middle of a hold: batches
 //! that may be in the old topic are never sent to the new one (`set_topic`).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -39,12 +39,12 @@ impl ProduceFlow {
         }
     }
 
-    /// The identity of partitions that have not sent anything yet.
+    /// Sets the identity of partitions that have not sent anything yet.
     pub fn set_identity(&mut self, producer_id: i64, epoch: i16) {
         self.identity = Some(Identity { producer_id, epoch });
     }
 
-    /// A connection to this node, which the flow owns from now on.
+    /// Adds a connection to this node, which the flow owns from now on.
     pub fn attach(&mut self, conn: ConnId, version: i16, node: i32, address: &str) {
         self.nodes.entry(node).or_default().address = address.into();
         let made = Conn {
@@ -76,7 +76,7 @@ impl ProduceFlow {
         }
         entry.route = Route::None;
         let Some(known) = self.conns.get_mut(&conn) else {
-            // The connection was lost before the route came: ask for another one.
+            // The connection was lost before the route arrived: request another one.
             if self.acc.parts[part].has_work() {
                 self.acc.request_route(part);
             }
@@ -92,7 +92,7 @@ impl ProduceFlow {
         }
     }
 
-    /// Gives back what a batch took that is resolved, or keeps it on the books until its outcomes are read.
+    /// Releases the memory of a resolved batch, or keeps it charged until its outcomes are read.
     pub(super) fn release_batch(&mut self, batch: Batch) {
         if !batch.completion.charge_until_read(batch.accounted) {
             self.acc.free(batch.accounted);
@@ -100,7 +100,7 @@ impl ProduceFlow {
         self.give_back(batch.content);
     }
 
-    /// The buffer of a batch that was never sent is used again; that of one that was goes back by itself.
+    /// Returns the buffer of a batch that was never sent to the pool; that of a sent one returns when its last reference is dropped.
     fn give_back(&self, content: Content) {
         match content {
             Content::Open(builder) | Content::Queued(builder) => {
@@ -116,7 +116,7 @@ impl ProduceFlow {
         (self.acc.topics[entry.topic].name.clone(), entry.number)
     }
 
-    /// Whether somebody listens: what happens to each batch is told then.
+    /// Turns the events of single batches on or off.
     pub fn watch(&mut self, watched: bool) {
         self.acc.reports.watched = watched;
     }

@@ -1,7 +1,7 @@
-//! `gapless`: where a record of a partition fails, everything behind it fails as well.
+//! `gapless`: after a failed record of a partition, all later ones fail too.
 //!
-//! Stations: accumulator, outbox. All of it under one lock, so that whoever hears of the first failure finds the partition
-//! empty, and what is sent from then on begins anew. Reference: `docs/adr/0018-gapless.md`.
+//! Stations: accumulator, outbox. All of them fail under one lock, so that an application that receives the first failure
+//! finds the partition empty and can send again from there. Reference: `docs/adr/0018-gapless.md`.
 
 use crate::failure::Failure;
 use crate::produce::drain::flow::ProduceFlow;
@@ -21,7 +21,7 @@ impl ProduceFlow {
             .iter_mut()
             .filter(|batch| batch.completion.is_pending())
         {
-            // It keeps its place until its attempt has ended: its sequence is on the way.
+            // It stays in flight until its attempt has ended: its sequence is in use.
             if batch.is_appended() {
                 self.written(part, batch, -1, -1);
             } else {

@@ -1,4 +1,4 @@
-//! Holds: a partition comes to rest, the engine is told the whole story, and its decisions end the hold.
+//! Holds: a partition stops, its batches are reported to the engine, and the decisions of the engine end the hold.
 //!
 //! Station: outbox. A hold begins on the I/O thread or the engine's; it is released by the engine.
 
@@ -14,7 +14,7 @@ use crate::produce::partition::Hold;
 const NO_ID: [u8; 16] = [0; 16];
 
 impl ProduceFlow {
-    /// Brings a partition to rest. One without a route is told at once.
+    /// Begins a hold of a partition. One without batches in flight is reported at once.
     pub fn hold(&mut self, topic: &str, number: i32) {
         if let Some(part) = self.find(topic, number)
             && self.acc.parts[part].hold == Hold::No
@@ -28,7 +28,7 @@ impl ProduceFlow {
         self.report_if_at_rest(part);
     }
 
-    /// Tells the engine about a hold once every batch in flight has ended.
+    /// Reports a hold to the engine once every batch in flight has ended.
     pub(super) fn report_if_at_rest(&mut self, part: usize) {
         let entry = &mut self.acc.parts[part];
         let Hold::Ending(cause) = &entry.hold else {
@@ -43,7 +43,7 @@ impl ProduceFlow {
         }
         let cause = cause.clone();
         entry.hold = Hold::Reported { recreated: false };
-        // What was sent before and waits to go again is part of the story: its sequence was given, it may be in the log.
+        // Batches that were sent before and wait to be sent again belong to the hold: they have sequences and may be in the log.
         while entry.queue.front().is_some_and(Batch::was_sent) {
             entry.flight.extend(entry.queue.pop_front());
         }
@@ -76,13 +76,13 @@ impl ProduceFlow {
         });
     }
 
-    /// OutcomeCounts a hold as the engine decided.
+    /// Ends a hold as the engine decided.
     ///
     /// decisions: One for each batch that the event reported, in order. A batch whose messages got their outcome meanwhile
-    ///     keeps it, whatever was decided.
-    /// behind: The failure after which everything that is not part of the hold fails as well. Where all failing batches got
-    ///     their outcome meanwhile, so did everything behind them, and what was sent since then is not touched.
-    /// identity: The one under which everything is sent from here on, with sequences from 0.
+    ///     keeps it, independent of the decision.
+    /// behind: Failure after which all messages that are not part of the hold fail too. Where all failing batches got their
+    ///     outcome meanwhile, so did all messages behind them, and messages sent since then are not affected.
+    /// identity: New identity of the partition, with sequences from 0.
     pub fn release(
         &mut self,
         topic: &str,
@@ -154,7 +154,7 @@ impl ProduceFlow {
         {
             match decision {
                 Decision::Drop => return Err(BadRelease::Dropped(position)),
-                // Under another identity it would be there twice.
+                // Under another identity it would be in the log twice.
                 Decision::Retry if batch.is_appended() && new_identity => {
                     return Err(BadRelease::Overtaken(position));
                 }
@@ -177,7 +177,7 @@ impl ProduceFlow {
     ) {
         match decision {
             Decision::Retry => {
-                // A later refusal proves nothing of this attempt.
+                // A later refusal proves nothing about this attempt.
                 batch.proof = batch.proof_so_far();
                 batch.attempt = Attempt::None;
                 again.push(batch);
@@ -202,7 +202,7 @@ impl ProduceFlow {
         }
     }
 
-    /// Fails every message of a batch, and says so.
+    /// Fails every message of a batch, and reports it.
     pub(super) fn report_and_fail(&mut self, part: usize, batch: &Batch, failed: Failure) {
         let (topic, number) = self.place_of(part);
         let count = u64::from(batch.count);
@@ -211,8 +211,8 @@ impl ProduceFlow {
         self.acc.fail(&batch.completion, count, failed);
     }
 
-    /// A topic's metadata came or changed. Where it is another topic under the same name, its partitions come to rest: the
-    /// log that could tell what was written is gone, and sequences begin anew.
+    /// Applies new metadata of a topic. Where it is another topic under the same name, its partitions are held: the log that their
+    /// batches were written to no longer exists, and sequences restart.
     pub fn set_topic(
         &mut self,
         name: &str,
@@ -244,7 +244,7 @@ impl ProduceFlow {
             match entry.hold {
                 Hold::No => self.begin_hold(part, HoldCause::Recreated),
                 Hold::Ending(_) => entry.hold = Hold::Ending(HoldCause::Recreated),
-                // The release that is on its way knows nothing of it.
+                // The decisions of the pending release do not take it into account.
                 Hold::Reported { .. } => entry.hold = Hold::Reported { recreated: true },
             }
         }

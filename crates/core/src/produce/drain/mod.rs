@@ -1,6 +1,6 @@
 //! The produce flow: batches of routed partitions to the broker and back, and holds for everything else.
 //!
-//! Stations: batch → outbox → request → response. `flow` has the state; each other file is one of its subjects.
+//! Stations: batch → outbox → request → response. `flow` has the state; each other file has one of its parts.
 
 pub mod answers;
 pub mod conn;

@@ -1,4 +1,4 @@
-//! A request whose batches are chosen: they are sealed without the lock.
+//! A request whose batches are chosen; they are sealed without the lock.
 //!
 //! Stations: batch → request. I/O thread.
 
@@ -14,7 +14,7 @@ use crate::produce::settings::Settings;
 use crate::produce::wire;
 use crate::record::encode::{BatchBuilder, ProducerFields, Tools, seal_with, set_producer_fields};
 
-/// A batch on its way into a request: what is not sealed is sealed without the lock.
+/// A batch that was chosen for a request. One that is not sealed is sealed without the lock.
 pub struct Pick {
     pub(super) part: usize,
     pub(super) id: u64,
@@ -25,11 +25,11 @@ pub struct Pick {
     pub(super) producer: ProducerFields,
     pub(super) restamp: bool,
     pub(super) compression: Compression,
-    /// It leaves for the first time.
+    /// It is sent for the first time.
     pub(super) first: bool,
-    /// Its size before it was sealed, where that happened here.
+    /// Its size before compression, if it was sealed here; else 0.
     pub(super) before: usize,
-    /// What its buffer takes; 0: as before.
+    /// Capacity of its new buffer; 0: it has no new one.
     pub(super) held: usize,
 }
 
@@ -42,7 +42,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Seals what is not sealed yet: compression and checksums, without any lock.
+    /// Seals the batches that are not sealed yet (compression, checksums), without any lock.
     pub fn seal(&mut self, compressor: &mut Compressor, pool: &Arc<Pool>) {
         for pick in &mut self.picks {
             pick.content = match std::mem::replace(&mut pick.content, Content::BeingSealed) {
@@ -52,7 +52,7 @@ impl Plan {
                     Content::Sealed(pooled(buffer, pool))
                 }
                 Content::Sealed(bytes) if pick.restamp => {
-                    // No larger than the one that it was in, of which no more is known here than its bytes.
+                    // The capacity of the old buffer is not known here, so the new one has only the size of its bytes.
                     let fit = Fit::within(bytes.len(), bytes.len());
                     let mut buffer = pool.take_empty(fit);
                     buffer.extend_from_slice(&bytes);
@@ -83,14 +83,14 @@ impl Pick {
                 self.held = batch.bytes.capacity();
                 pooled(batch.bytes, pool)
             }
-            // A batch that cannot be sealed goes out empty and the broker refuses it: no message is lost silently.
+            // A batch that cannot be sealed is sent empty and the broker refuses it: no message is lost silently.
             Err(_) => Bytes::new(),
         }
     }
 }
 
 impl ProducerFields {
-    /// Writes them into a sealed batch, which is left as it is only where it is none: the broker refuses that.
+    /// Writes the fields into a sealed batch. Bytes that are no batch stay unchanged, and the broker refuses them.
     fn stamp(self, buffer: &mut [u8]) {
         let _ = set_producer_fields(buffer, self.producer_id, self.epoch, self.base_sequence);
     }
@@ -103,11 +103,11 @@ fn pooled(buffer: Vec<u8>, pool: &Arc<Pool>) -> Bytes {
     })
 }
 
-/// What is left of a request's size.
+/// Space left in a request.
 pub(super) struct RequestSpace {
     version: i16,
     left: usize,
-    /// The topics that it has already.
+    /// Topics that are in the request already.
     topics: Vec<Arc<str>>,
 }
 
@@ -125,9 +125,8 @@ impl RequestSpace {
         }
     }
 
-    /// Takes a batch of this size if it fits, with what the request needs beside it. One that never would goes alone: the
-    /// request is larger then, by no more than that where the batch is of the size that `batch_size` and `Accumulator::largest`
-    /// allow.
+    /// Adds a batch of this size and its overhead if they fit. A batch too large for any request is sent alone: the request then
+    /// exceeds its limit, by no more than the overhead for a batch within `batch_size` and `Accumulator::largest`.
     pub(super) fn takes(&mut self, topic: &Arc<str>, bytes: usize) -> bool {
         let known = self.topics.iter().any(|known| Arc::ptr_eq(known, topic));
         let mut whole = bytes + wire::partition_bytes(self.version);

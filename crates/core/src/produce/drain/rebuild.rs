@@ -1,4 +1,4 @@
-//! New batches out of a sealed one, where it was too large or some of its records failed.
+//! Splits a sealed batch into new ones, where it was too large or some of its records failed.
 //!
 //! Station: outbox. Engine thread. References: KIP-126, KIP-467.
 
@@ -17,7 +17,7 @@ use crate::record::decode::{DecodedBatch, iter_batches};
 use crate::record::encode::{BatchBuilder, HeaderRef, ProducerFields, Tools, seal_with};
 use crate::record::header::HEADER_LEN;
 
-/// A piece of the batch that is taken apart.
+/// A piece of the batch that is split.
 struct Piece {
     content: Content,
     completion: Arc<Completion>,
@@ -27,7 +27,7 @@ struct Piece {
 }
 
 impl Piece {
-    /// What its buffer takes.
+    /// Capacity of its buffer.
     fn held(&self) -> usize {
         match &self.content {
             Content::Open(builder) => builder.capacity_bytes(),
@@ -38,11 +38,11 @@ impl Piece {
 }
 
 impl ProduceFlow {
-    /// New batches out of a sealed one: without the records that failed, at most `most` records in each.
+    /// Builds new batches from a sealed one: without the records that failed, at most `most` records in each.
     ///
-    /// A split keeps the sequences, each part its own range of them: the broker refused the whole, so it expects the first.
-    /// Where records failed there would be a gap: the parts get theirs when they are sent, from the identity that the
-    /// release gives.
+    /// The pieces of a split have the sequences of the whole, each its own range: the broker refused the whole, so it expects the
+    /// first of them. Where records failed there would be a gap, so the pieces get new sequences when they are sent, under the
+    /// identity of the release.
     pub(super) fn rebuild(
         &mut self,
         part: usize,
@@ -66,7 +66,7 @@ impl ProduceFlow {
         let share = batch.accounted / places.len().max(1);
         let place = |index: &u32| Some(places.get(*index as usize)?.0.clone());
         let refused: Vec<_> = failed.keys().filter_map(place).collect();
-        // First: the deliveries of the new batches count in what these charge_until_read.
+        // Before the pieces are created: their charges include their deliveries.
         batch.completion.forward_to(places);
         let mut sequence = batch.sequence.filter(|_| failed.is_empty());
         for piece in made {
@@ -81,7 +81,7 @@ impl ProduceFlow {
         self.acc.free(batch.accounted - kept);
     }
 
-    /// Each record's new place, and the batches that are made; None where a record cannot be read.
+    /// Returns the new place of each record, and the pieces; None where a record is not readable.
     fn take_apart(
         &mut self,
         part: usize,
@@ -119,14 +119,14 @@ impl ProduceFlow {
         if let Some(last) = open {
             made.push(self.piece(part, last, &made));
         }
-        // Only now, when nothing can go wrong any more, the failed ones have their outcome.
+        // The failed records get their outcome last, when no error can happen any more.
         let mut failures: Vec<(&Failure, u64)> = Vec::new();
         for (index, failure) in failed {
             let Some((completion, _)) = places.get(*index as usize) else {
                 continue;
             };
             self.acc.fail(&completion.clone(), 1, failure.clone());
-            // What the broker refused is reported apart from what fails behind it.
+            // Records that the broker refused are reported apart from those that fail behind them.
             let kind = |failure: &Failure| std::mem::discriminant(&failure.cause);
             match failures
                 .iter_mut()
@@ -143,8 +143,8 @@ impl ProduceFlow {
         Some((places, made))
     }
 
-    /// A piece that is complete, in a buffer of its size. One that the budget has no room for as it is, unpacked, is compressed
-    /// here: all pieces together then take little more than the whole did.
+    /// Completes a piece, in a buffer of its size. If it does not fit into the budget unpacked, it is compressed here, so that all
+    /// pieces together take little more than the whole did.
     fn piece(
         &mut self,
         part: usize,
@@ -170,7 +170,7 @@ impl ProduceFlow {
         }
     }
 
-    /// Empty where it cannot be sealed: the broker refuses that, and no message is lost silently.
+    /// Seals a piece. The result is empty on an error: the broker refuses that, and no message is lost silently.
     fn packed(&self, builder: BatchBuilder, compression: Compression) -> Vec<u8> {
         let tools = Tools {
             compressor: &mut Compressor::default(),

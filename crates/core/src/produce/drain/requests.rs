@@ -1,4 +1,4 @@
-//! Choosing batches and making requests of them.
+//! Chooses batches and builds requests from them.
 //!
 //! Stations: batch → outbox → request. I/O thread. Batches are chosen and put into requests under the producer's lock; they are
 //! sealed between the two without it. References: KIP-98; Java: `RecordAccumulator.drain`, `Sender.sendProduceRequests`.
@@ -60,7 +60,7 @@ impl ProduceFlow {
             entries,
         });
         let node = known.node;
-        self.nodes.entry(node).or_default().requested(now);
+        self.nodes.entry(node).or_default().note_request(now);
         Some(Plan {
             node,
             version,
@@ -69,7 +69,7 @@ impl ProduceFlow {
         })
     }
 
-    /// The size of the partition's next batch, if it may be sent now: at most, where it is not sealed yet.
+    /// Size of the partition's next batch, if it may be sent now; maximum size where it is not sealed yet.
     pub(super) fn ready(&mut self, part: usize, now: Micros) -> Option<usize> {
         let settings = &self.acc.settings;
         let entry = &self.acc.parts[part];
@@ -107,7 +107,7 @@ impl ProduceFlow {
         let base = self.identity;
         let entry = &mut self.acc.parts[part];
         let fresh = idempotent && entry.queue.front()?.sequence.is_none();
-        // Before the batch is taken: without an identity it stays.
+        // Checked before the batch is taken out: without an identity it remains queued.
         let identity = if fresh {
             Some(entry.numbering.identity.or(base)?)
         } else {
@@ -129,7 +129,7 @@ impl ProduceFlow {
         batch.attempt = Attempt::InFlight;
         let content = match &mut batch.content {
             Content::Sealed(bytes) => Content::Sealed(bytes.clone()),
-            // Open, or sealed ahead.
+            // Not sealed, or sealed ahead.
             other => std::mem::replace(other, Content::BeingSealed),
         };
         let topic = &self.acc.topics[entry.topic];
@@ -151,7 +151,7 @@ impl ProduceFlow {
         Some(pick)
     }
 
-    /// Takes the sealed bytes back and makes the request; called right after `Plan::seal`, by the same thread.
+    /// Stores the sealed batches and builds the request; called right after `Plan::seal`, by the same thread.
     pub fn finish(&mut self, plan: Plan, correlation_id: i32, now: Micros) -> OutRequest {
         let mut topics: Vec<TopicBatches<'_>> = Vec::new();
         let mut accounting = 0isize;
@@ -190,7 +190,7 @@ impl ProduceFlow {
                 }),
             }
         }
-        // Compression made room, or sealing took what the buffer had left.
+        // Compression released memory, or sealing used more than was charged.
         self.acc.memory.adjust(accounting);
         self.acc.wake_senders();
         let settings = &self.acc.settings;

@@ -1,12 +1,12 @@
-//! Sealing ahead: large batches are compressed before the request that takes them is made, and not by it.
+//! Sealing ahead: large batches are compressed before their request is built.
 //!
-//! Station: batch. A complete batch of some size is `Queued`; whoever has time takes it (`next_seal`), compresses it
-//! without any lock (`SealJob::run`) and brings it back (`on_sealed`). From then on its real size is known. A batch is not
-//! sent before that, so order needs no care. Cheap codecs are the I/O thread's, between two turns; for the others it has
-//! threads (`crates/io/src/sealers.rs`). References: KIP-126; ADR 0014.
+//! Station: batch. A large complete batch is `Queued`; the I/O thread or a sealer takes it (`next_seal`), compresses it
+//! without any lock (`SealJob::run`) and returns it (`on_sealed`). From then on its real size is known. A batch is not
+//! sent before that, so the order of batches is not affected. The I/O thread compresses with cheap codecs, between two turns; the
+//! other codecs have threads (`crates/io/src/sealers.rs`). References: KIP-126; ADR 0014.
 //!
-//! Invariant: while `Queued` or `BeingSealed` is at the head of a partition, the partition is not sent from. A returning batch may find its
-//! place gone: it has expired or was given up.
+//! Invariant: while a batch at the head of a partition is `Queued` or `BeingSealed`, no batch of the partition is sent. A batch may be
+//! gone from the partition when its sealed bytes return: it has expired or was aborted.
 
 use crate::bytes::compression::codec::Cost;
 use crate::produce::append::charges::sealed_bytes;
@@ -16,12 +16,12 @@ use crate::record::encode::ProducerFields;
 use crate::record::sealing::{SealJob, Sealed};
 
 impl ProduceFlow {
-    /// The next batch of this cost to be sealed, oldest first. It is away until `on_sealed`.
+    /// Takes the next batch of this cost to be sealed, oldest first. It is `BeingSealed` until `on_sealed`.
     pub fn next_seal(&mut self, cost: Cost) -> Option<SealJob> {
         while let Some((part, id)) = self.acc.seals.pop(cost) {
             let entry = &mut self.acc.parts[part];
             let found = entry.being_sealed(id);
-            // Of what expired meanwhile only the number is left.
+            // A batch that expired meanwhile is in the queue only by its number.
             let Some(batch) = found.filter(|batch| matches!(batch.content, Content::Queued(_)))
             else {
                 continue;
@@ -46,10 +46,10 @@ impl ProduceFlow {
         None
     }
 
-    /// A batch comes back sealed. What turns out too large for a request is taken apart before anybody sees it.
+    /// Stores a sealed batch. One that is too large for a request is split before it is sent.
     pub fn on_sealed(&mut self, done: Sealed) {
         let Sealed { part, id, sealed } = done;
-        // A batch that cannot be sealed goes out empty and the broker refuses it: no message is lost silently.
+        // A batch that cannot be sealed is sent empty and the broker refuses it: no message is lost silently.
         let (bytes, spare, before) = match sealed {
             Ok(batch) => (batch.bytes, batch.spare, batch.uncompressed_len),
             Err(_) => (Vec::new(), None, 0),
@@ -74,7 +74,7 @@ impl ProduceFlow {
         }
         let most = self.most_bytes(part);
         let mut queue = self.acc.parts[part].queue.iter();
-        // One that is held is looked at again when it is its turn.
+        // A batch that is held is checked when it is sent next.
         if let Some(position) = queue.position(|batch| batch.id == id)
             && len > most
             && may_be_cut

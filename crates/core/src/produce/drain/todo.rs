@@ -1,4 +1,4 @@
-//! What each connection has to send: the partitions routed to it that have batches, the one that waits longest first.
+//! Send list of each connection: the partitions routed to it that have batches, the one that waits longest first.
 //!
 //! Station: batch; under the producer's lock.
 
@@ -8,7 +8,7 @@ use crate::produce::drain::flow::ProduceFlow;
 use crate::produce::partition::Route;
 
 impl ProduceFlow {
-    /// Every listed partition goes into the list of its connection. One without a route is listed again when it gets one.
+    /// Moves newly listed partitions into the lists of their connections. One without a route is listed again when it gets one.
     pub(super) fn sort_listed(&mut self) {
         for part in self.acc.active.take_unsorted() {
             let entry = &mut self.acc.parts[part];
@@ -21,7 +21,7 @@ impl ProduceFlow {
         }
     }
 
-    /// The list of a connection, without those that have nothing to be sent; `put_back` has to follow.
+    /// Takes the list of a connection, without partitions that have nothing to send; `put_back` has to follow.
     pub(super) fn take_todo(&mut self, conn: ConnId) -> Vec<usize> {
         self.sort_listed();
         let Some(conn) = self.conns.get_mut(&conn) else {
@@ -36,8 +36,8 @@ impl ProduceFlow {
         todo
     }
 
-    /// `chosen`: those of which a batch goes into a request, in the order of the list. They come last from now on, so that no
-    /// partition starves where a request has no room for all.
+    /// Stores the list again. `chosen`: partitions with a batch in the request, in the order of the list. They move to the end, so
+    /// that no partition starves where a request does not hold a batch of each.
     pub(super) fn put_back(&mut self, conn: ConnId, mut todo: Vec<usize>, chosen: &[usize]) {
         let mut next = chosen.iter().peekable();
         todo.retain(|part| next.next_if_eq(&part).is_none());
@@ -47,7 +47,7 @@ impl ProduceFlow {
         }
     }
 
-    /// The partition is led elsewhere, or nobody knows where.
+    /// Removes the route of a partition, whose leader has changed or is not known.
     pub(super) fn unroute(&mut self, part: usize) {
         self.sort_listed();
         let entry = &mut self.acc.parts[part];

@@ -1,7 +1,7 @@
-//! Batches that are too large: for a request, or for their topic, of which only a refusal tells what it takes.
+//! Batches that are too large: for a request, or for their topic, whose limit is known only from refusals.
 //!
-//! Stations: batch, outbox. What is refused halves what the topic's batches may have; what was made before that is taken apart when
-//! it is its turn, so that a backlog of large batches costs one refusal and not one for each. References: KIP-126; Java:
+//! Stations: batch, outbox. A refusal halves the maximum size of the topic's batches; batches created before it are split when
+//! they are sent next, so that a backlog of large batches costs one refusal and not one for each. References: KIP-126; Java:
 //! `Sender.completeBatch`, `RecordAccumulator.splitAndReenqueue`.
 
 use std::collections::BTreeMap;
@@ -16,21 +16,22 @@ use crate::produce::wire::overhead_bound;
 use crate::record::encode::{BatchBuilder, ProducerFields, Tools, seal_with};
 
 impl ProduceFlow {
-    /// The largest batch that may be sent: what a single message may be, or `batch_size` itself, where the user has set that to more.
+    /// Maximum size of a batch that may be sent: that of a single message, or `batch_size` where that is larger.
     pub(super) fn most_bytes(&self, part: usize) -> usize {
         let settings = &self.acc.settings;
         let topic = &self.acc.topics[self.acc.parts[part].topic];
-        let room = settings.request_bytes.saturating_sub(overhead_bound(
+        let space = settings.request_bytes.saturating_sub(overhead_bound(
             &settings.client_id,
             settings.transactional_id.as_deref(),
             &topic.name,
         ));
-        room.min(settings.message_bytes)
+        space
+            .min(settings.message_bytes)
             .max(topic.batching.set.batch_bytes)
             .min(topic.batching.max_accepted)
     }
 
-    /// The topic refused a batch of this size. Returns how many pieces it is cut into.
+    /// Notes that the topic refused a batch of this size. Returns the number of pieces to split it into.
     pub(super) fn refused_as_too_large(&mut self, part: usize, bytes: usize) -> usize {
         let buffer_bytes = self.acc.settings.buffer_bytes;
         let topic = self.acc.parts[part].topic;
@@ -39,13 +40,13 @@ impl ProduceFlow {
         batching.pieces(bytes)
     }
 
-    /// Whether an open batch is known to be refused.
+    /// Whether the topic is known to refuse an open batch of this size.
     pub(super) fn is_too_large_open(&self, part: usize, bytes: usize) -> bool {
         let topic = self.acc.parts[part].topic;
         self.acc.topics[topic].batching.refuses_open(bytes)
     }
 
-    /// Takes apart the next batch of the queue while it is known to be refused.
+    /// Splits the next batch of the queue while it is known to be refused.
     pub(super) fn split_next_if_refused(&mut self, part: usize) {
         let topic = self.acc.parts[part].topic;
         while let Some(batch) = self.acc.parts[part].queue.front() {
@@ -59,7 +60,7 @@ impl ProduceFlow {
             if !refused {
                 return;
             }
-            // The broker knows a batch again by its first and last sequence: what may be in the log stays as it was sent.
+            // The broker recognizes a duplicate by its first and last sequence: a batch that may be in the log is not changed.
             if batch.count < 2 || batch.may_be_written() {
                 return;
             }
@@ -68,7 +69,7 @@ impl ProduceFlow {
         }
     }
 
-    /// Several batches in the place of one that is in no log.
+    /// Replaces a batch that is in no log by several.
     pub(super) fn take_apart_unsent(&mut self, part: usize, position: usize, pieces: usize) {
         let Some(mut batch) = self.acc.parts[part].queue.remove(position) else {
             return;
@@ -87,7 +88,7 @@ impl ProduceFlow {
         }
     }
 
-    /// A piece that others wait behind: sealed ahead, where it is large enough.
+    /// Completes a piece at the head of its partition; it is sealed ahead where it is large enough.
     pub(super) fn complete_piece(&mut self, part: usize, piece: &mut Batch) {
         piece.content = match std::mem::replace(&mut piece.content, Content::BeingSealed) {
             Content::Open(builder) => self.acc.complete_first(part, piece.id, builder),
@@ -95,7 +96,7 @@ impl ProduceFlow {
         };
     }
 
-    /// Sealed without compression, to be read again at once. Empty where that cannot be, and then its messages fail.
+    /// Seals without compression, to be decoded at once. The result is empty on an error, and then its messages fail.
     fn seal_uncompressed(&self, builder: BatchBuilder) -> Bytes {
         let tools = Tools {
             compressor: &mut Compressor::default(),
