@@ -109,7 +109,7 @@ broker:  ## the embedded broker on localhost:9092 until Ctrl-C, to try the examp
 	@$(PREPARE) build
 	@$(BIN)/python -m ottla.testing.broker $(ARGS)
 
-bench:  ## Ottla beside the other clients on a real Kafka (ARGS="--only produce --rounds 3")
+bench:  ## compare Ottla with the other clients on a real Kafka (ARGS="--only produce --rounds 3")
 	@$(PREPARE) wheel peers
 	$(BIN)/python -m bench.run $(ARGS)
 

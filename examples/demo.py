@@ -1,4 +1,4 @@
-"""`make demo`: a producer and a consumer group on the embedded broker, end to end, with what can be proved at the end."""
+"""`make demo`: a producer and a consumer group on the embedded broker, end to end, with proofs at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every test may use lies in tests/fixtures; this is only the list, and the options."""
+"""The list of fixtures for every test, which are in tests/fixtures, and the command line options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fail where a type checker cannot tell what a public name of Ottla is: pyright's --verifytypes, public modules only.
+"""Fail where a type checker cannot infer the type of a public name of Ottla: pyright's --verifytypes, public modules only.
 
 Pyright takes every name without an underscore for public. What `import ottla` offers comes from the modules below; the
 others are the inside.

@@ -2,7 +2,7 @@
 
 `build` makes the extension that tests need, `wheel` the one that users get; both are imported from the same place.
 
-Each step has inputs; what they held when the step last succeeded is kept as a hash in `.venv/stamps`, and a step whose
+Each step has inputs; a hash of their contents when the step last succeeded is stored in `.venv/stamps`, and a step whose
 inputs have not changed costs milliseconds. A lock keeps several runs in one folder apart.
 """
 
@@ -95,7 +95,7 @@ def build_extension(profile: str, features: str = "") -> None:
         maturin = [str(VENV / "bin" / "maturin"), "develop", "-q", "--profile", profile]
         if features:
             maturin += ["--features", features]
-        # One target folder whatever the environment says, so that every caller shares what is compiled.
+        # One target folder, even if the environment names another, so that every caller shares the compiled crates.
         _run([*maturin, "--target-dir", str(ROOT / "target")], BUILD_TIMEOUT_S)
 
     _step("extension", wanted, work)

@@ -93,7 +93,7 @@ def lines() -> list[str]:
 
 
 def main() -> int:
-    """Write the file, or check that it is what would be written."""
+    """Write the file, or check that its content is up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     content = "\n".join(lines()) + "\n"

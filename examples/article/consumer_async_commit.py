@@ -1,6 +1,6 @@
 """A consumer group that never waits for a commit: marks and commit_async() for each record, few requests in all.
 
-No committer thread, channel or wait group is needed: calls made while a commit is on its way share the next one, and
+No committer thread, channel or wait group is needed: calls made while a commit is in flight share the next one, and
 the session does not end before the last one has.
 """
 

@@ -1,4 +1,4 @@
-"""What a send refuses, by every way to send: the text names the argument, and nothing was accepted."""
+"""Refused arguments, by every way to send: the text names the argument, and nothing was accepted."""
 
 from __future__ import annotations
 
@@ -132,14 +132,14 @@ TABLE: list[tuple[dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@for_each((way, given, told) for way in WAYS for given, told in TABLE)
-def test_what_cannot_be_is_named_and_nothing_is_accepted(
-    way: str, given: dict[str, Any], told: str
+@for_each((way, given, text) for way in WAYS for given, text in TABLE)
+def test_an_invalid_argument_is_named_and_nothing_is_accepted(
+    way: str, given: dict[str, Any], text: str
 ) -> None:
     wire = Wire(make_flow())
     # A fresh iterator for each: the table's own is spent by the first.
     fresh = {name: iter([("a", b"1")]) if hasattr(v, "__next__") else v for name, v in given.items()}  # fmt: skip
-    with pytest.raises((TypeError, ValueError), match=told):
+    with pytest.raises((TypeError, ValueError), match=text):
         WAYS[way](wire, {"topic": "t", **fresh})
     assert wire.flow.undelivered() == 0
 
@@ -178,18 +178,18 @@ def test_names_of_topics_at_their_limits(wire: Wire) -> None:
         assert bound(wire.flow).send(name).topic == name
 
 
-def test_the_error_of_a_text_says_where_it_is_wrong(wire: Wire) -> None:
+def test_the_error_of_a_text_has_the_place_of_the_fault(wire: Wire) -> None:
     with pytest.raises(UnicodeEncodeError) as caught:
         bound(wire.flow).send("t", "ab\ud800")
     assert (caught.value.start, caught.value.encoding) == (2, "utf-8")
 
 
-def test_what_an_argument_itself_raises_comes_out(wire: Wire) -> None:
+def test_an_exception_of_an_argument_is_passed_on(wire: Wire) -> None:
     with pytest.raises(OSError, match="the disk is gone"):
         bound(wire.flow).send("t", headers=Broken())  # type: ignore[arg-type]
 
 
-def test_headers_that_wait_for_room_are_all_sent() -> None:
+def test_headers_of_a_send_that_waits_for_space_are_all_sent() -> None:
     wire = Wire(make_flow(buffer_bytes=70_000))
     producer = of_the_loop(wire)
 
@@ -213,7 +213,7 @@ def test_headers_that_wait_for_room_are_all_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "text"),
     [
         (("t", "abc"), r"values must be an iterable of values, not one str: \[values\] is one"),
         (("t", b"abc"), "values must be an iterable of values, not one bytes"),
@@ -230,13 +230,13 @@ def test_headers_that_wait_for_room_are_all_sent() -> None:
         (([b"v"],), "without values takes ottla.Message, not bytes"),
     ],
 )
-def test_what_send_many_refuses(wire: Wire, args: tuple[Any, ...], told: str) -> None:
+def test_refused_arguments_of_send_many(wire: Wire, args: tuple[Any, ...], text: str) -> None:
     async def in_loop() -> None:
         await of_the_loop(wire).send_many(*args)
 
-    with pytest.raises(TypeError if "character" not in told else ValueError, match=told):
+    with pytest.raises(TypeError if "character" not in text else ValueError, match=text):
         bound(wire.flow).send_many(*args)
-    with pytest.raises(TypeError if "character" not in told else ValueError, match=told):
+    with pytest.raises(TypeError if "character" not in text else ValueError, match=text):
         asyncio.run(in_loop())
     assert wire.flow.undelivered() == 0
 
@@ -253,12 +253,12 @@ TIMEOUTS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "told"), TIMEOUTS)
-def test_a_timeout_that_is_none(wire: Wire, given: Any, told: str) -> None:
+@pytest.mark.parametrize(("given", "text"), TIMEOUTS)
+def test_a_timeout_that_is_none(wire: Wire, given: Any, text: str) -> None:
     producer = bound(wire.flow)
     delivery, many = producer.send("t", b""), producer.send_many("t", [b""])
     for wait in (delivery.result, delivery.exception, many.result):
-        with pytest.raises((TypeError, ValueError), match=told):
+        with pytest.raises((TypeError, ValueError), match=text):
             wait(given)
     wire.pump()
     assert (delivery.outcome, many.done()) == ("written", True)

@@ -1,4 +1,4 @@
-"""Who waits ends the linger, also where the event loop that promised to say so does not come to it."""
+"""A waiting caller ends the linger, also where the event loop that was to end it is interrupted."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ async def test_what_a_lost_call_should_have_said_is_said_with_the_next(
     waiting.close()
 
 
-async def test_the_child_of_a_fork_says_nothing_to_the_producers_of_its_parent() -> None:
-    """Another thread of the parent may have held the producer's lock: nobody would ever let it go."""
+async def test_the_child_of_a_fork_touches_no_producer_of_its_parent() -> None:
+    """Another thread of the parent may have held the producer's lock: no thread of the child would ever release it."""
     flow, producer = make()
     waiting = asleep(producer.send("t", b"v"))
     bridge = _native.bridge_for_loop(asyncio.get_running_loop())

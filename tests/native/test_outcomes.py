@@ -20,17 +20,17 @@ from ottla.seam.producing import MessagesFailed, OutcomesReady
 from tests.native.test_producer import Wire, bound, fill, make_flow
 
 
-def told_flow(**changed: Any) -> tuple[Wire, ProducerBase]:
+def reporting_flow(**changed: Any) -> tuple[Wire, ProducerBase]:
     wire = Wire(make_flow(report_outcomes=True, **changed))
     return wire, bound(wire.flow)
 
 
-def tell(flow: ProduceFlow) -> list[Delivery]:
-    """Everything there is to tell, as the dispatcher would take it."""
-    told: list[Delivery] = []
+def take_reports(flow: ProduceFlow) -> list[Delivery]:
+    """All due reports, as the dispatcher would take them."""
+    reported: list[Delivery] = []
     while (report := flow.next_report()) is not None:
-        told += report[0]
-    return told
+        reported += report[0]
+    return reported
 
 
 def used(wire: Wire) -> int:
@@ -38,51 +38,53 @@ def used(wire: Wire) -> int:
     return count
 
 
-def test_every_message_is_told_once_in_the_order_of_outcomes() -> None:
-    wire, producer = told_flow()
+def test_every_message_is_reported_once_in_the_order_of_outcomes() -> None:
+    wire, producer = reporting_flow()
     sent = [producer.send("t", b"%d" % number, partition=0) for number in range(3)]
     producer.send_many("t", [b"3", b"4"])
     assert wire.flow.drain() == []
     wire.pump()
     failed = producer.send("t", b"5", partition=0)
     wire.flow.abort_all(ErrorData("closed", 0, "given up"))
-    # Said until it was taken, since who hears of it may be late.
+    # Repeated until the outcomes are taken, since the dispatcher may be late.
     failure = Failure(GivenUp(ErrorData("closed", 0, "given up")), "not_written")
     gone = MessagesFailed("t", 0, 1, failure)
     assert wire.flow.drain() == [gone, OutcomesReady()]
     assert wire.flow.drain() == [OutcomesReady()]
-    told = tell(wire.flow)
-    assert [delivery for delivery in told if delivery.partition == 0 and delivery in sent] == sent
-    assert sorted(bytes(delivery.value) for delivery in told) == [b"%d" % n for n in range(6)]
-    assert told[-1] is failed
+    reported = take_reports(wire.flow)
+    assert [
+        delivery for delivery in reported if delivery.partition == 0 and delivery in sent
+    ] == sent
+    assert sorted(bytes(delivery.value) for delivery in reported) == [b"%d" % n for n in range(6)]
+    assert reported[-1] is failed
     assert failed.outcome == "not_written"
     assert wire.flow.drain() == []
-    assert tell(wire.flow) == []
+    assert take_reports(wire.flow) == []
 
 
-def test_what_was_not_told_counts_against_the_buffer() -> None:
-    wire, producer = told_flow(buffer_bytes=60_000)
+def test_unreported_outcomes_count_against_the_buffer() -> None:
+    wire, producer = reporting_flow(buffer_bytes=60_000)
     while fill(producer):
         wire.pump()
     assert used(wire) > 50_000
     before = used(wire)
     assert wire.flow.next_report()
     assert used(wire) == before, "its callbacks have not run yet"
-    tell(wire.flow)
+    take_reports(wire.flow)
     assert used(wire) == 0
-    producer.send_nowait("t", b"there is room again")
+    producer.send_nowait("t", b"the buffer has space again")
 
 
 @pytest.mark.parametrize("reader_first", [True, False])
 def test_readers_and_callbacks_each_get_each_outcome(reader_first: bool) -> None:
-    wire, producer = told_flow(return_successes=True)
+    wire, producer = reporting_flow(return_successes=True)
     sent = [producer.send("t", b"%d" % number) for number in range(10)]
     wire.pump()
     held = used(wire)
     assert held > 0
     ways: list[Callable[[], Any]] = [
         lambda: producer._take_outcomes(False, 100, 1),
-        lambda: tell(wire.flow),
+        lambda: take_reports(wire.flow),
     ]
     first, second = ways if reader_first else reversed(ways)
     assert first() == sent
@@ -92,32 +94,32 @@ def test_readers_and_callbacks_each_get_each_outcome(reader_first: bool) -> None
 
 
 def test_readers_get_only_what_they_keep() -> None:
-    wire, producer = told_flow(return_errors=True)
+    wire, producer = reporting_flow(return_errors=True)
     producer.send("t", b"written")
     wire.pump()
     failed = producer.send("t", b"failed")
     wire.flow.abort_all(ErrorData("closed", 0, "given up"))
     assert producer._take_outcomes(None, 100, 1) == [failed]
-    assert len(tell(wire.flow)) == 2
+    assert len(take_reports(wire.flow)) == 2
     assert used(wire) == 0
 
 
-def test_callbacks_outlive_the_producer_that_was_let_go() -> None:
-    wire, producer = told_flow(return_successes=True)
+def test_callbacks_outlive_a_dropped_producer() -> None:
+    wire, producer = reporting_flow(return_successes=True)
     producer.send("t", b"resolved before")
     wire.pump()
     producer.send("t", b"resolved after")
     del producer
     gc.collect()
     wire.pump()
-    assert [delivery.value for delivery in tell(wire.flow)] == [
+    assert [delivery.value for delivery in take_reports(wire.flow)] == [
         b"resolved before",
         b"resolved after",
     ]
     assert used(wire) == 0
 
 
-def test_what_waited_for_its_topic_is_told() -> None:
+def test_messages_that_waited_for_their_topic_are_reported() -> None:
     wire = Wire(make_flow(report_outcomes=True), known=False)
     producer = bound(wire.flow)
     sent = [producer.send("t", b"", partition=number % 2) for number in range(4)]
@@ -128,8 +130,8 @@ def test_what_waited_for_its_topic_is_told() -> None:
     wire.flow.fail_topic("unknown", ErrorData("broker", 17, "no such name"))
     refused = "INVALID_TOPIC_EXCEPTION (17): no such name"
     assert repr(lost) == f"<Delivery unknown not_written: {refused}>"
-    told = tell(wire.flow)
-    assert sorted(map(id, told)) == sorted(map(id, [*sent, lost]))
+    reported = take_reports(wire.flow)
+    assert sorted(map(id, reported)) == sorted(map(id, [*sent, lost]))
     assert used(wire) == 0
 
 
@@ -143,7 +145,9 @@ class Thing:
 @pytest.mark.parametrize(
     ("kept", "written"), [("return_errors", True), ("return_successes", False)]
 )
-def test_deliveries_that_nobody_reads_count_until_they_are_let_go(kept: str, written: bool) -> None:
+def test_deliveries_that_nobody_reads_count_until_they_are_dropped(
+    kept: str, written: bool
+) -> None:
     wire = Wire(make_flow(**{kept: True}))
     producer = bound(wire.flow)
     for _ in range(3):
@@ -180,7 +184,7 @@ print(len(wire.records))
 """
 
 
-def test_a_finalizer_of_what_is_let_go_may_send() -> None:
+def test_the_finalizer_of_a_dropped_value_may_send() -> None:
     # In a process of its own: a lock that is held meanwhile stops the process with the GIL.
     ended = subprocess.run(
         [sys.executable, "-c", SENDS_IN_A_FINALIZER], capture_output=True, text=True, timeout=30
@@ -188,7 +192,7 @@ def test_a_finalizer_of_what_is_let_go_may_send() -> None:
     assert (ended.stdout, ended.returncode) == ("6\n", 0), ended.stderr
 
 
-# ---- what holds the budget -------------------------------------------------------------------------------------------
+# ---- holders of the budget -------------------------------------------------------------------------------------------
 
 
 def slow(_: Delivery) -> None:
@@ -204,7 +208,7 @@ def _nothing_runs() -> Iterator[None]:
 @pytest.mark.usefixtures("_nothing_runs")
 @pytest.mark.parametrize("read", [False, True])
 def test_a_callback_that_holds_the_budget_is_named(read: bool) -> None:
-    wire, producer = told_flow(buffer_bytes=20_000, return_successes=read)
+    wire, producer = reporting_flow(buffer_bytes=20_000, return_successes=read)
     while fill(producer):
         wire.pump()
     wire.pump()
@@ -223,7 +227,7 @@ def test_a_callback_that_holds_the_budget_is_named(read: bool) -> None:
     assert named in full_text(budget)
     assert f"({cause_text(budget.holders[0].cause, callbacks_due=True)})" == named
     running.end()
-    tell(wire.flow)
+    take_reports(wire.flow)
     if read:
         with pytest.raises(errors.BufferFull, match="resolved deliveries not read"):
             producer.send_nowait("t", bytes(1000))
@@ -243,7 +247,7 @@ class Unshowable:
 
 @pytest.mark.usefixtures("_nothing_runs")
 def test_a_callback_that_cannot_be_shown_spoils_no_error() -> None:
-    wire, producer = told_flow(buffer_bytes=20_000)
+    wire, producer = reporting_flow(buffer_bytes=20_000)
     while fill(producer):
         wire.pump()
     wire.pump()

@@ -91,7 +91,7 @@ class Wire:
             self.flow.route("t", partition, CONN)
 
     def pump(self, code: int = 0) -> int:
-        """Take every request, look at its batches, answer; returns how many records there were."""
+        """Take every request, check its batches, answer; return the number of records."""
         count = 0
         while (taken := _native.next_frame(self.flow, CONN, 1, NOW_US)) is not None:
             token, frame = taken
@@ -203,7 +203,7 @@ def test_what_a_value_can_be(
 
 
 @pytest.mark.parametrize(
-    ("args", "kwargs", "told"),
+    ("args", "kwargs", "text"),
     [
         ((), {}, "needs a topic"),
         ((5,), {}, "topic must be a str, the name of a topic, not int 5"),
@@ -228,9 +228,9 @@ def test_what_a_value_can_be(
     ],
 )
 def test_bad_arguments_are_named_and_nothing_is_accepted(
-    wire: Wire, producer: ProducerBase, args: Any, kwargs: Any, told: str
+    wire: Wire, producer: ProducerBase, args: Any, kwargs: Any, text: str
 ) -> None:
-    with pytest.raises((TypeError, ValueError), match=told):
+    with pytest.raises((TypeError, ValueError), match=text):
         producer.send(*args, **kwargs)
     assert wire.flow.undelivered() == 0
 
@@ -249,7 +249,7 @@ def test_a_partition_that_is_not_there(wire: Wire, producer: ProducerBase) -> No
 
 
 def test_too_large_fails_alone_and_at_once(wire: Wire, producer: ProducerBase) -> None:
-    with pytest.raises(errors.MessageTooLarge, match="and buffer_memory has room for 999448"):
+    with pytest.raises(errors.MessageTooLarge, match="but buffer_memory allows 999448"):
         producer.send("t", bytes(1_000_001))
     producer.send("t", b"small")
     assert wire.pump() == 1
@@ -394,7 +394,9 @@ def test_many(wire: Wire, producer: ProducerBase) -> None:
         many[5000]
 
 
-def test_many_that_end_early_tell_what_was_accepted(wire: Wire, producer: ProducerBase) -> None:
+def test_many_that_end_early_report_the_accepted_messages(
+    wire: Wire, producer: ProducerBase
+) -> None:
     with pytest.raises(TypeError, match="not int") as caught:
         producer.send_many("t", [b"a", b"b", 5, b"c"])  # type: ignore[list-item]
     accepted = caught.value.accepted  # type: ignore[attr-defined]
@@ -429,7 +431,7 @@ def test_many_of_every_kind_of_value_keep_their_order(
 
 
 @pytest.mark.parametrize("kind", [list, tuple, iter])
-def test_many_that_find_no_room_are_accepted_up_to_there(
+def test_many_are_accepted_until_the_buffer_is_full(
     kind: Callable[[list[bytes]], Any],
 ) -> None:
     flow = small()
@@ -444,7 +446,7 @@ def test_many_that_find_no_room_are_accepted_up_to_there(
     assert flow.undelivered() == len(accepted)
 
 
-def test_a_list_that_shrinks_while_many_wait_for_room_ends_the_send() -> None:
+def test_a_list_that_shrinks_while_many_wait_for_space_ends_the_send() -> None:
     flow = make_flow(buffer_bytes=20_000, batch_bytes=4_000, max_block=5.0)
     flow.set_topic("t", bytes(16), 1, [0])
     producer = ProducerBase()
@@ -453,7 +455,7 @@ def test_a_list_that_shrinks_while_many_wait_for_room_ends_the_send() -> None:
 
     def shrink() -> None:
         values.clear()
-        flow.abort_all(ErrorData("closed", 0, "makes room"))
+        flow.abort_all(ErrorData("closed", 0, "frees the buffer"))
 
     threading.Timer(0.05, shrink).start()
     assert 0 < len(producer.send_many("t", values)) < 100
@@ -468,7 +470,7 @@ def test_failures_among_many(producer: ProducerBase, wire: Wire) -> None:
         many.result(0)
 
 
-# ---- room ------------------------------------------------------------------------------------------------------------
+# ---- free space ------------------------------------------------------------------------------------------------------
 
 
 def small() -> ProduceFlow:
@@ -476,7 +478,7 @@ def small() -> ProduceFlow:
 
 
 def fill(producer: ProducerBase | AsyncProducerBase) -> int:
-    """Sends until there is no room."""
+    """Send until the buffer is full; return the number of messages."""
     for count in range(1000):
         try:
             producer.send_nowait("t", bytes(1000))
@@ -485,7 +487,7 @@ def fill(producer: ProducerBase | AsyncProducerBase) -> int:
     raise AssertionError("the buffer never fills")
 
 
-def test_no_room_within_max_block() -> None:
+def test_no_free_space_within_max_block() -> None:
     wire = Wire(small())
     producer = bound(wire.flow)
     count = fill(producer)
@@ -497,7 +499,7 @@ def test_no_room_within_max_block() -> None:
     producer.send("t", bytes(1000))
 
 
-def test_a_thread_waits_for_room_and_gets_it() -> None:
+def test_a_thread_waits_for_space_and_gets_it() -> None:
     wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000))
     producer = bound(wire.flow)
     fill(producer)
@@ -505,7 +507,7 @@ def test_a_thread_waits_for_room_and_gets_it() -> None:
     assert producer.send("t", bytes(1000)).done() is False
 
 
-async def test_tasks_wait_for_room_in_the_order_of_their_calls() -> None:
+async def test_tasks_wait_for_space_in_the_order_of_their_calls() -> None:
     wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000))
     producer = AsyncProducerBase()
     producer._bind(wire.flow)
@@ -524,7 +526,7 @@ async def test_tasks_wait_for_room_in_the_order_of_their_calls() -> None:
     assert [int(record.value[:4]) for record in wire.records] == list(range(200))
 
 
-async def test_a_cancelled_send_was_never_accepted_and_does_not_block_the_line() -> None:
+async def test_a_cancelled_send_was_never_accepted_and_does_not_block_the_queue() -> None:
     wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000))
     producer = AsyncProducerBase()
     producer._bind(wire.flow)
@@ -600,13 +602,13 @@ async def test_flush_awaits_everything_accepted_before(wire: Wire) -> None:
 
 
 @pytest.fixture
-def kept() -> tuple[Wire, ProducerBase]:
+def reading() -> tuple[Wire, ProducerBase]:
     wire = Wire(make_flow(return_successes=True, return_errors=True, buffer_bytes=60_000))
     return wire, bound(wire.flow)
 
 
-def test_outcomes_are_read_once_and_end(kept: tuple[Wire, ProducerBase]) -> None:
-    wire, producer = kept
+def test_outcomes_are_read_once_and_end(reading: tuple[Wire, ProducerBase]) -> None:
+    wire, producer = reading
     sent = [producer.send("t", b"%d" % number) for number in range(10)]
     assert producer._take_outcomes(None, 100, 0.001) is None
     wire.pump()
@@ -619,13 +621,13 @@ def test_outcomes_are_read_once_and_end(kept: tuple[Wire, ProducerBase]) -> None
     assert producer._counts() == (10, 1, 0)
 
 
-def test_what_nobody_will_read_leaves_the_books() -> None:
+def test_outcomes_without_a_reader_leave_the_budget() -> None:
     wire = Wire(make_flow(return_successes=True))
     producer = bound(wire.flow)
     producer.send("t", b"read by nobody")
     wire.pump()
     assert wire.flow.statistics().buffered_bytes > 0
-    producer.send("t", b"resolved after the producer was let go")
+    producer.send("t", b"resolved after the producer was dropped")
     del producer
     gc.collect()
     wire.pump()
@@ -634,8 +636,8 @@ def test_what_nobody_will_read_leaves_the_books() -> None:
     assert wire.flow.statistics().buffered_bytes == 0
 
 
-def test_unread_outcomes_hold_the_budget(kept: tuple[Wire, ProducerBase]) -> None:
-    wire, producer = kept
+def test_unread_outcomes_hold_the_budget(reading: tuple[Wire, ProducerBase]) -> None:
+    wire, producer = reading
     count = 0
     while more := fill(producer):
         count += more
@@ -647,8 +649,8 @@ def test_unread_outcomes_hold_the_budget(kept: tuple[Wire, ProducerBase]) -> Non
     producer.send_nowait("t", bytes(1000))
 
 
-def test_unread_outcomes_go_with_their_producer(kept: tuple[Wire, ProducerBase]) -> None:
-    wire, producer = kept
+def test_unread_outcomes_go_with_their_producer(reading: tuple[Wire, ProducerBase]) -> None:
+    wire, producer = reading
     value = bytes(bytearray(b"a value of its own"))
     before = sys.getrefcount(value)
     for _ in range(100):
@@ -657,7 +659,7 @@ def test_unread_outcomes_go_with_their_producer(kept: tuple[Wire, ProducerBase])
     del producer
     wire.flow.drain()
     # The fixture's tuple still has the producer.
-    kept[1]._end_outcomes()
+    reading[1]._end_outcomes()
     assert sys.getrefcount(value) == before + 100
 
 

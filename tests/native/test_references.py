@@ -1,6 +1,6 @@
-"""What hand-made methods let go of is gone at once: PyO3 would keep it until it is called again, which may be never.
+"""Hand-made methods drop their references at once: PyO3 would retain them until its next call, which may never come.
 
-Between two counts nothing runs that PyO3 made, for that would let go of everything that was kept.
+Between two counts no code of PyO3 runs, because it would drop all retained references.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def with_partitioner() -> ProducerBase:
         (closed, lambda p: p.send("t", VALUE, headers={NAME: VALUE}), errors.Closed),
         (with_partitioner, lambda p: p.send("t", VALUE), LookupError),
     ],
-    ids=["no room", "no room for headers", "closed", "closed with headers", "partitioner"],
+    ids=["full", "full with headers", "closed", "closed with headers", "partitioner"],
 )
 def test_a_refused_message_is_not_kept(
     make: Callable[[], ProducerBase],
@@ -99,10 +99,10 @@ def test_a_callback_is_not_kept() -> None:
     assert (sys.getrefcount(callback), sys.getrefcount(delivery)) == before
 
 
-@pytest.mark.parametrize("look", [lambda d: d.error, lambda d: d.exception()])
-def test_an_error_that_was_looked_at_is_not_kept(look: Callable[[Any], Any]) -> None:
+@pytest.mark.parametrize("read", [lambda d: d.error, lambda d: d.exception()])
+def test_an_error_that_was_read_is_not_kept(read: Callable[[Any], Any]) -> None:
     wire = Wire(make_flow())
     delivery = bound(wire.flow).send("t", b"")
     wire.flow.abort_all(ErrorData("closed", 0, "given up"))
-    seen = weakref.ref(look(delivery))
+    seen = weakref.ref(read(delivery))
     assert seen() is None

@@ -230,7 +230,7 @@ def test_a_cycle_through_metadata_is_collected(producer: ProducerBase) -> None:
 def test_a_refusal_names_its_place() -> None:
     wire = Wire(make_flow(buffer_bytes=20_000, max_block=0.0))
     producer = bound(wire.flow)
-    with pytest.raises(errors.MessageTooLarge, match="buffer_memory has room for") as too_large:
+    with pytest.raises(errors.MessageTooLarge, match="buffer_memory allows") as too_large:
         producer.send("t", bytes(30_000), partition=1)
     fill(producer)
     with pytest.raises(errors.BufferFull) as full:

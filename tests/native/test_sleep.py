@@ -147,7 +147,7 @@ async def test_waits_with_a_limit_and_several_loops() -> None:
     assert isinstance(results[0], errors.Closed)
 
 
-async def test_send_and_wait_waits_for_room_and_then_for_the_outcome() -> None:
+async def test_send_and_wait_waits_for_space_and_then_for_the_outcome() -> None:
     config = {"buffer_memory": 20_000, "batch_size": 4_000, "max_request_size": 20_000}
     flow = make_flow(None, producer_config("h:1", config))
     flow.set_topic("t", bytes(16), 1, [0])
@@ -159,8 +159,8 @@ async def test_send_and_wait_waits_for_room_and_then_for_the_outcome() -> None:
     await asyncio.sleep(0.01)
     given_up.cancel()
     assert flow.undelivered() == 1
-    flow.abort_all(ErrorData("closed", 0, "makes room"))
-    with pytest.raises(errors.Closed, match="makes room"):
+    flow.abort_all(ErrorData("closed", 0, "frees the buffer"))
+    with pytest.raises(errors.Closed, match="frees the buffer"):
         await asyncio.wait_for(first, PATIENCE)
     for _ in range(1000):
         if flow.undelivered():
@@ -251,8 +251,8 @@ async def test_a_callback_is_removed_however_often_it_was_added() -> None:
 async def test_a_callback_that_raises_loses_no_other() -> None:
     flow, producer = make()
     _waiting, sleep = asleep(producer)
-    told: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     called: list[object] = []
 
     def broken(_sleep: object) -> None:
@@ -261,7 +261,7 @@ async def test_a_callback_that_raises_loses_no_other() -> None:
     for callback in (broken, called.append):
         sleep.add_done_callback(callback)
     await called_by(flow, called, 1)
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def the_child_ends_with(child: int) -> int:
@@ -291,7 +291,7 @@ async def test_a_wait_that_goes_on_in_the_child_of_a_fork_raises() -> None:
 
 
 async def test_a_wait_of_the_parent_is_not_touched_in_the_child_of_a_fork() -> None:
-    """Another thread of the parent may have held the lock under which it is registered: nobody would ever let it go."""
+    """Another thread of the parent may have held the lock under which it is registered: no thread of the child would ever release it."""
     flow, producer = make()
     waiting, _ = asleep(producer)
     bridge = _native.bridge_for_loop(asyncio.get_running_loop()).fileno()
@@ -299,7 +299,7 @@ async def test_a_wait_of_the_parent_is_not_touched_in_the_child_of_a_fork() -> N
     if child == 0:
         _native.mark_forked()
         del waiting
-        # Whoever is still registered is woken.
+        # Every sleeper that is still registered is woken.
         flow.abort_all(ErrorData("closed", 0, "the end"))
         os._exit(0 if select.select([bridge], [], [], 0)[0] else 1)
     assert the_child_ends_with(child) == 0

@@ -169,7 +169,7 @@ def test_a_message_whose_time_runs_out_fails_like_any_other() -> None:
 
 
 @pytest.mark.parametrize("way", ["reader", "callback", "on_delivery"])
-def test_its_failure_reaches_whoever_receives_outcomes(way: str) -> None:
+def test_its_failure_reaches_the_receiver_of_outcomes(way: str) -> None:
     options = {"reader": {"return_errors": True}, "callback": {"report_outcomes": True}}
     wire = Wire(make_flow(buffer_bytes=20_000, max_block=0.01, **options.get(way, {})))
     producer = bound(wire.flow)
@@ -193,7 +193,7 @@ def test_its_failure_reaches_whoever_receives_outcomes(way: str) -> None:
     assert received[0].done()
 
 
-def test_closing_fails_what_still_waits() -> None:
+def test_closing_fails_waiting_sends() -> None:
     wire, producer = full()
     producer.send("t", VALUE)  # type: ignore[unused-coroutine]
     advance(wire.flow)
@@ -290,7 +290,9 @@ def test_a_warning_that_is_an_error_is_written_like_any_other_of_a_finalizer(
     wire = Wire(make_flow())
     producer = bound(wire.flow)
     raised: list[Any] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda told: raised.append(told.exc_type))
+    monkeypatch.setattr(
+        sys, "unraisablehook", lambda unraisable: raised.append(unraisable.exc_type)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         producer.send_many("t", [VALUE])  # type: ignore[unused-coroutine]

@@ -1,4 +1,4 @@
-"""What the pages for people from other clients say of those: their programs run, their options and defaults are so."""
+"""The pages for users of other clients are right: the programs run, the options and defaults of those clients exist."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ OBJECTS: dict[str, Any] = {
     "logger": logging.getLogger("librdkafka"),
     **dict.fromkeys(("on_delivery", "error_cb", "stats_cb", "on_commit"), print),
 }
-"""What is no text."""
+"""Options of librdkafka whose values are objects."""
 
 
 def options_of(client: str) -> Iterator[tuple[str, Mapping[str, str], str, Name]]:

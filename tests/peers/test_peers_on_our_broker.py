@@ -94,7 +94,7 @@ def test_every_codec_passes_through(
 
 
 def settle(members: list[Reader], shares: list[int]) -> list[list[Rec]]:
-    """Poll the members in turn until they own so many partitions; return what came meanwhile."""
+    """Poll the members in turn until each has its share of the partitions; return the records that arrived meanwhile."""
     found: list[list[Rec]] = [[] for _ in members]
     deadline = time.monotonic() + WAIT_S
     while sorted(len(member.assignment()) for member in members) != shares:

@@ -1,4 +1,4 @@
-"""What Ottla sees of transactions that confluent-kafka wrote to a real Kafka: read_committed leaves out the rest."""
+"""Ottla reads transactions that confluent-kafka wrote to a real Kafka: read_committed leaves out aborted and open ones."""
 
 from __future__ import annotations
 

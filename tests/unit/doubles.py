@@ -42,7 +42,7 @@ SPOKEN: dict[int, tuple[int, int]] = {
 
 
 class FakeCluster:
-    """What the nodes tell: brokers, topics, coordinators."""
+    """The answers of the nodes: brokers, topics, coordinators."""
 
     def __init__(self) -> None:
         self.cluster_id = "cluster-a"
@@ -171,7 +171,7 @@ class FakeIo:
         self.silent: set[tuple[str, int]] = set()
         """Addresses that neither accept nor refuse."""
         self.dialling: list[tuple[int, str, int]] = []
-        """Who dialled one of those: id, address, port."""
+        """Attempts to connect to one of those: id, address, port."""
         self.beats: dict[int, int] = {}
         self._next = 0
         self.is_shut_down = False

@@ -1,4 +1,4 @@
-"""No class keeps much state and no `__init__` takes many parameters, unless a reason stands beside its name here."""
+"""No class keeps much state and no `__init__` takes many parameters, unless a reason stands next to its name here."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Make the golden vectors: messages as JSON beside the bytes that Kafka's own classes write.
+"""Make the golden vectors: messages as JSON, each with the bytes that Kafka's own classes write.
 
 They go to tests/protocol/golden. Random but seeded JSON is made here from the schemas in kafka-
 clients; Golden.java turns it into bytes through Kafka's JSON converters and prints the object's
-JSON again, which must be what went in. `python tools/golden/make.py` writes one file per API and
-prints how many vectors each has. The schemas are written beside them, without their prose, so that
+JSON again, which must equal the input. `python tools/golden/make.py` writes one file per API and
+prints how many vectors each has. The schemas are written next to them, without their prose, so that
 the tests need neither the jar nor Java.
 """
 
@@ -132,7 +132,7 @@ def answers(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def check_same(message: Message, order: dict[str, Any], answer: dict[str, Any]) -> None:
-    """Check that Kafka read the JSON as it was meant: what it writes back is equal."""
+    """Check that Kafka read the JSON as it was meant: the JSON that it writes back is equal."""
     meant, read = order["json"], answer["json"]
     if _comparable(message.root, meant) != _comparable(message.root, read):
         raise SystemExit(f"{message.root.name} v{order['version']}: {meant} was read as {read}")

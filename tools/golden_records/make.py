@@ -1,4 +1,4 @@
-"""Make the golden record batches: the bytes that Kafka's own classes write, beside what Kafka's own reader finds in them.
+"""Make the golden record batches: the bytes that Kafka's own classes write, with the records that Kafka's own reader finds in them.
 
 They go to tests/unit/golden_records. GoldenRecords.java makes the cases, seeded; nothing is added here.
 `python tools/golden_records/make.py` writes the file, `--check` only compares.
@@ -21,7 +21,7 @@ JAVA_TIMEOUT_S = 120
 
 
 def run_java(*arguments: str, text: bytes = b"") -> bytes:
-    """Return the cases, one a line: those that Java makes, or with "read" what it finds in lines of hex."""
+    """Return the cases, one a line: those that Java makes, or with "read" the records that it finds in lines of hex."""
     source = Path(__file__).with_name("GoldenRecords.java")
     done = subprocess.run(
         ["java", "-cp", f"{fetch()}/*", str(source), *arguments],

@@ -69,7 +69,7 @@ QUICK_FAILOVER = {
 
 
 class KafkaStartError(RuntimeError):
-    """The broker did not come up; the message ends with what it wrote."""
+    """The broker did not come up; the message ends with its output."""
 
 
 # ---- the jars and the class archive ---------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def resolve() -> str:
     with _locked(CACHE / "lock"):
         if not done.exists():
             print(f"fetching Apache Kafka {KAFKA_VERSION} through Maven, once", file=sys.stderr)
-            # Even a quiet Maven writes escapes for colours, so what it says is shown only where it fails.
+            # Even a quiet Maven writes escapes for colours, so its output is shown only where it fails.
             maven = subprocess.run(
                 [
                     *("mvn", "-q", "-B", "-f", str(Path(__file__).with_name("pom.xml"))),
@@ -196,8 +196,8 @@ class KafkaCluster:
         nodes: 1 or 3; node ids count from 1, and node N lies in rack `rack-N`.
         properties: broker settings that win over the small ones of this module.
         java_options: further options of the Java machine.
-        proxied: each node gets a second listener whose advertised port is another one, `proxy_ports`: whoever listens
-            there and forwards is between the cluster and every client that came in by `proxy_bootstrap`.
+        proxied: each node gets a second listener whose advertised port is another one, `proxy_ports`: a proxy that
+            listens there and forwards is between the cluster and every client that connects to `proxy_bootstrap`.
         under: the folder in which the data's own is made; None: the system's for temporary files.
     """
 
@@ -240,7 +240,7 @@ class KafkaCluster:
 
     @property
     def proxy_bootstrap(self) -> str:
-        """As `bootstrap`, through whoever listens on `proxy_ports`."""
+        """`bootstrap` through the proxies that listen on `proxy_ports`."""
         return ",".join(f"127.0.0.1:{listen}" for listen, _ in self.proxy_ports.values())
 
     def running(self, node_id: int) -> bool:
@@ -320,9 +320,9 @@ class KafkaCluster:
             for node in self._nodes.values()
         ]
         for process in running:
-            said, _ = process.communicate(timeout=START_TIMEOUT_S)
+            output, _ = process.communicate(timeout=START_TIMEOUT_S)
             if process.returncode != 0:
-                raise KafkaStartError(f"formatting the data folder failed:\n{said[-4000:]}")
+                raise KafkaStartError(f"formatting the data folder failed:\n{output[-4000:]}")
 
     def _start(self, node: _Node) -> None:
         with node.log.open("ab") as log:
@@ -334,9 +334,9 @@ class KafkaCluster:
                 cwd=node.folder,
                 start_new_session=True,
             )
-        self._tell_reaper("add", node.process.pid)
+        self._notify_reaper("add", node.process.pid)
 
-    def _tell_reaper(self, word: str, pid: int) -> None:
+    def _notify_reaper(self, word: str, pid: int) -> None:
         assert self._reaper is not None
         assert self._reaper.stdin is not None
         with self._lock:
@@ -386,7 +386,7 @@ class KafkaCluster:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(STOP_TIMEOUT_S)
-        self._tell_reaper("drop", process.pid)
+        self._notify_reaper("drop", process.pid)
         self._nodes[node_id].process = None
 
     def restart(self, node_id: int, *, wait: bool = True) -> None:

@@ -168,7 +168,7 @@ def message_too_large(
 ) -> errors.MessageTooLarge:
     """A message is larger than an option allows."""
     return errors.MessageTooLarge(
-        f"the message takes {size_bytes} bytes, and {setting} has room for {limit_bytes}",
+        f"the message takes {size_bytes} bytes, but {setting} allows {limit_bytes}",
         topic=topic,
         partition=partition,
         outcome=errors.NOT_WRITTEN,

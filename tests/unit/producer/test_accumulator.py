@@ -17,7 +17,7 @@ def test_the_derived_budget_fits_the_largest_message(more: dict[str, Any]) -> No
     flow = make_flow(None, producer_config("h:1", {"max_message_bytes": 40_000_000, **more}))
     flow.set_topic("t", bytes(16), 1, [0])
     producer = closer(flow)
-    with pytest.raises(MessageTooLarge, match="max_message_bytes has room for 40000000 "):
+    with pytest.raises(MessageTooLarge, match="max_message_bytes allows 40000000 "):
         producer.send_nowait("t", bytes(40_000_000))
     assert producer.send_nowait("t", bytes(39_999_900)).outcome is None
     flow.abort_all(ErrorData("closed", 0, "the end"))

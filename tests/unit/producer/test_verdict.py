@@ -130,10 +130,10 @@ def test_what_may_be_in_the_log_behind_a_doubtful_failure_gets_no_new_epoch(
     assert verdict.bump
 
 
-def test_a_topic_made_anew_takes_what_is_not_in_the_old_one() -> None:
-    untold = batch(None, proof="maybe")
+def test_a_recreated_topic_gets_the_batches_that_are_not_in_the_old_one() -> None:
+    unanswered = batch(None, proof="maybe")
     refused = batch(ErrorCode.UNKNOWN_TOPIC_ID)
-    verdict = judge(held(untold, refused, batch(None), cause="recreated"), idempotent=True)
+    verdict = judge(held(unanswered, refused, batch(None), cause="recreated"), idempotent=True)
     (decision, *_) = verdict.decisions
     assert isinstance(decision, Fail)
     assert isinstance(decision.failure.cause, GivenUp)
@@ -142,12 +142,12 @@ def test_a_topic_made_anew_takes_what_is_not_in_the_old_one() -> None:
     assert verdict.decisions[1:] == ["retry", "retry"]
     assert verdict.bump
     assert verdict.refresh
-    verdict = judge(held(untold, refused, cause="recreated"), idempotent=False)
+    verdict = judge(held(unanswered, refused, cause="recreated"), idempotent=False)
     assert verdict.decisions == ["retry", "retry"]
     assert not verdict.bump
 
 
-def test_a_topic_made_anew_starts_a_new_epoch_with_nothing_in_flight() -> None:
+def test_a_recreated_topic_starts_a_new_epoch_with_nothing_in_flight() -> None:
     assert judge(held(cause="recreated"), idempotent=True).bump
 
 
@@ -263,7 +263,7 @@ def test_every_code_has_a_decision(code: int) -> None:
     assert words(verdict.decisions)[0] in ("retry", "split", "Fail")
 
 
-# ---- what is known to be in the log ----------------------------------------------------------------------------------
+# ---- batches known to be in the log ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", FINAL)

@@ -57,7 +57,7 @@ WAYS = [send, send_to, send_and_wait, send_values, send_messages, send_mixed]
 
 
 def values(wire: Wire) -> list[bytes]:
-    """What is in the log, without the later messages of a call."""
+    """The values in the log, without the later messages of a call."""
     return [record.value for record in wire.records if not record.value.endswith(b"+")]
 
 
@@ -73,13 +73,13 @@ async def ended(wire: Wire, *tasks: asyncio.Task[None]) -> None:
 
 @pytest.mark.parametrize("later", WAYS)
 @pytest.mark.parametrize("first", [send, send_and_wait, send_values, send_mixed])
-async def test_what_comes_after_the_metadata_does_not_overtake(first: Way, later: Way) -> None:
+async def test_a_send_after_the_metadata_does_not_overtake(first: Way, later: Way) -> None:
     wire, producer = unknown()
     tasks = [asyncio.create_task(first(producer, b"first"))]
     tasks += [asyncio.create_task(send(producer, b"second"))]
     await asyncio.sleep(0)
     wire.know()
-    # Runs to its first sleep before the loop hears that the topic is known.
+    # Runs to its first sleep before the loop is notified that the topic is known.
     tasks.append(asyncio.create_task(later(producer, b"third")))
     await asyncio.sleep(0)
     await ended(wire, *tasks)
