@@ -92,7 +92,7 @@ ACKS_ALL = -1
 OFFSET_OLDEST = "earliest"
 """`auto_offset_reset`: start at the oldest record there is."""
 OFFSET_NEWEST = "latest"
-"""`auto_offset_reset`: start with what is written from now on (the default)."""
+"""`auto_offset_reset`: start with records that are written from now on (the default)."""
 
 _HOMES = {
     "_native": ("Deliveries", "Delivery", "Record", "Records"),

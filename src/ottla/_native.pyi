@@ -46,13 +46,13 @@ def build_info() -> dict[str, str]:
     """`{"profile": "release"|"quick"|"debug", "features": "testing"|"none", "version": …, "rustc": …, "abi": "abi3-py311"}`."""
 
 def mark_thread(name: str) -> None:
-    """This thread is the client's: a send on it does not wait for room, and on the "engine" one nothing waits; else "dispatcher"."""
+    """Mark this thread as the client's: "engine", where no call waits, or "dispatcher", where a send does not wait for buffer space."""
 
 def check_may_wait() -> None:
     """RuntimeError on the "engine" thread."""
 
 def mark_forked() -> None:
-    """For `os.register_at_fork(after_in_child=…)`: whatever was made before raises `ottla.errors.ForkedClient` here."""
+    """For `os.register_at_fork(after_in_child=…)`: objects from before the fork raise `ottla.errors.ForkedClient` here."""
 
 # ---- the I/O thread ------------------------------------------------------------------------------------------------
 
@@ -127,11 +127,11 @@ class LoopBridge:
         """The reader callback: wakes every sleeper whose wake came, tasks at once and futures by `set_result(None)`."""
 
     def turn_ended(self) -> None:
-        """Tells producers what the tasks of the loop sleep on since its turn began."""
+        """End the linger of the messages that tasks of the loop began to await in this turn."""
 
 @final
 class Sleep:
-    """What a task sleeps on: as much of a future as `asyncio.Task` asks for. Only ever yielded to a task."""
+    """The sleep of a task: as much of a future as `asyncio.Task` needs. Only ever yielded to a task."""
 
     _asyncio_future_blocking: bool
     def get_loop(self) -> asyncio.AbstractEventLoop: ...
@@ -173,7 +173,7 @@ class Latch:
 
 @final
 class ProduceFlow:
-    """Accumulator and produce flow of one producer: what the engine and the outbox talk to."""
+    """Accumulator and produce flow of one producer, as the engine and the outbox use them."""
 
     def __new__(cls, io: Io | None, settings: ProduceSettings) -> Self:
         """`io=None`: no thread drives it (tests and the bare-call benchmark drive it by hand)."""
@@ -204,7 +204,7 @@ class ProduceFlow:
         that the topic does not have fail (outcome not_written), reported by `MessagesFailed`. Later ones wait for a younger answer."""
 
     def drop_idle_topics(self, idle_us: int) -> list[str]:
-        """The topics without an unresolved message whose last one is at least so many microseconds old. Each is returned once;
+        """The topics without an unresolved message whose last one is at least `idle_us` microseconds old. Each is returned once;
         its next message is reported by `TopicWanted` again."""
 
     def fail_partition(self, topic: str, partition: int, error: ErrorData) -> int:
@@ -256,14 +256,14 @@ class ProduceFlow:
             identity: Everything is sent under this one from here on, with sequences from 0.
 
         Raises:
-            ValueError: The decisions contradict what is known of the batches; nothing was carried out.
+            ValueError: The decisions contradict the facts about the batches; nothing was carried out.
         """
 
     def drain(self) -> list[ProduceEvent]:
         """Take the events since the last call."""
 
     def take_callbacks(self) -> list[CallbackCall]:
-        """As the event `CallbacksReady`, of every delivery that has its outcome now; each is given out once."""
+        """The calls of the event `CallbacksReady`, for every delivery that has its outcome now; each is returned once."""
 
     def unawaited(self) -> int:
         """Number of asynchronous sends that were dropped without an await and whose message waits for its turn."""
@@ -296,21 +296,21 @@ class ProduceFlow:
         Reported by `MessagesFailed`."""
 
     def detach(self) -> None:
-        """Let the I/O thread forget the flow, and forget what waits for an answer; its connections stay the engine's."""
+        """Remove the flow from the I/O thread, and drop its batches in flight; its connections stay the engine's."""
 
     def still_full(self) -> int | None:
-        """Where senders wait for room, or were refused since some last came: how many messages were accepted up to now. None:
-        there is room; the next lack of it is reported by `SpaceLacking`."""
+        """Number of messages accepted up to now, if senders wait for buffer space or were refused since some was last freed. None:
+        there is free space; the next lack of it is reported by `SpaceLacking`."""
 
     def statistics(self) -> ProduceStatistics: ...
     def budget(self, holders: int) -> Budget:
-        """The budget and so many of its largest holders."""
+        """The budget and its largest holders, at most `holders` of them."""
 
     def is_closed(self) -> bool:
         """Whether every message is refused from here on."""
 
     def watch(self, watched: bool) -> None:
-        """Whether acked, full and free are told."""
+        """Whether `BatchAcked`, `BufferFilled` and `BufferFreed` are reported."""
 
 @disjoint_base
 class Delivery:
@@ -385,7 +385,7 @@ class Delivery:
             TypeError, ValueError: `timeout` is no number of seconds. The message is in flight all the same.
 
         Cancellation: Ctrl-C ends the wait only.
-        Threads: Any thread but one that runs an event loop, which it would block: a RuntimeWarning says so, once per place. Await the
+        Threads: Any thread but one that runs an event loop, which it would block: this gives a RuntimeWarning, once per place. Await the
             delivery there, which gives and raises the same.
         """
 
@@ -463,7 +463,7 @@ class Deliveries:
             TypeError, ValueError: `timeout` is no number of seconds. The messages are in flight all the same.
 
         Cancellation: Ctrl-C ends the wait only.
-        Threads: Any thread but one that runs an event loop, which it would block: a RuntimeWarning says so. Await the object there.
+        Threads: Any thread but one that runs an event loop, which it would block: this gives a RuntimeWarning. Await the object there.
         """
 
     def __await__(self) -> Generator[Any, None, Deliveries]: ...
@@ -485,7 +485,7 @@ class Deliveries:
 
 @disjoint_base
 class SendingBase:
-    """What both producers have: what they send with, and the methods that never wait."""
+    """The common base of both producers: the flow, and the methods that never wait."""
 
     def _bind(
         self,
@@ -673,7 +673,7 @@ class ProducerBase(SendingBase):
                 (UnicodeEncodeError), a memoryview that is not contiguous. Not accepted.
 
         Cancellation: Ctrl-C ends the wait only; an accepted message is still sent.
-        Threads: Any thread but one that runs an event loop, which it would block: a RuntimeWarning says so.
+        Threads: Any thread but one that runs an event loop, which it would block: this gives a RuntimeWarning.
         Protocol: Produce (key 0); KIP-98 sequences, KIP-480 and KIP-794 partition choice; Java: KafkaProducer.send,
             RecordAccumulator.append.
         """
@@ -738,7 +738,7 @@ class ProducerBase(SendingBase):
         """
 
 class AsyncProducerBase(SendingBase):
-    """As `ProducerBase` for event loops: what can wait returns an awaitable."""
+    """The `ProducerBase` for event loops: methods that can wait return an awaitable."""
 
     def __new__(cls, *_args: Any, **_config: Any) -> Self: ...
     def send(
@@ -941,7 +941,7 @@ class FetchFlow:
         """Forget it, with everything of it that waits in the inbox. Nothing of it is handed over after this returns."""
 
     def position(self, topic: str, partition: int, offset: int, leader_epoch: int) -> None:
-        """Set the position (assignment or seek): what was fetched for an earlier one is never handed over."""
+        """Set the position (assignment or seek): records fetched for an earlier one are never handed over."""
 
     def route(self, topic: str, partition: int, conn: int, current_leader_epoch: int) -> None:
         """Let it flow over this connection from its position."""
@@ -1152,7 +1152,7 @@ class ConsumerBase:
         """(topic, partition, offset) of the record handed out last and not yet followed by another request."""
 
     def _skip(self, place: tuple[str, int], /) -> None:
-        """Hand over nothing more of this partition out of the current records: its position was set anew."""
+        """Hand over nothing more of this partition out of the current records: its position was set again."""
 
 # ---- for tests alone: cargo feature `testing`, which the wheel is built without ---------------------------------------
 

@@ -125,7 +125,7 @@ class KafkaError(Error):
 
     @property
     def permanent(self) -> bool:
-        """As `Error.permanent`: not retriable, except for codes that do not tell what is wrong."""
+        """Whether a retry is useless, like `Error.permanent`: not retriable, except for codes that name no cause."""
         return not self.retriable and self.code != -1 and self.name != _UNKNOWN_NAME
 
     def _line(self) -> str:

@@ -144,7 +144,7 @@ Raises:
         (UnicodeEncodeError), a memoryview that is not contiguous. Not accepted.
 
 Cancellation: Ctrl-C ends the wait only; an accepted message is still sent.
-Threads: Any thread but one that runs an event loop, which it would block: a RuntimeWarning says so.
+Threads: Any thread but one that runs an event loop, which it would block: this gives a RuntimeWarning.
 Protocol: Produce (key 0); KIP-98 sequences, KIP-480 and KIP-794 partition choice; Java: KafkaProducer.send,
     RecordAccumulator.append.";
 
@@ -312,7 +312,7 @@ Raises:
     TypeError, ValueError: `timeout` is no number of seconds. The message is in flight all the same.
 
 Cancellation: Ctrl-C ends the wait only.
-Threads: Any thread but one that runs an event loop, which it would block: a RuntimeWarning says so, once per place. Await the
+Threads: Any thread but one that runs an event loop, which it would block: this gives a RuntimeWarning, once per place. Await the
     delivery there, which gives and raises the same.";
 
 pub const DELIVERY_EXCEPTION: &CStr = c"exception($self, /, timeout=None)
@@ -487,7 +487,7 @@ Raises:
     TypeError, ValueError: `timeout` is no number of seconds. The messages are in flight all the same.
 
 Cancellation: Ctrl-C ends the wait only.
-Threads: Any thread but one that runs an event loop, which it would block: a RuntimeWarning says so. Await the object there."
+Threads: Any thread but one that runs an event loop, which it would block: this gives a RuntimeWarning. Await the object there."
     };
     (Deliveries.offsets) => {
         "The offset of each message: None until it is written, -1 where the broker does not report it."

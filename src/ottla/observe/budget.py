@@ -36,7 +36,7 @@ def place_text(place: Place) -> str:
 
 
 def cause_text(cause: HolderCause, *, callbacks_due: bool) -> str:
-    """What a part of the budget waits for. callbacks_due: Outcomes wait for callbacks."""
+    """The cause for which a part of the budget waits. callbacks_due: Outcomes wait for callbacks."""
     match cause:
         case InFlight(None, _):
             return "not in flight yet"

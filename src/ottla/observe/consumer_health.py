@@ -1,4 +1,4 @@
-"""Health of a consumer or a group: what keeps it from reading or committing, and who waits for what.
+"""Health of a consumer or a group: the troubles that keep it from reading or committing, and its present waits.
 
 Pure: notes of troubles and the waits of the parts in, one value out. Leaf; any thread.
 """
@@ -27,7 +27,7 @@ _NEXT_OF_PARTITION = "its leader is asked again after retry_backoff_ms to retry_
 
 @dataclass(frozen=True, slots=True)
 class HealthWait:
-    """Someone who waits now, for whom, and why. A wait is no trouble by itself."""
+    """A present wait: its owner, its object and its reason. A wait is no trouble by itself."""
 
     who: str
     """`poll`, `claim orders-0`, `group`, `commit`, or a partition: `orders-0`."""
@@ -43,7 +43,7 @@ class MemberHealth:
 
     group_id: str
     state: str
-    """As in the log: unjoined, joining, planning, syncing, stable, revoking, stale, left, failed."""
+    """The state, with its name in the log: unjoined, joining, planning, syncing, stable, revoking, stale, left, failed."""
     member_id: str
     """Empty before it joined."""
     generation: int

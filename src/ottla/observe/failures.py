@@ -132,7 +132,7 @@ def not_accepted(raised: BaseException) -> Failure:
 
 
 def failure_text(failure: Failure) -> str:
-    """What went wrong, in one line."""
+    """The reason of a failure, in one line."""
     return errors.line_of(error_of(failure))
 
 

@@ -18,4 +18,4 @@ class HealthTrouble:
     for_s: float
     """Duration; of a producer's place: the age of its oldest message."""
     next: str
-    """What the client does about it, or what you can do."""
+    """The next step of the client, or of the user."""

@@ -1,4 +1,4 @@
-"""The budget: which parts of `buffer_memory` wait for what. The words are in `ottla.observe.budget`."""
+"""The budget: the parts of `buffer_memory` that wait, with the causes. The words are in `ottla.observe.budget`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class InFlight(NamedTuple):
 
 
 HolderCause = InFlight | Trouble | Literal["metadata", "outcomes"]
-"""What a part of the budget waits for. metadata: that of its topic; outcomes: its messages have one, which was not read yet."""
+"""Cause for which a part of the budget waits. metadata: its topic has none yet; outcomes: its messages have one, which was not read yet."""
 
 
 class Holder(NamedTuple):

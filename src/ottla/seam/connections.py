@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 LossKind = Literal["connect", "eof", "io", "request_timeout", "protocol", "closed"]
-"""What ended a connection: TCP was never set up, the peer closed it, a read or write failed, a request's deadline passed, the bytes
-are not what was asked for, or this client closed it."""
+"""Cause of the end of a connection: TCP was never set up, the peer closed it, a read or write failed, a request's deadline passed, the
+bytes are not the answer to the request, or this client closed it."""
 
 
 class Loss(NamedTuple):
-    """Why a connection ended. Everything that waited on it gets the same."""
+    """Cause of the end of a connection, the same for everything that waited on it."""
 
     kind: LossKind
     message: str

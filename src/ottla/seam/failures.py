@@ -73,7 +73,8 @@ Trouble = Reported | Refused | Silent | Throttling | Literal["backoff"]
 # ---- why messages failed ---------------------------------------------------------------------------------------------
 
 Stage = Literal["metadata", "sending", "answer", "acknowledgement"]
-"""What a message lacked when its time was over: its topic's metadata, a chance to be sent, an answer, or one that is no refusal."""
+"""The first thing that a message lacked when its time had passed: its topic's metadata, a chance to be sent, an answer, or an answer
+that is no refusal."""
 
 
 class GivenUp(NamedTuple):

@@ -1,4 +1,4 @@
-"""Fetching: the events of a fetch flow, as `FetchFlow.drain` returns them, and what it counts and knows."""
+"""Fetching: the events of a fetch flow, as `FetchFlow.drain` returns them, its counts and its state."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Follower(NamedTuple):
 
 
 FetchHoldCause = Literal["answer", "asked"] | Loss | Divergence | Follower
-"""What stopped a partition: an error code or a newer leader, the engine's `hold`, the end of its connection, or what the leader
-said of its log or of a follower."""
+"""Cause of a hold: an error code or a newer leader, the engine's `hold`, the end of its connection, or a leader that reported
+another log or a follower."""
 
 
 class FetchHeld(NamedTuple):

@@ -1,4 +1,4 @@
-"""Leaders: what a broker's answer names as the leader of a partition (KIP-951)."""
+"""Leaders: the leader of a partition that a broker's answer names (KIP-951)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Endpoint(NamedTuple):
-    """Where a broker listens."""
+    """The address of a broker."""
 
     host: str
     port: int
@@ -18,4 +18,4 @@ class LeaderHint(NamedTuple):
     node_id: int
     leader_epoch: int
     endpoint: Endpoint | None
-    """None: the broker did not say where it listens."""
+    """None: the answer has no address."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # ---- holds -----------------------------------------------------------------------------------------------------------
 
 HoldCause = Literal["answer", "expired", "asked", "recreated"] | Loss
-"""What stopped a partition: an error code, a batch in flight whose time was over, the engine's `hold`, another topic under the same
-name, or the end of its connection."""
+"""Cause of a hold: an error code, a batch that expired in flight, the engine's `hold`, another topic under the same name, or the end
+of its connection."""
 
 
 class ProducerIdentity(NamedTuple):
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
 
 Proof = Literal["none", "maybe", "appended"]
-"""What is known of a batch apart from its last answer. none: it is not in the log; maybe: an attempt ended without an answer, or with
+"""Knowledge about a batch apart from its last answer. none: it is not in the log; maybe: an attempt ended without an answer, or with
 one that does not exclude it; appended: a batch behind it was acknowledged under the same identity, and a broker accepts no gap."""
 
 
@@ -58,7 +58,7 @@ class HeldBatch(NamedTuple):
     attempts: int
     """Times that it was sent; 0: never."""
     expired: bool
-    """Its time was over, or it was given up: its messages have their outcome."""
+    """Its time has passed, or it was given up: its messages have their outcome."""
     proof: Proof
     may_be_written: bool
     """By its proof, or since its last answer does not exclude it."""
@@ -94,7 +94,7 @@ class FailRecords(NamedTuple):
 
 
 Decision = Literal["retry", "split", "written", "drop"] | Fail | FailRecords
-"""What becomes of a held batch. retry: sent again as it was; split: sent again as several batches; written: it is in the log; drop:
+"""Decision about a held batch. retry: sent again as it was; split: sent again as several batches; written: it is in the log; drop:
 it has expired, so only its memory is to be given back."""
 
 
