@@ -1,4 +1,4 @@
-"""A consumer whose clock the test advances: what it reads, and within which time."""
+"""A consumer whose clock the test advances: its records, and the time within which it reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commits under trouble: a partition's trouble holds up no other one, a refusal is the loss, and what was put back is committed again."""
+"""Commits under trouble: a partition holds up no other one, a refusal is the loss, and restored offsets are committed again."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ async def test_a_commit_without_an_answer_may_have_happened(
     assert logged("commit.retried", group=group)
 
 
-async def test_a_consumer_outside_a_group_with_members_is_told_why_it_may_not_commit(
+async def test_a_commit_from_outside_a_group_with_members_fails_with_the_reason(
     cluster: Broker, topic: str, unique_name: str
 ) -> None:
     tp = fill(cluster, topic, 1)
