@@ -54,6 +54,7 @@ TAKEN = {
     "bool": "bool | str",
     "str": "str",
     "str | None": "str",
+    "bool | None": "bool | str",
     "str | Partitioner": "str | Partitioner",
     "tuple[str, ...]": "str | Sequence[str]",
     "tuple[Address, ...]": "str | Sequence[str]",

@@ -63,6 +63,7 @@ WRONG: dict[str, list[Any]] = {
     "timestamp_ms": NUMBERS,
     "offset": [None, (5,), *NUMBERS],
     "max_records": [0, *NUMBERS],
+    "leave_group": ["no", 1, [], OBJECT],
     "timeout": ["5", b"5", math.nan, [], {}, OBJECT, True, 1j],
     "metadata": [None, 5, b"m", OBJECT],
     "on_delivery": [5, "f", OBJECT, asyncio.sleep],

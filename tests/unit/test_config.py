@@ -306,7 +306,7 @@ def test_bootstrap_servers_as_text_or_list() -> None:
         (
             consumer_config("h:1", {"group_id": "g"}),
             {
-                "session_timeout_ms": 45_000, "heartbeat_interval_ms": 3_000,
+                "session_timeout_ms": 45_000,
                 "max_poll_interval_ms": 300_000, "max_poll_records": 500,
                 "enable_auto_commit": True, "auto_commit_interval_ms": 5_000,
                 "auto_offset_reset": "latest", "isolation_level": "read_uncommitted",
@@ -331,6 +331,16 @@ def test_bootstrap_servers_as_text_or_list() -> None:
 )  # fmt: skip
 def test_defaults_are_javas(config: CommonConfig, java: dict[str, Any]) -> None:
     assert {name: getattr(config, name) for name in java} == java
+
+
+def test_heartbeats_fit_a_short_session() -> None:
+    assert consumer_config("h:1", {}).heartbeat_interval_ms == 500
+    assert consumer_config("h:1", {"session_timeout_ms": 300}).heartbeat_interval_ms == 100
+
+
+def test_leaving_is_on_off_or_by_default() -> None:
+    assert consumer_config("h:1", {}).leave_group_on_close is None
+    assert consumer_config("h:1", {"leave.group.on.close": "false"}).leave_group_on_close is False
 
 
 @pytest.mark.parametrize("role", [ProducerConfig, ConsumerConfig])

@@ -225,17 +225,20 @@ class ConsumerClient:
         if not self.is_closing:
             self.shut_down(CLOSE_S)
 
-    def shut_down(self, timeout: float) -> Ticket[None]:
-        """Commit, leave the group, close the connections and release the engine. Every call returns the same ticket."""
+    def shut_down(self, timeout: float, leaves: bool | None = None) -> Ticket[None]:
+        """Commit, leave the group, close the connections and release the engine. Every call returns the same ticket.
+
+        leaves: Whether to leave the group, see `ClassicMembership.leave`.
+        """
         if self._closing is None:
             self._closing = self._engine.call(
-                self._shut_down, timeout, name="close", who=self.config.who
+                self._shut_down, timeout, leaves, name="close", who=self.config.who
             )
         return self._closing
 
-    async def _shut_down(self, timeout: float) -> None:
+    async def _shut_down(self, timeout: float, leaves: bool | None) -> None:
         try:
-            await asyncio.wait_for(self._leave(), max(timeout, 0.001))
+            await asyncio.wait_for(self._leave(leaves), max(timeout, 0.001))
         except TimeoutError:
             self._log.warning(
                 "group.leave_failed",
@@ -252,11 +255,11 @@ class ConsumerClient:
             self._view.closed()
             self._engine.release()
 
-    async def _leave(self) -> None:
+    async def _leave(self, leaves: bool | None) -> None:
         self.autocommit.stop()
         await self.autocommit.commit(self.cursors.assigned)
         self.application.withdraw_calls()
-        await self.subscription.leave()
+        await self.subscription.leave(leaves)
 
 
 def _not_assigned(tp: TopicPartition) -> errors.StateError:

@@ -134,10 +134,10 @@ class Subscription:
             )
         self._assigned = anything
 
-    async def leave(self) -> None:
-        """Leave the group, and end the current mode."""
+    async def leave(self, leaves: bool | None = None) -> None:
+        """End the membership and the current mode. leaves: See `ClassicMembership.leave`."""
         if self.member is not None:
-            await self.member.leave()
+            await self.member.leave(leaves)
             self.member = None
             self._cluster.want_all_topics(False)
             if self.report is not None:

@@ -14,6 +14,7 @@ from ottla.config.readers import (
     choices,
     duration,
     integer,
+    optional_boolean,
     optional_text,
     reset_policy,
     text,
@@ -57,7 +58,18 @@ class ConsumerConfig(CommonConfig):
         "Maximum time without a heartbeat; then the coordinator removes the member from the group.",
     )
     heartbeat_interval_ms: float = option(
-        3_000, duration(1), "Interval between heartbeats; below session_timeout_ms."
+        500,
+        duration(1),
+        "Interval between heartbeats, at most a third of session_timeout_ms. A member receives the news of a rebalance with the "
+        "answer to one; the I/O thread sends them.",
+        java="3000",
+    )
+    leave_group_on_close: bool | None = option(
+        None,
+        optional_boolean,
+        "Whether the member leaves the group when it is closed or unsubscribed, so that its partitions move at once (KIP-1092). "
+        "None: a static member stays until its session ends, any other leaves.",
+        java="an argument of close",
     )
     max_poll_interval_ms: float = option(
         300_000,
@@ -184,6 +196,9 @@ def _group_rules(values: dict[str, Any], given: frozenset[str], problems: list[s
 
 def _consumer_rules(values: dict[str, Any], given: frozenset[str], problems: list[str]) -> None:
     common_rules(values, given, problems)
+    if "heartbeat_interval_ms" not in given:
+        third = values["session_timeout_ms"] / 3
+        values["heartbeat_interval_ms"] = min(values["heartbeat_interval_ms"], third)
     if values["heartbeat_interval_ms"] >= values["session_timeout_ms"]:
         problems.append(
             f"heartbeat_interval_ms: {values['heartbeat_interval_ms']} is not below session_timeout_ms "

@@ -371,7 +371,10 @@ class ConsumerOptions(CommonOptions, total=False):
         Maximum time without a heartbeat; then the coordinator removes the member from the group. Default: `45000` ms.
 
     heartbeat_interval_ms: float | str
-        Interval between heartbeats; below session_timeout_ms. Default: `3000` ms.
+        Interval between heartbeats, at most a third of session_timeout_ms. A member receives the news of a rebalance with the answer to one; the I/O thread sends them. Default: `500` ms.
+
+    leave_group_on_close: bool | str
+        Whether the member leaves the group when it is closed or unsubscribed, so that its partitions move at once (KIP-1092). None: a static member stays until its session ends, any other leaves. Default: `None`.
 
     max_poll_records: int | str
         Maximum number of records that one poll returns. Default: `500` records.
@@ -427,7 +430,9 @@ class ConsumerOptions(CommonOptions, total=False):
     session_timeout_ms: float | str | None
     """Maximum time without a heartbeat; then the coordinator removes the member from the group. Default: `45000` ms."""
     heartbeat_interval_ms: float | str | None
-    """Interval between heartbeats; below session_timeout_ms. Default: `3000` ms."""
+    """Interval between heartbeats, at most a third of session_timeout_ms. A member receives the news of a rebalance with the answer to one; the I/O thread sends them. Default: `500` ms."""
+    leave_group_on_close: bool | str | None
+    """Whether the member leaves the group when it is closed or unsubscribed, so that its partitions move at once (KIP-1092). None: a static member stays until its session ends, any other leaves. Default: `None`."""
     max_poll_interval_ms: float | str | None
     """Maximum time between two requests of the application for records; then the member leaves the group and an error is logged. Default: `300000` ms."""
     max_poll_records: int | str | None

@@ -75,6 +75,11 @@ def boolean(value: Any) -> bool:
     raise ValueError(f"expected True or False, not {value!r}")
 
 
+def optional_boolean(value: Any) -> bool | None:
+    """True, False or None, or their names as for `boolean`."""
+    return None if value is None else boolean(value)
+
+
 def text(value: Any) -> str:
     """Any text that requests can carry."""
     if not isinstance(value, str):

@@ -108,6 +108,17 @@ def offset_to_read(given: Any, name: str = "offset", metadata: str = "") -> Offs
     return checked._replace(metadata=metadata) if text("metadata", metadata) else checked
 
 
+def optional_bool(name: str, given: Any) -> bool | None:
+    """A bool, or None.
+
+    Raises:
+        TypeError: The value is neither.
+    """
+    if given is not None and not isinstance(given, bool):
+        raise TypeError(f"{name} must be a bool or None, not {shown(given)}")
+    return given
+
+
 def text(name: str, given: Any) -> str:
     """A str.
 

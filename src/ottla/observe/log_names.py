@@ -50,6 +50,8 @@ LogName = Literal[
     "group.state_changed",
     "group.failed",
     "group.join_failed",
+    "group.waiting",
+    "assignment.refused",
     "group.assigned",
     "group.leave_failed",
     "heartbeat.stopped",

@@ -49,12 +49,13 @@ FIELDS: Final[dict[str, str]] = {
     "reset_policy": "str, auto_offset_reset",
     "retry_max_ms": "float, retry_backoff_max_ms",
     "retry_min_ms": "float, retry_backoff_ms",
-    "role": "str, role of the connection: control, produce, fetch or group",
+    "role": "str, role of the connection: control, produce, fetch, group or join",
     "state": "str, the new state",
     "previous_state": "str",
     "timeout_s": "float, seconds",
     "topic": "str",
     "trigger": "str, the input of the state machine",
+    "waits_for": "str, whom the member waits for",
     "what": "str, name of the task or thread",
 }
 """Every field, with its type."""
@@ -351,6 +352,18 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
         "joining group {group} failed: {reason}; tried again",
         "No coordinator could be reached, or the request failed.",
         ("group", "reason"),
+    ),
+    "group.waiting": LogEvent(
+        ("INFO",),
+        "rebalance of group {group} not ended after {elapsed_s:.0f} s: {waits_for} awaited ({reason}); nothing is assigned until then",
+        "A member waits in a join or a revocation: after 3 s, and then each time the wait has doubled.",
+        ("group", "elapsed_s", "waits_for", "reason"),
+    ),
+    "assignment.refused": LogEvent(
+        ("ERROR",),
+        "group {group}: {partitions} not taken over from the assignment: {reason}; no member reads these partitions",
+        "The assignor of the group's leader assigned partitions that this member cannot read.",
+        ("group", "partitions", "reason"),
     ),
     "group.assigned": LogEvent(
         ("INFO",),

@@ -41,6 +41,8 @@ class Role(enum.Enum):
     PRODUCE = "produce"
     FETCH = "fetch"
     GROUP = "group"
+    JOIN = "join"
+    """JoinGroup and SyncGroup, which the coordinator answers when every member has sent one."""
     CONTROL = "control"
 
 

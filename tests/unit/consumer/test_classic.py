@@ -14,8 +14,8 @@ from ottla.protocol.error_codes import ErrorCode
 T0 = TopicPartition("t", 0)
 
 
-def joining(static: bool = False) -> c.ClassicMember:
-    member = c.ClassicMember(static=static)
+def joining() -> c.ClassicMember:
+    member = c.ClassicMember()
     assert member.step(c.Begin()) == [c.Join(1, "", False, False)]
     return member
 
@@ -44,7 +44,7 @@ def test_leader_plans_before_it_syncs() -> None:
 
 
 def test_returning_static_leader_keeps_the_assignment() -> None:
-    member = joining(static=True)
+    member = joining()
     answer = c.Joined(1, "m-1", 5, "range", True, [], skip_assignment=True)
     assert member.step(answer) == [c.Sync(1, "m-1", 5, "range", {})]
 
@@ -148,8 +148,25 @@ def test_leaving_is_sent_once() -> None:
     assert member.step(c.BeatAnswered(ErrorCode.REBALANCE_IN_PROGRESS)) == []
 
 
-def test_static_member_sends_no_leave() -> None:
-    member = joining(static=True)
+def test_member_that_stays_sends_no_leave() -> None:
+    member = joining()
     member.step(joined(1))
     member.step(c.Synced(1, [T0]))
-    assert member.step(c.Leave()) == [c.StopBeat()]
+    assert member.step(c.Leave(leaves=False)) == [c.StopBeat()]
+
+
+@pytest.mark.parametrize("code", [ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.ILLEGAL_GENERATION])
+def test_a_refused_commit_is_the_loss(code: ErrorCode) -> None:
+    member = stable()
+    lose, join = member.step(c.CommitAnswered(code))
+    assert isinstance(lose, c.Lose)
+    assert lose.partitions == [T0]
+    assert isinstance(join, c.Join)
+    assert member.step(c.CommitAnswered(code)) == [], "the member owns nothing any more"
+
+
+def test_a_refused_commit_of_a_fenced_instance_fails_the_member() -> None:
+    member = stable()
+    lose, fail = member.step(c.CommitAnswered(ErrorCode.FENCED_INSTANCE_ID))
+    assert isinstance(lose, c.Lose)
+    assert fail == c.Fail(ErrorCode.FENCED_INSTANCE_ID, 1)

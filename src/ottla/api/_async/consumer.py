@@ -28,6 +28,7 @@ from ottla.consumer.arguments import (
     matcher_of,
     offset_to_read,
     offsets_to_commit,
+    optional_bool,
     times_by_partition,
     topic_names,
     topic_partition,
@@ -671,7 +672,9 @@ class AsyncConsumer(AsyncConsumerBase):
     # ---- the end -------------------------------------------------------------------------------------------------------
 
     @hinted
-    async def close(self, timeout: TimeoutArgument = 30.0) -> None:
+    async def close(
+        self, timeout: TimeoutArgument = 30.0, *, leave_group: bool | None = None
+    ) -> None:
         """Call `on_revoked`, commit finished records (with auto-commit), leave the group and disconnect.
 
         A close finishes all records that were handed over, the current one too. If an exception ends a `with` block they are
@@ -681,15 +684,21 @@ class AsyncConsumer(AsyncConsumerBase):
         Args:
             timeout: Seconds to commit and to leave; the session timeout ends the membership if they do not suffice.
                 None: as long as it takes.
+            leave_group: Whether to leave the group, so that the partitions move to other members at once; False for a restart,
+                with a `group_instance_id`: the partitions wait for this member until its session ends (KIP-1092). None: as the
+                option `leave_group_on_close`.
 
         Raises:
-            TypeError, ValueError: `timeout` is no number of seconds; the consumer is as open as before.
+            TypeError, ValueError: `timeout` is no number of seconds, or `leave_group` is neither a bool nor None; the consumer
+                is as open as before.
             Exception: An exception of `on_revoked`; the consumer is closed nevertheless.
 
         Cancellation: The consumer closes in the background; call again to wait for it.
         Threads: Any; not while another thread polls (use `wakeup` first).
         """
-        await self._polling.close(wait_limit(timeout, CLOSE_S), finished=True)
+        leaves = optional_bool("leave_group", leave_group)
+        limit = wait_limit(timeout, CLOSE_S)
+        await self._polling.close(limit, finished=True, leaves=leaves)
 
     async def __aenter__(self) -> Self:
         return self

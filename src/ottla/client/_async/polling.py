@@ -245,11 +245,12 @@ class AsyncPolling:
 
     # ---- end ---------------------------------------------------------------------------------------------------------
 
-    async def close(self, timeout: float, *, finished: bool) -> None:
+    async def close(self, timeout: float, *, finished: bool, leaves: bool | None = None) -> None:
         """Call `on_revoked`, commit, leave the group and disconnect.
 
         Args:
             timeout: Seconds to commit and to leave.
+            leaves: Whether to leave the group; None: as `leave_group_on_close`.
             finished: The application has finished its current record too.
         """
         try:
@@ -257,7 +258,7 @@ class AsyncPolling:
                 self._closed = True
                 await self._release(finished=finished)
         finally:
-            await wait_async(self._client.shut_down(timeout))
+            await wait_async(self._client.shut_down(timeout, leaves))
 
     def drop(self, current: tuple[str, int, int] | None, callbacks: Callbacks) -> None:
         """The consumer is being collected, with this current record. For its finalizer."""

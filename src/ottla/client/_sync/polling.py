@@ -242,11 +242,12 @@ class Polling:
 
     # ---- end ---------------------------------------------------------------------------------------------------------
 
-    def close(self, timeout: float, *, finished: bool) -> None:
+    def close(self, timeout: float, *, finished: bool, leaves: bool | None = None) -> None:
         """Call `on_revoked`, commit, leave the group and disconnect.
 
         Args:
             timeout: Seconds to commit and to leave.
+            leaves: Whether to leave the group; None: as `leave_group_on_close`.
             finished: The application has finished its current record too.
         """
         try:
@@ -254,7 +255,7 @@ class Polling:
                 self._closed = True
                 self._release(finished=finished)
         finally:
-            wait(self._client.shut_down(timeout))
+            wait(self._client.shut_down(timeout, leaves))
 
     def drop(self, current: tuple[str, int, int] | None, callbacks: Callbacks) -> None:
         """The consumer is being collected, with this current record. For its finalizer."""

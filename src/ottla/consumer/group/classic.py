@@ -122,6 +122,9 @@ class Polled(NamedTuple):
 class Leave(NamedTuple):
     """The consumer closes or unsubscribes; the application has released all partitions."""
 
+    leaves: bool = True
+    """Whether to leave the group; else the membership lasts until its session ends (KIP-1092)."""
+
 
 Event = (
     Begin | Joined | Planned | Synced | Refused | Unreachable | BeatAnswered | CommitAnswered | CoordinatorLost | NewTopics
@@ -217,14 +220,13 @@ _RETRY_HERE = frozenset({ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.REBAL
 class ClassicMember:
     """The machine. Engine thread only; without references to objects that do I/O."""
 
-    def __init__(self, *, static: bool = False) -> None:
+    def __init__(self) -> None:
         self.state = State.UNJOINED
         self.member_id = ""
         self.generation = -1
         self.owned: list[TopicPartition] = []
         self.turn = 0
         """Number of the current join or revocation; results that carry an older turn are dropped."""
-        self._static = static
         self._rejoin = False
         """Whether to join once more after the current join, because the topics changed in the meantime."""
 
@@ -269,7 +271,7 @@ class ClassicMember:
             case Polled():
                 return self._on_polled()
             case Leave():
-                return self._on_leave()
+                return self._on_leave(event)
             case _:
                 assert_never(event)
 
@@ -394,8 +396,8 @@ class ClassicMember:
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 
-    def _on_leave(self) -> list[Action]:
-        known = self.member_id != "" and not self._static
+    def _on_leave(self, event: Leave) -> list[Action]:
+        known = self.member_id != "" and event.leaves
         actions: list[Action] = (
             [SendLeave(self.member_id, "the consumer was closed")] if known else [StopBeat()]
         )

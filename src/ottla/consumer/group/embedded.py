@@ -27,7 +27,11 @@ def encode_subscription(topics: Iterable[str]) -> bytes:
 
 
 def decode_topics(data: bytes) -> Sequence[str]:
-    """The topics of another member's subscription, of any version."""
+    """The topics of another member's subscription, of any version.
+
+    Raises:
+        DecodeError: The bytes are no subscription.
+    """
     return consumer_protocol.decode_subscription(data)[1].topics
 
 
@@ -45,8 +49,12 @@ def encode_assignment(partitions: Iterable[TopicPartition]) -> bytes:
 
 
 def decode_assignment(data: bytes) -> list[TopicPartition]:
-    """The partitions that the leader assigned to this member."""
+    """The partitions that the leader assigned to this member, each once.
+
+    Raises:
+        DecodeError: The bytes are no assignment.
+    """
     body = consumer_protocol.decode_assignment(data)[1]
     return sorted(
-        TopicPartition(t.topic, p) for t in body.assigned_partitions for p in t.partitions
+        {TopicPartition(t.topic, p) for t in body.assigned_partitions for p in t.partitions}
     )

@@ -26,8 +26,11 @@ class GroupLink:
         self.report = report
         self._cluster = cluster
 
-    async def connection(self) -> Connection:
-        """The group connection to the coordinator, which is searched first if it is not known.
+    async def connection(self, role: Role = Role.GROUP) -> Connection:
+        """The connection to the coordinator in this role; the coordinator is searched first if it is not known.
+
+        JoinGroup and SyncGroup have a connection of their own (`Role.JOIN`): the coordinator answers them when every member has sent
+        one, and serves the requests of a connection in order.
 
         Raises:
             KafkaError: The broker refuses to name the coordinator.
@@ -35,7 +38,7 @@ class GroupLink:
         """
         node_id = await self._cluster.coordinators.find("group", self.group_id)
         try:
-            return await self._cluster.connection(node_id, Role.GROUP)
+            return await self._cluster.connection(node_id, role)
         except UNREACHABLE:
             self.forget_coordinator()
             raise

@@ -24,6 +24,7 @@ from ottla.consumer.group.embedded import (
     encode_assignment,
     encode_subscription,
 )
+from ottla.consumer.group.waiting import RebalanceWait
 from ottla.consumer.liveness import Liveness, Tokens
 from ottla.message import TopicPartition
 from ottla.observe.consumer_health import HealthWait, MemberHealth
@@ -32,6 +33,7 @@ from ottla.protocol.messages.heartbeat import HeartbeatRequest
 from ottla.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol
 from ottla.protocol.messages.leave_group import LeaveGroupRequest, MemberIdentity
 from ottla.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
+from ottla.wire.connection import Role
 
 if TYPE_CHECKING:
     from ottla.cluster.cluster import Cluster
@@ -58,7 +60,8 @@ _STALLED = "it has not asked for a record within max_poll_interval_ms"
 _WAITS: dict[classic.State, tuple[str, str]] = {
     classic.State.JOINING: (
         "the other members",
-        "the coordinator answers once every member has joined",
+        "the coordinator answers once every member has joined: it waits for a dead one until its session_timeout_ms ends, "
+        "for a busy one until its max_poll_interval_ms",
     ),
     classic.State.PLANNING: ("the metadata", "the assignment of all members is computed"),
     classic.State.SYNCING: ("the leader of the group", "the assignment has not come yet"),
@@ -70,7 +73,9 @@ _WAITS: dict[classic.State, tuple[str, str]] = {
 }
 """Whom a member waits for in each state, and why."""
 _LEAVE_TIMEOUT_S = 3.0
-"""How long a leaving member waits for the coordinator's answer; the session timeout is what catches a lost one."""
+"""Seconds that a leaving member waits for the coordinator's answer; without one the session timeout ends the membership."""
+_FIRST_ANSWER_S = 1.0
+"""Seconds that a leaving member waits for its member id: the coordinator answers the first JoinGroup at once."""
 
 
 class Application(Protocol):
@@ -116,7 +121,7 @@ class ClassicMembership:
         self._since = engine.clock.now()
         """Time at which the member took its state."""
         self._application = application
-        self._member = classic.ClassicMember(static=config.group_instance_id is not None)
+        self._member = classic.ClassicMember()
         self._topics: frozenset[str] = frozenset()
         self._beat: Beat | None = None
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
@@ -126,6 +131,13 @@ class ClassicMembership:
         self._left: asyncio.Future[None] | None = None
         self._liveness = Liveness(config.max_poll_interval_ms / 1000)
         self._watchdog: asyncio.TimerHandle | None = None
+        self._waiting = RebalanceWait(engine, self._log, link.group_id, self._describe_wait)
+        self._join_problem = ""
+        """Why the latest attempt to join failed."""
+        self._joined_topics: frozenset[str] = frozenset()
+        """Topics of the latest JoinGroup."""
+        self._first_join: asyncio.Task[Any] | None = None
+        """The JoinGroup in flight that will give the member its id."""
         self._turn = asyncio.Lock()
         """Orders assignments and revocations; a loss waits for neither."""
 
@@ -156,10 +168,16 @@ class ClassicMembership:
 
     def waits(self, now: float) -> list[HealthWait]:
         """Whom the member waits for. Threads: any. now: By the engine's clock, seconds."""
-        waits_for, reason = _WAITS.get(self._member.state, ("", ""))
+        waits_for, reason = self._describe_wait()
         if not waits_for:
             return []
         return [HealthWait("group", waits_for, reason, max(0.0, now - self._since))]
+
+    def _describe_wait(self) -> tuple[str, str]:
+        """Whom the member waits for, and why; empty texts: for nobody."""
+        if self._join_problem and self._member.state is classic.State.JOINING:
+            return "the coordinator", self._join_problem
+        return _WAITS.get(self._member.state, ("", ""))
 
     def subscribe(self, topics: Iterable[str]) -> None:
         """Join the group for these topics, or join again if they changed."""
@@ -189,16 +207,27 @@ class ClassicMembership:
         """The application polls again after it had not polled for too long: join again."""
         self._feed(classic.Polled())
 
-    async def leave(self) -> None:
-        """Leave the group (a static member stays known). Never raises."""
+    async def leave(self, leaves: bool | None = None) -> None:
+        """End the membership. Never raises.
+
+        leaves: Whether to send LeaveGroup, so that the partitions move at once. None: as `leave_group_on_close`, and without
+            that a static member stays until its session ends.
+        """
+        if leaves is None:
+            leaves = self._config.leave_group_on_close
+        if leaves is None:
+            leaves = self._config.group_instance_id is None
         if self._watchdog is not None:
             self._watchdog.cancel()
         self._cluster.want_topics(self, ())
         self._plan_for({})
         if self._member.state in (classic.State.LEFT, classic.State.FAILED):
             return
+        if leaves and self._first_join is not None:
+            # Without its id the member cannot leave, and the group would wait for it until its session ends.
+            await asyncio.wait({self._first_join}, timeout=_FIRST_ANSWER_S)
         self._left = asyncio.get_running_loop().create_future()
-        self._feed(classic.Leave())
+        self._feed(classic.Leave(leaves))
         if not self._left.done():
             await self._left
 
@@ -224,6 +253,10 @@ class ClassicMembership:
     ) -> None:
         self._since = self._engine.clock.now()
         now = self._member.state
+        if now in _REBALANCING:
+            self._waiting.begin()
+        else:
+            self._waiting.end()
         if now in _REBALANCING and before not in _REBALANCING:
             reasons = (
                 one.reason for one in actions if isinstance(one, classic.Revoke | classic.Lose)
@@ -286,23 +319,22 @@ class ClassicMembership:
         else:
             self._failures = 0
         try:
-            connection = await self._link.connection()
+            connection = await self._link.connection(Role.JOIN)
             response = await self._send_join(connection, action.member_id)
+            members = [
+                Member(m.member_id, m.group_instance_id, decode_topics(m.metadata))
+                for m in response.members
+            ]
         except errors.Error as error:
-            self._log.info("group.join_failed", group=self._group_id, reason=error)
-            self._report.report_unreachable(errors.line_of(error))
-            self._feed(classic.Unreachable(action.turn))
+            self._join_failed(action.turn, error)
             return
+        self._join_problem = ""
         if response.error_code:
             self._feed(classic.Refused(action.turn, response.error_code, response.member_id))
             return
         leader = response.leader == response.member_id
         if not leader:
             self._plan_for({})
-        members = [
-            Member(m.member_id, m.group_instance_id, decode_topics(m.metadata))
-            for m in response.members
-        ]
         self._feed(
             classic.Joined(
                 action.turn,
@@ -315,9 +347,16 @@ class ClassicMembership:
             )
         )
 
+    def _join_failed(self, turn: int, error: errors.Error) -> None:
+        self._join_problem = errors.line_of(error)
+        self._log.info("group.join_failed", group=self._group_id, reason=error)
+        self._report.report_unreachable(self._join_problem)
+        self._feed(classic.Unreachable(turn))
+
     async def _send_join(self, connection: Connection, member_id: str) -> Any:
         version = connection.version_for(JoinGroupRequest)
         rebalance_s = self._config.max_poll_interval_ms / 1000
+        self._joined_topics = self._topics
         subscription = encode_subscription(self._topics)
         request = JoinGroupRequest(
             group_id=self._group_id,
@@ -332,7 +371,12 @@ class ClassicMembership:
             ],
         )
         # The coordinator answers when every member has joined, which takes as long as the slowest member may take.
-        return await connection.request(request, timeout=rebalance_s + 5.0, version=version)
+        if not member_id:
+            self._first_join = asyncio.current_task()
+        try:
+            return await connection.request(request, timeout=rebalance_s + 5.0, version=version)
+        finally:
+            self._first_join = None
 
     async def _plan(self, action: classic.Plan) -> None:
         topics = {topic for member in action.members for topic in member.topics}
@@ -342,9 +386,7 @@ class ClassicMembership:
             try:
                 await self._cluster.refresh("topics of the group are shared out")
             except errors.Error as error:
-                self._log.info("group.join_failed", group=self._group_id, reason=error)
-                self._report.report_unreachable(errors.line_of(error))
-                self._feed(classic.Unreachable(action.turn))
+                self._join_failed(action.turn, error)
                 return
         counts = self._partition_counts(topics)
         assignment = ASSIGNORS[action.protocol](action.members, counts)
@@ -369,7 +411,7 @@ class ClassicMembership:
 
     async def _sync(self, action: classic.Sync) -> None:
         try:
-            connection = await self._link.connection()
+            connection = await self._link.connection(Role.JOIN)
             version = connection.version_for(SyncGroupRequest)
             response = await connection.request(
                 SyncGroupRequest(
@@ -387,15 +429,30 @@ class ClassicMembership:
                 timeout=self._config.max_poll_interval_ms / 1000 + 5.0,
                 version=version,
             )
+            assigned = decode_assignment(bytes(response.assignment))
         except errors.Error as error:
-            self._log.info("group.join_failed", group=self._group_id, reason=error)
-            self._report.report_unreachable(errors.line_of(error))
-            self._feed(classic.Unreachable(action.turn))
+            self._join_failed(action.turn, error)
             return
         if response.error_code:
             self._feed(classic.Refused(action.turn, response.error_code))
         else:
-            self._feed(classic.Synced(action.turn, decode_assignment(bytes(response.assignment))))
+            self._feed(classic.Synced(action.turn, self._readable(assigned)))
+
+    def _readable(self, assigned: list[TopicPartition]) -> list[TopicPartition]:
+        """The assigned partitions without those that this member did not ask for, which no member reads then."""
+        readable = [tp for tp in assigned if tp.topic in self._joined_topics and tp.partition >= 0]
+        if len(readable) < len(assigned):
+            self._log.error(
+                "assignment.refused",
+                group=self._group_id,
+                partitions=_names(set(assigned) - set(readable)),
+                reason="this member does not subscribe to the topic, or the number is none of a partition",
+            )
+        if any(not self._link.knows(tp) for tp in readable):
+            self._link.refresh_metadata(
+                "the assignment has partitions that the metadata does not have"
+            )
+        return readable
 
     # ---- being a member ------------------------------------------------------------------------------------------------
 
@@ -502,7 +559,13 @@ class ClassicMembership:
                 reason = action.reason if version >= 5 else None
                 request = LeaveGroupRequest(
                     group_id=self._group_id,
-                    members=[MemberIdentity(member_id=action.member_id, reason=reason)],
+                    members=[
+                        MemberIdentity(
+                            member_id=action.member_id,
+                            group_instance_id=self._config.group_instance_id,
+                            reason=reason,
+                        )
+                    ],
                 )
             else:
                 request = LeaveGroupRequest(group_id=self._group_id, member_id=action.member_id)
