@@ -8,9 +8,12 @@ use ottla_core::fetch::run::Run;
 use ottla_core::record::decode::{DecodedBatch, Record, RecordHeader};
 use ottla_core::record::header::TimestampType;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyList, PyString, PyType};
 
 use crate::errors;
+
+static TOPIC_PARTITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// A single record's own bytes, which keep no frame alive.
 pub struct Own {
@@ -81,6 +84,12 @@ impl Origin {
 
     pub fn topic<'py>(&self, py: Python<'py>) -> &Bound<'py, PyString> {
         self.topic.bind(py)
+    }
+
+    /// An `ottla.TopicPartition`.
+    pub fn topic_partition<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let class = TOPIC_PARTITION.import(py, "ottla.message", "TopicPartition")?;
+        class.call1((self.topic(py), self.partition))
     }
 
     /// Topics of runs are interned, so names that are one object are the usual case.

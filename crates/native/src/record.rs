@@ -17,7 +17,6 @@ use pyo3::types::{PyBytes, PyString};
 use crate::docs;
 use crate::origin::{Field, Origin, Own, release};
 use crate::raw::{documented, getter, guard, make_type, no_getter, no_method, plain_method, slot};
-use crate::records::topic_partition;
 use crate::view::view_of;
 
 /// How much of a key or value `repr` shows.
@@ -140,7 +139,7 @@ unsafe extern "C" fn get_topic_partition(
     slf: *mut ffi::PyObject,
     _: *mut c_void,
 ) -> *mut ffi::PyObject {
-    guard(|py| Ok(topic_partition(py, &origin_of(slf).0)?.into_ptr()))
+    guard(|py| Ok(origin_of(slf).0.topic_partition(py)?.into_ptr()))
 }
 
 /// The names are those of Kafka's topic option `message.timestamp.type`.

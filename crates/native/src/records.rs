@@ -14,7 +14,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PySlice, PyType};
+use pyo3::types::{PyDict, PyList, PySlice};
 
 use crate::origin::Origin;
 use crate::record::{is_record, new_record, origin_of};
@@ -23,8 +23,6 @@ use crate::walk::{Part, new_iterator};
 /// How many partitions `repr` names.
 const SHOWN_PARTITIONS: usize = 4;
 
-/// Class of the keys of `by_partition`.
-static TOPIC_PARTITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static MAKE_RECORDS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 #[doc = help!(Records)]
@@ -137,11 +135,6 @@ fn new_bytes(bytes: Option<&[u8]>) -> *mut ffi::PyObject {
             None => ffi::Py_NewRef(ffi::Py_None()),
         }
     }
-}
-
-pub fn topic_partition<'py>(py: Python<'py>, origin: &Origin) -> PyResult<Bound<'py, PyAny>> {
-    let class = TOPIC_PARTITION.import(py, "ottla.message", "TopicPartition")?;
-    class.call1((origin.topic(py), origin.partition))
 }
 
 #[pymethods]
@@ -289,7 +282,7 @@ impl Records {
         let result = PyDict::new(py);
         for group in groups {
             let Some(first) = group.first() else { continue };
-            let key = topic_partition(py, &first.origin)?;
+            let key = first.origin.topic_partition(py)?;
             result.set_item(key, Self::of_parts(group))?;
         }
         Ok(result)
@@ -299,7 +292,7 @@ impl Records {
     fn next_offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let result = PyDict::new(py);
         for part in self.parts.iter() {
-            let key = topic_partition(py, &part.origin)?;
+            let key = part.origin.topic_partition(py)?;
             // A slice may stand in any order; the furthest offset counts.
             let known: Option<(i64, i32)> = match result.get_item(&key)? {
                 Some(known) => Some(known.extract()?),
