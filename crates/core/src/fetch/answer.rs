@@ -10,8 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::DecodeError;
+use crate::fetch::broker::FRAME;
 use crate::fetch::filter::{Sifted, sift};
-use crate::fetch::flow::{Event, FetchFlow, HoldCause, Marks, NO_EPOCH};
+use crate::fetch::flow::{Event, FetchFlow, Flight, HoldCause, Marks, NO_EPOCH};
+use crate::fetch::lanes::Kind;
 use crate::fetch::session::Verdict;
 use crate::fetch::shelf::Entry;
 use crate::fetch::wire::{self, Answer, PartitionAnswer};
@@ -19,6 +21,10 @@ use crate::ids::{ConnId, Micros, PartId, TopicId};
 use crate::seam::BadResponse;
 
 const READ_COMMITTED: i8 = 1;
+/// Time of a response from which the network is a long way, or slow.
+const LONG_WAY: Micros = 10_000;
+/// Time that the bytes of a response are worth there.
+const WORTH: Micros = 100_000;
 /// First version from which a throttled client itself has to stop sending.
 const MUTES_FROM: i16 = 8;
 
@@ -39,12 +45,12 @@ impl FetchFlow {
                 "a Fetch response with the unexpected token {token}"
             )));
         };
-        self.reserved -= flight.reserved;
         self.counts.responses += 1;
         self.counts.fetched.bytes += frame.len() as u64;
-        let node = self.nodes.entry(known.node).or_default();
+        let (node_id, took) = (known.node, now.saturating_sub(flight.sent));
+        let node = self.nodes.entry(node_id).or_default();
         node.fetched.bytes += frame.len() as u64;
-        node.latency.record(now.saturating_sub(flight.sent), now);
+        node.latency.record(took, now);
         let response = wire::decode_response(version, frame)
             .map_err(|error| BadResponse(format!("Fetch response v{version}: {error}")))?;
         if response.throttle_time_ms > 0 {
@@ -60,55 +66,78 @@ impl FetchFlow {
         let verdict = known
             .session
             .answered(version, response.code, response.session_id);
-        let mut entries = flight.entries;
+        self.end_flight(&flight);
         match verdict {
-            Verdict::Fine => self.spread(conn, version, &mut entries, response.partitions),
+            Verdict::Fine => {
+                let before = self.counts.fetched.batches;
+                self.spread(node_id, version, &flight, response.partitions);
+                let brought = self.counts.fetched.batches - before;
+                self.learn(node_id, &flight, brought, frame.len(), took);
+            }
             Verdict::StartOver => {}
             Verdict::Failed => {
-                for &part in entries.keys() {
-                    if self.is_routed_to(part, conn) {
+                for &part in flight.entries.keys() {
+                    if self.node_of(part) == Some(node_id) {
                         self.hold_for_code(part, response.code);
                     }
                 }
             }
         }
-        for part in entries.into_keys() {
-            self.hold_if_asked(part, conn);
-        }
         Ok(())
     }
 
+    /// Adapts the wait of the node's next reads, and the size of their responses.
+    fn learn(&mut self, node: i32, flight: &Flight, brought: u64, bytes: usize, took: Micros) {
+        let isolation = self.settings.isolation;
+        let mut parts = flight
+            .entries
+            .keys()
+            .filter_map(|part| self.parts.get(part));
+        let lags = parts.any(|entry| entry.in_flight.is_none() && entry.is_behind(isolation));
+        let Some(broker) = self.brokers.get_mut(&node) else {
+            return;
+        };
+        if matches!(flight.kind, Kind::Read | Kind::Mixed) {
+            broker.barren = match lags && brought == 0 {
+                true => broker.barren.saturating_add(1),
+                false => 0,
+            };
+            broker.frame = next_frame(broker.frame, bytes, took);
+        }
+    }
+
     /// Passes its answer to each partition, once.
-    fn spread(
-        &mut self,
-        conn: ConnId,
-        version: i16,
-        entries: &mut HashMap<PartId, (u64, i64)>,
-        answers: Vec<PartitionAnswer>,
-    ) {
+    fn spread(&mut self, node: i32, version: i16, flight: &Flight, answers: Vec<PartitionAnswer>) {
         let mut names: HashMap<TopicId, Arc<str>> = HashMap::new();
-        if wire::uses_topic_ids(version) {
-            let parts = entries.keys().filter_map(|part| self.parts.get(part));
-            names.extend(parts.map(|part| (part.id, Arc::clone(&part.topic))));
+        for (part, (seek, _)) in &flight.entries {
+            let Some(entry) = self.parts.get_mut(part) else {
+                continue;
+            };
+            // A partition that the answer leaves out has nothing new.
+            entry.answered |= entry.seek == *seek && entry.route.is_some();
+            if wire::uses_topic_ids(version) {
+                names.insert(entry.id, Arc::clone(&entry.topic));
+            }
         }
         for answer in answers {
             let name = names.get(&answer.id).unwrap_or(&answer.name);
             let Some(part) = self.inbox.id_of(name, answer.partition) else {
                 continue;
             };
-            if let Some((seek, offset)) = entries.remove(&part) {
-                self.answer(part, conn, (seek, offset), answer.answer);
-                self.hold_if_asked(part, conn);
+            if let Some(sent) = flight.entries.get(&part) {
+                self.answer(part, node, *sent, answer.answer);
             }
         }
     }
 
-    fn answer(&mut self, part: PartId, conn: ConnId, sent: (u64, i64), mut answer: Answer) {
+    fn answer(&mut self, part: PartId, node: i32, sent: (u64, i64), mut answer: Answer) {
+        if self.node_of(part) != Some(node) {
+            return;
+        }
         let Some(entry) = self.parts.get_mut(&part) else {
             return;
         };
-        let current = entry.seek == sent.0 && entry.offset == Some(sent.1);
-        if !current || entry.route != Some(conn) {
+        if entry.seek != sent.0 || entry.offset != Some(sent.1) {
             return;
         }
         if answer.code == 0 {
@@ -120,7 +149,7 @@ impl FetchFlow {
             let aborted = std::mem::take(&mut answer.aborted);
             let aborted = (self.settings.isolation == READ_COMMITTED).then_some(aborted);
             let sifted = sift(&answer.records, sent.1, aborted);
-            self.deliver(part, conn, sifted);
+            self.deliver(part, node, sifted);
         }
         if let Some(cause) = self.cause_to_hold(part, &answer) {
             self.hold_now(part, cause, Some(answer));
@@ -128,19 +157,19 @@ impl FetchFlow {
     }
 
     /// Puts the fetched batches into the inbox and moves the offset to fetch past them.
-    fn deliver(&mut self, part: PartId, conn: ConnId, sifted: Sifted) {
+    fn deliver(&mut self, part: PartId, node: i32, sifted: Sifted) {
         let Some(entry) = self.parts.get_mut(&part) else {
             return;
         };
         self.counts.fetched.batches += sifted.batches;
         entry.fetched.batches += sifted.batches;
         entry.fetched.bytes += sifted.entries.iter().map(Entry::size).sum::<u64>();
-        let node = self.conns.get(&conn).map(|conn| conn.node);
-        if let Some(node) = node.and_then(|node| self.nodes.get_mut(&node)) {
+        if let Some(node) = self.nodes.get_mut(&node) {
             node.fetched.batches += sifted.batches;
         }
         entry.offset = Some(sifted.next_offset);
         entry.fetched_epoch = sifted.epoch.unwrap_or(entry.fetched_epoch);
+        entry.dropped &= sifted.batches == 0;
         entry.stuck = sifted.stuck;
         let mut entries = sifted.entries;
         if sifted.batches > 0 {
@@ -190,5 +219,43 @@ impl FetchFlow {
             entry.stuck = false;
         }
         entry.fetched_epoch
+    }
+}
+
+/// The size of the next response. A megabyte is read and used again cheaply; where it takes long, the network has a long way or is slow,
+/// and a response brings about a tenth of a second's worth of bytes.
+fn next_frame(frame: usize, bytes: usize, took: Micros) -> usize {
+    if bytes < frame / 2 {
+        return frame;
+    }
+    if took < LONG_WAY {
+        return (frame / 2).max(FRAME);
+    }
+    let worth = bytes as u64 * WORTH / took;
+    usize::try_from(worth).unwrap_or(usize::MAX).max(FRAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn responses_are_as_large_as_the_way_is_long() {
+        assert_eq!(next_frame(FRAME, FRAME, 500), FRAME);
+        let after_one = next_frame(FRAME, FRAME, 50_000);
+        assert_eq!(
+            after_one,
+            2 * FRAME,
+            "50 ms away: a megabyte takes half of 100 ms"
+        );
+        let wide = next_frame(after_one, after_one, 51_000);
+        assert!(wide > 3 * FRAME);
+        assert_eq!(
+            next_frame(wide, 1000, 50_000),
+            wide,
+            "a small response shows nothing"
+        );
+        assert_eq!(next_frame(4 * FRAME, 4 * FRAME, 5_000), 2 * FRAME);
+        assert_eq!(next_frame(FRAME, FRAME, 1_000_000), FRAME, "a slow network");
     }
 }

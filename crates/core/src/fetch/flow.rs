@@ -9,9 +9,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::fetch::broker::Broker;
 use crate::fetch::inbox::Inbox;
+use crate::fetch::lanes::Kind;
 use crate::fetch::session::Session;
+use crate::fetch::shelf::Job;
 use crate::fetch::stats::{Fetched, NodeStats};
+use crate::fetch::take::Take;
 use crate::fetch::wire::{self, Answer};
 use crate::ids::{ConnId, Micros, PartId, TopicId};
 use crate::seam::{LostCause, LostKind};
@@ -20,6 +24,7 @@ const OFFSET_OUT_OF_RANGE: i16 = 1;
 const UNKNOWN_TOPIC_ID: i16 = 100;
 /// Leader epoch of a record that has none, or of no record.
 pub(crate) const NO_EPOCH: i32 = -1;
+const READ_COMMITTED: i8 = 1;
 /// Id of a topic before its metadata has come.
 const UNKNOWN_ID: TopicId = [0; 16];
 
@@ -46,6 +51,8 @@ pub struct Settings {
 pub enum Event {
     Held(Held),
     Throttled(ConnId, i32),
+    /// A second connection to this node would let its partitions be read without waiting for each other.
+    LaneWanted(i32),
 }
 
 /// The cause of a hold.
@@ -88,13 +95,17 @@ pub(crate) struct Part {
     pub number: i32,
     pub route: Option<ConnId>,
     pub leader_epoch: i32,
-    /// `hold` was called: it is held as soon as nothing of it is in flight.
-    pub asked: bool,
     /// Counts the positions that were set: an answer to an earlier one is dropped.
     pub seek: u64,
     pub offset: Option<i64>,
     /// Leader epoch of the record before `offset`, which the leader compares with its log (KIP-320); -1: unknown.
     pub fetched_epoch: i32,
+    /// Token of the request in flight for its offset.
+    pub in_flight: Option<u64>,
+    /// The broker has answered since its position or route was set: `marks` are about the log that it is fetched from.
+    pub answered: bool,
+    /// Its batches were dropped because nobody took them.
+    pub dropped: bool,
     /// The data at its offset cannot be read, so it is not fetched again.
     pub stuck: bool,
     /// Bytes to ask for; more than the setting while a batch does not fit.
@@ -119,6 +130,22 @@ impl Marks {
         last_stable_offset: -1,
         log_start_offset: -1,
     };
+
+    /// The offset after the last one that a reader of this isolation can get.
+    pub fn end(&self, isolation: i8) -> i64 {
+        match isolation {
+            READ_COMMITTED => self.last_stable_offset,
+            _ => self.high_watermark,
+        }
+    }
+}
+
+impl Part {
+    /// Whether its broker has records for it, or may have.
+    pub fn is_behind(&self, isolation: i8) -> bool {
+        let end = self.marks.end(isolation);
+        !self.answered || self.offset.is_some_and(|offset| offset < end)
+    }
 }
 
 /// A request in flight.
@@ -126,6 +153,7 @@ impl Marks {
 pub(crate) struct Flight {
     pub token: u64,
     pub sent: Micros,
+    pub kind: Kind,
     /// Maximum size of its answer, except for a first batch that is larger.
     pub reserved: usize,
     /// Every partition of the session with the seek counter and the offset that it is fetched for.
@@ -136,14 +164,9 @@ pub(crate) struct Flight {
 pub(crate) struct Conn {
     pub node: i32,
     pub version: i16,
-    pub parts: Vec<PartId>,
-    /// First partition that the next request names; it moves, so that no partition is always the last.
-    pub start: usize,
     pub session: Session,
     pub flight: Option<Flight>,
     pub muted_until: Micros,
-    /// Maximum wait of a request at the broker while a partition with a full share is left out.
-    pub patience: Micros,
 }
 
 /// Totals since the start.
@@ -174,14 +197,16 @@ pub struct FetchFlow {
     pub inbox: Inbox,
     pub(crate) parts: BTreeMap<PartId, Part>,
     pub(crate) conns: HashMap<ConnId, Conn>,
+    /// The nodes that it has connections to.
+    pub(crate) brokers: HashMap<i32, Broker>,
     pub(crate) events: Vec<Event>,
     pub(crate) counts: Counts,
     /// Counts by node, over all connections to it.
     pub(crate) nodes: BTreeMap<i32, NodeStats>,
     /// Maximum bytes of the answers in flight.
     pub(crate) reserved: usize,
-    /// Number of partitions that have a position.
-    pub(crate) positioned: usize,
+    /// Bytes of each partition that may wait for the user; `plan` divides the buffer.
+    pub(crate) share: usize,
     /// A request was not sent because the buffer is full.
     pub(crate) starved: bool,
     /// The I/O thread may have something to send.
@@ -192,16 +217,18 @@ pub struct FetchFlow {
 
 impl FetchFlow {
     pub fn new(settings: Settings) -> Self {
+        let share = settings.buffer_bytes.max(1);
         Self {
             settings,
             inbox: Inbox::default(),
             parts: BTreeMap::new(),
             conns: HashMap::new(),
+            brokers: HashMap::new(),
             events: Vec::new(),
             counts: Counts::default(),
             nodes: BTreeMap::new(),
             reserved: 0,
-            positioned: 0,
+            share,
             starved: false,
             io_wanted: false,
             next_part: 1,
@@ -211,18 +238,22 @@ impl FetchFlow {
 
     // ---- tables ----------------------------------------------------------------------------------------------------
 
+    /// Adds a connection to a node. Partitions are fetched over every connection to the node of their route.
     pub fn attach(&mut self, conn: ConnId, version: i16, node: i32, address: &str) {
         self.nodes.entry(node).or_default().address = Arc::from(address);
-        self.conns.entry(conn).or_insert_with(|| Conn {
-            node,
-            version,
-            parts: Vec::new(),
-            start: 0,
-            session: Session::default(),
-            flight: None,
-            muted_until: 0,
-            patience: 0,
-        });
+        let known = self.conns.insert(
+            conn,
+            Conn {
+                node,
+                version,
+                session: Session::default(),
+                flight: None,
+                muted_until: 0,
+            },
+        );
+        debug_assert!(known.is_none(), "a connection is attached once");
+        self.brokers.entry(node).or_default().add(conn);
+        self.io_wanted = true;
     }
 
     /// Adds a partition, neither positioned nor flowing. For a recreated topic (another id) the partition starts again; an id of all
@@ -247,10 +278,12 @@ impl FetchFlow {
             number: partition,
             route: None,
             leader_epoch: -1,
-            asked: false,
             seek: 0,
             offset: None,
             fetched_epoch: NO_EPOCH,
+            in_flight: None,
+            answered: false,
+            dropped: false,
             stuck: false,
             fetch_bytes: self.settings.partition_bytes,
             marks: Marks::UNKNOWN,
@@ -270,11 +303,7 @@ impl FetchFlow {
     fn forget(&mut self, part: PartId) {
         self.unroute(part);
         self.inbox.remove(part);
-        if let Some(gone) = self.parts.remove(&part)
-            && gone.offset.is_some()
-        {
-            self.positioned -= 1;
-        }
+        self.parts.remove(&part);
         self.wake_io_if_starved();
     }
 
@@ -286,9 +315,10 @@ impl FetchFlow {
         self.inbox.set_position(part, offset, leader_epoch);
         if let Some(entry) = self.parts.get_mut(&part) {
             entry.seek += 1;
-            self.positioned += usize::from(entry.offset.is_none());
             entry.offset = Some(offset);
             entry.fetched_epoch = leader_epoch;
+            entry.in_flight = None;
+            entry.answered = false;
             entry.stuck = false;
             entry.fetch_bytes = self.settings.partition_bytes;
             if let Some(held) = entry.deferred.take() {
@@ -318,10 +348,10 @@ impl FetchFlow {
         };
         entry.route = Some(conn);
         entry.leader_epoch = leader_epoch;
-        entry.asked = false;
+        entry.answered = false;
         entry.deferred = None;
         let unset = entry.id == UNKNOWN_ID;
-        let Some(known) = self.conns.get_mut(&conn) else {
+        let Some(known) = self.conns.get(&conn) else {
             let cause = HoldCause::Lost(LostCause {
                 kind: LostKind::Closed,
                 message: "the connection was lost before the route came".into(),
@@ -329,7 +359,9 @@ impl FetchFlow {
             self.hold_now(part, cause, None);
             return;
         };
-        known.parts.push(part);
+        if let Some(broker) = self.brokers.get_mut(&known.node) {
+            broker.parts.push(part);
+        }
         if unset && wire::uses_topic_ids(known.version) {
             self.hold_for_code(part, UNKNOWN_TOPIC_ID);
             return;
@@ -337,20 +369,13 @@ impl FetchFlow {
         self.wake_io_for(part);
     }
 
-    /// Stops a partition once its request in flight has been answered.
+    /// Stops a partition at once. The answer to its request in flight counts no more.
     pub fn hold(&mut self, topic: &str, partition: i32) {
         let Some(part) = self.inbox.id_of(topic, partition) else {
             return;
         };
-        let Some(entry) = self.parts.get_mut(&part) else {
-            return;
-        };
-        let Some(conn) = entry.route else {
-            return;
-        };
-        entry.asked = true;
-        let flight = self.conns.get(&conn).and_then(|conn| conn.flight.as_ref());
-        if !flight.is_some_and(|flight| flight.entries.contains_key(&part)) {
+        let entry = self.parts.get(&part);
+        if entry.is_some_and(|entry| entry.route.is_some()) {
             self.hold_now(part, HoldCause::Asked, None);
         }
     }
@@ -367,6 +392,20 @@ impl FetchFlow {
             self.inbox.set_paused(part, false);
             self.wake_io_for(part);
         }
+    }
+
+    /// Claims batches for a taker. One that finds nothing is remembered: its partitions have precedence in a full buffer.
+    pub fn claim(&mut self, limit: usize, only: Option<(&str, i32)>) -> Result<Vec<Job>, Take> {
+        let claimed = self.inbox.claim(limit, only);
+        if matches!(claimed, Err(Take::Nothing)) {
+            self.inbox.note_hunger(only);
+            self.wake_io_if_starved();
+            let part = only.and_then(|(topic, partition)| self.inbox.id_of(topic, partition));
+            if let Some(part) = part {
+                self.wake_io_for(part);
+            }
+        }
+        claimed
     }
 
     pub fn take_events(&mut self) -> Vec<Event> {
@@ -396,14 +435,19 @@ impl FetchFlow {
         std::mem::take(&mut self.io_wanted)
     }
 
-    /// Wakes the I/O thread if the partition may now be in a request.
+    /// Wakes the I/O thread if the partition may now be in a request. Where its only connection waits for records of other partitions,
+    /// the engine gets an event instead.
     pub(crate) fn wake_io_for(&mut self, part: PartId) {
-        let conn = self.parts.get(&part).and_then(|entry| entry.route);
-        let idle = conn
-            .and_then(|conn| self.conns.get(&conn))
-            .is_some_and(|conn| conn.flight.is_none());
-        if idle && self.is_fetchable(part) {
+        let Some(node) = self.node_of(part) else {
+            return;
+        };
+        if !self.is_fetchable(part) {
+            return;
+        }
+        if self.has_free_connection(node) {
             self.io_wanted = true;
+        } else if self.is_polling(node) {
+            self.want_lane(node);
         }
     }
 
@@ -421,11 +465,15 @@ impl FetchFlow {
             return;
         };
         if let Some(flight) = lost.flight {
-            self.reserved -= flight.reserved;
+            self.end_flight(&flight);
         }
-        for part in lost.parts {
+        if let Some(broker) = self.brokers.get_mut(&lost.node) {
+            broker.remove(conn);
+        }
+        for part in self.parts_over(lost.node, conn) {
             self.hold_now(part, HoldCause::Lost(cause.clone()), None);
         }
+        self.io_wanted = true;
         self.wake_io_if_starved();
     }
 
@@ -437,14 +485,13 @@ impl FetchFlow {
 
     // ---- holds -----------------------------------------------------------------------------------------------------
 
-    pub(crate) fn is_routed_to(&self, part: PartId, conn: ConnId) -> bool {
-        let entry = self.parts.get(&part);
-        entry.is_some_and(|entry| entry.route == Some(conn))
-    }
-
-    pub(crate) fn hold_if_asked(&mut self, part: PartId, conn: ConnId) {
-        if self.is_routed_to(part, conn) && self.parts.get(&part).is_some_and(|entry| entry.asked) {
-            self.hold_now(part, HoldCause::Asked, None);
+    /// The request is no longer in flight: its partitions can be in another one.
+    pub(crate) fn end_flight(&mut self, flight: &Flight) {
+        self.reserved -= flight.reserved;
+        for part in flight.entries.keys() {
+            if let Some(entry) = self.parts.get_mut(part) {
+                entry.in_flight.take_if(|token| *token == flight.token);
+            }
         }
     }
 
@@ -462,7 +509,6 @@ impl FetchFlow {
         let Some(entry) = self.parts.get_mut(&part) else {
             return;
         };
-        entry.asked = false;
         self.counts.held += 1;
         let mut held = Held {
             topic: Arc::clone(&entry.topic),
@@ -495,12 +541,13 @@ impl FetchFlow {
     }
 
     fn unroute(&mut self, part: PartId) {
-        let route = self
-            .parts
-            .get_mut(&part)
-            .and_then(|entry| entry.route.take());
-        if let Some(conn) = route.and_then(|conn| self.conns.get_mut(&conn)) {
-            conn.parts.retain(|other| *other != part);
+        let node = self.node_of(part);
+        if let Some(broker) = node.and_then(|node| self.brokers.get_mut(&node)) {
+            broker.parts.retain(|other| *other != part);
+        }
+        if let Some(entry) = self.parts.get_mut(&part) {
+            entry.route = None;
+            entry.in_flight = None;
         }
     }
 }

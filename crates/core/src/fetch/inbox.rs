@@ -33,6 +33,8 @@ pub struct Inbox {
     ended: Places<()>,
     woken: bool,
     closed: bool,
+    /// A taker of any partition has found nothing.
+    hungry: bool,
     pub waiters: Waiters,
     /// Bytes of all waiting batches.
     pub bytes: usize,
@@ -178,18 +180,19 @@ impl Inbox {
         self.announce(id);
     }
 
-    /// Drops the batches fetched last, beyond `most` bytes; returns the offset to fetch from again, and the leader epoch of the
-    /// batch before it, if any was dropped.
-    pub fn trim(&mut self, id: PartId, most: usize) -> Option<(i64, i32)> {
+    /// Drops the batches fetched last, beyond `most` bytes, but not the first `least` ones; returns the offset to fetch from again, and
+    /// the leader epoch of the batch before it, if any was dropped. Claimed batches stay.
+    pub fn trim(&mut self, id: PartId, most: usize, least: usize) -> Option<(i64, i32)> {
         let shelf = self.shelves.get_mut(&id)?;
-        let keep = shelf.claimed.max(1);
+        let keep = shelf.claimed.max(least);
         let mut from = None;
         while shelf.bytes > most && shelf.entries.len() > keep {
             let last = shelf.entries.pop_back()?;
             shelf.bytes -= last.bytes;
             self.bytes -= last.bytes;
             let retained = shelf.entries.back();
-            from = retained.map(|entry| (entry.next_offset, entry.epoch));
+            let before = retained.map(|entry| (entry.next_offset, entry.epoch));
+            from = before.or(shelf.position.map(|position| (position, shelf.epoch)));
         }
         from
     }
@@ -217,11 +220,31 @@ impl Inbox {
         Some(from)
     }
 
+    /// Whether a taker of this partition, or of any, has found nothing since the last batches of it were taken.
+    pub fn is_hungry(&self, id: PartId) -> bool {
+        self.hungry || self.shelves.get(&id).is_some_and(|shelf| shelf.hungry)
+    }
+
+    /// A take has found nothing.
+    pub fn note_hunger(&mut self, only: Option<(&str, i32)>) {
+        match only {
+            None => self.hungry = true,
+            Some((topic, partition)) => {
+                let id = self.id_of(topic, partition);
+                if let Some(shelf) = id.and_then(|id| self.shelves.get_mut(&id)) {
+                    shelf.hungry = true;
+                }
+            }
+        }
+    }
+
     /// Lists the partition in the rotation and wakes its takers, if it has something to take.
     fn announce(&mut self, id: PartId) {
         if let Some(shelf) = self.shelves.get_mut(&id)
             && shelf.is_takeable()
         {
+            shelf.hungry = false;
+            self.hungry = false;
             if !shelf.listed {
                 shelf.listed = true;
                 self.ready.push_back(id);

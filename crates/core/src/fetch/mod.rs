@@ -1,13 +1,16 @@
 //! Consuming: positions out to the brokers, batches back into the inbox, records out of it.
 //!
 //! Stations: request → fetch response → inbox → record. Takers, the engine and the I/O thread enter by `shared`. `flow` has the
-//! state; `plan`, `session` and `wire` make requests of it, `answer` and `filter` read responses; `inbox` has the batches by
+//! state; `lanes`, `plan`, `session` and `wire` make requests of it, `answer` and `filter` read responses; `inbox` has the batches by
 //! partition (`shelf`) until takers have them (`take`, `run`). `picture` makes the statistics (`stats`).
 
 pub mod answer;
+pub(crate) mod broker;
 pub mod filter;
 pub mod flow;
 pub mod inbox;
+pub mod lanes;
+pub(crate) mod nodes;
 pub mod picture;
 pub mod places;
 pub mod plan;

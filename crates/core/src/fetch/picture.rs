@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use crate::fetch::flow::{FetchFlow, Part};
 use crate::fetch::stats::{NodePicture, PartitionPicture, Picture};
-use crate::ids::{ConnId, Micros, PartId};
+use crate::ids::{Micros, PartId};
 use crate::latency::Histogram;
 
 /// The connections of one node, summed up.
@@ -73,7 +73,7 @@ impl FetchFlow {
         Some(PartitionPicture {
             topic: part.topic.clone(),
             partition: part.number,
-            node: part.route.and_then(|conn| self.node_of(conn)),
+            node: self.node_of(id),
             position: shelf.position.unwrap_or(-1),
             high_watermark: part.marks.high_watermark,
             last_stable_offset: part.marks.last_stable_offset,
@@ -83,10 +83,6 @@ impl FetchFlow {
             fetched: part.fetched,
             paused: shelf.paused,
         })
-    }
-
-    fn node_of(&self, conn: ConnId) -> Option<i32> {
-        self.conns.get(&conn).map(|conn| conn.node)
     }
 
     fn open_sessions(&self) -> usize {

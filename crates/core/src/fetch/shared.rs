@@ -130,7 +130,7 @@ impl FetchShared {
     pub fn take(&self, limit: usize, only: Option<(&str, i32)>) -> Take {
         let limit = limit.max(1);
         loop {
-            let mut jobs = match self.with(|flow| flow.inbox.claim(limit, only)) {
+            let mut jobs = match self.with(|flow| flow.claim(limit, only)) {
                 Ok(jobs) => jobs,
                 Err(take) => return take,
             };

@@ -83,6 +83,8 @@ pub(crate) struct Shelf {
     /// Entries at the front that a taker is decoding.
     pub claimed: usize,
     pub paused: bool,
+    /// A taker of it has found nothing.
+    pub hungry: bool,
     /// It is in the rotation.
     pub listed: bool,
     pub error: Option<ErrorHandle>,
@@ -100,6 +102,7 @@ impl Shelf {
             handed: 0,
             claimed: 0,
             paused: false,
+            hungry: false,
             listed: false,
             error: None,
         }

@@ -446,7 +446,7 @@ pub fn held(flow: &FetchShared) -> Vec<Held> {
     events
         .filter_map(|event| match event {
             Event::Held(held) => Some(held),
-            Event::Throttled(..) => None,
+            Event::Throttled(..) | Event::LaneWanted(_) => None,
         })
         .collect()
 }

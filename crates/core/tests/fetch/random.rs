@@ -337,8 +337,10 @@ impl World {
     /// Earlier requests to hold and prepared answers may take effect only now.
     fn route_held(&mut self) {
         for event in self.flow.take_events() {
-            let Event::Held(held) = event else {
-                panic!("{event:?}");
+            let held = match event {
+                Event::Held(held) => held,
+                Event::LaneWanted(_) => continue,
+                Event::Throttled(..) => panic!("{event:?}"),
             };
             assert!([HoldCause::Asked, HoldCause::Answer].contains(&held.cause));
             if held.code == 1 {

@@ -14,7 +14,7 @@ fn the_next_request_leaves_before_a_take() {
     let flow = flowing(1);
     let (token, asked) = next(&flow, CONN).unwrap();
     assert_eq!(asked.session, (0, 0));
-    assert_eq!(asked.max_wait_ms, 500);
+    assert_eq!(asked.max_wait_ms, 0, "it may be behind");
     assert_eq!(asked.partitions, [("t".into(), 0, 0, 1 << 18)]);
     assert!(next(&flow, CONN).is_none(), "one in flight");
     answer(&flow, token, &[reply("t", 0, records(0, 0, 10))]);
@@ -216,20 +216,29 @@ fn a_route_over_a_lost_connection_is_reported() {
 }
 
 #[test]
-fn a_requested_hold_waits_for_the_answer_and_uses_it() {
+fn a_requested_hold_does_not_wait_for_the_answer() {
     let flow = flowing(2);
     let (token, _) = next(&flow, CONN).unwrap();
     flow.hold("t", 0);
-    flow.hold("t", 1);
-    assert!(held(&flow).is_empty());
-    answer(&flow, token, &[reply("t", 0, records(0, 0, 3))]);
     let found = held(&flow);
-    assert_eq!(found.len(), 2);
-    assert!(found.iter().all(|held| held.cause == HoldCause::Asked));
-    assert_eq!(offsets(&runs(flow.take(9, None))).len(), 3);
-    flow.route("t", 0, CONN, 3);
+    assert_eq!((found.len(), &found[0].cause), (1, &HoldCause::Asked));
+    let replies = [0, 1].map(|partition| reply("t", partition, records(partition, 0, 3)));
+    answer(&flow, token, &replies);
+    assert!(
+        offsets(&runs(flow.take(9, None)))
+            .iter()
+            .all(|place| place.0 == 1)
+    );
     flow.hold("t", 0);
-    assert_eq!(held(&flow).len(), 1, "nothing was in flight");
+    assert!(held(&flow).is_empty(), "it is held");
+    flow.route("t", 0, CONN, 3);
+    let (token, asked) = next(&flow, CONN).unwrap();
+    assert!(
+        asked.forgotten.is_empty(),
+        "the session has it with this offset"
+    );
+    answer(&flow, token, &[reply("t", 0, records(0, 0, 3))]);
+    assert_eq!(offsets(&runs(flow.take(9, None))).len(), 3);
 }
 
 #[test]
@@ -326,8 +335,8 @@ fn a_slow_partition_takes_no_buffer_space_of_others() {
     assert_eq!(taken, 2000, "partition 1 starves");
     let slow = flow.partition_state("t", 0).unwrap();
     assert!(slow.buffered_records > 50 && slow.position == 0);
-    // While a partition is left out, the others' long polls begin short and get longer.
-    assert!(waits.contains(&2) && waits.contains(&500), "{waits:?}");
+    // A poll on the only connection is short while a partition that is behind waits for free buffer space.
+    assert!(waits.iter().all(|wait| *wait <= 10), "{waits:?}");
 }
 
 #[test]
@@ -356,9 +365,16 @@ fn new_partitions_get_their_share_from_a_full_buffer() {
         }
         flow.pause("t", partition);
     }
+    let waiting = |partition| {
+        flow.partition_state("t", partition)
+            .unwrap()
+            .buffered_records
+    };
+    assert!(
+        waiting(0) == 0 && waiting(4) > 0,
+        "the paused ones gave theirs"
+    );
     for partition in 0..5 {
-        let state = flow.partition_state("t", partition).unwrap();
-        assert!(state.buffered_records > 0, "partition {partition}");
         flow.resume("t", partition);
     }
     let mut all = Vec::new();
