@@ -189,6 +189,10 @@ class LeaderRoutes:
             if connection.id == connection_id
         ]
 
+    def leads_to(self, node_id: int) -> bool:
+        """Whether any partition has a route to the node."""
+        return any(route.node_id == node_id for route in self._routes.values())
+
     def broker_fields(self, node_id: int) -> dict[str, Any]:
         """A node with the address it was reached at last, as fields of the log."""
         connection = self._attached.get(node_id)

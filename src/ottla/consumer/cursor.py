@@ -30,7 +30,7 @@ from ottla.cluster.leaders import LeaderRoutes
 from ottla.cluster.retry import Attempts
 from ottla.consumer.list_offsets import EARLIEST, LATEST, OffsetFinder
 from ottla.consumer.reset import ResetPolicy
-from ottla.consumer.routes import FetchTarget, why_no_leader
+from ottla.consumer.routes import FetchLanes, FetchTarget, why_no_leader
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.consumer_health import HealthWait
 from ottla.observe.log import ClientLog
@@ -38,7 +38,7 @@ from ottla.observe.summary import Summary
 from ottla.protocol.error_codes import ErrorCode
 from ottla.protocol.primitives import ZERO_UUID
 from ottla.seam.connections import Loss
-from ottla.seam.fetching import Divergence, FetchHeld, FetchThrottled, Follower
+from ottla.seam.fetching import Divergence, FetchHeld, FetchLaneWanted, FetchThrottled, Follower
 
 if TYPE_CHECKING:
     from ottla._native import FetchFlow
@@ -120,7 +120,7 @@ class Cursors:
         self._reset_policy = ResetPolicy.parse(config.auto_offset_reset)
         self._backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
         self._cursors: dict[TopicPartition, Cursor] = {}
-        self._target = FetchTarget(
+        target = FetchTarget(
             cluster,
             flow,
             self._log,
@@ -129,7 +129,8 @@ class Cursors:
             self._topic_recreated,
             lambda cursor, error: self._refuse([cursor], error),
         )
-        self._routes = LeaderRoutes(cluster, engine, self._target, config)
+        self._routes = LeaderRoutes(cluster, engine, target, config)
+        self._lanes = FetchLanes(cluster, engine, flow, self._log, self._backoff)
         self._positioned: list[tuple[TopicPartition, asyncio.Future[None]]] = []
         """Callers that wait for the position of a partition."""
         self._closed = False
@@ -145,6 +146,7 @@ class Cursors:
         self._closed = True
         self._summary.stop()
         self._engine.remove_drain(self.drain)
+        self._lanes.stop()
         self._routes.stop()
         self._cursors.clear()
         self._wake_positioned()
@@ -465,6 +467,8 @@ class Cursors:
                 self._held(event)
             case FetchThrottled(conn, throttle_ms):
                 self._routes.report_throttled(conn, throttle_ms, self._summary)
+            case FetchLaneWanted(node_id):
+                self._lanes.open(node_id, self._routes.leads_to)
             case _:
                 assert_never(event)
 

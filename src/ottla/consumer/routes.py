@@ -11,16 +11,19 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ottla import errors
+from ottla.cluster.retry import Attempts
 from ottla.protocol.messages.fetch import FetchRequest
 from ottla.protocol.primitives import ZERO_UUID
 from ottla.wire.connection import Role
 
 if TYPE_CHECKING:
     from ottla._native import FetchFlow
+    from ottla.cluster.backoff import Backoff
     from ottla.cluster.cluster import Cluster
     from ottla.cluster.leaders import NoRoute
     from ottla.cluster.metadata import MetadataSnapshot, PartitionInfo
     from ottla.consumer.cursor import Cursor
+    from ottla.engine.thread import Engine
     from ottla.message import TopicPartition
     from ottla.observe.log import ClientLog
     from ottla.observe.summary import Summary
@@ -136,6 +139,55 @@ class FetchTarget:
             return True
         self._on_recreated(cursor)
         return False
+
+
+class FetchLanes:
+    """The second connections of one consumer, one per node at most, opened when the flow wants them.
+
+    Args:
+        cluster: Source of the connections.
+        engine: Runs the dials.
+        flow: The fetch flow.
+        log: Logger of the cursors.
+        backoff: Pauses between the attempts for a node.
+    """
+
+    def __init__(
+        self, cluster: Cluster, engine: Engine, flow: FetchFlow, log: ClientLog, backoff: Backoff
+    ) -> None:
+        self._cluster = cluster
+        self._engine = engine
+        self._flow = flow
+        self._log = log
+        self._backoff = backoff
+        self._dials: dict[int, asyncio.Task[None]] = {}
+
+    def open(self, node_id: int, is_routed: Callable[[int], bool]) -> None:
+        """Dial the node in the background, until it answers or no partition is routed to it any more."""
+        if node_id not in self._dials:
+            task = self._engine.spawn(
+                self._dial(node_id, is_routed), f"second connection to node {node_id}"
+            )
+            self._dials[node_id] = task
+            task.add_done_callback(lambda _: self._dials.pop(node_id, None))
+
+    def stop(self) -> None:
+        """End all dials."""
+        for task in self._dials.values():
+            task.cancel()
+
+    async def _dial(self, node_id: int, is_routed: Callable[[int], bool]) -> None:
+        async for _ in Attempts(self._backoff, self._engine.clock):
+            if not is_routed(node_id):
+                return
+            try:
+                connection = await self._cluster.connection(node_id, Role.FETCH_LANE)
+            except errors.Error as error:
+                self._log.debug("lane.unavailable", node=node_id, reason=errors.line_of(error))
+                continue
+            version = connection.version_for(FetchRequest)
+            self._flow.attach(connection.id, version, node_id, connection.address)
+            return
 
 
 def why_no_leader(snapshot: MetadataSnapshot, tp: TopicPartition) -> str | None:

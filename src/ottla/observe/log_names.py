@@ -45,6 +45,7 @@ LogName = Literal[
     "position.diverged",
     "position.reset",
     "partition.refused",
+    "lane.unavailable",
     "follower.used",
     "follower.refused",
     "group.state_changed",

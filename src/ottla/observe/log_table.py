@@ -324,6 +324,12 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
         "An error that no retry ends. The next poll raises it.",
         ("places", "topic", "partition", "count", "reason"),
     ),
+    "lane.unavailable": LogEvent(
+        ("DEBUG",),
+        "no second connection to node {node}: {reason}; its partitions are read over the first one until the next attempt",
+        "A partition may wait for others of the same node in the meantime.",
+        ("node", "reason"),
+    ),
     "follower.used": LogEvent(
         ("DEBUG",),
         "{place} is fetched from follower node {node}",

@@ -52,7 +52,13 @@ class FetchThrottled(NamedTuple):
     throttle_ms: int
 
 
-FetchEvent = FetchHeld | FetchThrottled
+class FetchLaneWanted(NamedTuple):
+    """A second connection to this node would let its partitions be read without waiting for each other; the flow wants it attached."""
+
+    node_id: int
+
+
+FetchEvent = FetchHeld | FetchThrottled | FetchLaneWanted
 
 
 class PartitionState(NamedTuple):

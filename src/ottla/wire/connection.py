@@ -40,6 +40,7 @@ class Role(enum.Enum):
 
     PRODUCE = "produce"
     FETCH = "fetch"
+    FETCH_LANE = "fetch_lane"
     GROUP = "group"
     JOIN = "join"
     """JoinGroup and SyncGroup, which the coordinator answers when every member has sent one."""

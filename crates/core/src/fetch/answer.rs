@@ -55,7 +55,11 @@ impl FetchFlow {
             .map_err(|error| BadResponse(format!("Fetch response v{version}: {error}")))?;
         if response.throttle_time_ms > 0 {
             let time = response.throttle_time_ms;
-            self.events.push(Event::Throttled(conn, time));
+            // The engine knows a node by the connection that its partitions are routed to.
+            let broker = self.brokers.get(&node_id);
+            let first = broker.and_then(|broker| broker.conns.first());
+            let event = Event::Throttled(first.copied().unwrap_or(conn), time);
+            self.events.push(event);
             node.throttle_ms += u64::from(time.unsigned_abs());
             if version >= MUTES_FROM {
                 // Not longer than the request time-out: `ProduceFlow::on_response` has the reason.

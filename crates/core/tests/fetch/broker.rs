@@ -211,6 +211,8 @@ pub struct Reply {
     pub topic: String,
     pub partition: i32,
     pub code: i16,
+    /// High watermark; the last stable offset is a tenth less.
+    pub end: i64,
     pub aborted: Vec<(i64, i64)>,
     pub replica: i32,
     pub records: Vec<u8>,
@@ -223,6 +225,7 @@ pub fn reply(topic: &str, partition: i32, records: Vec<u8>) -> Reply {
         topic: topic.into(),
         partition,
         code: 0,
+        end: 1000,
         aborted: Vec::new(),
         replica: -1,
         records,
@@ -271,7 +274,7 @@ pub fn throttled(throttle_ms: i32, code: i16, session: i32, replies: &[Reply]) -
 fn write_reply(out: &mut Vec<u8>, reply: &Reply) {
     out.extend(reply.partition.to_be_bytes());
     out.extend(reply.code.to_be_bytes());
-    for mark in [1000i64, 900, 1] {
+    for mark in [reply.end, reply.end - reply.end / 10, 1] {
         out.extend(mark.to_be_bytes());
     }
     write_uvarint(out, reply.aborted.len() as u32 + 1);

@@ -13,6 +13,7 @@ pub fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyAny>> {
         Event::Throttled(conn, throttle_ms) => {
             named!(py, "fetching", FetchThrottled { conn, throttle_ms })
         }
+        Event::LaneWanted(node_id) => named!(py, "fetching", FetchLaneWanted { node_id }),
     }
 }
 
