@@ -1,4 +1,4 @@
-//! The connections of a flow by node, and what they are doing.
+//! The connections of a flow by node, and the state of each.
 //!
 //! Station: request.
 
