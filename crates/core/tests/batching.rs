@@ -98,7 +98,7 @@ fn batch_size_counts_compressed_bytes_once_the_ratio_is_known() {
         let sent = send_all(&producer, (0..20_000).map(|number| value(number, true)));
         let counts: Vec<usize> = batches(&sent).iter().map(|b| b.values.len()).collect();
         let (first, most) = (counts[0], *counts.iter().max().unwrap());
-        assert!(first < 40, "nothing is known of the first: {first}");
+        assert!(first < 40, "there is no estimate for the first: {first}");
         let least = 4 * BATCH / 120;
         assert!(
             (least..4 * 40).contains(&most),
@@ -199,11 +199,11 @@ fn batches_are_sealed_ahead_in_any_order_and_sent_in_theirs() {
     let (a, b) = (next_seal(&producer).unwrap(), next_seal(&producer).unwrap());
     assert!(next_seal(&producer).is_none());
     seal(&producer, b);
-    assert!(producer.next(1).is_none(), "the first is away");
+    assert!(producer.next(1).is_none(), "the first is being sealed");
     producer.tick();
     producer.waker.take();
     seal(&producer, a);
-    assert_eq!(producer.waker.take(), 1, "the I/O thread looks");
+    assert_eq!(producer.waker.take(), 1, "the I/O thread has to be woken");
     let sent = producer.requests(1);
     let values: Vec<&str> = sent.iter().flat_map(Sent::values).collect();
     assert_eq!(values, ["a0", "a1", "b0"]);
@@ -236,7 +236,7 @@ fn pieces_of_a_refused_batch_are_sealed_ahead_also_while_they_are_held() {
     producer.release(0, vec![Decision::Retry; 2]);
     let sent = producer.next(1).expect("a");
     assert_eq!((sent.values(), sent.sequences()), (vec!["a"], vec![0]));
-    assert!(producer.next(1).is_none(), "b is away");
+    assert!(producer.next(1).is_none(), "b is being sealed");
     producer.ack(1, &sent, 0);
     seal(&producer, second);
     let sent = producer.next(1).expect("b");
@@ -259,9 +259,7 @@ fn batches_that_cannot_be_sent_yet_are_sealed_ahead() {
     let job = next_seal(&producer).expect("though a is in flight");
     seal(&producer, job);
     producer.ack(1, &sent[0], 0);
-    let sent = producer
-        .next(1)
-        .expect("there is nothing left to do for it");
+    let sent = producer.next(1).expect("nothing more is due for it");
     producer.ack(1, &sent, 1);
     producer.assert_done();
 }
@@ -291,13 +289,13 @@ fn a_batch_that_expires_while_it_is_sealed_is_dropped() {
     let later = producer.batch(0, &["b"]);
     producer.pass(121 * SECOND);
     producer.tick();
-    let (_, _, outcome) = failure_of(&places[0]).expect("its time is up");
+    let (_, _, outcome) = failure_of(&places[0]).expect("it expires");
     assert_eq!(outcome, Outcome::NotWritten);
     assert!(!is_pending(&later[0]));
     seal(&producer, job);
     assert!(
         next_seal(&producer).is_none(),
-        "of the other only the number is left"
+        "the other is in the queue only by its number"
     );
     assert!(producer.next(1).is_none());
     producer.assert_done();
@@ -422,7 +420,7 @@ fn a_batch_that_does_not_fit_stays_open() {
     assert_eq!(first.batches.len(), 1);
     producer.send(1 - first.partitions()[0], "one more");
     let second = producer.next(1).unwrap();
-    assert_eq!(second.values().len(), 2, "it went with the other");
+    assert_eq!(second.values().len(), 2, "it was sent with the other");
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! The produce flow while it flows: requests, sequences, answers, limits.
+//! The produce flow without holds: requests, sequences, answers, limits.
 
 mod support;
 
@@ -84,7 +84,7 @@ fn flush_overrides_linger() {
 }
 
 #[test]
-fn at_most_five_requests_are_in_flight_and_sequences_go_on() {
+fn at_most_five_requests_are_in_flight_and_sequences_continue() {
     let producer = Producer::flowing(settings(), 1);
     for number in 0..7 {
         producer.batch(0, &[&format!("a{number}"), &format!("b{number}")]);
@@ -106,10 +106,10 @@ fn at_most_five_requests_are_in_flight_and_sequences_go_on() {
     producer.assert_done();
 }
 
-/// A broker that keeps no sequences of this producer takes any first one: had the second batch gone out beside the first, a
-/// leader that was not ready for the first would have accepted it, and the first could never be written.
+/// A broker that has no sequences of this producer accepts any first one: if the second batch were sent together with the first, a
+/// leader that was not ready for the first would accept it, and the first could never be written.
 #[test]
-fn one_batch_goes_ahead_until_the_broker_has_acknowledged() {
+fn one_batch_is_sent_alone_until_the_broker_has_acknowledged() {
     let producer = Producer::beginning(settings(), 2);
     for number in 0..3 {
         producer.batch(0, &[&format!("v{number}")]);
@@ -211,7 +211,7 @@ fn a_request_keeps_to_its_limit_and_no_partition_starves() {
 }
 
 #[test]
-fn a_message_over_the_batch_size_goes_alone() {
+fn a_message_over_the_batch_size_is_sent_alone() {
     let mut set = settings();
     set.batch_bytes = 1_000;
     let producer = Producer::flowing(set, 1);
@@ -231,12 +231,12 @@ fn without_answers() -> Producer {
 }
 
 #[test]
-fn with_acks_0_the_sockets_taking_is_all_that_is_known() {
+fn with_acks_0_a_request_taken_by_the_socket_is_written() {
     let producer = without_answers();
     let place = producer.send(0, "v");
     let sent = producer.next(1).unwrap();
     assert!(!sent.expects_response);
-    assert!(is_pending(&place), "it may never leave");
+    assert!(is_pending(&place), "it may never be sent");
     assert!(producer.used() > 0);
     producer.take(1, &sent);
     assert_eq!(offset_of(&place), Some(-1));
@@ -246,7 +246,7 @@ fn with_acks_0_the_sockets_taking_is_all_that_is_known() {
 }
 
 #[test]
-fn with_acks_0_what_the_socket_did_not_take_goes_again_or_was_not_written() {
+fn with_acks_0_a_request_not_taken_is_sent_again_or_was_not_written() {
     let producer = without_answers();
     let first = producer.send(0, "a");
     let taken = producer.next(1).unwrap();
@@ -256,7 +256,7 @@ fn with_acks_0_what_the_socket_did_not_take_goes_again_or_was_not_written() {
     producer.lose(1);
     assert_eq!(offset_of(&first), Some(-1));
     let held = producer.one_hold();
-    assert_eq!(held.story(), [(1, None)]);
+    assert_eq!(held.summary(), [(1, None)]);
     assert!(
         held.batches[0].proof == Proof::None,
         "a broker reads whole requests"
@@ -308,7 +308,7 @@ fn throttling_mutes_the_connection() {
 }
 
 #[test]
-fn a_broker_that_throttles_before_it_answers_is_not_spared_once_more() {
+fn a_broker_that_delays_its_answer_is_not_throttled_again() {
     let producer = Producer::new(settings());
     producer.shared.change(|flow| {
         flow.set_identity(9, 0);
@@ -326,7 +326,7 @@ fn a_broker_that_throttles_before_it_answers_is_not_spared_once_more() {
 }
 
 #[test]
-fn no_throttle_time_silences_a_connection_for_longer_than_a_request_may_take() {
+fn a_throttle_time_pauses_a_connection_for_the_request_timeout_at_most() {
     let producer = Producer::flowing(settings(), 1);
     producer.send(0, "a");
     let sent = producer.next(1).unwrap();
@@ -350,7 +350,7 @@ fn a_response_that_leaves_out_a_partition_is_bad() {
     assert!(bad.0.contains("leaves out t-1"), "{bad}");
     producer.lose(1);
     let held = producer.one_hold();
-    assert_eq!((held.partition, held.story()), (1, vec![(1, None)]));
+    assert_eq!((held.partition, held.summary()), (1, vec![(1, None)]));
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn a_response_that_was_not_asked_for_is_bad() {
 }
 
 #[test]
-fn a_topic_that_is_made_again_meanwhile_keeps_its_answers() {
+fn a_topic_recreated_meanwhile_keeps_its_answers() {
     let producer = Producer::new(settings());
     producer.shared.change(|flow| {
         flow.set_identity(9, 0);
@@ -387,7 +387,7 @@ fn a_topic_that_is_made_again_meanwhile_keeps_its_answers() {
 }
 
 #[test]
-fn a_route_over_a_connection_that_is_gone_is_asked_for_again() {
+fn a_route_over_an_ended_connection_is_requested_again() {
     let producer = Producer::flowing(settings(), 1);
     producer.lose(1);
     assert!(producer.events().is_empty(), "an idle partition needs none");
@@ -398,7 +398,7 @@ fn a_route_over_a_connection_that_is_gone_is_asked_for_again() {
     };
     assert!(wanted(&producer));
     producer.send(0, "w");
-    assert!(producer.events().is_empty(), "told once");
+    assert!(producer.events().is_empty(), "reported once");
     producer.route("t", 0, 1);
     assert!(wanted(&producer));
     producer.attach(2);
@@ -407,7 +407,7 @@ fn a_route_over_a_connection_that_is_gone_is_asked_for_again() {
 }
 
 #[test]
-fn abort_gives_everything_its_outcome() {
+fn abort_gives_every_message_its_outcome() {
     let producer = Producer::flowing(settings(), 2);
     let sent_one = producer.send(0, "in flight");
     let sent = producer.next(1).unwrap();
@@ -428,7 +428,7 @@ fn abort_gives_everything_its_outcome() {
 }
 
 #[test]
-fn dropping_the_producer_resolves_what_is_left() {
+fn dropping_the_producer_resolves_all_messages() {
     let producer = Producer::flowing(settings(), 1);
     let place = producer.send(0, "v");
     let resolved = producer.resolved.clone();

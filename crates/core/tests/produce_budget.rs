@@ -1,7 +1,7 @@
-//! `buffer_memory` holds whatever the user does: after every step what is counted, and what really is allocated, is within it.
+//! `buffer_memory` is a hard limit: after every step the charged bytes and the allocated bytes are within it.
 //!
 //! Random budgets from a few kilobytes on, many partitions, messages up to the largest that is taken, a topic that is not known at
-//! first, senders in line, answers, refusals, lost connections. And nobody starves: in the end all who stand in line are served,
+//! first, senders that wait, answers, refusals, lost connections. And no sender starves: in the end all waiting senders have appended,
 //! in order, and every byte is free.
 
 mod support;
@@ -21,7 +21,7 @@ use proptest::prelude::*;
 use support::frames::Sent;
 use support::{Counter, Producer, settings};
 
-/// What is this small is no buffer: names, heads of requests.
+/// Smaller allocations are no buffers, but names and heads of requests.
 const SMALL: usize = 256;
 const MILLISECOND: Micros = 1_000;
 
@@ -68,13 +68,13 @@ struct Bench {
     producer: Producer,
     partitions: usize,
     conn: ConnId,
-    /// Known from some step on.
+    /// Whether the metadata of the topic is known.
     known: bool,
-    on_the_way: VecDeque<Sent>,
-    line: VecDeque<Waiting>,
-    /// Every value is a part of it.
+    in_flight: VecDeque<Sent>,
+    queue: VecDeque<Waiting>,
+    /// Bytes that every value is a part of.
     value: Vec<u8>,
-    /// Buffers that were there before the producer.
+    /// Bytes of buffers that existed before the producer.
     before: isize,
     codec: Codec,
 }
@@ -87,7 +87,7 @@ impl Bench {
         set.linger = 5 * MILLISECOND;
         set.codec = codec;
         set.keeps_outcomes = keeps;
-        // Half of it compresses.
+        // Half of the bytes compress.
         let value: Vec<u8> = (0..budget as u32)
             .map(|at| {
                 if at % 64 < 32 {
@@ -106,8 +106,8 @@ impl Bench {
             partitions,
             conn: 1,
             known: false,
-            on_the_way: VecDeque::new(),
-            line: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            queue: VecDeque::new(),
             value,
             before,
             codec,
@@ -124,7 +124,7 @@ impl Bench {
             13 if choice.is_multiple_of(4) => self.lose(),
             13 => self.learn(),
             14 => self.producer.pass(choice as Micros % 20 * MILLISECOND),
-            _ => self.move_line(),
+            _ => self.serve_queue(),
         }
         self.engine();
         self.check();
@@ -141,14 +141,14 @@ impl Bench {
         let extra = self.extra(choice);
         match self.append(partition, bytes, extra, None) {
             Ok(()) | Err(Refused::TooLarge { .. }) => {}
-            Err(Refused::Full) if self.line.len() < 50 => {
+            Err(Refused::Full) if self.queue.len() < 50 => {
                 let wake = Arc::new(Counter::default());
                 let size = record_bytes(bytes) + extra;
                 let ticket = self
                     .producer
                     .shared
                     .with(|flow| flow.acc.wait_for_space(size, wake, 0));
-                self.line.push_back(Waiting {
+                self.queue.push_back(Waiting {
                     ticket,
                     partition,
                     bytes,
@@ -185,26 +185,26 @@ impl Bench {
         Ok(())
     }
 
-    /// Those in line look, in any order: only the head may append.
-    fn move_line(&mut self) {
+    /// The waiting senders check, in any order: only the head may append.
+    fn serve_queue(&mut self) {
         let turn = |waiting: &Waiting| {
             let (ticket, size) = (waiting.ticket, record_bytes(waiting.bytes) + waiting.extra);
             self.producer
                 .shared
                 .with(|flow| flow.acc.has_turn(ticket, size))
         };
-        assert!(!self.line.iter().skip(1).any(turn), "only the head's turn");
-        while let Some(head) = self.line.front()
+        assert!(!self.queue.iter().skip(1).any(turn), "only the head's turn");
+        while let Some(head) = self.queue.front()
             && self.producer.shared.with(|flow| {
                 flow.acc
                     .has_turn(head.ticket, record_bytes(head.bytes) + head.extra)
             })
         {
-            let head = self.line.pop_front().expect("it was there");
+            let head = self.queue.pop_front().expect("the head");
             self.append(head.partition, head.bytes, head.extra, Some(head.ticket))
-                .expect("whose turn it is has room");
+                .expect("the message of the head fits");
         }
-        if let Some(head) = self.line.front() {
+        if let Some(head) = self.queue.front() {
             let wake = Arc::new(Counter::default());
             let ticket = head.ticket;
             self.producer
@@ -220,12 +220,12 @@ impl Bench {
                 batch.values = Vec::new();
                 batch.raw = Bytes::new();
             }
-            self.on_the_way.push_back(sent);
+            self.in_flight.push_back(sent);
         }
     }
 
     fn answer(&mut self, code: i16) {
-        let Some(sent) = self.on_the_way.pop_front() else {
+        let Some(sent) = self.in_flight.pop_front() else {
             return;
         };
         match code {
@@ -235,16 +235,16 @@ impl Bench {
         let resolved = std::mem::take(&mut *self.producer.resolved.0.lock());
         for completion in resolved {
             completion.take_attached();
-            let weight = completion.take_charge();
+            let bytes = completion.take_charge();
             self.producer
                 .shared
-                .with(|flow| flow.acc.outcomes_read(weight));
+                .with(|flow| flow.acc.outcomes_read(bytes));
         }
     }
 
     fn lose(&mut self) {
         self.producer.lose(self.conn);
-        self.on_the_way.clear();
+        self.in_flight.clear();
         self.conn += 1;
         self.producer.attach(self.conn);
     }
@@ -282,40 +282,40 @@ impl Bench {
         if !self.producer.shared.settings.keeps_outcomes {
             assert!(used + idle <= budget, "{used} and {idle} idle of {budget}");
         }
-        // A compressor keeps what it works in beside the budget.
+        // The buffers of a compressor are not part of the budget.
         if self.codec == Codec::None {
             let held = usize::try_from(BUFFERS.get() - self.before).unwrap_or(0);
             assert!(held <= budget, "{held} allocated of {budget}");
         }
     }
 
-    /// Everything goes well from here: nobody waits forever.
+    /// Continues without faults, and checks that no sender waits forever.
     fn settle(mut self) {
         self.learn();
         for _ in 0..2_000 {
             self.engine();
             self.io();
-            while !self.on_the_way.is_empty() {
+            while !self.in_flight.is_empty() {
                 self.answer(0);
             }
             self.engine();
-            self.move_line();
+            self.serve_queue();
             self.check();
             self.producer.pass(5 * MILLISECOND);
-            if self.line.is_empty() && self.producer.used() == 0 {
+            if self.queue.is_empty() && self.producer.used() == 0 {
                 self.producer.assert_done();
                 return;
             }
         }
         panic!(
-            "{} wait in line, {} bytes are held",
-            self.line.len(),
+            "{} senders wait, {} bytes are charged",
+            self.queue.len(),
             self.producer.used()
         );
     }
 }
 
-/// As `record_size_upper_bound`, of a value alone.
+/// Same as `record_size_upper_bound`, for a record with a value only.
 fn record_bytes(value: usize) -> usize {
     value + 5 + 1 + 10 + 5 + 5 + 5 + 1
 }
@@ -323,7 +323,7 @@ fn record_bytes(value: usize) -> usize {
 /// Batches that compress to a tenth, refused as too large when the budget is full of them: unpacked at once they would take
 /// many times the budget.
 #[test]
-fn batches_that_are_taken_apart_take_little_more_than_before() {
+fn batches_that_are_split_take_little_more_memory() {
     const PARTITIONS: i32 = 40;
     let mut set = settings();
     set.buffer_bytes = 400_000;
@@ -365,7 +365,7 @@ fn batches_that_are_taken_apart_take_little_more_than_before() {
         producer.release(held.partition, apart);
         peak = peak.max(producer.used());
     }
-    // A batch more has a header and a place of its own, and what it shares with its neighbours is compressed twice.
+    // Each further batch has its own header and memory, and repetitions across batches are compressed twice.
     assert!(peak > before, "{peak}");
     assert!(peak < before + 800 * batches, "{peak} instead of {before}");
 }
@@ -374,7 +374,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_500) })]
 
     #[test]
-    fn what_is_held_is_within_the_budget_at_every_step(
+    fn memory_is_within_the_budget_at_every_step(
         script in proptest::collection::vec((any::<u8>(), any::<u16>()), 1..400),
         budget in prop_oneof![1_500..8_000usize, 8_000..60_000usize, 60_000..300_000usize],
         partitions in prop_oneof![1..4usize, 1..200usize],

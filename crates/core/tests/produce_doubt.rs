@@ -1,4 +1,4 @@
-//! Whether a batch may be in the log, topics that are made anew, sequences that go round, and `gapless`.
+//! Whether a batch may be in the log, recreated topics, sequences that wrap around, and `gapless`.
 
 mod support;
 
@@ -36,7 +36,7 @@ fn outcome_at_expiry(codes: &[Option<i16>]) -> (&'static str, i16, Outcome) {
 }
 
 #[test]
-fn what_was_refused_before_the_append_each_time_is_not_written() {
+fn a_batch_refused_before_the_append_each_time_is_not_written() {
     for codes in [
         &[][..],
         &[Some(19)],
@@ -49,7 +49,7 @@ fn what_was_refused_before_the_append_each_time_is_not_written() {
 }
 
 #[test]
-fn one_attempt_that_does_not_tell_makes_it_unknown() {
+fn one_inconclusive_attempt_makes_it_unknown() {
     for codes in [
         &[None][..],
         &[Some(20)],
@@ -63,7 +63,7 @@ fn one_attempt_that_does_not_tell_makes_it_unknown() {
 }
 
 #[test]
-fn an_attempt_that_is_open_makes_it_unknown() {
+fn an_attempt_in_flight_makes_it_unknown() {
     let producer = Producer::flowing(settings(), 1);
     let place = producer.batch(0, &["v"]).remove(0);
     let sent = producer.next(1).unwrap();
@@ -77,7 +77,7 @@ fn an_attempt_that_is_open_makes_it_unknown() {
 }
 
 #[test]
-fn giving_up_leaves_the_same_outcomes() {
+fn an_abort_gives_the_same_outcomes() {
     let producer = Producer::flowing(settings(), 1);
     let refused = producer.batch(0, &["refused"]).remove(0);
     let sent = producer.next(1).unwrap();
@@ -90,7 +90,7 @@ fn giving_up_leaves_the_same_outcomes() {
 }
 
 #[test]
-fn what_was_overtaken_is_written_when_its_time_is_up() {
+fn an_overtaken_batch_is_written_when_it_expires() {
     let producer = Producer::flowing(settings(), 1);
     let place = producer.batch(0, &["first"]).remove(0);
     producer.batch(0, &["second"]);
@@ -103,22 +103,22 @@ fn what_was_overtaken_is_written_when_its_time_is_up() {
     producer.pass(LIMIT);
     producer.tick();
     assert_eq!(offset_of(&place), Some(-1));
-    let told = producer.events();
+    let reported = producer.events();
     assert!(
-        told.iter().any(|event| matches!(
+        reported.iter().any(|event| matches!(
             event,
             Event::Acked {
                 base_offset: -1,
                 ..
             }
         )),
-        "who listens hears of it: {told:?}"
+        "a listener receives it: {reported:?}"
     );
     producer.assert_done();
 }
 
 #[test]
-fn a_hold_tells_of_what_waits_to_go_again() {
+fn a_hold_includes_batches_that_wait_to_be_sent_again() {
     let producer = Producer::flowing(settings(), 1);
     for value in ["a", "b", "c"] {
         producer.batch(0, &[value]);
@@ -130,15 +130,15 @@ fn a_hold_tells_of_what_waits_to_go_again() {
     producer.release_to(0, vec![Decision::Retry; 3], Some(2), None);
     producer.batch(0, &["d"]);
     let sent = producer.requests(2);
-    assert_eq!(sent.len(), 1, "one goes ahead");
+    assert_eq!(sent.len(), 1, "one is sent alone");
     producer.refuse(2, &sent[0], 29);
     let held = producer.one_hold();
-    assert_eq!(held.story(), [(1, Some(29)), (1, None), (1, None)]);
+    assert_eq!(held.summary(), [(1, Some(29)), (1, None), (1, None)]);
     assert!(held.batches.iter().all(|batch| batch.may_be_written));
 }
 
 #[test]
-fn sequences_go_round_behind_the_largest() {
+fn sequences_continue_at_0_after_the_largest() {
     let producer = Producer::flowing(settings(), 1);
     producer.batch(0, &["v"]);
     let sent = producer.next(1).unwrap();
@@ -160,19 +160,19 @@ fn sequences_go_round_behind_the_largest() {
     assert_eq!(sequences, [i32::MAX - 1, i32::MAX, 1]);
 }
 
-// ---- topics made anew ------------------------------------------------------------------------------------------------
+// ---- recreated topics ------------------------------------------------------------------------------------------------
 
-fn made_anew(producer: &Producer) {
+fn recreate_topic(producer: &Producer) {
     producer.topic_with_id("t", [7; 16], 1);
 }
 
 #[test]
-fn a_topic_made_anew_holds_what_has_sent_before() {
+fn a_recreated_topic_holds_partitions_that_have_sent() {
     let producer = Producer::flowing(settings(), 2);
     producer.batch(0, &["v"]);
     let sent = producer.next(1).unwrap();
     producer.ack(1, &sent, 0);
-    made_anew(&producer);
+    recreate_topic(&producer);
     let held = producer.one_hold();
     assert_eq!((held.partition, held.cause), (0, HoldCause::Recreated));
     producer.batch(0, &["w"]);
@@ -182,40 +182,40 @@ fn a_topic_made_anew_holds_what_has_sent_before() {
 }
 
 #[test]
-fn what_is_in_flight_ends_before_it_is_told() {
+fn batches_in_flight_end_before_the_hold_is_reported() {
     let producer = Producer::flowing(settings(), 1);
     producer.batch(0, &["v"]);
     let sent = producer.next(1).unwrap();
-    made_anew(&producer);
-    made_anew(&producer);
+    recreate_topic(&producer);
+    recreate_topic(&producer);
     assert!(producer.held().is_empty());
     producer.refuse(1, &sent, 100);
     let held = producer.one_hold();
     assert_eq!(held.cause, HoldCause::Recreated);
-    assert_eq!(held.story(), [(1, Some(100))]);
+    assert_eq!(held.summary(), [(1, Some(100))]);
 }
 
 #[test]
-fn what_comes_to_rest_already_is_told_that_it_is_another_topic() {
+fn a_hold_that_has_begun_is_reported_as_a_recreated_topic() {
     let producer = Producer::flowing(settings(), 1);
     producer.batch(0, &["v"]);
     producer.batch(0, &["w"]);
     let sent = producer.requests(1);
     producer.refuse(1, &sent[0], 100);
-    made_anew(&producer);
+    recreate_topic(&producer);
     assert!(producer.held().is_empty());
     producer.refuse(1, &sent[1], 100);
     assert_eq!(producer.one_hold().cause, HoldCause::Recreated);
 }
 
 #[test]
-fn a_release_that_did_not_know_of_it_is_followed_by_a_hold() {
+fn a_release_from_before_the_recreation_is_followed_by_a_hold() {
     let producer = Producer::flowing(settings(), 1);
     let place = producer.batch(0, &["v"]).remove(0);
     producer.next(1).unwrap();
     producer.lose(1);
     assert!(matches!(producer.one_hold().cause, HoldCause::Lost(_)));
-    made_anew(&producer);
+    recreate_topic(&producer);
     assert!(producer.held().is_empty());
     producer.attach(2);
     producer.release_to(0, vec![Decision::Retry], Some(2), None);
@@ -226,23 +226,23 @@ fn a_release_that_did_not_know_of_it_is_followed_by_a_hold() {
 }
 
 #[test]
-fn a_broker_that_still_tells_the_old_id_lags_behind() {
+fn the_old_id_from_a_lagging_broker_is_ignored() {
     let producer = Producer::flowing(settings(), 1);
     producer.batch(0, &["v"]);
     let sent = producer.next(1).unwrap();
     producer.ack(1, &sent, 0);
-    made_anew(&producer);
+    recreate_topic(&producer);
     producer.one_hold();
     producer.release_to(0, vec![], Some(1), Some((9, 1)));
     producer.topic("t", 1);
-    made_anew(&producer);
+    recreate_topic(&producer);
     assert!(producer.held().is_empty());
     producer.batch(0, &["w"]);
     assert_eq!(producer.next(1).unwrap().sequences(), [0]);
 }
 
 #[test]
-fn an_id_that_is_told_late_or_not_at_all_is_no_other_topic() {
+fn a_late_or_missing_id_is_no_other_topic() {
     let producer = Producer::flowing(settings(), 1);
     producer.batch(0, &["v"]);
     producer.next(1).unwrap();
@@ -274,8 +274,8 @@ fn queue_and_open_batch_fail_with_the_first() {
     for place in [queued, open] {
         assert_eq!(failed(&place), Some(refused.behind(Outcome::NotWritten)));
     }
-    let told = producer.events();
-    let records: u64 = told
+    let reported = producer.events();
+    let records: u64 = reported
         .iter()
         .map(|event| match event {
             Event::Failed { records, .. } => *records,
@@ -289,14 +289,14 @@ fn queue_and_open_batch_fail_with_the_first() {
 }
 
 #[test]
-fn what_is_not_part_of_the_hold_has_the_outcome_of_its_own_attempts() {
+fn batches_outside_the_hold_have_the_outcome_of_their_own_attempts() {
     let producer = gapless();
     producer.batch(0, &["a"]);
     let sent = producer.requests(1);
     producer.refuse(1, &sent[0], 44);
     producer.one_hold();
     let behind = producer.batch(0, &["b"]).remove(0);
-    // The hold's own batch may be in the log; what was never sent is not.
+    // The batch of the hold may be in the log; one that was never sent is not.
     let refused = Failure::broker(44, "no", Outcome::Unknown);
     let decisions = vec![Decision::Fail(refused.clone())];
     producer
@@ -308,7 +308,7 @@ fn what_is_not_part_of_the_hold_has_the_outcome_of_its_own_attempts() {
 }
 
 #[test]
-fn where_all_that_fails_had_its_outcome_before_nothing_fails_behind_it() {
+fn batches_that_had_their_outcome_fail_nothing_behind_them() {
     let producer = gapless();
     producer.batch(0, &["a"]);
     let sent = producer.next(1).unwrap();
@@ -331,7 +331,7 @@ fn where_all_that_fails_had_its_outcome_before_nothing_fails_behind_it() {
 }
 
 #[test]
-fn what_was_not_even_sent_fails_with_what_expires_in_flight() {
+fn unsent_messages_fail_behind_a_batch_that_expires_in_flight() {
     let producer = gapless();
     let first = producer.batch(0, &["a"]).remove(0);
     producer.next(1).unwrap();
@@ -354,7 +354,7 @@ fn what_was_not_even_sent_fails_with_what_expires_in_flight() {
 }
 
 #[test]
-fn what_is_behind_a_named_record_of_its_batch_fails_behind_it() {
+fn records_behind_a_refused_one_of_their_batch_fail_behind_it() {
     let producer = gapless();
     let places = producer.batch(0, &["a", "bad", "c", "bad too"]);
     let sent = producer.next(1).unwrap();
@@ -382,7 +382,7 @@ fn what_is_behind_a_named_record_of_its_batch_fails_behind_it() {
     let refused = ("broker", 87, Outcome::NotWritten);
     let behind = ("gapless", 0, Outcome::NotWritten);
     assert_eq!(kinds, [refused, behind, refused, behind]);
-    let told: Vec<_> = producer
+    let reported: Vec<_> = producer
         .events()
         .into_iter()
         .filter_map(|event| match event {
@@ -392,7 +392,7 @@ fn what_is_behind_a_named_record_of_its_batch_fails_behind_it() {
             _ => None,
         })
         .collect();
-    assert_eq!(told, [(false, 2), (true, 1), (true, 1)]);
+    assert_eq!(reported, [(false, 2), (true, 1), (true, 1)]);
     producer.route("t", 0, 1);
     let again = producer.next(1).unwrap();
     assert_eq!(again.values(), ["a"]);
@@ -401,7 +401,7 @@ fn what_is_behind_a_named_record_of_its_batch_fails_behind_it() {
 }
 
 #[test]
-fn what_waits_for_a_topic_fails_behind_what_has_waited_too_long() {
+fn stored_messages_fail_behind_those_that_expired() {
     let mut set = settings();
     set.gapless = true;
     let producer = Producer::new(set);

@@ -1,4 +1,4 @@
-//! Holds: what stops a partition, the story that is told, and every way to go on.
+//! Holds: the causes that stop a partition, the report to the engine, and every decision that ends the hold.
 
 mod support;
 
@@ -40,7 +40,7 @@ fn an_error_holds_the_partition_once_all_is_answered() {
         (held.topic.as_str(), &held.cause),
         ("t", &HoldCause::Answer)
     );
-    assert_eq!(held.story(), [(2, Some(6)), (1, Some(45)), (3, Some(45))]);
+    assert_eq!(held.summary(), [(2, Some(6)), (1, Some(45)), (3, Some(45))]);
     assert!(
         held.batches
             .iter()
@@ -94,13 +94,13 @@ fn a_retry_has_the_same_bytes_and_sequence() {
 }
 
 #[test]
-fn what_succeeded_is_no_part_of_the_story() {
+fn acknowledged_batches_are_not_part_of_the_hold() {
     let (producer, sent, places) = three_in_flight();
     producer.ack(1, &sent[0], 0);
     producer.refuse(1, &sent[1], 6);
     producer.refuse(1, &sent[2], 45);
     assert_eq!(offset_of(&places[1]), Some(1));
-    assert_eq!(producer.one_hold().story(), [(1, Some(6)), (3, Some(45))]);
+    assert_eq!(producer.one_hold().summary(), [(1, Some(6)), (3, Some(45))]);
 }
 
 #[test]
@@ -134,12 +134,12 @@ fn a_failed_batch_has_the_outcome_that_was_decided() {
     ));
     producer.assume_acknowledged(0);
     let again = producer.requests(1);
-    let story: Vec<_> = again
+    let sequences: Vec<_> = again
         .iter()
         .flat_map(|sent| &sent.batches)
         .map(|batch| (batch.producer_id, batch.epoch, batch.base_sequence))
         .collect();
-    assert_eq!(story, [(9, 1, 0), (9, 1, 1)], "sequences start anew");
+    assert_eq!(sequences, [(9, 1, 0), (9, 1, 1)], "sequences restart");
     assert_eq!(again[0].values(), ["b0"], "the bytes are the same");
     producer.ack(1, &again[0], 0);
     producer.ack(1, &again[1], 1);
@@ -205,12 +205,12 @@ fn a_split_batch_keeps_its_sequences() {
     producer.one_hold();
     producer.release(0, vec![Decision::Split]);
     let again = producer.requests(1);
-    let told: Vec<_> = again
+    let sent: Vec<_> = again
         .iter()
         .map(|sent| (sent.sequences(), sent.values()))
         .collect();
     assert_eq!(
-        told,
+        sent,
         [
             (vec![3], vec!["c0", "c1"]),
             (vec![5], vec!["c2"]),
@@ -220,7 +220,7 @@ fn a_split_batch_keeps_its_sequences() {
     producer.ack(1, &again[0], 3);
     producer.refuse(1, &again[1], 6);
     producer.refuse(1, &again[2], 45);
-    assert_eq!(producer.one_hold().story(), [(1, Some(6)), (1, Some(45))]);
+    assert_eq!(producer.one_hold().summary(), [(1, Some(6)), (1, Some(45))]);
     producer.release(0, vec![Decision::Retry; 2]);
     for (sent, offset) in producer.requests(1).iter().zip([5, 6]) {
         producer.ack(1, sent, offset);
@@ -264,8 +264,8 @@ fn a_batch_can_be_declared_written() {
         Event::Acked { base_offset, .. } => Some(*base_offset),
         _ => None,
     };
-    let told: Vec<i64> = producer.events().iter().filter_map(offset).collect();
-    assert_eq!(told, [-1; 3], "each is reported as any other");
+    let offsets: Vec<i64> = producer.events().iter().filter_map(offset).collect();
+    assert_eq!(offsets, [-1; 3], "each is reported as any other");
     assert!(places.iter().all(|place| !is_pending(place)));
     assert!(producer.next(1).is_none());
     producer.assert_done();
@@ -281,7 +281,7 @@ fn a_lost_connection_leaves_batches_unanswered() {
         panic!("{:?}", held.cause);
     };
     assert_eq!(cause.message, "the broker closed");
-    assert_eq!(held.story(), [(1, None), (3, None)]);
+    assert_eq!(held.summary(), [(1, None), (3, None)]);
     assert!(held.batches.iter().all(|batch| batch.proof == Proof::Maybe));
     producer.ack(1, &sent[1], 9);
     assert!(
@@ -291,7 +291,7 @@ fn a_lost_connection_leaves_batches_unanswered() {
     producer.attach(2);
     producer.release_to(0, vec![Decision::Retry; 2], Some(2), None);
     let again = producer.requests(2);
-    assert_eq!(again.len(), 1, "a new broker is asked with one first");
+    assert_eq!(again.len(), 1, "a new connection begins with one batch");
     assert_eq!(again[0].batches[0].raw, sent[1].batches[0].raw);
     producer.refuse(2, &again[0], 46);
     let rest = producer.requests(2);
@@ -304,17 +304,17 @@ fn a_lost_connection_leaves_batches_unanswered() {
 }
 
 #[test]
-fn an_error_before_the_loss_is_told_with_it() {
+fn an_error_before_the_loss_is_reported_with_it() {
     let (producer, sent, _) = three_in_flight();
     producer.refuse(1, &sent[0], 6);
     producer.lose(1);
     let held = producer.one_hold();
     assert_eq!(held.cause, HoldCause::Answer);
-    assert_eq!(held.story(), [(2, Some(6)), (1, None), (3, None)]);
+    assert_eq!(held.summary(), [(2, Some(6)), (1, None), (3, None)]);
 }
 
 #[test]
-fn a_hold_that_was_asked_for_waits_for_the_answers() {
+fn a_requested_hold_waits_for_the_answers() {
     let (producer, sent, _) = three_in_flight();
     producer.hold(0);
     assert!(producer.held().is_empty());
@@ -331,23 +331,20 @@ fn a_hold_that_was_asked_for_waits_for_the_answers() {
 }
 
 #[test]
-fn a_hold_with_acks_0_is_told_after_the_request() {
+fn a_hold_with_acks_0_is_reported_after_the_request() {
     let mut set = settings();
     set.acks = 0;
     set.idempotent = false;
     let producer = Producer::flowing(set.clone(), 1);
     producer.send(0, "v");
     let now = producer.now.get();
-    // 1. the I/O thread chooses; 2. the engine asks for a hold; 3. the I/O thread makes the request.
+    // 1. the I/O thread chooses batches; 2. the engine requests a hold; 3. the I/O thread builds the request.
     let mut plan = producer.shared.with(|flow| flow.plan(1, now)).unwrap();
     producer.hold(0);
     assert!(producer.held().is_empty());
     plan.seal(&mut Compressor::default(), &std::sync::Arc::default());
     let request = producer.shared.with(|flow| flow.finish(plan, 1, now));
-    assert!(
-        producer.held().is_empty(),
-        "it is on its way into the socket"
-    );
+    assert!(producer.held().is_empty(), "the request is being written");
     use ottla_core::seam::Flow;
     producer.shared.on_taken(1, request.token, now);
     assert_eq!(producer.one_hold().cause, HoldCause::Asked);
@@ -355,7 +352,7 @@ fn a_hold_with_acks_0_is_told_after_the_request() {
 }
 
 #[test]
-fn a_release_without_a_route_asks_for_one() {
+fn a_release_without_a_route_requests_one() {
     let (producer, sent, _) = three_in_flight();
     for sent in &sent {
         producer.refuse(1, sent, 6);
@@ -383,7 +380,7 @@ fn a_release_of_a_partition_that_is_not_held_does_nothing() {
 }
 
 #[test]
-fn what_came_during_a_hold_goes_behind_what_is_retried() {
+fn messages_sent_during_a_hold_follow_the_retried_ones() {
     let producer = Producer::flowing(settings(), 1);
     producer.batch(0, &["a"]);
     let sent = producer.next(1).unwrap();
@@ -405,7 +402,7 @@ fn what_came_during_a_hold_goes_behind_what_is_retried() {
     assert_eq!(values, ["a", "b"]);
 }
 
-/// The first batch was appended and answered with an error all the same; five behind it were acknowledged.
+/// The first batch was appended, but answered with an error; five behind it were acknowledged.
 fn overtaken() -> (Producer, Place) {
     let producer = Producer::flowing(settings(), 1);
     let place = producer.batch(0, &["first"]).remove(0);
@@ -433,7 +430,7 @@ fn out_of_order_is_a_duplicate_where_later_batches_are_in_the_log() {
 }
 
 #[test]
-fn what_is_in_the_log_is_not_sent_under_another_identity() {
+fn an_appended_batch_is_not_sent_under_another_identity() {
     let (producer, place) = overtaken();
     let release = |decision, identity| {
         let shared = &producer.shared;
@@ -487,7 +484,7 @@ fn decisions_that_contradict_the_facts_change_nothing() {
 }
 
 #[test]
-fn what_is_in_the_log_is_not_given_up() {
+fn an_appended_batch_is_not_aborted() {
     let (producer, place) = overtaken();
     producer.shared.change(|flow| {
         flow.abort_all(closed(), None);
@@ -498,7 +495,7 @@ fn what_is_in_the_log_is_not_given_up() {
 }
 
 #[test]
-fn without_idempotence_an_acknowledgement_says_nothing_of_what_is_before_it() {
+fn without_idempotence_an_acknowledgement_proves_nothing_about_earlier_batches() {
     let mut set = settings();
     set.idempotent = false;
     let producer = Producer::flowing(set, 1);
@@ -515,7 +512,7 @@ fn without_idempotence_an_acknowledgement_says_nothing_of_what_is_before_it() {
 }
 
 #[test]
-fn a_batch_of_which_every_record_is_named_fails_with_what_is_said_of_each() {
+fn a_batch_whose_records_all_fail_has_a_failure_for_each() {
     let producer = Producer::flowing(settings(), 1);
     let places = producer.batch(0, &["a", "b"]);
     let sent = producer.next(1).unwrap();
@@ -525,8 +522,8 @@ fn a_batch_of_which_every_record_is_named_fails_with_what_is_said_of_each() {
     let named = [refused("too old"), refused("too new")];
     let by_index = (0..).zip(named.clone()).collect();
     producer.release(0, vec![Decision::FailRecords(by_index)]);
-    let said: Vec<Failure> = places.iter().filter_map(failed).collect();
-    assert_eq!(said, named);
+    let failures: Vec<Failure> = places.iter().filter_map(failed).collect();
+    assert_eq!(failures, named);
     producer.assert_done();
     assert!(producer.next(1).is_none());
 }

@@ -1,4 +1,4 @@
-//! Whoever hears of outcomes hears of them in their order, whichever threads resolve, and may call back in when woken.
+//! A listener receives outcomes in the order in which they were resolved, by whichever thread, and may call back in when woken.
 
 mod support;
 
@@ -14,9 +14,9 @@ use ottla_core::produce::shared::{Listener, ProduceShared};
 use parking_lot::Mutex;
 use support::{Counter, closed, settings};
 
-/// Stops in its first call until it is let go.
+/// Blocks in its first call until the test releases it.
 struct Slow {
-    heard: Mutex<Vec<String>>,
+    received: Mutex<Vec<String>>,
     called: Mutex<Sender<()>>,
     go_on: Mutex<Option<Receiver<()>>>,
     shared: OnceLock<Weak<ProduceShared>>,
@@ -31,7 +31,7 @@ impl Listener for Slow {
             go_on.recv().unwrap();
         }
         let topics = completions.iter().map(|done| done.topic.to_string());
-        self.heard.lock().extend(topics);
+        self.received.lock().extend(topics);
     }
 
     fn wake(&self) {
@@ -61,11 +61,11 @@ fn fail(shared: &ProduceShared, topic: &str) {
 }
 
 #[test]
-fn a_thread_that_resolves_later_is_heard_later() {
+fn outcomes_arrive_in_the_order_of_their_resolution() {
     let (called, calls) = channel();
-    let (let_go, go_on) = channel();
+    let (release, go_on) = channel();
     let listener = Arc::new(Slow {
-        heard: Mutex::default(),
+        received: Mutex::default(),
         called: Mutex::new(called),
         go_on: Mutex::new(Some(go_on)),
         shared: OnceLock::new(),
@@ -90,9 +90,9 @@ fn a_thread_that_resolves_later_is_heard_later() {
     let second = spawn("second");
     let early = calls.recv_timeout(Duration::from_millis(50));
     assert_eq!(early, Err(RecvTimeoutError::Timeout));
-    let_go.send(()).unwrap();
+    release.send(()).unwrap();
     first.join().unwrap();
     second.join().unwrap();
-    assert_eq!(*listener.heard.lock(), ["first", "second"]);
+    assert_eq!(*listener.received.lock(), ["first", "second"]);
     assert_eq!(listener.used_when_woken.lock().len(), 2);
 }

@@ -1,4 +1,4 @@
-//! The picture of a producer: its numbers fit together, and it names who holds the budget.
+//! The snapshot of a producer: its numbers are consistent, and it names the holders of the budget.
 
 mod support;
 
@@ -91,7 +91,7 @@ fn a_node_stays_silent_over_a_lost_connection() {
 }
 
 #[test]
-fn a_node_that_is_to_answer_nothing_is_not_silent() {
+fn a_node_that_owes_no_answer_is_not_silent() {
     let mut set = settings();
     set.acks = 0;
     set.idempotent = false;
@@ -100,14 +100,14 @@ fn a_node_that_is_to_answer_nothing_is_not_silent() {
     let sent = producer.next(1).unwrap();
     producer.now.set(producer.now.get() + 5 * SECOND);
     let silent = || picture(&producer).nodes[0].silent_for;
-    assert_eq!(silent(), 5 * SECOND, "its socket takes nothing");
+    assert_eq!(silent(), 5 * SECOND, "the socket takes no bytes");
     producer.take(1, &sent);
     producer.now.set(producer.now.get() + 5 * SECOND);
     assert_eq!((silent(), picture(&producer).nodes[0].requests), (0, 1));
 }
 
 #[test]
-fn troubles_are_told_of_their_own_partition() {
+fn a_trouble_is_reported_for_its_partition_only() {
     let producer = Producer::beginning(settings(), 2);
     for partition in 0..2 {
         producer
@@ -137,7 +137,7 @@ fn troubles_are_told_of_their_own_partition() {
 }
 
 #[test]
-fn a_refused_batch_that_goes_again_is_a_trouble_until_it_is_written() {
+fn a_retried_batch_is_a_trouble_until_it_is_written() {
     let producer = Producer::flowing(settings(), 1);
     let cause = || {
         let now = producer.now.get();
@@ -158,7 +158,7 @@ fn a_refused_batch_that_goes_again_is_a_trouble_until_it_is_written() {
 }
 
 #[test]
-fn batches_are_told_only_where_somebody_listens() {
+fn batches_are_reported_only_to_a_listener() {
     let producer = Producer::flowing(settings(), 1);
     let acked = || {
         producer.try_send("t", Some(0), None, b"v", None).unwrap();

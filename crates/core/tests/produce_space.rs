@@ -1,4 +1,4 @@
-//! What is accepted, where it is kept and what it weighs: metadata that comes late, partitions, sizes, the budget.
+//! Accepting messages: late metadata, partitions, sizes, charges against the budget, waiting for free buffer space.
 
 mod support;
 
@@ -13,8 +13,8 @@ use ottla_core::produce::picture::HolderCause;
 use support::frames::Reply;
 use support::{Counter, Producer, SECOND, failure_of, is_pending, offset_of, settings};
 
-/// What a message can take beside the size of its record: a batch (512), its header (61), spare bytes for its fields (40).
-const BESIDE: usize = 512 + 61 + 40;
+/// Maximum overhead of a message in addition to its record: a batch (512), its header (61), spare bytes for its fields (40).
+const OVERHEAD: usize = 512 + 61 + 40;
 
 fn producer_without_topic() -> Producer {
     let producer = Producer::new(settings());
@@ -36,7 +36,7 @@ fn messages_wait_for_metadata_in_order() {
             .unwrap();
         places.push(place);
     }
-    assert_eq!(producer.bell.take(), 1, "the engine hears of it once");
+    assert_eq!(producer.bell.take(), 1, "reported to the engine once");
     assert!(matches!(&producer.events()[..], [Event::Topic(name)] if &**name == "t"));
     let own = producer
         .try_send("t", Some(2), None, b"own partition", None)
@@ -80,7 +80,7 @@ fn a_topic_without_partitions_is_not_known_yet() {
 }
 
 #[test]
-fn a_topic_that_can_never_be_known_fails_what_waits() {
+fn a_refused_topic_fails_its_waiting_messages() {
     let producer = producer_without_topic();
     let places: Vec<_> = (0..3)
         .map(|_| producer.try_send("t", None, None, b"v", None).unwrap())
@@ -94,7 +94,7 @@ fn a_topic_that_can_never_be_known_fails_what_waits() {
     producer.assert_done();
 }
 
-/// The engine says that metadata which was requested before `stored` messages waited for it has all partitions.
+/// Reports metadata with all partitions, requested when `stored` messages had waited for it.
 fn refuse_missing(producer: &Producer, stored: u64) {
     producer
         .shared
@@ -117,17 +117,17 @@ fn a_partition_below_zero_is_refused() {
     producer.assert_done();
 }
 
-/// Tells the producer of two partitions that its topic was deleted and made anew with one.
-fn made_anew(producer: &Producer) {
+/// Reports to the producer of two partitions that its topic was deleted and recreated with one.
+fn recreate_topic(producer: &Producer) {
     producer
         .shared
         .change(|flow| flow.acc.set_topic("t", [77; 16], 1, &[0], &[]));
 }
 
 #[test]
-fn a_topic_made_anew_with_fewer_partitions_gets_no_message_for_the_others() {
+fn a_topic_recreated_with_fewer_partitions_gets_no_message_for_the_others() {
     let producer = Producer::flowing(settings(), 2);
-    made_anew(&producer);
+    recreate_topic(&producer);
     let gone = producer.try_send("t", Some(1), None, b"v", None).unwrap();
     refuse_missing(&producer, stored_count(&producer));
     assert_eq!(failure_of(&gone), Some(("topic", 3, Outcome::NotWritten)));
@@ -161,9 +161,9 @@ fn a_partition_that_turns_out_not_to_exist_fails_its_message_alone() {
     producer.topic("t", 1);
     refuse_missing(&producer, stored_count(&producer));
     assert_eq!(failure_of(&none), Some(("topic", 3, Outcome::NotWritten)));
-    let told = producer.events();
+    let events = producer.events();
     assert!(
-        told.iter().any(|event| matches!(
+        events.iter().any(|event| matches!(
             event,
             Event::Failed {
                 records: 1,
@@ -171,7 +171,7 @@ fn a_partition_that_turns_out_not_to_exist_fails_its_message_alone() {
                 ..
             }
         )),
-        "{told:?}"
+        "{events:?}"
     );
     producer.route("t", 0, 1);
     let sent = producer.next(1).unwrap();
@@ -182,7 +182,7 @@ fn a_partition_that_turns_out_not_to_exist_fails_its_message_alone() {
 }
 
 #[test]
-fn what_was_flushed_before_its_metadata_came_does_not_linger() {
+fn messages_flushed_before_their_metadata_do_not_linger() {
     let mut set = settings();
     set.linger = 60 * SECOND;
     let producer = Producer::new(set);
@@ -313,7 +313,7 @@ fn join_for(producer: &Producer, bytes: usize) -> (u64, Arc<Counter>) {
 }
 
 #[test]
-fn room_is_given_first_come_first_served() {
+fn free_space_is_given_first_come_first_served() {
     let (producer, sent) = full();
     let (first, first_wake) = join(&producer);
     let (second, second_wake) = join(&producer);
@@ -326,14 +326,14 @@ fn room_is_given_first_come_first_served() {
     first_wake.take();
     producer.ack(1, &sent, 0);
     assert!(first_wake.take() > 0);
-    assert!(second_wake.take() > 0, "there is room for both");
+    assert!(second_wake.take() > 0, "there is space for both");
     assert!(turn(first) && !turn(second));
     let value = [b'y'; 1_000];
     let send = |ticket| producer.try_send("t", Some(0), None, &value, ticket);
     assert_eq!(
         send(None).unwrap_err(),
         Refused::Full,
-        "no jumping the line"
+        "no sender passes the queue"
     );
     assert_eq!(send(Some(second)).unwrap_err(), Refused::Full);
     send(Some(first)).unwrap();
@@ -343,7 +343,7 @@ fn room_is_given_first_come_first_served() {
 }
 
 #[test]
-fn whoever_leaves_the_line_lets_the_next_one_try() {
+fn a_sender_that_leaves_the_queue_wakes_the_next() {
     let (producer, sent) = full();
     let (first, _) = join(&producer);
     let (second, wake) = join(&producer);
@@ -353,21 +353,24 @@ fn whoever_leaves_the_line_lets_the_next_one_try() {
     producer
         .shared
         .with(|flow| flow.acc.leave_space_queue(first));
-    assert!(wake.take() > 0, "it looked too early, so it is woken again");
+    assert!(
+        wake.take() > 0,
+        "it checked too early, so it is woken again"
+    );
     assert!(producer.shared.with(|flow| flow.acc.has_turn(second, 10)));
     producer
         .shared
         .with(|flow| flow.acc.leave_space_queue(second));
     producer
         .try_send("t", Some(0), None, b"v", None)
-        .expect("nobody is in line");
+        .expect("the queue is empty");
 }
 
 #[test]
-fn a_refusal_makes_it_full_until_room_comes() {
+fn the_buffer_is_full_from_a_refusal_until_space_is_released() {
     let (producer, sent) = full();
     let is_full = || producer.shared.with(|flow| flow.budget(0).full);
-    assert!(is_full(), "nobody waits, and one was refused");
+    assert!(is_full(), "no sender waits, and one was refused");
     producer.ack(1, &sent, 0);
     assert!(!is_full());
     let send = |bytes: usize| producer.try_send("t", Some(0), None, &vec![b'x'; bytes], None);
@@ -380,11 +383,14 @@ fn a_refusal_makes_it_full_until_room_comes() {
     producer
         .try_send("t", Some(0), None, &value, Some(ticket))
         .unwrap();
-    assert!(!is_full(), "the line is empty, and its head had room");
+    assert!(
+        !is_full(),
+        "the queue is empty, and the message of its head fitted"
+    );
 }
 
 #[test]
-fn a_refusal_sends_what_lingers() {
+fn a_refusal_sends_lingering_batches() {
     let mut set = settings();
     set.buffer_bytes = 33 * 1024;
     set.batch_bytes = 1 << 20;
@@ -394,16 +400,18 @@ fn a_refusal_sends_what_lingers() {
     while send().is_ok() {
         assert!(producer.next(1).is_none(), "it lingers");
     }
-    let sent = producer.next(1).expect("the batch that holds all the room");
+    let sent = producer
+        .next(1)
+        .expect("the batch that holds the whole budget");
     producer.ack(1, &sent, 0);
     send().unwrap();
-    assert!(producer.next(1).is_none(), "there is room: it lingers");
+    assert!(producer.next(1).is_none(), "there is space: it lingers");
 }
 
 #[test]
-fn a_lack_of_room_is_told_once_until_the_engine_finds_room() {
+fn a_full_buffer_is_reported_once_until_the_engine_finds_space() {
     let (producer, sent) = full();
-    let told = || {
+    let reports = || {
         let events = producer.shared.take_events();
         let lacking = events
             .iter()
@@ -415,23 +423,23 @@ fn a_lack_of_room_is_told_once_until_the_engine_finds_room() {
         assert_eq!(refused.unwrap_err(), Refused::Full);
     };
     let still_full = || producer.shared.with(|flow| flow.acc.still_full());
-    assert_eq!(told(), 1);
+    assert_eq!(reports(), 1);
     refuse();
-    assert_eq!(told(), 0);
-    assert_eq!(still_full(), Some(2), "so many were accepted");
+    assert_eq!(reports(), 0);
+    assert_eq!(still_full(), Some(2), "two messages were accepted");
     refuse();
-    assert_eq!(told(), 0, "the engine looks by itself");
+    assert_eq!(reports(), 0, "the engine polls");
     producer.ack(1, &sent, 0);
     assert_eq!(still_full(), None);
     producer
         .try_send("t", Some(0), None, &[0; 14_000], None)
         .unwrap();
     refuse();
-    assert_eq!(told(), 1);
+    assert_eq!(reports(), 1);
 }
 
 #[test]
-fn what_is_told_to_wait_for_room_names_who_holds_it() {
+fn the_budget_names_its_holders() {
     let (producer, _sent) = full();
     let largest = |now| {
         let budget = producer.shared.with(|flow| flow.budget(now));
@@ -455,7 +463,7 @@ fn what_is_told_to_wait_for_room_names_who_holds_it() {
 }
 
 #[test]
-fn a_waiter_in_line_has_open_batches_sent() {
+fn a_waiting_sender_has_open_batches_sent() {
     let (producer, sent) = full();
     let (first, _) = join(&producer);
     let (second, wake) = join_for(&producer, 20_000);
@@ -464,7 +472,7 @@ fn a_waiter_in_line_has_open_batches_sent() {
     producer
         .try_send("t", Some(0), None, &large, Some(first))
         .unwrap();
-    // The second one looks, finds too little room for its own and sleeps again.
+    // The second sender checks, finds too little space for its message and sleeps again.
     assert!(
         !producer
             .shared
@@ -487,7 +495,7 @@ fn a_waiter_in_line_has_open_batches_sent() {
 }
 
 #[test]
-fn the_first_in_line_has_open_batches_sent() {
+fn the_first_waiting_sender_has_open_batches_sent() {
     let mut set = settings();
     set.buffer_bytes = 33 * 1024;
     set.batch_bytes = 1024 * 1024;
@@ -496,12 +504,14 @@ fn the_first_in_line_has_open_batches_sent() {
     let value = "v".repeat(4_000);
     for _ in 0..4 {
         let sent = producer.try_send("t", Some(0), None, value.as_bytes(), None);
-        sent.expect("nobody was refused, which would have it sent too");
+        sent.expect("a refusal would have it sent too");
     }
     producer.tick();
     assert!(producer.next(1).is_none(), "it lingers");
     let (ticket, _) = join_for(&producer, 20_000);
-    let sent = producer.next(1).expect("what would make room does not");
+    let sent = producer
+        .next(1)
+        .expect("the batch that holds the space does not linger");
     producer.ack(1, &sent, 0);
     assert!(
         producer
@@ -511,7 +521,7 @@ fn the_first_in_line_has_open_batches_sent() {
 }
 
 #[test]
-fn a_long_line_is_woken_in_order_and_each_once() {
+fn a_long_queue_is_woken_in_order_and_each_once() {
     let (producer, sent) = full();
     let order = Arc::new(Counter::default());
     let tickets: Vec<u64> = (0..700)
@@ -524,8 +534,8 @@ fn a_long_line_is_woken_in_order_and_each_once() {
         .collect();
     assert_eq!(order.take(), 0);
     producer.ack(1, &sent, 0);
-    // 33 KiB came free: as many are woken as have room in it, with the batch that they make, and not one more.
-    let fit = (33 * 1024 - BESIDE) / 50;
+    // 33 KiB were released: the senders whose messages fit into them, in one batch, are woken, and not one more.
+    let fit = (33 * 1024 - OVERHEAD) / 50;
     assert_eq!(order.take(), fit);
     let mut accepted = 0;
     for ticket in &tickets {
@@ -538,15 +548,12 @@ fn a_long_line_is_woken_in_order_and_each_once() {
             .unwrap();
         accepted += 1;
     }
-    assert_eq!(
-        accepted, 700,
-        "what a record takes is less than was asked for"
-    );
+    assert_eq!(accepted, 700, "a record takes less than was requested");
     assert_eq!(order.take(), 700 - fit, "the others were woken, once");
 }
 
 #[test]
-fn a_failed_topic_makes_room() {
+fn a_failed_topic_releases_memory() {
     let mut set = settings();
     set.buffer_bytes = 2_500;
     let producer = Producer::new(set);
@@ -562,7 +569,7 @@ fn a_failed_topic_makes_room() {
 }
 
 #[test]
-fn compression_makes_room() {
+fn compression_releases_memory() {
     let mut set = settings();
     set.buffer_bytes = 16 * 1024;
     set.codec = ottla_core::bytes::compression::codec::Codec::Lz4;
@@ -581,7 +588,7 @@ fn compression_makes_room() {
 }
 
 #[test]
-fn outcomes_that_wait_to_be_read_stay_on_the_books() {
+fn outcomes_are_charged_until_they_are_read() {
     let mut set = settings();
     set.keeps_outcomes = true;
     let producer = Producer::flowing(set, 2);
@@ -596,28 +603,28 @@ fn outcomes_that_wait_to_be_read_stay_on_the_books() {
     producer.release(1, vec![Decision::Fail(gone)]);
     for (place, delivery) in [(written, 1), (failed, 2)] {
         let before = producer.used();
-        let weight = place.0.take_charge();
-        assert!(weight > 0);
+        let bytes = place.0.take_charge();
+        assert!(bytes > 0);
         let attached = place.0.take_attached();
         assert_eq!(attached.len(), 1);
         assert_eq!(attached[0].handle, delivery);
-        producer.shared.with(|flow| flow.acc.outcomes_read(weight));
-        assert_eq!(producer.used(), before - weight);
+        producer.shared.with(|flow| flow.acc.outcomes_read(bytes));
+        assert_eq!(producer.used(), before - bytes);
     }
     producer.assert_done();
 }
 
-/// Reads the outcome of the only message at a place, and gives back what it weighed.
+/// Reads the outcome of the only message at a place, and releases its charge.
 fn read(producer: &Producer, place: &Place) -> usize {
     let (completion, _) = place.0.place(place.1);
     assert_eq!(completion.take_attached().len(), 1);
-    let weight = completion.take_charge();
-    producer.shared.with(|flow| flow.acc.outcomes_read(weight));
-    weight
+    let bytes = completion.take_charge();
+    producer.shared.with(|flow| flow.acc.outcomes_read(bytes));
+    bytes
 }
 
 #[test]
-fn a_batch_that_expired_in_flight_weighs_until_it_is_answered_and_read() {
+fn a_batch_that_expired_in_flight_is_charged_until_it_is_answered_and_read() {
     for read_first in [true, false] {
         let mut set = settings();
         set.keeps_outcomes = true;
@@ -634,7 +641,7 @@ fn a_batch_that_expired_in_flight_weighs_until_it_is_answered_and_read() {
         assert_eq!(producer.used(), before, "its bytes may still leave");
         producer.ack(1, &sent, 0);
         if !read_first {
-            assert_eq!(producer.used(), before, "nobody has read its outcome");
+            assert_eq!(producer.used(), before, "its outcome has not been read");
             assert_eq!(read(&producer, &place), before);
         }
         producer.assert_done();
@@ -642,7 +649,7 @@ fn a_batch_that_expired_in_flight_weighs_until_it_is_answered_and_read() {
 }
 
 #[test]
-fn failures_that_wait_to_be_read_stay_on_the_books_however_they_came() {
+fn failures_of_every_kind_are_charged_until_they_are_read() {
     let mut set = settings();
     set.keeps_outcomes = true;
     let value = [b'x'; 1_000];
@@ -652,7 +659,7 @@ fn failures_that_wait_to_be_read_stay_on_the_books_however_they_came() {
         completion.attach(at, 1, false);
         (completion, at)
     };
-    // A topic that does not come.
+    // A topic whose metadata does not arrive.
     let producer = Producer::new(set.clone());
     let place = send(&producer, 0);
     producer.pass(120 * SECOND);
@@ -681,7 +688,7 @@ fn failures_that_wait_to_be_read_stay_on_the_books_however_they_came() {
 }
 
 #[test]
-fn what_goes_into_a_buffer_that_counts_already_needs_no_room() {
+fn a_message_that_fits_into_a_charged_buffer_needs_no_free_space() {
     for key in [None, Some(&b"key"[..])] {
         let mut set = settings();
         set.buffer_bytes = 17_500;
@@ -689,7 +696,7 @@ fn what_goes_into_a_buffer_that_counts_already_needs_no_room() {
         producer.topic("t", 1);
         let send = || producer.try_send("t", None, key, &[b'x'; 1000], None);
         let used = || producer.shared.with(|flow| flow.acc.used_bytes());
-        // The buffer grows until nothing else has room.
+        // The buffer grows until the budget is used up.
         while used() + 1_000 <= 17_500 {
             send().unwrap();
         }
@@ -701,6 +708,10 @@ fn what_goes_into_a_buffer_that_counts_already_needs_no_room() {
         assert_eq!(used(), before);
         let (_, woken) = join(&producer);
         assert_eq!(woken.take(), 0);
-        assert_eq!(send().unwrap_err(), Refused::Full, "nobody passes the line");
+        assert_eq!(
+            send().unwrap_err(),
+            Refused::Full,
+            "no sender passes the queue"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! `delivery_timeout_ms`: every message has its outcome when it ends, wherever it is.
+//! `delivery_timeout_ms`: every message has its outcome when the timeout ends, at every station.
 
 mod support;
 
@@ -21,7 +21,7 @@ fn timed_out(outcome: Outcome) -> Option<(&'static str, i16, Outcome)> {
     Some(("delivery_timeout", 0, outcome))
 }
 
-fn told_failed(producer: &Producer) -> Vec<(i32, u64, Outcome)> {
+fn reported_failures(producer: &Producer) -> Vec<(i32, u64, Outcome)> {
     producer
         .events()
         .into_iter()
@@ -38,7 +38,7 @@ fn told_failed(producer: &Producer) -> Vec<(i32, u64, Outcome)> {
 }
 
 #[test]
-fn what_waits_for_a_route_was_not_written() {
+fn messages_without_a_route_were_not_written() {
     let producer = Producer::new(settings());
     producer.topic("t", 1);
     let begin = producer.now.get();
@@ -53,12 +53,12 @@ fn what_waits_for_a_route_was_not_written() {
     for place in [&place, &queued] {
         assert_eq!(failure_of(place), timed_out(Outcome::NotWritten));
     }
-    assert_eq!(told_failed(&producer), [(0, 3, Outcome::NotWritten)]);
+    assert_eq!(reported_failures(&producer), [(0, 3, Outcome::NotWritten)]);
     producer.assert_done();
 }
 
 #[test]
-fn what_waits_for_metadata_was_not_written() {
+fn messages_without_metadata_were_not_written() {
     let producer = Producer::new(settings());
     producer.tick();
     producer.waker.take();
@@ -69,12 +69,12 @@ fn what_waits_for_metadata_was_not_written() {
     producer.pass(LIMIT);
     assert_eq!(producer.tick(), None);
     assert_eq!(failure_of(&place), timed_out(Outcome::NotWritten));
-    assert_eq!(told_failed(&producer), [(-1, 1, Outcome::NotWritten)]);
+    assert_eq!(reported_failures(&producer), [(-1, 1, Outcome::NotWritten)]);
     producer.assert_done();
 }
 
 #[test]
-fn what_expires_unsent_says_what_kept_it() {
+fn an_unsent_message_expires_with_its_trouble() {
     let producer = Producer::new(settings());
     let unknown = producer.try_send("u", None, None, b"a", None).unwrap();
     producer.topic("t", 1);
@@ -108,7 +108,7 @@ fn the_time_before_the_metadata_counts() {
 }
 
 #[test]
-fn what_is_in_flight_is_unknown_and_holds_the_partition() {
+fn a_batch_in_flight_expires_as_unknown_and_holds_the_partition() {
     let producer = Producer::flowing(settings(), 1);
     let old = producer.batch(0, &["old"]).remove(0);
     let sent = producer.next(1).unwrap();
@@ -126,7 +126,7 @@ fn what_is_in_flight_is_unknown_and_holds_the_partition() {
     producer.refuse(1, &second, 45);
     let held = producer.one_hold();
     assert_eq!(held.cause, HoldCause::Expired);
-    assert_eq!(held.story(), [(1, Some(6)), (1, Some(45))]);
+    assert_eq!(held.summary(), [(1, Some(6)), (1, Some(45))]);
     assert_eq!(
         held.batches
             .iter()
@@ -142,14 +142,14 @@ fn what_is_in_flight_is_unknown_and_holds_the_partition() {
     );
     producer.assume_acknowledged(0);
     let again = producer.requests(1);
-    let told: Vec<_> = again
+    let sent: Vec<_> = again
         .iter()
         .map(|sent| (sent.values(), sent.sequences()))
         .collect();
     assert_eq!(
-        told,
+        sent,
         [(vec!["young"], vec![0]), (vec!["later"], vec![1])],
-        "what expired is not sent again"
+        "expired batches are not sent again"
     );
     producer.ack(1, &again[0], 0);
     producer.ack(1, &again[1], 1);
@@ -157,7 +157,7 @@ fn what_is_in_flight_is_unknown_and_holds_the_partition() {
 }
 
 #[test]
-fn the_parts_of_a_batch_have_the_time_of_the_whole() {
+fn pieces_of_a_batch_expire_with_the_whole() {
     let producer = Producer::flowing(settings(), 1);
     let places = producer.batch(0, &["a", "b", "c"]);
     producer.pass(SECOND);
@@ -194,7 +194,7 @@ fn a_late_answer_changes_no_outcome() {
 }
 
 #[test]
-fn what_is_held_expires_too() {
+fn held_batches_expire_too() {
     let producer = Producer::flowing(settings(), 1);
     let place = producer.send(0, "a");
     let sent = producer.next(1).unwrap();
@@ -205,14 +205,14 @@ fn what_is_held_expires_too() {
     producer.tick();
     assert_eq!(failure_of(&place), timed_out(Outcome::Unknown));
     assert_eq!(failure_of(&behind), timed_out(Outcome::NotWritten));
-    assert!(producer.held().is_empty(), "one hold, one story");
+    assert!(producer.held().is_empty(), "one hold, one report");
     producer.release(0, vec![Decision::Retry]);
     assert!(producer.next(1).is_none());
     producer.assert_done();
 }
 
 #[test]
-fn what_was_sent_once_and_waits_again_is_unknown() {
+fn a_batch_that_waits_to_be_sent_again_expires_as_unknown() {
     let producer = Producer::flowing(settings(), 1);
     let place = producer.send(0, "a");
     producer.next(1).unwrap();
@@ -226,7 +226,7 @@ fn what_was_sent_once_and_waits_again_is_unknown() {
 }
 
 #[test]
-fn a_lost_connection_after_expiry_tells_what_expired() {
+fn a_lost_connection_after_expiry_reports_the_expired_batch() {
     let producer = Producer::flowing(settings(), 1);
     producer.send(0, "a");
     producer.next(1).unwrap();
@@ -234,7 +234,7 @@ fn a_lost_connection_after_expiry_tells_what_expired() {
     producer.tick();
     producer.lose(1);
     let held = producer.one_hold();
-    assert_eq!(held.story(), [(1, None)]);
+    assert_eq!(held.summary(), [(1, None)]);
     assert!(held.batches[0].expired && held.batches[0].proof == Proof::Maybe);
     producer.release(0, vec![Decision::Retry]);
     producer.assert_done();
@@ -249,10 +249,11 @@ fn a_request_has_its_own_deadline() {
     assert!(sent.expects_response);
 }
 
-/// The position among `places` of each batch that was resolved since the last time, in the order in which that was told.
-fn told_order(producer: &Producer, places: &[Place]) -> Vec<usize> {
-    let told = std::mem::take(&mut *producer.resolved.0.lock());
-    told.iter()
+/// Positions among `places` of the batches that were resolved since the last call, in the order of their reports.
+fn resolution_order(producer: &Producer, places: &[Place]) -> Vec<usize> {
+    let resolved = std::mem::take(&mut *producer.resolved.0.lock());
+    resolved
+        .iter()
         .filter_map(|completion| {
             let same = |place: &Place| std::sync::Arc::ptr_eq(&place.0, completion);
             places.iter().position(same)
@@ -269,12 +270,12 @@ fn one_at_each_place(producer: &Producer) -> Vec<Place> {
 }
 
 #[test]
-fn what_expires_together_is_told_in_the_order_of_the_calls() {
+fn messages_that_expire_together_are_reported_in_the_order_of_the_calls() {
     let producer = Producer::flowing(settings(), 1);
     let places = one_at_each_place(&producer);
     producer.pass(LIMIT);
     producer.tick();
-    assert_eq!(told_order(&producer, &places), [0, 1, 2]);
+    assert_eq!(resolution_order(&producer, &places), [0, 1, 2]);
     producer.lose(1);
     assert_eq!(producer.one_hold().cause, HoldCause::Expired);
     producer.release(0, vec![Decision::Retry]);
@@ -282,7 +283,7 @@ fn what_expires_together_is_told_in_the_order_of_the_calls() {
 }
 
 #[test]
-fn gapless_the_first_in_line_expires_and_the_others_fail_behind_it() {
+fn gapless_the_first_message_expires_and_the_others_fail_behind_it() {
     let producer = Producer::flowing(
         Settings {
             gapless: true,
@@ -293,7 +294,7 @@ fn gapless_the_first_in_line_expires_and_the_others_fail_behind_it() {
     let places = one_at_each_place(&producer);
     producer.pass(LIMIT);
     producer.tick();
-    assert_eq!(told_order(&producer, &places), [0, 1, 2]);
+    assert_eq!(resolution_order(&producer, &places), [0, 1, 2]);
     assert_eq!(failure_of(&places[0]), timed_out(Outcome::Unknown));
     for place in &places[1..] {
         let behind = ("gapless", 0, Outcome::NotWritten);
@@ -306,7 +307,7 @@ fn gapless_the_first_in_line_expires_and_the_others_fail_behind_it() {
 }
 
 #[test]
-fn gapless_what_failed_behind_another_has_no_time_of_its_own() {
+fn gapless_a_message_that_failed_behind_another_does_not_expire() {
     let producer = Producer::flowing(
         Settings {
             gapless: true,
@@ -321,14 +322,18 @@ fn gapless_what_failed_behind_another_has_no_time_of_its_own() {
     producer.next(1).unwrap();
     producer.pass(LIMIT - SECOND);
     assert_eq!(producer.tick(), None, "nothing is left that could expire");
-    assert_eq!(told_failed(&producer).len(), 2);
+    assert_eq!(reported_failures(&producer).len(), 2);
     producer.pass(SECOND);
     producer.tick();
-    assert_eq!(told_failed(&producer), [], "nor is it told twice");
+    assert_eq!(
+        reported_failures(&producer),
+        [],
+        "and is not reported twice"
+    );
 }
 
 #[test]
-fn gapless_what_is_in_the_log_when_its_time_is_up_takes_nothing_with_it() {
+fn gapless_an_appended_batch_that_expires_fails_nothing_behind_it() {
     let producer = Producer::flowing(
         Settings {
             gapless: true,
@@ -360,7 +365,7 @@ fn gapless_what_is_in_the_log_when_its_time_is_up_takes_nothing_with_it() {
                 ..
             }]
         ),
-        "nor is it told twice: {events:?}"
+        "and is not reported twice: {events:?}"
     );
     producer.release(0, vec![]);
     let sent = producer.next(1).unwrap();
@@ -370,16 +375,16 @@ fn gapless_what_is_in_the_log_when_its_time_is_up_takes_nothing_with_it() {
 }
 
 #[test]
-fn what_is_given_up_is_told_in_the_order_of_the_calls() {
+fn aborted_messages_are_reported_in_the_order_of_the_calls() {
     let producer = Producer::flowing(settings(), 1);
     let places = one_at_each_place(&producer);
     let given_up = producer.shared.with(|flow| flow.abort_all(closed(), None));
     assert_eq!(given_up, 3);
-    assert_eq!(told_order(&producer, &places), [0, 1, 2]);
+    assert_eq!(resolution_order(&producer, &places), [0, 1, 2]);
 }
 
 #[test]
-fn what_is_given_up_says_who_was_silent() {
+fn aborted_messages_name_the_silent_node() {
     let producer = Producer::flowing(settings(), 1);
     producer.send(0, "a");
     producer.next(1).unwrap();
@@ -387,7 +392,7 @@ fn what_is_given_up_says_who_was_silent() {
     producer.pass(3 * SECOND);
     let now = Some(producer.now.get());
     producer.shared.with(|flow| flow.abort_all(closed(), now));
-    let told = |event: Event| match event {
+    let cause = |event: Event| match event {
         Event::Failed { failure, .. } => failure.cause,
         other => panic!("{other:?}"),
     };
@@ -395,7 +400,7 @@ fn what_is_given_up_says_who_was_silent() {
         .shared
         .take_events()
         .into_iter()
-        .map(told)
+        .map(cause)
         .collect();
     let cause = Cause::GivenUp {
         error: Arc::new(closed()),
@@ -437,27 +442,27 @@ fn at_the_end_nothing_is_held_and_nothing_in_flight() {
 }
 
 #[test]
-fn what_was_given_up_does_not_expire_as_well() {
+fn aborted_messages_do_not_expire() {
     let producer = Producer::flowing(settings(), 1);
     producer.send(0, "a");
     let sent = producer.next(1).unwrap();
     producer.shared.with(|flow| flow.abort_all(closed(), None));
-    assert_eq!(told_failed(&producer), [(0, 1, Outcome::Unknown)]);
+    assert_eq!(reported_failures(&producer), [(0, 1, Outcome::Unknown)]);
     producer.pass(LIMIT);
-    assert_eq!(producer.tick(), None, "no time is looked at again");
+    assert_eq!(producer.tick(), None, "no further check is due");
     assert!(producer.events().is_empty(), "no failure and no hold");
     producer.ack(1, &sent, 0);
     producer.assert_done();
 }
 
 #[test]
-fn whatever_is_given_up_is_told_once() {
+fn each_aborted_message_is_reported_once() {
     let producer = Producer::flowing(settings(), 2);
     producer.batch(0, &["late"]);
     let late = producer.next(1).unwrap();
     producer.pass(LIMIT);
     producer.tick();
-    assert_eq!(told_failed(&producer), [(0, 1, Outcome::Unknown)]);
+    assert_eq!(reported_failures(&producer), [(0, 1, Outcome::Unknown)]);
     producer.batch(1, &["in flight"]);
     producer.next(1).unwrap();
     producer.batch(1, &["queued", "too"]);
@@ -466,30 +471,30 @@ fn whatever_is_given_up_is_told_once() {
         .try_send("u", None, None, b"without metadata", None)
         .unwrap();
     producer.shared.with(|flow| flow.abort_all(closed(), None));
-    let told = [
+    let expected = [
         (-1, 1, Outcome::NotWritten),
         (1, 1, Outcome::Unknown),
         (1, 2, Outcome::NotWritten),
         (1, 1, Outcome::NotWritten),
     ];
-    assert_eq!(told_failed(&producer), told);
+    assert_eq!(reported_failures(&producer), expected);
     producer.ack(1, &late, 0);
     producer.shared.with(|flow| flow.abort_all(closed(), None));
-    assert!(told_failed(&producer).is_empty());
+    assert!(reported_failures(&producer).is_empty());
 }
 
 #[test]
-fn what_waits_for_a_topic_that_is_refused_is_told() {
+fn messages_of_a_refused_topic_are_reported() {
     let producer = Producer::new(settings());
     let place = producer.try_send("u", None, None, b"a", None).unwrap();
     let denied = Failure::broker(29, "", Outcome::NotWritten);
     assert_eq!(producer.shared.fail_topic("u", denied.clone()), 1);
-    assert_eq!(told_failed(&producer), [(-1, 1, Outcome::NotWritten)]);
+    assert_eq!(reported_failures(&producer), [(-1, 1, Outcome::NotWritten)]);
     assert_eq!(place.0.state(), State::Failed(denied));
 }
 
 #[test]
-fn what_expires_names_the_last_answer_and_has_it_as_its_cause() {
+fn an_expired_message_has_the_last_answer_as_its_cause() {
     let producer = Producer::flowing(settings(), 1);
     let place = producer.send(0, "a");
     let sent = producer.next(1).unwrap();
@@ -506,7 +511,7 @@ fn what_expires_names_the_last_answer_and_has_it_as_its_cause() {
 }
 
 #[test]
-fn what_keeps_a_topic_is_the_cause_of_what_expires_and_of_what_is_given_up() {
+fn the_trouble_of_a_topic_is_the_cause_of_expired_and_aborted_messages() {
     let trouble = Trouble::Reported(Arc::new(Reported {
         text: "no such topic".into(),
         error: Some(ErrorData {
@@ -539,38 +544,38 @@ fn what_keeps_a_topic_is_the_cause_of_what_expires_and_of_what_is_given_up() {
     assert_eq!(given_up, Cause::GivenUp { error, trouble });
 }
 
-/// When each of these messages fails, in seconds from the first; the second is accepted 2 minutes less a second after it.
-fn ends(producer: &Producer) -> [u64; 2] {
+/// Seconds after which each of two messages fails; the second is accepted 2 minutes less a second after the first.
+fn expiry_times(producer: &Producer) -> [u64; 2] {
     let send = || producer.try_send("t", Some(0), None, b"v", None).unwrap();
     let begin = producer.now.get();
     let first = send();
     let mut second = None;
-    let mut ends = [0; 2];
+    let mut times = [0; 2];
     for second_now in 1..=300 {
         producer.pass(SECOND);
         producer.tick();
         if second_now == LIMIT / SECOND - 1 {
             second = Some(send());
         }
-        for (end, place) in ends.iter_mut().zip([Some(&first), second.as_ref()]) {
+        for (end, place) in times.iter_mut().zip([Some(&first), second.as_ref()]) {
             if *end == 0 && place.is_some_and(|place| failure_of(place).is_some()) {
                 *end = (producer.now.get() - begin) / SECOND;
             }
         }
     }
-    ends
+    times
 }
 
 #[test]
-fn who_comes_late_in_an_outage_has_a_time_of_its_own() {
+fn a_late_message_in_an_outage_has_its_own_expiry() {
     // Its topic is not known; it has no leader; its partition is held.
-    assert_eq!(ends(&Producer::new(settings())), [120, 239]);
+    assert_eq!(expiry_times(&Producer::new(settings())), [120, 239]);
     let without_route = Producer::new(settings());
     without_route.topic("t", 1);
-    assert_eq!(ends(&without_route), [120, 239]);
+    assert_eq!(expiry_times(&without_route), [120, 239]);
     let held = Producer::flowing(settings(), 1);
     held.hold(0);
-    assert_eq!(ends(&held), [120, 239]);
+    assert_eq!(expiry_times(&held), [120, 239]);
 }
 
 #[test]
@@ -593,7 +598,7 @@ fn messages_that_come_close_together_share_a_batch_in_an_outage() {
 }
 
 #[test]
-fn what_waited_for_a_topic_keeps_its_time_once_it_is_known() {
+fn stored_messages_keep_their_expiry_once_the_topic_is_known() {
     let producer = Producer::new(settings());
     let send = || producer.try_send("t", Some(0), None, b"v", None).unwrap();
     let first = send();

@@ -6,7 +6,7 @@ use ottla_core::failure::Outcome;
 use ottla_core::produce::event::Event;
 use support::{Producer, SECOND, closed, failure_of, is_pending, offset_of, settings};
 
-/// The engine says that metadata which was requested before `stored` messages waited for it has all partitions.
+/// Reports metadata with all partitions, requested when `stored` messages had waited for it.
 fn refuse_missing(producer: &Producer, stored: u64) {
     producer
         .shared
@@ -18,7 +18,7 @@ fn stored_count(producer: &Producer) -> u64 {
 }
 
 #[test]
-fn a_partition_that_is_not_known_is_asked_for() {
+fn an_unknown_partition_is_requested() {
     let producer = Producer::flowing(settings(), 2);
     producer.events();
     let first = producer.try_send("t", Some(2), None, b"a", None).unwrap();
@@ -68,7 +68,7 @@ fn a_message_for_a_partition_that_does_not_come_expires() {
 }
 
 #[test]
-fn a_topic_without_messages_is_dropped_once_and_told_again() {
+fn a_topic_without_messages_is_dropped_once_and_reported_again() {
     let idle = 300 * SECOND;
     let producer = Producer::flowing(settings(), 1);
     let dropped = |now| -> Vec<String> {
@@ -97,7 +97,7 @@ fn a_topic_without_messages_is_dropped_once_and_told_again() {
 }
 
 #[test]
-fn a_partition_without_a_route_can_be_failed_and_asks_for_one_again() {
+fn a_partition_without_a_route_can_be_failed_and_requests_one_again() {
     let producer = Producer::new(settings());
     producer.shared.change(|flow| flow.set_identity(9, 0));
     producer.attach(1);

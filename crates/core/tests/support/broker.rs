@@ -94,7 +94,7 @@ impl Log {
         }
     }
 
-    /// Place of a batch that is in the log already.
+    /// Position of a batch that is in the log already.
     pub fn find(&self, epoch: i16, sequence: i32, count: usize) -> Option<usize> {
         let same = |known: &&Appended| known.sequence == sequence && known.count == count;
         (epoch == self.epoch)

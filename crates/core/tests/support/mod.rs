@@ -1,4 +1,4 @@
-//! A producer on a bench: the produce flow behind its lock, with the test in the place of I/O thread, engine and broker.
+//! A produce flow behind its lock; the test acts as I/O thread, engine and broker.
 
 #![allow(dead_code)]
 
@@ -53,7 +53,7 @@ pub fn settings() -> Settings {
     }
 }
 
-/// Counts what it hears.
+/// Counts the calls that it receives.
 #[derive(Default)]
 pub struct Counter(pub AtomicUsize);
 
@@ -99,11 +99,11 @@ pub struct Producer {
     pub waker: Arc<Counter>,
     pub resolved: Arc<Resolved>,
     correlation: Cell<i32>,
-    /// What is sealed beside the I/O thread is left to the test.
+    /// The test itself seals the batches that are sealed ahead.
     pub sealed_by_hand: Cell<bool>,
 }
 
-/// A held partition as the engine hears of it.
+/// A held partition as reported to the engine.
 pub struct Held {
     pub topic: String,
     pub partition: i32,
@@ -113,7 +113,7 @@ pub struct Held {
 
 impl Held {
     /// (records, code of the answer) of each batch.
-    pub fn story(&self) -> Vec<(u32, Option<i16>)> {
+    pub fn summary(&self) -> Vec<(u32, Option<i16>)> {
         self.batches
             .iter()
             .map(|batch| {
@@ -158,7 +158,7 @@ impl Producer {
             .with(|flow| flow.assume_acknowledged("t", partition, now));
     }
 
-    /// The same before the first acknowledgement.
+    /// Same as `flowing`, before the first acknowledgement.
     pub fn beginning(settings: Settings, partitions: usize) -> Self {
         let producer = Self::new(settings);
         producer.shared.change(|flow| flow.set_identity(9, 0));
@@ -205,7 +205,7 @@ impl Producer {
         self.try_send_with(topic, partition, (key, value), ticket, 0)
     }
 
-    /// The same with bytes of the budget in addition to the record.
+    /// Same as `try_send`, with bytes charged in addition to the record.
     pub fn try_send_with(
         &self,
         topic: &str,
@@ -237,10 +237,10 @@ impl Producer {
 
     pub fn send(&self, partition: i32, value: &str) -> Place {
         self.try_send("t", Some(partition), None, value.as_bytes(), None)
-            .expect("there is room")
+            .expect("there is space")
     }
 
-    /// As many messages as make one batch that is closed.
+    /// Sends messages and closes their batch.
     pub fn batch(&self, partition: i32, values: &[&str]) -> Vec<Place> {
         let places = values
             .iter()
@@ -279,14 +279,14 @@ impl Producer {
             .on_response(conn, sent.token, frame, self.now.get())
     }
 
-    /// Every batch of the request was appended, from this offset on.
+    /// Acknowledges every batch of the request, from this offset on.
     pub fn ack(&self, conn: ConnId, sent: &Sent, offset: i64) {
         let replies: Vec<Reply> = sent.batches.iter().map(|_| Reply::ok(offset)).collect();
         self.respond(conn, sent, &replies)
             .expect("the response is right");
     }
 
-    /// The socket took all of a request that is never answered.
+    /// Reports that the socket has taken all of a request that is never answered.
     pub fn take(&self, conn: ConnId, sent: &Sent) {
         self.shared.on_taken(conn, sent.token, self.now.get());
     }
@@ -368,7 +368,7 @@ impl Producer {
 
     /// Nothing is left: every byte is free and every message is counted.
     pub fn assert_done(&self) {
-        assert_eq!(self.used(), 0, "bytes on the books");
+        assert_eq!(self.used(), 0, "charged bytes");
         let counts = self.shared.with(|flow| flow.acc.counts);
         assert_eq!(
             counts.accepted,
@@ -387,7 +387,7 @@ pub fn offset_of(place: &Place) -> Option<i64> {
     }
 }
 
-/// Why a message failed: the cause in a word, the broker's code, the outcome.
+/// Failure of a message: the cause in a word, the broker's code, the outcome.
 pub fn failure_of(place: &Place) -> Option<(&'static str, i16, Outcome)> {
     let failed = failed(place)?;
     let (kind, code) = match failed.cause {
@@ -400,7 +400,7 @@ pub fn failure_of(place: &Place) -> Option<(&'static str, i16, Outcome)> {
     Some((kind, code, failed.outcome))
 }
 
-/// All that is known of a failure.
+/// The whole failure of a message.
 pub fn failed(place: &Place) -> Option<Failure> {
     match place.0.place(place.1).0.state() {
         State::Failed(failed) => Some(failed),
@@ -424,7 +424,7 @@ pub fn trouble(text: &str) -> Trouble {
     }))
 }
 
-/// The error with which a producer gives up what is left.
+/// Error of a producer that is closed.
 pub fn closed() -> ErrorData {
     ErrorData {
         kind: ErrorKind::Closed,

@@ -1,7 +1,7 @@
 //! A producer, its I/O thread, its engine and several brokers' connections, driven step by step in any order.
 //!
-//! The I/O thread looks only when it was woken, at the time it asked for, or after a response or a loss; the engine only
-//! when the bell rang. A wake that is lost therefore ends in standstill, which `finish` finds.
+//! The I/O thread has a turn only when it was woken, at the time that it set, or after a response or a loss; the engine only
+//! when the bell rang. A lost wake therefore ends in standstill, which `finish` finds.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
@@ -48,20 +48,20 @@ pub struct World {
     conns: Vec<Conn>,
     next_conn: ConnId,
     todo: VecDeque<Todo>,
-    /// Batches that are being sealed beside the I/O thread.
+    /// Batches that other threads are sealing.
     sealing: Vec<SealJob>,
     io_due: bool,
     next_tick: Option<Micros>,
     accepted: Vec<(usize, Place)>,
-    /// What was pending in the partition of each message when it was accepted.
+    /// For each message, the messages of its partition that were pending when it was accepted.
     pending: Vec<Vec<usize>>,
-    /// Whose outcomes were read, in order.
+    /// Messages whose outcomes were read, in order.
     read: Vec<usize>,
     /// The next answer throttles.
     throttle: bool,
-    /// The topic's.
+    /// Id of the topic.
     id: u64,
-    /// How often anything was done.
+    /// Number of steps that did any work.
     work: u64,
 }
 
@@ -78,12 +78,12 @@ pub fn small() -> Settings {
 }
 
 impl World {
-    /// Batches of `beside` bytes and more are sealed beside the I/O thread.
-    pub fn new(settings: Settings, beside: usize) -> Self {
+    /// Batches of `ahead_from` bytes and more are sealed ahead.
+    pub fn new(settings: Settings, ahead_from: usize) -> Self {
         let producer = Producer::new(settings);
         producer.sealed_by_hand.set(true);
         producer.shared.change(|flow| {
-            flow.seal_ahead_from(beside);
+            flow.seal_ahead_from(ahead_from);
             flow.set_identity(PRODUCER_ID, 0);
         });
         Self {
@@ -120,7 +120,7 @@ impl World {
                 self.producer.shared.with(|flow| flow.acc.flush());
             }
             23 => self.await_outcome(choice),
-            24 => self.anew(choice),
+            24 => self.recreate_topic(choice),
             25 if choice.is_multiple_of(16) && !self.producer.shared.settings.gapless => {
                 self.producer
                     .shared
@@ -136,7 +136,7 @@ impl World {
         }
     }
 
-    /// Nothing is forgotten at any moment: the lists are right, and nobody sleeps over what is due.
+    /// Checks that no batch is forgotten: the lists are right, and the I/O thread does not sleep past work that is due.
     pub fn inspect(&self) {
         let now = self.producer.now.get();
         let is_awake = self.producer.waker.0.load(Ordering::Relaxed) > 0
@@ -150,27 +150,27 @@ impl World {
         });
     }
 
-    /// The topic has another id.
-    fn anew(&mut self, choice: usize) {
+    /// Gives the topic another id.
+    fn recreate_topic(&mut self, choice: usize) {
         if choice.is_multiple_of(3) {
             self.id += 1;
-            self.tell_topic();
+            self.send_metadata();
         }
     }
 
-    fn tell_topic(&self) {
+    fn send_metadata(&self) {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.id.to_be_bytes());
         self.producer.topic_with_id("t", id, PARTITIONS);
     }
 
-    /// The engine routes at any time, also what it does not have to.
+    /// Sets a route at any time, also where none was requested.
     fn reroute(&mut self, choice: usize) {
         let conn = self.connection(choice / 8);
         self.producer.route("t", (choice % PARTITIONS) as i32, conn);
     }
 
-    /// Whether the message's outcome is reported: every one where all are, else some have a callback of their own.
+    /// Whether the outcome of the message is reported: of every message with `keeps_outcomes`, else of those with a callback.
     fn is_reported(&self, message: usize) -> bool {
         self.producer.shared.settings.keeps_outcomes || message.is_multiple_of(3)
     }
@@ -206,7 +206,7 @@ impl World {
         }
     }
 
-    /// Somebody waits for a message.
+    /// Waits for a message, as a caller does.
     fn await_outcome(&self, choice: usize) {
         if let Some(at) = choice.checked_rem(self.accepted.len()) {
             let (_, place) = &self.accepted[at];
@@ -214,7 +214,7 @@ impl World {
         }
     }
 
-    /// What the I/O thread does when it comes round; whether there was anything.
+    /// A turn of the I/O thread, if it has anything to do.
     fn io(&mut self) {
         let now = self.producer.now.get();
         let woken = self.producer.waker.take() > 0;
@@ -249,7 +249,7 @@ impl World {
             .extend(next(Cost::Low).or_else(|| next(Cost::High)));
     }
 
-    /// A thread beside the I/O thread has sealed a batch.
+    /// Seals a batch, as a sealer thread does.
     fn seal(&mut self, choice: usize) {
         if let Some(at) = choice.checked_rem(self.sealing.len()) {
             let job = self.sealing.remove(at);
@@ -272,7 +272,7 @@ impl World {
         self.work += 1;
         let chosen = choice % self.todo.len();
         match self.todo.remove(chosen) {
-            Some(Todo::Topic) => self.tell_topic(),
+            Some(Todo::Topic) => self.send_metadata(),
             Some(Todo::Route(partition)) => {
                 let conn = self.connection(choice);
                 self.producer.route("t", partition, conn);
@@ -282,20 +282,20 @@ impl World {
         }
     }
 
-    /// Reads what has its outcome, as a user of `successes()` and `errors()` does.
+    /// Reads the outcomes of resolved messages, as a user of `successes()` and `errors()` does.
     fn read(&mut self) {
         let resolved = std::mem::take(&mut *self.producer.resolved.0.lock());
         for completion in resolved {
-            let weight = completion.take_charge();
+            let bytes = completion.take_charge();
             let attached = completion.take_attached();
             self.read.extend(attached.iter().map(|each| each.handle));
             self.producer
                 .shared
-                .with(|flow| flow.acc.outcomes_read(weight));
+                .with(|flow| flow.acc.outcomes_read(bytes));
         }
     }
 
-    /// A connection to a leader: one of those that live, or another one.
+    /// A connection to a leader: an existing one or a new one.
     fn connection(&mut self, choice: usize) -> ConnId {
         if let Some(conn) = self.conns.get(choice % 5) {
             return conn.id;
@@ -354,7 +354,7 @@ impl World {
         }
     }
 
-    /// The connection ends; some of what was written still arrives.
+    /// The connection ends; some of the written requests still arrive.
     fn lose(&mut self, choice: usize) {
         let Some(at) = choice.checked_rem(self.conns.len()) else {
             return;
@@ -370,22 +370,22 @@ impl World {
 
     // ---- decisions -------------------------------------------------------------------------------------------------
 
-    /// The engine, as `ottla.producer.verdict` decides.
+    /// Decides as `ottla.producer.verdict` does.
     fn release(&mut self, held: &Held, choice: usize) {
         let mut bump = false;
         let mut doubtful = false;
         let mut decisions = Vec::new();
         for (position, batch) in held.batches.iter().enumerate() {
             let head = position == 0 || bump;
-            let told = if doubtful && batch.may_be_written {
-                // Whether the one that failed is in the log is not known, so this one may be there behind it.
-                Told::anew(refused(batch))
+            let verdict = if doubtful && batch.may_be_written {
+                // The failed batch may be in the log, so this one may be there behind it.
+                Verdict::restart(refused(batch))
             } else {
                 decide(batch, head, choice >> position)
             };
-            bump |= told.anew;
-            doubtful |= matches!(&told.decision, Decision::Fail(failed) if failed.outcome == Outcome::Unknown);
-            decisions.push(told.decision);
+            bump |= verdict.restart;
+            doubtful |= matches!(&verdict.decision, Decision::Fail(failed) if failed.outcome == Outcome::Unknown);
+            decisions.push(verdict.decision);
         }
         let mut first: Option<Failure> = None;
         for (batch, decision) in held.batches.iter().zip(&mut decisions) {
@@ -417,13 +417,13 @@ impl World {
 
     // ---- the end ---------------------------------------------------------------------------------------------------
 
-    /// Ends everything, and checks what the log and the outcomes say of each other.
+    /// Ends everything, and checks that the log and the outcomes agree.
     pub fn finish(mut self) {
         self.settle();
         self.check();
     }
 
-    /// Lets everything go well until nothing is left.
+    /// Continues without faults until nothing is left.
     fn settle(&mut self) {
         for _ in 0..5_000 {
             self.read();
@@ -450,10 +450,10 @@ impl World {
                 self.wait();
             }
         }
-        panic!("there is no end to it");
+        panic!("it does not end");
     }
 
-    /// Nothing is to be done now: it must be a matter of lingering or throttling, for which the I/O thread has a time.
+    /// Advances the time when nothing can be done now: batches linger or are throttled, so the I/O thread has set a time.
     fn wait(&self) {
         let now = self.producer.now.get();
         let next = self
@@ -461,7 +461,7 @@ impl World {
             .filter(|next| *next <= now + 50 * MILLISECOND);
         let Some(next) = next else {
             panic!(
-                "standstill: {} bytes wait and nobody will look",
+                "standstill: {} bytes wait and no thread has a turn",
                 self.producer.used()
             );
         };
@@ -522,7 +522,7 @@ impl World {
 }
 
 impl World {
-    /// What is in the log has everything before it that was still on its way when it was accepted.
+    /// Checks that no message is in the log without the earlier ones that were pending when it was accepted.
     fn check_gaps(&self) {
         let there = |number: usize| {
             let log = &self.logs[self.accepted[number].0];
@@ -538,53 +538,53 @@ impl World {
     }
 }
 
-/// A decision, and whether the sequences start anew behind it.
-struct Told {
+/// A decision, and whether sequences restart behind it.
+struct Verdict {
     decision: Decision,
-    anew: bool,
+    restart: bool,
 }
 
-impl Told {
-    fn as_it_is(decision: Decision) -> Self {
+impl Verdict {
+    fn of(decision: Decision) -> Self {
         Self {
             decision,
-            anew: false,
+            restart: false,
         }
     }
 
-    fn anew(decision: Decision) -> Self {
+    fn restart(decision: Decision) -> Self {
         Self {
             decision,
-            anew: true,
+            restart: true,
         }
     }
 }
 
-/// What is to become of a batch, and whether the sequences behind it have to start anew.
-fn decide(batch: &HeldBatch, head: bool, choice: usize) -> Told {
-    let again = Told::as_it_is(Decision::Retry);
+/// Decides about a batch.
+fn decide(batch: &HeldBatch, head: bool, choice: usize) -> Verdict {
+    let again = Verdict::of(Decision::Retry);
     let Some(answer) = &batch.answer else {
         return again;
     };
     match answer.code {
-        // The model's leader says so before it appends.
-        6 if head && batch.attempts == 1 && choice.is_multiple_of(5) => Told::anew(Decision::Fail(
-            Failure::broker(6, "refused", Outcome::NotWritten),
-        )),
+        // The leader of the model returns this code before it appends.
+        6 if head && batch.attempts == 1 && choice.is_multiple_of(5) => Verdict::restart(
+            Decision::Fail(Failure::broker(6, "refused", Outcome::NotWritten)),
+        ),
         6 if batch.attempts == 1 && choice % 5 == 1 && batch.records > 1 => {
-            Told::as_it_is(Decision::Split)
+            Verdict::of(Decision::Split)
         }
         _ if !head => again,
-        45 | 47 if batch.proof == Proof::None => Told::anew(Decision::Retry),
-        45 | 47 => Told::anew(refused(batch)),
-        10 => Told::as_it_is(Decision::Split),
+        45 | 47 if batch.proof == Proof::None => Verdict::restart(Decision::Retry),
+        45 | 47 => Verdict::restart(refused(batch)),
+        10 => Verdict::of(Decision::Split),
         87 if !answer.record_errors.is_empty() && !batch.may_be_written => {
             let failed = Failure::broker(87, "bad", Outcome::NotWritten);
             let indices = answer.record_errors.iter().map(|(index, _)| *index as u32);
             let records = indices.map(|index| (index, failed.clone()));
-            Told::anew(Decision::FailRecords(records.collect()))
+            Verdict::restart(Decision::FailRecords(records.collect()))
         }
-        87 => Told::anew(refused(batch)),
+        87 => Verdict::restart(refused(batch)),
         _ => again,
     }
 }
@@ -597,7 +597,7 @@ fn outcome(batch: &HeldBatch) -> Outcome {
     }
 }
 
-/// Makes a decision final: what is in the log is written, and with `gapless` everything behind a failure fails.
+/// Completes a decision: a batch in the log is written, and with `gapless` everything behind a failure fails.
 fn settle(
     batch: &HeldBatch,
     decision: &mut Decision,
