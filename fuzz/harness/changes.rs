@@ -32,7 +32,7 @@ impl Random {
     }
 }
 
-/// What a fuzzer does to an input: bytes changed, cut, repeated, numbers at their limits.
+/// Changes an input as a fuzzer does: bytes changed, cut, repeated, numbers at their limits.
 fn change(data: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(4) {
         if data.is_empty() {

@@ -1,4 +1,4 @@
-//! Frames out of a stream of bytes, however reads cut it.
+//! Frames from a stream of bytes, for any lengths of the reads.
 
 use std::io;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// The frames that the reader makes of the stream, and whether it met a length that cannot be one.
+/// Returns the frames that the reader finds in the stream, and whether it found an invalid length.
 fn read(stream: &[u8], mut lengths: impl Iterator<Item = usize>) -> (Vec<Bytes>, bool) {
     let mut reader = FrameReader::new(Arc::new(Pool::default()), CAP);
     let mut scratch = vec![0; SCRATCH];
@@ -67,7 +67,7 @@ fn read(stream: &[u8], mut lengths: impl Iterator<Item = usize>) -> (Vec<Bytes>,
     (frames, false)
 }
 
-/// The same by the definition: a size of four bytes, then as many.
+/// Same result by the definition: a size of four bytes, then as many bytes.
 fn split(mut stream: &[u8]) -> (Vec<Bytes>, bool) {
     let mut frames = Vec::new();
     while let Some((size, rest)) = stream.split_first_chunk::<4>() {

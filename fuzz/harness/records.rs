@@ -6,10 +6,10 @@ use ottla_core::bytes::compression::codec::Codec;
 use ottla_core::bytes::compression::compressor::Compressor;
 use ottla_core::record::{DecodedBatch, RawBatch, iter_batches, scan_headers};
 
-/// Small, so that a bomb is cheap; larger than what the corpus holds.
+/// Small, so that a decompression bomb is cheap; larger than any content of the corpus.
 const CAP: usize = 1 << 20;
 
-/// Fetched bytes: as they are, and again with right checksums, behind which hardly any input would come otherwise.
+/// Decodes fetched bytes: unchanged, and again with right checksums, which hardly any random input has.
 pub fn decode_batches(data: &[u8]) {
     check(Bytes::copy_from_slice(data));
     check(with_right_checksums(data).into());
@@ -93,7 +93,7 @@ fn check_records(raw: &RawBatch, batch: &DecodedBatch) {
             batch.bytes(position.value).as_deref(),
             record.and_then(|record| record.value)
         );
-        // Headers are read when they are asked for; that they may be refused is all there is to say.
+        // Headers are decoded on access; an error is allowed.
         let _ = batch.headers(index);
     }
     assert!(batch.record(batch.len()).is_none());

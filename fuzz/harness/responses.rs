@@ -13,13 +13,13 @@ use ottla_core::produce::wire as produce;
 use ottla_core::record::iter_batches;
 use ottla_core::seam::{Bell, Flow};
 
-/// No array makes more partitions than the frame has bytes for: each takes at least so many.
+/// Minimum size of a partition in a response, which bounds the number of partitions of a frame.
 const PARTITION_BYTES: usize = 22;
 const MOST_PARTITIONS: usize = 16;
 const MOST_TAKES: usize = 1_000;
 const CAP: usize = 1 << 20;
 
-/// A version, then a Produce response.
+/// Input: a version, then a Produce response.
 pub fn produce_response(data: &[u8]) {
     let Some((first, frame)) = data.split_first() else {
         return;
@@ -31,7 +31,7 @@ pub fn produce_response(data: &[u8]) {
     }
 }
 
-/// A byte of version and settings, then a Fetch response: read, and given to a flow that has asked for its partitions.
+/// Input: a byte of version and settings, then a Fetch response, which answers the request of a flow.
 pub fn fetch_response(data: &[u8]) {
     let Some((first, frame)) = data.split_first() else {
         return;
@@ -98,20 +98,20 @@ fn answer(flow: &FetchShared, version: i16, partitions: &[fetch::PartitionAnswer
     let Some(request) = flow.next_request(conn, 1, 1_000) else {
         return;
     };
-    // A response that cannot be read, or names what was not asked for, ends the connection or is left alone.
+    // A response that is not readable, or names other partitions than the request, is an error or is ignored.
     let _ = flow.on_response(conn, request.token, frame, 2_000);
     take_everything(flow, positions);
     flow.take_events();
 }
 
-/// Offsets of a partition rise, whatever the response says.
+/// Takes all records; the offsets of a partition have to rise for any response.
 fn take_everything(flow: &FetchShared, mut positions: HashMap<(String, i32), i64>) {
     for _ in 0..MOST_TAKES {
         let runs = match flow.take(100, None) {
             Take::Runs(runs) => runs,
             // It is raised until the position is set again.
             Take::Failed(_) | Take::Nothing => return,
-            Take::Ended | Take::Woken | Take::Closed => unreachable!("nobody has asked for it"),
+            Take::Ended | Take::Woken | Take::Closed => unreachable!("it was not requested"),
         };
         for run in runs {
             let position = positions

@@ -73,7 +73,7 @@ const NAMES: [&str; 69] = [
     "ConsumerGroupHeartbeat",
 ];
 
-/// What to call a request with this API key.
+/// Returns the name of a request with this API key.
 pub fn api_name(key: i16) -> String {
     match usize::try_from(key).ok().and_then(|key| NAMES.get(key)) {
         Some(name) if !name.is_empty() => (*name).to_owned(),
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stand_at_their_keys() {
+    fn names_match_their_keys() {
         for (key, name) in [
             (0, "Produce"),
             (18, "ApiVersions"),

@@ -1,4 +1,4 @@
-//! The process's monotonic clock in microseconds: what flows and callers compare deadlines by. Tests let it jump ahead.
+//! The process's monotonic clock in microseconds, by which flows and callers compare deadlines. Tests let it jump ahead.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +14,12 @@ pub fn now() -> Micros {
     micros(START.get_or_init(Instant::now).elapsed()) + 1 + SKIPPED.load(Ordering::Relaxed)
 }
 
-/// A duration in microseconds; what does not fit is forever.
+/// Returns a duration in microseconds; one that does not fit becomes `Micros::MAX`.
 pub fn micros(duration: Duration) -> Micros {
     Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX / 4)
 }
 
-/// Jumps ahead. Who sleeps until a time has to be woken.
+/// Jumps ahead. The caller has to wake threads that sleep until a time.
 pub(crate) fn skip(time: Duration) {
     SKIPPED.fetch_add(micros(time), Ordering::Relaxed);
 }

@@ -1,7 +1,7 @@
-//! One connection: its socket, what waits to be written, what is being read, and the requests that wait for an answer.
+//! One connection: its socket, its write queue, its frame reader, and the requests that wait for an answer.
 //!
 //! Both owners of requests (Python's control requests and a flow) share one queue of outstanding requests, because a
-//! broker answers in the order in which it was asked. Any error here ends the connection; nothing is tried again.
+//! broker answers in the order of the requests. Any error here ends the connection; nothing is retried.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -20,7 +20,7 @@ use crate::write_queue::WriteQueue;
 /// Bytes read and written for one connection before the others get their turn.
 const TURN_BYTES: usize = 1 << 20;
 
-/// A flow is asked for more only while fewer bytes than this wait to be written: what it keeps can still fill batches.
+/// A flow is asked for more requests only while fewer bytes than this wait to be written: until then its batches can still grow.
 const HIGH_WATER_BYTES: usize = 1 << 20;
 
 /// Requests of a flow started in one turn.
@@ -42,9 +42,9 @@ struct Outstanding {
     deadline: Micros,
 }
 
-/// A request that is never answered: its deadline is for leaving.
+/// A request that is never answered; its deadline is for the socket to take it.
 #[derive(Debug)]
-struct Leaving {
+struct OneWay {
     position: u64,
     owner: Owner,
     api_key: i16,
@@ -70,21 +70,22 @@ pub(crate) struct Connection {
     phase: Phase,
     pub readable: bool,
     pub writable: bool,
-    /// The peer has ended its side: what is left is read to the end.
+    /// The peer has closed its side: the remaining bytes are read to the end.
     pub read_closed: bool,
     reader: FrameReader,
     queue: WriteQueue,
     outstanding: VecDeque<Outstanding>,
-    leaving: VecDeque<Leaving>,
+    one_way: VecDeque<OneWay>,
     next_correlation_id: i32,
     pub flow: Option<Attached>,
-    /// The flow may have more: it was not asked until it had none.
+    /// The flow may have more requests: it was not asked until it returned none.
     more_to_pump: bool,
 }
 
-/// What a step reports besides events: whether the flow of the connection was answered.
+/// Result of a step, in addition to its events.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Progress {
+    /// The flow of the connection was answered.
     pub answered_flow: bool,
     /// Its share of the turn is used up; there may be more.
     pub more: bool,
@@ -99,8 +100,8 @@ impl Connection {
         frame_cap_bytes: usize,
         shared: &Shared,
     ) -> Result<Self, LostCause> {
-        let transport =
-            Transport::dial(dial).map_err(|error| lost(LostKind::Connect, error.to_string()))?;
+        let transport = Transport::dial(dial)
+            .map_err(|error| lost_cause(LostKind::Connect, error.to_string()))?;
         Ok(Self {
             id,
             transport,
@@ -111,39 +112,39 @@ impl Connection {
             reader: FrameReader::new(shared.pool.clone(), frame_cap_bytes),
             queue: WriteQueue::default(),
             outstanding: VecDeque::new(),
-            leaving: VecDeque::new(),
+            one_way: VecDeque::new(),
             next_correlation_id: 1,
             flow: None,
             more_to_pump: false,
         })
     }
 
-    /// The earliest time at which something here is late.
+    /// Earliest deadline of the connection and its requests.
     pub fn next_deadline(&self) -> Option<Micros> {
         let connect = match self.phase {
             Phase::Connecting { deadline, .. } => Some(deadline),
             Phase::Connected => None,
         };
         let answers = self.outstanding.iter().map(|request| request.deadline);
-        let departures = self.leaving.iter().map(|request| request.deadline);
+        let departures = self.one_way.iter().map(|request| request.deadline);
         connect.into_iter().chain(answers).chain(departures).min()
     }
 
-    /// The cause if something is late by `now`, with the beat whose answer it was.
+    /// Cause of the loss if a deadline has passed at `now`, with the beat if its answer is late.
     pub fn expired(&self, now: Micros) -> Option<(LostCause, Option<BeatId>)> {
         if let Phase::Connecting { deadline, timeout } = self.phase
             && deadline <= now
         {
             let message = format!("no connection within {} s", seconds(timeout));
-            return Some((lost(LostKind::Connect, message), None));
+            return Some((lost_cause(LostKind::Connect, message), None));
         }
-        if let Some(request) = self.leaving.iter().find(|request| request.deadline <= now) {
+        if let Some(request) = self.one_way.iter().find(|request| request.deadline <= now) {
             let message = format!(
                 "{} request not taken by the network within {} s",
                 api_name(request.api_key),
                 seconds(now - request.sent)
             );
-            return Some((lost(LostKind::RequestTimeout, message), None));
+            return Some((lost_cause(LostKind::RequestTimeout, message), None));
         }
         let request = self
             .outstanding
@@ -159,7 +160,7 @@ impl Connection {
             request.correlation_id,
             seconds(now - request.sent)
         );
-        Some((lost(LostKind::RequestTimeout, message), beat))
+        Some((lost_cause(LostKind::RequestTimeout, message), beat))
     }
 
     /// The tokens of the unanswered control requests, in order.
@@ -211,7 +212,7 @@ impl Connection {
                 "{} request of {bytes} bytes is too large for a frame",
                 api_name(api_key)
             );
-            lost(LostKind::Protocol, message)
+            lost_cause(LostKind::Protocol, message)
         })?;
         let correlation_id = self.next_correlation_id;
         self.next_correlation_id = correlation_id.checked_add(1).unwrap_or(1);
@@ -226,7 +227,7 @@ impl Connection {
                 deadline,
             });
         } else {
-            self.leaving.push_back(Leaving {
+            self.one_way.push_back(OneWay {
                 position,
                 owner,
                 api_key,
@@ -237,7 +238,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends the dialling once the socket says so. `Connected` is told before anything else of the connection.
+    /// Checks whether the socket is connected now. `Connected` is the first event of a connection.
     pub fn connect(&mut self, shared: &Shared) -> Result<bool, LostCause> {
         if self.phase == Phase::Connected {
             return Ok(true);
@@ -248,7 +249,7 @@ impl Connection {
         match self.transport.is_connected() {
             Ok(true) => {
                 self.phase = Phase::Connected;
-                shared.tell(IoEvent::Connected { conn: self.id });
+                shared.emit(IoEvent::Connected { conn: self.id });
                 Ok(true)
             }
             Ok(false) => {
@@ -256,11 +257,11 @@ impl Connection {
                 self.readable = false;
                 Ok(false)
             }
-            Err(error) => Err(lost(LostKind::Connect, error.to_string())),
+            Err(error) => Err(lost_cause(LostKind::Connect, error.to_string())),
         }
     }
 
-    /// Reads what there is, at most its share, and hands over the answers.
+    /// Reads available bytes, at most its share, and passes on the answers.
     pub fn read(
         &mut self,
         scratch: &mut [u8],
@@ -289,8 +290,8 @@ impl Connection {
                 Ok(read) => {
                     budget = budget.saturating_sub(read.count);
                     add(&shared.counters.bytes_read, read.count as u64);
-                    // Less than asked for: the socket is empty, and what comes next is a new event. Not so at the
-                    // end of the stream, whose event may have been this one.
+                    // Fewer bytes than requested: the socket is empty, and later bytes cause a new event. At the end of the
+                    // stream, however, this event may have been the last.
                     self.readable = read.full || self.read_closed;
                 }
                 Err(ReadError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
@@ -298,10 +299,10 @@ impl Connection {
                 }
                 Err(ReadError::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
                 Err(ReadError::Io(error)) => {
-                    return Err(lost(LostKind::Io, format!("read: {error}")));
+                    return Err(lost_cause(LostKind::Io, format!("read: {error}")));
                 }
                 Err(ReadError::Length(error)) => {
-                    return Err(lost(LostKind::Protocol, error.to_string()));
+                    return Err(lost_cause(LostKind::Protocol, error.to_string()));
                 }
             }
         }
@@ -322,10 +323,10 @@ impl Connection {
             count => format!(", {count} requests unanswered"),
         };
         let message = format!("closed by the broker{part}{unanswered}");
-        lost(LostKind::Eof, message)
+        lost_cause(LostKind::Eof, message)
     }
 
-    /// One answer to the oldest outstanding request; whether it was the flow's.
+    /// Passes on an answer to the oldest outstanding request. Returns whether it was a request of the flow.
     fn answer(&mut self, frame: Bytes, shared: &Shared, now: Micros) -> Result<bool, LostCause> {
         let found = frame.first_chunk().map(|id| i32::from_be_bytes(*id));
         let Some(request) = self.outstanding.pop_front() else {
@@ -338,20 +339,20 @@ impl Connection {
                 request.correlation_id,
                 api_name(request.api_key)
             );
-            // The one that should have been answered is as unanswered as the rest.
+            // The oldest request is unanswered too, like the others.
             self.outstanding.push_front(request);
-            return Err(lost(LostKind::Protocol, cause));
+            return Err(lost_cause(LostKind::Protocol, cause));
         }
         add(&shared.counters.responses, 1);
         match request.owner {
-            Owner::Control(token) => shared.tell(IoEvent::Response {
+            Owner::Control(token) => shared.emit(IoEvent::Response {
                 conn: self.id,
                 token,
                 frame,
             }),
             Owner::Beat(beat, offset) => {
                 if self.beat_error(&frame, offset)? != 0 {
-                    shared.tell(IoEvent::Beat { beat, frame });
+                    shared.emit(IoEvent::Beat { beat, frame });
                 }
             }
             Owner::Flow(id, token) => return self.answer_flow(id, token, frame, &request, now),
@@ -367,7 +368,7 @@ impl Connection {
         request: &Outstanding,
         now: Micros,
     ) -> Result<bool, LostCause> {
-        // Answers to a flow that was unregistered meanwhile are nobody's.
+        // Answers to a flow that was unregistered meanwhile are dropped.
         let Some(flow) = self.flow.as_ref().filter(|flow| flow.id == id) else {
             return Ok(false);
         };
@@ -376,7 +377,7 @@ impl Connection {
             .on_response(self.id, token, frame, now)
             .map_err(|bad| {
                 let name = api_name(request.api_key);
-                lost(LostKind::Protocol, format!("{name} response: {bad}"))
+                lost_cause(LostKind::Protocol, format!("{name} response: {bad}"))
             })?;
         Ok(true)
     }
@@ -385,17 +386,17 @@ impl Connection {
         let code = frame.get(offset..).and_then(|rest| rest.first_chunk());
         code.map(|code| i16::from_be_bytes(*code)).ok_or_else(|| {
             let message = format!("a beat's answer of {} bytes has no error code", frame.len());
-            lost(LostKind::Protocol, message)
+            lost_cause(LostKind::Protocol, message)
         })
     }
 
     fn not_asked(&self, found: Option<i32>) -> LostCause {
         let id = found.unwrap_or(-1);
         let message = format!("answer with correlation id {id} where nothing was asked");
-        lost(LostKind::Protocol, message)
+        lost_cause(LostKind::Protocol, message)
     }
 
-    /// Asks the flow for requests, until it has none or enough bytes wait.
+    /// Asks the flow for requests, until it returns none or enough bytes wait.
     pub fn pump(&mut self, shared: &Shared, now: Micros) -> Result<(), LostCause> {
         self.more_to_pump = false;
         if self.phase != Phase::Connected {
@@ -422,17 +423,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes what waits, at most its share.
+    /// Writes queued bytes, at most its share.
     pub fn write(&mut self, shared: &Shared, now: Micros) -> Result<Progress, LostCause> {
         let written = self.write_share(shared);
-        // Also where the connection ends here: what left before is not lost.
-        self.tell_taken(now);
+        // Also where the write failed: requests written before it are reported.
+        self.report_taken(now);
         written?;
         let unfinished = self.writable && self.has_to_write();
-        let room = self.more_to_pump && self.queue.len_bytes() < HIGH_WATER_BYTES;
+        let may_pump = self.more_to_pump && self.queue.len_bytes() < HIGH_WATER_BYTES;
         Ok(Progress {
             answered_flow: false,
-            more: self.phase == Phase::Connected && (unfinished || room),
+            more: self.phase == Phase::Connected && (unfinished || may_pump),
         })
     }
 
@@ -448,18 +449,18 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    return Err(lost(LostKind::Io, format!("write: {error}")));
+                    return Err(lost_cause(LostKind::Io, format!("write: {error}")));
                 }
             }
         }
         Ok(())
     }
 
-    /// What is never answered has left: its flow may have more.
-    fn tell_taken(&mut self, now: Micros) {
+    /// Reports requests without answer that the socket has taken; their flow may have more.
+    fn report_taken(&mut self, now: Micros) {
         let written = self.queue.written();
-        let has_left = |request: &mut Leaving| request.position <= written;
-        while let Some(request) = self.leaving.pop_front_if(has_left) {
+        let is_taken = |request: &mut OneWay| request.position <= written;
+        while let Some(request) = self.one_way.pop_front_if(is_taken) {
             if let (Owner::Flow(id, token), Some(flow)) = (request.owner, &self.flow)
                 && flow.id == id
             {
@@ -469,7 +470,7 @@ impl Connection {
         }
     }
 
-    /// Whether its last turn ended before the bytes that had come did.
+    /// Whether it may have more bytes to read than its last turn allowed.
     pub fn wants_turn(&self) -> bool {
         self.phase == Phase::Connected && self.readable
     }
@@ -496,11 +497,11 @@ impl From<BadLength> for ReadError {
     }
 }
 
-pub(crate) fn lost(kind: LostKind, message: String) -> LostCause {
+pub(crate) fn lost_cause(kind: LostKind, message: String) -> LostCause {
     LostCause { kind, message }
 }
 
-/// The API key opens every request.
+/// Returns the API key, the first field of every request.
 fn api_key(segments: &[Bytes]) -> i16 {
     let opening = segments.first().and_then(|segment| segment.first_chunk());
     opening.map_or(-1, |key| i16::from_be_bytes(*key))

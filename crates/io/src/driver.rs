@@ -1,8 +1,8 @@
 //! The loop of the I/O thread: waits for sockets, wakes and time, and gives every connection its turn.
 //!
 //! A turn: commands, lateness, reading (answers go to their owners), flows that were woken or are due, then for every
-//! connection that something happened to: ask its flow for requests and write. Work per connection and turn is bounded;
-//! who has more comes again in the next turn, after everybody else. The thread sleeps without limit when nothing is due.
+//! connection with an event: ask its flow for requests and write. Work per connection and turn is bounded; a
+//! connection with more work continues in the next turn, after all others. The thread sleeps without limit when nothing is due.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -17,7 +17,7 @@ use ottla_core::ids::{ConnId, Micros};
 use ottla_core::seam::{Flow, LostCause, LostKind};
 
 use crate::clock;
-use crate::connection::{Attached, Connection, Owner, lost};
+use crate::connection::{Attached, Connection, Owner, lost_cause};
 use crate::sealers::Sealers;
 use crate::shared::{BeatId, Command, FlowId, FlowWaker, IoEvent, Shared, add};
 
@@ -25,7 +25,7 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 const EVENTS: usize = 256;
 const SCRATCH_BYTES: usize = 64 * 1024;
 
-/// Causes of connections that are gone, kept for who still asks for them.
+/// Maximum number of ended connections whose causes are remembered, for later commands about them.
 const REMEMBERED: usize = 256;
 
 struct Driven {
@@ -51,15 +51,15 @@ pub(crate) struct Driver {
     conns: HashMap<ConnId, Connection>,
     flows: HashMap<FlowId, Driven>,
     beats: HashMap<BeatId, Beat>,
-    /// Connections that something happened to, each once, in the order of their next turn.
+    /// Connections with work in the next turn, each once, in the order of their turns.
     busy: VecDeque<ConnId>,
-    gone: VecDeque<(ConnId, LostCause)>,
-    /// Nothing is late before this; found anew when it has passed.
+    ended: VecDeque<(ConnId, LostCause)>,
+    /// Earliest deadline of all connections; computed again when it has passed.
     next_late: Micros,
     scratch: Vec<u8>,
     sealers: Sealers,
     compressor: Compressor,
-    /// Who waits for the end of this turn.
+    /// Callers that wait for the end of this turn.
     turns: Vec<SyncSender<()>>,
     ending: bool,
 }
@@ -73,7 +73,7 @@ impl Driver {
             flows: HashMap::new(),
             beats: HashMap::new(),
             busy: VecDeque::new(),
-            gone: VecDeque::new(),
+            ended: VecDeque::new(),
             next_late: Micros::MAX,
             scratch: vec![0; SCRATCH_BYTES],
             sealers: Sealers::new(),
@@ -92,7 +92,7 @@ impl Driver {
                 Err(_) | Ok(()) => {}
             }
             add(&self.shared.counters.turns, 1);
-            self.note(&events);
+            self.note_events(&events);
             self.turn(clock::now());
         }
         Ok(())
@@ -111,7 +111,7 @@ impl Driver {
         Some(Duration::from_micros(next.saturating_sub(clock::now())))
     }
 
-    fn note(&mut self, events: &Events) {
+    fn note_events(&mut self, events: &Events) {
         for event in events {
             let id = event.token().0 as ConnId;
             let Some(conn) = self.conns.get_mut(&id) else {
@@ -120,13 +120,13 @@ impl Driver {
             conn.read_closed |= event.is_read_closed() || event.is_error();
             conn.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
             conn.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
-            mark(&mut self.busy, id);
+            mark_busy(&mut self.busy, id);
         }
     }
 
     fn turn(&mut self, now: Micros) {
-        for command in self.shared.look() {
-            self.obey(command, now);
+        for command in self.shared.take_commands() {
+            self.execute(command, now);
         }
         self.expire(now);
         self.beat(now);
@@ -141,12 +141,13 @@ impl Driver {
         }
         self.seal();
         for done in self.turns.drain(..) {
-            // Who has gone meanwhile wants no answer.
+            // A caller that has stopped waiting needs no answer.
             let _ = done.try_send(());
         }
     }
 
-    /// Compresses ahead: one batch that is cheap in a turn, so that no socket waits for two of them; the others are handed over.
+    /// Compresses ahead: one batch with a cheap codec per flow and turn, so that no socket waits for two of them; the sealers compress
+    /// the others.
     fn seal(&mut self) {
         for driven in self.flows.values_mut() {
             let machine = &driven.machine;
@@ -164,7 +165,7 @@ impl Driver {
         }
     }
 
-    fn obey(&mut self, command: Command, now: Micros) {
+    fn execute(&mut self, command: Command, now: Micros) {
         match command {
             Command::Connect {
                 conn,
@@ -181,7 +182,7 @@ impl Driver {
                     frame_cap_bytes,
                     &self.shared,
                 );
-                self.adopt(conn, made);
+                self.add_connection(conn, made);
                 self.next_late = self.next_late.min(deadline);
             }
             Command::Request {
@@ -208,7 +209,7 @@ impl Driver {
                 timeout,
                 error_offset,
             } => {
-                // Of a connection that has gone, `lost` has told already.
+                // For a connection that has ended, `Lost` was emitted already.
                 if self.conns.contains_key(&conn) {
                     let next = now + interval;
                     let beats = Beat {
@@ -228,7 +229,7 @@ impl Driver {
             Command::Close { conn } => {
                 self.lose(
                     conn,
-                    lost(LostKind::Closed, "closed by this client".into()),
+                    lost_cause(LostKind::Closed, "closed by this client".into()),
                     now,
                 );
             }
@@ -253,7 +254,7 @@ impl Driver {
         }
     }
 
-    fn adopt(&mut self, id: ConnId, made: Result<Connection, LostCause>) {
+    fn add_connection(&mut self, id: ConnId, made: Result<Connection, LostCause>) {
         let registered = made.and_then(|mut conn| {
             let source = conn.transport.source();
             let interest = Interest::READABLE | Interest::WRITABLE;
@@ -261,7 +262,7 @@ impl Driver {
                 .registry()
                 .register(source, Token(id as usize), interest)
                 .map_err(|error| {
-                    lost(
+                    lost_cause(
                         LostKind::Connect,
                         format!("cannot watch the socket: {error}"),
                     )
@@ -289,7 +290,7 @@ impl Driver {
         let Some(conn) = self.conns.get_mut(&id) else {
             if let Owner::Control(token) = owner {
                 let cause = self.cause_of(id);
-                self.shared.tell(IoEvent::Lost {
+                self.shared.emit(IoEvent::Lost {
                     conn: id,
                     cause,
                     tokens: vec![token],
@@ -301,7 +302,7 @@ impl Driver {
         match conn.request(frame, owner, now, deadline, expects_response) {
             Ok(()) => {
                 self.next_late = self.next_late.min(deadline);
-                mark(&mut self.busy, id);
+                mark_busy(&mut self.busy, id);
             }
             Err(cause) => self.lose(id, cause, now),
         }
@@ -345,7 +346,7 @@ impl Driver {
         for (id, (cause, beat)) in late.collect::<Vec<_>>() {
             if let Some(beat) = beat {
                 let cause = cause.clone();
-                self.shared.tell(IoEvent::BeatMissed { beat, cause });
+                self.shared.emit(IoEvent::BeatMissed { beat, cause });
             }
             self.lose(id, cause, now);
         }
@@ -366,7 +367,7 @@ impl Driver {
             ));
         }
         for (id, conn, frame, deadline, error_offset) in due {
-            // An unanswered beat has a deadline of its own; a second behind it would tell nothing more.
+            // An unanswered beat has its own deadline; a second one behind it would show nothing more.
             if !self
                 .conns
                 .get(&conn)
@@ -403,7 +404,7 @@ impl Driver {
                 {
                     driven.due = true;
                 }
-                mark(&mut self.busy, id);
+                mark_busy(&mut self.busy, id);
             }
             Err(cause) => self.lose(id, cause, now),
         }
@@ -417,7 +418,7 @@ impl Driver {
                 driven.due = false;
                 driven.next_tick = driven.machine.on_tick(now);
                 for id in &driven.conns {
-                    mark(&mut self.busy, *id);
+                    mark_busy(&mut self.busy, *id);
                 }
             }
         }
@@ -434,18 +435,18 @@ impl Driver {
             self.next_late = self.next_late.min(deadline);
         }
         match written {
-            Ok(progress) if progress.more || conn.wants_turn() => mark(&mut self.busy, id),
+            Ok(progress) if progress.more || conn.wants_turn() => mark_busy(&mut self.busy, id),
             Ok(_) => {}
             Err(cause) => self.lose(id, cause, now),
         }
     }
 
-    /// Ends a connection: everyone who waits for it learns the same cause, once.
+    /// Ends a connection: all its requests and its flow receive the same cause, once.
     fn lose(&mut self, id: ConnId, cause: LostCause, now: Micros) {
         let Some(mut conn) = self.conns.remove(&id) else {
             return;
         };
-        // The socket closes with the connection, and closing ends the watch; this only makes it happen at once.
+        // Dropping the connection closes the socket and ends its registration anyway; this does both at once.
         let _ = self.poll.registry().deregister(conn.transport.source());
         conn.transport.shutdown();
         add(&self.shared.counters.lost, 1);
@@ -462,11 +463,11 @@ impl Driver {
     }
 
     fn remember(&mut self, conn: ConnId, cause: LostCause, tokens: Vec<u64>) {
-        if self.gone.len() == REMEMBERED {
-            self.gone.pop_front();
+        if self.ended.len() == REMEMBERED {
+            self.ended.pop_front();
         }
-        self.gone.push_back((conn, cause.clone()));
-        self.shared.tell(IoEvent::Lost {
+        self.ended.push_back((conn, cause.clone()));
+        self.shared.emit(IoEvent::Lost {
             conn,
             cause,
             tokens,
@@ -474,14 +475,14 @@ impl Driver {
     }
 
     fn cause_of(&self, id: ConnId) -> LostCause {
-        let known = self.gone.iter().find(|(conn, _)| *conn == id);
+        let known = self.ended.iter().find(|(conn, _)| *conn == id);
         known.map_or_else(
-            || lost(LostKind::Closed, format!("connection {id} ended long ago")),
+            || lost_cause(LostKind::Closed, format!("connection {id} ended long ago")),
             |(_, cause)| cause.clone(),
         )
     }
 
-    /// Ends everything with one cause; commands that came too late are refused with it.
+    /// Ends all connections with one cause; commands that arrive later are refused with it.
     pub fn end(&mut self, cause: &LostCause) {
         let now = clock::now();
         for id in self.conns.keys().copied().collect::<Vec<_>>() {
@@ -501,7 +502,7 @@ impl Driver {
     }
 }
 
-/// Answers a command that no thread will obey any more.
+/// Answers a command that arrived after the thread has ended.
 pub(crate) fn refuse(command: Command, shared: &Shared, cause: &LostCause) {
     let (conn, tokens) = match command {
         Command::Connect { conn, .. } => (conn, Vec::new()),
@@ -515,14 +516,14 @@ pub(crate) fn refuse(command: Command, shared: &Shared, cause: &LostCause) {
         | Command::Turn(_)
         | Command::Shutdown => return,
     };
-    shared.tell(IoEvent::Lost {
+    shared.emit(IoEvent::Lost {
         conn,
         cause: cause.clone(),
         tokens,
     });
 }
 
-fn mark(busy: &mut VecDeque<ConnId>, id: ConnId) {
+fn mark_busy(busy: &mut VecDeque<ConnId>, id: ConnId) {
     if !busy.contains(&id) {
         busy.push_back(id);
     }

@@ -1,7 +1,7 @@
-//! From a stream of bytes to frames: a size of four bytes, then as many bytes. Without I/O of its own.
+//! Reads frames from a stream of bytes: a size of four bytes, then as many bytes. Without I/O of its own.
 //!
 //! The size is checked before anything is allocated. Small frames get their buffer at once, larger ones only as the
-//! bytes arrive (or a pooled buffer that lies ready), so that a claimed length costs nothing.
+//! bytes arrive (or an idle pooled buffer), so that a claimed length costs nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use bytes::Bytes;
 
 use crate::pool::{self, Pool, SMALL_BYTES};
 
-/// A response has at least its correlation id.
+/// Minimum size of a response: its correlation id.
 const SMALLEST_FRAME: usize = 4;
 
-/// A length that cannot be one.
+/// An invalid length of a frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadLength(pub String);
@@ -45,7 +45,7 @@ impl FrameReader {
         }
     }
 
-    /// (bytes had, bytes wanted) of a frame that has begun; None between frames.
+    /// Bytes read and bytes expected of a frame that has begun; None between frames.
     pub fn partial(&self) -> Option<(usize, usize)> {
         match &self.body {
             Some(body) => Some((body.used + 4, body.need + 4)),
@@ -54,7 +54,7 @@ impl FrameReader {
         }
     }
 
-    /// Takes bytes from the front of `bytes`; a frame when one is complete (then there may be more to take).
+    /// Takes bytes from the front of `bytes`. Returns a frame when one is complete; then more bytes may be left.
     pub fn feed(&mut self, bytes: &mut &[u8]) -> Result<Option<Bytes>, BadLength> {
         loop {
             match &mut self.body {
@@ -78,7 +78,7 @@ impl FrameReader {
         }
     }
 
-    /// Where the rest of a large frame is read straight into, without a copy; None when it is not worth it.
+    /// Space for the rest of a large frame, to read into without a copy; None when that is not worth it.
     pub fn direct(&mut self) -> Option<&mut [u8]> {
         let body = self.body.as_mut()?;
         if body.need - body.used < SMALL_BYTES {
@@ -87,7 +87,7 @@ impl FrameReader {
         Some(body.space(&self.pool))
     }
 
-    /// Says that `count` bytes came into `direct`.
+    /// Notes that `count` bytes were read into `direct`. Returns the frame when it is complete.
     pub fn filled(&mut self, count: usize) -> Option<Bytes> {
         if let Some(body) = &mut self.body {
             body.used += count;
@@ -117,7 +117,7 @@ impl FrameReader {
 }
 
 impl Body {
-    /// Room for the next bytes, never more than the frame needs. A full buffer doubles.
+    /// Space for the next bytes, at most as much as the frame needs. A full buffer doubles.
     fn space(&mut self, pool: &Pool) -> &mut [u8] {
         if self.used == self.buffer.len() {
             let mut larger = pool.take((self.used * 2).min(self.need));
@@ -141,14 +141,14 @@ fn check_size(size: [u8; 4], cap_bytes: usize) -> Result<usize, BadLength> {
     let claimed = i32::from_be_bytes(size);
     match usize::try_from(claimed) {
         Ok(need) if need < SMALLEST_FRAME => Err(BadLength(format!(
-            "a frame of {need} bytes has no room for a correlation id"
+            "a frame of {need} bytes is too short for a correlation id"
         ))),
         Ok(need) if need <= cap_bytes => Ok(need),
         _ => Err(BadLength(describe(size, claimed, cap_bytes))),
     }
 }
 
-/// What a length that is none really is: the first bytes of another protocol.
+/// Explains an invalid length by the protocol that its bytes belong to.
 fn describe(size: [u8; 4], claimed: i32, cap_bytes: usize) -> String {
     let looks = match size {
         [0x15, 0x03, ..] => ": it is a TLS alert, so the broker expects TLS on this port".into(),
@@ -177,14 +177,14 @@ fn server_of(text: [u8; 4]) -> &'static str {
     }
 }
 
-/// What one read brought: 0 bytes at the end of the stream; `full` when there was no room for more.
+/// Result of one read: `count` is 0 at the end of the stream; `full`: the buffer was filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Read {
     pub count: usize,
     pub full: bool,
 }
 
-/// Reads once from `read` and hands every frame that is complete to `each`.
+/// Reads once from `read` and passes every complete frame to `each`.
 pub fn read_frames<E: From<BadLength> + From<io::Error>>(
     reader: &mut FrameReader,
     scratch: &mut [u8],
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_the_same_however_the_bytes_are_cut() {
+    fn frames_are_the_same_for_every_cut_of_the_stream() {
         let bodies = [vec![1; 4], vec![2; 5000], vec![3; 200_000], vec![4; 70]];
         let stream: Vec<u8> = bodies.iter().flat_map(|body| framed(body)).collect();
         for cut in [1, 3, 4, 7, 1000, 65536, stream.len()] {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_length_says_what_it_is() {
+    fn an_impossible_length_is_explained() {
         for (size, word) in [
             (*b"HTTP", "\"HTTP\", so an HTTP server"),
             (*b"SSH-", "an SSH server"),

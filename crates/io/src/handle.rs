@@ -1,4 +1,4 @@
-//! The way in from other threads: commands to the I/O thread, and its start and end.
+//! Handle of other threads to the I/O thread: commands, start and end.
 
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -20,27 +20,27 @@ use crate::shared::{BeatId, Command, FlowId, FlowWaker, IoEvent, Shared};
 use crate::sys;
 use crate::transport::Dial;
 
-/// The one I/O thread, from outside. Cheap to clone; every method may be called from any thread and none waits, except
+/// Handle of the I/O thread. Cheap to clone; every method may be called from any thread and none waits, except
 /// `shutdown`. After the end, connects and requests are answered with a `Lost` event of kind `Closed`.
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
 }
 
-/// What a connection needs to be opened.
+/// Options of a new connection.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
     pub address: SocketAddr,
-    /// From now to a connection that stands.
+    /// Maximum time until the connection is established.
     pub timeout: Duration,
-    /// 0: what the system gives.
+    /// 0: the system's default.
     pub send_buffer_bytes: usize,
     pub receive_buffer_bytes: usize,
-    /// The largest response that is accepted.
+    /// Maximum size of a response.
     pub frame_cap_bytes: usize,
 }
 
-/// Counters since the start, and what the pool holds.
+/// Counters since the start, and the bytes in the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Statistics {
     pub turns: u64,
@@ -82,7 +82,7 @@ impl Handle {
         conn
     }
 
-    /// Writes a request whose header v1 or v2 starts `frame` (without size; the correlation id is set on the way).
+    /// Writes a request whose header v1 or v2 starts `frame` (without size; the I/O thread sets the correlation id).
     pub fn request(
         &self,
         conn: ConnId,
@@ -130,8 +130,8 @@ impl Handle {
         self.submit(Command::Close { conn });
     }
 
-    /// Makes the thread drive a flow. `on_tick` is called after every `wake_io`, after every response and loss on its
-    /// connections, and at the time it asked for; then `next_request` for each attached connection.
+    /// Registers a flow with the thread. `on_tick` is called after every `wake_io`, after every response and loss on its
+    /// connections, and at the time that it returned last; then `next_request` for each attached connection.
     pub fn register_flow(&self, machine: Arc<dyn Flow>) -> (FlowId, Arc<dyn WakeIo>) {
         let flow = self.next_id();
         let waker = Arc::new(FlowWaker::new(self.shared.clone()));
@@ -143,17 +143,17 @@ impl Handle {
         (flow, waker)
     }
 
-    /// Stops driving it. Its connections stay open; answers that still come for it are dropped.
+    /// Removes a flow. Its connections stay open; answers that still arrive for it are dropped.
     pub fn unregister_flow(&self, flow: FlowId) {
         self.submit(Command::Unregister { flow });
     }
 
-    /// Lets the flow send on the connection. If that has gone already, `on_lost` follows at once.
+    /// Attaches a connection to the flow, which may send on it. If the connection has ended, `on_lost` follows at once.
     pub fn attach(&self, flow: FlowId, conn: ConnId) {
         self.submit(Command::Attach { flow, conn });
     }
 
-    /// The connection events since the last call; silences the bell.
+    /// Takes the connection events since the last call; resets the bell.
     pub fn drain_events(&self) -> Vec<IoEvent> {
         self.shared.drain()
     }
@@ -163,7 +163,7 @@ impl Handle {
         self.shared.bell.clone()
     }
 
-    /// Readable while the bell has been rung and not silenced.
+    /// Descriptor that is readable while the bell has been rung and not reset.
     pub fn bell_fd(&self) -> RawFd {
         self.shared.bell.fd()
     }
@@ -191,7 +191,7 @@ impl Handle {
         had_a_turn.recv_timeout(patience).is_ok()
     }
 
-    /// Closes everything and ends the thread; false if it has not ended in time. A second call only waits.
+    /// Closes all connections and ends the thread; false if it has not ended in time. A second call only waits.
     pub fn shutdown(&self, timeout: Duration) -> bool {
         self.submit(Command::Shutdown);
         self.shared.wait_for_end(timeout)
@@ -215,7 +215,7 @@ fn ended() -> LostCause {
     }
 }
 
-/// The life of the thread. Whatever ends it, every waiter is told: a panic here is a bug, but not a hang.
+/// Runs the thread. At its end, by any cause, every waiting request fails: a panic here is a bug, but causes no hang.
 fn live(mut driver: Driver, shared: &Shared) {
     let outcome = catch_unwind(AssertUnwindSafe(|| driver.run()));
     let cause = match outcome {

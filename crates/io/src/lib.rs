@@ -1,7 +1,7 @@
 //! The I/O thread: owns every socket of the data plane and drives the flows of `ottla-core`; knows no Python.
 //!
-//! Station: connection. `Handle` is the way in from other threads, `Driver` the thread's loop, `Connection` what it keeps
-//! of one broker connection; `frame`, `write_queue` and `pool` move the bytes and do no I/O themselves
+//! Station: connection. Other threads use `Handle`, `Driver` is the loop of the thread, `Connection` the state of one
+//! broker connection; `frame`, `write_queue` and `pool` move the bytes and do no I/O themselves
 //! (`frame` and `pool` are public for `fuzz/`).
 #![deny(unsafe_code)]
 

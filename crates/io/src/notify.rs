@@ -1,4 +1,4 @@
-//! A file descriptor that becomes readable when somebody calls: an eventfd on Linux, a pipe elsewhere.
+//! A file descriptor that becomes readable on a call: an eventfd on Linux, a pipe elsewhere.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::sys;
 
-/// One write per cycle: rung once, it stays silent until `clear`.
+/// Writes once per cycle: after the first `notify`, later ones do nothing until `clear`.
 #[derive(Debug)]
 pub struct Notify {
     rung: AtomicBool,
@@ -38,15 +38,15 @@ impl Notify {
         }
         let one = 1u64.to_ne_bytes();
         let mut end = self.write.as_ref().unwrap_or(&self.read);
-        // A full pipe or eventfd refuses (EAGAIN), and is readable already, which is all that is wanted.
+        // A full pipe or eventfd refuses (EAGAIN), but it is readable already, which is enough.
         while let Err(error) = end.write(&one)
             && error.kind() == ErrorKind::Interrupted
         {}
     }
 
-    /// Makes the descriptor unreadable. To be called before looking at what was announced:
-    /// (1) the flag falls, (2) the reader looks, (3) who announces after (1) notifies again. The swap pairs with the
-    /// one in `notify`: who found the flag still up has published before it fell, and the reader sees it.
+    /// Makes the descriptor unreadable. Call it before reading the published data: (1) the flag is cleared, (2) the reader reads,
+    /// (3) a thread that publishes after (1) notifies again. The swap pairs with the one in `notify`: a thread that found the flag
+    /// set has published before it was cleared, so the reader sees its data.
     pub fn clear(&self) {
         let mut bytes = [0u8; 64];
         loop {

@@ -1,7 +1,7 @@
 //! Buffers for frames, in size classes that are powers of two, used again without being cleared.
 //!
 //! A fresh megabyte costs page faults every time; a used one costs nothing. A frame never shows bytes of an earlier one:
-//! it exposes only what was read into it.
+//! it exposes only bytes that were read into it.
 
 use std::sync::Arc;
 
@@ -21,26 +21,26 @@ struct Shelves {
     bytes: usize,
 }
 
-/// Shared by the I/O thread, which takes, and by whoever drops a frame last, which gives back.
+/// Shared by the I/O thread, which takes buffers, and by the threads that drop the last reference to a frame, which return them.
 #[derive(Debug, Default)]
 pub struct Pool {
     shelves: Mutex<Shelves>,
 }
 
 impl Pool {
-    /// A buffer of at least `bytes`, allocated if none is at hand.
+    /// Returns a buffer of at least `bytes`, allocated if none is idle.
     pub fn take(&self, bytes: usize) -> Vec<u8> {
         match class_of(bytes) {
             Some(class) => self
-                .at_hand(class)
+                .take_idle(class)
                 .unwrap_or_else(|| vec![0; class_bytes(class)]),
             None => vec![0; bytes],
         }
     }
 
-    /// A buffer of at least `bytes` only if one is at hand: costs nothing, whatever length a peer claims.
+    /// Returns an idle buffer of at least `bytes`, if there is one: costs nothing, for any length that a peer claims.
     pub fn take_existing(&self, bytes: usize) -> Option<Vec<u8>> {
-        self.at_hand(class_of(bytes)?)
+        self.take_idle(class_of(bytes)?)
     }
 
     pub fn put(&self, buffer: Vec<u8>) {
@@ -57,12 +57,12 @@ impl Pool {
         }
     }
 
-    /// Bytes that lie ready.
+    /// Bytes of idle buffers.
     pub fn retained_bytes(&self) -> usize {
         self.shelves.lock().bytes
     }
 
-    fn at_hand(&self, class: usize) -> Option<Vec<u8>> {
+    fn take_idle(&self, class: usize) -> Option<Vec<u8>> {
         let mut shelves = self.shelves.lock();
         let buffer = shelves.classes[class].pop()?;
         shelves.bytes -= buffer.len();
@@ -70,7 +70,7 @@ impl Pool {
     }
 }
 
-/// The smallest class that holds `bytes`; None when it is too large to be kept.
+/// The smallest class that holds `bytes`; None when it is too large to be pooled.
 fn class_of(bytes: usize) -> Option<usize> {
     let bits = bytes.max(1).checked_next_power_of_two()?.trailing_zeros();
     let class = bits.saturating_sub(SMALLEST_CLASS) as usize;
@@ -81,7 +81,7 @@ fn class_bytes(class: usize) -> usize {
     1 << (class as u32 + SMALLEST_CLASS)
 }
 
-/// A buffer on its way back to the pool.
+/// A buffer that returns to the pool when it is dropped.
 struct Pooled {
     buffer: Vec<u8>,
     used: usize,
@@ -100,7 +100,7 @@ impl Drop for Pooled {
     }
 }
 
-/// The first `used` bytes of `buffer` as a frame that gives the buffer back when its last reference goes.
+/// The first `used` bytes of `buffer` as a frame that returns the buffer when its last reference is dropped.
 pub fn freeze(buffer: Vec<u8>, used: usize, pool: &Arc<Pool>) -> Bytes {
     Bytes::from_owner(Pooled {
         buffer,
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_comes_back_when_the_last_reference_goes() {
+    fn a_buffer_returns_when_its_last_reference_is_dropped() {
         let pool = Arc::new(Pool::default());
         let frame = freeze(pool.take(5000), 3, &pool);
         assert_eq!(frame.len(), 3);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_not_kept() {
+    fn buffers_that_are_too_large_are_dropped() {
         let pool = Arc::new(Pool::default());
         drop(freeze(pool.take(40 << 20), 1, &pool));
         assert_eq!(pool.retained_bytes(), 0);

@@ -1,7 +1,7 @@
-//! Threads that compress batches where that takes long. They touch no socket and know no Python.
+//! Threads that compress batches with slow codecs. They touch no socket and know no Python.
 //!
-//! Station: batch. The I/O thread says which flow has batches to be sealed; a sealer takes one after another, of all flows
-//! in turn, and brings each back to its flow, which wakes the I/O thread. A sealer is started when there is work for it and
+//! Station: batch. The I/O thread offers a flow that has batches to be sealed; a sealer takes one after another, of all flows
+//! in turn, and returns each to its flow, which wakes the I/O thread. A sealer is started when there is work for it and
 //! ends when there has been none for a while, or with the I/O thread.
 
 use std::collections::VecDeque;
@@ -15,25 +15,26 @@ use ottla_core::bytes::compression::compressor::Compressor;
 use ottla_core::seam::Flow;
 use parking_lot::{Condvar, Mutex};
 
-/// More would take cores from the application; the fewer there are, the more one is left to it.
+/// Maximum number of threads: more would take cores from the application.
 const MOST_THREADS: usize = 4;
-/// Long enough for a producer that sends now and then, short enough to give an idle process its memory back.
+/// Time without work after which a thread ends: long enough for a producer that sends occasionally, short enough to release the
+/// memory of an idle process.
 const IDLE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Sealers {
-    crew: Arc<Crew>,
+    workers: Arc<Workers>,
     most: usize,
 }
 
 #[derive(Default)]
-struct Crew {
+struct Workers {
     state: Mutex<State>,
     work: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// Those with something to seal, in turn.
+    /// Flows with batches to seal, in turn.
     flows: VecDeque<Arc<dyn Flow>>,
     threads: usize,
     idle: usize,
@@ -41,7 +42,7 @@ struct State {
 }
 
 impl Sealers {
-    /// One core is left to the others, where there is more than one.
+    /// Uses one thread less than there are cores, within 1 and `MOST_THREADS`.
     pub fn new() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Self::with_threads(cores.saturating_sub(1).clamp(1, MOST_THREADS))
@@ -49,24 +50,24 @@ impl Sealers {
 
     fn with_threads(most: usize) -> Self {
         Self {
-            crew: Arc::default(),
+            workers: Arc::default(),
             most,
         }
     }
 
-    /// Has the flow's batches sealed. False where there is no thread for it and none can be started.
+    /// Offers the flow's batches to the threads. False where there is no thread and none can be started.
     pub fn offer(&self, flow: &Arc<dyn Flow>) -> bool {
         let waiting = flow.seals_waiting(Cost::High);
-        let mut state = self.crew.state.lock();
+        let mut state = self.workers.state.lock();
         if !state.flows.iter().any(|known| Arc::ptr_eq(known, flow)) {
             state.flows.push_back(flow.clone());
         }
         let called = waiting.min(state.idle);
         for _ in 0..called {
-            self.crew.work.notify_one();
+            self.workers.work.notify_one();
         }
         if called < waiting && state.threads < self.most && self.start(&mut state).is_err() {
-            // Those that are there do it; without any it is the caller's to do.
+            // The existing threads seal them; without any the caller does.
             if state.threads == 0 {
                 state.flows.clear();
                 return false;
@@ -75,36 +76,36 @@ impl Sealers {
         true
     }
 
-    /// One more; the next is started when this one turns out not to be enough.
+    /// Starts one thread; the next is started when this one is not enough.
     fn start(&self, state: &mut State) -> std::io::Result<()> {
-        let crew = self.crew.clone();
+        let workers = self.workers.clone();
         let name = format!("ottla-seal-{}", state.threads);
         thread::Builder::new()
             .name(name)
-            .spawn(move || crew.live())?;
+            .spawn(move || workers.run())?;
         state.threads += 1;
         Ok(())
     }
 
-    /// Nothing more of this flow is begun.
+    /// Removes a flow: no more of its batches are begun.
     pub fn forget(&self, flow: &Arc<dyn Flow>) {
-        let mut state = self.crew.state.lock();
+        let mut state = self.workers.state.lock();
         state.flows.retain(|known| !Arc::ptr_eq(known, flow));
     }
 }
 
 impl Drop for Sealers {
-    /// A thread that is compressing finishes its batch and ends; nobody waits for it.
+    /// Ends the threads. One that is compressing finishes its batch first; the caller does not wait for it.
     fn drop(&mut self) {
-        let mut state = self.crew.state.lock();
+        let mut state = self.workers.state.lock();
         state.ending = true;
         state.flows.clear();
-        self.crew.work.notify_all();
+        self.workers.work.notify_all();
     }
 }
 
-impl Crew {
-    fn live(&self) {
+impl Workers {
+    fn run(&self) {
         let mut compressor = Compressor::default();
         while let Some(flow) = self.next_flow() {
             let Some(job) = flow.next_seal(Cost::High) else {
@@ -122,7 +123,7 @@ impl Crew {
         }
     }
 
-    /// Waits for work; None: this thread is not needed any more.
+    /// Waits for work; None: this thread is no longer needed.
     fn next_flow(&self) -> Option<Arc<dyn Flow>> {
         let mut state = self.state.lock();
         loop {
@@ -143,7 +144,7 @@ impl Crew {
         None
     }
 
-    /// There is more than this thread is taking.
+    /// Queues the flow again for other threads, as it has more batches than the one that this thread took.
     fn share(&self, flow: Arc<dyn Flow>) {
         let mut state = self.state.lock();
         let known = state.flows.iter().any(|known| Arc::ptr_eq(known, &flow));
@@ -169,9 +170,9 @@ mod tests {
 
     use super::*;
 
-    struct Unheard;
+    struct SilentBell;
 
-    impl Bell for Unheard {
+    impl Bell for SilentBell {
         fn ring(&self) {}
     }
 
@@ -200,7 +201,7 @@ mod tests {
             keeps_outcomes: false,
             topics: std::collections::HashMap::new(),
         };
-        let shared = Arc::new(ProduceShared::new(settings, 7, Arc::new(Unheard)));
+        let shared = Arc::new(ProduceShared::new(settings, 7, Arc::new(SilentBell)));
         let available: Vec<i32> = (0..partitions as i32).collect();
         shared.change(|flow| {
             flow.attach(1, 9, 1, "broker:9092");
@@ -234,13 +235,13 @@ mod tests {
     fn until(what: impl Fn() -> bool) {
         let begun = Instant::now();
         while !what() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "it never comes");
+            assert!(begun.elapsed() < Duration::from_secs(20), "waited too long");
             thread::sleep(Duration::from_millis(1));
         }
     }
 
     #[test]
-    fn what_is_offered_is_sealed_and_the_threads_end() {
+    fn offered_batches_are_sealed_and_the_threads_end() {
         let sealers = Sealers::with_threads(2);
         let flows = [producer(8), producer(3)];
         for (shared, partitions) in flows.iter().zip([8, 3]) {
@@ -259,21 +260,21 @@ mod tests {
                 sent.get() == partitions
             });
         }
-        assert!(sealers.crew.state.lock().threads <= 2);
-        let crew = sealers.crew.clone();
+        assert!(sealers.workers.state.lock().threads <= 2);
+        let workers = sealers.workers.clone();
         drop(sealers);
-        until(|| crew.state.lock().threads == 0);
+        until(|| workers.state.lock().threads == 0);
     }
 
     #[test]
-    fn nothing_of_a_forgotten_flow_is_begun() {
+    fn no_batch_of_a_forgotten_flow_is_begun() {
         let sealers = Sealers::with_threads(0);
         let shared = producer(1);
         let flow: Arc<dyn Flow> = shared.clone();
         send(&shared, 1);
         assert!(sealers.offer(&flow));
         sealers.forget(&flow);
-        assert!(sealers.crew.state.lock().flows.is_empty());
+        assert!(sealers.workers.state.lock().flows.is_empty());
         assert_eq!(shared.seals_waiting(Cost::High), 1);
     }
 }

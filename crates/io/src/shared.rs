@@ -1,4 +1,4 @@
-//! What the I/O thread and everybody else share: commands to it, events from it, counters.
+//! State shared by the I/O thread and all others: commands to it, events from it, counters.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use crate::transport::Dial;
 pub type FlowId = u64;
 pub type BeatId = u64;
 
-/// What the engine learns by draining.
+/// Events for the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IoEvent {
     Connected {
@@ -30,19 +30,19 @@ pub enum IoEvent {
         token: u64,
         frame: Bytes,
     },
-    /// Once per connection, with the tokens of its unanswered control requests in order; once more for each request
-    /// that was made when the connection had gone already.
+    /// Emitted once per connection, with the tokens of its unanswered control requests in order; and once for each later request
+    /// on it.
     Lost {
         conn: ConnId,
         cause: LostCause,
         tokens: Vec<u64>,
     },
-    /// An answer with an error code.
+    /// A beat was answered with an error code.
     Beat {
         beat: BeatId,
         frame: Bytes,
     },
-    /// No answer in time; the connection is lost with it.
+    /// A beat was not answered in time; the connection is lost with it.
     BeatMissed {
         beat: BeatId,
         cause: LostCause,
@@ -90,7 +90,7 @@ pub(crate) enum Command {
         flow: FlowId,
         conn: ConnId,
     },
-    /// Time has jumped; what is sent when the turn is over.
+    /// Time has jumped; the thread sends `()` at the end of the turn.
     Turn(SyncSender<()>),
     Shutdown,
 }
@@ -114,15 +114,15 @@ pub(crate) fn add(counter: &AtomicU64, count: u64) {
 #[derive(Default)]
 struct Commands {
     queue: Vec<Command>,
-    /// The thread goes: nothing is queued any more, everything is refused.
+    /// The thread is ending: commands are refused.
     ended: bool,
-    /// It has told everybody and let go of every socket.
-    gone: bool,
+    /// The thread has failed all requests and dropped every socket.
+    finished: bool,
 }
 
 pub(crate) struct Shared {
     waker: Waker,
-    /// Somebody has woken the thread and it has not looked yet: more wakes cost no system call.
+    /// The thread was woken and has not taken its commands yet: more wakes cost no system call.
     woken: AtomicBool,
     commands: Mutex<Commands>,
     ended: Condvar,
@@ -155,7 +155,7 @@ impl Shared {
         }
     }
 
-    /// The command back if the thread has gone.
+    /// Queues a command; returns it as an error if the thread is ending.
     pub fn submit(&self, command: Command) -> Result<(), Command> {
         {
             let mut commands = self.commands.lock();
@@ -168,13 +168,13 @@ impl Shared {
         Ok(())
     }
 
-    /// The thread looks: from here a wake counts again. Before the commands and the flows' flags are read.
-    pub fn look(&self) -> Vec<Command> {
+    /// Takes the queued commands. Wakes from here on cause another turn, so it is called before the flags of the flows are read.
+    pub fn take_commands(&self) -> Vec<Command> {
         self.woken.swap(false, Ordering::AcqRel);
         std::mem::take(&mut self.commands.lock().queue)
     }
 
-    pub fn tell(&self, event: IoEvent) {
+    pub fn emit(&self, event: IoEvent) {
         self.events.lock().push(event);
         self.bell.ring();
     }
@@ -184,7 +184,7 @@ impl Shared {
         std::mem::take(&mut *self.events.lock())
     }
 
-    /// The thread goes; what is still queued comes back to be refused.
+    /// Refuses commands from now on; returns the queued ones.
     pub fn end(&self) -> Vec<Command> {
         let mut commands = self.commands.lock();
         commands.ended = true;
@@ -192,15 +192,15 @@ impl Shared {
     }
 
     pub fn announce_end(&self) {
-        self.commands.lock().gone = true;
+        self.commands.lock().finished = true;
         self.ended.notify_all();
     }
 
     pub fn wait_for_end(&self, timeout: Duration) -> bool {
         let mut commands = self.commands.lock();
         self.ended
-            .wait_while_for(&mut commands, |commands| !commands.gone, timeout);
-        commands.gone
+            .wait_while_for(&mut commands, |commands| !commands.finished, timeout);
+        commands.finished
     }
 }
 
@@ -224,7 +224,7 @@ impl FlowWaker {
         }
     }
 
-    /// Whether somebody woke the flow since the last look.
+    /// Whether the flow was woken since the last call.
     pub fn take(&self) -> bool {
         self.woken.swap(false, Ordering::AcqRel)
     }

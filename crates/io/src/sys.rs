@@ -4,8 +4,8 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-/// Two ends of something that is readable at the first once it was written at the second: an eventfd (None: both are the
-/// first), or a pipe. Non-blocking, and closed by exec.
+/// Returns two descriptors; the first is readable once the second was written: an eventfd (None: one descriptor for both), or a
+/// pipe. Non-blocking, and closed by exec.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn event_descriptors() -> io::Result<(OwnedFd, Option<OwnedFd>)> {
     // SAFETY: no pointer is passed; the result is checked before it is owned.
@@ -13,7 +13,7 @@ pub fn event_descriptors() -> io::Result<(OwnedFd, Option<OwnedFd>)> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: eventfd returned a new descriptor that nobody else owns.
+    // SAFETY: eventfd returned a new descriptor that nothing else owns.
     Ok((unsafe { OwnedFd::from_raw_fd(fd) }, None))
 }
 
@@ -22,11 +22,11 @@ pub fn event_descriptors() -> io::Result<(OwnedFd, Option<OwnedFd>)> {
     use std::os::fd::AsRawFd;
 
     let mut fds = [0; 2];
-    // SAFETY: `fds` has room for the two descriptors.
+    // SAFETY: `fds` has space for two descriptors.
     if unsafe { libc::pipe(fds.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: pipe returned two new descriptors that nobody else owns.
+    // SAFETY: pipe returned two new descriptors that nothing else owns.
     let (read, write) = unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) };
     for fd in [read.as_raw_fd(), write.as_raw_fd()] {
         // SAFETY: the descriptor is open; the calls take integers alone.

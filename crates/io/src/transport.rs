@@ -11,17 +11,17 @@ pub enum Transport {
     Tcp(TcpStream),
 }
 
-/// How to dial one address.
+/// Options for connecting to one address.
 #[derive(Debug, Clone)]
 pub struct Dial {
     pub address: SocketAddr,
-    /// 0: what the system gives.
+    /// 0: the system's default.
     pub send_buffer_bytes: usize,
     pub receive_buffer_bytes: usize,
 }
 
 impl Transport {
-    /// Begins to connect. The buffers are set before, because the window's scale is agreed on with the first packet.
+    /// Begins to connect. The buffers are set first, because the window's scale is negotiated with the first packet.
     pub fn dial(dial: &Dial) -> io::Result<Self> {
         let domain = Domain::for_address(dial.address);
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
@@ -42,7 +42,7 @@ impl Transport {
         Ok(Self::Tcp(TcpStream::from_std(socket.into())))
     }
 
-    /// Whether the connection stands; an error when it cannot.
+    /// Whether the connection is established; an error when it failed.
     pub fn is_connected(&self) -> io::Result<bool> {
         let Self::Tcp(stream) = self;
         if let Some(error) = stream.take_error()? {
@@ -75,7 +75,7 @@ impl Transport {
     /// Ends the connection even where another process holds a copy of the descriptor (a fork without exec).
     pub fn shutdown(&self) {
         let Self::Tcp(stream) = self;
-        // Fails only when there is no connection any more, which is what is wanted.
+        // Fails only when the connection has ended already.
         let _ = stream.shutdown(std::net::Shutdown::Both);
     }
 

@@ -1,6 +1,6 @@
-//! What waits to be written on one connection: segments in order, written with one system call for many.
+//! Write queue of one connection: segments in order, many of them written with one system call.
 //!
-//! A segment is shared with the batch that owns it and is let go only when the socket has taken its last byte.
+//! A segment is shared with the batch that owns it and is dropped only when the socket has taken its last byte.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -14,7 +14,7 @@ const SLICES: usize = 64;
 pub struct WriteQueue {
     segments: VecDeque<Bytes>,
     bytes: usize,
-    /// Bytes ever queued and ever written: a position in the stream tells when a request has left.
+    /// Bytes ever queued and ever written. A request is written once `written` has reached its position in the stream.
     queued: u64,
     written: u64,
 }
@@ -32,7 +32,7 @@ impl WriteQueue {
         self.written
     }
 
-    /// Queues one frame; returns the position in the stream at which it has left.
+    /// Queues one frame; returns the position of its end in the stream.
     pub fn push(&mut self, size: i32, segments: Vec<Bytes>) -> u64 {
         let size = Bytes::copy_from_slice(&size.to_be_bytes());
         for segment in std::iter::once(size).chain(segments) {

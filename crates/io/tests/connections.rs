@@ -25,7 +25,7 @@ fn an_answer_comes_back_with_its_token() {
         assert_eq!(bench.response(token), [token as u8; 30]);
     }
     bench.io.close(conn);
-    assert_eq!(bench.lost(conn).0, LostKind::Closed);
+    assert_eq!(bench.wait_lost(conn).0, LostKind::Closed);
     thread.join().unwrap();
     assert_eq!(bench.rest(), []);
 }
@@ -47,7 +47,7 @@ fn frames_are_put_together_from_single_bytes() {
 }
 
 #[test]
-fn many_frames_of_one_read_are_told_in_order() {
+fn many_frames_of_one_read_are_emitted_in_order() {
     let (address, _thread) = peer(1, |mut stream| {
         let asked: Vec<_> = (0..50).map(|_| read_frame(&mut stream).unwrap()).collect();
         let answers: Vec<u8> = asked
@@ -86,30 +86,30 @@ fn large_requests_and_answers_pass_a_slow_reader() {
     assert_eq!(bench.response(2), b"after");
 }
 
-/// What a peer says instead of an answer, the kind of loss and a word of its message.
+/// Checks the kind and message of the loss when a peer sends these bytes instead of an answer.
 fn poison(says: &'static [u8], kind: LostKind, word: &str) {
     let (address, _thread) = peer(1, move |mut stream| {
         read_frame(&mut stream).unwrap();
         read_frame(&mut stream).unwrap();
         stream.write_all(says).unwrap();
         let mut rest = Vec::new();
-        // The client hangs up; how that looks here does not matter.
+        // The client closes the connection; the result here does not matter.
         let _ = stream.read_to_end(&mut rest);
     });
     let mut bench = Bench::start();
     let conn = bench.connect(address);
     bench.io.request(conn, 7, request(b""), PATIENCE, true);
     bench.io.request(conn, 8, request(b""), PATIENCE, true);
-    let (lost, message, tokens) = bench.lost(conn);
+    let (lost, message, tokens) = bench.wait_lost(conn);
     assert_eq!((lost, tokens), (kind, vec![7, 8]), "{message}");
     assert!(message.contains(word), "{message}");
     assert!(!message.contains("127.0.0.1"), "{message}");
     bench.io.request(conn, 9, request(b""), PATIENCE, true);
-    assert_eq!(bench.lost(conn), (kind, message, vec![9]));
+    assert_eq!(bench.wait_lost(conn), (kind, message, vec![9]));
 }
 
 #[test]
-fn a_length_that_is_none_poisons_and_says_what_it_is() {
+fn an_invalid_length_poisons_and_is_explained() {
     poison(
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         LostKind::Protocol,
@@ -121,7 +121,7 @@ fn a_length_that_is_none_poisons_and_says_what_it_is() {
 }
 
 #[test]
-fn an_answer_that_was_not_asked_for_poisons() {
+fn an_answer_to_no_request_poisons() {
     poison(
         &[0, 0, 0, 4, 0, 0, 0, 99],
         LostKind::Protocol,
@@ -130,7 +130,7 @@ fn an_answer_that_was_not_asked_for_poisons() {
 }
 
 #[test]
-fn the_end_of_the_stream_tells_everyone_who_waits() {
+fn the_end_of_the_stream_fails_every_waiting_request() {
     let (address, _thread) = peer(1, |mut stream| {
         read_frame(&mut stream).unwrap();
         stream.write_all(&[0, 0, 1, 0, 5]).unwrap();
@@ -140,7 +140,7 @@ fn the_end_of_the_stream_tells_everyone_who_waits() {
     let mut bench = Bench::start();
     let conn = bench.connect(address);
     bench.io.request(conn, 3, request(b""), PATIENCE, true);
-    let (kind, message, tokens) = bench.lost(conn);
+    let (kind, message, tokens) = bench.wait_lost(conn);
     assert_eq!((kind, tokens), (LostKind::Eof, vec![3]));
     assert!(message.contains("5 of 260 bytes"), "{message}");
 }
@@ -157,7 +157,7 @@ fn a_reset_is_named() {
     bench
         .io
         .request(conn, 1, request(&[0; 1000]), PATIENCE, true);
-    let (kind, message, _) = bench.lost(conn);
+    let (kind, message, _) = bench.wait_lost(conn);
     assert_eq!(kind, LostKind::Io);
     assert!(message.contains("reset"), "{message}");
 }
@@ -171,7 +171,7 @@ fn a_deadline_poisons_and_names_the_request() {
     bench
         .io
         .request(conn, 2, request(b""), Duration::from_millis(30), true);
-    let (kind, message, tokens) = bench.lost(conn);
+    let (kind, message, tokens) = bench.wait_lost(conn);
     assert_eq!((kind, tokens), (LostKind::RequestTimeout, vec![1, 2]));
     assert!(
         message.contains("Metadata request (correlation id 2)"),
@@ -180,7 +180,7 @@ fn a_deadline_poisons_and_names_the_request() {
 }
 
 #[test]
-fn a_request_that_cannot_leave_has_a_deadline_too() {
+fn a_request_that_is_not_written_has_a_deadline_too() {
     let (done, wait) = mpsc::channel::<()>();
     let (address, _thread) = peer(1, move |_stream| {
         let _ = wait.recv_timeout(PATIENCE);
@@ -194,7 +194,7 @@ fn a_request_that_cannot_leave_has_a_deadline_too() {
         Duration::from_millis(50),
         false,
     );
-    let (kind, message, tokens) = bench.lost(conn);
+    let (kind, message, tokens) = bench.wait_lost(conn);
     assert_eq!((kind, tokens), (LostKind::RequestTimeout, vec![]));
     assert!(message.contains("not taken by the network"), "{message}");
     done.send(()).unwrap();
@@ -223,7 +223,7 @@ fn a_refused_connection_carries_the_system_s_words() {
     drop(listener);
     let mut bench = Bench::start();
     let conn = bench.io.connect(&options(address));
-    let (kind, message, _) = bench.lost(conn);
+    let (kind, message, _) = bench.wait_lost(conn);
     assert_eq!(kind, LostKind::Connect);
     assert!(message.starts_with("Connection refused"), "{message}");
 }
@@ -239,14 +239,14 @@ fn a_request_made_while_connecting_waits_for_the_connection() {
 }
 
 #[test]
-fn closing_tells_who_waits() {
+fn closing_fails_waiting_requests() {
     let (address, _thread) = peer(1, |mut stream| while read_frame(&mut stream).is_some() {});
     let mut bench = Bench::start();
     let conn = bench.connect(address);
     bench.io.request(conn, 5, request(b""), PATIENCE, true);
     bench.io.close(conn);
     bench.io.close(conn);
-    let (kind, _, tokens) = bench.lost(conn);
+    let (kind, _, tokens) = bench.wait_lost(conn);
     assert_eq!((kind, tokens), (LostKind::Closed, vec![5]));
     assert_eq!(bench.rest(), []);
 }
@@ -279,7 +279,7 @@ fn two_hundred_connections_are_served_side_by_side() {
 }
 
 #[test]
-fn a_beat_goes_on_and_tells_only_what_is_not_fine() {
+fn a_heartbeat_is_repeated_and_reports_only_errors() {
     let (address, _thread) = peer(1, |mut stream| {
         for code in [0u8, 0, 27] {
             let asked = read_frame(&mut stream).unwrap();
@@ -305,7 +305,7 @@ fn a_beat_goes_on_and_tells_only_what_is_not_fine() {
         IoEvent::BeatMissed { beat: its, cause } if *its == beat => Some(cause.message.clone()),
         _ => None,
     });
-    let (kind, message, tokens) = bench.lost(conn);
+    let (kind, message, tokens) = bench.wait_lost(conn);
     assert_eq!(
         (kind, message, tokens),
         (LostKind::RequestTimeout, missed, vec![])
@@ -313,16 +313,16 @@ fn a_beat_goes_on_and_tells_only_what_is_not_fine() {
 }
 
 #[test]
-fn shutdown_tells_everyone_and_refuses_what_follows() {
+fn shutdown_fails_every_request_and_refuses_later_ones() {
     let (address, _thread) = peer(1, echo);
     let mut bench = Bench::start();
     let conn = bench.connect(address);
     assert!(bench.io.shutdown(PATIENCE));
-    assert_eq!(bench.lost(conn).0, LostKind::Closed);
+    assert_eq!(bench.wait_lost(conn).0, LostKind::Closed);
     let late = bench.io.connect(&options(address));
-    assert_eq!(bench.lost(late).0, LostKind::Closed);
+    assert_eq!(bench.wait_lost(late).0, LostKind::Closed);
     bench.io.request(late, 4, request(b""), PATIENCE, true);
-    assert_eq!(bench.lost(late).2, [4]);
+    assert_eq!(bench.wait_lost(late).2, [4]);
     assert!(bench.io.shutdown(PATIENCE));
 }
 

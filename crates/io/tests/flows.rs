@@ -1,4 +1,4 @@
-//! The calling contract of a flow: who calls what, in which order, and that the thread never calls two at a time.
+//! The contract of calls of a flow: their order, and that the thread never makes two at a time.
 
 mod peer;
 
@@ -16,7 +16,7 @@ use peer::{Bench, PATIENCE, answer_to, echo, peer, read_frame, request};
 
 #[derive(Default)]
 struct Script {
-    /// Bodies to send, in order; each with whether an answer is due.
+    /// Bodies to send, in order, each with whether an answer is expected.
     to_send: Vec<(Vec<u8>, bool)>,
     sent: u64,
     answers: Vec<(ConnId, u64, Bytes)>,
@@ -27,7 +27,7 @@ struct Script {
     refuse: bool,
 }
 
-/// Sends what its script says and notes what happens to it.
+/// Sends the bodies of its script and records the calls that it receives.
 struct Fake {
     script: Mutex<Script>,
     inside: AtomicBool,
@@ -155,7 +155,7 @@ fn answers_come_in_the_order_of_the_requests_and_without_correlation_id() {
 }
 
 #[test]
-fn what_waits_at_attach_needs_no_wake() {
+fn messages_that_wait_at_attach_need_no_wake() {
     let (address, _thread) = peer(1, echo);
     let mut bench = Bench::start();
     let (flow, id, _waker) = fake(&bench.io);
@@ -186,7 +186,7 @@ fn control_requests_share_the_queue_of_a_flow() {
 }
 
 #[test]
-fn more_than_the_socket_takes_is_asked_for_piece_by_piece() {
+fn a_flow_is_asked_for_no_more_than_the_socket_takes() {
     let (address, _thread) = peer(1, echo);
     let mut bench = Bench::start();
     let conn = bench.connect(address);
@@ -206,7 +206,7 @@ fn more_than_the_socket_takes_is_asked_for_piece_by_piece() {
 }
 
 #[test]
-fn what_is_never_answered_is_told_once_the_socket_has_taken_it() {
+fn a_request_without_answer_is_reported_once_the_socket_has_taken_it() {
     let (go, wait) = std::sync::mpsc::channel();
     let (address, _thread) = peer(1, move |mut stream| {
         wait.recv_timeout(PATIENCE).unwrap();
@@ -222,7 +222,10 @@ fn what_is_never_answered_is_told_once_the_socket_has_taken_it() {
     flow.until(&mut bench, |script| !script.taken.is_empty());
     let script = flow.script.lock();
     let (sent, taken) = (script.sent, script.taken.len());
-    assert!(sent < 40, "nobody reads: {sent} of 40 MiB were asked for");
+    assert!(
+        sent < 40,
+        "the peer reads nothing: {sent} of 40 MiB were requested"
+    );
     assert!(taken as u64 <= sent / 2 + 1, "{taken} of {sent}");
     drop(script);
     go.send(()).unwrap();
@@ -232,7 +235,7 @@ fn what_is_never_answered_is_told_once_the_socket_has_taken_it() {
 }
 
 #[test]
-fn a_tick_comes_when_it_was_asked_for() {
+fn a_tick_comes_at_the_requested_time() {
     let (address, _thread) = peer(1, echo);
     let mut bench = Bench::start();
     let conn = bench.connect(address);
@@ -257,7 +260,7 @@ fn a_bad_response_poisons_the_connection_once() {
     bench.io.attach(id, conn);
     flow.send([b"a".to_vec(), b"b".to_vec()]);
     waker.wake_io();
-    let (kind, message, tokens) = bench.lost(conn);
+    let (kind, message, tokens) = bench.wait_lost(conn);
     assert_eq!((kind, tokens), (LostKind::Protocol, vec![]));
     assert!(
         message.contains("Produce response: not a produce response"),
@@ -284,16 +287,16 @@ fn a_late_answer_to_a_flow_poisons() {
     let (id, _waker) = bench.io.register_flow(flow.clone());
     flow.send([b"x".to_vec()]);
     bench.io.attach(id, conn);
-    assert_eq!(bench.lost(conn).0, LostKind::RequestTimeout);
+    assert_eq!(bench.wait_lost(conn).0, LostKind::RequestTimeout);
     flow.until(&mut bench, |script| script.lost.len() == 1);
 }
 
 #[test]
-fn attaching_to_a_lost_connection_tells_its_cause() {
+fn attaching_to_a_lost_connection_reports_its_cause() {
     let (address, _thread) = peer(1, drop);
     let mut bench = Bench::start();
     let conn = bench.io.connect(&peer::options(address));
-    let (kind, message, _) = bench.lost(conn);
+    let (kind, message, _) = bench.wait_lost(conn);
     let (flow, id, _waker) = fake(&bench.io);
     bench.io.attach(id, conn);
     flow.until(&mut bench, |script| {
@@ -309,7 +312,7 @@ fn attaching_to_a_lost_connection_tells_its_cause() {
 }
 
 #[test]
-fn an_unregistered_flow_is_left_alone() {
+fn an_unregistered_flow_is_not_called() {
     let (address, _thread) = peer(1, |mut stream| {
         let first = read_frame(&mut stream).unwrap();
         let second = read_frame(&mut stream).unwrap();

@@ -10,7 +10,7 @@ use peer::{Bench, PATIENCE, peer, read_frame, request};
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
-fn a_request_is_late_once_its_time_was_skipped_and_not_before() {
+fn a_request_expires_when_the_clock_jumps_past_its_deadline() {
     let (address, thread) = peer(1, |mut stream| while read_frame(&mut stream).is_some() {});
     let mut bench = Bench::start();
     let conn = bench.connect(address);
@@ -18,7 +18,7 @@ fn a_request_is_late_once_its_time_was_skipped_and_not_before() {
     assert!(bench.io.skip(HOUR - Duration::from_secs(60), PATIENCE));
     assert_eq!(bench.rest(), []);
     assert!(bench.io.skip(Duration::from_secs(61), PATIENCE));
-    let (kind, _, tokens) = bench.lost(conn);
+    let (kind, _, tokens) = bench.wait_lost(conn);
     assert_eq!((kind, tokens), (LostKind::RequestTimeout, vec![1]));
     thread.join().unwrap();
 

@@ -1,4 +1,4 @@
-//! What the tests of the I/O thread share: a peer in a thread of its own, and waiting for events with a bound.
+//! Helpers for tests of the I/O thread: a peer in its own thread, and waits for events with a bound.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ottla_core::ids::ConnId;
 use ottla_io::{ConnectOptions, Handle, IoEvent};
 
-/// No test waits longer for anything.
+/// Maximum time of a wait.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Accepts one connection after another and gives each to `serve`, `count` in all.
@@ -72,7 +72,7 @@ pub fn options(address: SocketAddr) -> ConnectOptions {
     }
 }
 
-/// The I/O thread with the events that came and were not asked for yet.
+/// The I/O thread, with the events that no test has taken yet.
 pub struct Bench {
     pub io: Handle,
     events: Vec<IoEvent>,
@@ -86,7 +86,7 @@ impl Bench {
         }
     }
 
-    /// The first event that `wanted` makes something of, within the bound.
+    /// Waits for the first event for which `wanted` returns a value, and returns that.
     pub fn wait<T>(&mut self, wanted: impl Fn(&IoEvent) -> Option<T>) -> T {
         let limit = Instant::now() + PATIENCE;
         loop {
@@ -102,7 +102,7 @@ impl Bench {
         }
     }
 
-    /// Waits until it holds, looking again whenever the bell rings.
+    /// Waits until the condition holds; checks it whenever the bell rings.
     pub fn until(&mut self, reached: impl Fn() -> bool) {
         let limit = Instant::now() + PATIENCE;
         loop {
@@ -133,8 +133,8 @@ impl Bench {
         })
     }
 
-    /// Kind, message and unanswered tokens.
-    pub fn lost(&mut self, conn: ConnId) -> (ottla_core::seam::LostKind, String, Vec<u64>) {
+    /// Waits for the loss of a connection; returns kind, message and unanswered tokens.
+    pub fn wait_lost(&mut self, conn: ConnId) -> (ottla_core::seam::LostKind, String, Vec<u64>) {
         self.wait(|event| match event {
             IoEvent::Lost {
                 conn: its,
@@ -145,7 +145,7 @@ impl Bench {
         })
     }
 
-    /// Events that came and nobody asked for.
+    /// Events that no test has taken.
     pub fn rest(&mut self) -> Vec<IoEvent> {
         self.events.extend(self.io.drain_events());
         std::mem::take(&mut self.events)
