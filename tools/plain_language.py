@@ -82,6 +82,7 @@ PHRASES: Final = (
     Phrase("so many", r"\b[sS]o (?:many|long|often|much) (?!as\b|that\b)", "number of, maximum, seconds"),
     Phrase("cannot be", r"\bcannot be(?=[,.;:)])|\b(?:be|been) had\b", "is invalid, is not available"),
     Phrase("names", r"\b(?:def|fn) _?(?:kept|keeps|look|looks|over|called|lost|said|weighed\w*|is_weighed|hurry)\(", "verb and object"),
+    Phrase("sentences", r"\bdef test_(?:\w+_)?(?:what|who|whoever|whatever|says|said|beside)(?:_|\()", "a named subject, an active verb"),
 )  # fmt: skip
 """The banned phrases. A pattern is searched in each line, in either case."""
 

@@ -50,7 +50,7 @@ def line_of(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_when_it_is_ready_and_a_signal_ends_it(number: signal.Signals) -> None:
+def test_it_reports_when_it_is_ready_and_a_signal_ends_it(number: signal.Signals) -> None:
     port = free_ports(1)
     with running("--port", str(port), "--topics", "orders:3", "audit") as process:
         assert line_of(process) == f"ready: 127.0.0.1:{port} (Ctrl-C ends it)\n"
@@ -131,7 +131,7 @@ def test_a_host_that_is_not_here_is_named() -> None:
 
 
 @pytest.mark.parametrize("look", ["bootstrap", "cluster_id", "connections"])
-def test_before_the_start_it_says_what_to_do(look: str) -> None:
+def test_calls_before_the_start_raise_with_the_remedy(look: str) -> None:
     broker = Broker()
     with pytest.raises(RuntimeError, match=r"use it in a with block, or call start\(\)"):
         getattr(broker, look)

@@ -124,7 +124,7 @@ def test_delay_holds_up_one_connection_only(broker: Broker, client: Client) -> N
         assert time.monotonic() - began >= 0.19
 
 
-def test_a_function_answers_or_only_looks(broker: Broker, client: Client) -> None:
+def test_a_function_answers_or_only_observes(broker: Broker, client: Client) -> None:
     seen = []
     broker.answer("Metadata", lambda request, call: seen.append((request, call.version)), None)
     broker.answer("Produce", lambda request, call: ProduceResponse(responses=[]))

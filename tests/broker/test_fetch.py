@@ -211,7 +211,7 @@ def session(client: Client, make_topic: Callable[..., str]) -> tuple[str, int]:
     return topic, opened.session_id
 
 
-def test_a_session_answers_with_what_is_new(client: Client, session: tuple[str, int]) -> None:
+def test_a_session_answers_with_news_only(client: Client, session: tuple[str, int]) -> None:
     topic, session_id = session
     produce(client, topic, batch(b"b"), partition=1)
     request = fetch_request(topic, partitions=(), session_id=session_id, session_epoch=2)

@@ -102,7 +102,7 @@ def test_a_third_member_interrupts_a_sync(bootstrap: str, unique_name: str) -> N
         assert {member.joined().generation_id for member in (first, second, third)} == {3}
 
 
-def test_who_leaves_makes_the_others_join_again(bootstrap: str, unique_name: str) -> None:
+def test_a_leaving_member_makes_the_others_join_again(bootstrap: str, unique_name: str) -> None:
     with raw_members(bootstrap, unique_name, 2) as (first, second):
         settle([first])
         second.get_id()
@@ -211,7 +211,7 @@ def test_a_silent_member_loses_its_session() -> None:
         assert broker.members("g") == []
 
 
-def test_the_barrier_opens_without_who_does_not_join_again() -> None:
+def test_the_barrier_opens_without_a_member_that_does_not_join_again() -> None:
     with (
         Broker(virtual_time=True) as broker,
         raw_members(broker.bootstrap, "g", 2, session_ms=60_000, rebalance_ms=5_000) as (
@@ -231,7 +231,7 @@ def test_the_barrier_opens_without_who_does_not_join_again() -> None:
         assert broker.members("g") == [second.id]
 
 
-def test_who_joined_and_does_not_sync_is_dropped() -> None:
+def test_a_member_that_joined_and_does_not_sync_is_dropped() -> None:
     with (
         Broker(virtual_time=True) as broker,
         raw_members(broker.bootstrap, "g", 1, session_ms=60_000, rebalance_ms=5_000) as (member,),

@@ -100,13 +100,13 @@ async def test_it_lives_in_an_asyncio_program() -> None:
         await writer.wait_closed()
 
 
-def test_who_connects_and_goes_leaves_nothing_behind() -> None:
+def test_a_closed_connection_leaves_nothing_behind() -> None:
     for _ in range(50):
         with Broker() as broker, Client(broker.bootstrap):
             pass
 
 
-def test_who_does_not_read_its_answer_holds_up_nobody(broker: Broker) -> None:
+def test_a_client_that_does_not_read_its_answer_holds_up_no_other(broker: Broker) -> None:
     for _ in range(12):
         broker.append("t", b"x" * 1_000_000)
     with clients(broker.bootstrap, 2) as (lazy, other):
@@ -205,7 +205,7 @@ def test_controls_from_many_threads(broker: Broker) -> None:
     assert [record.offset for record in broker.records("t")] == list(range(200))
 
 
-def test_what_is_missing_is_named_with_what_there_is() -> None:
+def test_a_missing_object_is_named_with_the_existing_ones() -> None:
     def refusal(topic: str, partition: int = 0) -> str:
         with pytest.raises(KeyError) as caught:
             broker.records(topic, partition)

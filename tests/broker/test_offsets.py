@@ -90,7 +90,7 @@ def test_an_empty_log(client: Client, topic: str) -> None:
     assert offsets == [0, 0, -1, -1]
 
 
-def test_what_cannot_be_listed(client: Client, topic: str) -> None:
+def test_refused_requests_for_offsets(client: Client, topic: str) -> None:
     missing = list_offset(client, topic, LATEST, partition=9)
     assert (missing.error_code, missing.offset) == (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1)
     assert list_offset(client, topic, LATEST, epoch=9).error_code == ErrorCode.UNKNOWN_LEADER_EPOCH

@@ -46,7 +46,7 @@ def test_version_13_names_topics_by_id(client: Client, topic: str) -> None:
     assert answer.partition_responses[0].error_code == ErrorCode.UNKNOWN_TOPIC_ID
 
 
-def test_what_is_stored_is_what_was_sent(client: Client, topic: str) -> None:
+def test_the_log_has_the_sent_batch(client: Client, topic: str) -> None:
     sent = batch(b"a", b"b", timestamp=5_000)
     produce(client, topic, sent)
     produce(client, topic, sent)

@@ -28,7 +28,7 @@ def test_a_part_of_a_repeated_batch_is_no_repeat(client: Client, topic: str) -> 
     assert produce(client, topic, batch(b"a", b"b", b"c", base_sequence=0, **ID)) == OUT_OF_ORDER
 
 
-def test_the_epoch_is_looked_at_before_repeats(client: Client, topic: str) -> None:
+def test_the_epoch_is_checked_before_repeats(client: Client, topic: str) -> None:
     first = batch(b"a", base_sequence=0, **ID)
     assert produce(client, topic, first) == (0, 0)
     later = batch(b"b", base_sequence=0, producer_id=7000, producer_epoch=1)
@@ -37,7 +37,7 @@ def test_the_epoch_is_looked_at_before_repeats(client: Client, topic: str) -> No
     assert produce(client, topic, later) == (0, 1)
 
 
-def test_what_is_wrong_with_records_is_found_before_sequences(
+def test_faulty_records_are_found_before_sequences(
     client: Client, make_topic: Callable[..., str]
 ) -> None:
     topic = make_topic(**{"max.message.bytes": "300"})

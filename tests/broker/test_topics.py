@@ -197,7 +197,7 @@ def test_a_topic_named_twice(client: Client, unique_name: str) -> None:
         (wanted("t-wrong", 1, 1, ("message.timestamp.type", "Now")), ErrorCode.INVALID_CONFIG),
     ],
 )
-def test_what_cannot_be_created(client: Client, topic: CreatableTopic, error: ErrorCode) -> None:
+def test_refused_topics(client: Client, topic: CreatableTopic, error: ErrorCode) -> None:
     assert create(client, topic)[0].error_code == error
     assert describe(client, "t-wrong").error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 

@@ -134,7 +134,7 @@ def is_named(file: str) -> bool:
 
 
 @for_each(quoted())
-def test_what_the_page_names_exists(quote: str) -> None:
+def test_every_name_of_the_page_exists(quote: str) -> None:
     problem = problem_of(quote)
     assert problem is None, f"ARCHITECTURE.md names `{quote}`: {problem}"
 
@@ -184,5 +184,5 @@ def test_the_page_is_short_enough_to_be_read() -> None:
         ("make nothing", "no target nothing"),
     ],
 )
-def test_what_is_nowhere_is_found_out(quote: str, reason: str) -> None:
+def test_a_missing_name_is_found(quote: str, reason: str) -> None:
     assert reason in (problem_of(quote) or "")

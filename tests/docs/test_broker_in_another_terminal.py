@@ -31,7 +31,7 @@ def test_the_command_is_understood(page: str, command: str) -> None:
     assert arguments(shlex.split(command)).port == 9092, page
 
 
-def test_the_first_examples_of_the_readme_beside_it() -> None:
+def test_the_first_examples_of_the_readme_in_parallel() -> None:
     readme = (ROOT / "README.md").read_text()
     (command,) = COMMAND.findall(readme)
     blocks = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)

@@ -119,7 +119,7 @@ WAITS = [
 @pytest.mark.parametrize(
     ("cls", "name"), WAITS, ids=lambda value: getattr(value, "__name__", value)
 )
-def test_a_wait_for_an_outcome_says_every_way_to_fail(cls: type, name: str) -> None:
+def test_the_help_of_a_wait_for_an_outcome_has_every_failure(cls: type, name: str) -> None:
     text = inspect.getdoc(getattr(cls, name)) or ""
     missing = {
         error for error in (*OUTCOMES, "Timeout") if f"{error}:" not in text.replace(",", ":")
@@ -130,6 +130,6 @@ def test_a_wait_for_an_outcome_says_every_way_to_fail(cls: type, name: str) -> N
 @pytest.mark.parametrize(
     "method", [ottla.Producer.send_and_wait, ottla.AsyncProducer.send_and_wait]
 )
-def test_how_to_wait_for_less_than_the_delivery_timeout_is_said(method: object) -> None:
+def test_the_help_shows_how_to_wait_for_less_than_the_delivery_timeout(method: object) -> None:
     text = inspect.getdoc(method) or ""
     assert "has no timeout of its own" in text

@@ -162,7 +162,7 @@ class Buffer(bytearray):
         (array.array("B", [1, 2]), b"\x01\x02"),
     ],
 )
-def test_subtypes_are_what_they_are_of(wire: Wire, given: Any, expected: bytes) -> None:
+def test_subtypes_count_as_their_base_types(wire: Wire, given: Any, expected: bytes) -> None:
     bound(wire.flow).send("t", given, given, [("h", given)])
     wire.pump()
     (record,) = wire.records
@@ -357,7 +357,7 @@ ASKED = ("result", "exception", "add_done_callback", "offset", "outcome", "parti
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_a_send_that_was_not_awaited_says_so(wire: Wire, name: str) -> None:
+def test_a_send_that_was_not_awaited_warns(wire: Wire, name: str) -> None:
     async def forgotten() -> None:
         for sent in (
             of_the_loop(wire).send("t", b""),

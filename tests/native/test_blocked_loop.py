@@ -80,7 +80,7 @@ async def test_an_outcome_that_is_there_needs_no_wait_and_no_warning(wire: Wire)
         assert many.result() is many
 
 
-async def test_a_look_that_does_not_wait_does_not_warn(wire: Wire) -> None:
+async def test_a_check_that_does_not_wait_does_not_warn(wire: Wire) -> None:
     producer = bound(wire.flow)
     one, many = producer.send("t", b"v"), producer.send_many("t", [b"v"])
     with warnings.catch_warnings():

@@ -117,7 +117,7 @@ def offsets(records: _native.Records | None) -> list[int]:
 # ---- taking ----------------------------------------------------------------------------------------------------------
 
 
-def test_take_hands_over_what_was_fetched(leader: Leader) -> None:
+def test_take_hands_over_fetched_records(leader: Leader) -> None:
     leader.assign(offset=5)
     request = leader.asked()
     assert request is not None
@@ -409,7 +409,7 @@ async def test_other_takers_go_on_when_one_is_cancelled(leader: Leader) -> None:
     assert futures() == 0
 
 
-async def test_wakeup_for_a_cancelled_take_goes_to_the_next(leader: Leader) -> None:
+async def test_wakeup_for_a_cancelled_take_ends_the_next_one(leader: Leader) -> None:
     taking = asyncio.ensure_future(_taken(leader.flow))
     await asyncio.sleep(0)
     leader.flow.wakeup()
@@ -423,7 +423,7 @@ async def test_wakeup_for_a_cancelled_take_goes_to_the_next(leader: Leader) -> N
 # ---- positions -------------------------------------------------------------------------------------------------------
 
 
-def test_new_position_drops_what_was_fetched_for_the_old(leader: Leader) -> None:
+def test_new_position_drops_records_of_the_old(leader: Leader) -> None:
     leader.assign()
     leader.give(0, 5)
     assert leader.asked() is not None

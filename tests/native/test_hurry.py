@@ -45,7 +45,7 @@ def the_child_ends_with(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-async def test_it_is_said_when_the_turn_is_over() -> None:
+async def test_the_linger_ends_with_the_turn_of_the_loop() -> None:
     flow, producer = make()
     waiting = asleep(producer.send("t", b"v"))
     assert not goes(flow), "others may be about to send in this turn"
@@ -54,7 +54,7 @@ async def test_it_is_said_when_the_turn_is_over() -> None:
     waiting.close()
 
 
-async def test_a_thread_says_it_before_the_turn_of_the_loop_that_it_holds_up_is_over() -> None:
+async def test_a_thread_ends_the_linger_before_the_end_of_the_turn_that_it_holds_up() -> None:
     flow, producer = make()
     delivery = producer.send("t", b"v")
     waiting = asleep(delivery)
@@ -64,7 +64,7 @@ async def test_a_thread_says_it_before_the_turn_of_the_loop_that_it_holds_up_is_
     waiting.close()
 
 
-async def test_what_a_lost_call_should_have_said_is_said_with_the_next(
+async def test_the_next_call_ends_the_linger_for_a_lost_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     flow, producer = make()

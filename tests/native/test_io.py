@@ -146,7 +146,7 @@ def test_deadline_reports_every_token_once(bench: Bench, peer: Any) -> None:
     assert bench.wait(Lost, conn) == Lost(conn, Loss(kind, message), [3])
 
 
-def test_refused_connection_says_why(bench: Bench) -> None:
+def test_refused_connection_has_the_reason(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
     conn = bench.connect(address)
@@ -155,7 +155,7 @@ def test_refused_connection_says_why(bench: Bench) -> None:
     assert "Connection refused" in message
 
 
-def test_beat_goes_on_while_this_thread_holds_the_gil(bench: Bench, peer: Any) -> None:
+def test_beat_continues_while_this_thread_holds_the_gil(bench: Bench, peer: Any) -> None:
     def serve(stream: socket.socket) -> None:
         for code in (b"\x00\x00", b"\x00\x1b"):
             answer(stream, read_frame(stream), code)
@@ -195,7 +195,7 @@ def test_arguments_are_checked(bench: Bench) -> None:
         bench.io.beat(1, REQUEST, interval=0.0, timeout=1.0, error_offset=4)
 
 
-def test_shutdown_is_final_and_answers_what_follows() -> None:
+def test_shutdown_is_final_and_answers_later_requests() -> None:
     bench = Bench()
     assert bench.io.shutdown(PATIENCE)
     assert bench.io.shutdown(PATIENCE)
@@ -230,7 +230,7 @@ def test_thread_takes_no_signal(bench: Bench, peer: Any) -> None:
         assert blocked >> (signal.SIGTERM - 1) & 1
 
 
-def test_child_of_a_fork_is_refused_and_parent_goes_on(bench: Bench, peer: Any) -> None:
+def test_child_of_a_fork_is_refused_and_parent_continues(bench: Bench, peer: Any) -> None:
     conn = bench.connect(peer(echo))
     bench.wait(Connected)
     pid = os.fork()

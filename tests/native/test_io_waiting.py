@@ -93,7 +93,7 @@ def test_ctrl_c_ends_a_wait_at_once() -> None:
             child.kill()
 
 
-def test_signal_handler_runs_within_a_wait_that_goes_on() -> None:
+def test_signal_handler_runs_within_a_wait_that_continues() -> None:
     latch = _native.Latch()
     seen: list[int] = []
 

@@ -110,7 +110,9 @@ async def a_coroutine(_: Delivery) -> None: ...
 
 @pytest.mark.parametrize("wrong", [5, "f", a_coroutine])
 @pytest.mark.parametrize("name", THREAD)
-def test_what_cannot_be_called_is_refused_and_nothing_is_accepted(name: str, wrong: Any) -> None:
+def test_an_object_that_is_not_callable_is_refused_and_nothing_is_accepted(
+    name: str, wrong: Any
+) -> None:
     wire = Wire(make_flow())
     with pytest.raises(TypeError, match="on_delivery: expected a"):
         THREAD[name](bound(wire.flow), wrong)

@@ -93,7 +93,7 @@ def test_readers_and_callbacks_each_get_each_outcome(reader_first: bool) -> None
     assert used(wire) == 0
 
 
-def test_readers_get_only_what_they_keep() -> None:
+def test_readers_get_only_the_outcomes_of_their_option() -> None:
     wire, producer = reporting_flow(return_errors=True)
     producer.send("t", b"written")
     wire.pump()

@@ -157,7 +157,7 @@ def test_an_unknown_thread_is_no_thread_of_the_clients() -> None:
         mark_thread("io")
 
 
-def test_what_a_callback_forks_is_no_thread_of_the_clients() -> None:
+def test_a_thread_in_a_fork_by_a_callback_is_none_of_the_client() -> None:
     program = """
 import os, threading
 from ottla._native import Latch, ProducerBase, mark_thread

@@ -192,7 +192,7 @@ def test_a_message_becomes_a_record_and_its_delivery_knows(
         (memoryview(b"cd"), b"cd"),
     ],
 )
-def test_what_a_value_can_be(
+def test_types_of_a_value(
     wire: Wire, producer: ProducerBase, given: Any, bytes_of_it: bytes | None
 ) -> None:
     producer.send("t", given, given, {"h": given})
@@ -320,7 +320,7 @@ def test_a_cycle_through_metadata_is_collected(wire: Wire, producer: ProducerBas
     assert sum(isinstance(thing, Seen) for thing in gc.get_objects()) == before
 
 
-def test_nothing_is_kept_of_what_was_sent(wire: Wire, producer: ProducerBase) -> None:
+def test_no_reference_to_a_sent_message_is_retained(wire: Wire, producer: ProducerBase) -> None:
     value, key = bytes(bytearray(b"value of its own")), bytes(bytearray(b"key of its own"))
     counts = sys.getrefcount(value), sys.getrefcount(key)
     for _ in range(1000):
@@ -577,7 +577,7 @@ async def test_awaiting_an_outcome(wire: Wire) -> None:
     assert await many is many
 
 
-async def test_what_was_awaited_is_used_up(wire: Wire) -> None:
+async def test_an_awaitable_is_used_up_by_its_await(wire: Wire) -> None:
     producer = AsyncProducerBase()
     producer._bind(wire.flow)
     send = producer.send("t", b"x")
@@ -710,7 +710,7 @@ WAITS_OF_A_CHILD: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @pytest.mark.parametrize("wait", WAITS_OF_A_CHILD)
-def test_in_the_child_of_a_fork_what_was_pending_is_not_waited_for(
+def test_in_the_child_of_a_fork_pending_deliveries_are_not_waited_for(
     producer: ProducerBase, wait: str
 ) -> None:
     one, many = producer.send("t", b"1"), producer.send_many("t", [b"2", b"3"])

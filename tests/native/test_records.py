@@ -71,7 +71,7 @@ def own(**changes: Any) -> _native.Record:
 
 
 @pytest.mark.parametrize("codec", ["none", "gzip"])
-def test_record_shows_what_the_batch_holds(codec: str) -> None:
+def test_record_shows_the_content_of_the_batch(codec: str) -> None:
     headers: list[plain.Header] = [("h", b"1"), ("empty", b""), ("null", None), ("h", b"2")]
     record = records(batch(5, 1, headers=headers, codec=codec))[0]
     assert (record.topic, record.partition, record.offset) == ("orders", 1, 5)
@@ -296,7 +296,7 @@ def test_views_are_read_while_other_threads_drop_theirs() -> None:
         assert list(pool.map(read, range(4))) == [200 * 40] * 4
 
 
-def test_made_record_takes_only_what_records_hold() -> None:
+def test_made_record_takes_values_of_records_only() -> None:
     with pytest.raises(TypeError):
         own(value="text")
     with pytest.raises(TypeError):
@@ -456,7 +456,7 @@ def test_other_process_reads_a_pickle() -> None:
     )
 
 
-def test_position_inside_a_batch_hides_what_is_before() -> None:
+def test_position_inside_a_batch_hides_earlier_records() -> None:
     polled = _native.decode_records("orders", 0, batch(0, 5), 3)
     assert polled.offsets() == [3, 4]
     assert polled.values() == [b"v3", b"v4"]
@@ -575,7 +575,7 @@ def test_consumer_hands_over_record_after_record() -> None:
     assert reader.polls == []
 
 
-def test_consumer_goes_on_after_an_end() -> None:
+def test_consumer_continues_after_an_end() -> None:
     reader = Reader(None, records(batch(0, 1)), None)
     assert list(reader) == []
     assert next(reader).offset == 0
@@ -593,7 +593,7 @@ def test_record_in_hand_is_finished_when_the_next_is_asked_for() -> None:
     assert reader.hands == [None, None, None]
 
 
-def test_binding_starts_the_iteration_over() -> None:
+def test_binding_restarts_the_iteration() -> None:
     reader = Reader(records(batch(0, 5)), None)
     next(reader)
     reader._bind(cast("_native.FetchFlow", None))

@@ -268,7 +268,7 @@ def the_child_ends_with(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-async def test_a_wait_that_goes_on_in_the_child_of_a_fork_raises() -> None:
+async def test_a_wait_that_continues_in_the_child_of_a_fork_raises() -> None:
     """A look would take the flow's lock, which another thread of the parent may have held."""
     flow, producer = make()
     waiting, _ = asleep(producer)

@@ -131,7 +131,7 @@ async def test_a_cancelled_or_closed_send_gives_its_place_up_and_a_dropped_one_k
     assert cancelled.cancelled()
 
 
-async def test_who_waits_behind_another_waits_at_most_max_block_ms() -> None:
+async def test_a_send_behind_another_waits_at_most_max_block_ms() -> None:
     wire, producer = unknown(max_block=0.02)
     not_awaited = producer.send("t", b"not awaited")
     wire.know()

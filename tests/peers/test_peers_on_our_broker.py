@@ -58,7 +58,7 @@ def other(request: pytest.FixtureRequest) -> Peer:
     return PEERS[request.param]
 
 
-def test_what_one_writes_another_reads(
+def test_records_of_one_client_are_read_by_another(
     bootstrap: str, make_topic: Callable[..., str], writer: Peer, other: Peer
 ) -> None:
     topic = make_topic(PARTITIONS)
@@ -136,7 +136,7 @@ def test_two_members_share_a_topic_and_commit(
             assert member.committed(partition) == 80 // PARTITIONS
 
 
-def test_who_stays_goes_on_where_who_left_committed(
+def test_the_remaining_member_continues_at_the_commit_of_the_one_that_left(
     bootstrap: str, members: tuple[str, list[Reader]], other: Peer
 ) -> None:
     topic, both = members

@@ -57,7 +57,7 @@ def read_with_ottla(bootstrap: str, topic: str, count: int) -> list[Rec]:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_confluent_reads_what_ottla_wrote(kafka: KafkaCluster, topic: str, codec: str) -> None:
+def test_confluent_reads_records_of_ottla(kafka: KafkaCluster, topic: str, codec: str) -> None:
     wanted = records()
     offsets = write_with_ottla(kafka.bootstrap, topic, codec, wanted)
     for partition in range(PARTITIONS):
@@ -73,7 +73,7 @@ def test_confluent_reads_what_ottla_wrote(kafka: KafkaCluster, topic: str, codec
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_ottla_reads_what_confluent_wrote(kafka: KafkaCluster, topic: str, codec: str) -> None:
+def test_ottla_reads_records_of_confluent(kafka: KafkaCluster, topic: str, codec: str) -> None:
     wanted = records()
     CONFLUENT.write(kafka.bootstrap, topic, wanted, codec)
     found = read_with_ottla(kafka.bootstrap, topic, len(wanted))

@@ -39,7 +39,7 @@ def test_a_code_that_is_not_known() -> None:
     assert kafka_errors.for_code(-1) is kafka_errors.UnknownServerError
 
 
-def test_flags_say_what_java_says() -> None:
+def test_flags_agree_with_java() -> None:
     assert ErrorCode.NOT_LEADER_OR_FOLLOWER.refreshes_metadata
     assert ErrorCode.REQUEST_TIMED_OUT.retriable
     assert not ErrorCode.REQUEST_TIMED_OUT.refreshes_metadata

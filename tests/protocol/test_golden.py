@@ -63,7 +63,7 @@ def test_registry_finds_every_api() -> None:
 
 
 @for_each(NAMES)
-def test_class_says_what_the_schema_says(name: str) -> None:
+def test_class_agrees_with_the_schema(name: str) -> None:
     cls, schema = all_classes()[name], schemas()[name]
     assert schema.get("apiKey") == cls.API_KEY
     for version in range(-1, cls.MAX_VERSION + 2):

@@ -48,6 +48,6 @@ def test_registry_and_headers_load_no_api() -> None:
     assert _loaded_by("import ottla.errors, ottla.kafka_errors") == set()
 
 
-def test_the_registry_loads_what_is_asked_for() -> None:
+def test_the_registry_loads_requested_modules_only() -> None:
     asked = "from ottla.protocol.registry import request_class; request_class(3)"
     assert _loaded_by(asked) == {"metadata"}

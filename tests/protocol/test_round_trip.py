@@ -73,7 +73,7 @@ def structs(
 
 
 @for_each(sorted(all_classes()))
-def test_what_is_written_is_read(name: str) -> None:
+def test_a_written_message_is_read(name: str) -> None:
     cls = all_classes()[name]
     for version in versions_of(cls):
         _check_round_trips(cls, version)

@@ -265,7 +265,7 @@ def test_a_typo_in_a_field_is_an_error() -> None:
         ({"newRule": True}, "unknown keys"),
     ],
 )
-def test_the_generator_refuses_what_it_does_not_know(change: dict[str, Any], text: str) -> None:
+def test_the_generator_refuses_unknown_schema_fields(change: dict[str, Any], text: str) -> None:
     entry = {"name": "Field", "type": "int8", "versions": "0+", **change}
     with pytest.raises(ValueError, match=text):
         load({**SYNTHETIC, "fields": [entry]})

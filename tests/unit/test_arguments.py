@@ -108,6 +108,6 @@ def test_a_wait_for_a_ticket_takes_seconds() -> None:
     assert ticket.wait(10**400) == 7
 
 
-def test_what_c_made_may_have_no_signature() -> None:
+def test_a_function_of_c_may_have_no_signature() -> None:
     assert arguments.function_problem(max, "(delivery)") is None
     assert arguments.function_problem(dict.fromkeys, "(delivery)") is None

@@ -66,7 +66,7 @@ def test_classes_are_small_but_for_those_with_a_reason() -> None:
     assert LARGE.keys() - large.keys() == set(), "it is small now: remove it from LARGE"
 
 
-def test_what_counts() -> None:
+def test_attributes_and_parameters_that_count() -> None:
     (definition,) = ast.parse(
         "class C:\n"
         "    def __init__(self, a, *, b=1):\n        self.a = self._b = a\n"

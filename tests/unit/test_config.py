@@ -143,7 +143,7 @@ def test_spellings_and_values(spelling: str, value: Any, name: str, expected: An
         ({"key.serializer": "x"}, "keys and values are bytes or str"),
     ],
 )
-def test_what_a_producer_refuses(config: dict[str, Any], text: str) -> None:
+def test_values_that_a_producer_refuses(config: dict[str, Any], text: str) -> None:
     (problem,) = problems(producer_config, **config)
     assert text in problem
 
@@ -172,12 +172,12 @@ def test_what_a_producer_refuses(config: dict[str, Any], text: str) -> None:
         ({"linger_ms": 5}, "there is no such option"),
     ],
 )
-def test_what_a_consumer_refuses(config: dict[str, Any], text: str) -> None:
+def test_values_that_a_consumer_refuses(config: dict[str, Any], text: str) -> None:
     (problem,) = problems(consumer_config, **config)
     assert text in problem
 
 
-def test_what_was_not_given_follows_what_was() -> None:
+def test_missing_options_follow_given_ones() -> None:
     config = producer_config(
         "h:1", {"acks": 1, "retry_backoff_ms": 5_000, "request_timeout_ms": 200_000}
     )
@@ -231,7 +231,7 @@ def test_none_is_as_if_it_was_not_given() -> None:
     ("make", "typed"),
     [(producer_config, ottla.ProducerOptions), (consumer_config, ottla.ConsumerOptions)],
 )
-def test_what_type_checkers_know_is_what_there_is(make: Any, typed: Any) -> None:
+def test_type_checkers_know_every_option(make: Any, typed: Any) -> None:
     rows = options(type(make("h:1", {})))
     names = {name.replace(".", "_") for row in rows.values() for name in row.spellings()}
     assert set(typed.__annotations__) == names
@@ -355,7 +355,7 @@ def test_the_table_is_whole(role: type[CommonConfig]) -> None:
             assert row.read(row.default) == row.default, name
 
 
-def test_a_configuration_is_frozen_and_shows_what_was_given() -> None:
+def test_a_configuration_is_frozen_and_shows_given_options() -> None:
     config = producer_config("h:1", {"linger_ms": 7})
     with pytest.raises(AttributeError, match="frozen"):
         config.linger_ms = 8
@@ -536,7 +536,7 @@ def test_names_of_other_consumers_are_explained(name: str, expected: str) -> Non
     assert expected in problem
 
 
-def test_the_options_of_other_clients_are_named_as_they_are_looked_up() -> None:
+def test_the_options_of_other_clients_are_found_by_their_names() -> None:
     tables = [options(config) for config in (ProducerConfig, ConsumerConfig)]
     own = {name for table in tables for name in table}
     spellings = {

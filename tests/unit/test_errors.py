@@ -13,7 +13,7 @@ from ottla.observe.failures import error_data, error_from
 from tests.native.test_producer import Wire, bound, make_flow
 
 
-def test_repr_has_what_str_has() -> None:
+def test_repr_has_the_parts_of_str() -> None:
     error = errors.for_code(29, topic="orders", outcome="not_written")
     text = "TOPIC_AUTHORIZATION_FAILED (29) [orders, outcome not_written]"
     assert repr(error) == f"TopicAuthorizationFailed({text!r})"
@@ -78,7 +78,7 @@ def test_every_class_survives_pickle_and_copy(protocol: int) -> None:
             assert isinstance(twin, TimeoutError) == isinstance(error, TimeoutError)
 
 
-def test_what_a_send_of_many_had_accepted_does_not_cross() -> None:
+def test_the_accepted_deliveries_of_an_error_are_not_pickled() -> None:
     wire = Wire(make_flow())
     full = bound(Wire(make_flow(buffer_bytes=20_000, max_block=0.0)).flow)
     with pytest.raises(errors.BufferFull) as caught:
@@ -112,7 +112,7 @@ def test_errors_survive_pickle_and_copy() -> None:
             assert repr(twin.__dict__) == repr(error.__dict__)
 
 
-def test_every_class_says_whether_it_happened() -> None:
+def test_every_class_states_whether_it_happened() -> None:
     classes = [
         value
         for value in vars(errors).values()

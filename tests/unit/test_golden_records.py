@@ -70,7 +70,7 @@ def test_there_are_cases_of_every_codec_and_magic() -> None:
 
 
 @for_each(named())
-def test_rust_reads_what_kafka_wrote(case: Case) -> None:
+def test_rust_reads_batches_of_kafka(case: Case) -> None:
     read = _native.decode_batches(bytes.fromhex(case["bytes"]), CAP)
     assert len(read) == len(case["batches"])
     for (header, records), batch in zip(read, case["batches"], strict=True):
@@ -99,7 +99,7 @@ def test_headers_are_kafkas(case: Case) -> None:
 
 
 @for_each(named(magic=2))
-def test_the_plain_twin_reads_what_kafka_wrote(case: Case) -> None:
+def test_the_plain_twin_reads_batches_of_kafka(case: Case) -> None:
     [(header, data)] = plain_records.split_batches(bytes.fromhex(case["bytes"]))
     assert plain_records.decode_batch(data) == records_of(case["batches"][0])
     assert header.crc == case["batches"][0]["crc"]

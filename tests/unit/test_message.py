@@ -27,5 +27,5 @@ def test_a_list_is_not_copied() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["ab", b"ab", 5])
-def test_what_cannot_be_headers_is_left_for_the_send_to_name(wrong: object) -> None:
+def test_invalid_headers_are_left_for_the_send_to_name(wrong: object) -> None:
     assert Message("t", headers=wrong).headers is wrong  # type: ignore[arg-type]

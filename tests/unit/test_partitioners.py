@@ -127,7 +127,7 @@ def test_without_a_key_messages_stay_until_a_batch_is_full(config: dict[str, Any
 
 
 @pytest.mark.parametrize("adaptive", [True, False])
-def test_nothing_goes_where_there_is_no_leader(adaptive: bool) -> None:
+def test_no_message_is_sent_to_a_partition_without_leader(adaptive: bool) -> None:
     producer = sender(
         6, available=[1, 4], batch_size=500, partitioner_adaptive_partitioning_enable=adaptive
     )
@@ -174,7 +174,7 @@ def test_random_is_even_and_independent_for_each_message() -> None:
     assert sum(a != b for a, b in itertools.pairwise(got)) > 2700
 
 
-def test_a_given_partition_is_taken_whatever_the_partitioner() -> None:
+def test_a_given_partition_is_taken_with_every_partitioner() -> None:
     for name in ("default", "round_robin", "random", "consistent", lambda *_: 0):
         producer = sender(4, partitioner=name)
         assert producer.send("t", b"v", b"key", partition=3).partition == 3
@@ -229,7 +229,7 @@ def test_a_wrong_result_is_an_error_and_nothing_is_accepted(
     assert flow.undelivered() == 0
 
 
-def test_what_the_function_raises_comes_out_and_nothing_is_accepted() -> None:
+def test_an_exception_of_the_function_is_raised_and_nothing_is_accepted() -> None:
     def refuse(*_: Any) -> int:
         raise LookupError("no such customer")
 
@@ -371,7 +371,7 @@ def test_names_of_other_clients_are_taken() -> None:
     assert config.client_rack == "eu-1a"
 
 
-def test_what_cannot_be_is_said() -> None:
+def test_invalid_partitioners_are_named() -> None:
     with pytest.raises(ConfigError, match=r"expected one of default, .* or a function"):
         producer_config("h", {"partitioner": "sticky"})
     with pytest.raises(ConfigError, match="only the default partitioner can ignore keys"):

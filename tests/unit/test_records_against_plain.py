@@ -115,7 +115,7 @@ def test_uncompressed_batches_are_byte_identical(
 @pytest.mark.parametrize("codec", CODECS)
 @relaxed
 @given(sent=messages, header=fields)
-def test_what_rust_writes_the_twin_reads(
+def test_the_twin_reads_batches_of_rust(
     codec: str, sent: list[Message], header: dict[str, Any]
 ) -> None:
     batch = _native.encode_batch(sent, codec=codec, **header)
@@ -125,7 +125,7 @@ def test_what_rust_writes_the_twin_reads(
 @pytest.mark.parametrize("codec", CODECS)
 @relaxed
 @given(sent=messages, header=fields)
-def test_what_the_twin_writes_rust_reads(
+def test_rust_reads_batches_of_the_twin(
     codec: str, sent: list[Message], header: dict[str, Any]
 ) -> None:
     batch = plain(sent, codec, header)
@@ -174,7 +174,7 @@ def test_unknown_codecs_and_levels_are_value_errors(codec: str, level: int) -> N
 
 @relaxed
 @given(st.binary(max_size=200), st.sampled_from(CODECS))
-def test_the_plain_codecs_read_what_they_write(data: bytes, codec: str) -> None:
+def test_the_plain_codecs_read_their_own_output(data: bytes, codec: str) -> None:
     assert compression.can_read(codec)
     assert compression.decompress(codec, compression.compress(codec, data)) == data
 
@@ -182,7 +182,7 @@ def test_the_plain_codecs_read_what_they_write(data: bytes, codec: str) -> None:
 @pytest.mark.parametrize("codec", CODECS[1:])
 @relaxed
 @given(noise=st.binary(max_size=100), data=st.data())
-def test_the_plain_codecs_refuse_what_is_not_theirs(
+def test_the_plain_codecs_refuse_broken_input(
     codec: str, noise: bytes, data: st.DataObject
 ) -> None:
     packed = compression.compress(codec, b"some text, " * 9)

@@ -81,7 +81,7 @@ async def test_wanted_topics_are_asked_for_at_once_and_listeners_are_called(worl
     await cluster.close()
 
 
-async def test_what_is_wanted_while_a_broker_is_looked_for_is_in_the_first_request(
+async def test_topics_wanted_before_a_broker_is_found_are_in_the_first_request(
     world: World,
 ) -> None:
     world.io.silent.add((world.node.ip, world.node.port))
@@ -129,7 +129,7 @@ async def test_a_broker_is_reached_once_the_metadata_was_asked_for(world: World)
         await world.run(starting)
 
 
-async def test_closing_while_a_broker_is_looked_for_ends_every_wait(world: World) -> None:
+async def test_closing_during_the_search_for_a_broker_ends_every_wait(world: World) -> None:
     world.io.silent.add((world.node.ip, world.node.port))
     cluster = Cluster(world.config, world.reactor)
     waiting = asyncio.ensure_future(cluster.refresh("first"))
@@ -159,7 +159,7 @@ async def test_refreshes_that_are_asked_for_together_share_one_request(world: Wo
     await cluster.close()
 
 
-async def test_who_asks_while_a_request_is_under_way_gets_the_next_one(world: World) -> None:
+async def test_a_caller_during_a_request_gets_the_answer_of_the_next(world: World) -> None:
     cluster = Cluster(world.config, world.reactor)
     await cluster.refresh("start")
     world.node.answers[ApiKey.METADATA] = lambda _request, _version: None

@@ -45,7 +45,7 @@ async def test_transactions_have_coordinators_of_their_own(world: World) -> None
     assert [asked.key_type for asked in world.node.asked(ApiKey.FIND_COORDINATOR)] == [0, 1]
 
 
-async def test_many_who_ask_share_one_request(world: World) -> None:
+async def test_many_callers_share_one_request(world: World) -> None:
     found = await coordinators(world)
     await asyncio.gather(*(found.find("group", "g") for _ in range(5)))
     assert len(world.node.asked(ApiKey.FIND_COORDINATOR)) == 1
@@ -83,7 +83,7 @@ async def test_a_refusal_is_raised(world: World) -> None:
         await found.find("group", "g")
 
 
-async def test_the_wait_is_bounded_and_says_what_it_met(world: World) -> None:
+async def test_the_wait_is_bounded_and_names_the_last_error(world: World) -> None:
     found = await coordinators(world)
     world.cluster.coordinator = (15, 1)
     with pytest.raises(Timeout, match="COORDINATOR_NOT_AVAILABLE"):

@@ -134,7 +134,7 @@ async def bench() -> AsyncIterator[Bench]:
     await settle()
 
 
-async def test_a_search_goes_on_until_there_is_a_leader_that_can_be_reached(bench: Bench) -> None:
+async def test_a_search_continues_until_there_is_a_reachable_leader(bench: Bench) -> None:
     bench.routes.find(T0)
     await settle()
     assert bench.target.failures == [NoRoute(T0, None, None, 0)]

@@ -118,7 +118,7 @@ def test_a_topic_that_vanished_keeps_its_epochs_for_the_same_id_only() -> None:
     assert leader_of(unnamed, "t") == (2, 0)
 
 
-def test_an_error_that_passes_leaves_what_is_known() -> None:
+def test_a_temporary_error_leaves_the_known_metadata() -> None:
     old, _ = merge(EMPTY, response(topic("t", [(1, 9)])), 0, ["t"])
     new, changes = merge(old, response(topic("t", error=5)), 1, ["t"])
     assert leader_of(new, "t") == (1, 9)
@@ -128,7 +128,7 @@ def test_an_error_that_passes_leaves_what_is_known() -> None:
     assert well.topic_error("t") == 0
 
 
-def test_a_partial_answer_keeps_the_others_and_a_whole_one_drops_what_it_does_not_name() -> None:
+def test_a_partial_answer_keeps_the_other_topics_and_a_whole_one_drops_missing_topics() -> None:
     old, _ = merge(EMPTY, response(topic("a", [(1, 1)]), topic("b", [(1, 1)], ID_B)), 0, None)
     partial, changes = merge(old, response(topic("a", [(1, 1)])), 1, ["a"])
     assert set(partial.topics) == {"a", "b"}
@@ -180,7 +180,7 @@ def test_forgotten_topics_leave_nothing() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 6)), min_size=1, max_size=12))
-def test_epochs_of_one_topic_never_go_back_whatever_the_order(
+def test_epochs_of_one_topic_never_go_back_in_any_order(
     answers: list[tuple[int, int]],
 ) -> None:
     snapshot, highest = EMPTY, -1

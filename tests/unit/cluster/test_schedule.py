@@ -40,7 +40,7 @@ def test_the_first_refresh_is_at_once_and_the_next_waits_a_little() -> None:
     assert made.pause(11, False) == 0
 
 
-def test_failures_grow_the_pause_even_of_what_is_urgent_and_a_success_ends_them() -> None:
+def test_failures_grow_the_pause_even_of_urgent_requests_and_a_success_ends_them() -> None:
     made = schedule()
     made.failed(10)
     made.failed(11)

@@ -27,7 +27,7 @@ def test_range_sorts_static_members_first() -> None:
     assert result == {"z": places("t", 0), "a": places("t", 1)}
 
 
-def test_roundrobin_deals_over_topics_and_passes_over_who_does_not_subscribe() -> None:
+def test_roundrobin_deals_over_topics_and_skips_members_without_the_subscription() -> None:
     result = assign_roundrobin([member("a", "t", "u"), member("b", "u")], {"t": 2, "u": 2})
     assert result == {"a": places("t", 0, 1) + places("u", 1), "b": places("u", 0)}
 

@@ -60,7 +60,7 @@ def test_a_loss_without_partitions_is_none() -> None:
     assert bench.names() == ["partition.lost"]
 
 
-def test_troubles_end_with_what_ends_them() -> None:
+def test_troubles_end_with_the_events_that_end_them() -> None:
     bench = Bench()
     report = bench.report
     report.report_heartbeat_stopped("timed out")

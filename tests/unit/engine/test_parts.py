@@ -162,7 +162,7 @@ def test_numeric_addresses(host: str, numeric: bool) -> None:
     assert is_numeric(host) is numeric
 
 
-async def test_names_are_looked_up_off_the_loop_each_address_once(
+async def test_names_are_resolved_off_the_loop_each_address_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     threads: list[str] = []
@@ -181,7 +181,7 @@ async def test_names_are_looked_up_off_the_loop_each_address_once(
     assert threads == ["ottla-resolve-kafka", "ottla-resolve-nowhere"]
 
 
-async def test_a_look_up_that_nobody_waits_for_any_more_harms_nobody(
+async def test_an_abandoned_name_resolution_does_no_harm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     release = threading.Event()

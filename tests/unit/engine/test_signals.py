@@ -11,7 +11,7 @@ from ottla.engine.signals import stop_signals, stop_signals_async
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_first_signal_stops_and_the_second_is_what_it_was(number: signal.Signals) -> None:
+def test_first_signal_stops_and_the_second_has_its_former_handler(number: signal.Signals) -> None:
     calls: list[str] = []
     own = signal.getsignal(number)
     signal.signal(number, lambda *_: calls.append("before"))
@@ -26,7 +26,7 @@ def test_first_signal_stops_and_the_second_is_what_it_was(number: signal.Signals
         signal.signal(number, own)
 
 
-async def test_in_a_loop_the_second_signal_is_what_it_was() -> None:
+async def test_in_a_loop_the_second_signal_has_its_former_handler() -> None:
     calls: list[str] = []
     stopped = asyncio.Event()
     own = signal.getsignal(signal.SIGTERM)

@@ -38,7 +38,7 @@ def begin(who: str = "producer orders") -> None:
     running.begin(hangs, who)
 
 
-def test_a_call_that_goes_on_is_named_once(logged: Logged) -> None:
+def test_a_call_that_does_not_return_is_named_once(logged: Logged) -> None:
     bench = Bench()
     begin()
     bench.check()

@@ -106,7 +106,7 @@ def test_interpreter_exit_does_not_stop_an_end_that_is_under_way(
     assert logged() == []
 
 
-def test_a_ticket_raises_what_the_operation_raised_in_every_waiter(engine: Engine) -> None:
+def test_a_ticket_raises_the_exception_of_the_operation_in_every_waiter(engine: Engine) -> None:
     ticket = engine.call(failing)
     for _ in range(2):
         with pytest.raises(LookupError):
@@ -270,7 +270,7 @@ def test_a_failing_task_and_a_failing_drain_are_logged_and_stop_nothing(
     engine.call(end).wait(5)
 
 
-def test_what_comes_from_a_finalizer_runs_on_the_thread_and_takes_no_lock(engine: Engine) -> None:
+def test_a_call_of_a_finalizer_runs_on_the_thread_and_takes_no_lock(engine: Engine) -> None:
     ran: list[bool] = []
     done = threading.Event()
 
@@ -284,7 +284,7 @@ def test_what_comes_from_a_finalizer_runs_on_the_thread_and_takes_no_lock(engine
     assert ran == [True]
 
 
-def test_what_comes_from_a_finalizer_too_late_is_dropped() -> None:
+def test_a_late_call_of_a_finalizer_is_dropped() -> None:
     engine = Engine.acquire()
     ran: list[int] = []
 
@@ -370,7 +370,7 @@ def run_script(text: str) -> tuple[subprocess.CompletedProcess[str], float]:
     return done, time.monotonic() - begin
 
 
-def test_the_interpreter_ends_without_close_and_says_what_was_left() -> None:
+def test_the_interpreter_ends_without_close_and_reports_the_open_clients() -> None:
     done, _ = run_script(EXIT.format(count=3))
     assert done.returncode == 0
     assert "[<Client>] not closed" in done.stderr
@@ -382,7 +382,7 @@ def test_the_interpreter_ends_silently_where_nothing_was_left() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_child_that_exits_in_the_ordinary_way_says_nothing_for_the_parent() -> None:
+def test_a_child_that_exits_in_the_ordinary_way_reports_nothing_of_the_parent() -> None:
     done, _ = run_script(
         textwrap.dedent(EXIT.format(count=3))
         + textwrap.dedent("""

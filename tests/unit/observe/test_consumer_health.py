@@ -10,7 +10,7 @@ from ottla.observe.health import Health
 MEMBER = MemberHealth("g", "stable", "m-1", 3, 2)
 
 
-def test_without_troubles_it_is_ok_whatever_waits() -> None:
+def test_without_troubles_it_is_ok_despite_waits() -> None:
     waits = [HealthWait("poll", "records", "none", 1.0), HealthWait("group", "x", "y", 5.0)]
     health = consumer_health({}, waits, MEMBER, now=10.0)
     assert health

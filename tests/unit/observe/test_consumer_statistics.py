@@ -33,7 +33,7 @@ def test_lag_is_the_distance_to_the_end_that_can_be_read() -> None:
         assert found.lag == sum(lags)
 
 
-def test_what_is_not_known_is_none() -> None:
+def test_unknown_values_are_none() -> None:
     flow = fetched(partition(0, -1, 100, 100), partition(1, 5, -1, -1), partition(2, 5, 6, 6))
     found = consumer_statistics(flow, (0.0, 0.0), None, read_committed=False)
     first, second, third = found.partitions

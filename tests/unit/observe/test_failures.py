@@ -42,13 +42,13 @@ def test_every_kind_of_error_has_its_class_and_keeps_its_place(kind: ErrorKind) 
     assert failures.error_data(error_from(ErrorData(kind, 0, "text"))).kind == kind
 
 
-def test_a_broker_s_refusal_says_why_by_itself() -> None:
+def test_a_refusal_of_a_broker_is_its_own_reason() -> None:
     error = error_of(DENIED, "orders", 1)
     assert str(error) == "TOPIC_AUTHORIZATION_FAILED (29): no [orders-1, outcome not_written]"
     assert error.__cause__ is None
 
 
-def test_what_is_given_up_has_the_reason_of_its_wait_as_cause() -> None:
+def test_abandoned_messages_have_the_reason_of_their_wait_as_cause() -> None:
     no_topic = Reported("no such topic", ErrorData("broker", 3, "so it is"))
     given_up = Failure(GivenUp(ErrorData("closed", 0, "closed"), no_topic), "not_written")
     error = error_of(given_up, "orders", 1)
@@ -127,7 +127,7 @@ def test_holders_in_words() -> None:
     assert full_text(budget._replace(largest=None)).endswith("is full")
 
 
-def test_a_send_that_waits_for_its_topic_says_why() -> None:
+def test_a_send_that_waits_for_its_topic_has_the_reason() -> None:
     error = failures.topic_pending("t", True, Reported("no broker", None))
     assert error.message.endswith("the partitioner chooses among them: no broker")
     assert (error.topic, error.outcome) == ("t", "not_written")

@@ -36,7 +36,7 @@ def _restored() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_restored")
-def test_the_log_goes_to_stderr_once_however_often_it_is_asked_for(
+def test_the_log_is_written_to_stderr_once_after_several_calls(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     log_to_stderr("info")
@@ -118,7 +118,7 @@ def test_sentences_count_as_people_do_and_name_the_first_of_many() -> None:
     ]
 
 
-def test_a_broker_is_named_by_what_is_known_of_it() -> None:
+def test_a_broker_is_named_by_id_or_address_as_far_as_known() -> None:
     known: list[dict[str, Any]] = [
         {"node": 1, "address": "a:1"},
         {"node": 1},

@@ -32,14 +32,14 @@ def budget(*holders: Holder, waiting: int = 0, refused: bool = False) -> Budget:
     )
 
 
-def test_what_is_on_its_way_is_no_trouble() -> None:
+def test_messages_in_flight_are_no_trouble() -> None:
     health = producer_health({}, budget(holder()), 0)
     assert health
     assert (health.state, health.for_s, health.troubles) == ("ok", 0, ())
     assert health.buffer.holders[0].partition == 3
 
 
-def test_each_trouble_says_for_how_long_and_what_is_next() -> None:
+def test_each_trouble_has_its_duration_and_the_next_step() -> None:
     notes = {"cluster": Trouble("no broker can be reached", 90), "identity": Trouble("none", 99)}
     stuck = holder(cause=Reported("no leader", None), age_s=4.0)
     health = producer_health(notes, budget(stuck, waiting=2), 100)

@@ -10,7 +10,7 @@ from ottla.observe.events import Events
 from ottla.producer.callbacks import CallbackRef, Callbacks
 
 
-def test_they_are_kept_until_claimed_and_again_once_their_owner_goes() -> None:
+def test_they_are_retained_until_claimed_and_again_after_the_end_of_their_owner() -> None:
     reference = CallbackRef(Callbacks(print))
     gc.collect()
     owned = reference.give_to_owner()

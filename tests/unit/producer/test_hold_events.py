@@ -27,7 +27,7 @@ OUT_OF_ORDER = int(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
 
 
 @pytest.mark.parametrize(("gapless", "again"), [(False, ["batch.retried"] * 2), (True, [])])
-def test_behind_a_failure_nothing_goes_again_with_gapless(gapless: bool, again: list[str]) -> None:
+def test_behind_a_failure_nothing_is_retried_with_gapless(gapless: bool, again: list[str]) -> None:
     batches = [batch(REFUSED), batch(None), batch(OUT_OF_ORDER)]
     events = emitted(held(*batches), gapless=gapless)
     assert [name for name, _ in events] == ["partition.held", *again]

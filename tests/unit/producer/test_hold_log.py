@@ -51,7 +51,7 @@ def test_a_batch_that_fails_has_no_line() -> None:
     assert lines(held(batch(ErrorCode.NOT_ENOUGH_REPLICAS, expired=True))) == []
 
 
-def test_with_gapless_no_line_says_that_batches_behind_a_failure_are_sent_again() -> None:
+def test_with_gapless_no_line_claims_retries_behind_a_failure() -> None:
     story = held(
         batch(ErrorCode.INVALID_RECORD),
         batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER),

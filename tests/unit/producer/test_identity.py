@@ -24,7 +24,7 @@ def test_last_epoch_asks_for_a_new_producer_id() -> None:
     assert identities.after(ProducerIdentity(7, 4)) == ProducerIdentity(8, 0), "an older id too"
 
 
-def test_a_partition_that_has_sent_nothing_takes_what_was_given() -> None:
+def test_a_partition_that_has_sent_nothing_takes_the_given_identity() -> None:
     identities = Identities()
     identities.given(ProducerIdentity(7, 0))
     assert identities.after(NO_IDENTITY) == ProducerIdentity(7, 0)

@@ -82,7 +82,7 @@ def report_all(wire: Wire, chain: Interceptors) -> None:
     assert dispatcher.settle(5)
 
 
-async def test_they_see_each_message_in_order_whatever_way_it_is_sent() -> None:
+async def test_they_see_each_message_in_order_with_every_way_to_send() -> None:
     wire = Wire(make_flow(report_outcomes=True))
     first, second = Marker("a"), Marker("b")
     chain = Interceptors([first, second])
@@ -127,7 +127,7 @@ def test_every_field_can_be_changed() -> None:
     assert (delivery.headers, delivery.timestamp_ms, delivery.metadata) == ([("H", b"2")], 2, "M")
 
 
-def test_an_error_is_logged_and_the_message_goes_on_as_it_came(logged: Logged) -> None:
+def test_an_error_is_logged_and_the_message_stays_unchanged(logged: Logged) -> None:
     wire = Wire(make_flow(report_outcomes=True))
     first, last = Marker("a"), Marker("b")
     chain = Interceptors([first, Spoiler(""), Mute(""), last])
@@ -163,7 +163,7 @@ def check_refused(delivery: RefusedDelivery, value: str, error: type[BaseExcepti
     assert raised.value is delivery.error
 
 
-async def test_what_send_refuses_has_an_acknowledgement_too() -> None:
+async def test_a_message_that_send_refuses_has_an_acknowledgement_too() -> None:
     wire = Wire(make_flow(buffer_bytes=20_000, batch_bytes=4_000, max_block=0.1))
     marker = Marker("a")
     chain = Interceptors([marker])
@@ -443,7 +443,7 @@ def test_the_interceptor_that_is_called_is_named_while_it_runs() -> None:
 
 
 @pytest.mark.parametrize("refused", [False, True])
-def test_a_callback_for_what_has_its_outcome_is_named_and_its_client_too(
+def test_a_callback_for_a_resolved_delivery_is_named_and_its_client_too(
     refused: bool, logged: Logged
 ) -> None:
     wire = Wire(make_flow())

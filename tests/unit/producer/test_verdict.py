@@ -88,7 +88,7 @@ RETRIED = [
 
 
 @pytest.mark.parametrize("code", RETRIED)
-def test_batch_goes_again_under_its_sequence(code: ErrorCode) -> None:
+def test_batch_is_sent_again_under_its_sequence(code: ErrorCode) -> None:
     verdict = judge(held(batch(code), batch(None)), idempotent=True)
     assert verdict.decisions == ["retry", "retry"]
     assert not verdict.bump
@@ -117,7 +117,7 @@ def test_batch_fails_and_those_behind_start_a_new_epoch(code: ErrorCode) -> None
 
 
 @pytest.mark.parametrize("code", [*FINAL, ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER])
-def test_what_may_be_in_the_log_behind_a_doubtful_failure_gets_no_new_epoch(
+def test_a_doubtful_batch_behind_a_doubtful_failure_gets_no_new_epoch(
     code: ErrorCode,
 ) -> None:
     refused_behind = batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
@@ -162,7 +162,7 @@ def test_a_record_that_is_not_there_is_not_named() -> None:
     assert words(judge(held(refused), idempotent=True).decisions) == ["Fail"]
 
 
-def test_whatever_java_retries_is_retried() -> None:
+def test_every_code_that_java_retries_is_retried() -> None:
     for code in ErrorCode:
         if errors.for_code(int(code)).retriable:
             assert judge(held(batch(code)), idempotent=False).decisions == ["retry"]
@@ -192,7 +192,7 @@ def test_sequence_gap_behind_an_unanswered_batch_keeps_the_epoch() -> None:
     assert not verdict.bump
 
 
-def test_lost_connection_sends_everything_again_at_once_and_looks_for_the_leader() -> None:
+def test_lost_connection_sends_everything_again_at_once_and_refreshes_the_leader() -> None:
     verdict = judge(held(batch(None), batch(None), cause=LOST), idempotent=True)
     assert verdict.decisions == ["retry", "retry"]
     assert verdict.refresh
@@ -215,13 +215,13 @@ def test_large_batch_is_split_and_a_single_large_message_fails() -> None:
 @pytest.mark.parametrize(
     "code", [ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode.MESSAGE_TOO_LARGE]
 )
-def test_what_was_refused_behind_a_split_batch_does_not_make_it_wait(code: ErrorCode) -> None:
+def test_a_batch_refused_behind_a_split_batch_does_not_make_it_wait(code: ErrorCode) -> None:
     verdict = judge(held(batch(ErrorCode.MESSAGE_TOO_LARGE), batch(code)), idempotent=True)
     assert verdict.decisions == ["split", "retry"]
     assert not verdict.backoff
 
 
-def test_what_was_refused_behind_a_batch_that_goes_again_waits_with_it() -> None:
+def test_a_batch_refused_behind_a_retried_batch_waits_with_it() -> None:
     refused = batch(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
     verdict = judge(held(batch(ErrorCode.NOT_ENOUGH_REPLICAS), refused), idempotent=True)
     assert verdict.backoff

@@ -76,7 +76,7 @@ async def test_every_address_is_tried_and_each_keeps_its_reason(world: World) ->
     )
 
 
-async def test_a_name_that_is_not_resolved_is_said_so(world: World) -> None:
+async def test_an_unresolved_name_is_reported(world: World) -> None:
     world.names["nowhere"] = OSError(-2, "Name or service not known")
     with pytest.raises(NoBrokersAvailable, match="cannot be resolved: Name or service not known"):
         await opened(world, "nowhere")
@@ -91,7 +91,7 @@ async def test_a_peer_that_closes_instead_of_answering_gets_a_hint(world: World)
         await opened(world)
 
 
-async def test_one_cause_reaches_everybody_who_waits_and_comes_once(world: World) -> None:
+async def test_one_cause_reaches_every_waiter_once(world: World) -> None:
     connection = await opened(world)
     world.node.answers[ApiKey.METADATA] = lambda _request, _version: None
     waiting = [
@@ -137,7 +137,7 @@ async def test_a_cancelled_wait_drops_the_late_answer(world: World) -> None:
     assert (await connection.request(MetadataRequest())).cluster_id == "cluster-a"
 
 
-async def test_a_cancelled_dial_closes_what_it_began(world: World) -> None:
+async def test_a_cancelled_dial_closes_its_connection(world: World) -> None:
     world.node.answers[ApiKey.API_VERSIONS] = lambda _request, _version: None
     dial = asyncio.ensure_future(opened(world))
     await settle()

@@ -50,7 +50,7 @@ def test_an_older_one_offers_nothing() -> None:
     assert isinstance(negotiation.step(frame(0)), Agreed)
 
 
-def test_a_broker_that_refuses_what_it_offers_is_not_asked_for_ever() -> None:
+def test_a_broker_that_refuses_its_own_offer_is_not_asked_for_ever() -> None:
     negotiation = Negotiation()
     boast = frame(0, 35, [ApiVersion(api_key=18, min_version=0, max_version=99)])
     asked = [negotiation.version]
