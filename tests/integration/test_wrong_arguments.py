@@ -37,6 +37,7 @@ CLASSES: list[type[Any]] = [
 ]
 
 GOOD: dict[str, Any] = {
+    "leave_group": None,
     "topic": "t", "topics": ["t"], "value": b"v", "values": [b"v"], "keys": [b"k"], "key": b"k",
     "headers": [("h", b"v")], "partition": 0, "timestamp_ms": 5, "metadata": "", "timeout": 0, "on_delivery": print,
     "listener": print, "pattern": None, "on_assigned": print, "on_revoked": print, "on_lost": print,
