@@ -47,6 +47,7 @@ NAMES = {
     "watch_event_async": "watch_event",
     "check_event_async": "check_event",
     "check_callback_async": "check_callback",
+    "check_claim_method_async": "check_claim_method",
     "stop_signals_async": "stop_signals",
     "ClaimTasks": "ClaimThreads",
     "take_async": "take",

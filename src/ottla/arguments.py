@@ -348,6 +348,22 @@ def function(name: str, given: Any, form: str, *, coroutines: bool = False) -> N
         raise TypeError(f"{name}: {problem}")
 
 
+def coroutine_function(name: str, given: Any, form: str) -> None:
+    """Check that a coroutine function, also one behind a decorator that names it, can be called like `form`.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    import inspect
+
+    function(name, given, form, coroutines=True)
+    if not _is_coroutine_function(inspect.unwrap(given)):
+        raise TypeError(
+            f"{name}: expected a coroutine function (async def) {form}, not the plain function {_named(given)}: it would block "
+            "the event loop"
+        )
+
+
 def on_delivery(given: Any) -> None:
     """Refuse an `on_delivery` of a send that cannot be called, or whose coroutine nobody would await.
 

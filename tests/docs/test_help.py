@@ -81,7 +81,7 @@ TIMED = [
 def test_timeout_has_one_meaning(cls: type, name: str) -> None:
     """Seconds; not given, the limit of the configuration or the number in the signature; None: no limit."""
     default = inspect.signature(getattr(cls, name)).parameters["timeout"].default
-    assert default is ottla.DEFAULT_TIMEOUT or default == 30.0
+    assert default is ottla.DEFAULT_TIMEOUT or default == 25.0
     text = " ".join((inspect.getdoc(getattr(cls, name)) or "").split())
     if "timeout:" not in text:
         assert "rguments" in text, f"{name} does not say what timeout is, nor which method does"

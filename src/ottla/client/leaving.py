@@ -6,8 +6,8 @@ import asyncio
 
 from ottla.arguments import DEFAULT_TIMEOUT, TimeoutArgument
 
-CLOSE_S = 30.0
-"""Maximum seconds for the close of a consumer or a group without a `timeout`."""
+CLOSE_S = 25.0
+"""Maximum seconds for the close of a consumer or a group without a `timeout`: below the 30 s that Kubernetes gives after SIGTERM."""
 CALLBACK_S = 30.0
 """Limit of one callback in `flush` and `close` without a `timeout`: one that takes longer may never return."""
 INTERRUPTED_CLOSE_S = 1.0

@@ -100,6 +100,16 @@ def check_callback(name: str, given: Any, form: str) -> None:
     arguments.function(name, given, form)
 
 
+def check_claim_method_async(name: str, given: Any, form: str) -> None:
+    """Raise TypeError unless it is a coroutine function like `form`: a task of the event loop runs it."""
+    arguments.coroutine_function(name, given, form)
+
+
+def check_claim_method(name: str, given: Any, form: str) -> None:
+    """Raise TypeError unless it is a plain function like `form`: a thread runs it."""
+    arguments.function(name, given, form)
+
+
 def check_event_async(name: str, given: Any) -> None:
     """Raise TypeError unless it is an event of asyncio."""
     if not inspect.iscoroutinefunction(getattr(given, "wait", None)):

@@ -62,6 +62,7 @@ LogName = Literal[
     "commit.retried",
     "claim.returned_early",
     "claim.failed",
+    "claim.stuck",
     "claim.abandoned",
     "session.cleanup_failed",
     "callback.raised",

@@ -427,6 +427,12 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
         "A second claim raised in the same session.",
         ("reason",),
     ),
+    "claim.stuck": LogEvent(
+        ("WARNING",),
+        "{claims} not returned {elapsed_s:.0f} s after the session ended; awaited for up to {timeout_s:.0f} s, then abandoned",
+        "consume_claim still runs although its claim has ended: it processes a record, or waits for something else.",
+        ("claims", "elapsed_s", "timeout_s"),
+    ),
     "claim.abandoned": LogEvent(
         ("ERROR",),
         "claims {claims} did not end within {timeout_s:g} s; left running, the session ends without them",

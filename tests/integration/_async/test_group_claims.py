@@ -173,7 +173,8 @@ async def test_a_stuck_claim_does_not_delay_the_end_beyond_its_timeout(
 
     stopping = RunningTask(stop_when_begun)
     try:
-        await group.consume([topic], Stuck(), stop, timeout=0.5)
+        with pytest.raises(ottla.Timeout, match="did not return within"):
+            await group.consume([topic], Stuck(), stop, timeout=0.5)
         ended = time.monotonic()
         await group.close(2)
         assert time.monotonic() - ended < 5

@@ -166,7 +166,8 @@ def test_a_stuck_claim_does_not_delay_the_end_beyond_its_timeout(
 
     stopping = RunningThread(stop_when_begun)
     try:
-        group.consume([topic], Stuck(), stop, timeout=0.5)
+        with pytest.raises(ottla.Timeout, match="did not return within"):
+            group.consume([topic], Stuck(), stop, timeout=0.5)
         ended = time.monotonic()
         group.close(2)
         assert time.monotonic() - ended < 5

@@ -669,12 +669,12 @@ class Consumer(ConsumerBase):
     # ---- the end -------------------------------------------------------------------------------------------------------
 
     @hinted
-    def close(self, timeout: TimeoutArgument = 30.0, *, leave_group: bool | None = None) -> None:
+    def close(self, timeout: TimeoutArgument = 25.0, *, leave_group: bool | None = None) -> None:
         """Call `on_revoked`, commit finished records (with auto-commit), leave the group and disconnect.
 
         A close finishes all records that were handed over, the current one too. If an exception ends a `with` block they are
         not finished: the next reader gets the current record, or the records of the last poll, again. A second close waits for
-        the same end. The end of a `with` block has 30 seconds, or one second after Ctrl-C or a cancellation.
+        the same end. The end of a `with` block has 25 seconds, or one second after Ctrl-C or a cancellation.
 
         Args:
             timeout: Seconds to commit and to leave; the session timeout ends the membership if they do not suffice.

@@ -240,11 +240,13 @@ class ConsumerGroupHandler:
     def consume_claim(self, session: GroupSession, claim: Claim) -> None:
         """Process one claim, in a thread (or task) of its own: `for record in claim` ends with the session.
 
+        A handler must have its own: `run` and `consume` refuse one without. Finish the current record soon after the claim has ended
+        (`session.stopping`): a claim that does not return is named in the log after 3 seconds.
+
         An exception ends the session and the group: `run` and `consume` raise it after cleanup and the final commit. If the
         method returns before the session ends, the rest of the partition is not read until the next session.
         """
-        for record in claim:
-            session.mark(record)
+        raise NotImplementedError("a handler needs a consume_claim of its own")
 
     def cleanup(self, session: GroupSession) -> None:
         """Called when every claim has returned or its time ran out; the marks are committed afterwards."""
@@ -293,18 +295,20 @@ class ConsumerGroup:
         self,
         topics: Iterable[str],
         handler: ConsumerGroupHandler,
-        timeout: TimeoutArgument = 30.0,
+        timeout: TimeoutArgument = 25.0,
     ) -> None:
         """Consume through all rebalances until `stop()`, SIGINT or SIGTERM; then commit, leave and close.
 
         Args:
             topics: Names of topics.
             handler: Processes the claims.
-            timeout: Seconds that ending may take. None: as long as it takes.
+            timeout: Seconds that ending may take; the default is below the 30 s between SIGTERM and SIGKILL of Kubernetes. None: as
+                long as it takes.
 
         Raises:
             Exception: An exception of the handler, after cleanup and the final commit.
             CommitFailed: The final commit failed: the next reader gets the marked records again.
+            Timeout: Claims did not return in time and were abandoned; everything marked is committed, and the group is left.
             KafkaError: The coordinator refused this member for good.
             TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was started.
             RuntimeError: The call is not on the main thread, which alone can handle signals.
@@ -312,7 +316,10 @@ class ConsumerGroup:
         Cancellation: Ends the session as `stop` does.
         Threads: The main thread.
         """
-        names, limit = check_consume(topics, handler, None), wait_limit(timeout, CLOSE_S)
+        names, limit = (
+            check_consume(topics, handler, None, ConsumerGroupHandler),
+            wait_limit(timeout, CLOSE_S),
+        )
         with stop_signals(self.stop):
             try:
                 self.consume(names, handler, timeout=limit)
@@ -325,7 +332,7 @@ class ConsumerGroup:
         topics: Iterable[str],
         handler: ConsumerGroupHandler,
         stop: ThreadEvent | None = None,
-        timeout: TimeoutArgument = 30.0,
+        timeout: TimeoutArgument = 25.0,
     ) -> None:
         """Consume as `run` does, but without signal handlers and without a close: any thread may call it, and again.
 
@@ -333,11 +340,13 @@ class ConsumerGroup:
             topics: Names of topics.
             handler: Processes the claims.
             stop: Event that ends the call when it is set.
-            timeout: Seconds that ending may take. None: as long as it takes.
+            timeout: Seconds that ending may take; the default is below the 30 s between SIGTERM and SIGKILL of Kubernetes. None: as
+                long as it takes.
 
         Raises:
             Exception: An exception of the handler, after cleanup and the final commit.
             CommitFailed: The final commit failed: the next reader gets the marked records again.
+            Timeout: Claims did not return in time and were abandoned; everything marked is committed, and the group is left.
             KafkaError: The coordinator refused this member for good.
             TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was started.
 
@@ -345,7 +354,10 @@ class ConsumerGroup:
         Threads: Any, one call at a time.
         Protocol: JoinGroup (key 11), SyncGroup (key 14), Heartbeat (key 12); KIP-62, KIP-345; sarama: ConsumerGroup.
         """
-        names, limit = check_consume(topics, handler, stop), wait_limit(timeout, CLOSE_S)
+        names, limit = (
+            check_consume(topics, handler, stop, ConsumerGroupHandler),
+            wait_limit(timeout, CLOSE_S),
+        )
         self._runner.consume(names, handler, stop, limit)
 
     def stop(self) -> None:
@@ -421,7 +433,7 @@ class ConsumerGroup:
         self._client.unlisten(listener)
 
     @hinted
-    def close(self, timeout: TimeoutArgument = 30.0) -> None:
+    def close(self, timeout: TimeoutArgument = 25.0) -> None:
         """Leave the group and disconnect; a second close does nothing.
 
         Args:

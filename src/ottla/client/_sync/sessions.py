@@ -6,6 +6,7 @@ Runs in the application's threads or tasks. References: sarama's ConsumerGroup.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,7 @@ from ottla.consumer.handler import ClaimState, SessionState
 from ottla.engine.claims import ClaimThreads
 from ottla.engine.twins import (
     check_callback,
+    check_claim_method,
     check_event,
     in_background,
     next_ring,
@@ -39,9 +41,11 @@ _LEAST_S = 0.5
 """Minimum time for each step of an ending, however late it is."""
 _HANDLER_METHODS = (
     ("setup", "(session)"),
-    ("consume_claim", "(session, claim)"),
     ("cleanup", "(session)"),
 )
+_CLAIM_FORM = "(session, claim)"
+_EXPLAINED_S = 3.0
+"""Seconds after which the log names the claims that an ending waits for."""
 
 
 class Handler(Protocol):
@@ -206,7 +210,7 @@ class SessionRunner:
         for claim in state.claims.values():
             self._client.flow.end(*claim.tp)
             claim.drop()
-        self._join(tasks, ending, timeout)
+        stuck = self._join(tasks, ending, timeout)
         problem: Error | None = None
         try:
             notify(handler.cleanup, self.session)
@@ -225,17 +229,31 @@ class SessionRunner:
                 ending.finish()
         if tasks.failure is not None:
             raise tasks.failure
+        if stuck is not None and problem is None:
+            raise stuck
         return problem
 
-    def _join(self, tasks: ClaimThreads, ending: Call | None, timeout: float) -> None:
-        """Wait for the claims: in a rebalance as long as the group does, after a stop as long as the ending may take."""
-        until = monotonic() + self._client.config.max_poll_interval_ms / 1000
+    def _join(self, tasks: ClaimThreads, ending: Call | None, timeout: float) -> Timeout | None:
+        """Wait for the claims: in a rebalance as long as the group does, after a stop as long as the ending may take.
+
+        Returns the error of claims that were abandoned after a stop.
+        """
+        begun = monotonic()
+        limit = self._client.config.max_poll_interval_ms / 1000
+        explained = False
         while alive := tasks.join(_CHECK_S):
+            waited = monotonic() - begun
             is_ending = ending is None or self._stopping
-            if monotonic() >= until or (is_ending and self.left(timeout) <= _LEAST_S):
+            if is_ending:
+                limit = min(limit, waited + self.left(timeout) - _LEAST_S)
+            if waited >= limit:
                 tasks.abandon()
-                self._log.error("claim.abandoned", claims=alive, timeout_s=timeout)
-                return
+                self._log.error("claim.abandoned", claims=alive, timeout_s=waited)
+                return _abandoned(alive, waited) if is_ending else None
+            if waited >= _EXPLAINED_S and not explained:
+                explained = True
+                self._log.warning("claim.stuck", claims=alive, elapsed_s=waited, timeout_s=limit)
+        return None
 
     def _commit_last(self, state: SessionState, timeout: float | None) -> Error | None:
         try:
@@ -274,8 +292,15 @@ class SessionRunner:
         }
 
 
-def check_consume(topics: Any, handler: Any, stop: Any) -> list[str]:
-    """The names of the topics.
+def _abandoned(claims: list[str], waited: float) -> Timeout:
+    return Timeout(
+        f"{', '.join(claims)} did not return within {waited:.1f} s after the end of the session and were abandoned; their marks so far "
+        "are committed"
+    )
+
+
+def check_consume(topics: Any, handler: Any, stop: Any, base: type) -> list[str]:
+    """The names of the topics. base: The handlers' base class, whose `consume_claim` reads nothing.
 
     Raises:
         TypeError, ValueError: An argument of `run` or `consume` has the wrong type or value; the message names it.
@@ -285,8 +310,22 @@ def check_consume(topics: Any, handler: Any, stop: Any) -> list[str]:
         raise ValueError("topics is empty; it must have the name of a topic")
     if isinstance(handler, type):
         raise TypeError(f"handler must be an object, not {shown(handler)}: make one of it")
+    _check_consume_claim(handler, base)
     for name, form in _HANDLER_METHODS:
         check_callback(f"handler.{name}", getattr(handler, name, None), form)
     if stop is not None:
         check_event("stop", stop)
     return names
+
+
+def _check_consume_claim(handler: Any, base: type) -> None:
+    """Raise TypeError unless the handler has a `consume_claim` of its own: without one nothing would be processed."""
+    own = getattr(handler, "consume_claim", None)
+    if own is None or getattr(own, "__func__", own) is base.__dict__["consume_claim"]:
+        others = [name for name in dir(handler) if name != "consume_claim"]
+        near = difflib.get_close_matches("consume_claim", others, 1)
+        meant = f"; rename its {near[0]}" if near else ""
+        raise TypeError(
+            f"handler {type(handler).__qualname__} has no consume_claim{_CLAIM_FORM} of its own{meant}"
+        )
+    check_claim_method("handler.consume_claim", own, _CLAIM_FORM)
