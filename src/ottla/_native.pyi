@@ -974,7 +974,7 @@ class FetchFlow:
         """The same as an awaitable of the running loop; no future where records are there. Cancelling loses none."""
 
     def wakeup(self) -> None:
-        """Make current takers return None; where nobody takes, the next one does."""
+        """Make current takers return None; if there is none, the next one does."""
 
     def end(self, topic: str, partition: int) -> None:
         """Takers of only this partition return None from now on (its claim ended)."""
@@ -1206,7 +1206,7 @@ def lose(flow: ProduceFlow | FetchFlow, conn: int, message: str, now_us: int) ->
     """The broker closes the connection."""
 
 def tick(flow: ProduceFlow | FetchFlow, now_us: int) -> int | None:
-    """Time passes; returns when the flow is to be asked again."""
+    """Time passes; returns the time of the next call."""
 
 def assume_sequence(flow: ProduceFlow, topic: str, partition: int, next: int) -> None:
     """The next message of the partition gets this sequence. Raises ValueError where the flow has no such partition."""

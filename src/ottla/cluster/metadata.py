@@ -191,7 +191,7 @@ class _Merge:
             named.add(answer.name)
             self._topic(answer.name, answer)
         for name in list(self._topics):
-            # An answer that leaves out a topic that was asked for says that there is none.
+            # An answer that leaves out a requested topic means that there is none.
             if name not in named and (asked is None or name in asked):
                 self._vanish(name)
 

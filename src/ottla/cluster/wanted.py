@@ -49,9 +49,9 @@ class WantedTopics:
         return any(name in names for names in self._by_owner.values())
 
     def creatable(self) -> list[str]:
-        """Topics to ask for with leave to create them."""
+        """Topics to request with permission to create them."""
         return sorted(self._creatable)
 
     def others(self) -> list[str] | None:
-        """Topics to ask for without leave to create them; None: all topics of the cluster."""
+        """Topics to request without permission to create them; None: all topics of the cluster."""
         return None if self.everything else sorted(self._names() - self._creatable)

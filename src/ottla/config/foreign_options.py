@@ -1,4 +1,4 @@
-"""The options of other clients: their names and defaults, and what to write here. Data only.
+"""The options of other clients: their names and defaults, and their counterparts here. Data only.
 
 Three read it: `foreign.py`, which explains an unknown name of an option; `codegen/migration_docs.py`, which writes the tables of
 docs/migrating; and the tests that compare it with the clients themselves. Defaults were read out of the clients: librdkafka

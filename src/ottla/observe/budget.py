@@ -1,4 +1,4 @@
-"""The words for what `buffer_memory` is used by. Leaf; any thread."""
+"""Descriptions of the holders of `buffer_memory`, for errors, health and the log. Leaf; any thread."""
 
 from __future__ import annotations
 

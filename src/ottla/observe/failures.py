@@ -176,7 +176,7 @@ def message_too_large(
 
 
 def producer_closed(topic: str, partition: int | None) -> errors.Closed:
-    """A message came after the close."""
+    """The message was sent after `close`."""
     return errors.Closed(
         "the producer is closed", topic=topic, partition=partition, outcome=errors.NOT_WRITTEN
     )
@@ -188,7 +188,7 @@ def consumer_closed() -> errors.Closed:
 
 
 def topic_pending(topic: str, unknown: bool, trouble: Trouble | None) -> errors.Timeout:
-    """The partitioner could not be asked in time. unknown: Whether the topic still is; else earlier sends come first."""
+    """The partitioner function could not be called in time. unknown: Whether the topic is unknown; else earlier sends are waiting."""
     text = (
         f'the partitions of topic "{topic}" are not known yet, and the partitioner chooses among them'
         if unknown
@@ -200,7 +200,7 @@ def topic_pending(topic: str, unknown: bool, trouble: Trouble | None) -> errors.
 
 
 def outcome_pending() -> errors.Timeout:
-    """The wait for a message's outcome has ended before it came."""
+    """The wait for an outcome ended before the message had one."""
     return errors.Timeout("the outcome is not known yet")
 
 

@@ -67,11 +67,11 @@ class Raised:
 
         Args:
             log: Log of the client.
-            kind: What the function is to the client: "callback", "listener", "on_send of".
+            kind: Role of the function: "callback", "listener", "on_send of".
             function: The function or object.
             error: The exception.
             argument: Argument of the call, for the first line.
-            next_step: What the client does next, for the first line.
+            next_step: Next step of the client, for the first line.
         """
         key = (log.client, kind, name_of(function), type(error).__qualname__)
         now = self._now()

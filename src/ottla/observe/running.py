@@ -1,4 +1,4 @@
-"""The callback of the application that runs now, so that those who wait for it can name it.
+"""The callback of the application that runs now, so that errors about a wait for it can name it.
 
 Written by the dispatcher thread, once per call; read by any. Leaf.
 """

@@ -29,7 +29,7 @@ _XXH = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1)
 
 
 def decompress(codec: str, data: bytes) -> bytes:
-    """Return what `data` holds under the codec.
+    """Return the decompressed content of `data`.
 
     Raises:
         ValueError: It is not a stream of the codec, or nothing here reads the codec.
@@ -135,7 +135,7 @@ def _read_length(data: bytes, pos: int) -> tuple[int, int]:
 
 
 def _read_snappy_element(data: bytes, pos: int, out: bytearray) -> int:
-    """Append what the element at `pos` gives; return where the next begins."""
+    """Append the output of the element at `pos`; return the position of the next one."""
     tag = data[pos]
     pos += 1
     kind, length = tag & 3, (tag >> 2) + 1
@@ -196,7 +196,7 @@ def _read_lz4(data: bytes) -> bytes:
 
 
 def _read_lz4_frame(data: bytes, pos: int, out: bytearray) -> int:
-    """Append what the frame at `pos` holds; return where it ends."""
+    """Append the content of the frame at `pos`; return the position behind it."""
     if data[pos : pos + 4] != _LZ4_MAGIC:
         raise ValueError("lz4: no frame")
     flags = data[pos + 4]
@@ -237,7 +237,7 @@ def _check_xxh32(data: bytes, pos: int, content: bytes) -> None:
 
 
 def _read_lz4_block(block: bytes, out: bytearray, start: int) -> None:
-    """Append what a compressed block gives; its copies reach back to `start`."""
+    """Append the content of a compressed block; its copies reach back to `start`."""
     pos = 0
     while True:
         token = block[pos]

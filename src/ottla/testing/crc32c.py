@@ -1,4 +1,4 @@
-"""CRC-32C (Castagnoli) in plain Python, fast enough to check what a producer sends.
+"""CRC-32C (Castagnoli) in plain Python, fast enough to check the batches of a producer.
 
 One byte at a time costs about 0.1 us per byte, too slow for megabyte batches. So a long input is first shortened without
 changing its remainder. With P the polynomial of the CRC, x^6777 + x^484 + x^100 + 1 is a multiple of P; so are its
@@ -15,7 +15,7 @@ from functools import cache
 POLYNOMIAL = 0x82F63B78
 DEGREE, MIDDLE, LOW = 6777, 484, 100
 """Exponents of the multiple of the polynomial, the last being 0. Few such multiples are so short, and far fewer have
-their lower exponents so far below the highest, which is what lets one fold halve the input."""
+their lower exponents so far below the highest, so that one fold halves the input."""
 SHORT = 1200
 """Up to this many bytes, folding costs more than it saves."""
 

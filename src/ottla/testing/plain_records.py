@@ -1,8 +1,8 @@
-"""Record batches (magic 2) in plain, readable Python: the oracle for the codec in Rust, and what the broker reads.
+"""Record batches (magic 2) in plain, readable Python: the oracle for the codec in Rust, and the codec of the embedded broker.
 
 A batch is a header of 61 bytes and its records. The CRC-32C covers everything behind the CRC field, from
 `attributes` on, so a broker may set base offset and leader epoch without touching it. Records hold differences: offset
-against the base offset, timestamp against the base timestamp, as zigzag varints. What the codecs do is in
+against the base offset, timestamp against the base timestamp, as zigzag varints. The compression codecs are in
 `ottla.testing.compression`. References: KIP-98; Java: `DefaultRecordBatch`, `DefaultRecord`.
 
 The embedded broker shares the generated message classes with the client, which golden vectors of Kafka's own classes check; it
@@ -23,7 +23,7 @@ Header = tuple[str, bytes | None]
 
 HEADER_BYTES = 61
 LENGTH_AT = 12
-"""Bytes in front of what `batch_length` counts: base offset and the length itself."""
+"""Bytes that `batch_length` does not count: base offset and the length itself."""
 MAGIC, MAGIC_AT = 2, 16
 CRC_FROM = 21
 """First byte under the CRC."""

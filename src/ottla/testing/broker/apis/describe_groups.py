@@ -1,6 +1,6 @@
 """DescribeGroups: state, protocol and members with their assignments.
 
-A group that nobody knows is "Dead", from version 6 on with GROUP_ID_NOT_FOUND (KIP-1043).
+An unknown group is "Dead", from version 6 on with GROUP_ID_NOT_FOUND (KIP-1043).
 """
 
 from __future__ import annotations

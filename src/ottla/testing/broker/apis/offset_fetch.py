@@ -1,6 +1,6 @@
-"""OffsetFetch: what groups committed; a partition without an offset is answered with -1 and no error.
+"""OffsetFetch: committed offsets of groups; a partition without an offset is answered with -1 and no error.
 
-A group that nobody knows has no offsets, which is no error either. Versions: 2+ null asks for all partitions with an
+An unknown group has no offsets, which is no error either. Versions: 2+ null asks for all partitions with an
 offset, 5+ leader epochs, 8+ several groups at once, 9+ may name the member, which is checked for groups of the new
 protocol alone, so not here, 10+ topics by id.
 """

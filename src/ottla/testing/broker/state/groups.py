@@ -58,7 +58,7 @@ class Group:
         self._is_first_barrier = False
         """The barrier of a group that was empty waits for time alone, not for ids that were handed out."""
         self._rebalance_deadline = math.inf
-        """When the barrier, or the wait for assignments, goes on without those who are missing."""
+        """Time at which the barrier, or the wait for assignments, ends without the missing members."""
         self._static: dict[str, str] = {}
         """Instance id to member id."""
         self._pending: dict[str, float] = {}
@@ -332,7 +332,7 @@ class Group:
         if self.leader == member.id:
             self.leader = None
 
-    # ---- who may ---------------------------------------------------------------------------------------------------
+    # ---- permissions -----------------------------------------------------------------------------------------------
 
     def _identify(self, who: Who) -> ErrorCode:
         if who.instance_id is not None:
@@ -349,7 +349,7 @@ class Group:
     def may_commit(self, who: Who, now: float) -> ErrorCode:
         """Return whether a commit is accepted; one by a member is a sign of life.
 
-        Without a generation it comes from outside, which is allowed while nobody is a member. While the join barrier is
+        Without a generation it comes from outside, which is allowed while the group has no member. While the join barrier is
         shut the members of the last generation may still commit; between the barrier and the assignment they may not.
         """
         if who.generation < 0 and not self.members:
@@ -405,7 +405,7 @@ class Groups:
         self._initial_delay = initial_delay
 
     def get_or_create(self, name: str) -> Group:
-        """Return a group, an empty one if nobody knew it."""
+        """Return a group, an empty one if there was none."""
         group = self.by_name.get(name)
         if group is None:
             group = self.by_name[name] = Group(name, self._initial_delay)

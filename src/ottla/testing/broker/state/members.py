@@ -58,7 +58,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Whom a request claims to come from."""
+    """The member that a request names as its sender."""
 
     member_id: str
     instance_id: str | None = None

@@ -36,7 +36,7 @@ class Partition:
     """Called once when something changes: fetches that wait for bytes."""
 
     def wake(self) -> None:
-        """Call everybody who waits for a change."""
+        """Call the fetches that wait for a change."""
         for waiter in tuple(self.waiters):
             waiter()
 
