@@ -40,6 +40,10 @@ CLIENT_REMEDIES: dict[str, tuple[str, str]] = {
     "ConnectionLost": ("yes", "None: the client reconnects. Check the broker where it recurs."),
     "AuthenticationFailed": ("no", "Correct user, password or mechanism."),
     "TlsError": ("no", "Correct the certificates, the authority or the host name."),
+    "DeserializationError": (
+        "each poll, until a seek past the record",
+        "Log or forward `record`, then seek to `next_offset`; or set `on_deserialize_error`.",
+    ),
     "DecodeError": (
         "once",
         "Report it with topic, partition and offset; seek to `next_offset` to skip the batch.",

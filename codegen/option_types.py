@@ -61,8 +61,12 @@ TAKEN = {
     "Mapping[str, TopicConfig]": "Mapping[str, TopicOptions]",
     "Callable[[Any], object] | None": "Callable[[Delivery], object]",
     "Sequence[Any] | None": "Sequence[Any]",
+    "Callable[[bytes], Any] | None": "Callable[[bytes], Any]",
 }
 """Accepted types, by the type of the option's value."""
+
+TYPED_BY_THE_CLASS = ("key_deserializer", "value_deserializer")
+"""Options whose function types the class: they are parameters of its `__init__`."""
 
 OWN = {"acks": 'int | Literal["all", "-1", "0", "1"]'}
 """Accepted types of single options."""
@@ -96,6 +100,8 @@ def typed_dict(
     text = [f'    """{doc}', *described(role), '    """'] if public else [f'    """{doc}"""']
     lines = ["", head, *text, ""]
     for row in rows:
+        if row.name in TYPED_BY_THE_CLASS:
+            continue
         kind = taken(role, row)
         for keyword in keywords(row):
             lines.append(f"    {keyword}: {kind}")

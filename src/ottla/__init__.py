@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ottla.config.option_types import ConsumerOptions as ConsumerOptions
     from ottla.config.option_types import ProducerOptions as ProducerOptions
     from ottla.config.option_types import TopicOptions as TopicOptions
+    from ottla.consumer.interceptors import ConsumerInterceptor as ConsumerInterceptor
     from ottla.engine.bridge import Ticket as Ticket
     from ottla.errors import AuthenticationFailed as AuthenticationFailed
     from ottla.errors import BufferFull as BufferFull
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ottla.errors import ConnectionLost as ConnectionLost
     from ottla.errors import DecodeError as DecodeError
     from ottla.errors import DeliveryTimeout as DeliveryTimeout
+    from ottla.errors import DeserializationError as DeserializationError
     from ottla.errors import EarlierMessageFailed as EarlierMessageFailed
     from ottla.errors import Error as Error
     from ottla.errors import ForkedClient as ForkedClient
@@ -113,6 +115,7 @@ _HOMES = {
         "ProducerOptions",
         "TopicOptions",
     ),
+    "consumer.interceptors": ("ConsumerInterceptor",),
     "engine.bridge": ("Ticket",),
     "errors": (
         "AuthenticationFailed",
@@ -123,6 +126,7 @@ _HOMES = {
         "ConnectionLost",
         "DecodeError",
         "DeliveryTimeout",
+        "DeserializationError",
         "EarlierMessageFailed",
         "Error",
         "ForkedClient",

@@ -18,11 +18,12 @@ from collections.abc import (
     Sequence,
 )
 from contextvars import Context
-from typing import Any, Literal, NoReturn, Self, final, overload
+from types import GenericAlias
+from typing import Any, Generic, Literal, NoReturn, Self, final, overload
 
-from typing_extensions import disjoint_base
+from typing_extensions import TypeVar, disjoint_base
 
-from ottla.errors import Error, Outcome
+from ottla.errors import DeserializationError, Error, Outcome
 from ottla.message import Message, RecordMetadata, TopicPartition
 from ottla.seam.budget import Budget
 from ottla.seam.connections import IoEvent, IoStatistics
@@ -37,9 +38,14 @@ from ottla.seam.producing import (
     ProducerIdentity,
     UnawaitedProgress,
 )
+from ottla.seam.records import Deserialized
 from ottla.seam.settings import FetchSettings, ProduceSettings
 
 _Buffer = bytes | bytearray | memoryview | str | None
+_K = TypeVar("_K", covariant=True, default=bytes)
+"""Type of a record's key where it has one: the result of the `key_deserializer`, else bytes."""
+_V = TypeVar("_V", covariant=True, default=bytes)
+"""Type of a record's value."""
 _Headers = Sequence[tuple[str, bytes | str | None]] | Mapping[str, bytes | str | None] | None
 
 def build_info() -> dict[str, str]:
@@ -986,7 +992,7 @@ class FetchFlow:
     def statistics(self) -> FetchStatistics: ...
 
 @final
-class Record:
+class Record(Generic[_K, _V]):
     """One record: its topic, partition and offset, and its key, value and headers, which each access creates.
 
     It keeps the memory of the fetched data around it until `detach`; pickles and copies have bytes of their own. Records with the same
@@ -1020,12 +1026,12 @@ class Record:
         """
 
     @property
-    def key(self) -> bytes | None:
-        """bytes or None; each access creates them."""
+    def key(self) -> _K | None:
+        """bytes or None, created by each access; with a `key_deserializer` its result, the same object each time."""
 
     @property
-    def value(self) -> bytes | None:
-        """bytes or None (a tombstone); each access creates them."""
+    def value(self) -> _V | None:
+        """bytes or None (a tombstone), created by each access; with a `value_deserializer` its result, the same object each time."""
 
     @property
     def serialized_key_size(self) -> int:
@@ -1057,7 +1063,11 @@ class Record:
     def leader_epoch(self) -> int:
         """Epoch of the leader that wrote the batch; -1 where unknown."""
 
-    def detach(self) -> Record:
+    @property
+    def error(self) -> DeserializationError | None:
+        """None; with `on_deserialize_error="hand_over"` the error of a record that did not deserialize: its key and value are bytes."""
+
+    def detach(self) -> Self:
         """Copy this record's bytes, so that its batch can be freed, and return the record itself.
 
         For records that are stored for long: a single one would otherwise keep the memory of its neighbours.
@@ -1068,6 +1078,7 @@ class Record:
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
+    def __class_getitem__(cls, types: Any, /) -> GenericAlias: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 
 def make_record(
@@ -1079,7 +1090,8 @@ def make_record(
     value: bytes | None,
     headers: Sequence[tuple[str, bytes | None]],
     leader_epoch: int,
-    timestamp_type: str | None = "CreateTime",
+    timestamp_type: str | None = None,
+    deserialized: Deserialized | None = None,
 ) -> Record:
     """A record with bytes of its own, from a pickle or for a test."""
 
@@ -1089,7 +1101,7 @@ def make_records(
     """Records from a pickle. next_offsets: As `Records.next_offsets` returned them."""
 
 @final
-class Records:
+class Records(Generic[_K, _V]):
     """Records of one poll, those of a partition in order: `len`, iteration, indices, slices and `+`. Empty is false.
 
     It holds whole batches; a `Record` is created when it is read. It never changes. Two are equal if their records are, in
@@ -1097,18 +1109,18 @@ class Records:
     iterable. Threads: any.
     """
 
-    def __new__(cls, records: Iterable[Record] = ..., /) -> Self: ...
+    def __new__(cls, records: Iterable[Record[_K, _V]] | None = None, /) -> Self: ...
     def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[Record]: ...
+    def __iter__(self) -> Iterator[Record[_K, _V]]: ...
     @overload
-    def __getitem__(self, index: int, /) -> Record: ...
+    def __getitem__(self, index: int, /) -> Record[_K, _V]: ...
     @overload
-    def __getitem__(self, index: slice, /) -> Records: ...
-    def values(self) -> list[bytes | None]:
-        """The value of each record, bytes or None: one list in one call."""
+    def __getitem__(self, index: slice, /) -> Records[_K, _V]: ...
+    def values(self) -> list[_V | None]:
+        """The value of each record, bytes or None, or the result of the `value_deserializer`: one list in one call."""
 
-    def keys(self) -> list[bytes | None]:
-        """The key of each record, bytes or None: one list in one call."""
+    def keys(self) -> list[_K | None]:
+        """The key of each record, bytes or None, or the result of the `key_deserializer`: one list in one call."""
 
     def offsets(self) -> list[int]:
         """The offset of each record: one list in one call."""
@@ -1123,12 +1135,18 @@ class Records:
             DecodeError: The bytes of a record's headers are no headers; its `offset` is that of the record.
         """
 
-    def __add__(self, other: Records, /) -> Records: ...
-    def __reversed__(self) -> Iterator[Record]: ...
+    def __add__(self, other: Records[_K, _V], /) -> Records[_K, _V]: ...
+    def _deserialized(self, given: Deserialized) -> Records[Any, Any]:
+        """The same records with the objects of deserializers, one per record."""
+
+    def _without(self, places: list[int]) -> Records[_K, _V]:
+        """The records without those at these indices, in ascending order; the positions after them are the same."""
+
+    def __class_getitem__(cls, types: Any, /) -> GenericAlias: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
-    def by_partition(self) -> dict[TopicPartition, Records]:
+    def by_partition(self) -> dict[TopicPartition, Records[_K, _V]]:
         """`TopicPartition` -> its records, in the order in which the partitions appear."""
 
     def next_offsets(self) -> dict[TopicPartition, tuple[int, int]]:
@@ -1138,14 +1156,15 @@ class Records:
         """
 
 @disjoint_base
-class ConsumerBase:
+class ConsumerBase(Generic[_K, _V]):
     """The hot iteration of `ottla.Consumer`: `__next__` hands over one record after another without a Python frame."""
 
     def _bind(self, flow: FetchFlow, /) -> None:
         """The iteration starts over; `_refill` takes from this flow."""
 
-    def __iter__(self) -> ConsumerBase: ...
-    def __next__(self) -> Record:
+    def __class_getitem__(cls, types: Any, /) -> GenericAlias: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Record[_K, _V]:
         """Next record; asks `self._refill() -> Records | None` when the current records are used up (None: stop)."""
 
     def _current(self) -> tuple[str, int, int] | None:

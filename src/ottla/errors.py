@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from typing import Self
 
-    from ottla._native import Deliveries
+    from ottla._native import Deliveries, Record
     from ottla.message import TopicPartition
 
 Outcome = Literal["written", "not_written", "unknown"]
@@ -354,6 +354,46 @@ class DecodeError(Error):
     def _place(self) -> str:
         place = super()._place()
         return place if self.offset is None else f"{place}@{self.offset}"
+
+
+class DeserializationError(Error):
+    """A `key_deserializer` or `value_deserializer` raised for a record; its exception is the `__cause__`.
+
+    Did it happen? The record was not handed over, and the position is at its offset: the next poll or iteration raises the error
+    again, unless a seek to `next_offset` skips the record.
+
+    Args:
+        message: Description of the failure.
+        field: Field that did not deserialize.
+        record: The record as it was fetched.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        field: Literal["key", "value"] = "value",
+        record: Record | None = None,
+        topic: str | None = None,
+        partition: int | None = None,
+        offset: int = -1,
+        outcome: Outcome | None = None,
+    ) -> None:
+        super().__init__(message, topic=topic, partition=partition, outcome=outcome)
+        self.field: Literal["key", "value"] = field
+        """Field that did not deserialize."""
+        self.record = record
+        """The record as it was fetched, with the bytes of its key and value: to log it or to send it to another topic."""
+        self.offset = offset
+        """Offset of the record."""
+
+    @property
+    def next_offset(self) -> int:
+        """Offset after the record: a seek to it skips the record."""
+        return self.offset + 1
+
+    def _place(self) -> str:
+        return f"{super()._place()}@{self.offset}"
 
 
 class EncodeError(Error):

@@ -19,8 +19,9 @@ from typing import Any, cast
 import pytest
 
 from ottla import _native
-from ottla.errors import DecodeError
+from ottla.errors import DecodeError, DeserializationError
 from ottla.message import TopicPartition
+from ottla.seam.records import Deserialized
 from ottla.testing import plain_records as plain
 from ottla.testing.crc32c import crc32c
 
@@ -63,6 +64,7 @@ def own(**changes: Any) -> _native.Record:
         "value": b"v5",
         "headers": [],
         "leader_epoch": 7,
+        "timestamp_type": "CreateTime",
     }
     return _native.make_record(**{**fields, **changes})
 
@@ -478,6 +480,69 @@ def test_bytes_that_are_no_batch_raise_an_error() -> None:
     assert records(batch()[:-1]).offsets() == []
 
 
+# ---- objects of deserializers ----------------------------------------------------------------------------------------
+
+
+def test_objects_stand_in_for_bytes() -> None:
+    polled = records(batch(0, 3), batch(3, 3))
+    error = DeserializationError("no", topic="orders", partition=1, offset=4)
+    values: list[Any] = [0, 1, 2, 3, b"v4", 5]
+    made = polled._deserialized(Deserialized(None, values, {4: error}))
+    assert made.values() == values
+    assert made.keys() == polled.keys()
+    assert made[2:5].values() == [2, 3, b"v4"]
+    assert [record.value for record in made[::-1]] == values[::-1]
+    assert [record.error for record in made] == [None] * 4 + [error, None]
+    assert (made + polled[:1]).values() == [*values, b"v0"]
+    assert made == polled
+    assert made[4].value_view is not None
+    for copied in (copy.copy(made[4]), made[4].detach(), pickle.loads(pickle.dumps(made))[4]):
+        assert (copied.value, copied.key) == (b"v4", b"k4")
+        assert repr(copied.error) == repr(error)
+    assert pickle.loads(pickle.dumps(made)).values() == values
+
+
+def test_objects_live_as_long_as_their_records() -> None:
+    class Made:
+        pass
+
+    objects = [Made() for _ in range(3)]
+    alive = [weakref.ref(one) for one in objects]
+    polled = records(batch(0, 3))._deserialized(Deserialized(None, list(objects), {}))
+    record, alone = polled[1], polled[2].detach()
+    del objects, polled
+    gc.collect()
+    assert all(one() is not None for one in alive)
+    del record
+    gc.collect()
+    assert [one() is None for one in alive] == [True, True, False]
+    assert alone.value is alive[2]()
+
+
+@pytest.mark.parametrize(
+    ("dropped", "left", "after"),
+    [
+        ([], [0, 1, 2, 3, 4, 5], 6),
+        ([0], [1, 2, 3, 4, 5], 6),
+        ([5], [0, 1, 2, 3, 4], 6),
+        ([2, 3], [0, 1, 4, 5], 6),
+        ([3, 4, 5], [0, 1, 2], 6),
+        ([1, 2, 3, 4, 5], [0], 6),
+        ([0, 1, 2, 3, 4, 5], [], None),
+    ],
+)
+def test_dropped_records_move_no_position(
+    dropped: list[int], left: list[int], after: int | None
+) -> None:
+    polled = records(batch(0, 3), batch(3, 3)) + records(batch(), topic="other")
+    kept = polled._without(dropped)
+    mine = [record.offset for record in kept if record.topic == "orders"]
+    assert mine == left
+    assert len(kept) == len(left) + 3
+    place = kept.next_offsets().get(TopicPartition("orders", 1))
+    assert (place and place[0]) == after
+
+
 # ---- memory ----------------------------------------------------------------------------------------------------------
 
 
@@ -521,6 +586,7 @@ def test_iteration_leaves_nothing_behind() -> None:
 
 EXIT = """
 from ottla import _native
+from ottla.seam.records import Deserialized
 from ottla.testing import plain_records as plain
 
 data = plain.encode_batch([plain.Record(0, 0, None, b"a"), plain.Record(1, 0, None, b"b")])

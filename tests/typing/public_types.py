@@ -200,3 +200,54 @@ class Handler(ottla.ConsumerGroupHandler):
             assert_type(record, ottla.Record)
             session.mark(record)
         assert_type(session.claims, list[ottla.TopicPartition])
+
+
+class Order:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+def deserialized(raw: ottla.Record) -> None:
+    with ottla.Consumer("host", "g", value_deserializer=Order) as consumer:
+        assert_type(consumer, ottla.Consumer[bytes, Order])
+        for record in consumer:
+            assert_type(record.value, Order | None)
+            assert_type(record.key, bytes | None)
+            assert_type(record.error, ottla.DeserializationError | None)
+        records = consumer.poll()
+        assert_type(records, ottla.Records[bytes, Order])
+        assert_type(records.values(), list[Order | None])
+        assert_type(
+            records[1:].by_partition(), dict[ottla.TopicPartition, ottla.Records[bytes, Order]]
+        )
+    text = ottla.Consumer("host", key_deserializer=bytes.decode, value_deserializer=Order)
+    assert_type(next(text).key, str | None)
+    assert_type(raw.value, bytes | None)
+    assert_type(ottla.Consumer("host").poll().values(), list[bytes | None])
+    ottla.Consumer("host", value_deserializer="json")  # type: ignore[arg-type]
+
+
+async def deserialized_async() -> None:
+    async with ottla.AsyncConsumer("host", value_deserializer=Order) as consumer:
+        async for record in consumer:
+            assert_type(record.value, Order | None)
+        assert_type(await consumer.poll(), ottla.Records[bytes, Order])
+
+
+class OrderHandler(ottla.ConsumerGroupHandler):
+    def consume_claim(self, session: ottla.GroupSession, claim: ottla.Claim[bytes, Order]) -> None:
+        for record in claim:
+            assert_type(record.value, Order | None)
+            session.mark(record)
+
+
+class Watcher(ottla.ConsumerInterceptor):
+    def on_consume(self, records: ottla.Records[Any, Any]) -> ottla.Records[Any, Any]:
+        return ottla.Records(record for record in records if record.key)
+
+    def on_commit(self, offsets: dict[ottla.TopicPartition, ottla.OffsetAndMetadata]) -> None: ...
+
+
+def intercepted() -> None:
+    ottla.Consumer("host", interceptors=[Watcher()])
+    ottla.ConsumerGroup("host", "g", interceptors=[Watcher()], value_deserializer=Order)

@@ -234,6 +234,8 @@ def test_none_is_as_if_it_was_not_given() -> None:
 def test_type_checkers_know_every_option(make: Any, typed: Any) -> None:
     rows = options(type(make("h:1", {})))
     names = {name.replace(".", "_") for row in rows.values() for name in row.spellings()}
+    # These two are parameters of the classes, whose type they determine.
+    names -= {"key_deserializer", "value_deserializer"}
     assert set(typed.__annotations__) == names
     make("h:1", dict.fromkeys(typed.__annotations__))
 
@@ -520,7 +522,7 @@ def test_names_of_other_clients_are_explained(name: str, expected: str) -> None:
         ("queued.max.messages.kbytes", "it is fetch_buffer_bytes here: in bytes"),
         ("queued.min.messages", "fetch_buffer_bytes limits the records that are fetched ahead"),
         ("consumer_timeout_ms", "poll(timeout=…) has a limit in seconds"),
-        ("value_deserializer", "keys and values are bytes: decode them"),
+        ("value_deserializer", "expected a function (data), not int 5"),
         ("enable.auto.offset.store", "with enable_auto_commit=False, commit(offsets) does"),
         ("rebalance_cb", "subscribe() takes on_assigned"),
         ("group.remote.assignor", 'the group protocol "consumer" (KIP-848) is not in this release'),

@@ -11,7 +11,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::origin::release;
-use crate::raw::{guard, make_type, no_method, plain_method, single_method, slot};
+use crate::raw::{class_getitem, guard, make_type, no_method, plain_method, single_method, slot};
 use crate::records::Records;
 use crate::walk::Walk;
 
@@ -133,7 +133,8 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
 const NAME: &CStr = c"ottla._native.ConsumerBase";
 const DOC: &CStr = c"The hot iteration of `ottla.Consumer`.";
 
-static mut METHODS: [ffi::PyMethodDef; 4] = [
+static mut METHODS: [ffi::PyMethodDef; 5] = [
+    class_getitem(),
     single_method(c"_bind", bind),
     plain_method(c"_current", current),
     single_method(c"_skip", skip),

@@ -373,9 +373,9 @@ pub const RECORD_TIMESTAMP_MS: &CStr = c"Milliseconds since the epoch, UTC: of t
 pub const RECORD_TIMESTAMP_TYPE: &CStr = c"Origin of the timestamp: the producer of the message, or the broker at the append. None: a message of magic 0, which has no
 timestamp.";
 
-pub const RECORD_KEY: &CStr = c"bytes or None; each access creates them.";
+pub const RECORD_KEY: &CStr = c"bytes or None, created by each access; with a `key_deserializer` its result, the same object each time.";
 
-pub const RECORD_VALUE: &CStr = c"bytes or None (a tombstone); each access creates them.";
+pub const RECORD_VALUE: &CStr = c"bytes or None (a tombstone), created by each access; with a `value_deserializer` its result, the same object each time.";
 
 pub const RECORD_SERIALIZED_KEY_SIZE: &CStr = c"Bytes of the key as the broker stores it, without creating it; -1 for None.";
 
@@ -391,6 +391,8 @@ pub const RECORD_HEADERS: &CStr = c"List of (name, bytes or None) in order, with
 headers.";
 
 pub const RECORD_LEADER_EPOCH: &CStr = c"Epoch of the leader that wrote the batch; -1 where unknown.";
+
+pub const RECORD_ERROR: &CStr = c"None; with `on_deserialize_error=\"hand_over\"` the error of a record that did not deserialize: its key and value are bytes.";
 
 pub const RECORD_DETACH: &CStr = c"detach($self, /)
 --
@@ -503,10 +505,10 @@ order; pickles and deep copies have bytes of their own. `Records()` is empty, `R
 iterable. Threads: any."
     };
     (Records.values) => {
-        "The value of each record, bytes or None: one list in one call."
+        "The value of each record, bytes or None, or the result of the `value_deserializer`: one list in one call."
     };
     (Records.keys) => {
-        "The key of each record, bytes or None: one list in one call."
+        "The key of each record, bytes or None, or the result of the `key_deserializer`: one list in one call."
     };
     (Records.offsets) => {
         "The offset of each record: one list in one call."

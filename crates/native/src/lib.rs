@@ -12,6 +12,7 @@ mod bell;
 mod blocked_loop;
 mod callback;
 mod consumer;
+mod content;
 mod deliveries;
 mod delivery;
 mod errors;

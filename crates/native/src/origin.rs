@@ -1,6 +1,6 @@
-//! Where records come from: the batch of a run, or the copied bytes of a single record, with their place.
+//! The origin of records: the batch of a run, or the copied bytes of a single record, with their place.
 //!
-//! What all `Record` objects of a run share. Station: record. Threads: any, with the GIL.
+//! All `Record` objects of a run share it. Station: record. Threads: any, with the GIL.
 
 use std::sync::Arc;
 
@@ -11,7 +11,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyString, PyType};
 
+use crate::content::Objects;
 use crate::errors;
+use crate::seam::records::Deserialized;
 
 static TOPIC_PARTITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
@@ -28,26 +30,10 @@ pub struct Own {
 
 pub type OwnHeader = (Box<str>, Option<Box<[u8]>>);
 
+#[derive(Clone)]
 enum Source {
     Batch(Arc<DecodedBatch>),
-    Own(Own),
-}
-
-/// One of the two byte fields of a record.
-#[derive(Clone, Copy)]
-pub enum Field {
-    Key,
-    Value,
-}
-
-impl Field {
-    #[inline]
-    pub fn of<'a>(self, record: &Record<'a>) -> Option<&'a [u8]> {
-        match self {
-            Self::Key => record.key,
-            Self::Value => record.value,
-        }
-    }
+    Own(Arc<Own>),
 }
 
 pub struct Origin {
@@ -55,6 +41,8 @@ pub struct Origin {
     pub partition: i32,
     pub leader_epoch: i32,
     source: Source,
+    /// None: no deserializer has run.
+    objects: Option<Box<Objects>>,
 }
 
 impl Origin {
@@ -65,6 +53,7 @@ impl Origin {
             partition: run.partition,
             leader_epoch: run.leader_epoch(),
             source: Source::Batch(run.batch.clone()),
+            objects: None,
         }
     }
 
@@ -78,8 +67,31 @@ impl Origin {
             topic: topic.clone().unbind(),
             partition,
             leader_epoch,
-            source: Source::Own(own),
+            source: Source::Own(Arc::new(own)),
+            objects: None,
         }
+    }
+
+    /// The same records with the objects of deserializers; the record at `index` is at `place` in their lists.
+    pub fn with_objects(
+        &self,
+        py: Python<'_>,
+        given: &Deserialized<'_>,
+        place: usize,
+        index: usize,
+    ) -> Self {
+        Self {
+            topic: self.topic.clone_ref(py),
+            partition: self.partition,
+            leader_epoch: self.leader_epoch,
+            source: self.source.clone(),
+            objects: Some(Box::new(Objects::new(given, place, index))),
+        }
+    }
+
+    #[inline]
+    pub fn objects(&self) -> Option<&Objects> {
+        self.objects.as_deref()
     }
 
     pub fn topic<'py>(&self, py: Python<'py>) -> &Bound<'py, PyString> {
@@ -197,12 +209,11 @@ impl Origin {
                 .collect(),
         };
         let topic = self.topic(py);
-        Ok(Some(Self::of_own(
-            topic,
-            self.partition,
-            self.leader_epoch,
-            own,
-        )))
+        let copy = Self::of_own(topic, self.partition, self.leader_epoch, own);
+        Ok(Some(match self.objects() {
+            Some(objects) => copy.with_objects(py, &objects.single(py, index)?, 0, 0),
+            None => copy,
+        }))
     }
 }
 

@@ -103,6 +103,22 @@ pub const fn varied_method(name: &'static CStr, method: ffi::PyCFunction) -> ffi
     }
 }
 
+/// `__class_getitem__`: the class can be named with the types of its parameters, which nothing reads at run time.
+pub const fn class_getitem() -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_flags: ffi::METH_O | ffi::METH_CLASS,
+        ..plain_method(c"__class_getitem__", alias)
+    }
+}
+
+unsafe extern "C" fn alias(
+    class: *mut ffi::PyObject,
+    arguments: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as Python calls a method with one argument.
+    unsafe { ffi::Py_GenericAlias(class, arguments) }
+}
+
 /// The end of a table of methods.
 pub const fn no_method() -> ffi::PyMethodDef {
     ffi::PyMethodDef::zeroed()

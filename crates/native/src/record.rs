@@ -1,4 +1,4 @@
-//! `Record`: one record, looked into where its batch lies. Hand-made, 32 bytes, not tracked by the collector.
+//! `Record`: one record, read in place in its batch. Hand-made, 32 bytes, not tracked by the collector.
 //!
 //! It is its run's origin and an index; key, value and headers are made at each look. Station: record. Threads: any.
 
@@ -14,9 +14,13 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString};
 
+use crate::content::Field;
 use crate::docs;
-use crate::origin::{Field, Origin, Own, release};
-use crate::raw::{documented, getter, guard, make_type, no_getter, no_method, plain_method, slot};
+use crate::origin::{Origin, Own, release};
+use crate::raw::{
+    class_getitem, documented, getter, guard, make_type, no_getter, no_method, plain_method, slot,
+};
+use crate::seam::records::Deserialized;
 use crate::view::view_of;
 
 /// How much of a key or value `repr` shows.
@@ -70,13 +74,13 @@ pub fn origin_of(slf: *mut ffi::PyObject) -> (Arc<Origin>, usize) {
     }
 }
 
-/// Looks into a record without counting. `look` must not run Python code.
+/// Reads a record without counting. `read` must not run Python code.
 #[inline]
-fn peek<T>(slf: *mut ffi::PyObject, look: impl FnOnce(&Origin, Record<'_>) -> T) -> PyResult<T> {
+fn peek<T>(slf: *mut ffi::PyObject, read: impl FnOnce(&Origin, Record<'_>) -> T) -> PyResult<T> {
     let object = slf.cast::<RecordObject>();
     // SAFETY: as in `origin_of`; nothing lets the origin go while no Python code runs and the GIL is held.
     let (origin, index) = unsafe { (&*(*object).origin, (*object).index as usize) };
-    Ok(look(origin, origin.record(index)?))
+    Ok(read(origin, origin.record(index)?))
 }
 
 // ---- attributes -------------------------------------------------------------------------------------------------------
@@ -128,11 +132,36 @@ unsafe extern "C" fn get_timestamp(slf: *mut ffi::PyObject, _: *mut c_void) -> *
 }
 
 unsafe extern "C" fn get_key(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
-    guard(|py| peek(slf, |_, record| bytes_or_none(py, record.key)))
+    guard(|py| content(py, slf, Field::Key))
 }
 
 unsafe extern "C" fn get_value(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
-    guard(|py| peek(slf, |_, record| bytes_or_none(py, record.value)))
+    guard(|py| content(py, slf, Field::Value))
+}
+
+/// The bytes of a field, or the object that a deserializer made of them.
+#[inline]
+fn content(py: Python<'_>, slf: *mut ffi::PyObject, field: Field) -> PyResult<*mut ffi::PyObject> {
+    let object = slf.cast::<RecordObject>();
+    // SAFETY: as in `peek`; a list is read without running Python code.
+    let (origin, index) = unsafe { (&*(*object).origin, (*object).index as usize) };
+    if let Some(objects) = origin.objects()
+        && let Some(object) = objects.object(py, field, index)?
+    {
+        return Ok(object.into_ptr());
+    }
+    Ok(bytes_or_none(py, field.of(&origin.record(index)?)))
+}
+
+unsafe extern "C" fn get_error(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard(|py| {
+        let (origin, index) = origin_of(slf);
+        let error = match origin.objects() {
+            Some(objects) => objects.error(py, index)?,
+            None => None,
+        };
+        Ok(error.map_or_else(|| py.None().into_ptr(), Bound::into_ptr))
+    })
 }
 
 unsafe extern "C" fn get_topic_partition(
@@ -212,13 +241,13 @@ unsafe extern "C" fn detach(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *
         let (origin, index) = origin_of(slf);
         if let Some(own) = origin.detached(py, index)? {
             let object = slf.cast::<RecordObject>();
-            // SAFETY: a record, with the GIL; the old pointer's count goes over to `let_go`.
+            // SAFETY: a record, with the GIL; the old pointer's count goes over to `drop_origin`.
             let old = unsafe {
                 (*object).index = 0;
                 std::mem::replace(&mut (*object).origin, Arc::into_raw(Arc::new(own)))
             };
             drop(origin);
-            let_go(old);
+            drop_origin(old);
         }
         // SAFETY: a living object; the caller gets its own reference.
         unsafe { ffi::Py_INCREF(slf) };
@@ -241,6 +270,10 @@ unsafe extern "C" fn reduce(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *
             origin.header_list(py, index)?,
             origin.leader_epoch,
             origin.timestamp_type().map(name_of),
+            match origin.objects() {
+                Some(objects) => Some(objects.single(py, index)?.into_python(py)?),
+                None => None,
+            },
         );
         let maker = MAKE_RECORD.import(py, "ottla._native", "make_record")?;
         Ok((maker, arguments).into_pyobject(py)?.into_ptr())
@@ -317,7 +350,7 @@ unsafe extern "C" fn hash(slf: *mut ffi::PyObject) -> ffi::Py_hash_t {
 // ---- life -------------------------------------------------------------------------------------------------------------
 
 /// Drops a pointer that came from `Arc::into_raw`.
-fn let_go(origin: *const Origin) {
+fn drop_origin(origin: *const Origin) {
     // SAFETY: by contract; its count is given up here.
     let origin = unsafe { Arc::from_raw(origin) };
     if let Some(last) = Arc::into_inner(origin) {
@@ -329,7 +362,7 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
     // SAFETY: Python frees a record that nothing refers to; a heap type is let go with each of its objects.
     unsafe {
         let class = ffi::Py_TYPE(slf);
-        let_go((*slf.cast::<RecordObject>()).origin);
+        drop_origin((*slf.cast::<RecordObject>()).origin);
         ffi::PyObject_Free(slf.cast());
         ffi::Py_DECREF(class.cast());
     }
@@ -337,7 +370,7 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
 
 /// A record with bytes of its own, from a pickle or for a test.
 #[pyfunction]
-#[pyo3(signature = (topic, partition, offset, timestamp_ms, key, value, headers, leader_epoch, timestamp_type=Some(CREATE_TIME)))]
+#[pyo3(signature = (topic, partition, offset, timestamp_ms, key, value, headers, leader_epoch, timestamp_type=None, deserialized=None))]
 #[expect(clippy::too_many_arguments, reason = "the fields of a record")]
 fn make_record(
     py: Python<'_>,
@@ -350,6 +383,7 @@ fn make_record(
     headers: Vec<(String, Option<Bound<'_, PyBytes>>)>,
     leader_epoch: i32,
     timestamp_type: Option<&str>,
+    deserialized: Option<Deserialized<'_>>,
 ) -> PyResult<Py<PyAny>> {
     let headers = headers.into_iter().map(|(name, value)| {
         let value = value.map(|value| value.as_bytes().into());
@@ -363,7 +397,10 @@ fn make_record(
         value: value.map(Into::into),
         headers: headers.collect(),
     };
-    let origin = Origin::of_own(topic, partition, leader_epoch, own);
+    let mut origin = Origin::of_own(topic, partition, leader_epoch, own);
+    if let Some(deserialized) = deserialized {
+        origin = origin.with_objects(py, &deserialized, 0, 0);
+    }
     let record = new_record(py, Arc::new(origin), 0)?;
     // SAFETY: a new reference.
     Ok(unsafe { Bound::from_owned_ptr(py, record) }.unbind())
@@ -380,7 +417,7 @@ fn type_named(name: &str) -> PyResult<TimestampType> {
 }
 
 const NAME: &CStr = c"ottla._native.Record";
-static mut GETTERS: [ffi::PyGetSetDef; 15] = [
+static mut GETTERS: [ffi::PyGetSetDef; 16] = [
     getter(c"topic", docs::RECORD_TOPIC, get_topic),
     getter(c"partition", docs::RECORD_PARTITION, get_partition),
     getter(
@@ -410,11 +447,13 @@ static mut GETTERS: [ffi::PyGetSetDef; 15] = [
     getter(c"key_view", docs::RECORD_KEY_VIEW, get_key_view),
     getter(c"value_view", docs::RECORD_VALUE_VIEW, get_value_view),
     getter(c"headers", docs::RECORD_HEADERS, get_headers),
+    getter(c"error", docs::RECORD_ERROR, get_error),
     getter(c"leader_epoch", docs::RECORD_LEADER_EPOCH, get_leader_epoch),
     no_getter(),
 ];
 
-static mut METHODS: [ffi::PyMethodDef; 3] = [
+static mut METHODS: [ffi::PyMethodDef; 4] = [
+    class_getitem(),
     documented(plain_method(c"detach", detach), docs::RECORD_DETACH),
     plain_method(c"__reduce__", reduce),
     no_method(),

@@ -1,4 +1,4 @@
-//! `Records`: what one poll hands over. Holds batches; a `Record` is made when it is looked at.
+//! `Records`: the records of one poll. Holds batches; a `Record` is created when it is read.
 //!
 //! Station: record. Threads: any; it never changes.
 
@@ -14,10 +14,12 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PySlice};
+use pyo3::types::{PyDict, PyList, PySlice, PyType};
 
+use crate::content::Field;
 use crate::origin::Origin;
 use crate::record::{is_record, new_record, origin_of};
+use crate::seam::records::Deserialized;
 use crate::walk::{Part, new_iterator};
 
 /// How many partitions `repr` names.
@@ -78,6 +80,31 @@ impl Records {
             }
         }
         Ok(list)
+    }
+
+    /// The bytes of a field of each record, or the object that a deserializer made of them.
+    fn column<'py>(&self, py: Python<'py>, field: Field) -> PyResult<Bound<'py, PyList>> {
+        if self
+            .parts
+            .iter()
+            .all(|part| part.origin.objects().is_none())
+        {
+            return self.list(py, |record| new_bytes(field.of(record)));
+        }
+        let mut objects = Vec::with_capacity(self.len);
+        for (part, index) in self.places() {
+            let object = match part.origin.objects() {
+                Some(objects) => objects.object(py, field, index)?,
+                None => None,
+            };
+            objects.push(match object {
+                Some(object) => object,
+                None => field
+                    .of(&part.origin.record(index)?)
+                    .into_bound_py_any(py)?,
+            });
+        }
+        PyList::new(py, objects)
     }
 
     /// The part of a record and its index there.
@@ -230,14 +257,70 @@ impl Records {
         (self.len, first, last).into_pyobject(py)?.hash()
     }
 
+    #[classmethod]
+    #[pyo3(signature = (types, /))]
+    fn __class_getitem__(
+        class: &Bound<'_, PyType>,
+        types: &Bound<'_, PyAny>,
+    ) -> PyResult<Py<PyAny>> {
+        // SAFETY: both are living objects.
+        let alias = unsafe { ffi::Py_GenericAlias(class.as_ptr(), types.as_ptr()) };
+        // SAFETY: a new reference, or null with an exception set.
+        unsafe { Bound::from_owned_ptr_or_err(class.py(), alias) }.map(Bound::unbind)
+    }
+
+    /// The same records with the objects of deserializers, one per record.
+    fn _deserialized(&self, py: Python<'_>, given: Deserialized<'_>) -> Self {
+        let mut place = 0;
+        let parts = self.parts.iter().map(|part| {
+            let (first, origin) = (part.records.start, &part.origin);
+            let origin = Arc::new(origin.with_objects(py, &given, place, first));
+            place += part.records.len();
+            Part {
+                origin,
+                ..part.clone()
+            }
+        });
+        Self::of_parts(parts.collect())
+    }
+
+    /// The records without those at these indices, in ascending order; the positions after them are the same.
+    fn _without(&self, py: Python<'_>, places: Vec<usize>) -> PyResult<Self> {
+        let mut parts: Vec<Part> = Vec::new();
+        let mut dropped = places.into_iter().peekable();
+        let mut place = 0;
+        for part in self.parts.iter() {
+            let mut rest = part.clone();
+            while let Some(next) = dropped.next_if(|next| *next < place + part.records.len()) {
+                let index = part.records.start + next - place;
+                let before = rest.cut(rest.records.start..index)?;
+                rest = rest.cut(index + 1..rest.records.end)?;
+                let after = part.cut(index..index + 1)?.next_offset;
+                if !before.records.is_empty() {
+                    parts.push(before);
+                }
+                if let Some(last) = parts.last_mut()
+                    && last.origin.same_partition(py, &part.origin)
+                {
+                    last.next_offset = after;
+                }
+            }
+            place += part.records.len();
+            if !rest.records.is_empty() {
+                parts.push(rest);
+            }
+        }
+        Ok(Self::of_parts(parts))
+    }
+
     #[doc = help!(Records.values)]
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        self.list(py, |record| new_bytes(record.value))
+        self.column(py, Field::Value)
     }
 
     #[doc = help!(Records.keys)]
     fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        self.list(py, |record| new_bytes(record.key))
+        self.column(py, Field::Key)
     }
 
     #[doc = help!(Records.offsets)]

@@ -11,7 +11,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyMemoryView;
 
-use crate::origin::{Field, Origin};
+use crate::content::Field;
+use crate::origin::Origin;
 
 /// The object that exports the bytes: `memoryview.obj`.
 #[pyclass(frozen, module = "ottla._native")]

@@ -12,7 +12,7 @@ from ottla.client.application import GroupApplication
 from ottla.client.dropped import Made
 from ottla.client.leaving import CLOSE_S
 from ottla.client.subscription import Subscription
-from ottla.client.view import ConsumerView, Readers
+from ottla.client.view import ConsumerCallbacks, ConsumerView, Readers
 from ottla.cluster.cluster import Cluster
 from ottla.consumer.commits.automatic import AutoCommit
 from ottla.consumer.commits.offsets import GroupOffsets
@@ -21,6 +21,7 @@ from ottla.consumer.cursor import Cursors
 from ottla.consumer.group.link import GroupLink
 from ottla.consumer.group.report import GroupReport
 from ottla.consumer.inbox import ISOLATION, make_flow
+from ottla.consumer.interceptors import ConsumerInterceptors
 from ottla.consumer.list_offsets import OffsetFinder
 from ottla.engine.thread import Engine
 from ottla.message import OffsetAndMetadata, TopicPartition
@@ -28,6 +29,7 @@ from ottla.observe.log import ClientLog
 
 if TYPE_CHECKING:
     from ottla.config.consumer import ConsumerConfig
+    from ottla.consumer.hand_over import SkippedRecords
     from ottla.engine.bridge import Ticket
     from ottla.observe.consumer_health import ConsumerHealth
     from ottla.observe.consumer_statistics import ConsumerStatistics
@@ -41,7 +43,12 @@ class ConsumerClient:
     """One consumer's engine side: cluster, cursors, committed offsets, subscription."""
 
     def __init__(self, config: ConsumerConfig) -> None:
-        self.config = config
+        # No object of the application may be referenced from here.
+        config = config.without("key_deserializer", "value_deserializer")
+        chain = (
+            ConsumerInterceptors(config.interceptors, config.who) if config.interceptors else None
+        )
+        self.config = config = config.without("interceptors")
         self.made = Made()
         self._engine = Engine.acquire()
         self._log = ClientLog("client", config.who)
@@ -50,7 +57,7 @@ class ConsumerClient:
         except BaseException:
             self._engine.release()
             raise
-        self._view = ConsumerView(config, self._engine, self.flow)
+        self._view = ConsumerView(config, self._engine, self.flow, ConsumerCallbacks(chain))
         self._cluster = Cluster(config, self._engine, self._view.events, self._view.troubles)
         link, self.offsets = self._group_side()
         self.finder = OffsetFinder(
@@ -66,6 +73,8 @@ class ConsumerClient:
         )
         if self.offsets is not None:
             self.offsets.on_refused(self.subscription.commit_refused)
+            if chain is not None:
+                self.offsets.on_committed(self._view.commits_accepted)
         self._closing: Ticket[None] | None = None
         self._sampling: asyncio.Task[None] | None = None
         self._engine.call(self._start, name="start", who=config.who)
@@ -141,6 +150,16 @@ class ConsumerClient:
         return self.subscription.identity.member_id
 
     # ---- views ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def skipped(self) -> SkippedRecords:
+        """Counts the records that did not deserialize."""
+        return self._view.skipped
+
+    @property
+    def interceptors(self) -> ConsumerInterceptors | None:
+        """The interceptors; None without any."""
+        return self._view.interceptors
 
     @property
     def callbacks(self) -> CallbackRef:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ottla.consumer.hand_over import SkippedRecords
 from ottla.engine.dispatcher import dispatch
 from ottla.observe.consumer_health import ConsumerHealth, HealthWait, consumer_health
 from ottla.observe.consumer_statistics import ConsumerStatistics, consumer_statistics
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from ottla._native import FetchFlow
     from ottla.client.consumer import ConsumerClient
     from ottla.config.consumer import ConsumerConfig
+    from ottla.consumer.interceptors import ConsumerInterceptors
     from ottla.engine.thread import Engine
+    from ottla.message import OffsetAndMetadata, TopicPartition
     from ottla.seam.fetching import FetchStatistics
 
 _SILENT_MS = 1_000
@@ -28,6 +31,18 @@ Readers = Mapping[str, float]
 """Calls of the application that wait for records, by name: `poll`, `claim orders-0`; since when, by `monotonic`."""
 
 
+class ConsumerCallbacks(Callbacks):
+    """The functions and objects of the application, for one consumer.
+
+    Args:
+        consumer_interceptors: None: there are none.
+    """
+
+    def __init__(self, consumer_interceptors: ConsumerInterceptors | None = None) -> None:
+        super().__init__()
+        self.consumer_interceptors = consumer_interceptors
+
+
 class ConsumerView:
     """The views of one consumer.
 
@@ -35,12 +50,16 @@ class ConsumerView:
         config: Of the consumer.
         engine: Its clock, and its thread for samples.
         flow: Counts fetched records and bytes.
+        callbacks: Of the application.
     """
 
-    def __init__(self, config: ConsumerConfig, engine: Engine, flow: FetchFlow) -> None:
+    def __init__(
+        self, config: ConsumerConfig, engine: Engine, flow: FetchFlow, callbacks: ConsumerCallbacks
+    ) -> None:
         self.events = Events(dispatch, None, config.who)
         self.troubles = Health()
-        self.callbacks = CallbackRef(Callbacks(), config.who)
+        self.callbacks = CallbackRef(callbacks, config.who)
+        self.skipped = SkippedRecords(config.who)
         self._config = config
         self._engine = engine
         self._flow = flow
@@ -56,6 +75,21 @@ class ConsumerView:
     def closed(self) -> None:
         """The consumer is closed. Engine thread."""
         self._closed_at = self._engine.clock.now()
+        interceptors = self.interceptors
+        if interceptors is not None:
+            dispatch(interceptors.close)
+
+    @property
+    def interceptors(self) -> ConsumerInterceptors | None:
+        """The interceptors; None without any, or while their owner is being collected."""
+        callbacks = self.callbacks.get()
+        return callbacks.consumer_interceptors if isinstance(callbacks, ConsumerCallbacks) else None
+
+    def commits_accepted(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        """The coordinator has accepted these offsets: the interceptors receive them. Engine thread."""
+        interceptors = self.interceptors
+        if interceptors is not None:
+            dispatch(interceptors.committed, offsets)
 
     def statistics(self, client: ConsumerClient) -> ConsumerStatistics:
         """Everything that is counted, at one moment."""
@@ -66,6 +100,7 @@ class ConsumerView:
             fetched,
             (records, size),
             None if report is None else report.statistics(client.subscription.identity),
+            skipped_records=self.skipped.count,
             read_committed=self._config.isolation_level == "read_committed",
         )
 

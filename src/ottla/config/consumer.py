@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ottla.config.check import checked, fit_maximum, given_options
@@ -12,6 +12,8 @@ from ottla.config.readers import (
     Choice,
     boolean,
     choices,
+    consumer_interceptor_objects,
+    deserializer,
     duration,
     integer,
     optional_boolean,
@@ -104,6 +106,34 @@ class ConsumerConfig(CommonConfig):
         Choice("read_uncommitted", "read_committed"),
         "Whether records of open and aborted transactions are handed over.",
         values="read_uncommitted, read_committed",
+    )
+    key_deserializer: Callable[[bytes], Any] | None = option(
+        None,
+        deserializer,
+        "Function of the bytes of a key, whose result is `Record.key`. Not called for a key that is None.",
+        values="a function `(data) -> object`",
+    )
+    value_deserializer: Callable[[bytes], Any] | None = option(
+        None,
+        deserializer,
+        "Function of the bytes of a value, whose result is `Record.value`. Not called for a value that is None.",
+        values="a function `(data) -> object`",
+    )
+    on_deserialize_error: str = option(
+        "raise",
+        Choice("raise", "skip", "hand_over"),
+        "Effect of a deserializer that raises. raise: the error, with the position at the record; skip: the record is "
+        "dropped, logged and counted; hand_over: the record with its bytes, and the error as `Record.error`.",
+        values="raise, skip, hand_over",
+        java="no such option, raise",
+    )
+    interceptors: Sequence[Any] | None = option(
+        None,
+        consumer_interceptor_objects,
+        "Objects like `ottla.ConsumerInterceptor`, in order: `on_consume` gets the records of each poll in the "
+        "caller's thread and may leave some out, `on_commit` gets committed offsets on the dispatcher thread (KIP-42).",
+        kafka="interceptor.classes",
+        values="a list of objects",
     )
     fetch_min_bytes: int = option(
         1, integer(0), "Minimum size of data that a broker waits for before it answers a fetch."

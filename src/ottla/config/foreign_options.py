@@ -45,7 +45,7 @@ BY_DELIVERY_TIMEOUT = (
     "a message is retried until `delivery_timeout_ms`, with pauses of `retry_backoff_ms`"
 )
 BYTES_ARE_BYTES = "keys and values are bytes or str: encode them before `send`"
-BYTES_COME = "keys and values are bytes: decode them after reading"
+NONE_STAYS = "functions of bytes only; not called for None; `on_deserialize_error` for failures"
 NO_TLS = "TLS and SASL are not in this release; connections are PLAINTEXT"
 NO_TRANSACTIONS = "transactions are not in this release"
 AGREED = "versions are negotiated with each broker"
@@ -175,7 +175,8 @@ KAFKA_PYTHON_PRODUCER = (
 )  # fmt: skip
 
 KAFKA_PYTHON_CONSUMER = (
-    gone("key_deserializer, value_deserializer", "None", BYTES_COME),
+    Name("key_deserializer", "None", note=NONE_STAYS),
+    Name("value_deserializer", "None", note=NONE_STAYS),
     Name("group_id", "None"),
     Name("group_instance_id", "None"),
     Name("partition_assignment_strategy", "range, roundrobin", note="names; one must be in common: range is"),
@@ -230,7 +231,8 @@ AIOKAFKA_PRODUCER = (
 )  # fmt: skip
 
 AIOKAFKA_CONSUMER = (
-    gone("key_deserializer, value_deserializer", "None", BYTES_COME),
+    Name("key_deserializer", "None", note=NONE_STAYS),
+    Name("value_deserializer", "None", note=NONE_STAYS),
     Name("group_id", "None"),
     Name("group_instance_id", "None"),
     Name("partition_assignment_strategy", "roundrobin", note="**not ours: see above before members of both are in one group**"),

@@ -385,6 +385,18 @@ class ConsumerOptions(CommonOptions, total=False):
     isolation_level: Literal["read_uncommitted", "read_committed"]
         Whether records of open and aborted transactions are handed over. Default: `read_uncommitted`.
 
+    key_deserializer: Callable[[bytes], Any]
+        Function of the bytes of a key, whose result is `Record.key`. Not called for a key that is None. Default: `None`.
+
+    value_deserializer: Callable[[bytes], Any]
+        Function of the bytes of a value, whose result is `Record.value`. Not called for a value that is None. Default: `None`.
+
+    on_deserialize_error: Literal["raise", "skip", "hand_over"]
+        Effect of a deserializer that raises. raise: the error, with the position at the record; skip: the record is dropped, logged and counted; hand_over: the record with its bytes, and the error as `Record.error`. Default: `raise`.
+
+    interceptors: Sequence[Any]
+        Objects like `ottla.ConsumerInterceptor`, in order: `on_consume` gets the records of each poll in the caller's thread and may leave some out, `on_commit` gets committed offsets on the dispatcher thread (KIP-42). Default: `None`.
+
     fetch_min_bytes: int | str
         Minimum size of data that a broker waits for before it answers a fetch. Default: `1` bytes.
 
@@ -445,6 +457,12 @@ class ConsumerOptions(CommonOptions, total=False):
     """Start of a partition without a committed offset, or whose offset is no longer in the log. none: raise OffsetOutOfRange; by_duration: the first record since that time ago (KIP-1106). Default: `latest`."""
     isolation_level: Literal["read_uncommitted", "read_committed"] | None
     """Whether records of open and aborted transactions are handed over. Default: `read_uncommitted`."""
+    on_deserialize_error: Literal["raise", "skip", "hand_over"] | None
+    """Effect of a deserializer that raises. raise: the error, with the position at the record; skip: the record is dropped, logged and counted; hand_over: the record with its bytes, and the error as `Record.error`. Default: `raise`."""
+    interceptors: Sequence[Any] | None
+    """Objects like `ottla.ConsumerInterceptor`, in order: `on_consume` gets the records of each poll in the caller's thread and may leave some out, `on_commit` gets committed offsets on the dispatcher thread (KIP-42). Default: `None`."""
+    interceptor_classes: Sequence[Any] | None
+    """Same as interceptors."""
     fetch_min_bytes: int | str | None
     """Minimum size of data that a broker waits for before it answers a fetch. Default: `1` bytes."""
     fetch_max_bytes: int | str | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ottla.arguments import MAX_INT32, function_problem, shown
@@ -145,6 +145,22 @@ def match_duration(text: str) -> re.Match[str] | None:
     return re.fullmatch(_DURATION, text)
 
 
+def deserializer(value: Any) -> Callable[[bytes], Any] | None:
+    """None, or a function of the bytes of a key or value."""
+    if value is None:
+        return None
+    if isinstance(value, type) and hasattr(value, "deserialize"):
+        raise ValueError(
+            f"expected a function (data), not the class {value.__name__}: create an object of it and give a method"
+        )
+    problem = function_problem(value, "(data)")
+    if problem is not None:
+        if "coroutine" in problem:
+            problem += "; await in the loop over the records instead"
+        raise ValueError(problem)
+    return value  # type: ignore[no-any-return]
+
+
 _RESETS_OF_OTHERS = {
     "smallest": "earliest", "beginning": "earliest", "oldest": "earliest", "-2": "earliest",
     "largest": "latest", "end": "latest", "newest": "latest", "-1": "latest",
@@ -228,24 +244,33 @@ def plain_function(form: str, note: str = "") -> Reader:
 
 _INTERCEPTOR_METHODS = {"on_send": "(message)", "on_acknowledgement": "(delivery)", "close": "()"}
 
+_CONSUMER_INTERCEPTOR_METHODS = {"on_consume": "(records)", "on_commit": "(offsets)", "close": "()"}
+
 
 def interceptor_objects(value: Any) -> tuple[Any, ...] | None:
     """None, or objects with the methods of a `ProducerInterceptor`."""
+    return _objects_like("ottla.ProducerInterceptor", _INTERCEPTOR_METHODS, value)
+
+
+def consumer_interceptor_objects(value: Any) -> tuple[Any, ...] | None:
+    """None, or objects with the methods of a `ConsumerInterceptor`."""
+    return _objects_like("ottla.ConsumerInterceptor", _CONSUMER_INTERCEPTOR_METHODS, value)
+
+
+def _objects_like(model: str, methods: Mapping[str, str], value: Any) -> tuple[Any, ...] | None:
     if value is None:
         return None
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ValueError(
-            f"expected a list of objects like ottla.ProducerInterceptor, not {value!r}"
-        )
+        raise ValueError(f"expected a list of objects like {model}, not {value!r}")
     for one in value:
-        missing = [name for name in _INTERCEPTOR_METHODS if not callable(getattr(one, name, None))]
+        missing = [name for name in methods if not callable(getattr(one, name, None))]
         if isinstance(one, type):
             raise ValueError(
                 f"expected objects, not the class {one.__name__}: create an object of it"
             )
         if missing:
-            raise ValueError(f"{one!r} has no {', '.join(missing)}: see ottla.ProducerInterceptor")
-        for name, form in _INTERCEPTOR_METHODS.items():
+            raise ValueError(f"{one!r} has no {', '.join(missing)}: see {model}")
+        for name, form in methods.items():
             if (problem := function_problem(getattr(one, name), form)) is not None:
                 raise ValueError(f"{name} of {one!r}: {problem}")
     return tuple(value) or None

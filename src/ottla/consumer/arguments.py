@@ -7,7 +7,7 @@ Threads: any.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ottla.arguments import MAX_INT32, number, shown, timestamp_ms, topic
@@ -15,6 +15,16 @@ from ottla.message import OffsetAndMetadata, TopicPartition
 
 _A_PARTITION = 'ottla.TopicPartition or a pair like ("topic", 0)'
 _PARTITIONS = f"{_A_PARTITION}, or an iterable of these"
+
+
+def with_deserializers(
+    config: Mapping[str, Any],
+    key_deserializer: Callable[[bytes], Any] | None,
+    value_deserializer: Callable[[bytes], Any] | None,
+) -> dict[str, Any]:
+    """The options, with the deserializers that are parameters of their own because they type the class."""
+    given = {"key_deserializer": key_deserializer, "value_deserializer": value_deserializer}
+    return {**config, **{name: one for name, one in given.items() if one is not None}}
 
 
 def topic_partition(given: Any, name: str = "partition") -> TopicPartition:

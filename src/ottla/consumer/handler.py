@@ -48,7 +48,7 @@ class ClaimState:
         """Whether its handler has returned."""
         self.ended = False
         """Whether the claim has handed over its last record."""
-        self.left: Iterator[Record] = iter(())
+        self.left: Iterator[Record[Any, Any]] = iter(())
         """Records that were taken and not handed over yet."""
 
     def drop(self) -> None:

@@ -101,6 +101,8 @@ class ConsumerStatistics:
 
     handed_records: int
     """Records that polls returned."""
+    skipped_records: int
+    """Records that did not deserialize and were skipped (`on_deserialize_error`)."""
     fetched_bytes: int
     """Bytes of all responses."""
     fetched_batches: int
@@ -148,6 +150,7 @@ def consumer_statistics(
     rates: tuple[float, float],
     group: GroupStatistics | None,
     *,
+    skipped_records: int,
     read_committed: bool,
 ) -> ConsumerStatistics:
     """Put together.
@@ -156,12 +159,14 @@ def consumer_statistics(
         fetched: Counts of the fetch flow.
         rates: Records and bytes per second.
         group: The membership, where there is one.
+        skipped_records: Records that did not deserialize.
         read_committed: Whether reading ends at the last stable offset.
     """
     partitions = tuple(_partition(one, read_committed) for one in fetched.partitions)
     lags = [one.lag for one in partitions]
     return ConsumerStatistics(
         handed_records=fetched.handed_records,
+        skipped_records=skipped_records,
         fetched_bytes=fetched.fetched_bytes,
         fetched_batches=fetched.fetched_batches,
         records_per_s=rates[0],

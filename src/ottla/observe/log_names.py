@@ -44,6 +44,7 @@ LogName = Literal[
     "position.truncated",
     "position.diverged",
     "position.reset",
+    "record.skipped",
     "partition.refused",
     "lane.unavailable",
     "follower.used",

@@ -318,6 +318,12 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
         "There is nothing at the position.",
         ("topic", "partition", "reason", "offset", "reset_policy"),
     ),
+    "record.skipped": LogEvent(
+        ("WARNING",),
+        "{place}@{offset}: {reason}; skipped by on_deserialize_error, {count:record} since the last line",
+        "A deserializer raised for a record. A partition has at most one such line in 10 s; `statistics().skipped_records` has all.",
+        ("topic", "partition", "offset", "reason", "count"),
+    ),
     "partition.refused": LogEvent(
         ("ERROR",),
         "{places} cannot be read: {reason}; fetching stops until a seek or another assignment",

@@ -28,14 +28,16 @@ def fetched(*partitions: FetchPartition) -> FetchStatistics:
 def test_lag_is_the_distance_to_the_end_that_can_be_read() -> None:
     flow = fetched(partition(0, 10, 100, 60), partition(1, 50, 50, 50))
     for read_committed, lags in ((False, [90, 0]), (True, [50, 0])):
-        found = consumer_statistics(flow, (1.0, 2.0), None, read_committed=read_committed)
+        found = consumer_statistics(
+            flow, (1.0, 2.0), None, skipped_records=0, read_committed=read_committed
+        )
         assert [one.lag for one in found.partitions] == lags
         assert found.lag == sum(lags)
 
 
 def test_unknown_values_are_none() -> None:
     flow = fetched(partition(0, -1, 100, 100), partition(1, 5, -1, -1), partition(2, 5, 6, 6))
-    found = consumer_statistics(flow, (0.0, 0.0), None, read_committed=False)
+    found = consumer_statistics(flow, (0.0, 0.0), None, skipped_records=0, read_committed=False)
     first, second, third = found.partitions
     assert (first.position, first.end_offset, first.lag) == (None, 100, None)
     assert (second.position, second.end_offset, second.lag) == (5, None, None)
@@ -48,6 +50,7 @@ def test_totals_are_over_brokers_and_partitions() -> None:
         fetched(partition(0, 1, 2, 2), partition(1, 1, 2, 2)),
         (3.0, 4.0),
         None,
+        skipped_records=0,
         read_committed=False,
     )
     assert (found.in_flight_requests, found.throttle_ms, found.throttled_for_ms) == (1, 50, 40.0)

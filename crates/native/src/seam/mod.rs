@@ -9,6 +9,7 @@ pub mod latency;
 pub mod leaders;
 pub mod produce_statistics;
 pub mod producing;
+pub mod records;
 pub mod settings;
 
 /// A value of a class of `ottla.seam`, made by the names of its fields: `named!(py, "connections", Connected { conn })`.

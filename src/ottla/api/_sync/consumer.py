@@ -34,9 +34,11 @@ from ottla.consumer.arguments import (
     topic_names,
     topic_partition,
     topic_partitions,
+    with_deserializers,
 )
 from ottla.consumer.calls import ASSIGNED, LOST, REVOKED
-from ottla.consumer.iteration import NO_RECORDS, ConsumerBase
+from ottla.consumer.hand_over import make_hand_over
+from ottla.consumer.iteration import NO_RECORDS, ConsumerBase, K, V
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.engine.bridge import GRACE_S
 from ottla.engine.twins import check_callback, wait
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
     Listener = Callable[[list[TopicPartition]], Any]
 
 
-class Consumer(ConsumerBase):
+class Consumer(ConsumerBase[K, V]):
     """Reads records from Kafka, alone (`assign`) or as a member of a group (`subscribe`).
 
     Records are fetched ahead in the background, within `fetch_buffer_bytes`. Auto-commit (the default with a group) commits
@@ -73,6 +75,8 @@ class Consumer(ConsumerBase):
         bootstrap_servers: "host:port", several with commas or as a list; one that can be reached is enough. Or a mapping
             of options, as in `{"bootstrap.servers": "localhost:9092", "group.id": "g"}`.
         group_id: Name of the group; None: no group. Also taken as a keyword.
+        key_deserializer: Function of the bytes of a key; its result is `Record.key`. Not called for None, which stays None.
+        value_deserializer: The same for values. Both run in the thread that polls, once per record.
         config: Options of consumers by Kafka's names, with underscores; see the configuration reference.
 
     Raises:
@@ -90,13 +94,18 @@ class Consumer(ConsumerBase):
         bootstrap_servers: Servers | None = None,
         group_id: str | None = None,
         /,
+        *,
+        key_deserializer: Callable[[bytes], K] | None = None,
+        value_deserializer: Callable[[bytes], V] | None = None,
         **config: Unpack[ConsumerOptions],
     ) -> None:
-        parsed = consumer_config(bootstrap_servers, config, group_id)
+        options = with_deserializers(config, key_deserializer, value_deserializer)
+        parsed = consumer_config(bootstrap_servers, options, group_id)
         self._config = parsed
-        self._client = ConsumerClient(parsed)
-        self._callbacks = self._client.callbacks.give_to_owner()
-        self._polling = Polling(self._client, self)
+        self._client = client = ConsumerClient(parsed)
+        hand_over = make_hand_over(client.flow, parsed, client.interceptors, client.skipped)
+        self._callbacks = client.callbacks.give_to_owner()
+        self._polling = Polling(client, self, hand_over)
 
     # ---- assignment ----------------------------------------------------------------------------------------------------
 
@@ -195,7 +204,7 @@ class Consumer(ConsumerBase):
     @hinted
     def poll(
         self, *, max_records: int | None = None, timeout: TimeoutArgument = DEFAULT_TIMEOUT
-    ) -> Records:
+    ) -> Records[K, V]:
         """Return records as soon as there are any.
 
         A poll finishes the records of earlier polls, and shows `max_poll_interval_ms` that the application is alive. After an
@@ -213,6 +222,8 @@ class Consumer(ConsumerBase):
             OffsetOutOfRange: The position of a partition is not in its log, or there is no commit, and `auto_offset_reset` is
                 none. Raised once; the partition is not read until a seek.
             DecodeError: A batch is malformed. Each poll raises it until a seek; its `next_offset` is the offset after the batch.
+            DeserializationError: A deserializer raised for the next record of a partition, whose position stays there until a
+                seek; its `next_offset` is the offset after the record. See `on_deserialize_error`.
             KafkaError: The broker refused a partition for good, raised once; or the coordinator refused the member, raised by
                 each poll.
             Closed: The consumer is closed.
@@ -232,7 +243,7 @@ class Consumer(ConsumerBase):
         records = self._polling.poll(limit, self._limit(timeout))
         return NO_RECORDS if records is None else records
 
-    def _refill(self) -> Records | None:
+    def _refill(self) -> Records[K, V] | None:
         """The next records of an iteration; None ends it."""
         return self._polling.next_chunk(self._config.max_poll_records)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic
 
 from ottla.arguments import (
     DEFAULT_TIMEOUT,
@@ -22,8 +22,10 @@ from ottla.client.dropped import dropped
 from ottla.client.hints import hinted
 from ottla.client.leaving import CLOSE_S, close_timeout
 from ottla.config.consumer import group_config
-from ottla.consumer.arguments import offset_to_read, text, topic_partition
+from ottla.consumer.arguments import offset_to_read, text, topic_partition, with_deserializers
+from ottla.consumer.hand_over import make_hand_over
 from ottla.consumer.handler import ClaimState, SessionState
+from ottla.consumer.iteration import K, V
 from ottla.engine.signals import stop_signals
 from ottla.engine.twins import (
     ThreadEvent,
@@ -37,8 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn, Self, Unpack
 
-    from ottla._native import FetchFlow, Record
+    from ottla._native import FetchFlow, Record, Records
     from ottla.config.option_types import ConsumerOptions, Servers
+    from ottla.consumer.hand_over import HandOver
     from ottla.engine.bridge import Ticket
     from ottla.observe.consumer_health import ConsumerHealth
     from ottla.observe.consumer_statistics import ConsumerStatistics
@@ -49,31 +52,36 @@ _RECORDS_AT_ONCE = 500
 """Maximum number of records that a claim takes from the inbox at once."""
 
 
-class Claim:
+class Claim(Generic[K, V]):
     """One partition of a session: its records end when the session ends.
 
     The group creates it and passes it to `consume_claim`. Threads: that of the claim.
     """
 
-    def __init__(self, flow: FetchFlow, state: ClaimState) -> None:
+    def __init__(
+        self, flow: FetchFlow, state: ClaimState, hand_over: HandOver | None = None
+    ) -> None:
         self.topic = state.tp.topic
         """Name of the topic."""
         self.partition = state.tp.partition
         """Number of the partition."""
         self._flow = flow
         self._state = state
+        self._hand_over = hand_over
 
     @property
     def high_watermark(self) -> int:
         """Offset after the newest record of the latest fetch response; -1 before the first."""
         return self._flow.partition_state(self.topic, self.partition).high_watermark
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[Record[K, V]]:
         """Iterate over the records of the partition in order, until the claim is revoked or the group stops.
 
         Raises:
             OffsetOutOfRange: The position is not in the log and `auto_offset_reset` is none.
             DecodeError: A batch is malformed.
+            DeserializationError: A deserializer raised for the next record. The position stays there: another iteration raises the
+                error again, unless `session.reset_offset` to its `next_offset` skips the record.
             KafkaError: The broker refused the partition for good.
             An exception that the handler does not catch ends the session and the group.
 
@@ -88,13 +96,19 @@ class Claim:
                 if state.left is not left:
                     break
             else:
+                if self._hand_over is not None:
+                    self._hand_over.raise_failure(state.tp)
                 state.waiting_since = monotonic()
                 state.waiting = True
-                records = take(self._flow, _RECORDS_AT_ONCE, None, state.tp)
+                records: Records[Any, Any] | None = take(
+                    self._flow, _RECORDS_AT_ONCE, None, state.tp
+                )
                 state.waiting = False
                 if records is None:
                     state.ended = True
                     return
+                if self._hand_over is not None:
+                    records = self._hand_over.prepare(records, state.tp)
                 state.left = iter(records)
 
     def __repr__(self) -> str:
@@ -122,7 +136,7 @@ class GroupSession:
         """Whether the session is ending: finish the current record and return."""
         return self._state.stopping
 
-    def mark(self, record: Record, metadata: str = "") -> None:
+    def mark(self, record: Record[Any, Any], metadata: str = "") -> None:
         """Mark this record, and all before it in its partition, as finished. Only a commit sends the mark.
 
         Args:
@@ -237,7 +251,7 @@ class ConsumerGroupHandler:
     def setup(self, session: GroupSession) -> None:
         """Called when the session begins, before any claim runs. An exception ends the session and the group."""
 
-    def consume_claim(self, session: GroupSession, claim: Claim) -> None:
+    def consume_claim(self, session: GroupSession, claim: Claim[Any, Any]) -> None:
         """Process one claim, in a thread (or task) of its own: `for record in claim` ends with the session.
 
         A handler must have its own: `run` and `consume` refuse one without. Finish the current record soon after the claim has ended
@@ -259,6 +273,8 @@ class ConsumerGroup:
         bootstrap_servers: "host:port", several with commas or as a list; one that can be reached is enough. Or a mapping
             of options, as in `{"bootstrap.servers": "localhost:9092", "group.id": "g"}`.
         group_id: Name of the group. Also taken as a keyword.
+        key_deserializer: Function of the bytes of a key; its result is `Record.key`. Not called for None, which stays None.
+        value_deserializer: The same for values. Both run in the claim's thread (or task), once per record.
         config: Options of consumers by Kafka's names, with underscores; see the configuration reference. With
             `enable_auto_commit=False` offsets are committed only by `commit`, by `commit_async` and at the end of each
             session, which commits everything marked.
@@ -278,16 +294,21 @@ class ConsumerGroup:
         bootstrap_servers: Servers | None = None,
         group_id: str | None = None,
         /,
+        *,
+        key_deserializer: Callable[[bytes], Any] | None = None,
+        value_deserializer: Callable[[bytes], Any] | None = None,
         **config: Unpack[ConsumerOptions],
     ) -> None:
-        parsed = group_config(bootstrap_servers, config, group_id)
+        options = with_deserializers(config, key_deserializer, value_deserializer)
+        parsed = group_config(bootstrap_servers, options, group_id)
         self._config = parsed
         self._client = client = ConsumerClient(parsed)
+        hand_over = make_hand_over(client.flow, parsed, client.interceptors, client.skipped)
         self._callbacks = client.callbacks.give_to_owner()
         self._runner = SessionRunner(
             client,
             lambda state: GroupSession(client, state),
-            lambda state: Claim(client.flow, state),
+            lambda state: Claim(client.flow, state, hand_over),
         )
 
     @hinted

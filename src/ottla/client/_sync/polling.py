@@ -29,6 +29,7 @@ from ottla.virtual_time import monotonic
 if TYPE_CHECKING:
     from ottla._native import Records
     from ottla.client.consumer import ConsumerClient
+    from ottla.consumer.hand_over import HandOver
     from ottla.consumer.iteration import ConsumerBase
     from ottla.consumer.liveness import Tokens
     from ottla.producer.callbacks import Callbacks
@@ -43,13 +44,20 @@ class Polling:
         client: The engine's side.
         consumer: The public object, for the iteration over its current records. It owns this one, so only a weak
             reference is stored.
+        hand_over: Deserializers and interceptors; None: there are none.
     """
 
-    def __init__(self, client: ConsumerClient, consumer: ConsumerBase) -> None:
+    def __init__(
+        self,
+        client: ConsumerClient,
+        consumer: ConsumerBase[Any, Any],
+        hand_over: HandOver | None = None,
+    ) -> None:
         self.topics: frozenset[str] = frozenset()
         """Topics subscribed to by name."""
         self._client = client
         self._flow = client.flow
+        self._hand_over = hand_over
         self._consumer = weakref.ref(consumer)
         self._progress = Progress(client.flow, weakly(consumer, type(consumer)._current, None))
         self._listeners: dict[str, Listener | None] = {}
@@ -107,7 +115,7 @@ class Polling:
 
     # ---- polls -------------------------------------------------------------------------------------------------------
 
-    def poll(self, limit: int, timeout: float | None) -> Records | None:
+    def poll(self, limit: int, timeout: float | None) -> Records[Any, Any] | None:
         """The records of one poll; None if the time ran out or `wakeup` was called.
 
         Raises:
@@ -124,7 +132,7 @@ class Polling:
         finally:
             self._turn.release()
 
-    def _poll(self, limit: int, timeout: float | None) -> Records | None:
+    def _poll(self, limit: int, timeout: float | None) -> Records[Any, Any] | None:
         end = Deadline(timeout)
         self._return_unread()
         while True:
@@ -133,11 +141,15 @@ class Polling:
             self._progress.before_take()
             self._serve_calls()
             self._progress.before_take()
+            if self._hand_over is not None:
+                self._hand_over.raise_failure()
             self._waiting_since = monotonic()
             try:
                 records = take(self._flow, limit, end.left())
             finally:
                 self._waiting_since = None
+            if records is not None and self._hand_over is not None:
+                records = self._hand_over.prepare(records) or None
             if records is not None:
                 return records
             if self._woken:
@@ -155,7 +167,7 @@ class Polling:
         if unread and consumer is not None:
             consumer._bind(self._flow)
 
-    def next_chunk(self, limit: int) -> Records | None:
+    def next_chunk(self, limit: int) -> Records[Any, Any] | None:
         """The next records of an iteration; None ends it (the consumer was woken or closed)."""
         if self._closed:
             return None

@@ -47,6 +47,12 @@ class GroupOffsets:
         """Call `listener` with the code of an answer that ends the membership, and the identity of the request."""
         self._sender.refused = listener
 
+    def on_committed(
+        self, listener: Callable[[dict[TopicPartition, OffsetAndMetadata]], None]
+    ) -> None:
+        """Call `listener` with the offsets that the coordinator accepts, once per answer."""
+        self._sender.accepted = listener
+
     def commit(self, offsets: Offsets, *, is_explicit: bool = True) -> asyncio.Future[None]:
         """Commit, see `CommitSender.commit`."""
         return self._sender.commit(offsets, is_explicit=is_explicit)

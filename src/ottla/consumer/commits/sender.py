@@ -18,7 +18,7 @@ from ottla.cluster.backoff import Backoff
 from ottla.consumer.commits.lane import CommitLane, Entry, Failures, Offsets
 from ottla.consumer.commits.words import commit_failed, left_out, refusal, superseded
 from ottla.consumer.group.link import UNREACHABLE
-from ottla.message import TopicPartition
+from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.consumer_health import HealthWait
 from ottla.observe.log import ClientLog
 from ottla.protocol.error_codes import ErrorCode
@@ -77,6 +77,8 @@ class CommitSender:
     ) -> None:
         self.refused: Callable[[CommitIdentity, int], None] = _ignore
         """Receives the code of an answer that ends the membership, with the identity of the request."""
+        self.accepted: Callable[[dict[TopicPartition, OffsetAndMetadata]], None] | None = None
+        """Receives the offsets that the coordinator has accepted, once per answer; None: no interceptor listens."""
         self._link = link
         self._config = config
         self._log = ClientLog("offsets", config.who)
@@ -288,10 +290,19 @@ class CommitSender:
                 self._link.forget_coordinator()
             self._retry_all(some, refusal(some[0].tp, code, identity))
         self._problem = self._problem if busy else ""
+        self._report_accepted(entries, codes)
         ended = next((code for code in codes.values() if code in _NOT_A_MEMBER), None)
         if ended is not None:
             self.refused(identity, ended)
         return failures
+
+    def _report_accepted(
+        self, entries: dict[TopicPartition, Entry], codes: dict[TopicPartition, int]
+    ) -> None:
+        if self.accepted is not None:
+            offsets = {tp: entry.offset for tp, entry in entries.items() if codes.get(tp) == 0}
+            if offsets:
+                self.accepted(offsets)
 
     def _may_come_back(self, entry: Entry, code: int) -> bool:
         """Whether the code is a trouble of this partition that a retry may end: the coordinator does not know it yet, or the group
