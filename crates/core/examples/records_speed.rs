@@ -13,7 +13,7 @@ const RECORDS: usize = 1000;
 const ROUNDS: usize = 200;
 const CAP: usize = 1 << 30;
 
-/// Half random, half text, as the benchmarks of `bench/` have it.
+/// Half random, half text, like the messages of the benchmarks in `bench/`.
 fn values() -> Vec<Vec<u8>> {
     let mut state = 88_172_645_463_325_252u64;
     let mut next = || {
@@ -40,7 +40,7 @@ fn filled(values: &[Vec<u8>], buffer: Vec<u8>) -> BatchBuilder {
     builder
 }
 
-/// The least of all rounds, for each record.
+/// Minimum time of all rounds, per record.
 fn least_ns(mut round: impl FnMut() -> u128) -> f64 {
     let least = (0..ROUNDS).map(|_| round()).min().unwrap_or_default();
     least as f64 / RECORDS as f64

@@ -1,7 +1,7 @@
 //! How fast responses become runs of records: `cargo run --profile quick -p ottla-core --example take_throughput`.
 //!
-//! One partition, responses of a few MiB, one taker. Measured is what the I/O thread does with a response (sorting batches by
-//! their headers) and what a taker does (checksum, decompression, places of records), each for itself.
+//! One partition, responses of a few MiB, one taker. Two times are measured: that of the I/O thread for a response (sorting
+//! batches by their headers), and that of a taker (checksum, decompression, positions of records).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ fn sealed(size: usize, codec: Codec) -> (Vec<u8>, usize) {
     }
 }
 
-/// A response whose batches go on from `offset`.
+/// A response whose batches begin at `offset`.
 fn response(batch: &[u8], count: usize, offset: i64) -> Bytes {
     let mut frame = Vec::with_capacity(batch.len() * BATCHES + 64);
     frame.extend([0; 4]);

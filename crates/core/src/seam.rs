@@ -114,7 +114,7 @@ pub trait Bell: Send + Sync {
     fn ring(&self);
 }
 
-/// A sleeper that waits for an outcome or for records: a parked thread or an event loop, which knows the token.
+/// A sleeper that waits for an outcome or for records: a parked thread or an event loop, which finds the task by the token.
 pub trait Wake: Send + Sync {
     fn wake(&self, token: u64);
 

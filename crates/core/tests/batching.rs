@@ -126,7 +126,7 @@ fn statistics_count_batches_sealed_ahead_before_and_after_compression() {
         "{sealed} of {appended}: a smaller buffer, and the same batch"
     );
     let sent = producer.requests(1);
-    let traffic = producer.shared.with(|flow| flow.picture(0)).traffic;
+    let traffic = producer.shared.with(|flow| flow.snapshot(0)).traffic;
     assert_eq!((traffic.batches, traffic.records), (1, 10));
     assert!(traffic.raw_bytes > 10 * 100, "{}", traffic.raw_bytes);
     assert_eq!(traffic.sent_bytes, batches(&sent)[0].raw.len() as u64);
@@ -153,7 +153,7 @@ fn an_unread_delivery_is_charged() {
             producer.send(0, &value(number, true));
         }
         let used = producer.shared.with(|flow| flow.acc.used_bytes());
-        let held = producer.shared.with(|flow| flow.picture(0)).topics[0].buffered_bytes;
+        let held = producer.shared.with(|flow| flow.snapshot(0)).topics[0].buffered_bytes;
         assert_eq!(used, held);
         used
     };

@@ -1,6 +1,6 @@
-//! The memory of hostile batches: no codec allocates by the claims of a stream, only by the bytes that come out.
+//! The memory of hostile batches: no codec allocates by the claims of a stream, only by its actual output.
 //!
-//! Counts Rust's allocations. zstd's window is C's: at most 128 MiB of address space, touched as bytes come out.
+//! Counts Rust's allocations. zstd's window is C's: at most 128 MiB of address space, touched as output is written.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ struct Counting;
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes to the system's allocator as it came; the counters are only counters.
+// SAFETY: every call is passed unchanged to the system's allocator; counting does not affect it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();

@@ -107,7 +107,11 @@ fn a_rack_whose_leaders_stall_is_left() {
     let counts = drawn(&loads, Some(1_000));
     assert_eq!(counts[0], 0);
     assert!(counts[1] > 0 && counts[2] > 0, "{counts:?}");
-    assert_eq!(drawn(&loads, None), [DRAWS, 0, 0], "nobody is ever late");
+    assert_eq!(
+        drawn(&loads, None),
+        [DRAWS, 0, 0],
+        "no leader counts as late"
+    );
     let all_late = loads.map(|load| Load {
         ready: Some(1),
         ..load

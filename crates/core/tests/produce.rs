@@ -394,7 +394,7 @@ fn a_route_over_an_ended_connection_is_requested_again() {
     producer.send(0, "v");
     let wanted = |producer: &Producer| {
         let events = producer.events();
-        matches!(&events[..], [Event::Wanted(topic, 0)] if &**topic == "t")
+        matches!(&events[..], [Event::RouteWanted(topic, 0)] if &**topic == "t")
     };
     assert!(wanted(&producer));
     producer.send(0, "w");

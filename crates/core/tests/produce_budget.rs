@@ -39,7 +39,7 @@ fn count(layout: Layout, sign: isize) {
     }
 }
 
-// SAFETY: every call goes to the system's allocator as it came; the counter is only a counter.
+// SAFETY: every call is passed unchanged to the system's allocator; counting does not affect it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout, 1);
@@ -259,7 +259,7 @@ impl Bench {
     fn engine(&self) {
         for event in self.producer.events() {
             match event {
-                Event::Wanted(_, partition) => self.producer.route("t", partition, self.conn),
+                Event::RouteWanted(_, partition) => self.producer.route("t", partition, self.conn),
                 Event::Held {
                     partition, batches, ..
                 } => {

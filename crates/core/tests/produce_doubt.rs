@@ -107,7 +107,7 @@ fn an_overtaken_batch_is_written_when_it_expires() {
     assert!(
         reported.iter().any(|event| matches!(
             event,
-            Event::Acked {
+            Event::BatchAcked {
                 base_offset: -1,
                 ..
             }
@@ -278,7 +278,7 @@ fn queue_and_open_batch_fail_with_the_first() {
     let records: u64 = reported
         .iter()
         .map(|event| match event {
-            Event::Failed { records, .. } => *records,
+            Event::MessagesFailed { records, .. } => *records,
             _ => 0,
         })
         .sum();
@@ -386,7 +386,7 @@ fn records_behind_a_refused_one_of_their_batch_fail_behind_it() {
         .events()
         .into_iter()
         .filter_map(|event| match event {
-            Event::Failed {
+            Event::MessagesFailed {
                 records, failure, ..
             } => Some((matches!(failure.cause, Cause::EarlierFailed(_)), records)),
             _ => None,

@@ -124,12 +124,12 @@ fn a_failed_batch_has_the_outcome_that_was_decided() {
     assert!(matches!(
         &producer.events()[..],
         [
-            Event::Failed {
+            Event::MessagesFailed {
                 records: 2,
                 partition: 0,
                 ..
             },
-            Event::Wanted(..)
+            Event::RouteWanted(..)
         ]
     ));
     producer.assume_acknowledged(0);
@@ -180,7 +180,10 @@ fn only_the_named_records_fail() {
     );
     assert!(matches!(
         &producer.events()[..],
-        [Event::Failed { records: 1, .. }, Event::Wanted(..)]
+        [
+            Event::MessagesFailed { records: 1, .. },
+            Event::RouteWanted(..)
+        ]
     ));
     let again = producer.next(1).unwrap();
     assert_eq!(
@@ -261,7 +264,7 @@ fn a_batch_can_be_declared_written() {
     producer.shared.with(|flow| flow.watch(true));
     producer.release(0, decisions);
     let offset = |event: &Event| match event {
-        Event::Acked { base_offset, .. } => Some(*base_offset),
+        Event::BatchAcked { base_offset, .. } => Some(*base_offset),
         _ => None,
     };
     let offsets: Vec<i64> = producer.events().iter().filter_map(offset).collect();
@@ -360,7 +363,7 @@ fn a_release_without_a_route_requests_one() {
     producer.one_hold();
     producer.release_to(0, vec![Decision::Retry; 3], None, None);
     assert!(producer.next(1).is_none());
-    assert!(matches!(&producer.events()[..], [Event::Wanted(_, 0)]));
+    assert!(matches!(&producer.events()[..], [Event::RouteWanted(_, 0)]));
     producer.waker.take();
     producer.route("t", 0, 1);
     assert!(producer.waker.take() > 0);

@@ -24,13 +24,13 @@ fn an_awaited_batch_is_sent_at_once_if_nothing_of_its_partition_is_in_flight() {
     let place = producer.send(0, "v");
     producer.tick();
     producer.waker.take();
-    assert!(producer.next(1).is_none(), "nobody waits: it lingers");
+    assert!(producer.next(1).is_none(), "no caller waits: it lingers");
     await_outcome(&producer, &place);
     assert_eq!(producer.waker.take(), 1, "the I/O thread has to be woken");
     await_outcome(&producer, &place);
     assert_eq!(producer.waker.take(), 0, "it is awake already");
     producer.tick();
-    let sent = producer.next(1).expect("somebody waits");
+    let sent = producer.next(1).expect("a caller waits");
     await_outcome(&producer, &place);
     assert_eq!(producer.waker.take(), 0, "it is in flight");
     producer.ack(1, &sent, 0);

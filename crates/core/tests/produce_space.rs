@@ -9,7 +9,7 @@ use ottla_core::partitioning::murmur2::partition_for_key;
 use ottla_core::produce::completion::Place;
 use ottla_core::produce::event::{Decision, Event};
 use ottla_core::produce::message::Refused;
-use ottla_core::produce::picture::HolderCause;
+use ottla_core::produce::snapshot::HolderCause;
 use support::frames::Reply;
 use support::{Counter, Producer, SECOND, failure_of, is_pending, offset_of, settings};
 
@@ -37,7 +37,7 @@ fn messages_wait_for_metadata_in_order() {
         places.push(place);
     }
     assert_eq!(producer.bell.take(), 1, "reported to the engine once");
-    assert!(matches!(&producer.events()[..], [Event::Topic(name)] if &**name == "t"));
+    assert!(matches!(&producer.events()[..], [Event::TopicWanted(name)] if &**name == "t"));
     let own = producer
         .try_send("t", Some(2), None, b"own partition", None)
         .unwrap();
@@ -165,7 +165,7 @@ fn a_partition_that_turns_out_not_to_exist_fails_its_message_alone() {
     assert!(
         events.iter().any(|event| matches!(
             event,
-            Event::Failed {
+            Event::MessagesFailed {
                 records: 1,
                 partition: 5,
                 ..
@@ -415,7 +415,7 @@ fn a_full_buffer_is_reported_once_until_the_engine_finds_space() {
         let events = producer.shared.take_events();
         let lacking = events
             .iter()
-            .filter(|one| matches!(one, Event::Lacking { .. }));
+            .filter(|one| matches!(one, Event::SpaceLacking { .. }));
         lacking.count()
     };
     let refuse = || {

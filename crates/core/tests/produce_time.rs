@@ -26,7 +26,7 @@ fn reported_failures(producer: &Producer) -> Vec<(i32, u64, Outcome)> {
         .events()
         .into_iter()
         .filter_map(|event| match event {
-            Event::Failed {
+            Event::MessagesFailed {
                 partition,
                 records,
                 failure,
@@ -393,7 +393,7 @@ fn aborted_messages_name_the_silent_node() {
     let now = Some(producer.now.get());
     producer.shared.with(|flow| flow.abort_all(closed(), now));
     let cause = |event: Event| match event {
-        Event::Failed { failure, .. } => failure.cause,
+        Event::MessagesFailed { failure, .. } => failure.cause,
         other => panic!("{other:?}"),
     };
     let events: Vec<Cause> = producer
@@ -426,9 +426,9 @@ fn at_the_end_nothing_is_held_and_nothing_in_flight() {
         flow.end();
     });
     let now = producer.now.get();
-    let picture = producer.shared.with(|flow| flow.picture(now));
-    assert_eq!((picture.used, picture.topics[0].buffered_bytes), (0, 0));
-    let node = &picture.nodes[0];
+    let snapshot = producer.shared.with(|flow| flow.snapshot(now));
+    assert_eq!((snapshot.used, snapshot.topics[0].buffered_bytes), (0, 0));
+    let node = &snapshot.nodes[0];
     assert_eq!((node.in_flight, node.silent_for), (0, 0));
     assert!(
         producer

@@ -24,7 +24,7 @@ fn an_unknown_partition_is_requested() {
     let first = producer.try_send("t", Some(2), None, b"a", None).unwrap();
     let other = producer.try_send("t", Some(0), None, b"b", None).unwrap();
     let second = producer.try_send("t", Some(2), None, b"c", None).unwrap();
-    assert!(matches!(&producer.events()[..], [Event::Topic(name)] if &**name == "t"));
+    assert!(matches!(&producer.events()[..], [Event::TopicWanted(name)] if &**name == "t"));
     assert_eq!(producer.next(1).unwrap().values(), ["b"]);
     producer.topic("t", 2);
     assert!(is_pending(&first), "that answer may be older than the call");
@@ -88,7 +88,7 @@ fn a_topic_without_messages_is_dropped_once_and_reported_again() {
     assert_eq!(dropped(used + idle), ["t"]);
     assert!(dropped(used + 2 * idle).is_empty(), "once");
     let _ = producer.try_send("t", None, None, b"b", None).unwrap();
-    assert!(matches!(&producer.events()[..], [Event::Topic(name)] if &**name == "t"));
+    assert!(matches!(&producer.events()[..], [Event::TopicWanted(name)] if &**name == "t"));
     assert_eq!(
         producer.next(1).unwrap().values(),
         ["b"],
@@ -113,7 +113,7 @@ fn a_partition_without_a_route_can_be_failed_and_requests_one_again() {
     assert_eq!(failure_of(&place), Some(("closed", 0, Outcome::NotWritten)));
     producer.events();
     let _ = producer.try_send("t", None, None, b"b", None).unwrap();
-    assert!(matches!(&producer.events()[..], [Event::Wanted(..)]));
+    assert!(matches!(&producer.events()[..], [Event::RouteWanted(..)]));
     producer.route("t", 0, 1);
     assert_eq!(fail(), 0, "it flows");
     assert_eq!(producer.next(1).unwrap().values(), ["b"]);

@@ -149,7 +149,7 @@ fn node(answer: &Answer) -> String {
     })
 }
 
-/// A response as the connection hands it over: the response header's tags, if any, in front.
+/// A response as the connection passes it on: the response header's tags, if any, in front.
 fn framed(vector: &Vector) -> Vec<u8> {
     let mut frame = Vec::new();
     if vector.version >= 9 {

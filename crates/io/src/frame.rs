@@ -150,7 +150,7 @@ fn check_size(size: [u8; 4], cap_bytes: usize) -> Result<usize, BadLength> {
 
 /// Explains an invalid length by the protocol that its bytes belong to.
 fn describe(size: [u8; 4], claimed: i32, cap_bytes: usize) -> String {
-    let looks = match size {
+    let explanation = match size {
         [0x15, 0x03, ..] => ": it is a TLS alert, so the broker expects TLS on this port".into(),
         [0x16, 0x03, ..] => {
             ": it is a TLS handshake, so the broker expects TLS on this port".into()
@@ -162,7 +162,7 @@ fn describe(size: [u8; 4], claimed: i32, cap_bytes: usize) -> String {
         ),
         _ => String::new(),
     };
-    format!("a frame claims {claimed} bytes, over the limit of {cap_bytes}{looks}")
+    format!("a frame claims {claimed} bytes, over the limit of {cap_bytes}{explanation}")
 }
 
 fn is_text(byte: &u8) -> bool {

@@ -285,8 +285,8 @@ impl ProduceFlow {
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.check(py)?;
-        let picture = self.shared.with(|flow| flow.picture(clock::now()));
-        produce_statistics::statistics(py, &picture)
+        let snapshot = self.shared.with(|flow| flow.snapshot(clock::now()));
+        produce_statistics::statistics(py, &snapshot)
     }
 
     fn budget<'py>(&self, py: Python<'py>, holders: usize) -> PyResult<Bound<'py, PyAny>> {

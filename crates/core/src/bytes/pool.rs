@@ -14,7 +14,7 @@ const SMALL_BYTES: usize = 2 * 1024;
 /// Smallest and largest pooled buffer: 4 KiB and 256 MiB.
 const SMALLEST_POWER: u32 = 12;
 const POWERS: usize = 16;
-/// Number of size classes between two powers of two: a buffer is at most a quarter larger than was asked for.
+/// Number of size classes between two powers of two: a buffer is at most a quarter larger than requested.
 const STEPS: usize = 4;
 const CLASSES: usize = POWERS * STEPS;
 

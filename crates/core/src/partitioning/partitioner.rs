@@ -31,7 +31,7 @@ pub enum Partitioner {
     Fnv1aRandom,
     RoundRobin,
     Random,
-    /// The user's own function has chosen before the message came here.
+    /// A function of the application; it chooses before the message is appended.
     User,
 }
 

@@ -44,9 +44,9 @@ pub struct HeldBatch {
 #[derive(Debug, Clone)]
 pub enum Event {
     /// Messages wait for a topic's metadata.
-    Topic(Arc<str>),
+    TopicWanted(Arc<str>),
     /// Batches of a partition wait and there is no route.
-    Wanted(Arc<str>, i32),
+    RouteWanted(Arc<str>, i32),
     Held {
         topic: Arc<str>,
         partition: i32,
@@ -55,7 +55,7 @@ pub enum Event {
         /// Identity that the partition writes under; None: it has sent nothing yet.
         identity: Option<Identity>,
     },
-    Failed {
+    MessagesFailed {
         topic: Arc<str>,
         partition: i32,
         records: u64,
@@ -63,7 +63,7 @@ pub enum Event {
     },
     Throttled(ConnId, i32),
     /// A batch is in the log. This event and the two below are queued only where a listener wants them.
-    Acked {
+    BatchAcked {
         topic: Arc<str>,
         partition: i32,
         records: u32,
@@ -73,16 +73,16 @@ pub enum Event {
         created: Micros,
     },
     /// The first sender waits for free buffer space.
-    Full {
+    BufferFilled {
         used: usize,
     },
     /// The last sender stopped waiting.
-    Free {
+    BufferFreed {
         used: usize,
     },
     /// A message was refused because the buffer is full; `accepted`: number of messages accepted before. Queued again only after
     /// `still_full` has returned None.
-    Lacking {
+    SpaceLacking {
         accepted: u64,
     },
 }
@@ -103,7 +103,7 @@ pub enum Decision {
     FailRecords(BTreeMap<u32, Failure>),
 }
 
-/// Decisions that contradict what the flow knows of the batches. Nothing was carried out.
+/// Decisions that contradict the state of the batches. Nothing was carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRelease {
     #[error("{decisions} decisions about {batches} held batches")]

@@ -13,9 +13,9 @@ pub mod event;
 pub mod message;
 pub mod outcome;
 pub mod partition;
-pub mod picture;
 pub mod settings;
 pub mod shared;
+pub mod snapshot;
 pub mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;

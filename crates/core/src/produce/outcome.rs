@@ -44,7 +44,7 @@ const BEFORE_THE_APPEND: [i16; 31] = [
     120, // TRANSACTION_ABORTABLE
 ];
 
-/// Whether an attempt that was answered with this error may have been appended all the same.
+/// Whether an attempt that was answered with this error may have been appended nevertheless.
 pub(super) fn may_follow_append(code: i16) -> bool {
     !BEFORE_THE_APPEND.contains(&code)
 }

@@ -32,7 +32,7 @@ pub(crate) enum Hold {
     No,
     /// Nothing more is sent; batches in flight have not ended yet.
     Ending(HoldCause),
-    /// The engine knows of the hold and has not released it.
+    /// The hold was reported to the engine, which has not released it.
     Reported {
         /// The topic was recreated since: the release does not take it into account, and another hold follows.
         recreated: bool,

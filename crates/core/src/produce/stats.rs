@@ -84,7 +84,7 @@ impl NodeStats {
 
 /// One node in a snapshot.
 #[derive(Debug, Clone)]
-pub struct NodePicture {
+pub struct NodeSnapshot {
     pub node: i32,
     pub address: Arc<str>,
     pub traffic: Traffic,
@@ -100,7 +100,7 @@ pub struct NodePicture {
 
 /// One topic in a snapshot.
 #[derive(Debug, Clone, Default)]
-pub struct TopicPicture {
+pub struct TopicSnapshot {
     pub name: Arc<str>,
     pub traffic: Traffic,
     pub outcomes: OutcomeCounts,
@@ -118,22 +118,22 @@ pub struct OutcomeCounts {
 
 /// Snapshot of the counters and the memory of a producer.
 #[derive(Debug, Clone)]
-pub struct Picture {
+pub struct Snapshot {
     pub counts: Counts,
     pub traffic: Traffic,
     pub used: usize,
     pub cap: usize,
     pub waiting_senders: usize,
     pub latency: Percentiles,
-    pub nodes: Vec<NodePicture>,
-    pub topics: Vec<TopicPicture>,
+    pub nodes: Vec<NodeSnapshot>,
+    pub topics: Vec<TopicSnapshot>,
 }
 
 /// Sums over nodes while a snapshot is taken.
 #[derive(Default)]
 pub(crate) struct Sum {
     latency: Histogram,
-    pub nodes: Vec<NodePicture>,
+    pub nodes: Vec<NodeSnapshot>,
 }
 
 impl Sum {
@@ -148,7 +148,7 @@ impl Sum {
     ) {
         let both = stats.latency.recent(now);
         self.latency.add(&both);
-        self.nodes.push(NodePicture {
+        self.nodes.push(NodeSnapshot {
             node: id,
             address: stats.address.clone(),
             traffic: stats.traffic,
@@ -167,7 +167,7 @@ impl Sum {
 }
 
 /// All topics together.
-pub(crate) fn total(topics: &[TopicPicture]) -> Traffic {
+pub(crate) fn total(topics: &[TopicSnapshot]) -> Traffic {
     let mut sum = Traffic::default();
     for topic in topics {
         sum.add(&topic.traffic);

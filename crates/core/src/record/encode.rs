@@ -65,8 +65,8 @@ impl BatchBuilder {
         }
     }
 
-    /// For a batch that is sent uncompressed: sums up records as they come. They are in this processor's cache then; when the batch is
-    /// sealed they have left it or are in another one's, and reading them would take most of the time.
+    /// Computes the checksum of records when they are appended, for a batch that is sent uncompressed. They are in this processor's
+    /// cache then; when the batch is sealed they are not, and reading them would take most of the time.
     pub fn summing(mut self) -> Self {
         self.sum = Some(Running::default());
         self.ready = HEADER_LEN;

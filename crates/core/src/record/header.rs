@@ -147,7 +147,7 @@ impl BatchHeader {
         self.attributes & CONTROL_BIT != 0
     }
 
-    /// With a delete horizon, `base_timestamp` is the time when tombstones may be removed; deltas are relative to it all the same.
+    /// With a delete horizon, `base_timestamp` is the time when tombstones may be removed; deltas are relative to it nevertheless.
     pub fn has_delete_horizon(&self) -> bool {
         self.attributes & DELETE_HORIZON_BIT != 0
     }

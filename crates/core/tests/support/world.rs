@@ -644,8 +644,8 @@ fn refused(batch: &HeldBatch) -> Decision {
 
 fn todo(event: Event) -> Option<Todo> {
     match event {
-        Event::Topic(_) => Some(Todo::Topic),
-        Event::Wanted(_, partition) => Some(Todo::Route(partition)),
+        Event::TopicWanted(_) => Some(Todo::Topic),
+        Event::RouteWanted(_, partition) => Some(Todo::Route(partition)),
         Event::Held {
             topic,
             partition,
@@ -658,12 +658,12 @@ fn todo(event: Event) -> Option<Todo> {
             cause,
             batches,
         })),
-        Event::Failed { .. }
+        Event::MessagesFailed { .. }
         | Event::Throttled(..)
-        | Event::Acked { .. }
-        | Event::Full { .. }
-        | Event::Free { .. }
-        | Event::Lacking { .. } => None,
+        | Event::BatchAcked { .. }
+        | Event::BufferFilled { .. }
+        | Event::BufferFreed { .. }
+        | Event::SpaceLacking { .. } => None,
     }
 }
 

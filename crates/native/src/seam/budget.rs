@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_core::produce::picture::{Budget, Holder, HolderCause, Share};
+use ottla_core::produce::snapshot::{Budget, Holder, HolderCause, Share};
 use pyo3::prelude::*;
 
 use super::failures::{seconds, trouble};

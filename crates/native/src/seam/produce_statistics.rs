@@ -1,29 +1,29 @@
 //! `ottla.seam.produce_statistics`: what a produce flow has counted.
 
-use ottla_core::produce::stats::{NodePicture, Picture, TopicPicture, Traffic};
+use ottla_core::produce::stats::{NodeSnapshot, Snapshot, TopicSnapshot, Traffic};
 use pyo3::prelude::*;
 
 use super::latency::{latency, ms};
 use super::named;
 
-pub fn statistics<'py>(py: Python<'py>, picture: &Picture) -> PyResult<Bound<'py, PyAny>> {
-    let counts = picture.counts;
-    let nodes = picture.nodes.iter().map(|node| self::node(py, node));
-    let topics = picture.topics.iter().map(|topic| self::topic(py, topic));
+pub fn statistics<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'py, PyAny>> {
+    let counts = snapshot.counts;
+    let nodes = snapshot.nodes.iter().map(|node| self::node(py, node));
+    let topics = snapshot.topics.iter().map(|topic| self::topic(py, topic));
     named!(
         py,
         "produce_statistics",
         ProduceStatistics {
-            traffic: traffic(py, &picture.traffic)?,
+            traffic: traffic(py, &snapshot.traffic)?,
             accepted: counts.accepted,
             delivered: counts.delivered,
             failed: counts.failed,
             unknown: counts.unknown,
             requests: counts.requests,
-            buffered_bytes: picture.used,
-            buffer_bytes: picture.cap,
-            waiting_senders: picture.waiting_senders,
-            latency: latency(py, &picture.latency)?,
+            buffered_bytes: snapshot.used,
+            buffer_bytes: snapshot.cap,
+            waiting_senders: snapshot.waiting_senders,
+            latency: latency(py, &snapshot.latency)?,
             nodes: nodes.collect::<PyResult<Vec<_>>>()?,
             topics: topics.collect::<PyResult<Vec<_>>>()?,
         }
@@ -44,7 +44,7 @@ fn traffic<'py>(py: Python<'py>, traffic: &Traffic) -> PyResult<Bound<'py, PyAny
     )
 }
 
-fn node<'py>(py: Python<'py>, node: &NodePicture) -> PyResult<Bound<'py, PyAny>> {
+fn node<'py>(py: Python<'py>, node: &NodeSnapshot) -> PyResult<Bound<'py, PyAny>> {
     named!(
         py,
         "produce_statistics",
@@ -62,7 +62,7 @@ fn node<'py>(py: Python<'py>, node: &NodePicture) -> PyResult<Bound<'py, PyAny>>
     )
 }
 
-fn topic<'py>(py: Python<'py>, topic: &TopicPicture) -> PyResult<Bound<'py, PyAny>> {
+fn topic<'py>(py: Python<'py>, topic: &TopicSnapshot) -> PyResult<Bound<'py, PyAny>> {
     named!(
         py,
         "produce_statistics",

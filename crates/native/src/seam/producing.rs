@@ -18,8 +18,8 @@ use crate::outcomes::Report;
 
 pub fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyAny>> {
     match event {
-        Event::Topic(topic) => named!(py, "producing", TopicWanted { topic: &*topic }),
-        Event::Wanted(topic, partition) => {
+        Event::TopicWanted(topic) => named!(py, "producing", TopicWanted { topic: &*topic }),
+        Event::RouteWanted(topic, partition) => {
             let topic = &*topic;
             named!(py, "producing", RouteWanted { topic, partition })
         }
@@ -44,7 +44,7 @@ pub fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyAny>> {
                 }
             )
         }
-        Event::Failed {
+        Event::MessagesFailed {
             topic,
             partition,
             records,
@@ -62,7 +62,7 @@ pub fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyAny>> {
         Event::Throttled(conn, throttle_ms) => {
             named!(py, "producing", Throttled { conn, throttle_ms })
         }
-        Event::Acked {
+        Event::BatchAcked {
             topic,
             partition,
             records,
@@ -83,9 +83,9 @@ pub fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyAny>> {
                 age_s: seconds(clock::now().saturating_sub(created)),
             }
         ),
-        Event::Full { used } => named!(py, "producing", BufferFilled { used_bytes: used }),
-        Event::Free { used } => named!(py, "producing", BufferFreed { used_bytes: used }),
-        Event::Lacking { accepted } => named!(py, "producing", SpaceLacking { accepted }),
+        Event::BufferFilled { used } => named!(py, "producing", BufferFilled { used_bytes: used }),
+        Event::BufferFreed { used } => named!(py, "producing", BufferFreed { used_bytes: used }),
+        Event::SpaceLacking { accepted } => named!(py, "producing", SpaceLacking { accepted }),
     }
 }
 

@@ -25,7 +25,7 @@ const LZ4_MAGIC: [u8; 4] = 0x184d_2204u32.to_le_bytes();
 /// Version 1, independent blocks, no checksums; blocks of at most 64 KiB. Java refuses linked blocks.
 const LZ4_DESCRIPTOR: [u8; 2] = [0x60, 0x40];
 const LZ4_BLOCK: usize = 64 * 1024;
-/// Flag of a block that did not become smaller and is stored as it is.
+/// Flag of a block that did not become smaller and is stored uncompressed.
 const LZ4_STORED_BIT: u32 = 1 << 31;
 /// Maximum capacity of the buffer that is retained after a batch.
 const MAX_RETAINED_BYTES: usize = 8 * 1024 * 1024;

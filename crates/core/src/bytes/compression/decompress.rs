@@ -1,5 +1,5 @@
-//! Decompression of any codec. Output never grows past the cap of the caller, and memory grows with the bytes that come out,
-//! never by what a header claims.
+//! Decompression of any codec. Output never grows past the cap of the caller, and memory grows with the actual output,
+//! never by the claims of a header.
 
 use std::io::{self, Read};
 
@@ -9,8 +9,9 @@ use crate::bytes::compression::refusal::{over_cap, refused};
 use crate::bytes::compression::snappy;
 use crate::error::DecodeError;
 
-/// A zstd window is allocated before the first byte comes out: at most the cap, between these. 8 MiB is what every
-/// decoder should accept (RFC 8878) and level 19 uses, also for small batches of unknown size; 128 MiB is level 22.
+/// Smallest and largest limit of the zstd window, as logarithms; in between it is the cap. The window is allocated before the first
+/// byte of output. Every decoder should accept 8 MiB (RFC 8878), which level 19 uses also for small batches of unknown size; level 22
+/// uses 128 MiB.
 const ZSTD_WINDOW_LOG: std::ops::RangeInclusive<u32> = 23..=27;
 
 /// Returns `src` decompressed; refuses more than `max_bytes`.

@@ -173,7 +173,9 @@ impl Accumulator {
     pub fn ask_for(&mut self, topic: usize) -> Known {
         let entry = &mut self.topics[topic];
         if entry.parts.is_empty() && !self.closed && entry.wait.ask() {
-            self.reports.events.push(Event::Topic(entry.name.clone()));
+            self.reports
+                .events
+                .push(Event::TopicWanted(entry.name.clone()));
         }
         self.known(topic)
     }

@@ -106,7 +106,9 @@ impl Accumulator {
         if entry.route == Route::None && entry.hold == Hold::No {
             entry.route = Route::Wanted;
             let topic = self.topics[entry.topic].name.clone();
-            self.reports.events.push(Event::Wanted(topic, entry.number));
+            self.reports
+                .events
+                .push(Event::RouteWanted(topic, entry.number));
         }
     }
 

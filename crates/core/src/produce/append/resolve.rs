@@ -80,7 +80,7 @@ impl Accumulator {
         records: u64,
         failure: Failure,
     ) {
-        self.reports.events.push(Event::Failed {
+        self.reports.events.push(Event::MessagesFailed {
             topic: topic.clone(),
             partition,
             records,

@@ -15,7 +15,7 @@ impl Accumulator {
     /// Joins the queue for free space, and returns the ticket of its place. `wake` is called when these bytes may fit.
     pub fn wait_for_space(&mut self, bytes: usize, wake: Arc<dyn Wake>, token: u64) -> u64 {
         if self.reports.watched && self.space.waiters.is_empty() {
-            self.reports.events.push(Event::Full {
+            self.reports.events.push(Event::BufferFilled {
                 used: self.memory.used(),
             });
         }
@@ -43,7 +43,7 @@ impl Accumulator {
         self.close_all();
         if !std::mem::replace(&mut self.space.reported, true) {
             let accepted = self.counts.accepted;
-            self.reports.events.push(Event::Lacking { accepted });
+            self.reports.events.push(Event::SpaceLacking { accepted });
         }
     }
 
@@ -117,7 +117,7 @@ impl Accumulator {
     fn wake_next(&mut self) {
         let Some(head) = self.space.waiters.front() else {
             if self.reports.watched {
-                self.reports.events.push(Event::Free {
+                self.reports.events.push(Event::BufferFreed {
                     used: self.memory.used(),
                 });
             }

@@ -32,7 +32,7 @@ impl Accumulator {
         if last.is_none_or(|last| self.is_aged(last.created, now)) {
             if last.is_none() {
                 let name = self.topics[topic].name.clone();
-                self.reports.events.push(Event::Topic(name));
+                self.reports.events.push(Event::TopicWanted(name));
             }
             self.wait_for_metadata(topic, now, false);
         }

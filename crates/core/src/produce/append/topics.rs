@@ -103,7 +103,9 @@ impl Accumulator {
         let topic = &mut self.topics[topic];
         topic.used_at = now;
         if std::mem::replace(&mut topic.dropped, false) {
-            self.reports.events.push(Event::Topic(topic.name.clone()));
+            self.reports
+                .events
+                .push(Event::TopicWanted(topic.name.clone()));
         }
     }
 

@@ -153,7 +153,7 @@ impl ProduceFlow {
             .written(&batch.completion, count, base_offset, append_time);
         if first && self.acc.reports.watched {
             let (topic, partition) = self.place_of(part);
-            self.acc.reports.events.push(Event::Acked {
+            self.acc.reports.events.push(Event::BatchAcked {
                 topic,
                 partition,
                 records: batch.count,

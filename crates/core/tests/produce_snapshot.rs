@@ -4,31 +4,31 @@ mod support;
 
 use ottla_core::failure::{Failure, Outcome, Trouble};
 use ottla_core::produce::event::{Decision, Event};
-use ottla_core::produce::picture::HolderCause;
-use ottla_core::produce::stats::Picture;
+use ottla_core::produce::snapshot::HolderCause;
+use ottla_core::produce::stats::Snapshot;
 use ottla_core::seam::{LostCause, LostKind};
 use support::{Producer, SECOND, settings, trouble};
 
-fn picture(producer: &Producer) -> Picture {
+fn snapshot(producer: &Producer) -> Snapshot {
     let now = producer.now.get();
-    producer.shared.with(|flow| flow.picture(now))
+    producer.shared.with(|flow| flow.snapshot(now))
 }
 
-fn assert_adds_up(picture: &Picture) {
-    let counts = picture.counts;
-    let pending: u64 = picture
+fn assert_adds_up(snapshot: &Snapshot) {
+    let counts = snapshot.counts;
+    let pending: u64 = snapshot
         .topics
         .iter()
         .map(|topic| topic.buffered_records)
         .sum();
-    let bytes: usize = picture
+    let bytes: usize = snapshot
         .topics
         .iter()
         .map(|topic| topic.buffered_bytes)
         .sum();
     let ended = counts.delivered + counts.failed + counts.unknown;
     assert_eq!(counts.accepted, ended + pending);
-    assert_eq!(picture.used, bytes);
+    assert_eq!(snapshot.used, bytes);
 }
 
 #[test]
@@ -40,10 +40,10 @@ fn numbers_fit_together_at_every_step() {
             .unwrap();
     }
     producer.try_send("later", None, None, b"v", None).unwrap();
-    assert_adds_up(&picture(&producer));
+    assert_adds_up(&snapshot(&producer));
     let sent = producer.next(1).unwrap();
     producer.now.set(producer.now.get() + SECOND / 2);
-    let on_its_way = picture(&producer);
+    let on_its_way = snapshot(&producer);
     assert_adds_up(&on_its_way);
     assert_eq!(on_its_way.nodes[0].in_flight, 1);
     assert_eq!(on_its_way.nodes[0].silent_for, SECOND / 2);
@@ -55,7 +55,7 @@ fn numbers_fit_together_at_every_step() {
     producer.ack(1, &sent, 0);
     let gone = Failure::broker(17, "no such name", Outcome::NotWritten);
     producer.shared.fail_topic("later", gone);
-    let done = picture(&producer);
+    let done = snapshot(&producer);
     assert_adds_up(&done);
     assert_eq!((done.counts.delivered, done.counts.failed), (3, 1));
     assert_eq!(done.topics[0].outcomes.delivered, 3);
@@ -77,7 +77,7 @@ fn a_node_stays_silent_over_a_lost_connection() {
     use ottla_core::seam::Flow;
     producer.shared.on_lost(1, &cause, producer.now.get());
     producer.now.set(producer.now.get() + 5 * SECOND);
-    assert_eq!(picture(&producer).nodes[0].silent_for, 5 * SECOND);
+    assert_eq!(snapshot(&producer).nodes[0].silent_for, 5 * SECOND);
     let now = producer.now.get();
     let held = producer.shared.with(|flow| flow.budget(now)).holders;
     let node = (1, "broker:9092".into());
@@ -99,11 +99,11 @@ fn a_node_that_owes_no_answer_is_not_silent() {
     producer.try_send("t", Some(0), None, b"v", None).unwrap();
     let sent = producer.next(1).unwrap();
     producer.now.set(producer.now.get() + 5 * SECOND);
-    let silent = || picture(&producer).nodes[0].silent_for;
+    let silent = || snapshot(&producer).nodes[0].silent_for;
     assert_eq!(silent(), 5 * SECOND, "the socket takes no bytes");
     producer.take(1, &sent);
     producer.now.set(producer.now.get() + 5 * SECOND);
-    assert_eq!((silent(), picture(&producer).nodes[0].requests), (0, 1));
+    assert_eq!((silent(), snapshot(&producer).nodes[0].requests), (0, 1));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn batches_are_reported_only_to_a_listener() {
     producer.shared.with(|flow| flow.watch(true));
     assert!(matches!(
         &acked()[..],
-        [Event::Acked {
+        [Event::BatchAcked {
             records: 1,
             base_offset: 7,
             attempts: 1,

@@ -10,7 +10,7 @@ use crate::ids::Micros;
 use crate::produce::batch::Batch;
 use crate::produce::drain::flow::ProduceFlow;
 use crate::produce::partition::{Hold, Partition, Route};
-use crate::produce::stats::{Picture, Sum, TopicPicture, total};
+use crate::produce::stats::{Snapshot, Sum, TopicSnapshot, total};
 
 /// Time without an answer after which a node is reported as the cause that messages wait.
 const SILENT: Micros = 1_000_000;
@@ -130,9 +130,9 @@ impl Partition {
 
 impl ProduceFlow {
     /// Snapshot of counters and memory, consistent with each other.
-    pub fn picture(&mut self, now: Micros) -> Picture {
-        let topics: Vec<TopicPicture> = (0..self.acc.topics.len())
-            .map(|index| self.topic_picture(index))
+    pub fn snapshot(&mut self, now: Micros) -> Snapshot {
+        let topics: Vec<TopicSnapshot> = (0..self.acc.topics.len())
+            .map(|index| self.topic_snapshot(index))
             .collect();
         let mut sum = Sum::default();
         for (id, stats) in &mut self.nodes {
@@ -143,7 +143,7 @@ impl ProduceFlow {
             });
             sum.node(*id, stats, in_flight, muted, now);
         }
-        Picture {
+        Snapshot {
             counts: self.acc.counts,
             traffic: total(&topics),
             used: self.acc.memory.used(),
@@ -155,14 +155,14 @@ impl ProduceFlow {
         }
     }
 
-    fn topic_picture(&self, index: usize) -> TopicPicture {
+    fn topic_snapshot(&self, index: usize) -> TopicSnapshot {
         let topic = &self.acc.topics[index];
         let (mut bytes, mut records) = self.acc.stored(index);
         for part in &topic.parts {
             bytes += self.acc.parts[*part].held_bytes();
             records += self.acc.parts[*part].pending_records();
         }
-        TopicPicture {
+        TopicSnapshot {
             name: topic.name.clone(),
             traffic: topic.traffic,
             outcomes: topic.outcomes,
