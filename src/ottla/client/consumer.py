@@ -13,6 +13,7 @@ from ottla.client.dropped import Made
 from ottla.client.leaving import CLOSE_S
 from ottla.client.subscription import Subscription
 from ottla.client.view import ConsumerCallbacks, ConsumerView, Readers
+from ottla.client.watchdog import Watchdog
 from ottla.cluster.cluster import Cluster
 from ottla.consumer.commits.automatic import AutoCommit
 from ottla.consumer.commits.offsets import GroupOffsets
@@ -76,7 +77,8 @@ class ConsumerClient:
             if chain is not None:
                 self.offsets.on_committed(self._view.commits_accepted)
         self._closing: Ticket[None] | None = None
-        self._sampling: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
+        """The samples of the rates, and the watchdog."""
         self._engine.call(self._start, name="start", who=config.who)
 
     def _group_side(self) -> tuple[GroupLink | None, GroupOffsets | None]:
@@ -95,7 +97,11 @@ class ConsumerClient:
         self.autocommit.start(self._engine)
         self._cluster.listen(self.subscription.metadata_changed)
         self._cluster.refresh_soon("start")
-        self._sampling = self._engine.spawn(self._view.sample(), "rates")
+        watchdog = Watchdog(self._engine, self._cluster, self.flow, self.config)
+        self._background = [
+            self._engine.spawn(self._view.sample(), "rates"),
+            self._engine.spawn(watchdog.run(), "watchdog"),
+        ]
 
     def call(
         self, name: str, function: Callable[..., Coroutine[Any, Any, T]], *args: Any
@@ -269,8 +275,8 @@ class ConsumerClient:
             self.cursors.stop()
             self.flow.close()
             await self._cluster.close()
-            if self._sampling is not None:
-                self._sampling.cancel()
+            for task in self._background:
+                task.cancel()
             self._view.closed()
             self._engine.release()
 

@@ -68,6 +68,15 @@ EVENTS: Final[dict[str, EventKind]] = {
         "assignment.",
         {**_PLACE, "error": "str, its class", "reason": "str"},
     ),
+    "partition.stalled": EventKind(
+        "An assigned partition of a consumer, not paused, has made no progress for 60 s although its log has records.",
+        {
+            **_PLACE,
+            "lag": "int, offsets to the end of the log",
+            "duration_ms": "float, since its latest progress",
+            "reason": "str",
+        },
+    ),
     "partition.routed": EventKind(
         "The partition flows to its leader, for the first time or again.",
         {**_PLACE, "node": "int", "leader_epoch": "int"},

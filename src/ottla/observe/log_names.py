@@ -24,6 +24,8 @@ LogName = Literal[
     "topic.refused",
     "topic.recreated",
     "partition.unroutable",
+    "partition.stalled",
+    "partition.progressed",
     "partition.routed",
     "partition.held",
     "rack.empty",

@@ -194,6 +194,19 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
         ("places", "topic", "partition", "count", "reason", "next_step"),
         lasting=True,
     ),
+    "partition.stalled": LogEvent(
+        ("WARNING", "INFO"),
+        "{place} has made no progress for {elapsed_s:.0f} s, {count:record} behind: {reason}; {next_step}",
+        "An assigned partition that is not paused stands still although its log has records; INFO where the application does not ask "
+        "for them.",
+        ("topic", "partition", "elapsed_s", "count", "reason", "next_step"),
+    ),
+    "partition.progressed": LogEvent(
+        ("INFO",),
+        "{place} makes progress again",
+        "The end of partition.stalled, also by a pause or a revocation.",
+        ("topic", "partition"),
+    ),
     "partition.routed": LogEvent(
         ("INFO",),
         "{places} reachable again: the leader is {broker}; sending resumes",
