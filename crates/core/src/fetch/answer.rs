@@ -118,7 +118,7 @@ impl FetchFlow {
                 continue;
             };
             // A partition that the answer leaves out has nothing new.
-            entry.answered |= entry.seek == *seek && entry.route.is_some();
+            entry.marks.current |= entry.seek == *seek && entry.route.is_some();
             if wire::uses_topic_ids(version) {
                 names.insert(entry.id, Arc::clone(&entry.topic));
             }
@@ -149,6 +149,7 @@ impl FetchFlow {
                 high_watermark: answer.high_watermark,
                 last_stable_offset: answer.last_stable_offset,
                 log_start_offset: answer.log_start_offset,
+                current: true,
             };
             let aborted = std::mem::take(&mut answer.aborted);
             let aborted = (self.settings.isolation == READ_COMMITTED).then_some(aborted);

@@ -102,8 +102,6 @@ pub(crate) struct Part {
     pub fetched_epoch: i32,
     /// Token of the request in flight for its offset.
     pub in_flight: Option<u64>,
-    /// The broker has answered since its position or route was set: `marks` are about the log that it is fetched from.
-    pub answered: bool,
     /// Its batches were dropped because nobody took them.
     pub dropped: bool,
     /// The data at its offset cannot be read, so it is not fetched again.
@@ -122,6 +120,8 @@ pub(crate) struct Marks {
     pub high_watermark: i64,
     pub last_stable_offset: i64,
     pub log_start_offset: i64,
+    /// The broker has answered since the position or the route was set: these are the ends of the log that is fetched from.
+    pub current: bool,
 }
 
 impl Marks {
@@ -129,6 +129,7 @@ impl Marks {
         high_watermark: -1,
         last_stable_offset: -1,
         log_start_offset: -1,
+        current: false,
     };
 
     /// The offset after the last one that a reader of this isolation can get.
@@ -144,7 +145,7 @@ impl Part {
     /// Whether its broker has records for it, or may have.
     pub fn is_behind(&self, isolation: i8) -> bool {
         let end = self.marks.end(isolation);
-        !self.answered || self.offset.is_some_and(|offset| offset < end)
+        !self.marks.current || self.offset.is_some_and(|offset| offset < end)
     }
 }
 
@@ -282,7 +283,6 @@ impl FetchFlow {
             offset: None,
             fetched_epoch: NO_EPOCH,
             in_flight: None,
-            answered: false,
             dropped: false,
             stuck: false,
             fetch_bytes: self.settings.partition_bytes,
@@ -318,7 +318,7 @@ impl FetchFlow {
             entry.offset = Some(offset);
             entry.fetched_epoch = leader_epoch;
             entry.in_flight = None;
-            entry.answered = false;
+            entry.marks.current = false;
             entry.stuck = false;
             entry.fetch_bytes = self.settings.partition_bytes;
             if let Some(held) = entry.deferred.take() {
@@ -348,7 +348,7 @@ impl FetchFlow {
         };
         entry.route = Some(conn);
         entry.leader_epoch = leader_epoch;
-        entry.answered = false;
+        entry.marks.current = false;
         entry.deferred = None;
         let unset = entry.id == UNKNOWN_ID;
         let Some(known) = self.conns.get(&conn) else {
