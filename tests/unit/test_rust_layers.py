@@ -25,7 +25,7 @@ CORE_LAYERS = (
 )
 """The top of each module of core: a layer imports those below it only, or itself."""
 
-PRODUCE_LAYERS = ({"shared", "picture", "testing"}, {"drain"}, {"append"})
+PRODUCE_LAYERS = ({"shared", "snapshot", "testing"}, {"drain"}, {"append"})
 """The same inside `produce`, above all its other files."""
 
 MOST_FIELDS = 15
