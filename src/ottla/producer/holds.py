@@ -31,7 +31,7 @@ class Holds:
 
     Args:
         context: The outbox's.
-        routes: Told to find a route once a hold has ended.
+        routes: Search a route for each partition once its hold has ended.
         identity: Gives partitions that start over their next epoch.
     """
 
@@ -52,10 +52,10 @@ class Holds:
 
     async def _end(self, held: Held) -> None:
         """Decide about a held partition and let it flow again. It gets its route after the backoff; the hold ends at once, so
-        that what failed is known.
+        that failed messages get their outcome.
 
-        The flow tells of a hold once and waits for its end. So whatever raises on the way there, which is a bug, the hold ends:
-        its messages fail with the outcome that their attempts leave, and what is behind them goes on.
+        The flow reports a hold once and waits for its end. So the hold ends even if an exception is raised here, which is a bug:
+        its messages fail with the outcome that their attempts leave, and later messages are sent.
         """
         place = TopicPartition(held.topic, held.partition)
         route = self._routes.withdraw(place)
@@ -93,7 +93,7 @@ class Holds:
             self._routes.find(place)
 
     def _judge(self, held: Held, asked: int) -> Verdict:
-        """Decide, and tell listeners and the log. asked: The node that answered, -1 where it was none."""
+        """Decide, and report to listeners and the log. asked: The node that answered, -1 where it was none."""
         place = TopicPartition(held.topic, held.partition)
         config = self._context.config
         idempotent = config.enable_idempotence
@@ -110,7 +110,7 @@ class Holds:
         return verdict
 
     def _follow(self, held: Held, verdict: Verdict, asked: int) -> float:
-        """Follow the leader that the broker named, or have it looked for; returns the seconds to wait before sending again."""
+        """Follow the leader that the broker named, or refresh stale metadata; return the seconds to wait before sending again."""
         cluster = self._context.cluster
         topic, partition = held.topic, held.partition
         backoff = verdict.backoff
@@ -136,7 +136,7 @@ class Holds:
         return self._context.backoff.delay(max(batch.attempts for batch in held.batches))
 
     async def _fail(self, held: Held, error: Exception) -> None:
-        """End a hold about which nothing could be decided: what it holds fails, since nothing is known to be right to send."""
+        """End a hold without a decision: its batches fail, since no batch is known to be right to send."""
         bug = errors.Error(f"a bug of the client: {errors.line_of(error)}")
         verdict = fail_all(held, bug, gapless=self._context.config.gapless)
         attempts = 0

@@ -183,7 +183,7 @@ class Outbox:
         await self._unawaited.ended()
 
     def _report_failure(self, failed: MessagesFailed) -> None:
-        """A failure that nobody may be looking at is at least in the log."""
+        """Log a failure that may have no other reader."""
         error = error_of(failed.failure)
         reason, outcome = errors.line_of(error), failed.failure.outcome
         expired = isinstance(failed.failure.cause, TimedOut)

@@ -1,7 +1,7 @@
-"""What is to become of the batches of a held partition: the decisions of the outbox, as pure functions.
+"""Decisions about the batches of a held partition, as pure functions.
 
 A partition is held after anything out of the ordinary, once nothing of it is in flight. Each of its unresolved
-batches then has an answer or none, and this module says how each goes on. Nothing here waits, looks at a clock or
+batches then has an answer or none, and this module decides about each. Nothing here waits, reads a clock or
 touches a socket. References: KIP-98, KIP-126, KIP-360, KIP-467, KIP-951; Java: Sender.completeBatch,
 TransactionManager.canRetry. The rules in words: `docs/adr/0010-overtaken-batches-are-written.md`,
 `docs/adr/0015-outcome-by-attempts.md`; every code with its outcome: `docs/reference/producer-outcomes.md`.
@@ -43,10 +43,10 @@ IDENTITY_LOST = frozenset(
         ErrorCode.INVALID_PRODUCER_ID_MAPPING,
     }
 )
-"""The broker's sequence state does not fit ours: at the first batch in line, only a new epoch goes on."""
+"""The broker's sequence state does not fit ours: for the first batch of a hold, only a new epoch helps."""
 
 WAITS_ITS_TURN = IDENTITY_LOST | {ErrorCode.MESSAGE_TOO_LARGE}
-"""Behind the head of the line these say nothing of the broker: what became of the head says whether to wait."""
+"""Behind the head of a hold these codes show nothing about the broker: the decision about the head determines whether to wait."""
 
 _REASONS: Final = {
     "answer": "the broker answered with an error",
@@ -57,7 +57,7 @@ _REASONS: Final = {
 
 
 class Verdict(NamedTuple):
-    """How a held partition goes on."""
+    """The decisions about a held partition, and its next step."""
 
     decisions: list[Decision]
     """One per batch of the hold: the flow carries out these and no others."""
@@ -80,8 +80,8 @@ def judge(held: Held, *, idempotent: bool, gapless: bool, start_over: bool = Fal
     too (the broker accepts no gap), so it is safe to write it under a new epoch. A batch that is refused behind one that is
     retried waits for its turn and is retried too: nobody knows yet whether the one before it is in the log, and under a new epoch
     it could be there twice. A batch without an answer is sent again with the sequence it had: the broker then says which it was.
-    Where that cannot be, because the one before it failed and may be in the log, it fails as well: under a new epoch it could be
-    there twice. A batch that is known to be in the log neither fails nor is sent under another epoch: it is written.
+    If the batch before it failed and may be in the log, it fails as well: under a new epoch it could be there twice. A batch that
+    is known to be in the log neither fails nor is sent under another epoch: it is written.
 
     Args:
         held: The hold.
