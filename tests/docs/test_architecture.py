@@ -174,6 +174,14 @@ def test_the_page_is_short_enough_to_be_read() -> None:
     assert len(lines) < MOST_LINES
 
 
+def test_labels_of_state_charts_have_one_colon() -> None:
+    """A label ends at a second colon or at a semicolon, and the chart is not drawn."""
+    charts = re.findall(r"^stateDiagram-v2\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line for chart in charts for line in chart.splitlines()]
+    assert lines
+    assert [line for line in lines if line.count(":") > 1 or ";" in line] == []
+
+
 @pytest.mark.parametrize(
     ("quote", "reason"),
     [
