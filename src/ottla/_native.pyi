@@ -946,6 +946,9 @@ class FetchFlow:
     def unassign(self, topic: str, partition: int) -> None:
         """Forget it, with everything of it that waits in the inbox. Nothing of it is handed over after this returns."""
 
+    def withhold(self, topic: str, partition: int) -> None:
+        """End its hand-over: nothing of it is taken once this returns. Its position stays readable, and can be set."""
+
     def position(self, topic: str, partition: int, offset: int, leader_epoch: int) -> None:
         """Set the position (assignment or seek): records fetched for an earlier one are never handed over."""
 
@@ -1169,6 +1172,15 @@ class ConsumerBase(Generic[_K, _V]):
 
     def _current(self) -> tuple[str, int, int] | None:
         """(topic, partition, offset) of the record handed out last and not yet followed by another request."""
+
+    def _start(self, records: Records[Any, Any], /) -> None:
+        """The next steps hand over these records."""
+
+    def _interrupt(self) -> None:
+        """The next step calls `self._interrupted()` before it hands over a record. Threads: any."""
+
+    def _rest(self) -> Records[_K, _V]:
+        """The records that are left; the last one that was handed over is not the current record any more."""
 
     def _skip(self, place: tuple[str, int], /) -> None:
         """Hand over nothing more of this partition out of the current records: its position was set again."""

@@ -20,6 +20,7 @@ from ottla._native import make_record
 from ottla.config.consumer import ConsumerConfig
 from ottla.config.producer import ProducerConfig
 from ottla.config.table import options
+from ottla.consumer.commits.fence import Ownership
 from ottla.consumer.handler import SessionState
 from tests.cases import check_each, for_each
 
@@ -152,7 +153,7 @@ def made(cls: type[Any]) -> Iterator[Any]:
     """An object of the class, without a reachable broker."""
     if cls in (ottla.GroupSession, ottla.AsyncGroupSession):
         with made(ottla.ConsumerGroup) as group:
-            yield cls(group._client, SessionState(group._client, [TP], 1))
+            yield cls(group._client, SessionState(group._client, {TP: Ownership(1, 1)}, 1))
         return
     group = ["g"] if cls.__name__.endswith("ConsumerGroup") else []
     client = cls(NOWHERE, *group)

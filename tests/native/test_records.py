@@ -14,7 +14,7 @@ import weakref
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -655,8 +655,27 @@ def test_record_in_hand_is_finished_when_the_next_is_asked_for() -> None:
         next(reader)
         assert reader._current() == ("orders", 1, offset)
     assert next(reader, None) is None
-    assert reader._current() is None
-    assert reader.hands == [None, None, None]
+    # It stays the current record until the consumer has noted that it is finished.
+    assert reader.hands == [None, ("orders", 1, 5), ("orders", 1, 6)]
+
+
+def test_an_interrupted_iteration_asks_before_the_next_record() -> None:
+    class Interrupted(Reader):
+        left: ClassVar[list[list[int]]] = []
+
+        def _interrupted(self) -> None:
+            self.left.append(self._rest().offsets())
+            assert self._current() is None
+            self._skip(("orders", 1))
+
+    reader = Interrupted(records(batch(4, 5)), records(batch(9, 1)), None)
+    assert [next(reader).offset for _ in range(2)] == [4, 5]
+    reader._interrupt()
+    assert next(reader).offset == 9, "the rest was skipped"
+    assert reader.left == [[6, 7, 8]]
+    reader._interrupt()
+    assert next(reader, None) is None
+    assert reader.left == [[6, 7, 8], []]
 
 
 def test_binding_restarts_the_iteration() -> None:

@@ -21,6 +21,8 @@ struct ConsumerObject {
     /// From `Box::into_raw`; null where no records are left. Changes with the GIL only, and is never borrowed while
     /// Python code runs.
     walk: *mut Walk,
+    /// The group waits for the application: `next` calls `_interrupted` first. Changes with the GIL only.
+    is_interrupted: bool,
 }
 
 /// # Safety
@@ -38,15 +40,19 @@ unsafe fn set_walk(slf: *mut ffi::PyObject, walk: *mut Walk) {
 unsafe extern "C" fn next(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
     guard(|py| {
         loop {
+            // SAFETY: a consumer, with the GIL.
+            if unsafe { take_interrupt(slf) } {
+                // SAFETY: a living object of the call.
+                let consumer = unsafe { Bound::from_borrowed_ptr(py, slf) };
+                consumer.call_method0(pyo3::intern!(py, "_interrupted"))?;
+                continue;
+            }
             // SAFETY: a consumer, with the GIL; a step runs no Python code.
             if let Some(walk) = unsafe { (*slf.cast::<ConsumerObject>()).walk.as_mut() } {
                 let record = walk.step(py)?;
                 if !record.is_null() {
                     return Ok(record);
                 }
-                // What was in hand is finished before more is asked for.
-                // SAFETY: as above.
-                unsafe { set_walk(slf, ptr::null_mut()) };
             }
             if !refill(py, slf)? {
                 // Null without an exception ends an iteration.
@@ -56,7 +62,24 @@ unsafe extern "C" fn next(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
     })
 }
 
-/// Asks Python for the next records; false where there are none.
+/// Whether `_interrupt` was called since the last time.
+///
+/// # Safety
+/// `slf` is a `ConsumerBase`; the GIL is held.
+#[inline]
+unsafe fn take_interrupt(slf: *mut ffi::PyObject) -> bool {
+    // SAFETY: by contract.
+    unsafe {
+        let object = slf.cast::<ConsumerObject>();
+        let is_interrupted = (*object).is_interrupted;
+        if is_interrupted {
+            (*object).is_interrupted = false;
+        }
+        is_interrupted
+    }
+}
+
+/// Asks Python for the next records, while the last one is still the current record; false where there are none.
 fn refill(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<bool> {
     // SAFETY: a living object of the call.
     let consumer = unsafe { Bound::from_borrowed_ptr(py, slf) };
@@ -69,10 +92,31 @@ fn refill(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<bool> {
         let message = format!("_refill() must return Records or None, not {kind}");
         return Err(PyTypeError::new_err(message));
     };
-    let walk = Box::new(Walk::new(records.get().parts().clone()));
     // SAFETY: a consumer, with the GIL.
-    unsafe { set_walk(slf, Box::into_raw(walk)) };
+    unsafe { start_walk(slf, records.get()) };
     Ok(true)
+}
+
+/// # Safety
+/// As `set_walk`.
+unsafe fn start_walk(slf: *mut ffi::PyObject, records: &Records) {
+    let walk = Box::new(Walk::new(records.parts().clone()));
+    // SAFETY: by contract.
+    unsafe { set_walk(slf, Box::into_raw(walk)) };
+}
+
+/// `_start(records)`
+unsafe extern "C" fn start(
+    slf: *mut ffi::PyObject,
+    records: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: a borrowed argument.
+        let records = unsafe { Bound::from_borrowed_ptr(py, records) };
+        // SAFETY: a consumer, with the GIL.
+        unsafe { start_walk(slf, records.cast::<Records>()?.get()) };
+        Ok(py.None().into_ptr())
+    })
 }
 
 /// The iteration starts over: `_refill` takes from this flow.
@@ -84,6 +128,30 @@ unsafe extern "C" fn bind(
         // SAFETY: a consumer, with the GIL.
         unsafe { set_walk(slf, ptr::null_mut()) };
         Ok(py.None().into_ptr())
+    })
+}
+
+/// The next step calls `_interrupted` first.
+unsafe extern "C" fn interrupt(
+    slf: *mut ffi::PyObject,
+    _: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: a consumer, with the GIL.
+        unsafe { (*slf.cast::<ConsumerObject>()).is_interrupted = true };
+        Ok(py.None().into_ptr())
+    })
+}
+
+/// The records that are left. From here on there is no current record.
+unsafe extern "C" fn rest(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard(|py| {
+        // SAFETY: a consumer, with the GIL.
+        let walk = unsafe { (*slf.cast::<ConsumerObject>()).walk.as_ref() };
+        let left = Records::of_parts(walk.map(Walk::left).unwrap_or_default());
+        // SAFETY: as above.
+        unsafe { start_walk(slf, &left) };
+        Ok(Bound::new(py, left)?.into_any().into_ptr())
     })
 }
 
@@ -133,11 +201,14 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
 const NAME: &CStr = c"ottla._native.ConsumerBase";
 const DOC: &CStr = c"The hot iteration of `ottla.Consumer`.";
 
-static mut METHODS: [ffi::PyMethodDef; 5] = [
+static mut METHODS: [ffi::PyMethodDef; 8] = [
     class_getitem(),
     single_method(c"_bind", bind),
     plain_method(c"_current", current),
+    plain_method(c"_interrupt", interrupt),
+    plain_method(c"_rest", rest),
     single_method(c"_skip", skip),
+    single_method(c"_start", start),
     no_method(),
 ];
 

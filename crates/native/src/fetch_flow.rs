@@ -120,6 +120,11 @@ impl FetchFlow {
         Ok(())
     }
 
+    fn withhold(&self, py: Python<'_>, topic: &str, partition: i32) -> PyResult<()> {
+        self.inbox(py)?.withhold(topic, partition);
+        Ok(())
+    }
+
     fn position(
         &self,
         py: Python<'_>,

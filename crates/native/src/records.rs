@@ -44,7 +44,7 @@ impl Records {
         Self::of_parts(parts.collect())
     }
 
-    fn of_parts(parts: Vec<Part>) -> Self {
+    pub fn of_parts(parts: Vec<Part>) -> Self {
         let len = parts.iter().map(|part| part.records.len()).sum();
         Self {
             parts: parts.into(),

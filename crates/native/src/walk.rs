@@ -80,6 +80,16 @@ impl Walk {
         self.parts = parts.into();
     }
 
+    /// The records that have not been given yet.
+    pub fn left(&self) -> Vec<Part> {
+        let mut parts = self.parts.get(self.part..).unwrap_or_default().to_vec();
+        if let Some(first) = parts.first_mut() {
+            first.records.start = self.index;
+        }
+        parts.retain(|part| !part.records.is_empty());
+        parts
+    }
+
     /// Where the record lies that the last step gave; None before the first.
     pub fn last(&self) -> Option<(&Arc<Origin>, usize)> {
         let part = self.parts.get(self.part)?;

@@ -40,6 +40,8 @@ class GroupApplication:
         self._cursors = cursors
         self._autocommit = autocommit
         self._wake = wake
+        self._assignments: list[Call] = []
+        """Assignments that the application has not served yet."""
         self._revocations: list[Call] = []
         """Revocations that the application has not served yet."""
         self._losses: list[Call] = []
@@ -57,11 +59,15 @@ class GroupApplication:
 
     async def assign(self, partitions: Sequence[TopicPartition], generation: int) -> None:
         """Let the partitions flow, and post the call."""
-        await self._cursors.assign(partitions)
-        self.calls.post(Call(ASSIGNED, partitions, generation))
+        await self._cursors.assign(partitions, epoch=generation)
+        call = Call(ASSIGNED, partitions, generation)
+        self._assignments = [one for one in self._assignments if not one.is_served]
+        self._assignments.append(call)
+        self.calls.post(call)
 
     async def revoke(self, partitions: Sequence[TopicPartition]) -> None:
-        """Wait until the application has served the call, commit its progress, and stop the partitions."""
+        """End the hand-over, wait until the application has served the call, commit its progress, and unassign."""
+        self._cursors.withhold(partitions)
         call = Call(REVOKED, partitions)
         self._revocations.append(call)
         self.calls.post(call)
@@ -73,14 +79,26 @@ class GroupApplication:
             await self._autocommit.commit(frozenset(partitions))
             self._cursors.unassign(partitions)
 
-    async def lose(self, partitions: Sequence[TopicPartition], reason: str) -> None:
-        """Stop the partitions at once, commit nothing of them, and post the call."""
+    def lose(self, partitions: Sequence[TopicPartition], reason: str) -> None:
+        """Unassign the partitions at once, commit nothing of them, and post the call.
+
+        An assignment that the application has not begun to serve is withdrawn in its place: it never got these partitions.
+        """
         self._cursors.unassign(partitions)
         for call in self._revocations:
             call.withdraw()
-        call = Call(LOST, partitions)
+        unknown = [call for call in self._assignments if call.withdraw()]
+        self._assignments = []
+        never_given = {tp for call in unknown for tp in call.partitions}
+        lost = [tp for tp in partitions if tp not in never_given]
+        call = Call(LOST, lost, reason=reason)
         self._losses.append(call)
         self.calls.post(call)
+
+    def unserved_losses(self) -> dict[TopicPartition, str]:
+        """Why partitions were lost, of losses that the application has not served. Threads: any."""
+        losses = [call for call in list(self._losses) if not (call.is_served or call.withdrawn)]
+        return {tp: call.reason for call in losses for tp in call.partitions}
 
     def fail(self, error: errors.Error) -> None:
         """The group refused this consumer for good: wake the application, whose next poll raises the error."""
@@ -104,5 +122,6 @@ class GroupApplication:
         """Withdraw every call that was not served: the membership that posted it has ended."""
         while (call := self.calls.take()) is not None:
             call.withdraw()
-        for call in [*self._revocations, *self._losses]:
+        for call in [*self._assignments, *self._revocations, *self._losses]:
             call.withdraw()
+        self._assignments = []

@@ -30,6 +30,7 @@ from ottla.observe.log import ClientLog
 
 if TYPE_CHECKING:
     from ottla.config.consumer import ConsumerConfig
+    from ottla.consumer.commits.fence import Owned
     from ottla.consumer.hand_over import SkippedRecords
     from ottla.engine.bridge import Ticket
     from ottla.observe.consumer_health import ConsumerHealth
@@ -123,6 +124,7 @@ class ConsumerClient:
 
     async def unsubscribe(self) -> None:
         """Leave the group; the application has released its partitions already."""
+        self.cursors.withhold(self.cursors.assigned)
         await self.autocommit.commit(self.cursors.assigned)
         await self.subscription.leave()
         self.application.error = None
@@ -130,10 +132,14 @@ class ConsumerClient:
         self.application.withdraw_calls()
 
     async def assign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Assign exactly these partitions, without a group's assignment."""
+        """Assign exactly these partitions, without a group's assignment. The progress of all others is committed first."""
         wanted = set(partitions)
         self.subscription.assign(anything=bool(wanted))
-        self.cursors.unassign(self.cursors.assigned - wanted)
+        given_up = self.cursors.assigned - wanted
+        if given_up:
+            self.cursors.withhold(given_up)
+            await self.autocommit.commit(given_up)
+            self.cursors.unassign(given_up)
         await self.cursors.assign(sorted(wanted), create_topics=True)
 
     # ---- polls (the application's threads) -----------------------------------------------------------------------------
@@ -194,20 +200,39 @@ class ConsumerClient:
 
     # ---- offsets -----------------------------------------------------------------------------------------------------
 
-    async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+    async def commit(
+        self,
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
+        owned: Owned,
+        lost: Mapping[TopicPartition, str],
+    ) -> None:
         """Commit these offsets.
+
+        Args:
+            offsets: Of the next records to read.
+            owned: The ownership of the partitions at the call: a partition that is not owned any more, or again, is refused.
+            lost: Why partitions were lost whose progress cannot be committed. They fail.
 
         Raises:
             ConfigError: There is no group.
-            CommitFailed: With every partition that failed.
+            CommitFailed: With every partition that failed; the others are committed.
         """
         if self.offsets is None:
             raise errors.ConfigError("committing needs a group_id")
+        failures: dict[TopicPartition, BaseException] = {
+            tp: _loss_error(tp, reason) for tp, reason in lost.items()
+        }
         if self.subscription.member is not None:
-            not_owned = [tp for tp in offsets if tp not in self.cursors.assigned]
-            if not_owned:
-                raise commit_failed({tp: _not_assigned(tp) for tp in not_owned})
-        await self.offsets.commit(offsets)
+            now = self.cursors.owned
+            for tp in offsets:
+                if tp not in failures and (tp not in now or owned.get(tp) != now[tp]):
+                    failures[tp] = _not_assigned(tp)
+        try:
+            await self.offsets.commit({tp: at for tp, at in offsets.items() if tp not in failures})
+        except errors.CommitFailed as error:
+            raise commit_failed(failures | error.partitions) if failures else error from None
+        if failures:
+            raise commit_failed(failures)
 
     async def committed(
         self, partitions: Iterable[TopicPartition], timeout: float
@@ -282,9 +307,16 @@ class ConsumerClient:
 
     async def _leave(self, leaves: bool | None) -> None:
         self.autocommit.stop()
+        self.cursors.withhold(self.cursors.assigned)
         await self.autocommit.commit(self.cursors.assigned)
         self.application.withdraw_calls()
         await self.subscription.leave(leaves)
+
+
+def _loss_error(tp: TopicPartition, reason: str) -> errors.StateError:
+    return errors.StateError(
+        f"the partition was lost: {reason}", topic=tp.topic, partition=tp.partition
+    )
 
 
 def _not_assigned(tp: TopicPartition) -> errors.StateError:

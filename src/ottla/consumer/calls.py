@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -25,14 +26,37 @@ LOST = "lost"
 class Call:
     """One call: a change of the assignment, its partitions, and the engine's wait until it is served."""
 
-    __slots__ = ("_future", "_loop", "generation", "kind", "partitions", "since", "withdrawn")
+    __slots__ = (
+        "_future",
+        "_lock",
+        "_loop",
+        "generation",
+        "is_served",
+        "is_taken",
+        "kind",
+        "partitions",
+        "reason",
+        "since",
+        "withdrawn",
+    )
 
     def __init__(
-        self, kind: str, partitions: Sequence[TopicPartition], generation: int = -1
+        self,
+        kind: str,
+        partitions: Sequence[TopicPartition],
+        generation: int = -1,
+        reason: str = "",
     ) -> None:
         self.kind = kind
         self.partitions = list(partitions)
         self.generation = generation
+        self.reason = reason
+        """Why the partitions were lost."""
+        self._lock = threading.Lock()
+        self.is_taken = False
+        """Whether the application has begun to serve it."""
+        self.is_served = False
+        """Whether the application has served it."""
         self.withdrawn = False
         """Whether it needs no service any more."""
         self._loop = asyncio.get_running_loop()
@@ -43,14 +67,27 @@ class Call:
     def __repr__(self) -> str:
         return f"<Call {self.kind} {len(self.partitions)} partitions>"
 
+    def begin(self) -> bool:
+        """The application begins to serve it; False: it was withdrawn. Threads: any."""
+        with self._lock:
+            self.is_taken = not self.withdrawn
+            return self.is_taken
+
     def finish(self) -> None:
         """The application has served it. Threads: any."""
+        self.is_served = True
         self._loop.call_soon_threadsafe(self._end)
 
-    def withdraw(self) -> None:
-        """End the wait for it; the application does not receive it. Engine thread."""
-        self.withdrawn = True
+    def withdraw(self) -> bool:
+        """End the wait for it. Engine thread.
+
+        Returns:
+            bool: Whether the application never receives it; False: it has begun to serve it.
+        """
+        with self._lock:
+            self.withdrawn = True
         self._end()
+        return not self.is_taken
 
     def _end(self) -> None:
         if not self._future.done():
@@ -94,8 +131,18 @@ class Calls:
                 call = self._queue.popleft()
             except IndexError:
                 return None
-            if not call.withdrawn:
+            if call.begin():
                 return call
+
+    def take_loss(self) -> Call | None:
+        """The next loss to serve, ahead of other calls; None: there is none. Threads: any."""
+        for call in list(self._queue):
+            if call.kind == LOST:
+                with contextlib.suppress(ValueError):  # another thread has taken it
+                    self._queue.remove(call)
+                    if call.begin():
+                        return call
+        return None
 
     def wait(self, timeout: float | None = None) -> None:
         """Block this thread until the bell rings or the time is up. Ctrl-C ends it at once."""

@@ -19,6 +19,7 @@ References: KIP-79, KIP-227, KIP-320, KIP-392, KIP-951, KIP-1106; Java: Subscrip
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,7 @@ from ottla import errors
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.leaders import LeaderRoutes
 from ottla.cluster.retry import Attempts
+from ottla.consumer.commits.fence import Owned, Ownership
 from ottla.consumer.list_offsets import EARLIEST, LATEST, OffsetFinder
 from ottla.consumer.reset import ResetPolicy
 from ottla.consumer.routes import FetchLanes, FetchTarget, why_no_leader
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
 
 _NEXT_OF_REFUSED = "nothing more is fetched of it until a seek or another assignment"
+_serials = itertools.count(1)
 _STEADY_S = 5.0
 """A partition that flowed this long starts its backoff over when it is held."""
 
@@ -61,6 +64,7 @@ class Cursor:
     __slots__ = (
         "attempts",
         "is_routed",
+        "ownership",
         "positioned",
         "refusal",
         "replica",
@@ -72,8 +76,9 @@ class Cursor:
         "tp",
     )
 
-    def __init__(self, tp: TopicPartition, now: float) -> None:
+    def __init__(self, tp: TopicPartition, now: float, epoch: int = -1) -> None:
         self.tp = tp
+        self.ownership = Ownership(epoch, next(_serials))
         self.since = now
         """Time since which it waits for a position or a route, by the engine's clock."""
         self.topic_id = ZERO_UUID
@@ -156,21 +161,29 @@ class Cursors:
         """The assigned partitions."""
         return set(self._cursors)
 
+    @property
+    def owned(self) -> Owned:
+        """The ownership of each assigned partition, as a new mapping. Threads: any."""
+        return {tp: cursor.ownership for tp, cursor in list(self._cursors.items())}
+
     # ---- assignment ----------------------------------------------------------------------------------------------------
 
     async def assign(
-        self, partitions: Iterable[TopicPartition], *, create_topics: bool = False
+        self, partitions: Iterable[TopicPartition], *, epoch: int = -1, create_topics: bool = False
     ) -> None:
         """Take these partitions in addition; they flow as soon as their positions are known.
 
-        create_topics: Whether the application named them, so that the broker may create topics that do not exist.
+        Args:
+            partitions: Those that are assigned already keep their ownership.
+            epoch: Generation of the group, see `Ownership`.
+            create_topics: Whether the application named them, so that the broker may create topics that do not exist.
         """
         added: list[TopicPartition] = []
         for tp in partitions:
             cursor = self._cursors.get(tp)
             if cursor is None:
                 added.append(tp)
-                self._cursors[tp] = Cursor(tp, self._engine.clock.now())
+                self._cursors[tp] = Cursor(tp, self._engine.clock.now(), epoch)
                 # At once, so that a pause right after this holds; the topic's id comes with its metadata.
                 self._flow.assign(tp.topic, ZERO_UUID, tp.partition)
             elif cursor.refusal is not None:
@@ -187,6 +200,12 @@ class Cursors:
             self._route_soon(cursor)
         else:
             added.append(cursor.tp)
+
+    def withhold(self, partitions: Iterable[TopicPartition]) -> None:
+        """Hand over nothing of these partitions from now on; their positions stay for the last commit. `unassign` follows."""
+        for tp in partitions:
+            if tp in self._cursors:
+                self._flow.withhold(*tp)
 
     def unassign(self, partitions: Iterable[TopicPartition]) -> None:
         """Unassign these partitions: no record of them is handed over from now on."""

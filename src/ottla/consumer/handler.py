@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ottla import errors
@@ -18,6 +18,7 @@ from ottla.virtual_time import monotonic
 
 if TYPE_CHECKING:
     from ottla._native import Record
+    from ottla.consumer.commits.fence import Owned
     from ottla.consumer.commits.lane import Offsets
     from ottla.engine.bridge import Ticket
 
@@ -28,8 +29,10 @@ class Committer(Protocol):
     def call(self, name: str, function: Callable[[], Coroutine[Any, Any, None]]) -> Ticket[None]:
         """Run a coroutine function on the engine thread, for the public call of this name."""
 
-    async def commit(self, offsets: Offsets) -> None:
-        """Commit these offsets. Engine thread."""
+    async def commit(
+        self, offsets: Offsets, owned: Owned, lost: Mapping[TopicPartition, str]
+    ) -> None:
+        """Commit these offsets, see `ConsumerClient.commit`. Engine thread."""
 
 
 class ClaimState:
@@ -59,22 +62,21 @@ class ClaimState:
 class SessionState:
     """One session."""
 
-    def __init__(
-        self, client: Committer, partitions: Sequence[TopicPartition], generation: int
-    ) -> None:
+    def __init__(self, client: Committer, owned: Owned, generation: int) -> None:
         self.generation = generation
         self.stopping = False
         """Whether the session is ending."""
-        self.claims = {tp: ClaimState(tp) for tp in partitions}
-        self.commits = SessionCommits(client, partitions)
+        self.claims = {tp: ClaimState(tp) for tp in owned}
+        self.commits = SessionCommits(client, owned)
 
 
 class SessionCommits:
-    """Commits the marks of one session. Calls made while a commit is in flight share the next one."""
+    """Commits the marks of one session, under its ownership. Calls made while a commit is in flight share the next one."""
 
-    def __init__(self, client: Committer, partitions: Sequence[TopicPartition]) -> None:
-        self.marks = Marks(partitions)
+    def __init__(self, client: Committer, owned: Owned) -> None:
+        self.marks = Marks(owned)
         self._client = client
+        self._owned = owned
         self._turn = asyncio.Lock()
         self._ended = False
         self._lock = threading.Lock()
@@ -100,7 +102,7 @@ class SessionCommits:
                 self._queued = None
             offsets = self.marks.uncommitted()
             if offsets:
-                await self._client.commit(offsets)
+                await self._client.commit(offsets, self._owned, {})
                 self.marks.set_committed(offsets)
 
     def end(self) -> None:

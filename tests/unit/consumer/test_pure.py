@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ottla import errors
+from ottla.consumer.commits.fence import Ownership
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.consumer.liveness import Liveness
 from ottla.consumer.marks import Marks
@@ -16,6 +17,7 @@ from ottla.message import OffsetAndMetadata, TopicPartition
 
 A = TopicPartition("t", 0)
 B = TopicPartition("t", 1)
+OWNED = {A: Ownership(3, 1), B: Ownership(3, 2)}
 
 
 def test_marks_advance_and_are_uncommitted_until_a_commit() -> None:
@@ -110,7 +112,7 @@ class FakeRecord:
 def test_the_current_record_is_handed_over_and_not_finished() -> None:
     flow = FakeFlow()
     current: list[tuple[str, int, int] | None] = [None]
-    progress = Progress(flow, lambda: current[0])
+    progress = Progress(flow, lambda: current[0], lambda: OWNED)
     flow.at = {A: (10, 3), B: (20, 3)}
     progress.before_take()
     chunk = FakeRecords(
@@ -135,7 +137,7 @@ def test_the_current_record_is_handed_over_and_not_finished() -> None:
 
 def test_polled_records_are_handed_at_once_and_finished_with_the_next_poll() -> None:
     flow = FakeFlow()
-    progress = Progress(flow, lambda: None)
+    progress = Progress(flow, lambda: None, lambda: OWNED)
     flow.at = {A: (10, 3)}
     progress.before_take()
     flow.at = {A: (15, 3)}
@@ -147,7 +149,7 @@ def test_polled_records_are_handed_at_once_and_finished_with_the_next_poll() -> 
 
 def test_seek_moves_the_finished_offset() -> None:
     flow = FakeFlow()
-    progress = Progress(flow, lambda: None)
+    progress = Progress(flow, lambda: None, lambda: OWNED)
     flow.at = {A: (10, 3)}
     progress.before_take()
     progress.set_position(A, 4, -1)
@@ -157,7 +159,7 @@ def test_seek_moves_the_finished_offset() -> None:
 def test_seek_within_an_iteration_counts_for_the_rest_of_the_chunk() -> None:
     flow = FakeFlow()
     current: list[tuple[str, int, int] | None] = [None]
-    progress = Progress(flow, lambda: current[0])
+    progress = Progress(flow, lambda: current[0], lambda: OWNED)
     flow.at = {A: (10, 3), B: (20, 3)}
     progress.before_take()
     flow.at = {A: (12, 3), B: (22, 3)}
@@ -180,7 +182,7 @@ def test_seek_within_an_iteration_counts_for_the_rest_of_the_chunk() -> None:
 def test_unread_are_the_records_after_the_current_one() -> None:
     flow = FakeFlow()
     current: list[tuple[str, int, int] | None] = [None]
-    progress = Progress(flow, lambda: current[0])
+    progress = Progress(flow, lambda: current[0], lambda: OWNED)
     flow.at = {A: (10, 3), B: (20, 2)}
     progress.before_take()
     flow.at = {A: (12, 3), B: (22, 3)}
@@ -192,8 +194,9 @@ def test_unread_are_the_records_after_the_current_one() -> None:
     assert progress.unread() == {B: (21, 3)}
     current[0] = ("t", 1, 21)
     assert progress.unread() == {}
+    progress.start_chunk(FakeRecords(records))  # type: ignore[arg-type]
     current[0] = None
-    assert progress.unread() == {}
+    assert progress.unread() == {A: (10, 3), B: (20, 2)}, "no record of it was handed over"
 
 
 @pytest.mark.parametrize(("with_current", "finished"), [(True, 11), (False, 10)])
@@ -202,7 +205,7 @@ def test_no_record_after_the_current_one_is_committed_after_the_end(
 ) -> None:
     flow = FakeFlow()
     current: list[tuple[str, int, int] | None] = [None]
-    progress = Progress(flow, lambda: current[0])
+    progress = Progress(flow, lambda: current[0], lambda: OWNED)
     flow.at = {A: (10, 3), B: (20, 3)}
     progress.before_take()
     flow.at = {A: (12, 3), B: (22, 3)}

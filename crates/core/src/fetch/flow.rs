@@ -300,6 +300,14 @@ impl FetchFlow {
         }
     }
 
+    /// Ends the hand-over of a partition that is about to be unassigned; its position stays readable.
+    pub fn withhold(&mut self, topic: &str, partition: i32) {
+        if let Some(part) = self.inbox.id_of(topic, partition) {
+            self.inbox.withhold(part);
+            self.wake_io_if_starved();
+        }
+    }
+
     fn forget(&mut self, part: PartId) {
         self.unroute(part);
         self.inbox.remove(part);

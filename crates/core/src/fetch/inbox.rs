@@ -81,6 +81,21 @@ impl Inbox {
         }
     }
 
+    /// Ends the hand-over of a partition: nothing of it is taken or appended any more, and batches that a taker claimed are not
+    /// handed over. Its position stays readable and can be set; takers of it alone end with `Ended`.
+    pub fn withhold(&mut self, id: PartId) {
+        if let Some(shelf) = self.shelves.get_mut(&id) {
+            shelf.withheld = true;
+            shelf.seek += 1;
+            self.bytes -= std::mem::take(&mut shelf.bytes);
+            shelf.entries.clear();
+            shelf.claimed = 0;
+            self.trash.extend(shelf.error.take());
+            let (topic, partition) = shelf.place.clone();
+            self.end(&topic, partition);
+        }
+    }
+
     pub fn set_paused(&mut self, id: PartId, paused: bool) {
         if let Some(shelf) = self.shelves.get_mut(&id) {
             shelf.paused = paused;
@@ -93,7 +108,7 @@ impl Inbox {
     pub fn fail(&mut self, topic: &str, partition: i32, error: ErrorHandle) {
         let id = self.id_of(topic, partition);
         match id.and_then(|id| self.shelves.get_mut(&id)) {
-            Some(shelf) if shelf.error.is_none() => shelf.error = Some(error),
+            Some(shelf) if shelf.error.is_none() && !shelf.withheld => shelf.error = Some(error),
             _ => self.trash.push(error),
         }
         if let Some(id) = id {
@@ -119,8 +134,10 @@ impl Inbox {
         self.closed
     }
 
+    /// Whether nothing of it is to be fetched: it is paused, or withheld.
     pub fn is_paused(&self, id: PartId) -> bool {
-        self.shelves.get(&id).is_some_and(|shelf| shelf.paused)
+        let shelf = self.shelves.get(&id);
+        shelf.is_some_and(|shelf| shelf.paused || shelf.withheld)
     }
 
     pub fn is_empty(&self, id: PartId) -> bool {
@@ -160,7 +177,7 @@ impl Inbox {
 
     /// Appends fetched batches. Offsets before `lead` that precede them have no record for the user.
     pub fn deliver(&mut self, id: PartId, lead: Option<(i64, i32)>, entries: Vec<Entry>) {
-        let Some(shelf) = self.shelves.get_mut(&id) else {
+        let Some(shelf) = self.shelves.get_mut(&id).filter(|shelf| !shelf.withheld) else {
             return;
         };
         if let Some(lead) = lead {

@@ -85,6 +85,11 @@ impl FetchShared {
         self.with(|flow| flow.unassign(topic, partition));
     }
 
+    /// Nothing of the partition is handed over once this has returned; its position stays readable.
+    pub fn withhold(&self, topic: &str, partition: i32) {
+        self.with(|flow| flow.withhold(topic, partition));
+    }
+
     pub fn position(&self, topic: &str, partition: i32, offset: i64, leader_epoch: i32) {
         self.with(|flow| flow.position(topic, partition, offset, leader_epoch));
     }

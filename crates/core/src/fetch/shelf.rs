@@ -85,6 +85,8 @@ pub(crate) struct Shelf {
     pub paused: bool,
     /// A taker of it has found nothing.
     pub hungry: bool,
+    /// Its hand-over has ended; only its position is still read and set.
+    pub withheld: bool,
     /// It is in the rotation.
     pub listed: bool,
     pub error: Option<ErrorHandle>,
@@ -103,6 +105,7 @@ impl Shelf {
             claimed: 0,
             paused: false,
             hungry: false,
+            withheld: false,
             listed: false,
             error: None,
         }

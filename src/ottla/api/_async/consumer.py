@@ -41,7 +41,7 @@ from ottla.consumer.iteration import NO_RECORDS, AsyncConsumerBase, K, V
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.engine.bridge import GRACE_S
 from ottla.engine.twins import check_callback_async, wait_async
-from ottla.errors import StateError
+from ottla.errors import CommitFailed, StateError
 from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class AsyncConsumer(AsyncConsumerBase[K, V]):
         if not partitions:
             raise TypeError("assign() needs partitions; assign([]) leaves none assigned")
         wanted = topic_partitions(partitions)
-        await wait_async(self._client.call("AsyncConsumer.assign", self._client.assign, wanted))
+        await self._polling.assign(wanted)
 
     def assignment(self) -> set[TopicPartition]:
         """The partitions that are assigned now, as a new set. Threads: any."""
@@ -245,6 +245,10 @@ class AsyncConsumer(AsyncConsumerBase[K, V]):
     async def _refill(self) -> Records[K, V] | None:
         """The next records of an iteration; None ends it."""
         return await self._polling.next_chunk(self._config.max_poll_records)
+
+    async def _interrupted(self) -> None:
+        """The group waits for the application, and the iteration asks for its next record."""
+        await self._polling.serve_between_records()
 
     def wakeup(self) -> None:
         """Make the current poll, or the next one, return empty `Records`, and end an iteration.
@@ -427,7 +431,13 @@ class AsyncConsumer(AsyncConsumerBase[K, V]):
         Protocol: OffsetCommit (key 8); Java: KafkaConsumer.commitSync.
         """
         limit = wait_limit(timeout, LONGEST_WAIT_S)
-        await wait_async(self.commit_async(offsets), limit)
+        await self._polling.serve_losses()
+        try:
+            await wait_async(self.commit_async(offsets), limit)
+        except CommitFailed:
+            # The answer may have been the loss.
+            await self._polling.serve_losses()
+            raise
 
     @hinted
     def commit_async(
@@ -443,8 +453,8 @@ class AsyncConsumer(AsyncConsumerBase[K, V]):
 
         Threads: Any.
         """
-        wanted = self._polling.handed_offsets() if offsets is None else offsets_to_commit(offsets)
-        return self._client.call("AsyncConsumer.commit", self._client.commit, wanted)
+        wanted = None if offsets is None else offsets_to_commit(offsets)
+        return self._polling.commit(wanted)
 
     @hinted
     async def committed(

@@ -42,7 +42,7 @@ from ottla.consumer.iteration import NO_RECORDS, ConsumerBase, K, V
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.engine.bridge import GRACE_S
 from ottla.engine.twins import check_callback, wait
-from ottla.errors import StateError
+from ottla.errors import CommitFailed, StateError
 from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class Consumer(ConsumerBase[K, V]):
         if not partitions:
             raise TypeError("assign() needs partitions; assign([]) leaves none assigned")
         wanted = topic_partitions(partitions)
-        wait(self._client.call("Consumer.assign", self._client.assign, wanted))
+        self._polling.assign(wanted)
 
     def assignment(self) -> set[TopicPartition]:
         """The partitions that are assigned now, as a new set. Threads: any."""
@@ -246,6 +246,10 @@ class Consumer(ConsumerBase[K, V]):
     def _refill(self) -> Records[K, V] | None:
         """The next records of an iteration; None ends it."""
         return self._polling.next_chunk(self._config.max_poll_records)
+
+    def _interrupted(self) -> None:
+        """The group waits for the application, and the iteration asks for its next record."""
+        self._polling.serve_between_records()
 
     def wakeup(self) -> None:
         """Make the current poll, or the next one, return empty `Records`, and end an iteration.
@@ -426,7 +430,13 @@ class Consumer(ConsumerBase[K, V]):
         Protocol: OffsetCommit (key 8); Java: KafkaConsumer.commitSync.
         """
         limit = wait_limit(timeout, LONGEST_WAIT_S)
-        wait(self.commit_async(offsets), limit)
+        self._polling.serve_losses()
+        try:
+            wait(self.commit_async(offsets), limit)
+        except CommitFailed:
+            # The answer may have been the loss.
+            self._polling.serve_losses()
+            raise
 
     @hinted
     def commit_async(
@@ -442,8 +452,8 @@ class Consumer(ConsumerBase[K, V]):
 
         Threads: Any.
         """
-        wanted = self._polling.handed_offsets() if offsets is None else offsets_to_commit(offsets)
-        return self._client.call("Consumer.commit", self._client.commit, wanted)
+        wanted = None if offsets is None else offsets_to_commit(offsets)
+        return self._polling.commit(wanted)
 
     @hinted
     def committed(

@@ -13,10 +13,11 @@ from __future__ import annotations
 import re
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from ottla.client.dropped import weakly
+from ottla.client.listening import listening, refuse_in_listener, running_listener
 from ottla.consumer.calls import ASSIGNED, REVOKED, Call
 from ottla.consumer.progress import Progress
 from ottla.engine.bridge import GRACE_S
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ottla.consumer.hand_over import HandOver
     from ottla.consumer.iteration import ConsumerBase
     from ottla.consumer.liveness import Tokens
+    from ottla.engine.bridge import Ticket
     from ottla.producer.callbacks import Callbacks
 
     Listener = Callable[[list[TopicPartition]], Any]
@@ -59,9 +61,17 @@ class Polling:
         self._flow = client.flow
         self._hand_over = hand_over
         self._consumer = weakref.ref(consumer)
-        self._progress = Progress(client.flow, weakly(consumer, type(consumer)._current, None))
+        self._progress = Progress(
+            client.flow,
+            weakly(consumer, type(consumer)._current, None),
+            lambda: client.cursors.owned,
+        )
         self._listeners: dict[str, Listener | None] = {}
         self._subscribed = False
+        self._given: set[TopicPartition] = set()
+        """Partitions that the application was notified of and that were not revoked or lost since."""
+        self._lost: dict[TopicPartition, str] = {}
+        """Why partitions were lost of which the application holds records: until the next poll a commit raises it."""
         self._turn = threading.Lock()
         """Held by the poll that runs."""
         self._polls = 0
@@ -72,7 +82,14 @@ class Polling:
         consumer._bind(client.flow)
         client.autocommit.finished_offsets = self._progress.finished_offsets
         client.application.attention = weakly(self, Polling._attention, {})
-        client.application.calls.listen(client.flow.wakeup)
+        client.application.calls.listen(weakly(self, Polling._interrupt, None))
+
+    def _interrupt(self) -> None:
+        """A call of the group waits: end the current poll, and the iteration serves it before its next record. Threads: any."""
+        consumer = self._consumer()
+        if consumer is not None:
+            consumer._interrupt()
+        self._flow.wakeup()
 
     def _attention(self) -> Tokens:
         consumer = self._consumer()
@@ -94,6 +111,7 @@ class Polling:
         listeners: dict[str, Listener | None],
     ) -> None:
         """Subscribe, see `Subscription.subscribe`. listeners: By kind of call."""
+        refuse_in_listener(self, "subscribe")
         before, self._listeners = self._listeners, listeners
         subscribe = self._client.subscribe
         try:
@@ -106,6 +124,7 @@ class Polling:
 
     def unsubscribe(self) -> None:
         """Leave the group; the application has finished its current record."""
+        refuse_in_listener(self, "unsubscribe")
         try:
             self._release(finished=True)
         finally:
@@ -113,34 +132,45 @@ class Polling:
             self._subscribed = False
             wait(self._client.call("Consumer.unsubscribe", self._client.unsubscribe))
 
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        """Assign exactly these partitions; the application has finished the records of all others."""
+        refuse_in_listener(self, "assign")
+        if not self._subscribed:
+            self._close_chunk(self._client.cursors.assigned.difference(partitions), finished=True)
+        wait(self._client.call("Consumer.assign", self._client.assign, partitions))
+
     # ---- polls -------------------------------------------------------------------------------------------------------
 
     def poll(self, limit: int, timeout: float | None) -> Records[Any, Any] | None:
         """The records of one poll; None if the time ran out or `wakeup` was called.
 
         Raises:
-            StateError: Nothing is subscribed to or assigned, or another poll runs.
+            StateError: Nothing is subscribed to or assigned, another poll runs, or a listener polls.
         """
         if not self._subscribed and not self._closed and not self._client.cursors.assigned:
             raise StateError("there is nothing to read: call subscribe() or assign() first")
-        if not self._turn.acquire(blocking=False):
-            raise StateError(
-                "another thread or task polls this consumer: only one at a time may poll or iterate"
-            )
+        self._begin_turn()
         try:
             return self._poll(limit, timeout)
         finally:
             self._turn.release()
 
+    def _begin_turn(self) -> None:
+        refuse_in_listener(self, "poll")
+        if not self._turn.acquire(blocking=False):
+            raise StateError(
+                "another thread or task polls this consumer: only one at a time may poll or iterate"
+            )
+
     def _poll(self, limit: int, timeout: float | None) -> Records[Any, Any] | None:
         end = Deadline(timeout)
         self._return_unread()
         while True:
-            self._client.enter()
             self._polls += 1
-            self._progress.before_take()
-            self._serve_calls()
-            self._progress.before_take()
+            self._finish_all()
+            if self._serve_calls():
+                self._finish_all()
+            self._client.enter()
             if self._hand_over is not None:
                 self._hand_over.raise_failure()
             self._waiting_since = monotonic()
@@ -158,14 +188,19 @@ class Polling:
             if end.left() == 0:
                 return None
 
-    def _return_unread(self) -> None:
-        """Fetch again the records that an iteration has left: a poll continues behind the current record."""
-        unread = self._progress.unread()
-        for (topic, partition), (offset, leader_epoch) in unread.items():
-            self._flow.position(topic, partition, offset, leader_epoch)
+    def _finish_all(self) -> None:
+        """The application asks for more: everything that was handed over is finished."""
+        self._progress.before_take()
+        self._lost = {}
         consumer = self._consumer()
-        if unread and consumer is not None:
+        if consumer is not None:
             consumer._bind(self._flow)
+
+    def _return_unread(self, partitions: frozenset[TopicPartition] | None = None) -> None:
+        """Set the positions of these partitions behind the current record of the iteration. None: of all partitions."""
+        for (topic, partition), (offset, leader_epoch) in self._progress.unread().items():
+            if partitions is None or (topic, partition) in partitions:
+                self._flow.position(topic, partition, offset, leader_epoch)
 
     def next_chunk(self, limit: int) -> Records[Any, Any] | None:
         """The next records of an iteration; None ends it (the consumer was woken or closed)."""
@@ -176,6 +211,20 @@ class Polling:
             self._progress.start_chunk(records)
         return records
 
+    def serve_between_records(self) -> None:
+        """Serve the calls of the group in an iteration that asks for its next record."""
+        consumer = self._consumer()
+        if self._closed or consumer is None:
+            return
+        self._begin_turn()
+        try:
+            self._progress.finish_current()
+            self._progress.start_chunk(consumer._rest())
+            self._lost = {}
+            self._serve_calls()
+        finally:
+            self._turn.release()
+
     def wakeup(self) -> None:
         """End the poll that waits now, or the next one, without records. Threads: any, and signal handlers."""
         self._woken = True
@@ -183,36 +232,95 @@ class Polling:
 
     # ---- calls of the group ------------------------------------------------------------------------------------------
 
-    def _serve_calls(self) -> None:
-        """Run the listeners for what the group has decided since the last poll."""
-        while (call := self._client.application.calls.take()) is not None:
-            try:
-                self._notify(call)
-            finally:
-                call.finish()
+    def _serve_calls(self) -> bool:
+        """Run the listeners for the decisions of the group since the last poll; False: there were none."""
+        calls = self._client.application.calls
+        is_any = False
+        try:
+            while (call := calls.take()) is not None:
+                is_any = True
+                self._serve(call)
+        finally:
+            if len(calls):
+                # A listener has raised: the others are served before the next record.
+                self._interrupt()
+        return is_any
 
-    def _notify(self, call: Call) -> None:
-        listener = self._listeners.get(call.kind)
-        if listener is not None and (call.partitions or call.kind == ASSIGNED):
-            notify(listener, call.partitions)
+    def _serve(self, call: Call) -> None:
+        try:
+            if call.kind == ASSIGNED:
+                self._given.update(call.partitions)
+            else:
+                self._close_chunk(call.partitions, finished=False)
+                self._given.difference_update(call.partitions)
+            if call.partitions or call.kind == ASSIGNED:
+                self._notify(call.kind, call.partitions)
+        finally:
+            call.finish()
+
+    def _close_chunk(self, partitions: Collection[TopicPartition], *, finished: bool) -> None:
+        """Hand over no more of these partitions; their progress is final. finished: That includes the current record."""
+        self._return_unread(frozenset(partitions))
+        self._progress.close(partitions, finished=finished)
+        consumer = self._consumer()
+        if consumer is not None:
+            for tp in partitions:
+                consumer._skip(tp)
+
+    def _notify(self, kind: str, partitions: list[TopicPartition]) -> None:
+        listener = self._listeners.get(kind)
+        if listener is not None:
+            with listening(self, f"on_{kind}"):
+                notify(listener, partitions)
+
+    def serve_losses(self) -> None:
+        """Call `on_lost` for the losses so far, before a call raises an error for one. Not while a poll runs, which does it."""
+        if not self._client.application.unserved_losses() or running_listener(self) is not None:
+            return
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            while (call := self._client.application.calls.take_loss()) is not None:
+                self._lost.update(dict.fromkeys(call.partitions, call.reason))
+                self._serve(call)
+        finally:
+            self._turn.release()
+
+    def reasons_of_losses(self) -> dict[TopicPartition, str]:
+        """Why partitions were lost of which the application may hold records. Threads: any."""
+        return {**self._lost, **self._client.application.unserved_losses()}
 
     def _release(self, *, finished: bool) -> None:
-        """The application asks for no more records. Call `on_revoked` for all partitions.
+        """The application asks for no more records. Call `on_lost` for lost partitions, then `on_revoked` for all others.
 
         Args:
             finished: The application has finished its current record too.
         """
         self._progress.stop(finished=finished)
-        assigned = sorted(self._client.cursors.assigned)
-        listener = self._listeners.get(REVOKED)
-        if assigned and self._subscribed and listener is not None:
-            notify(listener, assigned)
+        try:
+            self.serve_losses()
+        finally:
+            given, self._given = self._given, set()
+            assigned = sorted(given & self._client.cursors.assigned)
+            if assigned:
+                self._notify(REVOKED, assigned)
+
+    # ---- commits -----------------------------------------------------------------------------------------------------
+
+    def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata] | None) -> Ticket[None]:
+        """Commit these offsets under the present ownership of their partitions.
+
+        offsets: None: those after everything that was handed over, the current record included; lost partitions fail.
+        """
+        owned, lost = self._client.cursors.owned, self.reasons_of_losses()
+        if offsets is None:
+            offsets = self._progress.handed_offsets()
+        else:
+            lost = {tp: reason for tp, reason in lost.items() if tp in offsets}
+        commit = self._client.commit
+        return self._client.call("Consumer.commit", commit, offsets, owned, lost)
 
     # ---- positions ---------------------------------------------------------------------------------------------------
-
-    def handed_offsets(self) -> dict[TopicPartition, OffsetAndMetadata]:
-        """The offsets after everything that was handed over, the current record included."""
-        return self._progress.handed_offsets()
 
     def positions(self) -> dict[TopicPartition, int]:
         """Offset of the next record for the application, for each assigned partition that has a position."""
@@ -226,6 +334,7 @@ class Polling:
 
     def position(self, tp: TopicPartition, timeout: float) -> int | None:
         """The position of a partition, once it has one; None: it is not assigned."""
+        self.serve_losses()
         positioned = self._client.cursors.wait_positioned
         asked = self._client.query("Consumer.position", positioned, tp, timeout)
         wait(asked, timeout + GRACE_S)
@@ -233,12 +342,14 @@ class Polling:
 
     def seek(self, tp: TopicPartition, target: OffsetAndMetadata) -> None:
         """Set the position of a partition, and drop its records of the current poll that the iteration has not reached."""
+        self.serve_losses()
         seek = self._client.cursors.seek
         wait(self._client.call("Consumer.seek", seek, tp, target))
         self._moved(tp, target.offset, target.leader_epoch)
 
     def seek_to_time(self, name: str, wanted: list[TopicPartition], time_ms: int) -> None:
         """Set positions to the first records at or after a time, for the public call of this name."""
+        self.serve_losses()
         seek = self._client.cursors.seek_to_time
         wait(self._client.call(name, seek, wanted, time_ms))
         positions = self._flow.positions()
@@ -262,6 +373,7 @@ class Polling:
             leaves: Whether to leave the group; None: as `leave_group_on_close`.
             finished: The application has finished its current record too.
         """
+        refuse_in_listener(self, "close")
         try:
             if not self._closed:
                 self._closed = True

@@ -156,10 +156,10 @@ class SessionRunner:
     def _next_call(self, tasks: ClaimThreads | None = None) -> Call | None:
         """The next decision of the group; None for a stop or a failed claim."""
         while not self._stopping and (tasks is None or tasks.failure is None):
-            self._client.enter()
             call = self._calls.take()
             if call is not None:
                 return call
+            self._client.enter()
             next_ring(self._calls)
         return None
 
@@ -167,7 +167,9 @@ class SessionRunner:
 
     def _run_session(self, handler: Handler, assigned: Call, timeout: float) -> None:
         """One session, from setup to the final commit; raises what the handler raised."""
-        state = SessionState(self._client, assigned.partitions, assigned.generation)
+        owned = self._client.cursors.owned
+        claims = {tp: owned[tp] for tp in assigned.partitions if tp in owned}
+        state = SessionState(self._client, claims, assigned.generation)
         session = self._make_session(state)
         assigned.finish()
         tasks = ClaimThreads(self._calls.ring, self._log)

@@ -1,8 +1,24 @@
-"""The fence of a commit: the member and the generation under which a partition was owned. Plain values."""
+"""The fence of a commit: the ownership of its partition, and the member that commits. Plain values."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from ottla.message import TopicPartition
+
+
+class Ownership(NamedTuple):
+    """One assignment of one partition to this consumer. Progress, marks and commits of it are void under any other one."""
+
+    epoch: int
+    """Generation of the group in which the partition was assigned; -1 without a group."""
+    serial: int
+    """Number of the assignment in this process: a partition that is assigned again gets a larger one."""
+
+
+Owned = Mapping[TopicPartition, Ownership]
+"""The assigned partitions, each with its ownership. It never changes: an assignment or a revocation replaces it."""
 
 
 class CommitIdentity(NamedTuple):

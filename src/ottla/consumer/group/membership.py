@@ -90,7 +90,7 @@ class Application(Protocol):
     async def revoke(self, partitions: Sequence[TopicPartition]) -> None:
         """Let the application finish these partitions, and commit; returns when it processes no record of them."""
 
-    async def lose(self, partitions: Sequence[TopicPartition], reason: str) -> None:
+    def lose(self, partitions: Sequence[TopicPartition], reason: str) -> None:
         """Stop these partitions, which may belong to another member already."""
 
     def fail(self, error: errors.Error) -> None:
@@ -288,7 +288,9 @@ class ClassicMembership:
             case classic.Revoke():
                 work = self._revoke(action)
             case classic.Lose():
-                work = self._lose(action)
+                # At once, so that the application receives the loss before a call raises an error for it.
+                self._lose(action)
+                return
             case classic.MoveBeat():
                 work = self._move_beat()
             case classic.SendLeave():
@@ -535,7 +537,7 @@ class ClassicMembership:
                 self._report.report_revocation(action.partitions)
         self._feed(classic.Revoked(action.turn))
 
-    async def _lose(self, action: classic.Lose) -> None:
+    def _lose(self, action: classic.Lose) -> None:
         self._stop_beat()
         # A refusal for good is one failure and has its own line, see `_do`.
         if action.partitions and self._member.state is not classic.State.FAILED:
@@ -548,7 +550,7 @@ class ClassicMembership:
                 + (" at the next poll" if self._member.state is classic.State.STALE else ""),
             )
         self._report.report_loss(action.partitions, action.reason)
-        await self._application.lose(action.partitions, action.reason)
+        self._application.lose(action.partitions, action.reason)
 
     async def _send_leave(self, action: classic.SendLeave) -> None:
         self._stop_beat()
