@@ -16,6 +16,7 @@ from ottla.client.view import ConsumerCallbacks, ConsumerView, Readers
 from ottla.client.watchdog import Watchdog
 from ottla.cluster.cluster import Cluster
 from ottla.consumer.commits.automatic import AutoCommit
+from ottla.consumer.commits.fence import CommitFence
 from ottla.consumer.commits.offsets import GroupOffsets
 from ottla.consumer.commits.words import commit_failed
 from ottla.consumer.cursor import Cursors
@@ -30,7 +31,7 @@ from ottla.observe.log import ClientLog
 
 if TYPE_CHECKING:
     from ottla.config.consumer import ConsumerConfig
-    from ottla.consumer.commits.fence import Owned
+    from ottla.consumer.commits.fence import Owned, Ownership
     from ottla.consumer.hand_over import SkippedRecords
     from ottla.engine.bridge import Ticket
     from ottla.observe.consumer_health import ConsumerHealth
@@ -89,9 +90,12 @@ class ConsumerClient:
         view = self._view
         report = GroupReport(group_id, view.events, view.troubles, self._engine.clock)
         link = GroupLink(self._cluster, group_id, report)
-        return link, GroupOffsets(
-            link, self.config, lambda: self.subscription.identity, self._engine
-        )
+        fence = CommitFence(lambda: self.subscription.identity, self._ownership)
+        return link, GroupOffsets(link, self.config, fence, self._engine)
+
+    def _ownership(self, tp: TopicPartition) -> Ownership | None:
+        """The ownership that a commit of this partition is bound to; None: the consumer is no member of the group."""
+        return None if self.subscription.member is None else self.cursors.ownership(tp)
 
     async def _start(self) -> None:
         self.cursors.start()

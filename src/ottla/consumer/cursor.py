@@ -166,6 +166,11 @@ class Cursors:
         """The ownership of each assigned partition, as a new mapping. Threads: any."""
         return {tp: cursor.ownership for tp, cursor in list(self._cursors.items())}
 
+    def ownership(self, tp: TopicPartition) -> Ownership | None:
+        """The ownership of a partition; None: it is not assigned."""
+        cursor = self._cursors.get(tp)
+        return None if cursor is None else cursor.ownership
+
     # ---- assignment ----------------------------------------------------------------------------------------------------
 
     async def assign(

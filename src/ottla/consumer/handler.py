@@ -17,7 +17,7 @@ from ottla.message import TopicPartition
 from ottla.virtual_time import monotonic
 
 if TYPE_CHECKING:
-    from ottla._native import Record
+    from ottla._native import Record, Records
     from ottla.consumer.commits.fence import Owned
     from ottla.consumer.commits.lane import Offsets
     from ottla.engine.bridge import Ticket
@@ -38,10 +38,23 @@ class Committer(Protocol):
 class ClaimState:
     """One claim's progress through its partition. Written by the claim, read by the group."""
 
-    __slots__ = ("ended", "handed", "left", "returned", "tp", "waiting", "waiting_since")
+    __slots__ = (
+        "_last",
+        "_marks",
+        "ended",
+        "handed",
+        "left",
+        "returned",
+        "tp",
+        "waiting",
+        "waiting_since",
+    )
 
-    def __init__(self, tp: TopicPartition) -> None:
+    def __init__(self, tp: TopicPartition, marks: Marks) -> None:
         self.tp = tp
+        self._marks = marks
+        self._last = -1
+        """Offset of the last record that was taken."""
         self.handed = 0
         """Records handed over so far."""
         self.waiting = True
@@ -53,6 +66,15 @@ class ClaimState:
         """Whether the claim has handed over its last record."""
         self.left: Iterator[Record[Any, Any]] = iter(())
         """Records that were taken and not handed over yet."""
+
+    def receive(self, records: Records) -> None:
+        """Records were taken: hand them over next. They begin before earlier ones if the log was truncated or recreated."""
+        if len(records):
+            first = records[0].offset
+            if first <= self._last:
+                self._marks.restart(self.tp, first)
+            self._last = records[-1].offset
+        self.left = iter(records)
 
     def drop(self) -> None:
         """Hand over nothing more of the records that were taken."""
@@ -66,8 +88,8 @@ class SessionState:
         self.generation = generation
         self.stopping = False
         """Whether the session is ending."""
-        self.claims = {tp: ClaimState(tp) for tp in owned}
         self.commits = SessionCommits(client, owned)
+        self.claims = {tp: ClaimState(tp, self.commits.marks) for tp in owned}
 
 
 class SessionCommits:

@@ -41,6 +41,15 @@ class Marks:
             raise _not_owned(place)
         self._marked[place] = mark
 
+    def restart(self, place: tuple[str, int], offset: int) -> None:
+        """The partition continues at this earlier offset, because its log was truncated or its topic recreated: a mark ahead of it is
+        void, and so is what was committed.
+        """
+        mark = self._marked.get(place)
+        if mark is not None and mark.offset > offset:
+            del self._marked[place]
+            self._committed.pop(place, None)
+
     def uncommitted(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """Marks that are not committed yet."""
         return {

@@ -210,3 +210,30 @@ async def test_a_commit_from_outside_a_group_with_members_fails_with_the_reason(
         with pytest.raises(ottla.CommitFailed, match="the group has members"):
             await consumer.commit({tp: 1})
     await member.stop()
+
+
+async def test_the_marks_of_a_recreated_topic_go_back_with_its_offsets(
+    cluster: Broker, topic: str, unique_name: str
+) -> None:
+    class Marking(ottla.AsyncConsumerGroupHandler):
+        handed = 0
+
+        async def consume_claim(
+            self, session: ottla.AsyncGroupSession, claim: ottla.AsyncClaim
+        ) -> None:
+            async for record in claim:
+                session.mark(record)
+                await session.commit()
+                self.handed += 1
+
+    tp = fill(cluster, topic, 10)
+    group, handler = f"g-{unique_name}", Marking()
+    member = Member(cluster.bootstrap, group, topic, handler, metadata_max_age_ms=100, **QUICK)
+    await wait_for(lambda: cluster.committed(group) == {tp: 10}, "the commit of the old topic")
+    cluster.delete_topic(topic)
+    cluster.create_topic(topic)
+    fill(cluster, topic, 7)
+    await wait_for(lambda: handler.handed == 17, "the records of the new topic")
+    assert cluster.committed(group) == {tp: 7}
+    await member.stop()
+    assert member.error is None

@@ -211,3 +211,28 @@ def test_a_commit_from_outside_a_group_with_members_fails_with_the_reason(
         with pytest.raises(ottla.CommitFailed, match="the group has members"):
             consumer.commit({tp: 1})
     member.stop()
+
+
+def test_the_marks_of_a_recreated_topic_go_back_with_its_offsets(
+    cluster: Broker, topic: str, unique_name: str
+) -> None:
+    class Marking(ottla.ConsumerGroupHandler):
+        handed = 0
+
+        def consume_claim(self, session: ottla.GroupSession, claim: ottla.Claim) -> None:
+            for record in claim:
+                session.mark(record)
+                session.commit()
+                self.handed += 1
+
+    tp = fill(cluster, topic, 10)
+    group, handler = f"g-{unique_name}", Marking()
+    member = Member(cluster.bootstrap, group, topic, handler, metadata_max_age_ms=100, **QUICK)
+    wait_for(lambda: cluster.committed(group) == {tp: 10}, "the commit of the old topic")
+    cluster.delete_topic(topic)
+    cluster.create_topic(topic)
+    fill(cluster, topic, 7)
+    wait_for(lambda: handler.handed == 17, "the records of the new topic")
+    assert cluster.committed(group) == {tp: 7}
+    member.stop()
+    assert member.error is None

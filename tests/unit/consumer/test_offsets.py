@@ -10,7 +10,7 @@ import pytest
 
 from ottla import errors
 from ottla.config.consumer import consumer_config
-from ottla.consumer.commits.fence import CommitIdentity
+from ottla.consumer.commits.fence import CommitFence, CommitIdentity
 from ottla.consumer.commits.offsets import GroupOffsets
 from ottla.consumer.commits.words import commit_failed
 from ottla.consumer.group.report import GroupReport
@@ -102,6 +102,7 @@ class Bench:
     def __init__(self, timeout_ms: int = 60_000) -> None:
         self.coordinator = Coordinator()
         self.membership = CommitIdentity("m", 1)
+        self.owner = {FIRST: 1, SECOND: 1}
         self.tasks: list[asyncio.Task[None]] = []
         self.clock = LoopTime()
         self.refused: list[tuple[CommitIdentity, int]] = []
@@ -110,7 +111,10 @@ class Bench:
             {"group_id": "g", "retry_backoff_ms": 1, "default_api_timeout_ms": timeout_ms},
         )
         self.offsets = GroupOffsets(
-            cast("Any", self.coordinator), config, lambda: self.membership, cast("Any", self)
+            cast("Any", self.coordinator),
+            config,
+            CommitFence(lambda: self.membership, lambda tp: self.owner.get(tp, 1)),
+            cast("Any", self),
         )
         self.offsets.on_refused(lambda identity, code: self.refused.append((identity, code)))
 
@@ -143,6 +147,7 @@ async def test_an_offset_of_an_older_generation_is_not_sent_under_the_new_one() 
     waiting = bench.offsets.commit({SECOND: at(5)})
     await asyncio.sleep(0)
     bench.membership = CommitIdentity("m", 2)
+    bench.owner = dict.fromkeys(bench.owner, 2)
     after = bench.offsets.commit({FIRST: at(30)})
     bench.coordinator.gate.set()
     for old, place in ((under_way, FIRST), (waiting, SECOND)):
@@ -314,3 +319,13 @@ async def test_a_failure_makes_the_book_forget_the_partition() -> None:
     with pytest.raises(errors.CommitFailed):
         await bench.offsets.commit({FIRST: at(2)})
     assert bench.offsets.book.differs(FIRST, at(1), is_last=False)
+
+
+async def test_an_offset_of_a_retained_partition_is_sent_under_the_new_generation() -> None:
+    bench = Bench()
+    bench.coordinator.codes = [{FIRST: ErrorCode.REBALANCE_IN_PROGRESS}]
+    retained = bench.offsets.commit({FIRST: at(10)})
+    await asyncio.sleep(0)
+    bench.membership = CommitIdentity("m", 2)
+    await asyncio.wait_for(retained, 5)
+    assert [seen.generation_id_or_member_epoch for seen in bench.coordinator.seen] == [1, 2]

@@ -108,7 +108,7 @@ class AsyncClaim(Generic[K, V]):
                     return
                 if self._hand_over is not None:
                     records = self._hand_over.prepare(records, state.tp)
-                state.left = iter(records)
+                state.receive(records)
 
     def __repr__(self) -> str:
         return f"<AsyncClaim {self._state.tp} handed={self._state.handed}>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ottla.message import TopicPartition
@@ -27,3 +27,12 @@ class CommitIdentity(NamedTuple):
     member_id: str = ""
     generation: int = -1
     instance_id: str | None = None
+
+
+class CommitFence(NamedTuple):
+    """What a commit is bound to: an offset is sent only under the ownership of its call, and with the newest identity."""
+
+    identity: Callable[[], CommitIdentity]
+    """The member and generation of the next request."""
+    ownership: Callable[[TopicPartition], object]
+    """The ownership of a partition now: equal to that of the call, or the offset is refused."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from ottla.config.consumer import ConsumerConfig
-    from ottla.consumer.commits.fence import CommitIdentity
+    from ottla.consumer.commits.fence import CommitFence, CommitIdentity
     from ottla.consumer.commits.lane import Offsets
     from ottla.consumer.group.link import GroupLink
     from ottla.engine.reactor import Reactor
@@ -27,7 +27,7 @@ class GroupOffsets:
     Args:
         link: The way to the coordinator.
         config: Time-outs and backoff.
-        identity: The member and generation of the next commit.
+        fence: The ownership under which an offset may be sent, and the identity of the next request.
         reactor: The engine.
     """
 
@@ -35,12 +35,12 @@ class GroupOffsets:
         self,
         link: GroupLink,
         config: ConsumerConfig,
-        identity: Callable[[], CommitIdentity],
+        fence: CommitFence,
         reactor: Reactor,
     ) -> None:
         self.book = CommittedBook(link.topic_id, reactor.clock.now)
         """The committed offsets as far as this client knows them."""
-        self._sender = CommitSender(link, config, identity, reactor, self.book)
+        self._sender = CommitSender(link, config, fence, reactor, self.book)
         self._lookup = OffsetLookup(link, config, reactor, self.book)
 
     def on_refused(self, listener: Callable[[CommitIdentity, int], None]) -> None:

@@ -33,7 +33,7 @@ from ottla.protocol.primitives import ZERO_UUID
 if TYPE_CHECKING:
     from ottla.config.consumer import ConsumerConfig
     from ottla.consumer.commits.book import CommittedBook
-    from ottla.consumer.commits.fence import CommitIdentity
+    from ottla.consumer.commits.fence import CommitFence, CommitIdentity
     from ottla.consumer.group.link import GroupLink
     from ottla.engine.reactor import Reactor
     from ottla.wire.connection import Connection
@@ -62,7 +62,7 @@ class CommitSender:
     Args:
         link: The way to the coordinator, and the group's report.
         config: Backoff and `default_api_timeout_ms`.
-        identity: The member and generation of the next request.
+        fence: The ownership of each partition, and the identity of the next request.
         reactor: The engine.
         book: Receives each committed offset.
     """
@@ -71,7 +71,7 @@ class CommitSender:
         self,
         link: GroupLink,
         config: ConsumerConfig,
-        identity: Callable[[], CommitIdentity],
+        fence: CommitFence,
         reactor: Reactor,
         book: CommittedBook,
     ) -> None:
@@ -82,7 +82,7 @@ class CommitSender:
         self._link = link
         self._config = config
         self._log = ClientLog("offsets", config.who)
-        self._identity = identity
+        self._fence = fence
         self._reactor = reactor
         self._book = book
         self._lane = CommitLane(superseded)
@@ -113,10 +113,9 @@ class CommitSender:
             else:
                 future.set_result(None)
 
-        identity = self._identity()
         self._lane.request(
             offsets,
-            lambda _tp: identity,
+            self._fence.ownership,
             done,
             deadline=self._now() + self._config.default_api_timeout_ms / 1000,
             is_explicit=is_explicit,
@@ -247,11 +246,11 @@ class CommitSender:
     async def _send_current(self, entries: list[Entry]) -> Failures:
         """Send the offsets of the current ownership; returns the failures that are final."""
         connection = await self._link.connection()
-        identity = self._identity()
+        identity = self._fence.identity()
         failures: Failures = {}
         current: dict[TopicPartition, Entry] = {}
         for entry in entries:
-            if entry.fence == identity:
+            if entry.fence == self._fence.ownership(entry.tp):
                 current[entry.tp] = entry
             else:
                 failures[entry.tp] = self._fail(entry, superseded(entry.tp))
