@@ -45,6 +45,7 @@ impl Wish {
         match py.detach(|| self.inbox.take(self.limit, self.only())) {
             Take::Runs(runs) => Ok(Found::Records(Records::of_runs(py, &runs))),
             Take::Nothing => Ok(Found::NotYet),
+            Take::Moved => Ok(Found::Records(Records::of_runs(py, &[]))),
             Take::Ended | Take::Woken => Ok(Found::Nothing),
             Take::Failed(failed) => Err(raised(py, failed)),
             Take::Closed => Err(errors::made(py, "consumer_closed", ())),

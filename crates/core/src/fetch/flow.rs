@@ -405,7 +405,7 @@ impl FetchFlow {
     /// Claims batches for a taker. One that finds nothing is remembered: its partitions have precedence in a full buffer.
     pub fn claim(&mut self, limit: usize, only: Option<(&str, i32)>) -> Result<Vec<Job>, Take> {
         let claimed = self.inbox.claim(limit, only);
-        if matches!(claimed, Err(Take::Nothing)) {
+        if matches!(claimed, Err(Take::Nothing | Take::Moved)) {
             self.inbox.note_hunger(only);
             self.wake_io_if_starved();
             let part = only.and_then(|(topic, partition)| self.inbox.id_of(topic, partition));

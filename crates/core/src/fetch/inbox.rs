@@ -33,6 +33,8 @@ pub struct Inbox {
     ended: Places<()>,
     woken: bool,
     closed: bool,
+    /// A position has moved past offsets without a record since the latest take of any partition.
+    moved: bool,
     /// A taker of any partition has found nothing.
     hungry: bool,
     pub waiters: Waiters,
@@ -186,6 +188,8 @@ impl Inbox {
                 None if shelf.position < Some(lead.0) => {
                     shelf.position = Some(lead.0);
                     shelf.epoch = lead.1;
+                    self.moved = true;
+                    self.waiters.wake_any();
                 }
                 None => {}
             }
@@ -284,7 +288,7 @@ impl Inbox {
 
     /// Whether a take would end with anything else than `Nothing`.
     pub fn has_something(&mut self, only: Option<(&str, i32)>) -> bool {
-        if self.closed || self.woken {
+        if self.closed || self.woken || (self.moved && only.is_none()) {
             return true;
         }
         if let Some((topic, partition)) = only {
@@ -330,10 +334,11 @@ impl Inbox {
         } else {
             self.claim_in_rotation(limit, &mut jobs)?;
         }
-        if jobs.is_empty() {
-            return Err(Take::Nothing);
+        if !jobs.is_empty() {
+            return Ok(jobs);
         }
-        Ok(jobs)
+        let moved = only.is_none() && std::mem::take(&mut self.moved);
+        Err(if moved { Take::Moved } else { Take::Nothing })
     }
 
     fn claim_in_rotation(&mut self, limit: usize, jobs: &mut Vec<Job>) -> Result<(), Take> {
@@ -419,6 +424,9 @@ impl Inbox {
         if ended {
             return Some(Take::Ended);
         }
+        if !runs.is_empty() && only.is_none() {
+            self.moved = false;
+        }
         match failed {
             Some(error) => Some(Take::Failed(error)),
             None => (!runs.is_empty()).then_some(Take::Runs(runs)),
@@ -469,6 +477,7 @@ impl Inbox {
             } else {
                 batch.header().partition_leader_epoch
             };
+            self.moved |= start == end;
             if start < end {
                 *left -= end - start;
                 shelf.handed += (end - start) as u64;

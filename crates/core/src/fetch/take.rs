@@ -36,6 +36,8 @@ pub enum TakeError {
 pub enum Take {
     Runs(Vec<Run>),
     Nothing,
+    /// There are no records, and a position has moved past offsets without one: aborted transactions, their markers, compaction.
+    Moved,
     Failed(TakeError),
     /// The one wanted partition has ended.
     Ended,

@@ -55,9 +55,14 @@ impl Waiters {
         false
     }
 
+    /// Wakes the takers of any partition.
+    pub fn wake_any(&mut self) {
+        self.due.extend(self.of_any.drain(..).map(due));
+    }
+
     /// Wakes the takers of this partition and of any: it has something.
     pub fn wake_for(&mut self, place: &Place) {
-        self.due.extend(self.of_any.drain(..).map(due));
+        self.wake_any();
         self.wake_only(&place.0, place.1);
     }
 

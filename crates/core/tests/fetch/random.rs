@@ -263,7 +263,7 @@ impl World {
     fn taken(&mut self, take: Take, limit: usize) {
         let runs = match take {
             Take::Runs(runs) => runs,
-            Take::Nothing | Take::Ended => return,
+            Take::Nothing | Take::Moved | Take::Ended => return,
             other => panic!("{other:?}"),
         };
         let mut count = 0;

@@ -117,7 +117,7 @@ fn compaction_leaves_gaps_that_positions_pass() {
         token,
         &[reply("t", 0, batch(0, 10, 0, 4, empty).bytes)],
     );
-    assert!(matches!(flow.take(9, None), Take::Nothing));
+    assert!(matches!(flow.take(9, None), Take::Moved));
     assert_eq!(position(&flow, 0), 15);
     let statistics = flow.picture(0);
     assert_eq!(statistics.buffered_bytes, 0);
@@ -168,6 +168,62 @@ fn committed(isolation: i8) -> (Vec<i64>, i64) {
 fn aborted_and_control_records_are_never_seen() {
     assert_eq!(committed(1), (vec![2, 3, 4, 5, 7, 8], 11));
     assert_eq!(committed(0), (vec![0, 1, 2, 3, 4, 5, 7, 8], 11));
+}
+
+/// The log ends in an aborted transaction and its marker.
+fn aborted_tail(first: i64) -> Reply {
+    let of = |control| Kind {
+        producer: Some(1),
+        control,
+        ..PLAIN
+    };
+    let aborted = batch(0, first, 2, 4, of(None));
+    let marker = batch(0, first + 2, 1, 4, of(Some(0)));
+    let mut log = reply("t", 0, [aborted.bytes, marker.bytes].concat());
+    log.aborted = vec![(1, first)];
+    log
+}
+
+#[test]
+fn a_position_that_moves_without_records_ends_a_take_once() {
+    let mut settings = settings();
+    settings.isolation = 1;
+    let flow = shared(settings);
+    flow.attach(CONN, VERSION, NODE, ADDRESS);
+    flow.assign("t", topic_id("t"), 0);
+    flow.position("t", 0, 0, -1);
+    flow.route("t", 0, CONN, 3);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let of_any = Arc::new(Counter::default());
+    let of_one = Arc::new(Counter::default());
+    assert!(flow.add_waiter(None, of_any.clone(), 1).is_some());
+    assert!(flow.add_waiter(Some(("t", 0)), of_one.clone(), 2).is_some());
+    answer(&flow, token, &[aborted_tail(0)]);
+    assert_eq!((of_any.count(), of_one.count()), (1, 0));
+    assert_eq!(position(&flow, 0), 3);
+    assert!(matches!(flow.take(9, Some(("t", 0))), Take::Nothing));
+    assert!(flow.add_waiter(None, of_any.clone(), 1).is_none());
+    assert!(matches!(flow.take(9, None), Take::Moved));
+    assert!(matches!(flow.take(9, None), Take::Nothing));
+    assert!(flow.add_waiter(None, of_any, 1).is_some());
+}
+
+#[test]
+fn records_go_before_a_move() {
+    let flow = flowing(2);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let marker = Kind {
+        producer: Some(1),
+        control: Some(1),
+        ..PLAIN
+    };
+    let logs = [
+        reply("t", 0, batch(0, 0, 1, 4, marker).bytes),
+        reply("t", 1, records(1, 0, 3)),
+    ];
+    answer(&flow, token, &logs);
+    assert_eq!(runs(flow.take(9, None)).len(), 1);
+    assert!(matches!(flow.take(9, None), Take::Nothing));
 }
 
 #[test]
