@@ -35,12 +35,15 @@ NAMES = {
     "AsyncGroupSession": "GroupSession",
     "AsyncClaim": "Claim",
     "AsyncPolling": "Polling",
+    "AsyncBoundedPolls": "BoundedPolls",
+    "AsyncBoundedRead": "BoundedRead",
     "AsyncSessionRunner": "SessionRunner",
     "AsyncIterator": "Iterator",
     "AsyncEvent": "ThreadEvent",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "__aiter__": "__iter__",
+    "__anext__": "__next__",
     "wait_async": "wait",
     "in_background_async": "in_background",
     "next_ring_async": "next_ring",
@@ -68,6 +71,7 @@ TEXT = {
     "AsyncConsumerGroup": "ConsumerGroup",
     "AsyncConsumer": "Consumer",
     "AsyncClaim": "Claim",
+    "AsyncBoundedRead": "BoundedRead",
     "AsyncGroupSession": "GroupSession",
 }
 """Words that change inside docstrings too, where examples stand."""

@@ -109,6 +109,7 @@ fn take_everything(flow: &FetchShared, mut positions: HashMap<(String, i32), i64
     for _ in 0..MOST_TAKES {
         let runs = match flow.take(100, None) {
             Take::Runs(runs) => runs,
+            Take::Moved => continue,
             // It is raised until the position is set again.
             Take::Failed(_) | Take::Nothing => return,
             Take::Ended | Take::Woken | Take::Closed => unreachable!("it was not requested"),

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from ottla._native import Delivery as Delivery
     from ottla._native import Record as Record
     from ottla._native import Records as Records
+    from ottla.api._async.bounded import AsyncBoundedRead as AsyncBoundedRead
     from ottla.api._async.consumer import AsyncConsumer as AsyncConsumer
     from ottla.api._async.group import AsyncClaim as AsyncClaim
     from ottla.api._async.group import AsyncConsumerGroup as AsyncConsumerGroup
     from ottla.api._async.group import AsyncConsumerGroupHandler as AsyncConsumerGroupHandler
     from ottla.api._async.group import AsyncGroupSession as AsyncGroupSession
     from ottla.api._async.producer import AsyncProducer as AsyncProducer
+    from ottla.api._sync.bounded import BoundedRead as BoundedRead
     from ottla.api._sync.consumer import Consumer as Consumer
     from ottla.api._sync.group import Claim as Claim
     from ottla.api._sync.group import ConsumerGroup as ConsumerGroup
@@ -98,6 +100,7 @@ OFFSET_NEWEST = "latest"
 
 _HOMES = {
     "_native": ("Deliveries", "Delivery", "Record", "Records"),
+    "api._async.bounded": ("AsyncBoundedRead",),
     "api._async.consumer": ("AsyncConsumer",),
     "api._async.group": (
         "AsyncClaim",
@@ -106,6 +109,7 @@ _HOMES = {
         "AsyncGroupSession",
     ),
     "api._async.producer": ("AsyncProducer",),
+    "api._sync.bounded": ("BoundedRead",),
     "api._sync.consumer": ("Consumer",),
     "api._sync.group": ("Claim", "ConsumerGroup", "ConsumerGroupHandler", "GroupSession"),
     "api._sync.producer": ("Producer",),

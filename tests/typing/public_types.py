@@ -234,6 +234,26 @@ async def deserialized_async() -> None:
         assert_type(await consumer.poll(), ottla.Records[bytes, Order])
 
 
+def bounded(consumer: ottla.Consumer[str, Order], tp: ottla.TopicPartition) -> None:
+    read = consumer.read_until()
+    assert_type(read, ottla.BoundedRead[str, Order])
+    for record in read:
+        assert_type(record, ottla.Record[str, Order])
+    for records in consumer.read_until({("t", 0): 5}).chunks():
+        assert_type(records, ottla.Records[str, Order])
+    assert_type(read.ends, dict[ottla.TopicPartition, int])
+    consumer.read_until({tp: 5}, timeout=None)
+    consumer.read_until(timestamp_ms=5)
+    consumer.read_until(5)  # type: ignore[arg-type]
+
+
+async def bounded_async(consumer: ottla.AsyncConsumer) -> None:
+    async for record in consumer.read_until():
+        assert_type(record.value, bytes | None)
+    async for records in consumer.read_until().chunks(max_records=10):
+        assert_type(records, ottla.Records)
+
+
 class OrderHandler(ottla.ConsumerGroupHandler):
     def consume_claim(self, session: ottla.GroupSession, claim: ottla.Claim[bytes, Order]) -> None:
         for record in claim:

@@ -81,4 +81,5 @@ class AsyncConsumerBase(Generic[K, V]):
             records = await self._refill()
             if records is None:
                 raise StopAsyncIteration
+            # An empty one is of a poll in which only positions moved.
             self._chunk._start(records)

@@ -8,16 +8,18 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ottla.api._sync.bounded import BoundedRead
+from ottla.api.views import ConsumerViews
 from ottla.arguments import (
     DEFAULT_TIMEOUT,
     LONGEST_WAIT_S,
     TimeoutArgument,
-    function,
     number,
     wait_limit,
 )
 from ottla.arguments import timestamp_ms as as_timestamp_ms
 from ottla.arguments import topic as topic_name
+from ottla.client._sync.bounded import BoundedPolls
 from ottla.client._sync.polling import Polling
 from ottla.client.consumer import ConsumerClient
 from ottla.client.copies import refuse_copy
@@ -29,6 +31,7 @@ from ottla.consumer.arguments import (
     matcher_of,
     offset_to_read,
     offsets_to_commit,
+    offsets_to_read,
     optional_bool,
     times_by_partition,
     topic_names,
@@ -53,14 +56,11 @@ if TYPE_CHECKING:
     from ottla.config.option_types import ConsumerOptions, Servers
     from ottla.engine.bridge import Ticket
     from ottla.message import Partition, Partitions
-    from ottla.observe.consumer_health import ConsumerHealth
-    from ottla.observe.consumer_statistics import ConsumerStatistics
-    from ottla.observe.events import Event
 
     Listener = Callable[[list[TopicPartition]], Any]
 
 
-class Consumer(ConsumerBase[K, V]):
+class Consumer(ConsumerBase[K, V], ConsumerViews):
     """Reads records from Kafka, alone (`assign`) or as a member of a group (`subscribe`).
 
     Records are fetched ahead in the background, within `fetch_buffer_bytes`. Auto-commit (the default with a group) commits
@@ -106,6 +106,8 @@ class Consumer(ConsumerBase[K, V]):
         hand_over = make_hand_over(client.flow, parsed, client.interceptors, client.skipped)
         self._callbacks = client.callbacks.give_to_owner()
         self._polling = Polling(client, self, hand_over)
+        self._bounded: BoundedPolls | None = None
+        """The bounded read whose next record is being taken."""
 
     # ---- assignment ----------------------------------------------------------------------------------------------------
 
@@ -216,7 +218,8 @@ class Consumer(ConsumerBase[K, V]):
 
         Returns:
             Records: len, iteration, `values()`, `by_partition()`; empty, which is false, if the time ran out or `wakeup`
-                was called.
+                was called. Without a limit also if there is no record and a position has moved past offsets without one, such as
+                those of an aborted transaction.
 
         Raises:
             OffsetOutOfRange: The position of a partition is not in its log, or there is no commit, and `auto_offset_reset` is
@@ -245,11 +248,71 @@ class Consumer(ConsumerBase[K, V]):
 
     def _refill(self) -> Records[K, V] | None:
         """The next records of an iteration; None ends it."""
+        if self._bounded is not None:
+            return self._bounded.next_chunk(self._config.max_poll_records)
         return self._polling.next_chunk(self._config.max_poll_records)
 
     def _interrupted(self) -> None:
         """The group waits for the application, and the iteration asks for its next record."""
         self._polling.serve_between_records()
+
+    def _next_of(self, polls: BoundedPolls) -> Record[K, V]:
+        """The next record of a bounded read."""
+        polls.begin()
+        self._bounded = polls
+        try:
+            return self.__next__()
+        finally:
+            self._bounded = None
+
+    def read_until(
+        self,
+        offsets: Mapping[Partition, int] | None = None,
+        *,
+        timestamp_ms: int | None = None,
+        timeout: TimeoutArgument = DEFAULT_TIMEOUT,
+    ) -> BoundedRead[K, V]:
+        """Read the assigned partitions from their positions to an end, for jobs and notebooks.
+
+        Without arguments the end of a partition is that of its log when its reading begins; with read_committed, the first
+        transaction that is open then. The read ends when every assigned partition has reached its end, by the position: aborted
+        transactions and compacted records in front of the end do not matter. No record at or after an end is handed over, and the
+        position stays there. In a group the partitions are those that the group assigns, each with the end of the moment in
+        which this member got it; a member without partitions reads nothing.
+
+            for record in consumer.read_until(): ...
+            for records in consumer.read_until(timestamp_ms=midnight).chunks(): ...
+
+        Args:
+            offsets: `TopicPartition`, or a pair ("topic", 0), -> end: the offset after the last record to read. Assigned
+                partitions that are not in it are not read.
+            timestamp_ms: Read records in front of the first one of this time or later; milliseconds since the epoch, UTC. A
+                partition without such a record is read to its end.
+            timeout: Seconds that the read waits without any progress. Not given: `default_api_timeout_ms`. None: no limit.
+
+        Returns:
+            BoundedRead: Iterate over it, or over its `chunks()`. Nothing was requested yet.
+
+        Raises:
+            TypeError, ValueError: Wrong type or value, or both offsets and timestamp_ms; the text names the argument.
+            StateError: A partition of `offsets` is not assigned.
+            During the read: the errors of `poll` and of `end_offsets`, and Timeout, which names the partitions that made no
+            progress and their ends. The next call continues.
+
+        Cancellation: No record is lost.
+        Threads: As `poll`.
+        Protocol: ListOffsets (key 2), Fetch (key 1).
+        """
+        if offsets is not None and timestamp_ms is not None:
+            raise ValueError("read_until() takes either offsets or timestamp_ms")
+        ends = None
+        if offsets is not None:
+            ends = {tp: each.offset for tp, each in offsets_to_read(offsets).items()}
+            if self._client.subscription.member is None:
+                self._assigned_among((list(ends),))
+        time_ms = None if timestamp_ms is None else as_timestamp_ms("timestamp_ms", timestamp_ms)
+        polls = BoundedPolls(self._client, self._polling, ends, time_ms, self._limit(timeout))
+        return BoundedRead(self, polls, self._config.max_poll_records)
 
     def wakeup(self) -> None:
         """Make the current poll, or the next one, return empty `Records`, and end an iteration.
@@ -619,73 +682,8 @@ class Consumer(ConsumerBase[K, V]):
         ends = self.end_offsets(*positions, timeout=timeout)
         return {tp: max(0, ends[tp] - position) for tp, position in positions.items()}
 
-    def statistics(self) -> ConsumerStatistics:
-        """Return the counts since the start and the current state: lag, rates and buffered bytes by partition and by broker, rebalances, commits.
-
-        The numbers of fetching are taken at one moment. The lag of a partition is that of the latest response; `lag()` asks the leaders.
-        Counting costs nothing per record. `as_dict()` gives plain values for JSON.
-
-        Returns:
-            ConsumerStatistics: frozen; its fields have their units.
-
-        Raises:
-            ForkedClient: The consumer was made before a fork.
-
-        Threads: Any.
-        """
-        return self._client.statistics()
-
-    def health(self) -> ConsumerHealth:
-        """Return whether all assigned partitions can be read and committed; if not, the cause and the next step. Also the current waits.
-
-        Uses what the client knows and requests nothing. `if consumer.health():` is true while all is well. A wait is no
-        trouble by itself: a poll waits for records wherever nothing new was written. Once closed the state is "closed",
-        without troubles. `as_dict()` gives plain values for JSON.
-
-        Returns:
-            ConsumerHealth: state "ok", "degraded" or "closed", troubles, waits, and the membership.
-
-        Raises:
-            ForkedClient: The consumer was made before a fork.
-
-        Threads: Any.
-        """
-        return self._client.health(self._polling.readers())
-
-    def listen(self, listener: Callable[[Event], object]) -> None:
-        """Call `listener` with each `Event` from now on: rebalances, lost partitions, resets, commits, connections, metadata.
-
-        `docs/reference/events.md` has every event with its fields. Listeners run on the dispatcher thread, one call after
-        the other: a slow one delays other callbacks and nothing else. An exception in one is logged. Events that a slow
-        listener does not receive (10 000 events waiting) are counted in `events.dropped`. Without a listener events cost
-        nothing.
-
-        Args:
-            listener: A plain function that takes one `Event`; given twice, it is called twice.
-
-        Raises:
-            TypeError: It is no such function; nothing was changed.
-            ForkedClient: The consumer was made before a fork.
-
-        Threads: Any.
-        """
-        function("listener", listener, "(event)")
-        self._client.listen(listener)
-
-    def unlisten(self, listener: Callable[[Event], object]) -> None:
-        """No longer call `listener`; one that never listened is no error.
-
-        A call that has begun on the dispatcher thread still ends.
-
-        Args:
-            listener: As it was given to `listen`.
-
-        Raises:
-            ForkedClient: The consumer was made before a fork.
-
-        Threads: Any.
-        """
-        self._client.unlisten(listener)
+    def _readers(self) -> Mapping[str, float]:
+        return self._polling.readers()
 
     # ---- the end -------------------------------------------------------------------------------------------------------
 

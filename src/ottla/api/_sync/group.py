@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic
 
+from ottla.api.views import ConsumerViews
 from ottla.arguments import (
     DEFAULT_TIMEOUT,
     LONGEST_WAIT_S,
     TimeoutArgument,
-    function,
     shown,
     wait_limit,
 )
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from ottla.config.option_types import ConsumerOptions, Servers
     from ottla.consumer.hand_over import HandOver
     from ottla.engine.bridge import Ticket
-    from ottla.observe.consumer_health import ConsumerHealth
-    from ottla.observe.consumer_statistics import ConsumerStatistics
-    from ottla.observe.events import Event
 
 
 _RECORDS_AT_ONCE = 500
@@ -266,7 +263,7 @@ class ConsumerGroupHandler:
         """Called when every claim has returned or its time ran out; the marks are committed afterwards."""
 
 
-class ConsumerGroup:
+class ConsumerGroup(ConsumerViews):
     """Consumes topics as a member of a group, each claimed partition in a thread (or task) of its own.
 
     Args:
@@ -385,73 +382,8 @@ class ConsumerGroup:
         """End `run` or `consume`: claims end, cleanup runs, the marks are committed. Threads: any, and signal handlers."""
         self._runner.stop()
 
-    def statistics(self) -> ConsumerStatistics:
-        """Return the counts since the start and the current state: lag, rates and buffered bytes by partition and by broker, rebalances, commits.
-
-        The numbers of fetching are taken at one moment. The lag of a partition is that of the latest response; a partition that is not assigned to this member has none.
-        Counting costs nothing per record. `as_dict()` gives plain values for JSON.
-
-        Returns:
-            ConsumerStatistics: frozen; its fields have their units.
-
-        Raises:
-            ForkedClient: The group was made before a fork.
-
-        Threads: Any.
-        """
-        return self._client.statistics()
-
-    def health(self) -> ConsumerHealth:
-        """Return whether all assigned partitions can be read and committed; if not, the cause and the next step. Also the current waits.
-
-        Uses what the client knows and requests nothing. `if group.health():` is true while all is well. A wait is no
-        trouble by itself: a poll waits for records wherever nothing new was written. Once closed the state is "closed",
-        without troubles. `as_dict()` gives plain values for JSON.
-
-        Returns:
-            ConsumerHealth: state "ok", "degraded" or "closed", troubles, waits, and the membership.
-
-        Raises:
-            ForkedClient: The group was made before a fork.
-
-        Threads: Any.
-        """
-        return self._client.health(self._runner.readers())
-
-    def listen(self, listener: Callable[[Event], object]) -> None:
-        """Call `listener` with each `Event` from now on: rebalances, lost partitions, resets, commits, connections, metadata.
-
-        `docs/reference/events.md` has every event with its fields. Listeners run on the dispatcher thread, one call after
-        the other: a slow one delays other callbacks and nothing else. An exception in one is logged. Events that a slow
-        listener does not receive (10 000 events waiting) are counted in `events.dropped`. Without a listener events cost
-        nothing.
-
-        Args:
-            listener: A plain function that takes one `Event`; given twice, it is called twice.
-
-        Raises:
-            TypeError: It is no such function; nothing was changed.
-            ForkedClient: The group was made before a fork.
-
-        Threads: Any.
-        """
-        function("listener", listener, "(event)")
-        self._client.listen(listener)
-
-    def unlisten(self, listener: Callable[[Event], object]) -> None:
-        """No longer call `listener`; one that never listened is no error.
-
-        A call that has begun on the dispatcher thread still ends.
-
-        Args:
-            listener: As it was given to `listen`.
-
-        Raises:
-            ForkedClient: The group was made before a fork.
-
-        Threads: Any.
-        """
-        self._client.unlisten(listener)
+    def _readers(self) -> Mapping[str, float]:
+        return self._runner.readers()
 
     @hinted
     def close(self, timeout: TimeoutArgument = 25.0) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ottla.client.dropped import weakly
 from ottla.client.listening import listening, refuse_in_listener, running_listener
 from ottla.consumer.calls import ASSIGNED, REVOKED, Call
+from ottla.consumer.iteration import NO_RECORDS
 from ottla.consumer.progress import Progress
 from ottla.engine.bridge import GRACE_S
 from ottla.engine.clock import Deadline
@@ -29,6 +30,7 @@ from ottla.virtual_time import monotonic
 if TYPE_CHECKING:
     from ottla._native import Records
     from ottla.client.consumer import ConsumerClient
+    from ottla.consumer.bound import Bound
     from ottla.consumer.hand_over import HandOver
     from ottla.consumer.iteration import AsyncConsumerBase
     from ottla.consumer.liveness import Tokens
@@ -58,7 +60,8 @@ class AsyncPolling:
         """Topics subscribed to by name."""
         self._client = client
         self._flow = client.flow
-        self._hand_over = hand_over
+        self.hand_over: HandOver | Bound | None = hand_over
+        """Prepares the records of each take; a bounded read stands in front of it during its polls."""
         self._consumer = weakref.ref(consumer)
         self._progress = Progress(
             client.flow,
@@ -144,19 +147,31 @@ class AsyncPolling:
 
     # ---- polls -------------------------------------------------------------------------------------------------------
 
-    async def poll(self, limit: int, timeout: float | None) -> Records[Any, Any] | None:
-        """The records of one poll; None if the time ran out or `wakeup` was called.
+    async def poll(
+        self, limit: int, timeout: float | None, *, returns_moves: bool | None = None
+    ) -> Records[Any, Any] | None:
+        """The records of one poll: none if the time ran out. None if `wakeup` was called.
+
+        Args:
+            limit: Maximum number of records.
+            timeout: Seconds to wait; None: no limit.
+            returns_moves: Whether to return without records when a position has moved past offsets without any. None: where there
+                is no time limit.
 
         Raises:
             StateError: Nothing is subscribed to or assigned, another poll runs, or a listener polls.
         """
-        if not self._subscribed and not self._closed and not self._client.cursors.assigned:
-            raise StateError("there is nothing to read: call subscribe() or assign() first")
+        self._refuse_without_partitions()
         self._begin_turn()
         try:
-            return await self._poll(limit, timeout)
+            moves = timeout is None if returns_moves is None else returns_moves
+            return await self._poll(limit, timeout, moves)
         finally:
             self._turn.release()
+
+    def _refuse_without_partitions(self) -> None:
+        if not self._subscribed and not self._closed and not self._client.cursors.assigned:
+            raise StateError("there is nothing to read: call subscribe() or assign() first")
 
     def _begin_turn(self) -> None:
         refuse_in_listener(self, "poll")
@@ -165,33 +180,35 @@ class AsyncPolling:
                 "another thread or task polls this consumer: only one at a time may poll or iterate"
             )
 
-    async def _poll(self, limit: int, timeout: float | None) -> Records[Any, Any] | None:
+    async def _poll(
+        self, limit: int, timeout: float | None, returns_moves: bool
+    ) -> Records[Any, Any] | None:
         end = Deadline(timeout)
         self._return_unread()
         while True:
             self._polls += 1
-            self._finish_all()
+            self.finish_all()
             if await self._serve_calls():
-                self._finish_all()
+                self.finish_all()
             self._client.enter()
-            if self._hand_over is not None:
-                self._hand_over.raise_failure()
+            if self.hand_over is not None:
+                self.hand_over.raise_failure()
             self._waiting_since = monotonic()
             try:
                 records = await take_async(self._flow, limit, end.left())
             finally:
                 self._waiting_since = None
-            if records is not None and self._hand_over is not None:
-                records = self._hand_over.prepare(records) or None
-            if records is not None:
+            if records and self.hand_over is not None:
+                records = self.hand_over.prepare(records) or None
+            if records or (records is not None and returns_moves):
                 return records
             if self._woken:
                 self._woken = False
                 return None
             if end.left() == 0:
-                return None
+                return NO_RECORDS
 
-    def _finish_all(self) -> None:
+    def finish_all(self) -> None:
         """The application asks for more: everything that was handed over is finished."""
         self._progress.before_take()
         self._lost = {}
@@ -211,8 +228,31 @@ class AsyncPolling:
             return None
         records = await self.poll(limit, None)
         if records is not None:
-            self._progress.start_chunk(records)
+            self.begin_chunk(records)
         return records
+
+    def begin_chunk(self, records: Records[Any, Any]) -> None:
+        """The application receives these records one by one."""
+        self._progress.start_chunk(records)
+
+    async def poll_step(self, limit: int, timeout: float) -> Records[Any, Any] | None:
+        """A poll of a bounded read: no records if the time ran out or only positions moved; None if woken or closed."""
+        return None if self._closed else await self.poll(limit, timeout, returns_moves=True)
+
+    def leave_iteration(self) -> None:
+        """Return the records that an iteration has left: the next poll has them. Its current record is finished."""
+        self._return_unread()
+        self.finish_all()
+
+    def has_nothing_assigned(self) -> bool:
+        """Whether the group has assigned no partition to this member.
+
+        Raises:
+            StateError: Nothing is subscribed to or assigned.
+        """
+        self._refuse_without_partitions()
+        member = self._client.subscription.health()
+        return member is not None and member.state == "stable" and member.assigned == 0
 
     async def serve_between_records(self) -> None:
         """Serve the calls of the group in an iteration that asks for its next record."""
