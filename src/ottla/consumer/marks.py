@@ -42,8 +42,8 @@ class Marks:
         self._marked[place] = mark
 
     def restart(self, place: tuple[str, int], offset: int) -> None:
-        """The partition continues at this earlier offset, because its log was truncated or its topic recreated: a mark ahead of it is
-        void, and so is what was committed.
+        """The partition continues at this earlier offset, because its log was truncated or its topic recreated: a mark ahead of it
+        is void, and so is the committed offset.
         """
         mark = self._marked.get(place)
         if mark is not None and mark.offset > offset:

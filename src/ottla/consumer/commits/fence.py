@@ -30,7 +30,7 @@ class CommitIdentity(NamedTuple):
 
 
 class CommitFence(NamedTuple):
-    """What a commit is bound to: an offset is sent only under the ownership of its call, and with the newest identity."""
+    """The bounds of a commit: an offset is sent only under the ownership of its call, and with the newest identity."""
 
     identity: Callable[[], CommitIdentity]
     """The member and generation of the next request."""
