@@ -57,11 +57,10 @@ def read_until(
         bootstrap, auto_offset_reset="earliest", isolation_level=isolation_level
     ) as consumer:
         consumer.assign([tp])
-        end = consumer.end_offsets(tp)[tp]
-        while consumer.position(tp, timeout=WAIT_S) < end:
-            records = consumer.poll(timeout=0.5)
+        read = consumer.read_until(timeout=WAIT_S)
+        for records in read.chunks():
             found += records.values()
-    return found, end
+        return found, read.ends[tp]
 
 
 def test_read_committed_hands_over_committed_records_only(
@@ -73,3 +72,45 @@ def test_read_committed_hands_over_committed_records_only(
     assert len(everything) == 31
     assert everything[-1] == b"open"
     assert stable_end == end - 1
+
+
+@pytest.fixture
+def aborted_tail(kafka: KafkaCluster, topic: str) -> int:
+    """A committed transaction of 3 messages, and an aborted one of 5 at the end of the log; gives the end."""
+    producer = confluent_kafka.Producer(
+        {"bootstrap.servers": kafka.bootstrap, "transactional.id": topic}
+    )
+    producer.init_transactions(WAIT_S)
+    for count, end in ((3, producer.commit_transaction), (5, producer.abort_transaction)):
+        producer.begin_transaction()
+        for number in range(count):
+            producer.produce(topic, b"%d" % number, partition=0)
+        producer.flush(WAIT_S)
+        end(WAIT_S)
+    return 3 + 1 + 5 + 1
+
+
+def test_a_loop_over_positions_passes_an_aborted_tail(
+    kafka: KafkaCluster, topic: str, aborted_tail: int
+) -> None:
+    tp = ottla.TopicPartition(topic, 0)
+    found: list[bytes | None] = []
+    with ottla.Consumer(
+        kafka.bootstrap, auto_offset_reset="earliest", isolation_level="read_committed"
+    ) as consumer:
+        consumer.assign([tp])
+        while consumer.position(tp, timeout=WAIT_S) < aborted_tail:
+            found += consumer.poll(timeout=None, max_records=3).values()
+    assert found == [b"0", b"1", b"2"]
+
+
+def test_a_bounded_read_ends_behind_an_aborted_tail(
+    kafka: KafkaCluster, topic: str, aborted_tail: int
+) -> None:
+    found, end = read_until(kafka.bootstrap, topic, "read_committed")
+    assert (found, end) == ([b"0", b"1", b"2"], aborted_tail)
+    with ottla.Consumer(
+        kafka.bootstrap, auto_offset_reset="earliest", isolation_level="read_committed"
+    ) as consumer:
+        consumer.assign((topic, 0))
+        assert [record.value for record in consumer.read_until()] == found

@@ -68,7 +68,7 @@ class Bound:
                 self._flow.resume(*tp)
 
     def raise_failure(self, only: TopicPartition | None = None) -> None:
-        """As `HandOver.raise_failure`."""
+        """Raise an error that waits, see `HandOver.raise_failure`."""
         if self._hand_over is not None:
             self._hand_over.raise_failure(only)
 
