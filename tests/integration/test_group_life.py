@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -175,3 +178,75 @@ def test_any_thread_may_close_a_consumer_that_another_one_polls(
     assert not reader.is_alive()
     assert len(ended) == 1
     assert cluster.members(group) == []
+
+
+_UNCLOSED = """
+import sys, threading, time
+import ottla
+consumer = ottla.Consumer(sys.argv[1], sys.argv[2], auto_offset_reset="earliest")
+consumer.subscribe([sys.argv[3]])
+for record in consumer:
+    if record.offset == 4:
+        break
+print("read", flush=True)
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("", 0),
+        ("sys.exit(3)", 3),
+        ("raise KeyboardInterrupt", -signal.SIGINT),
+        ("raise LookupError", 1),
+        ("threading.Thread(target=consumer.poll, daemon=True).start(); time.sleep(0.1)", 0),
+    ],
+)
+def test_a_program_that_ends_without_a_close_leaves_its_group(
+    cluster: Broker, topic: str, unique_name: str, end: str, code: int
+) -> None:
+    for number in range(10):
+        cluster.append(topic, b"%d" % number)
+    group = f"g-{unique_name}"
+    command = [sys.executable, "-c", _UNCLOSED.format(end=end), cluster.bootstrap, group, topic]
+    begun = time.monotonic()
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == code, ended.stderr
+    assert "read" in ended.stdout
+    assert time.monotonic() - begun < 10
+    assert cluster.members(group) == []
+    if "poll" not in end:
+        assert cluster.committed(group) == {ottla.TopicPartition(topic, 0): 4}
+
+
+def test_a_silent_coordinator_does_not_hold_up_the_end_of_a_program(
+    cluster: Broker, topic: str, unique_name: str
+) -> None:
+    cluster.append(topic, b"1")
+    cluster.delay("LeaveGroup", 60)
+    end = _UNCLOSED.replace("record.offset == 4", "True").format(end="")
+    command = [sys.executable, "-c", end, cluster.bootstrap, f"g-{unique_name}", topic]
+    begun = time.monotonic()
+    assert subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+    assert time.monotonic() - begun < 8
+    cluster.clear_rules()
+
+
+def test_the_child_of_a_fork_does_not_leave_the_group_of_its_parent(
+    cluster: Broker, topic: str, unique_name: str
+) -> None:
+    cluster.append(topic, b"1")
+    end = (
+        "import os\n"
+        "child = os.fork()\n"
+        "if child == 0: sys.exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "time.sleep(0.3)\n"
+        "print(consumer.health().member.state, len(consumer.assignment()), flush=True)\n"
+    )
+    code = _UNCLOSED.replace("record.offset == 4", "True").format(end=end)
+    command = [sys.executable, "-c", code, cluster.bootstrap, f"g-{unique_name}", topic]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert ended.stdout.splitlines() == ["read", "stable 1"], ended.stderr
+    assert cluster.count("LeaveGroup") == 1

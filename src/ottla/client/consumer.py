@@ -25,7 +25,7 @@ from ottla.consumer.group.report import GroupReport
 from ottla.consumer.inbox import ISOLATION, make_flow
 from ottla.consumer.interceptors import ConsumerInterceptors
 from ottla.consumer.list_offsets import OffsetFinder
-from ottla.engine.thread import Engine
+from ottla.engine.thread import LEAVE_AT_EXIT_S, Engine
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.log import ClientLog
 
@@ -100,6 +100,8 @@ class ConsumerClient:
     async def _start(self) -> None:
         self.cursors.start()
         self.autocommit.start(self._engine)
+        if self.config.group_id is not None:
+            self._engine.leave_at_exit(self, lambda: self.shut_down(LEAVE_AT_EXIT_S))
         self._cluster.listen(self.subscription.metadata_changed)
         self._cluster.refresh_soon("start")
         watchdog = Watchdog(self._engine, self._cluster, self.flow, self.config)
@@ -301,6 +303,7 @@ class ConsumerClient:
             )
         finally:
             # Also if `_leave` raised: no other code releases these.
+            self._engine.unwatch_leave(self)
             self.cursors.stop()
             self.flow.close()
             await self._cluster.close()

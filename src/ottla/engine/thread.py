@@ -23,17 +23,19 @@ from ottla.engine.clock import LoopClock
 from ottla.engine.port import Io
 from ottla.engine.reactor import Reactor
 from ottla.engine.stuck import StuckCallbacks
-from ottla.errors import Closed, ForkedClient, Timeout
+from ottla.errors import Closed, Error, ForkedClient, Timeout
 from ottla.observe.log import ClientLog, ProcessLog
 from ottla.observe.running import running
 from ottla.seam.connections import IoStatistics
-from ottla.virtual_time import ClockLoop, SystemClock, follow, jump, unfollow
+from ottla.virtual_time import ClockLoop, SystemClock, follow, jump, monotonic, unfollow
 
 T = TypeVar("T")
 
 _log = ProcessLog("engine")
 
 EXIT_TIMEOUT_S = 0.4
+LEAVE_AT_EXIT_S = 1.0
+"""Seconds that members of groups have at interpreter exit, in all, to commit finished records and to leave."""
 """Maximum wait of interpreter exit for the callbacks, and then for the engine thread, in seconds each."""
 IO_SHUTDOWN_S = 0.3
 """Maximum wait for the I/O thread at the end of the engine, in seconds."""
@@ -49,6 +51,7 @@ class Engine(Reactor):
         self._users = 0  # guarded by _lock
         self._stopping = False  # guarded by _lock
         self._exit_counts: dict[object, Callable[[], int]] = {}
+        self._exit_leaves: dict[object, Callable[[], Ticket[None]]] = {}
         self._open: set[Ticket[Any]] = set()  # guarded by _open_lock: not settled yet
         self._ended = False  # guarded by _open_lock
         self._stopped = (
@@ -260,11 +263,31 @@ class Engine(Reactor):
         """The owner was closed: it has no undelivered messages."""
         self._exit_counts.pop(owner, None)
 
+    def leave_at_exit(self, owner: object, leave: Callable[[], Ticket[None]]) -> None:
+        """At interpreter exit without `unwatch_leave`, call `leave` and wait for its ticket, within a bounded time."""
+        self._exit_leaves[owner] = leave
+
+    def unwatch_leave(self, owner: object) -> None:
+        """The owner was closed: it has left."""
+        self._exit_leaves.pop(owner, None)
+
+    def _leave_groups(self) -> None:
+        """Members leave, so that their partitions do not wait for the end of their sessions."""
+        tickets: list[Ticket[None]] = []
+        for leave in list(self._exit_leaves.values()):
+            with contextlib.suppress(Closed):
+                tickets.append(leave())
+        until = monotonic() + LEAVE_AT_EXIT_S
+        for ticket in tickets:
+            with contextlib.suppress(Error):
+                ticket.wait(max(0.0, until - monotonic()))
+
     def end_with_interpreter(self) -> None:
-        """Log the number of undelivered messages, and end the thread within a bounded time."""
+        """Log the number of undelivered messages, leave the groups, and end the thread within a bounded time."""
         for owner, undelivered in list(self._exit_counts.items()):
             if count := undelivered():
                 ClientLog("engine", repr(owner)).warning("client.not_closed", count=count)
+        self._leave_groups()
         self._stop_soon()
         if not self.join(EXIT_TIMEOUT_S):
             _log.warning("thread.not_ended", what="engine thread", timeout_s=EXIT_TIMEOUT_S)

@@ -82,7 +82,8 @@ class AsyncConsumer(AsyncConsumerBase[K, V], ConsumerViews):
         ConfigError: Every problem of the configuration at once; nothing was started.
 
     A consumer that is dropped without `close` warns (`ResourceWarning`) and is closed in the background: it commits finished
-    records (with auto-commit) and leaves the group. No listener is called, and the current record is read again.
+    records (with auto-commit) and leaves the group. No listener is called, and the current record is read again. At the end of the
+    program an open consumer does the same within a second.
 
     Threads: One thread (or task) polls or iterates; any thread may call the other methods. On the engine thread of the client,
     where handlers of its log run, a call that would wait raises RuntimeError; its operation continues.
