@@ -1,1 +1,1 @@
-"""Storms: many runs against a real broker, each judged by what the broker has afterwards."""
+"""Storms: many runs, each judged by the committed offsets and by the events of the members."""
