@@ -29,6 +29,7 @@ from ottla import errors
 from ottla.cluster.backoff import Backoff
 from ottla.cluster.leaders import LeaderRoutes
 from ottla.cluster.retry import Attempts
+from ottla.consumer.commits.automatic import commit_starts
 from ottla.consumer.commits.fence import Owned, Ownership
 from ottla.consumer.list_offsets import EARLIEST, LATEST, OffsetFinder
 from ottla.consumer.reset import ResetPolicy
@@ -284,9 +285,8 @@ class Cursors:
             elif without:
                 time_ms = self._reset_policy.time_ms(time.time())
                 found = await self._find([c.tp for c in without], time_ms)
-                self._apply_starts(
-                    without, {tp: OffsetAndMetadata(offset, -1) for tp, offset in found.items()}
-                )
+                starts = {tp: OffsetAndMetadata(offset, -1) for tp, offset in found.items()}
+                self._commit_start(self._apply_starts(without, starts))
         except errors.Error as error:
             waiting = [c for c in cursors if not c.positioned]
             if error.permanent:
@@ -300,13 +300,34 @@ class Cursors:
         self._cluster.health.trouble(str(cursor.tp), reason, self._engine.clock.now())
         self._summary.add(logging.WARNING, "position.unknown", cursor.tp, reason=reason)
 
+    def _commit_start(self, cursors: list[Cursor]) -> None:
+        """Commit the positions that the reset policy gave to partitions of a group, unless it skips nothing when it is applied later.
+
+        Otherwise the next owner would skip the records that were written in between, if this one commits nothing before.
+        """
+        if self._offsets is None or self._reset_policy.is_stable:
+            return
+        positions = self._flow.positions()
+        starts = {
+            cursor.tp: OffsetAndMetadata(*positions[cursor.tp])
+            for cursor in cursors
+            if cursor.ownership.epoch >= 0 and cursor.tp in positions
+        }
+        if starts:
+            commit = commit_starts(self._offsets, starts, self._log)
+            self._engine.spawn(commit, "commit of start positions")
+
     def _apply_starts(
         self, cursors: list[Cursor], starts: Mapping[TopicPartition, OffsetAndMetadata | None]
-    ) -> None:
+    ) -> list[Cursor]:
+        """Set the positions of those that have none; returns those."""
+        applied: list[Cursor] = []
         for cursor in cursors:
             start = starts.get(cursor.tp)
             if start is not None and not cursor.positioned and self._current(cursor):
                 self._set_position(cursor, start)
+                applied.append(cursor)
+        return applied
 
     def _refuse_reset(self, cursors: list[Cursor], reason: str) -> None:
         """The policy forbids a reset: raise an error instead."""
@@ -654,6 +675,7 @@ class Cursors:
             if offset is not None and self._current(cursor) and cursor.seeks == seeks:
                 self._report_reset(cursor, reason, offset)
                 self._set_position(cursor, OffsetAndMetadata(offset, -1))
+                self._commit_start([cursor])
                 return
 
     def _report_reset(self, cursor: Cursor, reason: str, offset: int) -> None:

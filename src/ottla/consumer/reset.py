@@ -24,6 +24,11 @@ class ResetPolicy(NamedTuple):
         """Whether the user wants an error instead of a reset."""
         return self.name == "none"
 
+    @property
+    def is_stable(self) -> bool:
+        """Whether a later reset skips nothing that was written in the meantime."""
+        return self.name == "earliest"
+
     def time_ms(self, now_s: float) -> int:
         """The timestamp of the ListOffsets request. now_s: Seconds since the epoch, UTC."""
         if self.seconds_back is not None:

@@ -346,3 +346,27 @@ def test_an_assignment_that_was_lost_before_the_listener_is_never_reported(
             consumer.poll(timeout=0.05)
         assert seen.order == ["assigned"]
         assert consumer.assignment() == {ottla.TopicPartition(topic, 0)}
+
+
+@pytest.mark.parametrize("auto_commit", [True, False])
+@pytest.mark.parametrize("reset", ["latest", "by_duration:PT0S"])
+def test_the_next_owner_begins_where_the_first_one_began(
+    cluster: Broker, topic: str, unique_name: str, auto_commit: bool, reset: str
+) -> None:
+    fill(cluster, topic, 10)
+    group = f"g-{unique_name}"
+    options: dict[str, Any] = {
+        **QUICK,
+        "auto_offset_reset": reset,
+        "enable_auto_commit": auto_commit,
+    }
+    with ottla.Consumer(cluster.bootstrap, group_id=group, **options) as first:
+        first.subscribe([topic])
+        while not first.assignment():
+            first.poll(timeout=0.05)
+        assert first.position((topic, 0)) == 10
+    fill(cluster, topic, 5)
+    with ottla.Consumer(cluster.bootstrap, group_id=group, **options) as second:
+        second.subscribe([topic])
+        records = second.poll(timeout=20)
+        assert [record.offset for record in records] == list(range(10, 15))

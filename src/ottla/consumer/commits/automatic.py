@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ottla import errors
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ottla.observe.log import ClientLog
 
 _NEXT_COMMIT = "the next auto-commit includes these offsets"
+_NEXT_START = (
+    "until an offset is committed, the next owner of these partitions starts at auto_offset_reset"
+)
 _NEXT_OWNER = "the next owner of these partitions reads from the last committed offset"
 
 
@@ -88,3 +91,13 @@ class AutoCommit:
                 reason=error,
                 next_step=_NEXT_OWNER if is_last else _NEXT_COMMIT,
             )
+
+
+async def commit_starts(
+    offsets: GroupOffsets, starts: Mapping[TopicPartition, OffsetAndMetadata], log: ClientLog
+) -> None:
+    """Commit positions at which partitions without a committed offset begin. A failure is logged."""
+    try:
+        await offsets.commit(starts, is_explicit=False)
+    except errors.CommitFailed as error:
+        log.warning("commit.failed", group=offsets.group_id, reason=error, next_step=_NEXT_START)

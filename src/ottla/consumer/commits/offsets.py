@@ -38,6 +38,7 @@ class GroupOffsets:
         fence: CommitFence,
         reactor: Reactor,
     ) -> None:
+        self.group_id = link.group_id
         self.book = CommittedBook(link.topic_id, reactor.clock.now)
         """The committed offsets as far as this client knows them."""
         self._sender = CommitSender(link, config, fence, reactor, self.book)
