@@ -114,3 +114,26 @@ def test_a_bounded_read_ends_behind_an_aborted_tail(
     ) as consumer:
         consumer.assign((topic, 0))
         assert [record.value for record in consumer.read_until()] == found
+
+
+def test_a_poll_without_a_limit_returns_when_only_its_position_moves(
+    kafka: KafkaCluster, topic: str
+) -> None:
+    producer = confluent_kafka.Producer(
+        {"bootstrap.servers": kafka.bootstrap, "transactional.id": topic}
+    )
+    producer.init_transactions(WAIT_S)
+    with ottla.Consumer(
+        kafka.bootstrap, auto_offset_reset="earliest", isolation_level="read_committed"
+    ) as consumer:
+        consumer.assign((topic, 0))
+        for end, values in (
+            (producer.commit_transaction, [b"0"]),
+            (producer.abort_transaction, []),
+        ):
+            producer.begin_transaction()
+            producer.produce(topic, b"0", partition=0)
+            producer.flush(WAIT_S)
+            end(WAIT_S)
+            assert consumer.poll(timeout=None).values() == values
+        assert consumer.position((topic, 0)) == 4

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import ottla
+from tests.integration.twins import RunningTask, sleep_async
 
 A_LONG_WAIT_S = 20
 
@@ -160,6 +161,33 @@ async def test_a_member_without_partitions_reads_nothing(bootstrap: str, topic: 
         async with consumer_of(bootstrap, group_id=f"{topic}-other") as second:
             await second.subscribe([f"{topic}-that-is-missing"])
             assert await offsets_of(second.read_until(timeout=A_LONG_WAIT_S)) == []
+
+
+async def read_slowly(consumer: ottla.AsyncConsumer, seen: list[tuple[int, int]]) -> None:
+    async for record in consumer.read_until():
+        seen.append((record.partition, record.offset))
+        await sleep_async(0.002)
+
+
+async def test_two_members_share_a_read(bootstrap: str, make_topic: Callable[..., str]) -> None:
+    topic = make_topic(4)
+    await fill(bootstrap, topic, 1_200, partitions=4)
+    group: dict[str, Any] = {"group_id": topic, "heartbeat_interval_ms": 100}
+    first, second = consumer_of(bootstrap, **group), consumer_of(bootstrap, **group)
+    seen: list[tuple[int, int]] = []
+    seen_by_second: list[tuple[int, int]] = []
+    await first.subscribe([topic])
+    reading = RunningTask(read_slowly, first, seen)
+    while len(seen) < 50:
+        await sleep_async(0.01)
+    await second.subscribe([topic])
+    await read_slowly(second, seen_by_second)
+    await reading.join(A_LONG_WAIT_S)
+    await first.close()
+    await second.close()
+    assert seen_by_second
+    everything = [(partition, offset) for partition in range(4) for offset in range(300)]
+    assert sorted(seen + seen_by_second) == everything
 
 
 async def test_no_progress_is_an_error_that_names_the_partition(bootstrap: str, topic: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import ottla
+from tests.integration.twins import RunningThread, sleep
 
 A_LONG_WAIT_S = 20
 
@@ -159,6 +160,33 @@ def test_a_member_without_partitions_reads_nothing(bootstrap: str, topic: str) -
         with consumer_of(bootstrap, group_id=f"{topic}-other") as second:
             second.subscribe([f"{topic}-that-is-missing"])
             assert offsets_of(second.read_until(timeout=A_LONG_WAIT_S)) == []
+
+
+def read_slowly(consumer: ottla.Consumer, seen: list[tuple[int, int]]) -> None:
+    for record in consumer.read_until():
+        seen.append((record.partition, record.offset))
+        sleep(0.002)
+
+
+def test_two_members_share_a_read(bootstrap: str, make_topic: Callable[..., str]) -> None:
+    topic = make_topic(4)
+    fill(bootstrap, topic, 1_200, partitions=4)
+    group: dict[str, Any] = {"group_id": topic, "heartbeat_interval_ms": 100}
+    first, second = consumer_of(bootstrap, **group), consumer_of(bootstrap, **group)
+    seen: list[tuple[int, int]] = []
+    seen_by_second: list[tuple[int, int]] = []
+    first.subscribe([topic])
+    reading = RunningThread(read_slowly, first, seen)
+    while len(seen) < 50:
+        sleep(0.01)
+    second.subscribe([topic])
+    read_slowly(second, seen_by_second)
+    reading.join(A_LONG_WAIT_S)
+    first.close()
+    second.close()
+    assert seen_by_second
+    everything = [(partition, offset) for partition in range(4) for offset in range(300)]
+    assert sorted(seen + seen_by_second) == everything
 
 
 def test_no_progress_is_an_error_that_names_the_partition(bootstrap: str, topic: str) -> None:

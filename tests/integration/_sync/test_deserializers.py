@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -134,6 +135,48 @@ def test_such_a_record_holds_up_no_other_partition(
                 break
         assert seen == list(range(20))
         assert failed == {1, 2}
+
+
+def poll_once(consumer: ottla.Consumer[Any, Any], seen: list[Any]) -> None:
+    seen += list(consumer.poll(timeout=0.5, max_records=7))
+
+
+def iterate_once(consumer: ottla.Consumer[Any, Any], seen: list[Any]) -> None:
+    for record in consumer.read_until():
+        seen.append(record)
+        if len(seen) % 11 == 0:
+            break
+
+
+@pytest.mark.parametrize("read", [poll_once, iterate_once])
+def test_every_record_is_handed_over_once_or_raised(
+    bootstrap: str, make_topic: Callable[..., str], read: Any
+) -> None:
+    topic, rng = make_topic(3), random.Random(7)
+    bad, good = set(), []
+    for partition in range(3):
+        values = [BAD if rng.random() < 0.15 else b"%d" % number for number in range(150)]
+        fill(bootstrap, topic, *values, partition=partition)
+        bad |= {(partition, n) for n, value in enumerate(values) if value == BAD}
+        good += [(partition, n) for n, value in enumerate(values) if value != BAD]
+    seen: list[Any] = []
+    raised: list[tuple[int, int]] = []
+    with consumer_of(bootstrap) as consumer:
+        consumer.assign(*((topic, partition) for partition in range(3)))
+        for _ in range(2_000):
+            try:
+                read(consumer, seen)
+            except ottla.DeserializationError as error:
+                if rng.random() < 0.8 and error.record is not None:
+                    raised.append((error.record.partition, error.offset))
+                    consumer.seek(error.record.topic_partition, error.next_offset)
+            if len(seen) == len(good) and len(raised) == len(bad):
+                break
+    assert sorted(raised) == sorted(bad)
+    for partition in range(3):
+        offsets = [record.offset for record in seen if record.partition == partition]
+        assert offsets == [offset for place, offset in good if place == partition]
+    assert all(record.value == record.offset for record in seen)
 
 
 def test_an_error_that_waits_is_forgotten_by_a_seek(bootstrap: str, topic: str) -> None:
