@@ -19,7 +19,7 @@ use crate::seam::failures::{GivenError, GivenFailure, GivenTrouble};
 use crate::seam::producing::{GivenDecision, GivenIdentity};
 use crate::seam::settings::ProduceSettings;
 use crate::seam::{produce_statistics, producing};
-use crate::send::sender::Sender;
+use crate::send::sender::{Sender, SenderOwner};
 
 #[pyclass(frozen, module = "ottla._native")]
 pub struct ProduceFlow {
@@ -37,14 +37,15 @@ impl ProduceFlow {
         fork::check(py, self.generation, &self.outcomes.who)
     }
 
-    pub fn new_sender(&self) -> Arc<Sender> {
+    pub fn new_sender(&self) -> SenderOwner {
         let (shared, outcomes) = (self.shared.clone(), self.outcomes.clone());
-        Arc::new(Sender::new(
-            shared,
-            outcomes,
-            self.max_block,
-            self.generation,
-        ))
+        SenderOwner::new(shared, outcomes, self.max_block, self.generation)
+    }
+
+    fn outcomes_read(&self, bytes: usize) {
+        if bytes > 0 {
+            self.shared.with(|flow| flow.acc.outcomes_read(bytes));
+        }
     }
 }
 
@@ -187,25 +188,22 @@ impl ProduceFlow {
     }
 
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let unwanted = self.outcomes.discard(py);
-        if unwanted > 0 {
-            self.shared.with(|flow| flow.acc.outcomes_read(unwanted));
-        }
+        self.outcomes_read(self.outcomes.drop_garbage(py));
         let events = PyList::empty(py);
         for event in self.shared.take_events() {
             events.append(producing::event(py, event)?)?;
         }
-        let callbacks = self.outcomes.take_callbacks();
+        let callbacks = self.outcomes.callbacks.take_due();
         if !callbacks.is_empty() {
             events.append(producing::callbacks(py, callbacks)?)?;
         }
-        for (topic, calls) in self.outcomes.take_never_awaited() {
+        for (topic, calls) in self.outcomes.never_awaited.take() {
             events.append(producing::send_many_dropped(py, &topic, calls)?)?;
         }
         if self.outcomes.unawaited.is_due() {
             events.append(producing::unawaited_due(py)?)?;
         }
-        if self.outcomes.has_to_tell() {
+        if self.outcomes.has_report() {
             events.append(producing::outcomes_ready(py)?)?;
         }
         Ok(events)
@@ -213,22 +211,20 @@ impl ProduceFlow {
 
     /// The callbacks of single deliveries that have their outcome now, and were not given out.
     fn take_callbacks(&self) -> Vec<(Py<PyAny>, Py<PyAny>)> {
-        self.outcomes.take_settled_callbacks()
+        self.outcomes.callbacks.take_settled()
     }
 
     fn has_callbacks(&self) -> bool {
-        self.outcomes.has_callbacks()
+        self.outcomes.callbacks.were_added()
     }
 
-    /// The next batch's deliveries for the producer's callbacks; those of the one before have been told.
+    /// The next batch's deliveries for the producer's callbacks, which have received those of the one before.
     fn next_report<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.check(py)?;
-        // Who waits for the last of the outcomes may be ahead of the thread that is putting them down, under this lock.
+        // A caller that has waited for the last outcome may be ahead of the thread that queues the outcomes, under this lock.
         self.shared.with(|_| ());
-        let (next, weight) = self.outcomes.next_report(py);
-        if weight > 0 {
-            self.shared.with(|flow| flow.acc.outcomes_read(weight));
-        }
+        let (next, bytes) = self.outcomes.next_report(py);
+        self.outcomes_read(bytes);
         next.map(|report| producing::report(py, report)).transpose()
     }
 

@@ -117,14 +117,14 @@ pub fn call_when_settled(delivery: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny
             ));
         };
         if !completion.is_pending() {
-            outcomes.note_callback();
+            outcomes.callbacks.note_call();
             let call_soon = CALL_SOON.import(py, "ottla.producer.reports", "call_soon")?;
             return call_soon
                 .call1((&outcomes.who, callback, delivery))
                 .map(drop);
         }
         check_fork(py, &completion)?;
-        if outcomes.call_when_settled(&completion, callback, delivery) {
+        if outcomes.callbacks.add(&completion, callback, delivery) {
             return Ok(());
         }
     }

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use super::failures::{GivenFailure, seconds, unknown};
 use super::{connections, failures, leaders, named};
-use crate::outcomes::Report;
+use crate::outcomes::reports::Report;
 
 // ---- to Python ---------------------------------------------------------------------------------------------------------
 

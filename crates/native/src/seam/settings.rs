@@ -65,7 +65,7 @@ impl ProduceSettings {
         Wanted {
             written: self.return_successes,
             failed: self.return_errors,
-            told: self.report_outcomes,
+            reported: self.report_outcomes,
         }
     }
 

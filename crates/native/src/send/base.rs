@@ -2,7 +2,7 @@
 //!
 //! Threads: any, with the GIL.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -10,7 +10,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::produce_flow::ProduceFlow;
 use crate::send::many::{Options, SendMany, World};
-use crate::send::sender::Sender;
+use crate::send::sender::SenderOwner;
 use crate::send::source::Source;
 
 /// What both producers have: what they send with, and the methods that never wait.
@@ -18,7 +18,7 @@ use crate::send::source::Source;
 #[derive(Default)]
 pub struct SendingBase {
     /// Empty until the `__init__` of the producer has bound it.
-    sender: OnceLock<Arc<Sender>>,
+    sender: OnceLock<SenderOwner>,
     /// The user's own partitioner, if there is one. It is kept here, where the collector sees it, and not in the sender.
     partitioner: OnceLock<Py<PyAny>>,
     /// The interceptors, if there are any, kept here for the same reason.
@@ -26,7 +26,7 @@ pub struct SendingBase {
 }
 
 impl SendingBase {
-    pub fn sender(&self) -> PyResult<&Arc<Sender>> {
+    pub fn sender(&self) -> PyResult<&SenderOwner> {
         self.sender.get().ok_or_else(|| {
             PyRuntimeError::new_err("the producer was not set up: its __init__ has not run")
         })
@@ -41,7 +41,7 @@ impl SendingBase {
     }
 
     /// As `sender`, in this process.
-    pub fn own_sender(&self, py: Python<'_>) -> PyResult<&Arc<Sender>> {
+    pub fn own_sender(&self, py: Python<'_>) -> PyResult<&SenderOwner> {
         let sender = self.sender()?;
         sender.check(py)?;
         Ok(sender)
@@ -57,22 +57,13 @@ impl SendingBase {
     ) -> PyResult<SendMany> {
         let own = |object: Option<&Py<PyAny>>| object.map(|object| object.clone_ref(py));
         let options = Options {
-            sender: self.own_sender(py)?.clone(),
+            sender: self.own_sender(py)?.new_use(),
             partitioner: own(self.partitioner()),
             interceptors: own(self.interceptors()),
             on_delivery,
             world,
         };
         Ok(SendMany::new(source, options))
-    }
-}
-
-impl Drop for SendingBase {
-    /// The object goes; sends that wait go on.
-    fn drop(&mut self) {
-        if let Some(sender) = self.sender.get() {
-            sender.orphan();
-        }
     }
 }
 
@@ -92,7 +83,7 @@ impl SendingBase {
             self.interceptors.get_or_init(|| chain);
         }
         let sender = self.sender.get_or_init(|| flow.new_sender());
-        flow.sender.get_or_init(|| Arc::downgrade(sender));
+        flow.sender.get_or_init(|| sender.downgrade());
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -108,7 +99,7 @@ impl SendingBase {
     }
 
     fn _end_outcomes(&self, py: Python<'_>) -> PyResult<()> {
-        self.own_sender(py)?.outcomes.end();
+        self.own_sender(py)?.outcomes.readers.end();
         Ok(())
     }
 

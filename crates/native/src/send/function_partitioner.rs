@@ -4,7 +4,6 @@
 //! them, at most `max_block`. After any error nothing was accepted. Why this is not Python:
 //! `docs/adr/0030-function-partitioners-wait-in-rust.md`. Station: partition. Threads: the caller's.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use ottla_core::produce::append::topic_wait::Known;
@@ -23,8 +22,7 @@ use crate::send::topic_queue;
 use crate::wait::park::park;
 
 /// Gives a message its partition, where it has none.
-pub type Choose =
-    unsafe fn(Python<'_>, &Arc<Sender>, &Py<PyAny>, &Given, &mut Prepared) -> PyResult<()>;
+pub type Choose = unsafe fn(Python<'_>, &Sender, &Py<PyAny>, &Given, &mut Prepared) -> PyResult<()>;
 
 /// The number of partitions, or the exception that says why there is none.
 fn partitions(py: Python<'_>, sender: &Sender, topic: usize, known: Known) -> PyResult<usize> {
@@ -97,7 +95,7 @@ unsafe fn ask(
 /// The GIL is held; the objects of `given` are valid or null, and `prepared` was made of them.
 pub unsafe fn choose_waiting(
     py: Python<'_>,
-    sender: &Arc<Sender>,
+    sender: &Sender,
     function: &Py<PyAny>,
     given: &Given,
     prepared: &mut Prepared,
@@ -126,7 +124,7 @@ pub unsafe fn choose_waiting(
 /// As `choose_waiting`.
 pub unsafe fn choose_at_once(
     py: Python<'_>,
-    sender: &Arc<Sender>,
+    sender: &Sender,
     function: &Py<PyAny>,
     given: &Given,
     prepared: &mut Prepared,
@@ -146,7 +144,7 @@ pub unsafe fn choose_at_once(
 /// As `choose_waiting`.
 pub unsafe fn choose_known(
     py: Python<'_>,
-    sender: &Arc<Sender>,
+    sender: &Sender,
     function: &Py<PyAny>,
     given: &Given,
     prepared: &mut Prepared,

@@ -22,7 +22,7 @@ use crate::send::intercept::StoredPassed;
 use crate::send::message::{Given, Prepared, Stored};
 use crate::send::never_awaited::warn;
 use crate::send::queued::{QueuedMessage, owned};
-use crate::send::sender::{Sender, deadline, now_ms};
+use crate::send::sender::{SenderUse, deadline, now_ms};
 use crate::send::source::{Items, Next, Source};
 use crate::send::topic_queue::{self, TopicPlace};
 use crate::wait::waiting::Awaited;
@@ -36,7 +36,7 @@ pub enum World {
 
 /// The parts of a producer that a call of `send_many` uses.
 pub struct Options {
-    pub sender: Arc<Sender>,
+    pub sender: SenderUse,
     /// A function of the application that chooses the partitions.
     pub partitioner: Option<Py<PyAny>>,
     pub interceptors: Option<Py<PyAny>>,
@@ -139,7 +139,7 @@ impl SendMany {
         let general = options.partitioner.is_some()
             || options.interceptors.is_some()
             || options.on_delivery.is_some()
-            || options.sender.outcomes.keeps();
+            || options.sender.outcomes.stores_deliveries();
         let Source::Values {
             topic,
             items: Items::Sequence(values, read),
@@ -236,7 +236,7 @@ impl SendMany {
         given: &Given,
         prepared: &Prepared,
     ) -> PyResult<Option<Py<PyAny>>> {
-        if !prepared.callback && !self.options.sender.outcomes.keeps() {
+        if !prepared.callback && !self.options.sender.outcomes.stores_deliveries() {
             return Ok(None);
         }
         // SAFETY: by contract.
@@ -407,14 +407,14 @@ impl Awaited for SendMany {
     }
 
     fn dropped(mut self: Box<Self>, py: Python<'_>, awaited: bool, _until: Option<Instant>) {
-        let outcomes = self.options.sender.outcomes.clone();
+        let outcomes = &self.options.sender.outcomes;
         if let Some(passed) = self.passed.take() {
             outcomes.unawaited.add_refused(passed);
         }
         if !awaited {
             let topic = self.source.topic(py);
             warn(py, topic.as_deref());
-            outcomes.never_awaited(topic.unwrap_or_default());
+            outcomes.never_awaited.add(topic.unwrap_or_default());
         }
     }
 

@@ -4,7 +4,9 @@
 //! Station: message. Threads: any, with the GIL.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use ottla_core::seam::Bell;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeWarning;
 use pyo3::prelude::*;
@@ -13,17 +15,27 @@ use pyo3::sync::PyOnceLock;
 static WARN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static IS_FINALIZING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-/// Their number by topic ("": several), until the engine has taken them.
-#[derive(Default)]
-pub struct NeverAwaited(Mutex<BTreeMap<String, u64>>);
+/// The calls that the engine has to log.
+pub struct NeverAwaited {
+    /// Their number by topic ("": several).
+    calls: Mutex<BTreeMap<String, u64>>,
+    bell: Arc<dyn Bell>,
+}
 
 impl NeverAwaited {
-    pub fn add(&self, topic: String) {
-        *self.0.lock().entry(topic).or_default() += 1;
+    pub fn new(bell: Arc<dyn Bell>) -> Self {
+        let calls = Mutex::default();
+        Self { calls, bell }
     }
 
-    pub fn take(&self) -> Vec<(String, u64)> {
-        std::mem::take(&mut *self.0.lock()).into_iter().collect()
+    /// In a finalizer.
+    pub fn add(&self, topic: String) {
+        *self.calls.lock().entry(topic).or_default() += 1;
+        self.bell.ring();
+    }
+
+    pub fn take(&self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut *self.calls.lock())
     }
 }
 

@@ -134,7 +134,10 @@ impl AsyncProducerBase {
             limit,
             into,
         };
-        let awaited = AwaitedOutcomes::new(sender.clone(), ask);
+        let awaited = AwaitedOutcomes {
+            sender: sender.new_use(),
+            ask,
+        };
         Ok(Waiting::new(Box::new(awaited), duration(timeout)?))
     }
 }

@@ -20,13 +20,13 @@ use crate::send::function_partitioner::choose_known;
 use crate::send::intercept::StoredPassed;
 use crate::send::message::Stored;
 use crate::send::queue_place::QueuePlace;
-use crate::send::sender::Sender;
+use crate::send::sender::{Sender, SenderUse};
 use crate::send::topic_queue::TopicPlace;
 use crate::send::unawaited::UnawaitedMessage;
 use crate::wait::waiting::Awaited;
 
 pub struct QueuedMessage {
-    sender: Arc<Sender>,
+    sender: SenderUse,
     stored: Stored,
     /// Where its outcome is reported. It has no completion until the message is accepted.
     delivery: Option<Py<PyAny>>,
@@ -43,13 +43,13 @@ pub struct QueuedMessage {
 impl QueuedMessage {
     /// Takes a place in the queue for free buffer space.
     pub fn for_space(
-        sender: &Arc<Sender>,
+        sender: &Sender,
         stored: Stored,
         bytes: usize,
         delivery: Option<Py<PyAny>>,
     ) -> Self {
         Self {
-            sender: sender.clone(),
+            sender: sender.new_use(),
             stored,
             delivery,
             function: None,
@@ -68,7 +68,7 @@ impl QueuedMessage {
         delivery: Option<Py<PyAny>>,
     ) -> Self {
         Self {
-            sender: place.sender.clone(),
+            sender: place.sender.new_use(),
             stored,
             delivery,
             function: Some(function),

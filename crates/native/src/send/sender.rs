@@ -3,8 +3,9 @@
 //! Stations: message → partition → accumulator. Threads: any; the GIL is held except while waiting.
 
 use std::cell::Cell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use ottla_core::failure::{Cause, Failure, Outcome};
@@ -37,18 +38,22 @@ const CACHED: usize = 8;
 const LONGEST_TOPIC: usize = 249;
 
 pub struct Sender {
+    this: Weak<Sender>,
     pub shared: Arc<ProduceShared>,
     pub outcomes: Arc<Outcomes>,
     pub max_block: Duration,
     generation: u32,
-    /// Its producer is gone: whoever still has it is a send that waits.
-    orphaned: AtomicBool,
+    /// Number of sends and readers that wait with it, in addition to its producer.
+    uses: AtomicUsize,
     /// Names (each a reference of ours) and their indices. Touched with the GIL only, which makes the pair one.
     names: [AtomicPtr<ffi::PyObject>; CACHED],
     indices: [AtomicUsize; CACHED],
 }
 
-impl Sender {
+/// The producer's own reference. Everything else that outlives a call has a `SenderUse`.
+pub struct SenderOwner(Arc<Sender>);
+
+impl SenderOwner {
     /// `max_block`: seconds that a send waits for free buffer space; more than a clock can hold is no limit.
     pub fn new(
         shared: Arc<ProduceShared>,
@@ -56,17 +61,51 @@ impl Sender {
         max_block: f64,
         generation: u32,
     ) -> Self {
-        Self {
+        Self(Arc::new_cyclic(|this| Sender {
+            this: this.clone(),
             shared,
             outcomes,
             max_block: Duration::try_from_secs_f64(max_block.max(0.0)).unwrap_or(Duration::MAX),
             generation,
-            orphaned: AtomicBool::new(false),
+            uses: AtomicUsize::new(0),
             names: Default::default(),
             indices: Default::default(),
-        }
+        }))
     }
 
+    pub fn downgrade(&self) -> Weak<Sender> {
+        Arc::downgrade(&self.0)
+    }
+}
+
+impl Deref for SenderOwner {
+    type Target = Sender;
+
+    #[inline(always)]
+    fn deref(&self) -> &Sender {
+        &self.0
+    }
+}
+
+/// The reference of a send or a reader that waits: the producer is in use meanwhile, also if the application has dropped it.
+pub struct SenderUse(Arc<Sender>);
+
+impl Drop for SenderUse {
+    fn drop(&mut self) {
+        self.0.uses.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Deref for SenderUse {
+    type Target = Sender;
+
+    #[inline(always)]
+    fn deref(&self) -> &Sender {
+        &self.0
+    }
+}
+
+impl Sender {
     pub fn check(&self, py: Python<'_>) -> PyResult<()> {
         fork::check(py, self.generation, &self.outcomes.who)
     }
@@ -81,16 +120,24 @@ impl Sender {
         self.outcomes.unawaited.bytes() >= self.shared.settings.buffer_bytes
     }
 
-    /// The producer goes. In a finalizer: a store.
-    pub fn orphan(&self) {
-        self.orphaned.store(true, Ordering::Release);
+    pub fn new_use(&self) -> SenderUse {
+        let Some(sender) = self.this.upgrade() else {
+            unreachable!("a caller has a reference")
+        };
+        self.uses.fetch_add(1, Ordering::Relaxed);
+        SenderUse(sender)
     }
 
-    /// Whether a send waits with it.
-    pub fn in_use(self: &Arc<Self>) -> bool {
-        // The producer's own reference, and the one of who asks.
-        let others = 1 + usize::from(!self.orphaned.load(Ordering::Acquire));
-        Arc::strong_count(self) > others
+    /// Whether a send or a reader waits with it.
+    pub fn in_use(&self) -> bool {
+        self.uses.load(Ordering::Acquire) > 0
+    }
+
+    /// The application has read outcomes: their bytes leave the budget.
+    pub fn outcomes_read(&self, bytes: usize) {
+        if bytes > 0 {
+            self.shared.with(|flow| flow.acc.outcomes_read(bytes));
+        }
     }
 
     // ---- arguments -------------------------------------------------------------------------------------------------
@@ -174,7 +221,7 @@ impl Sender {
     /// Bytes that a message takes in addition to its record: of the delivery that waits for its callback. Where every delivery
     /// waits to be reported the accumulator counts them all.
     fn extra(&self, callback: bool) -> usize {
-        if callback && !self.outcomes.keeps() {
+        if callback && !self.outcomes.stores_deliveries() {
             DELIVERY_BYTES
         } else {
             0
@@ -265,7 +312,7 @@ impl Sender {
         delivery: *mut DeliveryObject,
         callback: bool,
     ) {
-        if callback || self.outcomes.keeps() {
+        if callback || self.outcomes.stores_deliveries() {
             // SAFETY: a living object; the reference is the completion's from here.
             unsafe { ffi::Py_INCREF(delivery.cast()) };
             completion.attach(index, delivery as usize, callback);
@@ -373,10 +420,7 @@ impl Drop for Sender {
         // Outcomes that nobody will read refer to their batch, and the batch to them. While the interpreter ends there is
         // no attaching any more, and nothing to free.
         Python::try_attach(|py| {
-            let unread = self.outcomes.abandon(py);
-            if unread > 0 {
-                self.shared.with(|flow| flow.acc.outcomes_read(unread));
-            }
+            self.outcomes_read(self.outcomes.abandon(py));
             for name in &self.names {
                 let name = name.swap(std::ptr::null_mut(), Ordering::Relaxed);
                 // SAFETY: a reference of ours, or null.

@@ -13,11 +13,11 @@ use pyo3::prelude::*;
 use crate::errors;
 use crate::fork;
 use crate::seam::failures;
-use crate::send::sender::Sender;
+use crate::send::sender::{Sender, SenderUse};
 
 /// Dropping it gives the place up.
 pub struct TopicPlace {
-    pub sender: Arc<Sender>,
+    pub sender: SenderUse,
     topic: usize,
     ticket: u64,
     /// The message names no partition: the topic has to be known.
@@ -63,7 +63,7 @@ impl Drop for TopicPlace {
 ///
 /// With a place the topic was asked for before, and the answer counts; without one it is asked for again.
 pub fn has_to_wait(
-    sender: &Arc<Sender>,
+    sender: &Sender,
     topic: usize,
     chooses: bool,
     place: &mut Option<TopicPlace>,
@@ -89,7 +89,7 @@ pub fn has_to_wait(
         Some(place) => place.chooses = chooses,
         None => {
             *place = Some(TopicPlace {
-                sender: sender.clone(),
+                sender: sender.new_use(),
                 topic,
                 ticket,
                 chooses,

@@ -3,7 +3,6 @@
 //! Hand-made, so that no Python frame and no argument machinery stands in front of an append. Stations: message → partition →
 //! accumulator. Threads: any; each holds the GIL except while it waits.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_core::produce::message::Refused;
@@ -29,7 +28,7 @@ use crate::wait::waiting::{Awaited, Waiting};
 /// The producer of a call, its arguments, and the message that these were read from where it went through interceptors.
 #[derive(Clone, Copy)]
 pub struct Call<'a, 'py> {
-    sender: &'a Arc<Sender>,
+    sender: &'a Sender,
     partitioner: Option<&'a Py<PyAny>>,
     given: &'a Given,
     passed: Option<&'a Passed<'py>>,
