@@ -161,6 +161,16 @@ pub(crate) struct Flight {
     pub entries: HashMap<PartId, (u64, i64)>,
 }
 
+/// A partition whose batch at the position cannot be read, and that waits for the next attempt.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    pub part: PartId,
+    pub seek: u64,
+    pub attempts: u32,
+    /// None: from the next tick on, which knows the time.
+    pub due: Option<Micros>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub node: i32,
@@ -204,6 +214,8 @@ pub struct FetchFlow {
     pub(crate) counts: Counts,
     /// Counts by node, over all connections to it.
     pub(crate) nodes: BTreeMap<i32, NodeStats>,
+    /// Partitions whose batch at the position cannot be read.
+    pub(crate) retries: Vec<Retry>,
     /// Maximum bytes of the answers in flight.
     pub(crate) reserved: usize,
     /// Bytes of each partition that may wait for the user; `plan` divides the buffer.
@@ -228,6 +240,7 @@ impl FetchFlow {
             events: Vec::new(),
             counts: Counts::default(),
             nodes: BTreeMap::new(),
+            retries: Vec::new(),
             reserved: 0,
             share,
             starved: false,
@@ -443,6 +456,10 @@ impl FetchFlow {
         std::mem::take(&mut self.io_wanted)
     }
 
+    pub(crate) fn wake_io(&mut self) {
+        self.io_wanted = true;
+    }
+
     /// Wakes the I/O thread if the partition may now be in a request. Where its only connection waits for records of other partitions,
     /// the engine gets an event instead.
     pub(crate) fn wake_io_for(&mut self, part: PartId) {
@@ -485,10 +502,11 @@ impl FetchFlow {
         self.wake_io_if_starved();
     }
 
-    /// The time when the next throttled connection may be used again.
+    /// The time when the next throttled connection may be used again, or the next batch that could not be read is fetched again.
     pub fn on_tick(&mut self, now: Micros) -> Option<Micros> {
+        let retry = self.retry_faults(now);
         let muted = self.conns.values().map(|conn| conn.muted_until);
-        muted.filter(|until| *until > now).min()
+        muted.filter(|until| *until > now).chain(retry).min()
     }
 
     // ---- holds -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::fetch::places::Places;
 use crate::fetch::run::Run;
-use crate::fetch::shelf::{Content, Entry, Job, Shelf};
+use crate::fetch::shelf::{Content, Entry, Fault, Job, Shelf};
 use crate::fetch::take::{ErrorHandle, Take, TakeError};
 use crate::fetch::waiters::Waiters;
 use crate::ids::PartId;
@@ -42,6 +42,8 @@ pub struct Inbox {
     pub bytes: usize,
     /// Number of records handed over.
     pub handed: u64,
+    /// Faults that were found: their partitions are to be fetched again, from the position.
+    pub(crate) faults: Vec<(PartId, Fault)>,
     /// Errors of the user's language that will not be raised: to be dropped without the lock.
     pub trash: Vec<ErrorHandle>,
 }
@@ -64,7 +66,8 @@ impl Inbox {
     pub fn remove(&mut self, id: PartId) {
         if let Some(shelf) = self.shelves.remove(&id) {
             self.bytes -= shelf.bytes;
-            self.trash.extend(shelf.error);
+            self.trash
+                .extend(shelf.error.and_then(TakeError::into_handle));
             let (topic, partition) = shelf.place;
             self.places.remove(&topic, partition);
             self.end(&topic, partition);
@@ -80,6 +83,8 @@ impl Inbox {
             self.bytes -= std::mem::take(&mut shelf.bytes);
             shelf.entries.clear();
             shelf.claimed = 0;
+            shelf.fault = None;
+            shelf.error.take_if(|error| error.is_decode());
         }
     }
 
@@ -92,7 +97,8 @@ impl Inbox {
             self.bytes -= std::mem::take(&mut shelf.bytes);
             shelf.entries.clear();
             shelf.claimed = 0;
-            self.trash.extend(shelf.error.take());
+            let error = shelf.error.take();
+            self.trash.extend(error.and_then(TakeError::into_handle));
             let (topic, partition) = shelf.place.clone();
             self.end(&topic, partition);
         }
@@ -110,7 +116,14 @@ impl Inbox {
     pub fn fail(&mut self, topic: &str, partition: i32, error: ErrorHandle) {
         let id = self.id_of(topic, partition);
         match id.and_then(|id| self.shelves.get_mut(&id)) {
-            Some(shelf) if shelf.error.is_none() && !shelf.withheld => shelf.error = Some(error),
+            Some(shelf) if shelf.error.is_none() && !shelf.withheld => {
+                let (topic, partition) = shelf.place.clone();
+                shelf.error = Some(TakeError::Queued {
+                    topic,
+                    partition,
+                    error,
+                });
+            }
             _ => self.trash.push(error),
         }
         if let Some(id) = id {
@@ -274,16 +287,6 @@ impl Inbox {
         }
     }
 
-    /// The next take begins with this partition.
-    fn list_first(&mut self, id: PartId) {
-        if let Some(shelf) = self.shelves.get_mut(&id)
-            && !shelf.listed
-        {
-            shelf.listed = true;
-            self.ready.push_front(id);
-        }
-    }
-
     // ---- takers ----------------------------------------------------------------------------------------------------
 
     /// Whether a take would end with anything else than `Nothing`.
@@ -367,13 +370,8 @@ impl Inbox {
             return Ok(0);
         };
         if let Some(error) = shelf.error.take() {
-            let (topic, partition) = shelf.place.clone();
             self.announce(id);
-            return Err(Take::Failed(TakeError::Queued {
-                topic,
-                partition,
-                error,
-            }));
+            return Err(Take::Failed(error));
         }
         if !shelf.has_records() {
             return Ok(0);
@@ -404,17 +402,9 @@ impl Inbox {
         let ended = only.is_some_and(|(topic, partition)| self.ended.contains(topic, partition));
         let mut left = if ended || self.closed { 0 } else { limit };
         let mut runs = Vec::new();
-        let mut failed = None;
         for job in jobs {
             let id = job.id;
-            if let Some(error) = self.settle_one(job, &mut left, &mut runs) {
-                if runs.is_empty() {
-                    failed = Some(error);
-                    left = 0;
-                } else {
-                    self.list_first(id);
-                }
-            }
+            self.settle_one(job, &mut left, &mut runs);
             self.announce(id);
         }
         self.handed += runs.iter().map(|run| run.len() as u64).sum::<u64>();
@@ -427,26 +417,27 @@ impl Inbox {
         if !runs.is_empty() && only.is_none() {
             self.moved = false;
         }
-        match failed {
-            Some(error) => Some(Take::Failed(error)),
-            None => (!runs.is_empty()).then_some(Take::Runs(runs)),
-        }
+        (!runs.is_empty()).then_some(Take::Runs(runs))
     }
 
-    fn settle_one(&mut self, job: Job, left: &mut usize, runs: &mut Vec<Run>) -> Option<TakeError> {
-        let shelf = self.shelves.get_mut(&job.id)?;
+    fn settle_one(&mut self, job: Job, left: &mut usize, runs: &mut Vec<Run>) {
+        let Some(shelf) = self.shelves.get_mut(&job.id) else {
+            return;
+        };
         if shelf.seek != job.seek {
-            return None;
+            return;
         }
         shelf.claimed = 0;
         for (entry, content) in shelf.entries.iter_mut().zip(job.work) {
             entry.content = content;
         }
         if shelf.paused {
-            return None;
+            return;
         }
-        let mut position = shelf.position?;
-        let mut error = None;
+        let Some(mut position) = shelf.position else {
+            return;
+        };
+        let mut fault = None;
         while *left > 0
             && let Some(entry) = shelf.entries.front()
         {
@@ -454,13 +445,7 @@ impl Inbox {
                 Content::Decoded(batch) => batch,
                 Content::Raw(_) => break,
                 Content::Corrupt(corrupt) => {
-                    error = Some(TakeError::Decode {
-                        topic: shelf.place.0.clone(),
-                        partition: shelf.place.1,
-                        offset: position,
-                        next_offset: entry.next_offset,
-                        error: Box::new(corrupt.clone()),
-                    });
+                    fault = Some((corrupt.clone(), entry.next_offset));
                     break;
                 }
             };
@@ -496,6 +481,11 @@ impl Inbox {
             }
         }
         shelf.position = Some(position);
-        error
+        if let Some((error, next_offset)) = fault {
+            self.bytes -= std::mem::take(&mut shelf.bytes);
+            shelf.entries.clear();
+            let fault = shelf.found_fault(position, next_offset, error);
+            self.faults.push((job.id, fault));
+        }
     }
 }

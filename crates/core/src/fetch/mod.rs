@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub(crate) mod broker;
+pub(crate) mod faults;
 pub mod filter;
 pub mod flow;
 pub mod inbox;

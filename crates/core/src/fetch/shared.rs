@@ -199,6 +199,7 @@ fn settle(
         flow.wake_io_for(part);
         flow.report_deferred(part);
     }
+    flow.fetch_faults_again();
     if flow.inbox.bytes < before {
         flow.wake_io_if_starved();
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::error::DecodeError;
 use crate::fetch::places::Place;
-use crate::fetch::take::ErrorHandle;
+use crate::fetch::take::TakeError;
 use crate::ids::PartId;
 use crate::record::decode::{DecodedBatch, RawBatch};
 
@@ -70,6 +70,14 @@ impl Entry {
     }
 }
 
+/// A batch that cannot be read. It is fetched once more at once; after that it is an error, and it is fetched again after a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub offset: i64,
+    /// Number of times that it was fetched and not readable.
+    pub attempts: u32,
+}
+
 pub(crate) struct Shelf {
     pub place: Place,
     /// Counts the positions that were set: a claim from before the last one is void.
@@ -89,7 +97,10 @@ pub(crate) struct Shelf {
     pub withheld: bool,
     /// It is in the rotation.
     pub listed: bool,
-    pub error: Option<ErrorHandle>,
+    /// The next take of it fails with this.
+    pub error: Option<TakeError>,
+    /// The batch at the position that could not be read.
+    pub fault: Option<Fault>,
 }
 
 impl Shelf {
@@ -108,7 +119,24 @@ impl Shelf {
             withheld: false,
             listed: false,
             error: None,
+            fault: None,
         }
+    }
+
+    /// The batch at the position cannot be read. From its second attempt on, the next take fails with the error.
+    pub fn found_fault(&mut self, offset: i64, next_offset: i64, error: DecodeError) -> Fault {
+        let known = self.fault.filter(|fault| fault.offset == offset);
+        let attempts = known.map_or(0, |fault| fault.attempts) + 1;
+        if attempts > 1 {
+            self.error.get_or_insert(TakeError::Decode {
+                topic: self.place.0.clone(),
+                partition: self.place.1,
+                offset,
+                next_offset,
+                error: Box::new(error),
+            });
+        }
+        *self.fault.insert(Fault { offset, attempts })
     }
 
     pub fn has_records(&self) -> bool {

@@ -20,7 +20,7 @@ pub enum TakeError {
         partition: i32,
         error: ErrorHandle,
     },
-    /// The batch at the position cannot be read; the error is raised until the position is set again.
+    /// The batch at the position could not be read, twice in a row; raised again only if a later attempt fails too.
     Decode {
         topic: Arc<str>,
         partition: i32,
@@ -29,6 +29,19 @@ pub enum TakeError {
         next_offset: i64,
         error: Box<DecodeError>,
     },
+}
+
+impl TakeError {
+    pub(crate) fn is_decode(&self) -> bool {
+        matches!(self, Self::Decode { .. })
+    }
+
+    pub(crate) fn into_handle(self) -> Option<ErrorHandle> {
+        match self {
+            Self::Queued { error, .. } => Some(error),
+            Self::Decode { .. } => None,
+        }
+    }
 }
 
 /// The end of a take.

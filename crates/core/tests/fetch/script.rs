@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ottla_core::fetch::flow::{Event, HoldCause};
 use ottla_core::fetch::shared::FetchShared;
-use ottla_core::fetch::take::Take;
+use ottla_core::fetch::take::{Take, TakeError};
 use ottla_core::seam::{Flow, LostCause, LostKind};
 
 use crate::broker::*;
@@ -260,7 +260,7 @@ fn a_seek_drops_waiting_batches_and_answers_in_flight() {
 }
 
 #[test]
-fn bytes_that_are_not_a_batch_end_the_fetching() {
+fn bytes_that_are_not_a_batch_are_fetched_again_and_then_an_error() {
     let flow = flowing(1);
     let (token, _) = next(&flow, CONN).unwrap();
     let mut bytes = records(0, 0, 2);
@@ -268,7 +268,15 @@ fn bytes_that_are_not_a_batch_end_the_fetching() {
     answer(&flow, token, &[reply("t", 0, bytes)]);
     assert!(next(&flow, CONN).is_none());
     assert_eq!(offsets(&runs(flow.take(99, None))).len(), 2);
+    assert!(
+        matches!(flow.take(99, None), Take::Nothing),
+        "fetched again"
+    );
+    let (token, asked) = next(&flow, CONN).unwrap();
+    assert_eq!(asked.partitions[0].2, 2);
+    answer(&flow, token, &[reply("t", 0, vec![0xff; 100])]);
     assert!(matches!(flow.take(99, None), Take::Failed(_)));
+    assert!(matches!(flow.take(99, None), Take::Nothing), "once");
     flow.position("t", 0, 9, -1);
     assert_eq!(next(&flow, CONN).unwrap().1.partitions[0].2, 9);
 }
@@ -277,10 +285,93 @@ fn bytes_that_are_not_a_batch_end_the_fetching() {
 fn an_answer_without_progress_is_an_error() {
     let flow = flowing(1);
     flow.position("t", 0, 50, -1);
-    let (token, _) = next(&flow, CONN).unwrap();
-    answer(&flow, token, &[reply("t", 0, records(0, 0, 2))]);
-    assert!(next(&flow, CONN).is_none());
+    for _ in 0..2 {
+        assert!(matches!(flow.take(99, None), Take::Nothing));
+        let (token, _) = next(&flow, CONN).unwrap();
+        answer(&flow, token, &[reply("t", 0, records(0, 0, 2))]);
+        assert!(next(&flow, CONN).is_none());
+    }
     assert!(matches!(flow.take(99, None), Take::Failed(_)));
+}
+
+/// A batch with a flipped bit in its records.
+fn garbled(partition: i32, base: i64) -> Vec<u8> {
+    let mut bytes = records(partition, base, 10);
+    let last = bytes.len() - 1;
+    bytes[last - 3] ^= 4;
+    bytes
+}
+
+#[test]
+fn a_flipped_bit_is_fetched_again_before_any_error() {
+    let flow = flowing(1);
+    let (token, _) = next(&flow, CONN).unwrap();
+    answer(
+        &flow,
+        token,
+        &[reply("t", 0, [records(0, 0, 10), garbled(0, 10)].concat())],
+    );
+    next(&flow, CONN).unwrap();
+    assert_eq!(offsets(&runs(flow.take(99, None))).len(), 10);
+    assert!(matches!(flow.take(99, None), Take::Nothing));
+    flow.on_lost(CONN, &lost(), 0);
+    flow.attach(6, VERSION, NODE, ADDRESS);
+    flow.route("t", 0, 6, 3);
+    let (token, asked) = next(&flow, 6).unwrap();
+    assert_eq!(asked.partitions[0].2, 10);
+    let frame = response(0, 1, &[reply("t", 0, records(0, 10, 10))]);
+    flow.on_response(6, token, frame, 0).unwrap();
+    assert_eq!(offsets(&runs(flow.take(99, None))).len(), 10);
+}
+
+fn lost() -> LostCause {
+    LostCause {
+        kind: LostKind::Eof,
+        message: "bye".into(),
+    }
+}
+
+#[test]
+fn a_damaged_batch_stops_no_other_partition_and_is_one_error_per_attempt() {
+    const SECOND: u64 = 1_000_000;
+    let flow = flowing(3);
+    let mut now = 0;
+    let mut errors = Vec::new();
+    let mut others = Vec::new();
+    let mut base = 0;
+    while now < 9 * SECOND {
+        flow.on_tick(now);
+        if let Some(request) = flow.next_request(CONN, 1, now) {
+            base += 10;
+            let replies = [
+                reply("t", 0, records(0, base - 10, 10)),
+                reply("t", 1, garbled(1, 0)),
+                reply("t", 2, records(2, base - 10, 10)),
+            ];
+            let frame = response(0, 1, &replies);
+            flow.on_response(CONN, request.token, frame, now).unwrap();
+            for _ in 0..5 {
+                match flow.take(99, None) {
+                    Take::Runs(runs) => others.extend(offsets(&runs)),
+                    Take::Failed(TakeError::Decode {
+                        partition, offset, ..
+                    }) => {
+                        errors.push((partition, offset, now / SECOND));
+                    }
+                    Take::Nothing => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        now += SECOND / 100;
+    }
+    assert_eq!(errors, [(1, 0, 0), (1, 0, 1), (1, 0, 3), (1, 0, 7)]);
+    assert_eq!(others.len() as i64, 2 * base, "all records of the others");
+    flow.position("t", 1, 10, -1);
+    let (token, asked) = next(&flow, CONN).unwrap();
+    assert!(asked.partitions.contains(&("t".into(), 1, 10, 1 << 18)));
+    answer(&flow, token, &[reply("t", 1, records(1, 10, 10))]);
+    assert_eq!(offsets(&runs(flow.take(99, None)))[0], (1, 10));
 }
 
 #[test]
@@ -302,6 +393,12 @@ fn a_cut_first_batch_is_fetched_with_more() {
         rounds += 1;
         assert!(rounds < 40, "for ever");
     }
+    assert!(
+        matches!(flow.take(9, None), Take::Nothing),
+        "one more attempt"
+    );
+    let (token, _) = next(&flow, CONN).unwrap();
+    answer(&flow, token, &[reply("t", 0, whole[..40].to_vec())]);
     assert!(matches!(flow.take(9, None), Take::Failed(_)));
 }
 

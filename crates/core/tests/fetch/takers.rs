@@ -64,31 +64,35 @@ fn a_pause_retains_fetched_records() {
 }
 
 #[test]
-fn a_batch_that_cannot_be_read_is_raised_until_a_seek() {
+fn a_batch_that_cannot_be_read_is_raised_once_until_a_seek() {
     let flow = flowing(2);
     let (token, _) = next(&flow, CONN).unwrap();
     let mut bytes = records(0, 0, 2);
     let start = bytes.len();
     bytes.extend(records(0, 2, 2));
     bytes[start + 70] ^= 1;
+    let damaged = bytes[start..].to_vec();
     let other = reply("t", 1, records(1, 0, 2));
     answer(&flow, token, &[reply("t", 0, bytes), other]);
     let mut good = offsets(&runs(flow.take(99, None)));
     good.sort_unstable();
     assert_eq!(good, [(0, 0), (0, 1), (1, 0), (1, 1)]);
+    let (token, _) = next(&flow, CONN).unwrap();
+    answer(&flow, token, &[reply("t", 0, damaged)]);
+    let Take::Failed(TakeError::Decode {
+        topic,
+        partition,
+        offset,
+        next_offset,
+        error,
+    }) = flow.take(99, None)
+    else {
+        panic!("no error");
+    };
+    assert_eq!((&*topic, partition, offset, next_offset), ("t", 0, 2, 4));
+    assert_eq!(error.batch_offset, Some(2));
     for _ in 0..3 {
-        let Take::Failed(TakeError::Decode {
-            topic,
-            partition,
-            offset,
-            next_offset,
-            error,
-        }) = flow.take(99, None)
-        else {
-            panic!("no error");
-        };
-        assert_eq!((&*topic, partition, offset, next_offset), ("t", 0, 2, 4));
-        assert_eq!(error.batch_offset, Some(2));
+        assert!(matches!(flow.take(99, None), Take::Nothing));
     }
     assert_eq!(position(&flow, 0), 2);
     let (token, _) = next(&flow, CONN).unwrap();
