@@ -973,8 +973,8 @@ class FetchFlow:
     ) -> Records | None:
         """Wait for records, partitions in rotation; None when time ran out or `wakeup`/`end` came.
 
-        Ctrl-C ends the wait at once. Raises what `fail` queued, once, and `ottla.errors.DecodeError` for as long as the
-        position stands at a batch that cannot be read.
+        Ctrl-C ends the wait at once. Raises what `fail` queued, once, and `ottla.errors.DecodeError`, once, for a
+        batch that could not be read twice in a row; it is fetched again after a pause, and the other partitions go on.
         """
 
     def take_async(

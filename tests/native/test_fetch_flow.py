@@ -324,19 +324,24 @@ async def test_given_error_is_raised_by_an_awaited_take(leader: Leader) -> None:
     assert caught.value is error
 
 
-def test_unreadable_batch_is_reported_by_every_take(leader: Leader) -> None:
+def test_unreadable_batch_is_fetched_again_and_then_reported_once(leader: Leader) -> None:
     leader.assign()
     assert leader.asked() is not None
     broken = bytearray(batch(3, 2))
     broken[-1] ^= 1
     leader.answer(data(0, 3, records=batch(0, 3) + bytes(broken)))
     assert offsets(leader.flow.take(100, 0)) == [0, 1, 2]
-    for _ in range(2):
-        with pytest.raises(errors.DecodeError, match="CRC") as caught:
-            leader.flow.take(100, 0)
-        error = caught.value
-        assert (error.topic, error.partition, error.offset) == (TOPIC, 0, 3)
-        assert error.next_offset == 5
+    assert leader.asked() is not None
+    leader.answer(data(0, 5, records=b""))
+    assert leader.flow.take(100, 0) is None
+    assert leader.asked() is not None
+    leader.answer(data(0, 3, records=bytes(broken)))
+    with pytest.raises(errors.DecodeError, match="CRC") as caught:
+        leader.flow.take(100, 0.5)
+    error = caught.value
+    assert (error.topic, error.partition, error.offset) == (TOPIC, 0, 3)
+    assert error.next_offset == 5
+    assert leader.flow.take(100, 0) is None
     leader.flow.position(TOPIC, 0, 5, EPOCH)
     assert leader.flow.take(100, 0) is None
 

@@ -1,6 +1,6 @@
 //! Batches that cannot be read: they are fetched once more at once, and then after pauses, while all other partitions flow.
 //!
-//! Station: request. A bit that flipped on the way is gone with the second attempt. A batch that is damaged in the log stays an error,
+//! Station: request. A bit that flipped between broker and client is gone with the second attempt. A batch that is damaged in the log stays an error,
 //! which the user gets once per attempt; a seek ends the attempts.
 
 use crate::fetch::flow::{FetchFlow, Retry};

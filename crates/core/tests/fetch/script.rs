@@ -314,7 +314,7 @@ fn a_flipped_bit_is_fetched_again_before_any_error() {
     next(&flow, CONN).unwrap();
     assert_eq!(offsets(&runs(flow.take(99, None))).len(), 10);
     assert!(matches!(flow.take(99, None), Take::Nothing));
-    flow.on_lost(CONN, &lost(), 0);
+    flow.on_lost(CONN, &end_of_stream(), 0);
     flow.attach(6, VERSION, NODE, ADDRESS);
     flow.route("t", 0, 6, 3);
     let (token, asked) = next(&flow, 6).unwrap();
@@ -324,7 +324,7 @@ fn a_flipped_bit_is_fetched_again_before_any_error() {
     assert_eq!(offsets(&runs(flow.take(99, None))).len(), 10);
 }
 
-fn lost() -> LostCause {
+fn end_of_stream() -> LostCause {
     LostCause {
         kind: LostKind::Eof,
         message: "bye".into(),

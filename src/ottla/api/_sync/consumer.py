@@ -225,7 +225,9 @@ class Consumer(ConsumerBase[K, V], ConsumerViews):
         Raises:
             OffsetOutOfRange: The position of a partition is not in its log, or there is no commit, and `auto_offset_reset` is
                 none. Raised once; the partition is not read until a seek.
-            DecodeError: A batch is malformed. Each poll raises it until a seek; its `next_offset` is the offset after the batch.
+            DecodeError: A batch was malformed twice in a row. Raised once; the other partitions are read on. The batch is fetched
+                again after 1 s, 2 s, and so on up to 60 s, and each attempt that fails raises it once more, until a seek; its
+                `next_offset` is the offset after the batch.
             DeserializationError: A deserializer raised for the next record of a partition, whose position stays there until a
                 seek; its `next_offset` is the offset after the record. See `on_deserialize_error`.
             KafkaError: The broker refused a partition for good, raised once; or the coordinator refused the member, raised by
