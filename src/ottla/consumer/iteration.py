@@ -81,5 +81,4 @@ class AsyncConsumerBase(Generic[K, V]):
             records = await self._refill()
             if records is None:
                 raise StopAsyncIteration
-            # An empty one is of a poll in which only positions moved.
             self._chunk._start(records)

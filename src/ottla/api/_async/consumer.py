@@ -245,7 +245,9 @@ class AsyncConsumer(AsyncConsumerBase[K, V], ConsumerViews):
         limit = self._config.max_poll_records
         if max_records is not None:
             limit = number("max_records", max_records, 1)
-        records = await self._polling.poll(limit, self._limit(timeout))
+        records = await self._polling.poll(
+            limit, self._limit(timeout), returns_moves=timeout is None
+        )
         return NO_RECORDS if records is None else records
 
     async def _refill(self) -> Records[K, V] | None:

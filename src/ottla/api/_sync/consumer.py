@@ -246,7 +246,7 @@ class Consumer(ConsumerBase[K, V], ConsumerViews):
         limit = self._config.max_poll_records
         if max_records is not None:
             limit = number("max_records", max_records, 1)
-        records = self._polling.poll(limit, self._limit(timeout))
+        records = self._polling.poll(limit, self._limit(timeout), returns_moves=timeout is None)
         return NO_RECORDS if records is None else records
 
     def _refill(self) -> Records[K, V] | None:

@@ -148,15 +148,14 @@ class AsyncPolling:
     # ---- polls -------------------------------------------------------------------------------------------------------
 
     async def poll(
-        self, limit: int, timeout: float | None, *, returns_moves: bool | None = None
+        self, limit: int, timeout: float | None, *, returns_moves: bool
     ) -> Records[Any, Any] | None:
         """The records of one poll: none if the time ran out. None if `wakeup` was called.
 
         Args:
             limit: Maximum number of records.
             timeout: Seconds to wait; None: no limit.
-            returns_moves: Whether to return without records when a position has moved past offsets without any. None: where there
-                is no time limit.
+            returns_moves: Whether to return without records when a position has moved past offsets without any.
 
         Raises:
             StateError: Nothing is subscribed to or assigned, another poll runs, or a listener polls.
@@ -164,8 +163,7 @@ class AsyncPolling:
         self._refuse_without_partitions()
         self._begin_turn()
         try:
-            moves = timeout is None if returns_moves is None else returns_moves
-            return await self._poll(limit, timeout, moves)
+            return await self._poll(limit, timeout, returns_moves)
         finally:
             self._turn.release()
 
@@ -226,7 +224,7 @@ class AsyncPolling:
         """The next records of an iteration; None ends it (the consumer was woken or closed)."""
         if self._closed:
             return None
-        records = await self.poll(limit, None)
+        records = await self.poll(limit, None, returns_moves=False)
         if records is not None:
             self.begin_chunk(records)
         return records
