@@ -964,6 +964,9 @@ class FetchFlow:
     def fail(self, topic: str, partition: int, error: BaseException) -> None:
         """Queue an error that the next take of the partition raises, once: this very object."""
 
+    def withdraw_error(self, topic: str, partition: int) -> None:
+        """Raise no error of the partition that still waits for a take: the application has answered it by a seek."""
+
     def close(self) -> None:
         """Wakes every taker; from here `take` raises `ottla.errors.Closed`. The I/O thread forgets the flow."""
 

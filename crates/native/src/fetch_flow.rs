@@ -185,6 +185,11 @@ impl FetchFlow {
         Ok(())
     }
 
+    fn withdraw_error(&self, py: Python<'_>, topic: &str, partition: i32) -> PyResult<()> {
+        self.inbox(py)?.withdraw_error(topic, partition);
+        Ok(())
+    }
+
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.inbox(py)?.close();
         self.leave();

@@ -35,6 +35,8 @@ class GroupApplication:
         """Calls that the application has not served yet."""
         self.error: errors.Error | None = None
         """Why the group refused this consumer for good: every later poll raises it."""
+        self._raised: errors.Error | None = None
+        """The last error of a partition that a poll raised."""
         self.attention: Callable[[], Tokens] = dict
         """Shows whether the application makes progress, see `Liveness`. Set by the application's side."""
         self._cursors = cursors
@@ -78,6 +80,11 @@ class GroupApplication:
         if not call.withdrawn:
             await self._autocommit.commit(frozenset(partitions))
             self._cursors.unassign(partitions)
+
+    def is_first(self, error: errors.Error) -> bool:
+        """Whether a poll has to raise the error: partitions of a topic that is refused as a whole share one. Threads: the poll's."""
+        before, self._raised = self._raised, error
+        return error is not before
 
     def lose(self, partitions: Sequence[TopicPartition], reason: str) -> None:
         """Unassign the partitions at once, commit nothing of them, and post the call.

@@ -41,7 +41,6 @@ LogName = Literal[
     "coordinator.unavailable",
     "coordinator.found",
     "position.unknown",
-    "position.reset_failed",
     "position.set",
     "position.truncated",
     "position.diverged",

@@ -299,13 +299,6 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
         ("places", "topic", "partition", "count", "reason"),
         lasting=True,
     ),
-    "position.reset_failed": LogEvent(
-        ("WARNING",),
-        "cannot determine an offset to reset {places} to: {reason}; retrying",
-        "The offset that auto_offset_reset asks for could not be fetched.",
-        ("places", "topic", "partition", "count", "reason"),
-        lasting=True,
-    ),
     "position.set": LogEvent(
         ("DEBUG",),
         "{place} starts at offset {offset}",

@@ -12,7 +12,7 @@ import pytest
 from ottla import errors
 from ottla.config.consumer import consumer_config
 from ottla.consumer.cursor import Cursors
-from ottla.consumer.list_offsets import EARLIEST, FoundOffset
+from ottla.consumer.list_offsets import EARLIEST, FoundOffset, OffsetReceiver
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.observe.events import Event, Events
 from ottla.observe.health import Health
@@ -123,6 +123,9 @@ class FakeFlow:
     def hold(self, topic: str, partition: int) -> None:
         self.events.append(FetchHeld(topic, partition, "asked", 0, 0, None))
 
+    def withdraw_error(self, _topic: str, _partition: int) -> None:
+        pass
+
     def fail(self, _topic: str, _partition: int, error: BaseException) -> None:
         self.failures.append(error)
 
@@ -132,10 +135,43 @@ class FakeFlow:
 
 
 class FakeFinder:
-    def __init__(self) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
         self.asked: list[Mapping[TopicPartition, int]] = []
         self.failures: list[Exception] = []
         self.gate: asyncio.Event | None = None
+
+    async def search(self, times: Mapping[TopicPartition, int], receiver: OffsetReceiver) -> None:
+        """As the real one: failed attempts are reported and repeated, refusals end the search."""
+        failures = 0
+        times = dict(times)
+        while times := {tp: when for tp, when in times.items() if receiver.wants(tp)}:
+            try:
+                found = await self.find(
+                    {tp: times[tp] for tp in times if tp in self.snapshot.parts}
+                )
+            except errors.Error as error:
+                if error.permanent:
+                    refused = [tp for tp in times if error.topic in (None, tp.topic)]
+                    receiver.refused(refused, error)
+                    continue
+                failures += 1
+                for tp in times:
+                    receiver.failed(tp, errors.line_of(error), failures)
+                await asyncio.sleep(0)
+                continue
+            for tp in list(times):
+                code = self.snapshot.topic_error(tp.topic)
+                refusal = errors.for_code(code, topic=tp.topic)
+                if code and refusal.permanent:
+                    receiver.refused([tp], refusal)
+                elif tp not in found:
+                    receiver.failed(tp, "it does not exist", failures + 1)
+                elif receiver.wants(tp):
+                    receiver.found(tp, found[tp])
+                    del times[tp]
+            failures += 1
+            await asyncio.sleep(0)
 
     async def find(self, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, FoundOffset]:
         self.asked.append(times)
@@ -169,7 +205,7 @@ class Bench:
     def __init__(self, **config: Any) -> None:
         options = {"auto_offset_reset": "earliest", "retry_backoff_ms": 1, **config}
         self.engine, self.cluster, self.flow = FakeEngine(), FakeCluster(), FakeFlow()
-        self.finder = FakeFinder()
+        self.finder = FakeFinder(self.cluster.snapshot)
         self.cursors = Cursors(
             cast("Any", self.engine),
             cast("Any", self.cluster),
@@ -458,7 +494,7 @@ async def test_a_start_that_is_refused_is_raised_once_and_delays_no_other(
     assert bench.flow.failures == [refused]
     assert logged.events(logging.ERROR) == ["partition.refused"]
     with pytest.raises(errors.KafkaError) as raised:
-        await bench.cursors.wait_positioned(secret, 5)
+        await bench.cursors.wait_positioned([secret], 5)
     assert raised.value is refused
     bench.stop()
 

@@ -104,6 +104,15 @@ impl Inbox {
         }
     }
 
+    /// The error of the partition that waits for a take is not raised.
+    pub fn withdraw_error(&mut self, topic: &str, partition: i32) {
+        let id = self.id_of(topic, partition);
+        if let Some(shelf) = id.and_then(|id| self.shelves.get_mut(&id)) {
+            let error = shelf.error.take();
+            self.trash.extend(error.and_then(TakeError::into_handle));
+        }
+    }
+
     pub fn set_paused(&mut self, id: PartId, paused: bool) {
         if let Some(shelf) = self.shelves.get_mut(&id) {
             shelf.paused = paused;

@@ -119,6 +119,11 @@ impl FetchShared {
         self.with(|flow| flow.inbox.fail(topic, partition, error));
     }
 
+    /// The error of the partition that waits for a take is not raised.
+    pub fn withdraw_error(&self, topic: &str, partition: i32) {
+        self.with(|flow| flow.inbox.withdraw_error(topic, partition));
+    }
+
     /// Takers of only this partition end with `Ended`, until it is assigned again.
     pub fn end(&self, topic: &str, partition: i32) {
         self.with(|flow| flow.inbox.end(topic, partition));

@@ -241,6 +241,9 @@ fn an_error_is_raised_once_and_before_records() {
     };
     assert_eq!(error.downcast_ref(), Some(&17u32));
     assert_eq!(offsets(&runs(flow.take(9, None))).len(), 3);
+    flow.fail("t", 0, Arc::new(17u32));
+    flow.withdraw_error("t", 0);
+    assert!(matches!(flow.take(9, None), Take::Nothing));
 }
 
 #[test]

@@ -194,6 +194,10 @@ class AsyncPolling:
             self._waiting_since = monotonic()
             try:
                 records = await take_async(self._flow, limit, end.left())
+            except Error as error:
+                if self._client.application.is_first(error):
+                    raise
+                continue
             finally:
                 self._waiting_since = None
             if records and self.hand_over is not None:
@@ -377,7 +381,7 @@ class AsyncPolling:
         """The position of a partition, once it has one; None: it is not assigned."""
         await self.serve_losses()
         positioned = self._client.cursors.wait_positioned
-        asked = self._client.query("AsyncConsumer.position", positioned, tp, timeout)
+        asked = self._client.query("AsyncConsumer.position", positioned, [tp], timeout)
         await wait_async(asked, timeout + GRACE_S)
         return self.positions().get(tp)
 

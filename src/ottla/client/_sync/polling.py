@@ -191,6 +191,10 @@ class Polling:
             self._waiting_since = monotonic()
             try:
                 records = take(self._flow, limit, end.left())
+            except Error as error:
+                if self._client.application.is_first(error):
+                    raise
+                continue
             finally:
                 self._waiting_since = None
             if records and self.hand_over is not None:
@@ -374,7 +378,7 @@ class Polling:
         """The position of a partition, once it has one; None: it is not assigned."""
         self.serve_losses()
         positioned = self._client.cursors.wait_positioned
-        asked = self._client.query("Consumer.position", positioned, tp, timeout)
+        asked = self._client.query("Consumer.position", positioned, [tp], timeout)
         wait(asked, timeout + GRACE_S)
         return self.positions().get(tp)
 

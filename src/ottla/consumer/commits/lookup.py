@@ -33,26 +33,20 @@ if TYPE_CHECKING:
     from ottla.engine.reactor import Reactor
     from ottla.wire.connection import Connection
 
-_RETRIED = frozenset(
-    {
-        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
-        ErrorCode.REQUEST_TIMED_OUT,
-        ErrorCode.UNSTABLE_OFFSET_COMMIT,
-        ErrorCode.UNKNOWN_TOPIC_ID,
-    }
-)
 _IDS_FROM = 10
 """From this version on a request names topics by id only."""
 
 Committed = dict[TopicPartition, OffsetAndMetadata | None]
+_AnsweredTopic = OffsetFetchResponseTopics | OffsetFetchResponseTopic
 
 
-class Refusal(NamedTuple):
-    """The error code of an OffsetFetch response."""
+class LookedUp(NamedTuple):
+    """One answer of the coordinator."""
 
-    code: int
-    tp: TopicPartition | None
-    """The refused partition; None: the whole group."""
+    found: Committed
+    """The committed offsets; None where there is none."""
+    refused: dict[TopicPartition, errors.Error]
+    """The other partitions, and why they have no answer; another attempt may succeed unless the error is permanent."""
 
 
 class OffsetLookup:
@@ -83,33 +77,54 @@ class OffsetLookup:
             Error: The coordinator refused, or could not be reached within `timeout` seconds (None: and at most
                 `default_api_timeout_ms`).
         """
-        wanted = list(partitions)
-        if not wanted:
-            return {}
+        left = list(partitions)
+        found: Committed = {}
+        if not left:
+            return found
         limit = self._limit if timeout is None else min(timeout, self._limit)
         attempts = Attempts(self._backoff, self._reactor.clock, limit)
         async for _ in attempts:
             try:
                 async with attempts.until_deadline():
-                    answer = await self._fetch(wanted)
-                self._book.read(answer)
-                return answer
-            except UNREACHABLE as error:
-                self._link.forget_coordinator()
-                attempts.record_failure(error)
-            except errors.KafkaError as error:
-                if error.code in COORDINATOR_MOVED:
-                    self._link.forget_coordinator()
-                elif error.code not in _RETRIED:
-                    raise
-                if error.code == ErrorCode.UNKNOWN_TOPIC_ID:
-                    self._link.refresh_metadata("the coordinator does not know a topic id")
-                attempts.record_failure(error)
+                    answer = await self.look_up(left)
             except TimeoutError:
                 self._link.forget_coordinator()
                 raise self._too_late(attempts.last_failure, timeout) from None
+            except errors.Error as error:
+                attempts.record_failure(error)
+                continue
+            found |= answer.found
+            left = list(answer.refused)
+            if not left:
+                return found
+            for refusal in answer.refused.values():
+                attempts.record_failure(refusal)
         assert attempts.last_failure is not None
         raise attempts.last_failure
+
+    async def look_up(self, wanted: list[TopicPartition]) -> LookedUp:
+        """Ask the coordinator once.
+
+        Raises:
+            Error: It has no answer for the whole group; another attempt may succeed unless the error is permanent.
+        """
+        try:
+            connection = await self._link.connection()
+            answer = await self._fetch_once(connection, wanted)
+        except UNREACHABLE:
+            self._link.forget_coordinator()
+            raise
+        except errors.KafkaError as error:
+            if error.code in COORDINATOR_MOVED:
+                self._link.forget_coordinator()
+            raise
+        self._book.read(answer.found)
+        codes = {
+            error.code for error in answer.refused.values() if isinstance(error, errors.KafkaError)
+        }
+        if ErrorCode.UNKNOWN_TOPIC_ID in codes:
+            self._link.refresh_metadata("the coordinator does not know a topic id")
+        return answer
 
     def _too_late(self, problem: errors.Error | None, timeout: float | None) -> errors.Timeout:
         within = f"{self._limit:g} s (default_api_timeout_ms)"
@@ -120,19 +135,7 @@ class OffsetLookup:
             f"the coordinator of group {self._link.group_id!r} did not answer within {within}{why}"
         )
 
-    async def _fetch(self, wanted: list[TopicPartition]) -> Committed:
-        connection = await self._link.connection()
-        answer, refusal = await self._fetch_once(connection, wanted)
-        if refusal is None:
-            return answer
-        topic, partition = (None, None) if refusal.tp is None else refusal.tp
-        raise errors.for_code(
-            refusal.code, f"group {self._link.group_id!r}", topic=topic, partition=partition
-        )
-
-    async def _fetch_once(
-        self, connection: Connection, wanted: list[TopicPartition]
-    ) -> tuple[Committed, Refusal | None]:
+    async def _fetch_once(self, connection: Connection, wanted: list[TopicPartition]) -> LookedUp:
         topics: dict[str, list[int]] = {}
         for topic, partition in wanted:
             topics.setdefault(topic, []).append(partition)
@@ -143,7 +146,47 @@ class OffsetLookup:
         request = self._request(topics, ids, version)
         response = await connection.request(request, version=version)
         names = {topic_id: name for name, topic_id in ids.items()} if version >= _IDS_FROM else {}
-        return _read_offsets(response, version, wanted, names)
+        code, answered = _of_group(response, version)
+        if code:
+            raise errors.for_code(code, self._who)
+        return self._read(answered, wanted, names)
+
+    @property
+    def _who(self) -> str:
+        return f"group {self._link.group_id!r}"
+
+    def _read(
+        self,
+        topics: Iterable[_AnsweredTopic],
+        wanted: list[TopicPartition],
+        names: dict[bytes, str],
+    ) -> LookedUp:
+        """The answer about each wanted partition; one that is left out has none. names: By topic id; empty: the answer has names."""
+        found: Committed = {}
+        refused: dict[TopicPartition, errors.Error] = {}
+        for topic in topics:
+            name = names.get(getattr(topic, "topic_id", ZERO_UUID), topic.name)
+            for part in topic.partitions:
+                tp = TopicPartition(name, part.partition_index)
+                if part.error_code and part.error_code != ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+                    refused[tp] = self._refusal(part.error_code, tp)
+                elif part.committed_offset >= 0:
+                    found[tp] = OffsetAndMetadata(
+                        part.committed_offset, part.committed_leader_epoch, part.metadata or ""
+                    )
+                else:
+                    found[tp] = None
+        left_out = f"the coordinator of {self._who} left it out of its answer"
+        for tp in wanted:
+            if tp not in found and tp not in refused:
+                refused[tp] = errors.Error(left_out, topic=tp.topic, partition=tp.partition)
+        return LookedUp(
+            {tp: found[tp] for tp in wanted if tp in found},
+            {tp: refused[tp] for tp in wanted if tp in refused},
+        )
+
+    def _refusal(self, code: int, tp: TopicPartition) -> errors.Error:
+        return errors.for_code(code, self._who, topic=tp.topic, partition=tp.partition)
 
     def _request(
         self, topics: dict[str, list[int]], ids: dict[str, bytes], version: int
@@ -172,30 +215,10 @@ class OffsetLookup:
         )
 
 
-def _read_offsets(
-    response: OffsetFetchResponse,
-    version: int,
-    wanted: list[TopicPartition],
-    names: dict[bytes, str],
-) -> tuple[Committed, Refusal | None]:
-    """The offsets of one answer, and the first refusal in it. names: By topic id; empty: the answer has names."""
-    answer: Committed = dict.fromkeys(wanted)
-    topics: Iterable[OffsetFetchResponseTopics | OffsetFetchResponseTopic]
+def _of_group(response: OffsetFetchResponse, version: int) -> tuple[int, Iterable[_AnsweredTopic]]:
+    """The error code of the whole group, and the topics of the answer."""
     if version < 8:
-        code, topics = response.error_code, response.topics
-    elif response.groups:
-        code, topics = response.groups[0].error_code, response.groups[0].topics
-    else:
-        return answer, Refusal(int(ErrorCode.COORDINATOR_NOT_AVAILABLE), None)
-    refusal = Refusal(code, None) if code else None
-    for topic in topics:
-        name = names.get(getattr(topic, "topic_id", ZERO_UUID), topic.name)
-        for part in topic.partitions:
-            tp = TopicPartition(name, part.partition_index)
-            if part.error_code and part.error_code != ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
-                refusal = refusal or Refusal(part.error_code, tp)
-            elif part.committed_offset >= 0:
-                answer[tp] = OffsetAndMetadata(
-                    part.committed_offset, part.committed_leader_epoch, part.metadata or ""
-                )
-    return answer, refusal
+        return response.error_code, response.topics
+    if response.groups:
+        return response.groups[0].error_code, response.groups[0].topics
+    return int(ErrorCode.COORDINATOR_NOT_AVAILABLE), []

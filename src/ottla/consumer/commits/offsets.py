@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ottla.consumer.commits.book import CommittedBook
-from ottla.consumer.commits.lookup import OffsetLookup
+from ottla.consumer.commits.lookup import LookedUp, OffsetLookup
 from ottla.consumer.commits.sender import CommitSender
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ class GroupOffsets:
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
         """The committed offsets, see `OffsetLookup.committed`."""
         return await self._lookup.committed(partitions, timeout)
+
+    async def look_up(self, partitions: list[TopicPartition]) -> LookedUp:
+        """One attempt to read committed offsets, see `OffsetLookup.look_up`."""
+        return await self._lookup.look_up(partitions)
 
     def waits(self, now: float) -> list[HealthWait]:
         """The commit in flight. Threads: any. now: By the engine's clock, seconds."""
