@@ -90,7 +90,11 @@ class ConsumerClient:
         view = self._view
         report = GroupReport(group_id, view.events, view.troubles, self._engine.clock)
         link = GroupLink(self._cluster, group_id, report)
-        fence = CommitFence(lambda: self.subscription.identity, self._ownership)
+        fence = CommitFence(
+            lambda: self.subscription.identity,
+            self._ownership,
+            lambda tp: self.cursors.topic_id(tp),
+        )
         return link, GroupOffsets(link, self.config, fence, self._engine)
 
     def _ownership(self, tp: TopicPartition) -> Ownership | None:

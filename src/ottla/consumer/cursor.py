@@ -174,6 +174,11 @@ class Cursors:
         cursor = self._cursors.get(tp)
         return None if cursor is None else cursor.ownership
 
+    def topic_id(self, tp: TopicPartition) -> bytes:
+        """Id of the topic that the position of a partition belongs to; zero: it is not known."""
+        cursor = self._cursors.get(tp)
+        return ZERO_UUID if cursor is None else cursor.topic_id
+
     # ---- assignment ----------------------------------------------------------------------------------------------------
 
     async def assign(

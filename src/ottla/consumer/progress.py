@@ -140,13 +140,20 @@ class Progress:
         return self._offsets(state, {**state.floor, **_of_chunk(state, current, finished=True)})
 
     def _offsets(self, state: State, at: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
-        """The offsets of those partitions that still have the ownership of the take."""
+        """The offsets of those partitions that still have the ownership of the take.
+
+        The position runs ahead of the progress: one that is behind it was moved back because the log was truncated or the topic
+        recreated, and the progress belongs to records that are gone.
+        """
         now = self._owned()
+        positions = self._flow.positions()
         offsets = _as_offsets(at)
         return {
             tp: offset
             for tp, offset in offsets.items()
-            if tp in now and state.owned.get(tp) == now[tp]
+            if tp in now
+            and state.owned.get(tp) == now[tp]
+            and offset.offset <= positions.get(tp, (-1, -1))[0]
         }
 
     def _read(self) -> tuple[State, Current]:

@@ -122,6 +122,7 @@ async def test_a_member_that_does_not_poll_is_removed_and_joins_again(
         await consumer.subscribe([topic], on_lost=lost.append)
         while not consumer.assignment():
             await consumer.poll(timeout=0.1)
+        await consumer.poll(timeout=0)  # serves the assignment
         await wait_for(lambda: not consumer.assignment(), "the member is removed", 10)
         deadline = time.monotonic() + 20
         while not consumer.assignment():

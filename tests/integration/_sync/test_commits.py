@@ -14,6 +14,7 @@ from ottla.protocol.error_codes import ErrorCode
 from ottla.testing import Broker
 from tests.fixtures.logged import Logged
 from tests.integration._sync.members import Counting, Member, wait_for
+from tests.integration.twins import sleep
 
 QUICK: dict[str, Any] = {"heartbeat_interval_ms": 50, "session_timeout_ms": 6000}
 
@@ -236,3 +237,22 @@ def test_the_marks_of_a_recreated_topic_go_back_with_its_offsets(
     assert cluster.committed(group) == {tp: 7}
     member.stop()
     assert member.error is None
+
+
+def test_progress_in_the_old_log_of_a_recreated_topic_is_not_committed_for_the_new_one(
+    cluster: Broker, topic: str, unique_name: str, logged: Logged
+) -> None:
+    tp = fill(cluster, topic, 10)
+    group = f"g-{unique_name}"
+    with consumer_of(cluster, group, metadata_max_age_ms=100) as consumer:
+        consumer.assign([tp])
+        read(consumer, 10)
+        wait_for(lambda: cluster.committed(group) == {tp: 10}, "the automatic commit")
+        cluster.delete_topic(topic)
+        cluster.create_topic(topic)
+        fill(cluster, topic, 3)
+        wait_for(lambda: logged("position.reset"), "the reset")
+        sleep(0.1)  # some intervals of automatic commits
+        assert cluster.committed(group) in ({}, {tp: 0})
+        read(consumer, 3)
+        wait_for(lambda: cluster.committed(group) == {tp: 3}, "the commit of the new topic")

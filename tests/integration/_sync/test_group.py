@@ -121,6 +121,7 @@ def test_a_member_that_does_not_poll_is_removed_and_joins_again(
         consumer.subscribe([topic], on_lost=lost.append)
         while not consumer.assignment():
             consumer.poll(timeout=0.1)
+        consumer.poll(timeout=0)  # serves the assignment
         wait_for(lambda: not consumer.assignment(), "the member is removed", 10)
         deadline = time.monotonic() + 20
         while not consumer.assignment():

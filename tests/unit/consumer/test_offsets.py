@@ -103,6 +103,7 @@ class Bench:
         self.coordinator = Coordinator()
         self.membership = CommitIdentity("m", 1)
         self.owner = {FIRST: 1, SECOND: 1}
+        self.position_id = ZERO_UUID
         self.tasks: list[asyncio.Task[None]] = []
         self.clock = LoopTime()
         self.refused: list[tuple[CommitIdentity, int]] = []
@@ -113,7 +114,11 @@ class Bench:
         self.offsets = GroupOffsets(
             cast("Any", self.coordinator),
             config,
-            CommitFence(lambda: self.membership, lambda tp: self.owner.get(tp, 1)),
+            CommitFence(
+                lambda: self.membership,
+                lambda tp: self.owner.get(tp, 1),
+                lambda _: self.position_id,
+            ),
             cast("Any", self),
         )
         self.offsets.on_refused(lambda identity, code: self.refused.append((identity, code)))
@@ -309,6 +314,14 @@ async def test_topics_are_named_by_id_where_the_broker_can() -> None:
     await bench.offsets.commit({FIRST: at(1)})
     (request,) = bench.coordinator.seen
     assert (request.topics[0].name, request.topics[0].topic_id) == ("", b"1" * 16)
+
+
+async def test_an_offset_is_committed_under_the_topic_id_of_its_position() -> None:
+    bench = Bench()
+    bench.coordinator.version = 10
+    bench.position_id = b"0" * 16
+    await bench.offsets.commit({FIRST: at(1)})
+    assert bench.coordinator.seen[0].topics[0].topic_id == b"0" * 16
 
 
 async def test_a_failure_makes_the_book_forget_the_partition() -> None:

@@ -36,3 +36,6 @@ class CommitFence(NamedTuple):
     """The member and generation of the next request."""
     ownership: Callable[[TopicPartition], object]
     """The ownership of a partition now: equal to that of the call, or the offset is refused."""
+    topic_id: Callable[[TopicPartition], bytes]
+    """Id of the topic that the position of a partition belongs to; zero: it is not known. After the topic was recreated, the coordinator
+    refuses offsets with its former id."""

@@ -323,15 +323,17 @@ class CommitSender:
         identity: CommitIdentity,
     ) -> dict[TopicPartition, int]:
         """Send one request; returns the code of each partition in its answer."""
-        ids = {tp.topic: self._link.topic_id(tp.topic) for tp in entries}
+        ids = {tp: self._topic_id(tp) for tp in entries}
         version = connection.version_for(OffsetCommitRequest)
         if ZERO_UUID in ids.values():
             version = min(version, _IDS_FROM - 1)
-        topics: dict[str, list[OffsetCommitRequestPartition]] = {}
-        for (topic, partition), entry in entries.items():
-            topics.setdefault(topic, []).append(
+        by_id = version >= _IDS_FROM
+        topics: dict[tuple[str, bytes], list[OffsetCommitRequestPartition]] = {}
+        for tp, entry in entries.items():
+            place = ("", ids[tp]) if by_id else (tp.topic, ZERO_UUID)
+            topics.setdefault(place, []).append(
                 OffsetCommitRequestPartition(
-                    partition_index=partition,
+                    partition_index=tp.partition,
                     committed_offset=entry.offset.offset,
                     committed_leader_epoch=entry.offset.leader_epoch,
                     committed_metadata=entry.offset.metadata,
@@ -343,16 +345,17 @@ class CommitSender:
             member_id=identity.member_id,
             group_instance_id=identity.instance_id if version >= 7 else None,
             topics=[
-                OffsetCommitRequestTopic(
-                    name=name if version < _IDS_FROM else "",
-                    topic_id=ids[name] if version >= _IDS_FROM else ZERO_UUID,
-                    partitions=parts,
-                )
-                for name, parts in topics.items()
+                OffsetCommitRequestTopic(name=name, topic_id=topic_id, partitions=parts)
+                for (name, topic_id), parts in topics.items()
             ],
         )
-        names = {topic_id: name for name, topic_id in ids.items()} if version >= _IDS_FROM else {}
+        names = {topic_id: tp.topic for tp, topic_id in ids.items()} if by_id else {}
         return _codes(await connection.request(request, version=version), names)
+
+    def _topic_id(self, tp: TopicPartition) -> bytes:
+        """Id of the topic that the offset belongs to: that of the position, else the one in the metadata."""
+        known = self._fence.topic_id(tp)
+        return self._link.topic_id(tp.topic) if known == ZERO_UUID else known
 
 
 def _codes(response: OffsetCommitResponse, names: dict[bytes, str]) -> dict[TopicPartition, int]:
