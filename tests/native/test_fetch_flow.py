@@ -171,7 +171,7 @@ def test_take_ends_without_records_when_a_position_moves(leader: Leader) -> None
     marker = _native.encode_batch([(0, b"\0\0\0\0", b"\0" * 6, [])], control=True)
     leader.assign()
     assert leader.asked() is not None
-    threading.Timer(0.02, leader.answer, [data(0, 0, records=marker)]).start()
+    threading.Timer(0.02, leader.answer, [data(0, 1, records=marker)]).start()
     assert leader.flow.take(100, PATIENCE) == _native.Records()
     assert leader.flow.positions()[TOPIC, 0][0] == 1
     assert leader.flow.take(100, 0.02) is None
