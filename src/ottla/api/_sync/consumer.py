@@ -44,6 +44,7 @@ from ottla.consumer.hand_over import make_hand_over
 from ottla.consumer.iteration import NO_RECORDS, ConsumerBase, K, V
 from ottla.consumer.list_offsets import EARLIEST, LATEST
 from ottla.engine.bridge import GRACE_S
+from ottla.engine.clock import Deadline
 from ottla.engine.twins import check_callback, wait
 from ottla.errors import CommitFailed, StateError
 from ottla.message import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
@@ -339,19 +340,47 @@ class Consumer(ConsumerBase[K, V], ConsumerViews):
             int: During an iteration the offset after the current record.
 
         Raises:
-            Timeout: The partition has no position yet.
-            KafkaError, OffsetOutOfRange: The broker refused the partition for good, as `poll` raises it.
-            StateError: The partition is not assigned.
-            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was requested.
+            Timeout, UnknownTopicOrPartition, KafkaError, StateError, TypeError, ValueError: As `positions`.
 
         Cancellation: Ends the wait only.
         Threads: Any.
         """
         tp = topic_partition(partition)
-        position = self._polling.position(tp, self._limit(timeout))
-        if position is None:
-            raise _not_assigned(tp)
-        return position
+        return (self._positions("Consumer.position", [tp], self._limit(timeout)))[tp]
+
+    def positions(
+        self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
+    ) -> dict[TopicPartition, int]:
+        """Return the offset of the next record of each partition, also directly after an assignment.
+
+        Args:
+            partitions: One, several, or an iterable, of those that are assigned; no argument: all of them.
+            timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until each has a position.
+
+        Returns:
+            dict: partition -> offset; during an iteration the offset after the current record.
+
+        Raises:
+            Timeout: A partition has no position yet; the text names it and the cause.
+            UnknownTopicOrPartition: A partition does not exist: its topic has fewer, or was not created within three seconds.
+            KafkaError, OffsetOutOfRange: The broker refused a partition for good, as `poll` raises it.
+            StateError: A partition is not assigned.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was requested.
+
+        Cancellation: Ends the wait only.
+        Threads: Any.
+        """
+        wanted = self._these_or_all(partitions)
+        return self._positions("Consumer.positions", wanted, self._limit(timeout))
+
+    def _positions(
+        self, name: str, wanted: list[TopicPartition], limit: float
+    ) -> dict[TopicPartition, int]:
+        found = self._polling.positions_of(name, wanted, limit)
+        for tp in wanted:
+            if tp not in found:
+                raise _not_assigned(tp)
+        return found
 
     def _limit(self, timeout: TimeoutArgument) -> float:
         """Seconds that a call with this `timeout` may wait."""
@@ -560,21 +589,23 @@ class Consumer(ConsumerBase[K, V], ConsumerViews):
         """Return the offset of the oldest record of each partition.
 
         Args:
-            partitions: One, several, or an iterable, assigned or not; no argument: an empty dict.
+            partitions: One, several, or an iterable, assigned or not; no argument: all that are assigned.
             timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until every leader has answered.
 
         Returns:
             dict: partition -> offset.
 
         Raises:
-            KafkaError: A leader refused a partition.
+            KafkaError: A leader refused a partition, or there is no such partition (`UnknownTopicOrPartition`, at once; no topic is
+                created).
             Timeout: Not every leader answered in time.
             TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was requested.
 
         Cancellation: Ends the wait only.
         Threads: Any.
         """
-        return self._offsets_at("Consumer.beginning_offsets", partitions, EARLIEST, timeout)
+        wanted, limit = self._these_or_all(partitions), self._limit(timeout)
+        return self._offsets_at("Consumer.beginning_offsets", wanted, EARLIEST, limit)
 
     def end_offsets(
         self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
@@ -583,19 +614,15 @@ class Consumer(ConsumerBase[K, V], ConsumerViews):
 
         Arguments, result, errors and threads as `beginning_offsets`.
         """
-        return self._offsets_at("Consumer.end_offsets", partitions, LATEST, timeout)
+        wanted, limit = self._these_or_all(partitions), self._limit(timeout)
+        return self._offsets_at("Consumer.end_offsets", wanted, LATEST, limit)
 
     def _offsets_at(
-        self,
-        name: str,
-        partitions: tuple[Partitions, ...],
-        time_ms: int,
-        timeout: TimeoutArgument,
+        self, name: str, wanted: list[TopicPartition], time_ms: int, limit: float
     ) -> dict[TopicPartition, int]:
-        wanted = dict.fromkeys(topic_partitions(partitions), time_ms)
-        limit = self._limit(timeout)
-        find = self._client.finder.find
-        found = wait(self._client.query(name, find, wanted, limit), limit + GRACE_S)
+        times = dict.fromkeys(wanted, time_ms)
+        asked = self._client.query(name, self._client.finder.find, times, limit)
+        found = wait(asked, limit + GRACE_S)
         return {tp: answer.offset for tp, answer in found.items()}
 
     def offsets_for_times(
@@ -612,7 +639,8 @@ class Consumer(ConsumerBase[K, V], ConsumerViews):
 
         Raises:
             TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was requested.
-            KafkaError: A leader refused a partition.
+            KafkaError: A leader refused a partition, or there is no such partition (`UnknownTopicOrPartition`, at once; no topic is
+                created).
             Timeout: Not every leader answered in time.
 
         Cancellation: Ends the wait only.
@@ -661,29 +689,37 @@ class Consumer(ConsumerBase[K, V], ConsumerViews):
         numbers = wait(asked, limit + GRACE_S)
         return [TopicPartition(name, partition) for partition in numbers]
 
-    def lag(self, timeout: TimeoutArgument = DEFAULT_TIMEOUT) -> dict[TopicPartition, int]:
-        """Return the number of offsets between the position of each assigned partition and its end.
+    def lag(
+        self, *partitions: Partitions, timeout: TimeoutArgument = DEFAULT_TIMEOUT
+    ) -> dict[TopicPartition, int]:
+        """Return the number of offsets between the position of each partition and its end, also directly after `assign`.
 
         The leaders return the ends. A position is the offset of the next poll, so the records of the last poll do not count,
         even if the application still processes them; offsets without a record (compaction, transactions) do.
 
         Args:
+            partitions: One, several, or an iterable, of those that are assigned; no argument: all of them.
             timeout: Seconds to wait. Not given: `default_api_timeout_ms`. None: until every leader has answered.
 
         Returns:
-            dict: partition -> 0 or more, for partitions that have a position.
+            dict: partition -> 0 or more.
 
         Raises:
-            TypeError, ValueError: `timeout` is no number of seconds; nothing was requested.
-            KafkaError: A leader refused a partition.
-            Timeout: Not every leader answered in time.
+            Timeout: A partition has no position, or its leader did not answer, in time.
+            KafkaError, OffsetOutOfRange: A partition was refused, or does not exist, as for `positions`.
+            StateError: A partition is not assigned.
+            TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was requested.
 
         Cancellation: Ends the wait only.
         Threads: Any.
         """
+        wanted = self._these_or_all(partitions)
+        limit = self._limit(timeout)
+        end = Deadline(limit)
+        self._positions("Consumer.lag", wanted, limit)
+        ends = self._offsets_at("Consumer.lag", wanted, LATEST, end.left() or 0.0)
         positions = self._polling.positions()
-        ends = self.end_offsets(*positions, timeout=timeout)
-        return {tp: max(0, ends[tp] - position) for tp, position in positions.items()}
+        return {tp: max(0, ends[tp] - positions.get(tp, ends[tp])) for tp in wanted}
 
     def _readers(self) -> Mapping[str, float]:
         return self._polling.readers()

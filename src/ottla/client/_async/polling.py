@@ -377,13 +377,14 @@ class AsyncPolling:
             for place, (offset, _epoch) in self._flow.positions().items()
         }
 
-    async def position(self, tp: TopicPartition, timeout: float) -> int | None:
-        """The position of a partition, once it has one; None: it is not assigned."""
-        await self.serve_losses()
+    async def positions_of(
+        self, name: str, wanted: list[TopicPartition], timeout: float
+    ) -> dict[TopicPartition, int]:
+        """The positions of partitions, once each has one, for the public call of this name; without those that are not assigned."""
         positioned = self._client.cursors.wait_positioned
-        asked = self._client.query("AsyncConsumer.position", positioned, [tp], timeout)
-        await wait_async(asked, timeout + GRACE_S)
-        return self.positions().get(tp)
+        await wait_async(self._client.query(name, positioned, wanted, timeout), timeout + GRACE_S)
+        known = self.positions()
+        return {tp: known[tp] for tp in wanted if tp in known}
 
     async def seek(self, tp: TopicPartition, target: OffsetAndMetadata) -> None:
         """Set the position of a partition, and drop its records of the current poll that the iteration has not reached."""
