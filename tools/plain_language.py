@@ -1,9 +1,8 @@
 """Finds phrases and names that CONTRIBUTING.md ("Plain language") bans, in sources, tests and documents.
 
-python tools/plain_language.py                   check: fail where a part has more of them than its budget
+python tools/plain_language.py                   check: print each place, and fail if there is one
 python tools/plain_language.py --list src        each place in a part: file, line, phrase
 python tools/plain_language.py --count [PATH]    counts by phrase and part, of this or another checkout
-python tools/plain_language.py --shrink          lower the budgets to the counts of now
 
 Lines between `<!-- plain-language: off -->` and `<!-- plain-language: on -->` are left out, for the tables of banned phrases.
 """
@@ -11,7 +10,6 @@ Lines between `<!-- plain-language: off -->` and `<!-- plain-language: on -->` a
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
@@ -21,7 +19,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-BUDGET: Final = Path(__file__).with_name("plain_language_budget.json")
 
 PARTS: Final = {
     "src": ("src/",),
@@ -159,26 +156,12 @@ def table(root: Path) -> str:
 
 
 def check(root: Path) -> int:
-    """Compare the counts with the budgets; return the exit status."""
-    budgets: dict[str, int] = json.loads(BUDGET.read_text()) if BUDGET.exists() else {}
-    counts = Counter(found.part for found in search(root))
+    """Print each banned phrase; return the exit status."""
     status = 0
-    for part in PARTS:
-        if counts[part] > budgets.get(part, 0):
-            print(
-                f"{part}: {counts[part]} banned phrases, budget {budgets.get(part, 0)}: see CONTRIBUTING.md and "
-                f"`python tools/plain_language.py --list {part}`"
-            )
-            status = 1
+    for found in search(root):
+        print(f"{found.path}:{found.line}: {found.phrase}: {found.text} (see CONTRIBUTING.md)")
+        status = 1
     return status
-
-
-def shrink(root: Path) -> None:
-    """Lower each budget to its count."""
-    budgets: dict[str, int] = json.loads(BUDGET.read_text()) if BUDGET.exists() else {}
-    counts = Counter(found.part for found in search(root))
-    lowered = {part: min(counts[part], budgets.get(part, counts[part])) for part in PARTS}
-    BUDGET.write_text(json.dumps(lowered, indent=2) + "\n")
 
 
 def main() -> int:
@@ -186,7 +169,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--list", metavar="PART", help="a part, or the beginning of paths")
     parser.add_argument("--count", nargs="?", const=str(ROOT), metavar="PATH")
-    parser.add_argument("--shrink", action="store_true")
     given = parser.parse_args()
     if given.count is not None:
         print(table(Path(given.count)))
@@ -194,8 +176,6 @@ def main() -> int:
         for found in search(ROOT):
             if found.part == given.list or found.path.startswith(given.list):
                 print(f"{found.path}:{found.line}: {found.phrase}: {found.text}")
-    elif given.shrink:
-        shrink(ROOT)
     else:
         return check(ROOT)
     return 0

@@ -1,4 +1,4 @@
-//! Tells `build_info` which compiler and which cargo profile made the module.
+//! Records the compiler and the cargo profile for `build_info`.
 
 use std::{env, path::Path, process::Command};
 

@@ -1,7 +1,7 @@
 //! `ConsumerBase`: the iteration of `ottla.Consumer`, one record after another without a Python frame.
 //!
-//! Hand-made, so that `for record in consumer` runs straight into `next`. Only when the records of a poll are used up
-//! does it ask Python (`_refill`). Station: record. Threads: the one that iterates; any may ask what is in hand.
+//! Hand-made, so that `for record in consumer` runs straight into `next`. It calls Python (`_refill`) only when the
+//! records of a poll are used up. Station: record. Threads: the one that iterates; any may ask for the current record.
 
 use std::ffi::{CStr, c_void};
 use std::ptr;
@@ -28,7 +28,7 @@ struct ConsumerObject {
 /// # Safety
 /// `slf` is a `ConsumerBase`; the GIL is held; `walk` is null or comes from `Box::into_raw`.
 unsafe fn set_walk(slf: *mut ffi::PyObject, walk: *mut Walk) {
-    // SAFETY: by contract; the old one is taken out before it is let go.
+    // SAFETY: by contract; the old one is taken out before it is released.
     unsafe {
         let old = std::mem::replace(&mut (*slf.cast::<ConsumerObject>()).walk, walk);
         if !old.is_null() {
@@ -98,7 +98,7 @@ fn refill(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<bool> {
 }
 
 /// # Safety
-/// As `set_walk`.
+/// The contract of `set_walk`.
 unsafe fn start_walk(slf: *mut ffi::PyObject, records: &Records) {
     let walk = Box::new(Walk::new(records.parts().clone()));
     // SAFETY: by contract.
@@ -188,7 +188,7 @@ unsafe extern "C" fn skip(
 
 unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
     // SAFETY: nothing refers to the consumer any more. Of a subclass it is that class's memory, freed its way; a heap
-    // type is let go with each of its objects.
+    // type is released with each of its objects.
     unsafe {
         let class = ffi::Py_TYPE(slf);
         set_walk(slf, ptr::null_mut());

@@ -31,7 +31,7 @@ struct Stretch {
     /// How many messages came before it.
     before: usize,
     count: usize,
-    /// Where the messages brought their own.
+    /// None where each message has its own.
     timestamp_ms: Option<i64>,
 }
 
@@ -106,7 +106,7 @@ impl Collected {
 
 impl Deliveries {
     fn pending(&self) -> Pending {
-        // The last one is looked at first; the order does not matter where all are waited for.
+        // The last one is checked first: the order does not matter, because all are waited for.
         Pending::of(
             self.stretches
                 .iter()
@@ -122,7 +122,7 @@ impl Deliveries {
     }
 
     fn first_failure(&self, py: Python<'_>) -> Option<PyErr> {
-        // Whole batches that were written are passed over without a look at each message.
+        // Whole batches that were written are skipped as a whole.
         self.stretches
             .iter()
             .filter(|stretch| !matches!(stretch.completion.state(), State::Written { .. }))
@@ -294,11 +294,11 @@ impl Deliveries {
         unsafe { Bound::from_owned_ptr_or_err(slf.py(), ffi::PySeqIter_New(slf.as_ptr())) }
     }
 
-    /// Refused: only this process hears of the outcomes.
+    /// Refused: only this process receives the outcomes.
     fn __reduce__(&self) -> PyResult<()> {
         Err(PyTypeError::new_err(
-            "Deliveries cannot be copied or pickled: only this process hears of their outcomes. Their offsets can, and what is \
-             in failed",
+            "Deliveries cannot be copied or pickled: only this process receives their outcomes. Their offsets can, and the \
+             errors in failed",
         ))
     }
 

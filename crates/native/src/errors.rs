@@ -37,7 +37,7 @@ pub fn failed_send(
     about(py, failure, topic, partition).map_or_else(|error| error, PyErr::from_value)
 }
 
-/// What went wrong with messages, in one line.
+/// The failure of messages, in one line.
 pub fn text_of(py: Python<'_>, failure: &Failure) -> PyResult<String> {
     let failure = failures::failure(py, failure)?;
     py.import("ottla.observe.failures")?
@@ -122,13 +122,13 @@ fn made_by<'py>(
     made.map_or_else(|error| error, PyErr::from_value)
 }
 
-/// Lets go of an exception that another one takes the place of, at once: hand-made functions call this too, of which PyO3
+/// Drops an exception that another one replaces, at once: hand-made functions call this too, of which PyO3
 /// does not know that they hold the GIL.
-pub fn let_go(py: Python<'_>, error: PyErr) {
+pub fn drop_error(py: Python<'_>, error: PyErr) {
     drop(error.into_value(py).into_bound(py));
 }
 
-/// The exception for an argument, where that of the language says that the object is not what it should be; any other as it is.
+/// The exception for an argument, where Python's own says that the object has a wrong type or value; any other unchanged.
 pub fn argument_or<'py>(
     py: Python<'py>,
     raised: PyErr,
@@ -138,11 +138,11 @@ pub fn argument_or<'py>(
     if !raised.is_instance_of::<PyTypeError>(py) && !raised.is_instance_of::<PyValueError>(py) {
         return raised;
     }
-    let_go(py, raised);
+    drop_error(py, raised);
     argument(py, function, given)
 }
 
-/// `DecodeError` for bytes of a partition that are not what they claim to be; `offset` is where its position stays, `next_offset` what follows.
+/// `DecodeError` for invalid bytes of a partition; `offset` is where its position stays, `next_offset` the next one that could be read.
 pub fn decode(
     py: Python<'_>,
     error: &DecodeError,

@@ -27,7 +27,7 @@ use crate::wait::waiting::Waiting;
 pub struct FetchFlow {
     inbox: Arc<FetchShared>,
     io: Option<(Handle, FlowId)>,
-    /// Once set, the I/O thread has been told to forget the flow.
+    /// Once set, the I/O thread has the command to forget the flow.
     left: AtomicBool,
     /// The client, for people.
     who: String,

@@ -19,7 +19,7 @@ use crate::records::Records;
 use crate::wait::park::park;
 use crate::wait::waiting::Awaited;
 
-/// What somebody wants out of an inbox.
+/// A request for records of an inbox.
 pub struct Wish {
     pub inbox: Arc<FetchShared>,
     /// Above 0.
@@ -28,7 +28,7 @@ pub struct Wish {
     pub only: Option<(String, i32)>,
 }
 
-/// What a look found. `Nothing` is for somebody who was woken, or whose claim has ended.
+/// The result of a check. `Nothing` is for a taker that was woken, or whose claim has ended.
 enum Found {
     NotYet,
     Nothing,
@@ -41,7 +41,7 @@ impl Wish {
         only.map(|(topic, partition)| (topic.as_str(), *partition))
     }
 
-    fn look(&self, py: Python<'_>) -> PyResult<Found> {
+    fn check(&self, py: Python<'_>) -> PyResult<Found> {
         match py.detach(|| self.inbox.take(self.limit, self.only())) {
             Take::Runs(runs) => Ok(Found::Records(Records::of_runs(py, &runs))),
             Take::Nothing => Ok(Found::NotYet),
@@ -57,7 +57,7 @@ impl Wish {
         let taker = RefCell::new(Taker::new(self));
         let mut found = Ok(Found::NotYet);
         let ready = || {
-            found = taker.borrow_mut().look(py);
+            found = taker.borrow_mut().check(py);
             !matches!(found, Ok(Found::NotYet))
         };
         park(py, timeout, ready, |wake, token| {
@@ -74,9 +74,9 @@ impl Wish {
 pub struct Taker {
     wish: Wish,
     generation: u32,
-    /// Who is woken.
+    /// The sleeper to wake.
     sleeper: Option<(Arc<dyn Wake>, u64)>,
-    /// Where the sleeper stands in the inbox's list.
+    /// The sleeper's place in the inbox's list.
     waiter: Option<WaiterId>,
 }
 
@@ -90,14 +90,14 @@ impl Taker {
         }
     }
 
-    /// Takes; a sleeper for whom nothing is there stands in the inbox's list afterwards. Whoever is woken has left it, and
-    /// another taker may be faster: then it goes back.
-    fn look(&mut self, py: Python<'_>) -> PyResult<Found> {
+    /// Takes; a sleeper for whom nothing is there stands in the inbox's list afterwards. A sleeper that was woken has
+    /// left the list, and another taker may be faster: then it waits again.
+    fn check(&mut self, py: Python<'_>) -> PyResult<Found> {
         if self.leave() {
             return Ok(Found::Nothing);
         }
         loop {
-            let found = self.wish.look(py)?;
+            let found = self.wish.check(py)?;
             let (Found::NotYet, Some((wake, token))) = (&found, &self.sleeper) else {
                 return Ok(found);
             };
@@ -121,7 +121,7 @@ impl Drop for Taker {
     fn drop(&mut self) {
         // In the child of a fork the inbox's lock may be held forever.
         if self.generation == fork::generation() && self.leave() {
-            // It got records, or was cancelled, at the moment when it was woken: the next taker hears of it instead.
+            // It got records, or was cancelled, at the moment when it was woken: the next taker is woken instead.
             self.wish.inbox.wakeup();
         }
     }
@@ -129,8 +129,8 @@ impl Drop for Taker {
 
 /// For event loops. Records leave the inbox only in the step that hands them over: a cancelled wait loses none.
 impl Awaited for Taker {
-    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        match Taker::look(self, py)? {
+    fn check(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        match Taker::check(self, py)? {
             Found::NotYet => Ok(None),
             Found::Nothing => Ok(Some(py.None())),
             Found::Records(records) => Ok(Some(Py::new(py, records)?.into_any())),
@@ -147,7 +147,7 @@ impl Awaited for Taker {
     }
 }
 
-/// An exception on its way through the inbox. The I/O thread may let it go: PyO3 then puts that off until the GIL is held.
+/// An exception that passes through the inbox. The I/O thread may drop it: PyO3 then delays that until the GIL is held.
 struct Given(Py<PyBaseException>);
 
 /// For `fail`: the take raises this very object.

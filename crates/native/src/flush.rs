@@ -1,6 +1,6 @@
 //! Waiting for the outcome of everything accepted so far, from a thread or an event loop.
 //!
-//! One batch is looked at after another, so that a flush costs one wake-up for each that was still pending when its turn
+//! Batches are checked one after another, so that a flush costs one wake-up for each that was still pending when its turn
 //! came. Station: delivery.
 
 use std::cell::RefCell;
@@ -13,11 +13,11 @@ use ottla_core::seam::Wake;
 use pyo3::prelude::*;
 
 use crate::outcomes::check_fork;
-use crate::wait::hurry::hurry;
+use crate::wait::lingers::end_linger;
 use crate::wait::park::park;
 use crate::wait::waiting::Awaited;
 
-/// What is still to be waited for.
+/// The batches that still have to resolve.
 pub struct Pending {
     shared: Option<Arc<ProduceShared>>,
     completions: Vec<Arc<Completion>>,
@@ -86,7 +86,7 @@ pub fn park_until_settled(
         timeout,
         || !completion.is_pending(),
         |wake, token| {
-            hurry(completion);
+            end_linger(completion);
             // Refused where it is settled by now, which `ready` sees.
             if completion.add_waiter(wake.clone(), token) {
                 *registered.borrow_mut() = Some((wake, token));
@@ -105,7 +105,7 @@ fn flushed(shared: &Arc<ProduceShared>) -> Vec<Arc<Completion>> {
     shared.with(|flow| flow.acc.flush())
 }
 
-/// What an await gives or raises.
+/// The result of an await, or its exception.
 pub type Answer = Box<dyn Fn(Python<'_>) -> PyResult<Py<PyAny>> + Send + Sync>;
 
 /// The same for an event loop; `result` is given once all have their outcome, `late` when the time is up before.
@@ -113,7 +113,7 @@ pub struct AwaitedPending {
     pending: Pending,
     result: Answer,
     late: Answer,
-    /// Where it was registered last.
+    /// The completion it was registered with last.
     registered: Option<Arc<Completion>>,
 }
 
@@ -129,7 +129,7 @@ impl AwaitedPending {
 }
 
 impl Awaited for AwaitedPending {
-    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    fn check(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         match self.pending.next() {
             Some(completion) => check_fork(py, &completion).map(|()| None),
             None => (self.result)(py).map(Some),

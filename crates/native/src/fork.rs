@@ -18,10 +18,10 @@ pub fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// For what does not know whose it is.
+/// The name in errors of an object that does not know its client.
 pub const SOMEBODY: &str = "this client";
 
-/// Raises `ottla.errors.ForkedClient` if what was made in `born` belongs to a parent process. who: The client, for people.
+/// Raises `ottla.errors.ForkedClient` if `born` is the generation of a parent process. who: The client, for people.
 #[inline]
 pub fn check(py: Python<'_>, born: u32, who: &str) -> PyResult<()> {
     if born == generation() {
@@ -36,7 +36,7 @@ fn refused(py: Python<'_>, who: &str) -> PyErr {
     errors::made(py, "forked", (who,))
 }
 
-/// Called in the child right after a fork: what was made before is dead here.
+/// Called in the child right after a fork: every client made before is dead here.
 #[pyfunction]
 fn mark_forked() {
     GENERATION.fetch_add(1, Ordering::Relaxed);

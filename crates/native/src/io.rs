@@ -1,7 +1,7 @@
-//! `Io`: the I/O thread as the engine sees it. Every method only queues a command or takes what is queued.
+//! `Io`: the I/O thread as the engine sees it. Every method only queues a command or takes queued events.
 //!
 //! Owner: the engine thread. In the child of a fork every method raises `ForkedClient` before it touches anything of the
-//! parent; letting go of it closes the child's own copies of the bell and no more.
+//! parent; dropping it closes the child's own copies of the bell and no more.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

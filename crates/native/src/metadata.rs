@@ -1,7 +1,7 @@
 //! `RecordMetadata`: what an awaited message gives. One is made per message that somebody waits for, so it is made directly.
 //!
 //! It is a named tuple, whose own `__new__` is a Python function. The object is allocated as tuples of its class are, and filled,
-//! where Python allows it. Station: delivery.
+//! if Python allows it. Station: delivery.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -37,7 +37,7 @@ fn topic_name<'py>(py: Python<'py>, topic: &Arc<str>) -> Bound<'py, PyString> {
     name
 }
 
-/// Where and when a message was written.
+/// The place and time at which a message was written.
 pub fn record_metadata(
     py: Python<'_>,
     completion: &Completion,
@@ -65,7 +65,7 @@ fn allocated<'py>(
     fields: [Bound<'py, PyAny>; 4],
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = class.py();
-    // SAFETY: a subclass of tuple without fields of its own: allocated with room for the items, which are null until they are
+    // SAFETY: a subclass of tuple without fields of its own: allocated with space for the items, which are null until they are
     // set. Nobody else sees it before; `PyTuple_SetItem` takes the reference over.
     unsafe {
         let made = ffi::PyType_GenericAlloc(class.as_ptr().cast(), fields.len() as isize);

@@ -217,8 +217,8 @@ impl Origin {
     }
 }
 
-/// Lets go of what refers to origins, in a hand-made type's dealloc: PyO3 lets go of Python objects at once only where it
-/// knows that the GIL is held, and it cannot learn that while the interpreter ends. What is left then ends with it.
+/// Drops a holder of origins, in a hand-made type's dealloc: PyO3 releases Python objects at once only where it knows that
+/// the GIL is held, and it cannot learn that while the interpreter ends. Objects that are left then end with it.
 pub fn release<T>(holder: T) {
     let mut holder = Some(holder);
     Python::try_attach(|_| drop(holder.take()));

@@ -74,7 +74,7 @@ pub struct AwaitedOutcomes {
 }
 
 impl Awaited for AwaitedOutcomes {
-    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    fn check(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         take(py, &self.sender, &self.ask)
     }
 

@@ -1,10 +1,10 @@
 //! The client's own threads: what code of the application may not wait for where it runs on one of them.
 //!
 //! Callbacks run on the dispatcher, and any handler of the log may run on the engine thread: the client's own lines go to it
-//! there. A `send` that waited for room on either would stop what makes room, so it is refused at once. The engine thread
-//! waits for nothing at all: routes, holds and what ends a wait come from it. The I/O thread runs no code of Python.
+//! there. A `send` that waited for buffer space on either would stop the thread that frees it, so it is refused at once. The engine thread
+//! waits for nothing at all: it finds routes, ends holds and ends waits. The I/O thread runs no code of Python.
 //!
-//! Looked at only where there is something to wait for. Threads: each its own mark.
+//! Checked only where there is something to wait for. Threads: each its own mark.
 
 use std::cell::Cell;
 
@@ -29,7 +29,7 @@ fn own() -> Option<Own> {
     (generation == fork::generation()).then_some(own)
 }
 
-/// Whether this thread is one of the client's: a `send` here does not wait for room.
+/// Whether this thread is one of the client's: a `send` here does not wait for buffer space.
 pub fn is_own() -> bool {
     own().is_some()
 }
@@ -47,7 +47,7 @@ pub fn check_may_wait() -> PyResult<()> {
     }
     Err(PyRuntimeError::new_err(
         "the client's own thread (ottla-engine) cannot wait for what only it can do: a handler of the log may call send and \
-         send_nowait there, and leaves what waits to another thread",
+         send_nowait there, and leaves calls that wait to another thread",
     ))
 }
 

@@ -1,8 +1,8 @@
 //! Hand-made types and methods: what PyO3's own forms cost too much for on the hot path.
 //!
 //! Every function that Python calls goes through `guard`, so that an error becomes an exception and a panic never crosses
-//! the border. PyO3 is not told that the GIL is held: a `Py` that is dropped here is let go of when PyO3 is next called, which may
-//! be never. So such a function holds what it drops as `Bound`, or says `drop_ref`. References: CPython's limited API, version 3.11.
+//! the border. PyO3 does not know that the GIL is held: a `Py` that is dropped here is released when PyO3 is next called, which may
+//! be never. So such a function drops objects as `Bound`, or with `drop_ref`. References: CPython's limited API, version 3.11.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -162,7 +162,7 @@ impl Arguments {
     /// Sorts the arguments by these interned names; a missing one is null.
     ///
     /// # Safety
-    /// As Python calls a METH_FASTCALL | METH_KEYWORDS function; `names` are interned str objects.
+    /// The arguments are those with which Python calls a METH_FASTCALL | METH_KEYWORDS function; `names` are interned str objects.
     #[inline(always)]
     pub unsafe fn sort<const N: usize>(
         &self,

@@ -359,7 +359,7 @@ fn drop_origin(origin: *const Origin) {
 }
 
 unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
-    // SAFETY: Python frees a record that nothing refers to; a heap type is let go with each of its objects.
+    // SAFETY: Python frees a record that nothing refers to; a heap type is released with each of its objects.
     unsafe {
         let class = ffi::Py_TYPE(slf);
         drop_origin((*slf.cast::<RecordObject>()).origin);

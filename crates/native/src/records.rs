@@ -62,7 +62,7 @@ impl Records {
         py: Python<'py>,
         mut make: impl FnMut(&Record<'_>) -> *mut ffi::PyObject,
     ) -> PyResult<Bound<'py, PyList>> {
-        // SAFETY: a list of `len` empty places, each of which is filled once. It is let go if that fails midway.
+        // SAFETY: a list of `len` empty places, each of which is filled once. It is released if that fails midway.
         let list = unsafe {
             let list = ffi::PyList_New(self.len as ffi::Py_ssize_t);
             Bound::from_owned_ptr_or_err(py, list)?.cast_into_unchecked::<PyList>()

@@ -25,7 +25,7 @@ struct RecordBytes {
 #[pymethods]
 impl RecordBytes {
     /// # Safety
-    /// As Python calls it: `view` is null or can be written.
+    /// Called by Python: `view` is null or can be written.
     unsafe fn __getbuffer__(
         slf: Bound<'_, Self>,
         view: *mut ffi::Py_buffer,

@@ -64,7 +64,7 @@ impl Walk {
         Ok(record)
     }
 
-    /// Leaves out what has not been given yet of origins that are not `wanted`.
+    /// Leaves out the remaining records of origins that are not `wanted`.
     pub fn skip(&mut self, wanted: impl Fn(&Origin) -> bool) {
         let mut parts = self.parts.to_vec();
         if let Some(current) = parts.get_mut(self.part)
@@ -90,7 +90,7 @@ impl Walk {
         parts
     }
 
-    /// Where the record lies that the last step gave; None before the first.
+    /// The place of the record of the last step; None before the first.
     pub fn last(&self) -> Option<(&Arc<Origin>, usize)> {
         let part = self.parts.get(self.part)?;
         let given = self.index > part.records.start;
@@ -111,7 +111,7 @@ pub fn new_iterator<'py>(py: Python<'py>, parts: &Arc<[Part]>) -> PyResult<Bound
     let Some(class) = TYPE.get(py) else {
         return Err(PyRuntimeError::new_err("ottla._native is not loaded"));
     };
-    // SAFETY: the type has room for the walk, which is written before anything else can see the object.
+    // SAFETY: the type has space for the walk, which is written before anything else can see the object.
     unsafe {
         let object = ffi::PyType_GenericAlloc(class.as_ptr().cast(), 0);
         let object = Bound::from_owned_ptr_or_err(py, object)?;
@@ -127,7 +127,7 @@ unsafe extern "C" fn next(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
 }
 
 unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
-    // SAFETY: nothing refers to the iterator any more; a heap type is let go with each of its objects.
+    // SAFETY: nothing refers to the iterator any more; a heap type is released with each of its objects.
     unsafe {
         let class = ffi::Py_TYPE(slf);
         release(ptr::read(&raw const (*slf.cast::<IteratorObject>()).walk));

@@ -142,7 +142,7 @@ class FakeFinder:
         self.gate: asyncio.Event | None = None
 
     async def search(self, times: Mapping[TopicPartition, int], receiver: OffsetReceiver) -> None:
-        """As the real one: failed attempts are reported and repeated, refusals end the search."""
+        """Search like the real one: failed attempts are reported and repeated, refusals end the search."""
         failures = 0
         times = dict(times)
         while times := {tp: when for tp, when in times.items() if receiver.wants(tp)}:

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_was_made_anew_is_another_one_where_ids_count() {
+    fn a_recreated_topic_is_another_one_where_ids_count() {
         let recreated = |version: i16| {
             let mut session = Session::default();
             session.next_request(version, vec![wanted(0, 0)]);

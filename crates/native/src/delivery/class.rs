@@ -99,11 +99,11 @@ unsafe extern "C" fn done(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mu
     })
 }
 
-/// What stands for a message of this process means nothing in another, nor twice.
+/// Refused: a delivery is one message of one process, and means nothing in another one, nor as a copy.
 unsafe extern "C" fn reduce(_: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     guard(|_| {
         Err(PyTypeError::new_err(
-            "a Delivery cannot be copied or pickled: only this process hears of its outcome. Its result() can, and its error, \
+            "a Delivery cannot be copied or pickled: only this process receives its outcome. Its result() can, and its error, \
              topic, key and value",
         ))
     })
@@ -145,7 +145,7 @@ unsafe extern "C" fn add_done_callback(
     })
 }
 
-/// What is written already costs no more than its metadata.
+/// Awaiting a written message costs no more than its metadata.
 unsafe extern "C" fn await_(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
     guard(|py| {
         if let Some(settled) = settled(py, slf)? {

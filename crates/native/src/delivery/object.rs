@@ -26,7 +26,7 @@ pub struct DeliveryObject {
     pub(super) value: *mut ffi::PyObject,
 }
 
-/// With what may refer to anything: headers, metadata, and the callback of the message.
+/// With the fields that may refer to any object: headers, metadata, and the callback of the message.
 #[repr(C)]
 pub(super) struct ExtendedObject {
     pub(super) delivery: DeliveryObject,
@@ -38,7 +38,7 @@ pub(super) struct ExtendedObject {
 pub(super) static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 pub(super) static EXTENDED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-/// What a new delivery refers to; borrowed pointers, null where absent.
+/// The objects that a new delivery refers to; borrowed pointers, null where absent.
 pub struct Parts {
     pub timestamp_ms: i64,
     pub key: *mut ffi::PyObject,
@@ -121,7 +121,7 @@ pub fn where_is(object: *mut ffi::PyObject) -> Place {
     let completion = unsafe {
         let raw = (*delivery).completion;
         if raw.is_null() {
-            // The collector can show a delivery that waits for room.
+            // The collector can show a delivery that waits for buffer space.
             return (nowhere(), 0);
         }
         Arc::increment_strong_count(raw);
@@ -160,7 +160,7 @@ unsafe fn clear_delivery(object: *mut DeliveryObject) {
 }
 
 pub(super) unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
-    // SAFETY: Python frees a delivery that nothing refers to; a heap type is let go with each of its objects.
+    // SAFETY: Python frees a delivery that nothing refers to; a heap type is released with each of its objects.
     unsafe {
         let class = ffi::Py_TYPE(slf);
         clear_delivery(slf.cast());
@@ -183,7 +183,7 @@ pub(super) unsafe extern "C" fn dealloc_extended(slf: *mut ffi::PyObject) {
 
 pub(super) unsafe extern "C" fn clear_extended(slf: *mut ffi::PyObject) -> c_int {
     let object = slf.cast::<ExtendedObject>();
-    // SAFETY: of the extended type; each field is taken out before it is let go.
+    // SAFETY: of the extended type; each field is taken out before it is released.
     unsafe {
         let headers = std::mem::replace(&mut (*object).headers, ptr::null_mut());
         let metadata = std::mem::replace(&mut (*object).metadata, ptr::null_mut());

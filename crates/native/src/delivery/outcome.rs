@@ -1,4 +1,4 @@
-//! Whether a message has its outcome, and the ways to hear of it: a look, a wait, an await, a callback.
+//! Whether a message has its outcome, and the ways to receive it: a check, a wait, an await, a callback.
 //!
 //! A delivery can be forwarded while it is waited for, so its place is looked up again after each wait. Station: delivery.
 //! Threads: any.
@@ -24,7 +24,7 @@ use crate::wait::waiting::Awaited;
 
 static CALL_SOON: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-/// What a written or failed message gives: its metadata or the exception. None while pending.
+/// The result of a written or failed message: its metadata or the exception. None while pending.
 pub fn settled(
     py: Python<'_>,
     object: *mut ffi::PyObject,
@@ -63,7 +63,7 @@ fn wait_settled(
             call.warn_in_event_loop(py)?;
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // A completion that is forwarded is not pending either; the loop then looks at the next one.
+        // A completion that is forwarded is not pending either; the loop then checks the next one.
         if !park_until_settled(py, &completion, left)? {
             return Err(timed_out(py));
         }
@@ -74,7 +74,7 @@ fn timed_out(py: Python<'_>) -> PyErr {
     errors::made(py, "outcome_pending", ())
 }
 
-/// Waits for a delivery's outcome, at most so many seconds: its metadata, or the error that it failed with.
+/// Waits for a delivery's outcome, at most the given seconds: its metadata, or the error that it failed with.
 pub fn wait_result(
     py: Python<'_>,
     delivery: *mut ffi::PyObject,
@@ -133,7 +133,7 @@ pub fn call_when_settled(delivery: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny
 /// A message's outcome, for an event loop.
 pub struct AwaitedDelivery {
     delivery: Py<PyAny>,
-    /// Where it was registered last.
+    /// The completion it was registered with last.
     completion: Option<Arc<Completion>>,
 }
 
@@ -147,7 +147,7 @@ impl AwaitedDelivery {
 }
 
 impl Awaited for AwaitedDelivery {
-    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    fn check(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let found = settled(py, self.delivery.as_ptr())?;
         if found.is_none() {
             check_fork(py, &where_is(self.delivery.as_ptr()).0)?;

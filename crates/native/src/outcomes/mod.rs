@@ -1,4 +1,4 @@
-//! Resolved batches on their way to the application: `readers` (`successes()`, `errors()`), `reports` (callbacks of the producer
+//! Resolved batches until the application has received them: `readers` (`successes()`, `errors()`), `reports` (callbacks of the producer
 //! and of messages that were sent with one), `callbacks` (added to single deliveries), `garbage` (nobody receives them).
 //!
 //! The I/O thread only moves completions here and wakes; Python objects are touched by the receivers, with the GIL.
@@ -126,7 +126,7 @@ impl Outcomes {
         self.reports.is_due()
     }
 
-    /// As `Reports::next`.
+    /// The next report of `Reports::next`.
     pub fn next_report(&self, py: Python<'_>) -> (Option<Report>, usize) {
         self.reports.next(py, self.wanted.reported)
     }

@@ -1,4 +1,4 @@
-//! `ottla.seam.fetching`: the events of a fetch flow, and what it counts and knows.
+//! `ottla.seam.fetching`: the events of a fetch flow, its counts and its state.
 
 use ottla_core::fetch::flow::{Event, Held, HoldCause, PartitionState};
 use ottla_core::fetch::stats::{NodePicture, PartitionPicture, Picture};

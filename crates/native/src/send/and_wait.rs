@@ -39,16 +39,16 @@ impl SentAndAwaited {
 }
 
 impl Awaited for SentAndAwaited {
-    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    fn check(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         if let Some((sending, _)) = &mut self.sending {
-            let Some(delivery) = sending.look(py)? else {
+            let Some(delivery) = sending.check(py)? else {
                 return Ok(None);
             };
             self.stages += sending.stage() + 1;
             self.sending = None;
             self.outcome = Some(AwaitedDelivery::new(delivery));
         }
-        self.current().map_or(Ok(None), |current| current.look(py))
+        self.current().map_or(Ok(None), |current| current.check(py))
     }
 
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64) {

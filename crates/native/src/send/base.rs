@@ -13,7 +13,7 @@ use crate::send::many::{Options, SendMany, World};
 use crate::send::sender::SenderOwner;
 use crate::send::source::Source;
 
-/// What both producers have: what they send with, and the methods that never wait.
+/// The common part of both producers: their `Sender`, and the methods that never wait.
 #[pyclass(subclass, frozen, module = "ottla._native")]
 #[derive(Default)]
 pub struct SendingBase {
@@ -40,7 +40,7 @@ impl SendingBase {
         self.interceptors.get()
     }
 
-    /// As `sender`, in this process.
+    /// The sender; raises `ForkedClient` in the child of a fork.
     pub fn own_sender(&self, py: Python<'_>) -> PyResult<&SenderOwner> {
         let sender = self.sender()?;
         sender.check(py)?;

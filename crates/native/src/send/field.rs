@@ -75,7 +75,7 @@ impl Field {
     }
 }
 
-/// Why no bytes can be made of the object; what was raised on the way is the cause, unless it is no matter of the object.
+/// The reason why the object gives no bytes. The exception that was raised is the cause, unless it has nothing to do with the object.
 ///
 /// # Safety
 /// The GIL is held and `object` is valid.
@@ -196,7 +196,7 @@ impl Headers {
 
 impl Drop for Headers {
     fn drop(&mut self) {
-        // SAFETY: what is prepared lives within a call, which has the GIL; PyO3 does not know it there.
+        // SAFETY: prepared fields live within a call, which has the GIL; PyO3 does not know it there.
         let py = unsafe { Python::assume_attached() };
         for item in self.items.drain(..) {
             item.drop_ref(py);
@@ -227,7 +227,7 @@ pub unsafe fn optional_number<T: TryFrom<i64>>(
         Ok(_) => Err(errors::argument(py, refusal, (given,))),
         Err(raised) => {
             // OverflowError too: a number that is out of range.
-            errors::let_go(py, raised);
+            errors::drop_error(py, raised);
             Err(errors::argument(py, refusal, (given,)))
         }
     }

@@ -37,7 +37,7 @@ fn partitions(py: Python<'_>, sender: &Sender, topic: usize, known: Known) -> Py
     }
 }
 
-/// What the function is given for a key or value: bytes, whatever the caller gave.
+/// The function's argument for a key or value: bytes, of any type that the caller gave.
 ///
 /// # Safety
 /// The GIL is held; `object` is valid or null.
@@ -121,7 +121,7 @@ pub unsafe fn choose_waiting(
 /// Without waiting: raises where the topic is not known, and where earlier sends wait for it.
 ///
 /// # Safety
-/// As `choose_waiting`.
+/// The contract of `choose_waiting`.
 pub unsafe fn choose_at_once(
     py: Python<'_>,
     sender: &Sender,
@@ -141,7 +141,7 @@ pub unsafe fn choose_at_once(
 /// Once the topic was asked for, and waited for where that was needed.
 ///
 /// # Safety
-/// As `choose_waiting`.
+/// The contract of `choose_waiting`.
 pub unsafe fn choose_known(
     py: Python<'_>,
     sender: &Sender,

@@ -1,6 +1,6 @@
 //! `send_many`: every value of an iterable is a message of one topic, or every message has its own; one object has all outcomes.
 //!
-//! Where it ends early (a wrong type, no free buffer space, a raising iterable) the exception's `accepted` has the outcomes of the
+//! If it ends early (a wrong type, no free buffer space, a raising iterable) the exception's `accepted` has the outcomes of the
 //! messages that were accepted before. In a thread a message that has to wait blocks the call; in an event loop the awaitable
 //! stores it. Values of a list or a tuple are appended many at a time while they are plain. Stations: message → partition →
 //! accumulator. Threads: the caller's.
@@ -51,7 +51,7 @@ pub fn callback_of(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<PyAny
         .transpose()
 }
 
-/// What `Collected` needs of a message besides its place.
+/// The parts of a message that `Collected` needs in addition to its place.
 #[derive(Default)]
 struct Extra {
     /// None: the time of the call.
@@ -208,7 +208,7 @@ impl SendMany {
     /// Gives the message its partition, where a function chooses it.
     ///
     /// # Safety
-    /// As `extra`.
+    /// The contract of `extra`.
     unsafe fn choose(
         &self,
         py: Python<'_>,
@@ -229,7 +229,7 @@ impl SendMany {
     /// A delivery only where single outcomes are reported.
     ///
     /// # Safety
-    /// As `extra`.
+    /// The contract of `extra`.
     unsafe fn delivery(
         &self,
         py: Python<'_>,
@@ -245,7 +245,7 @@ impl SendMany {
     }
 
     /// # Safety
-    /// As `extra`.
+    /// The contract of `extra`.
     unsafe fn append(
         &mut self,
         py: Python<'_>,
@@ -306,7 +306,7 @@ impl SendMany {
     }
 
     /// # Safety
-    /// As `extra`.
+    /// The contract of `extra`.
     unsafe fn queue_for_topic(
         &mut self,
         py: Python<'_>,
@@ -361,7 +361,7 @@ impl SendMany {
 }
 
 impl Awaited for SendMany {
-    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    fn check(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         match self.advance(py) {
             Ok(false) => Ok(None),
             Ok(true) => Ok(Some(Py::new(py, self.finish())?.into_any())),

@@ -56,7 +56,7 @@ impl Given {
     /// The arguments of a call.
     ///
     /// # Safety
-    /// As Python calls a METH_FASTCALL | METH_KEYWORDS function.
+    /// The arguments are those with which Python calls a METH_FASTCALL | METH_KEYWORDS function.
     #[inline(always)]
     pub unsafe fn of_call(
         py: Python<'_>,

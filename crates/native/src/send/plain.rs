@@ -1,7 +1,7 @@
 //! The usual messages: bytes for value and key, a topic that was sent to before, nothing else given.
 //!
-//! Almost every message is one, so these have a way of their own, with nothing in it that they do not need. Whatever is not
-//! usual (another type, headers, no room, an error) is left to the general way, which looks at it from the start.
+//! Almost every message is one, so these have a way of their own, with nothing in it that they do not need. A message
+//! that is not usual (another type, headers, no buffer space, an error) takes the general way, from the start.
 //! Stations: message → partition → accumulator. Threads: any; the GIL is held.
 
 use std::sync::Arc;
@@ -43,7 +43,7 @@ unsafe fn plain<'a>(object: *mut ffi::PyObject) -> Option<Option<&'a [u8]>> {
 }
 
 impl Sender {
-    /// Sends a usual message, if it is one and there is room.
+    /// Sends a usual message, if it is one and there is free buffer space.
     ///
     /// # Safety
     /// The GIL is held; the objects are valid or null.
@@ -102,7 +102,7 @@ impl Sender {
         Ok((!refused).then_some(made))
     }
 
-    /// Sends values of a list or tuple from `start` on, as long as they are usual and there is room, at most `RUN`.
+    /// Sends values of a list or tuple from `start` on, as long as they are usual and there is free buffer space, at most `RUN`.
     ///
     /// # Safety
     /// The GIL is held; `values` is a list or a tuple.
@@ -143,7 +143,7 @@ impl Sender {
 /// A borrowed item.
 ///
 /// # Safety
-/// `values` is a list or a tuple that has so many items.
+/// `values` is a list or a tuple with more than `index` items.
 #[inline(always)]
 unsafe fn item(values: *mut ffi::PyObject, index: usize) -> *mut ffi::PyObject {
     // SAFETY: by contract.

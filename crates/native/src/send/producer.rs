@@ -23,7 +23,7 @@ use crate::wait::waiting::Waiting;
 #[pyclass(subclass, frozen, extends = SendingBase, module = "ottla._native")]
 pub struct ProducerBase;
 
-/// The hot methods of `ottla.AsyncProducer`: what can wait returns an awaitable.
+/// The hot methods of `ottla.AsyncProducer`: a method that can wait returns an awaitable.
 #[pyclass(subclass, frozen, extends = SendingBase, module = "ottla._native")]
 pub struct AsyncProducerBase;
 

@@ -28,7 +28,7 @@ use crate::wait::waiting::Awaited;
 pub struct QueuedMessage {
     sender: SenderUse,
     stored: Stored,
-    /// Where its outcome is reported. It has no completion until the message is accepted.
+    /// Receives its outcome. It has no completion until the message is accepted.
     delivery: Option<Py<PyAny>>,
     /// Chooses the partition.
     function: Option<Py<PyAny>>,
@@ -186,7 +186,7 @@ impl QueuedSend {
 }
 
 impl Awaited for QueuedSend {
-    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    fn check(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         match self.message.try_accept(py)? {
             Some(_) => Ok(self.message.delivery.take()),
             None => Ok(None),

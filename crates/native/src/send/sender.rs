@@ -242,7 +242,7 @@ impl Sender {
     /// A delivery for the message, which refers to the caller's own objects.
     ///
     /// # Safety
-    /// As `prepare`.
+    /// The contract of `prepare`.
     #[inline(always)]
     pub unsafe fn delivery(
         &self,
@@ -438,7 +438,7 @@ fn can_be_a_topic(name: &str) -> bool {
         && !matches!(name, "." | "..")
 }
 
-/// Where a name's object is looked for.
+/// The slot of a name's object in the cache.
 #[inline(always)]
 fn slot_of(name: *mut ffi::PyObject) -> usize {
     (name as usize >> 5) % CACHED

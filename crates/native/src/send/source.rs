@@ -19,7 +19,7 @@ pub enum Source {
     Messages(Py<PyIterator>),
 }
 
-/// Where the values come from.
+/// The source of the values.
 pub enum Items {
     /// A list or a tuple, and how many were read. A list may change while the GIL is released.
     Sequence(Py<PyAny>, usize),
@@ -29,7 +29,7 @@ pub enum Items {
 /// The next message, held while it is sent.
 pub struct Next<'py> {
     pub fields: Fields<'py>,
-    /// Where it went through interceptors.
+    /// Set if it passed through interceptors.
     pub passed: Option<Passed<'py>>,
 }
 

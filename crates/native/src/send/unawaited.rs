@@ -49,7 +49,7 @@ pub struct UnawaitedSends {
     /// Messages that went through interceptors and are not accepted: their awaitable was dropped within an await.
     refused: Mutex<Vec<StoredPassed>>,
     next_token: AtomicUsize,
-    /// `advance` has run on the dispatcher thread, and the engine has not seen what it left.
+    /// `advance` has run on the dispatcher thread, and the engine has not seen the rest.
     advanced: AtomicBool,
     /// Messages that were added and have no end yet, and their bytes.
     count: AtomicUsize,

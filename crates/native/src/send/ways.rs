@@ -65,7 +65,7 @@ impl<'a, 'py> Call<'a, 'py> {
     }
 
     /// # Safety
-    /// As `begin`.
+    /// The contract of `begin`.
     #[inline(never)]
     unsafe fn general(self, py: Python<'py>) -> PyResult<General<'a, 'py>> {
         // SAFETY: by contract.
@@ -136,7 +136,7 @@ impl General<'_, '_> {
 pub trait Sends {
     /// Name of its method.
     const NAME: &'static str;
-    /// Where it blocks the thread until the outcome is there: the call, for the warning in an event loop.
+    /// For a call that blocks the thread until the outcome is there: its name, for the warning in an event loop.
     const WAITS: Option<BlockingCall> = None;
 
     /// # Safety
@@ -181,7 +181,7 @@ pub unsafe extern "C" fn method<S: Sends>(
 /// The same where the message goes through interceptors first. A closed producer refuses it before.
 ///
 /// # Safety
-/// As `Sends::send`.
+/// The contract of `Sends::send`.
 #[cold]
 unsafe fn intercepted<S: Sends>(
     py: Python<'_>,
@@ -304,7 +304,7 @@ enum Sending {
 }
 
 /// # Safety
-/// As `Sends::send`.
+/// The contract of `Sends::send`.
 #[inline(always)]
 unsafe fn begin_async(py: Python<'_>, call: Call<'_, '_>) -> PyResult<Sending> {
     // SAFETY: by contract.

@@ -92,7 +92,7 @@ fn build(records: &[Message]) -> Result<BatchBuilder, String> {
     Ok(builder)
 }
 
-/// What a broker writes into a batch before it hands it out.
+/// The fields that a broker writes into a batch before it answers with it.
 struct BrokerFields {
     base_offset: i64,
     leader_epoch: i32,

@@ -18,10 +18,10 @@ use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::fork;
-use crate::wait::hurry::Hurried;
+use crate::wait::lingers::ExpectedBatches;
 use crate::wait::sleep::{self, Sleep};
 
-/// What native threads hold of a bridge: nothing of Python.
+/// The part of a bridge that native threads hold: no Python objects.
 struct LoopWake {
     woken: Mutex<Vec<u64>>,
     notify: Notify,
@@ -39,9 +39,9 @@ impl Wake for LoopWake {
     }
 }
 
-/// What sleeps in an event loop.
+/// A sleeper in an event loop.
 enum Sleeper {
-    /// For whoever wants a future.
+    /// For a caller that needs a future.
     Future(Py<PyAny>),
     Task(Py<Sleep>),
 }
@@ -62,7 +62,7 @@ pub struct LoopBridge {
     /// By token. Touched with the GIL only, and never while Python code runs.
     sleepers: Mutex<HashMap<u64, Sleeper>>,
     next_token: AtomicU64,
-    hurried: Hurried,
+    expected: ExpectedBatches,
     generation: u32,
 }
 
@@ -78,7 +78,7 @@ impl LoopBridge {
             }),
             sleepers: Mutex::default(),
             next_token: AtomicU64::new(1),
-            hurried: Hurried::default(),
+            expected: ExpectedBatches::default(),
             generation: fork::generation(),
         })
     }
@@ -102,7 +102,7 @@ impl LoopBridge {
                 }
             }
         }
-        // Nobody comes back for the others: whatever one of them raises, all are woken.
+        // Nothing wakes the others later: all are woken, also if one of them raises.
         let mut first = Ok(());
         for future in futures {
             first = first.and(resolve(future.bind(py)));
@@ -110,11 +110,11 @@ impl LoopBridge {
         first.and(sleep::wake_all(py, tasks))
     }
 
-    /// A turn of the loop is over: what its tasks wait for is not to linger.
+    /// A turn of the loop has ended: the batches that its tasks wait for stop lingering.
     fn turn_ended(&self) {
         // The child of a fork in the middle of a turn has no business with the parent's producers and their locks.
         if self.generation == fork::generation() {
-            self.hurried.tell();
+            self.expected.end_lingers();
         }
     }
 
@@ -145,8 +145,8 @@ impl LoopBridge {
 impl LoopBridge {
     /// A future of the running loop, with the `Wake` and the token that resolve it (to None, in the loop's thread).
     ///
-    /// To be called in the loop's thread, on the bridge of that loop. Register the waker, then look once more at what is
-    /// waited for: if it is ready by then, `forget` the future. A wake with a token that is not known does nothing.
+    /// To be called in the loop's thread, on the bridge of that loop. Register the waker, then check the result
+    /// once more: if it is ready by then, `forget` the future. A wake with a token that is not known does nothing.
     pub fn future<'py>(
         &self,
         py: Python<'py>,
@@ -156,7 +156,7 @@ impl LoopBridge {
         Ok((future, self.wake.clone(), token))
     }
 
-    /// The same for the task that runs: what it has to yield to sleep.
+    /// The same for the task that runs: the object that it has to yield to sleep.
     pub fn sleep<'py>(
         &self,
         py: Python<'py>,
@@ -168,7 +168,7 @@ impl LoopBridge {
     }
 
     /// The task that runs sleeps until the completion resolves.
-    pub fn hurry(slf: &Bound<'_, Self>, completion: &Arc<Completion>) -> PyResult<()> {
+    pub fn end_linger(slf: &Bound<'_, Self>, completion: &Arc<Completion>) -> PyResult<()> {
         let py = slf.py();
         let event_loop = slf.get().event_loop.bind(py).upgrade();
         let Some(event_loop) = event_loop else {
@@ -176,7 +176,7 @@ impl LoopBridge {
         };
         let at_end_of_turn = || Ok(slf.getattr(pyo3::intern!(py, "turn_ended"))?.unbind());
         slf.get()
-            .hurried
+            .expected
             .add(&event_loop, completion, at_end_of_turn)
     }
 
@@ -186,7 +186,7 @@ impl LoopBridge {
         token
     }
 
-    /// Lets go of a sleeper that nobody waits for any more (cancelled, timed out, resolved otherwise).
+    /// Drops a sleeper that nobody waits for any more (cancelled, timed out, resolved otherwise).
     pub fn forget(&self, token: u64) {
         let sleeper = self.sleepers.lock().remove(&token);
         drop(sleeper);

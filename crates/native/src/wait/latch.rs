@@ -16,7 +16,7 @@ use crate::wait::time::duration;
 #[pyclass(frozen, module = "ottla._native")]
 pub struct Latch {
     set: AtomicBool,
-    /// Who to wake; a thread's waker is in here once however often the thread waits.
+    /// The sleepers to wake; a thread's waker is in here once however often the thread waits.
     waiters: Mutex<Vec<(Arc<dyn Wake>, u64)>>,
 }
 

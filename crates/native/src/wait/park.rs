@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use crate::fork;
 use crate::own_thread;
 
-/// The longest sleep without a look at pending signals. A signal ends poll(2) at once; but one that another thread took,
+/// The longest sleep without a check of pending signals. A signal ends poll(2) at once; but one that another thread took,
 /// or that came between Python's look and poll, leaves only a flag behind.
 const SIGNAL_SLICE: Duration = Duration::from_millis(250);
 
@@ -52,8 +52,8 @@ fn parker_of_this_thread() -> PyResult<Arc<Parker>> {
 /// Waits without the GIL until `ready`, or until `timeout` has passed (None: no limit); returns whether it became ready.
 ///
 /// `register` runs at most once and only if it was not ready: it hands out the thread's `Wake` (the same Arc at every call
-/// in a thread) and a token (0). Whoever keeps it wakes after making `ready` true. `ready` runs with the GIL held and must
-/// not wait. Signal handlers run within the wait; what one raises (KeyboardInterrupt) ends it with that error. On the engine
+/// in a thread) and a token (0). The holder wakes it after making `ready` true. `ready` runs with the GIL held and must
+/// not wait. Signal handlers run within the wait; an exception of one (KeyboardInterrupt) ends it with that error. On the engine
 /// thread, which nothing would wake, it raises instead of waiting.
 pub fn park(
     py: Python<'_>,

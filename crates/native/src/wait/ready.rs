@@ -58,7 +58,7 @@ unsafe extern "C" fn itself(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
     slf
 }
 
-/// `await`, without an exception on the way.
+/// `await`, without an exception in between.
 unsafe extern "C" fn am_send(
     slf: *mut ffi::PyObject,
     _argument: *mut ffi::PyObject,
@@ -132,7 +132,7 @@ unsafe extern "C" fn attribute(
         let Some(hint) = not_awaited(&name) else {
             return Err(missing);
         };
-        errors::let_go(py, missing);
+        errors::drop_error(py, missing);
         Err(hint)
     })
 }
@@ -151,7 +151,7 @@ unsafe extern "C" fn repr(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
 }
 
 unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
-    // SAFETY: Python frees an object that nothing refers to; a heap type is let go with each of its objects.
+    // SAFETY: Python frees an object that nothing refers to; a heap type is released with each of its objects.
     unsafe {
         let class = ffi::Py_TYPE(slf);
         ffi::Py_XDECREF(take(slf));

@@ -40,7 +40,7 @@ impl Sleep {
         }
     }
 
-    /// Ends it once; what is to be called then is given to the first caller.
+    /// Ends it once; the first caller receives the callbacks to call.
     fn finish(&mut self, end: End) -> Vec<Callback> {
         if self.end.is_none() {
             self.end = Some(end);
@@ -48,7 +48,7 @@ impl Sleep {
         std::mem::take(&mut self.callbacks)
     }
 
-    /// Runs whoever sleeps, here and now: only where no task of the loop runs.
+    /// Runs the sleeping task here and now: only where no task of the loop runs.
     pub fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let callbacks = slf.borrow_mut().finish(End::Woken);
@@ -77,12 +77,12 @@ impl Sleep {
     }
 }
 
-/// Wakes all of them, whatever one of them raises.
+/// Wakes all of them, also if one of them raises.
 pub fn wake_all(py: Python<'_>, sleeping: Vec<Py<Sleep>>) -> PyResult<()> {
     let mut sleeping = sleeping.into_iter();
     for one in sleeping.by_ref() {
         if let Err(error) = Sleep::wake(one.bind(py)) {
-            // What ends the whole loop (KeyboardInterrupt): the others are there for whoever runs it again.
+            // It ends the whole loop (KeyboardInterrupt): the others are there for the next run of the loop.
             let mut first = Err(error);
             for other in sleeping {
                 first = first.and(Sleep::wake_soon(other.bind(py), End::Woken));

@@ -19,7 +19,7 @@ pub fn seconds(given: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
             Ok(seconds) if !seconds.is_nan() => return Ok(Some(seconds)),
             Ok(_) => {}
             // An int that no float can be.
-            Err(raised) => errors::let_go(given.py(), raised),
+            Err(raised) => errors::drop_error(given.py(), raised),
         }
     }
     SECONDS

@@ -1,6 +1,6 @@
-//! An awaitable over something native: looks, sleeps in the running loop, and looks again.
+//! An awaitable over something native: checks, sleeps in the running loop, and checks again.
 //!
-//! What is ready at the first look costs no sleep. It has the methods of a coroutine, so that `asyncio.create_task` takes
+//! A result that is ready at the first check costs no sleep. It has the methods of a coroutine, so that `asyncio.create_task` takes
 //! it. Owner: the event loop in which it is awaited.
 
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use crate::send::intercept::cancelled;
 use crate::send::never_awaited::is_finalizing;
 use crate::wait::bridge::{LoopBridge, bridge_in, running_loop};
 
-/// What is waited for.
+/// The native side of an await.
 pub trait Awaited: Send + Sync {
     /// The result, or None where it is not there yet. Runs with the GIL and must not wait.
-    fn look(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>>;
-    /// Asks to be woken when a look may give more. A wake too many does no harm.
+    fn check(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>>;
+    /// Asks to be woken when a check may give more. A wake too many does no harm.
     fn register(&mut self, wake: Arc<dyn Wake>, token: u64);
-    /// Is not to be woken any more: the wait has ended, or begins anew.
+    /// Is not to be woken any more: the wait has ended, or begins again.
     fn unregister(&mut self, _wake: &Arc<dyn Wake>, _token: u64) {}
-    /// Where a message's outcome is waited for: what it was registered with.
+    /// If it waits for a message's outcome: the completion it was registered with.
     fn sleeps_on(&self) -> Option<&Arc<Completion>> {
         None
     }
     /// The result when the time is up.
     fn time_is_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>>;
-    /// Counts what it has waited for one after the other: what was registered belongs to one of these.
+    /// Number of the step it waits for: a registration belongs to one step.
     fn stage(&self) -> u32 {
         0
     }
@@ -87,9 +87,7 @@ impl Waiting {
         self.begun = true;
         self.rest(py);
         let Some(mut awaited) = self.awaited.take() else {
-            return Err(PyRuntimeError::new_err(
-                "cannot reuse what was already awaited",
-            ));
+            return Err(PyRuntimeError::new_err("cannot reuse an already awaited call"));
         };
         // A look takes locks, which in the child of a fork may be held by threads that are not there.
         fork::check(py, self.generation, fork::SOMEBODY)?;
@@ -109,7 +107,7 @@ impl Waiting {
     }
 
     fn advance<'py>(&mut self, py: Python<'py>, awaited: &mut dyn Awaited) -> PyResult<Step<'py>> {
-        if let Some(result) = awaited.look(py)? {
+        if let Some(result) = awaited.check(py)? {
             return Ok(Step::Ended(result));
         }
         let deadline = awaited.deadline().or(self.deadline);
@@ -120,13 +118,13 @@ impl Waiting {
         // It may have become ready between the look and the registration, or begun to wait for something else.
         let looked = loop {
             let stage = awaited.stage();
-            match awaited.look(py) {
+            match awaited.check(py) {
                 Ok(None) if awaited.stage() != stage => awaited.register(wake.clone(), token),
                 looked => break looked,
             }
         };
         if let Some(completion) = awaited.sleeps_on() {
-            self.hurry(py, completion)?;
+            self.end_linger(py, completion)?;
         }
         Ok(looked?.map_or(Step::Sleeps(sleep), Step::Ended))
     }
@@ -153,8 +151,8 @@ impl Waiting {
         Ok((sleep.into_any(), wake, token))
     }
 
-    /// What it sleeps for is not to linger.
-    fn hurry(&self, py: Python<'_>, completion: &Arc<Completion>) -> PyResult<()> {
+    /// The batch it sleeps for stops lingering.
+    fn end_linger(&self, py: Python<'_>, completion: &Arc<Completion>) -> PyResult<()> {
         if completion.is_waited_for() {
             return Ok(());
         }
@@ -162,7 +160,7 @@ impl Waiting {
             return Ok(());
         };
         match bridge.bind(py).upgrade_as::<LoopBridge>()? {
-            Some(bridge) => LoopBridge::hurry(&bridge, completion),
+            Some(bridge) => LoopBridge::end_linger(&bridge, completion),
             None => Ok(()),
         }
     }
@@ -185,7 +183,7 @@ impl Waiting {
         }
     }
 
-    /// It has ended, in whatever way.
+    /// Ends it, with a result or without.
     fn end(&mut self, py: Python<'_>) -> Option<Box<dyn Awaited>> {
         self.begun = true;
         self.rest(py);
@@ -215,7 +213,7 @@ impl Waiting {
             }
         }
         if let Some(timer) = self.timer.take() {
-            // A timer that has fired already cancels to nothing, and there is nobody to tell of anything else.
+            // A timer that has fired already cancels to nothing, and there is nobody to report anything else to.
             let _ = timer.call_method0(py, "cancel");
         }
     }
@@ -224,7 +222,7 @@ impl Waiting {
 /// `repr` of an awaitable that has ended.
 pub const ENDED: &str = "<Awaitable, already awaited>";
 
-/// What the awaited object has, by name: who looks for it in what is to be awaited has forgotten to.
+/// Names that the awaited object has: a caller that looks them up in the awaitable has forgotten to await.
 const BEHIND_THE_AWAIT: [&str; 16] = [
     "add_done_callback",
     "done",
@@ -282,7 +280,7 @@ impl Waiting {
         self.step(py)
     }
 
-    /// A cancelled wait: what was waited for is given up.
+    /// A cancelled wait gives up its native side.
     #[pyo3(signature = (kind, value=None, trace=None))]
     fn throw(
         &mut self,
@@ -321,7 +319,7 @@ impl Waiting {
 
     fn __getattr__(&self, name: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         Err(not_awaited(name).unwrap_or_else(|| {
-            PyAttributeError::new_err(format!("what is to be awaited has no attribute '{name}'"))
+            PyAttributeError::new_err(format!("the awaitable has no attribute '{name}'"))
         }))
     }
 }

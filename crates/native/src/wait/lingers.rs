@@ -1,7 +1,7 @@
-//! Whoever sleeps until a message has its outcome says so: its batch does not linger for nobody.
+//! A batch whose outcome somebody sleeps for stops lingering: no later message would arrive in time.
 //!
-//! A thread says it right before it sleeps. A task of an event loop has others beside it that are about to send in the same turn of
-//! the loop, so it is said for all of them when that turn is over. Station: delivery. Why and what it does:
+//! A thread ends the linger right before it sleeps. Other tasks of an event loop may be about to send in the same turn of the
+//! loop, so the lingers of all of them end with that turn. Station: delivery. Reasons and effects:
 //! `crates/core/src/produce/append/linger.rs`.
 
 use std::sync::Arc;
@@ -20,20 +20,20 @@ fn waited_for(completion: &Completion) -> Option<Arc<ProduceShared>> {
     owner.producer_that_lingers()
 }
 
-/// This thread is about to sleep until the completion resolves. It says so itself, whoever waits already: an event loop that said it
-/// would at the end of its turn may be what sleeps here.
-pub fn hurry(completion: &Arc<Completion>) {
+/// This thread is about to sleep until the completion resolves. It ends the linger itself, also if others
+/// wait already: the event loop that would end it with its turn may be the one that sleeps here.
+pub fn end_linger(completion: &Arc<Completion>) {
     if let Some(producer) = waited_for(completion) {
         producer.end_linger(completion);
     }
 }
 
-/// What the tasks of one event loop wait for since its turn began.
+/// The batches that the tasks of one event loop began to wait for in this turn.
 #[derive(Default)]
-pub struct Hurried(Mutex<Vec<(Arc<ProduceShared>, Arc<Completion>)>>);
+pub struct ExpectedBatches(Mutex<Vec<(Arc<ProduceShared>, Arc<Completion>)>>);
 
-impl Hurried {
-    /// A task of the loop sleeps until the completion resolves. `at_end_of_turn` is what calls `tell` then.
+impl ExpectedBatches {
+    /// A task of the loop sleeps until the completion resolves. `at_end_of_turn` has to call `end_lingers` then.
     pub fn add(
         &self,
         event_loop: &Bound<'_, PyAny>,
@@ -46,8 +46,8 @@ impl Hurried {
         let Some(producer) = waited_for(completion) else {
             return Ok(());
         };
-        // Usually the first alone asks for it. The call may be lost, as to a KeyboardInterrupt in the loop, and what waits for
-        // it must neither grow for ever nor linger for ever.
+        // Usually the first alone asks for it. The call may be lost, as to a KeyboardInterrupt in the loop, and the batches
+        // that wait for it must neither accumulate nor linger for ever.
         let is_due = {
             let mut waited = self.0.lock();
             waited.push((producer, completion.clone()));
@@ -60,7 +60,7 @@ impl Hurried {
         Ok(())
     }
 
-    pub fn tell(&self) {
+    pub fn end_lingers(&self) {
         let waited = std::mem::take(&mut *self.0.lock());
         for (producer, completion) in waited {
             producer.end_linger(&completion);
