@@ -21,6 +21,9 @@ pub struct OutRequest {
     pub deadline: Micros,
     /// False only for a Produce request with acks=0: the broker never answers it.
     pub expects_response: bool,
+    /// Bytes that the answer is expected to have at most: its buffer has this size at once, where its length is no more. A longer
+    /// answer gets memory as its bytes arrive.
+    pub answer_bytes: usize,
 }
 
 /// Cause of a connection's end. Every waiter of the connection gets the same cause.

@@ -40,6 +40,7 @@ struct Outstanding {
     api_key: i16,
     sent: Micros,
     deadline: Micros,
+    answer_bytes: usize,
 }
 
 /// A request that is never answered; its deadline is for the socket to take it.
@@ -195,6 +196,7 @@ impl Connection {
             segments: vec![frame.into()],
             deadline,
             expects_response,
+            answer_bytes: 0,
         };
         self.queue_request(request, owner, now)
     }
@@ -225,6 +227,7 @@ impl Connection {
                 api_key,
                 sent: now,
                 deadline,
+                answer_bytes: request.answer_bytes,
             });
         } else {
             self.one_way.push_back(OneWay {
@@ -273,6 +276,9 @@ impl Connection {
         let mut frames = Vec::new();
         while self.readable && budget > 0 {
             let transport = &mut self.transport;
+            let expected = self.outstanding.front();
+            self.reader
+                .expect(expected.map_or(0, |request| request.answer_bytes));
             let read = frame::read_frames(
                 &mut self.reader,
                 scratch,

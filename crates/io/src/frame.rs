@@ -1,7 +1,8 @@
 //! Reads frames from a stream of bytes: a size of four bytes, then as many bytes. Without I/O of its own.
 //!
-//! The size is checked before anything is allocated. Small frames get their buffer at once, larger ones only as the
-//! bytes arrive (or an idle pooled buffer), so that a claimed length costs nothing.
+//! The size is checked before anything is allocated. Small frames get their buffer at once, and so do those of the size that the
+//! request expects. The buffer of a larger one grows as its bytes arrive (or it is a pooled buffer), so that a claimed length costs
+//! nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct FrameReader {
     size: [u8; 4],
     size_used: usize,
     body: Option<Body>,
+    /// Maximum size of a frame that gets its buffer at once.
+    trusted: usize,
 }
 
 impl FrameReader {
@@ -42,7 +45,13 @@ impl FrameReader {
             size: [0; 4],
             size_used: 0,
             body: None,
+            trusted: SMALL_BYTES,
         }
+    }
+
+    /// Sets the expected size of the next frames: one that is not much larger gets its buffer at once.
+    pub fn expect(&mut self, bytes: usize) {
+        self.trusted = bytes.saturating_add(SMALL_BYTES);
     }
 
     /// Bytes read and bytes expected of a frame that has begun; None between frames.
@@ -96,7 +105,7 @@ impl FrameReader {
     }
 
     fn begin(&self, need: usize) -> Body {
-        let buffer = if need <= SMALL_BYTES {
+        let buffer = if need <= self.trusted {
             self.pool.take(need)
         } else {
             self.pool
@@ -248,6 +257,15 @@ mod tests {
         assert_eq!(reader.feed(&mut size), Ok(None));
         assert!(reader.direct().unwrap().len() <= SMALL_BYTES);
         assert_eq!(reader.partial(), Some((4, (99 << 20) + 4)));
+    }
+
+    #[test]
+    fn an_expected_frame_has_its_buffer_at_once() {
+        let mut reader = reader(100 << 20);
+        reader.expect(1 << 20);
+        let mut size: &[u8] = &((1u32 << 20) + 500).to_be_bytes();
+        assert_eq!(reader.feed(&mut size), Ok(None));
+        assert_eq!(reader.direct().unwrap().len(), (1 << 20) + 500);
     }
 
     #[test]

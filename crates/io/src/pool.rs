@@ -13,7 +13,7 @@ pub const SMALL_BYTES: usize = 64 * 1024;
 
 const SMALLEST_CLASS: u32 = 10;
 const CLASSES: usize = 15;
-const RETAINED_BYTES: usize = 64 * 1024 * 1024;
+const RETAINED_BYTES: usize = 16 * 1024 * 1024;
 
 #[derive(Debug, Default)]
 struct Shelves {

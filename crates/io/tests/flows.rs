@@ -68,6 +68,7 @@ impl Flow for Fake {
             segments: vec![header.into(), Bytes::new(), body.into()],
             deadline: now + clock::micros(self.deadline),
             expects_response,
+            answer_bytes: 0,
         })
     }
 

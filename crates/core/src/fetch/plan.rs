@@ -16,7 +16,7 @@ use crate::seam::OutRequest;
 /// The first wait of a request that must not wait for long.
 const SHORT_WAIT: Micros = 1_000;
 /// Wait of a poll that other partitions may have to wait for.
-const GLANCE_WAIT: Micros = 10_000;
+const GLANCE_WAIT: Micros = 5_000;
 /// Bytes that are enough for a poll.
 const SMALL: usize = 16 * 1024;
 
@@ -105,6 +105,7 @@ impl FetchFlow {
             segments: vec![frame],
             deadline: now.saturating_add(patience),
             expects_response: true,
+            answer_bytes: usize::try_from(head.max_bytes).unwrap_or(0),
         }
     }
 

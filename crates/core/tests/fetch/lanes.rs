@@ -168,7 +168,7 @@ fn latecomers_join_the_poll() {
     let (read, _) = ask(&flow, free).unwrap();
     reply_to(&flow, read, &[at_end(1, 0)]);
     let (glance, asked) = ask(&flow, free).unwrap();
-    assert_eq!(asked.max_wait_ms, 10);
+    assert_eq!(asked.max_wait_ms, 5);
     reply_to(&flow, poll, &[]);
     assert!(
         ask(&flow, poll.0).is_none(),

@@ -207,6 +207,7 @@ impl ProduceFlow {
             segments: wire::encode_request(head, &topics),
             deadline: now.saturating_add(settings.request_timeout),
             expects_response: settings.acks != 0,
+            answer_bytes: 0,
         }
     }
 
