@@ -87,7 +87,9 @@ impl Waiting {
         self.begun = true;
         self.rest(py);
         let Some(mut awaited) = self.awaited.take() else {
-            return Err(PyRuntimeError::new_err("cannot reuse an already awaited call"));
+            return Err(PyRuntimeError::new_err(
+                "cannot reuse an already awaited call",
+            ));
         };
         // A look takes locks, which in the child of a fork may be held by threads that are not there.
         fork::check(py, self.generation, fork::SOMEBODY)?;
