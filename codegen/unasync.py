@@ -35,6 +35,8 @@ NAMES = {
     "AsyncGroupSession": "GroupSession",
     "AsyncClaim": "Claim",
     "AsyncPolling": "Polling",
+    "AsyncListeners": "Listeners",
+    "ShieldedCalls": "PlainCalls",
     "AsyncBoundedPolls": "BoundedPolls",
     "AsyncBoundedRead": "BoundedRead",
     "AsyncSessionRunner": "SessionRunner",
@@ -57,6 +59,7 @@ NAMES = {
     "notify_async": "notify",
     "RunningTask": "RunningThread",
     "sleep_async": "sleep",
+    "poll_for_async": "poll_for",
     "wait_set_async": "wait_set",
     "_async": "_sync",
 }

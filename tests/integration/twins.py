@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import ottla
+
 
 class RunningTask:
     """A function that runs during the test, in a task of its event loop."""
@@ -43,6 +45,19 @@ class RunningThread:
         assert not self._thread.is_alive(), f"not within {timeout} s"
         if self._error is not None:
             raise self._error
+
+
+async def poll_for_async(consumer: ottla.AsyncConsumer, timeout: float) -> ottla.Records:
+    """A poll that is cancelled when the time is up."""
+    try:
+        return await asyncio.wait_for(consumer.poll(timeout=None), timeout)
+    except TimeoutError:
+        return ottla.Records()
+
+
+def poll_for(consumer: ottla.Consumer, timeout: float) -> ottla.Records:
+    """A poll that ends when the time is up."""
+    return consumer.poll(timeout=timeout)
 
 
 async def sleep_async(seconds: float) -> None:

@@ -90,6 +90,43 @@ def notify(callback: Callable[..., Any], *args: Any) -> None:
     callback(*args)
 
 
+class ShieldedCalls:
+    """Runs one coroutine function after the other; cancelling a call ends the wait for it only."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
+
+    async def run(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        """Run it, after one whose call was cancelled."""
+        await self.wait()
+        self._task = asyncio.get_running_loop().create_task(function(*args))
+        await self.wait()
+
+    async def wait(self) -> bool:
+        """Wait for the one that runs, and raise its exception; False: none runs."""
+        task = self._task
+        if task is None:
+            return False
+        try:
+            await asyncio.shield(task)
+        finally:
+            if task.done() and self._task is task:
+                self._task = None
+        return True
+
+
+class PlainCalls:
+    """Runs functions in this thread, where a call is not cancelled."""
+
+    def run(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run it."""
+        function(*args)
+
+    def wait(self) -> bool:
+        """None runs."""
+        return False
+
+
 def check_callback_async(name: str, given: Any, form: str) -> None:
     """Raise TypeError unless `notify_async` can call it like `form`: a function or a coroutine function."""
     arguments.function(name, given, form, coroutines=True)

@@ -10,6 +10,7 @@ import pytest
 import ottla
 from ottla.testing import Broker
 from tests.integration._async.members import wait_for
+from tests.integration.twins import poll_for_async, sleep_async
 
 QUICK: dict[str, Any] = {
     "heartbeat_interval_ms": 30,
@@ -195,12 +196,34 @@ async def test_an_exception_of_a_listener_is_an_error_of_the_call_and_ends_nothi
         with pytest.raises(LookupError, match="mine"):
             await read()
         assert seen == [0, 1, 2]
-        first._polling._listeners.clear()
+        first._polling._listeners.by_kind = {}
         async for record in first:
             seen.append(record.offset)
             if record.offset == 9:
                 break
     assert seen == list(range(10))
+
+
+async def test_a_slow_listener_ends_before_the_next_records(
+    cluster: Broker, topic: str, unique_name: str
+) -> None:
+    fill(cluster, topic, 10)
+    seen: list[Any] = []
+    async with ottla.AsyncConsumer(
+        cluster.bootstrap, group_id=f"g-{unique_name}", **QUICK
+    ) as consumer:
+
+        async def revoked(_partitions: list[ottla.TopicPartition]) -> None:
+            await sleep_async(0.3)
+            await consumer.commit()
+            seen.append("revoked")
+
+        await consumer.subscribe([topic], on_revoked=revoked)
+        seen += [record.offset for record in await consumer.poll(max_records=5, timeout=20)]
+        await rebalance(cluster, consumer)
+        while len(seen) < 11:
+            seen += [record.offset for record in await poll_for_async(consumer, 0.05)]
+        assert seen == [0, 1, 2, 3, 4, "revoked", 5, 6, 7, 8, 9]
 
 
 # ---- commits -------------------------------------------------------------------------------------------------------------

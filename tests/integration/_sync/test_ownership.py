@@ -11,6 +11,7 @@ import pytest
 import ottla
 from ottla.testing import Broker
 from tests.integration._sync.members import wait_for
+from tests.integration.twins import poll_for, sleep
 
 QUICK: dict[str, Any] = {
     "heartbeat_interval_ms": 30,
@@ -192,12 +193,32 @@ def test_an_exception_of_a_listener_is_an_error_of_the_call_and_ends_nothing(
         with pytest.raises(LookupError, match="mine"):
             read()
         assert seen == [0, 1, 2]
-        first._polling._listeners.clear()
+        first._polling._listeners.by_kind = {}
         for record in first:
             seen.append(record.offset)
             if record.offset == 9:
                 break
     assert seen == list(range(10))
+
+
+def test_a_slow_listener_ends_before_the_next_records(
+    cluster: Broker, topic: str, unique_name: str
+) -> None:
+    fill(cluster, topic, 10)
+    seen: list[Any] = []
+    with ottla.Consumer(cluster.bootstrap, group_id=f"g-{unique_name}", **QUICK) as consumer:
+
+        def revoked(_partitions: list[ottla.TopicPartition]) -> None:
+            sleep(0.3)
+            consumer.commit()
+            seen.append("revoked")
+
+        consumer.subscribe([topic], on_revoked=revoked)
+        seen += [record.offset for record in consumer.poll(max_records=5, timeout=20)]
+        rebalance(cluster, consumer)
+        while len(seen) < 11:
+            seen += [record.offset for record in poll_for(consumer, 0.05)]
+        assert seen == [0, 1, 2, 3, 4, "revoked", 5, 6, 7, 8, 9]
 
 
 # ---- commits -------------------------------------------------------------------------------------------------------------

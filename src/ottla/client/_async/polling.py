@@ -12,17 +12,18 @@ from __future__ import annotations
 import re
 import threading
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from ottla.client._async.listeners import AsyncListeners, Listener
 from ottla.client.dropped import weakly
-from ottla.client.listening import listening, refuse_in_listener, running_listener
-from ottla.consumer.calls import ASSIGNED, REVOKED, Call
+from ottla.client.listening import refuse_in_listener, running_listener
+from ottla.consumer.calls import ASSIGNED, Call
 from ottla.consumer.iteration import NO_RECORDS
 from ottla.consumer.progress import Progress
 from ottla.engine.bridge import GRACE_S
 from ottla.engine.clock import Deadline
-from ottla.engine.twins import notify_async, take_async, wait_async
+from ottla.engine.twins import take_async, wait_async
 from ottla.errors import Error, StateError
 from ottla.message import OffsetAndMetadata, TopicPartition
 from ottla.virtual_time import monotonic
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from ottla.consumer.liveness import Tokens
     from ottla.engine.bridge import Ticket
     from ottla.producer.callbacks import Callbacks
-
-    Listener = Callable[[list[TopicPartition]], Any]
 
 
 class AsyncPolling:
@@ -68,12 +67,8 @@ class AsyncPolling:
             weakly(consumer, type(consumer)._current, None),
             lambda: client.cursors.owned,
         )
-        self._listeners: dict[str, Listener | None] = {}
+        self._listeners = AsyncListeners()
         self._subscribed = False
-        self._given: set[TopicPartition] = set()
-        """Partitions that the application was notified of and that were not revoked or lost since."""
-        self._lost: dict[TopicPartition, str] = {}
-        """Why partitions were lost of which the application holds records: until the next poll a commit raises it."""
         self._turn = threading.Lock()
         """Held by the poll that runs."""
         self._polls = 0
@@ -113,22 +108,22 @@ class AsyncPolling:
         listeners: dict[str, Listener | None],
     ) -> None:
         """Subscribe, see `Subscription.subscribe`. listeners: By kind of call."""
-        refuse_in_listener(self, "subscribe")
-        before, self._listeners = self._listeners, listeners
+        refuse_in_listener(self._listeners, "subscribe")
+        before, self._listeners.by_kind = self._listeners.by_kind, listeners
         subscribe = self._client.subscribe
         try:
             await wait_async(
                 self._client.call("AsyncConsumer.subscribe", subscribe, topics, pattern)
             )
         except Error:
-            self._listeners = before
+            self._listeners.by_kind = before
             raise
         self.topics = frozenset(topics)
         self._subscribed = True
 
     async def unsubscribe(self) -> None:
         """Leave the group; the application has finished its current record."""
-        refuse_in_listener(self, "unsubscribe")
+        refuse_in_listener(self._listeners, "unsubscribe")
         try:
             await self._release(finished=True)
         finally:
@@ -140,7 +135,7 @@ class AsyncPolling:
 
     async def assign(self, partitions: list[TopicPartition]) -> None:
         """Assign exactly these partitions; the application has finished the records of all others."""
-        refuse_in_listener(self, "assign")
+        refuse_in_listener(self._listeners, "assign")
         if not self._subscribed:
             self._close_chunk(self._client.cursors.assigned.difference(partitions), finished=True)
         await wait_async(self._client.call("AsyncConsumer.assign", self._client.assign, partitions))
@@ -172,7 +167,7 @@ class AsyncPolling:
             raise StateError("there is nothing to read: call subscribe() or assign() first")
 
     def _begin_turn(self) -> None:
-        refuse_in_listener(self, "poll")
+        refuse_in_listener(self._listeners, "poll")
         if not self._turn.acquire(blocking=False):
             raise StateError(
                 "another thread or task polls this consumer: only one at a time may poll or iterate"
@@ -213,7 +208,7 @@ class AsyncPolling:
     def finish_all(self) -> None:
         """The application asks for more: everything that was handed over is finished."""
         self._progress.before_take()
-        self._lost = {}
+        self._listeners.lost = {}
         consumer = self._consumer()
         if consumer is not None:
             consumer._bind(self._flow)
@@ -265,7 +260,7 @@ class AsyncPolling:
         try:
             self._progress.finish_current()
             self._progress.start_chunk(consumer._rest())
-            self._lost = {}
+            self._listeners.lost = {}
             await self._serve_calls()
         finally:
             self._turn.release()
@@ -280,8 +275,8 @@ class AsyncPolling:
     async def _serve_calls(self) -> bool:
         """Run the listeners for the decisions of the group since the last poll; False: there were none."""
         calls = self._client.application.calls
-        is_any = False
         try:
+            is_any = await self._listeners.wait()
             while (call := calls.take()) is not None:
                 is_any = True
                 await self._serve(call)
@@ -292,16 +287,9 @@ class AsyncPolling:
         return is_any
 
     async def _serve(self, call: Call) -> None:
-        try:
-            if call.kind == ASSIGNED:
-                self._given.update(call.partitions)
-            else:
-                self._close_chunk(call.partitions, finished=False)
-                self._given.difference_update(call.partitions)
-            if call.partitions or call.kind == ASSIGNED:
-                await self._notify(call.kind, call.partitions)
-        finally:
-            call.finish()
+        if call.kind != ASSIGNED:
+            self._close_chunk(call.partitions, finished=False)
+        await self._listeners.serve(call)
 
     def _close_chunk(self, partitions: Collection[TopicPartition], *, finished: bool) -> None:
         """Hand over no more of these partitions; their progress is final. finished: That includes the current record."""
@@ -312,28 +300,22 @@ class AsyncPolling:
             for tp in partitions:
                 consumer._skip(tp)
 
-    async def _notify(self, kind: str, partitions: list[TopicPartition]) -> None:
-        listener = self._listeners.get(kind)
-        if listener is not None:
-            with listening(self, f"on_{kind}"):
-                await notify_async(listener, partitions)
-
     async def serve_losses(self) -> None:
         """Call `on_lost` for the losses so far, before a call raises an error for one. Not while a poll runs, which does it."""
-        if not self._client.application.unserved_losses() or running_listener(self) is not None:
+        if not self._client.application.unserved_losses() or running_listener(self._listeners):
             return
         if not self._turn.acquire(blocking=False):
             return
         try:
             while (call := self._client.application.calls.take_loss()) is not None:
-                self._lost.update(dict.fromkeys(call.partitions, call.reason))
+                self._listeners.lost.update(dict.fromkeys(call.partitions, call.reason))
                 await self._serve(call)
         finally:
             self._turn.release()
 
     def reasons_of_losses(self) -> dict[TopicPartition, str]:
         """Why partitions were lost of which the application may hold records. Threads: any."""
-        return {**self._lost, **self._client.application.unserved_losses()}
+        return {**self._listeners.lost, **self._client.application.unserved_losses()}
 
     async def _release(self, *, finished: bool) -> None:
         """The application asks for no more records. Call `on_lost` for lost partitions, then `on_revoked` for all others.
@@ -345,10 +327,7 @@ class AsyncPolling:
         try:
             await self.serve_losses()
         finally:
-            given, self._given = self._given, set()
-            assigned = sorted(given & self._client.cursors.assigned)
-            if assigned:
-                await self._notify(REVOKED, assigned)
+            await self._listeners.revoke_all(self._client.cursors.assigned)
 
     # ---- commits -----------------------------------------------------------------------------------------------------
 
@@ -419,7 +398,7 @@ class AsyncPolling:
             leaves: Whether to leave the group; None: as `leave_group_on_close`.
             finished: The application has finished its current record too.
         """
-        refuse_in_listener(self, "close")
+        refuse_in_listener(self._listeners, "close")
         try:
             if not self._closed:
                 self._closed = True
