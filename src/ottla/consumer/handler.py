@@ -43,6 +43,7 @@ class ClaimState:
         "_marks",
         "ended",
         "handed",
+        "is_over",
         "left",
         "returned",
         "tp",
@@ -64,8 +65,15 @@ class ClaimState:
         """Whether its handler has returned."""
         self.ended = False
         """Whether the claim has handed over its last record."""
+        self.is_over = False
+        """Whether its session is ending: another session may own the partition, so the claim takes nothing more."""
         self.left: Iterator[Record[Any, Any]] = iter(())
         """Records that were taken and not handed over yet."""
+
+    def end(self) -> None:
+        """The session is ending: hand over and take nothing more."""
+        self.is_over = True
+        self.drop()
 
     def receive(self, records: Records) -> None:
         """Records were taken: hand them over next. They begin before earlier ones if the log was truncated or recreated."""

@@ -64,6 +64,36 @@ fn a_pause_retains_fetched_records() {
 }
 
 #[test]
+fn a_withheld_partition_hands_over_nothing_and_keeps_its_position() {
+    assert!(claimed(|flow| flow.withhold("t", 0)).1.is_none());
+    let flow = flowing(2);
+    let (token, _) = next(&flow, CONN).unwrap();
+    flow.withhold("t", 0);
+    let other = reply("t", 1, records(1, 0, 2));
+    answer(&flow, token, &[reply("t", 0, records(0, 0, 3)), other]);
+    assert_eq!(offsets(&runs(flow.take(9, None))), [(1, 0), (1, 1)]);
+    assert!(matches!(flow.take(9, Some(("t", 0))), Take::Ended));
+    flow.position("t", 0, 2, 0);
+    let positions = flow.positions();
+    assert!(
+        positions
+            .iter()
+            .any(|(_, partition, offset, _)| (*partition, *offset) == (0, 2))
+    );
+    flow.unassign("t", 0);
+    flow.assign("t", topic_id("t"), 0);
+    flow.position("t", 0, 2, 0);
+    flow.route("t", 0, CONN, 0);
+    let (token, _) = next(&flow, CONN).unwrap();
+    answer(&flow, token, &[reply("t", 0, records(0, 2, 1))]);
+    assert_eq!(
+        offsets(&runs(flow.take(9, None))).len(),
+        1,
+        "assigned again, it flows"
+    );
+}
+
+#[test]
 fn a_batch_that_cannot_be_read_is_raised_once_until_a_seek() {
     let flow = flowing(2);
     let (token, _) = next(&flow, CONN).unwrap();

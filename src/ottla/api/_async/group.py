@@ -92,6 +92,9 @@ class AsyncClaim(Generic[K, V]):
                 if state.left is not left:
                     break
             else:
+                if state.is_over:
+                    state.ended = True
+                    return
                 if self._hand_over is not None:
                     self._hand_over.raise_failure(state.tp)
                 state.waiting_since = monotonic()
@@ -100,7 +103,7 @@ class AsyncClaim(Generic[K, V]):
                     self._flow, _RECORDS_AT_ONCE, None, state.tp
                 )
                 state.waiting = False
-                if records is None:
+                if records is None or state.is_over:
                     state.ended = True
                     return
                 if self._hand_over is not None:

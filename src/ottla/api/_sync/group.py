@@ -93,6 +93,9 @@ class Claim(Generic[K, V]):
                 if state.left is not left:
                     break
             else:
+                if state.is_over:
+                    state.ended = True
+                    return
                 if self._hand_over is not None:
                     self._hand_over.raise_failure(state.tp)
                 state.waiting_since = monotonic()
@@ -101,7 +104,7 @@ class Claim(Generic[K, V]):
                     self._flow, _RECORDS_AT_ONCE, None, state.tp
                 )
                 state.waiting = False
-                if records is None:
+                if records is None or state.is_over:
                     state.ended = True
                     return
                 if self._hand_over is not None:

@@ -214,7 +214,7 @@ class AsyncSessionRunner:
         state.stopping = True
         for claim in state.claims.values():
             self._client.flow.end(*claim.tp)
-            claim.drop()
+            claim.end()
         stuck = await self._join(tasks, ending, timeout)
         problem: Error | None = None
         try:

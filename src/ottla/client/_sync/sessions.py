@@ -211,7 +211,7 @@ class SessionRunner:
         state.stopping = True
         for claim in state.claims.values():
             self._client.flow.end(*claim.tp)
-            claim.drop()
+            claim.end()
         stuck = self._join(tasks, ending, timeout)
         problem: Error | None = None
         try:
