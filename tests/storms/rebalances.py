@@ -148,6 +148,8 @@ class Storm:
         seed: int = 1,
     ) -> None:
         self.leaves = self.kills = 0
+        self.owned_after_s = 0.0
+        """Seconds until every partition had an owner, once everything was committed."""
         self._place = place
         self._partitions = partitions
         self._apis = apis
@@ -160,7 +162,7 @@ class Storm:
         self._ends: dict[int, int] = {}
         self._over = threading.Event()
         self._end = 0.0
-        """Time at which everything was committed."""
+        """Time at which everything was committed and owned."""
         self._started = 0
 
     @property
@@ -225,8 +227,7 @@ class Storm:
             for thread in threads:
                 thread.join()
         self._finish()
-        events = [*self._events, *self._events_of_files()]
-        return check(events, self._samples, self._ends, owned_at=self._end)
+        return check(self._all_events(), self._samples, self._ends, owned_at=self._end)
 
     def _storm(self, seconds: float, members: int, every_s: float, kills: float) -> None:
         until = time.monotonic() + seconds
@@ -250,10 +251,23 @@ class Storm:
                 committed = self._committed(reader)
                 if committed and all(at >= self._ends.get(tp, 0) for tp, at in committed):
                     break
-        self._end = time.monotonic()
+        self._await_owners(deadline)
         for member in [*self._leaving, *self._running]:
             member.stop()
             member.join(PATIENCE_S)
+
+    def _await_owners(self, deadline: float) -> None:
+        """Every partition gets an owner after the last change."""
+        began = time.monotonic()
+        while (now := time.monotonic()) < deadline:
+            self._end = now
+            if not check(self._all_events(), [], dict.fromkeys(self._ends, 0)).unowned:
+                break
+            time.sleep(0.05)
+        self.owned_after_s = round(time.monotonic() - began, 2)
+
+    def _all_events(self) -> list[Event]:
+        return [*self._events, *self._events_of_files()]
 
     def _events_of_files(self) -> Iterator[Event]:
         for path in [] if self._folder is None else self._folder.glob("*.jsonl"):
@@ -295,6 +309,7 @@ def report(storm: Storm, found: Findings, *, graceful: bool) -> dict[str, Any]:
         "written": storm.written,
         "processed": found.processed,
         "losses": found.losses,
+        "owned_after_s": storm.owned_after_s,
         "twice": dict(found.twice),
         "broken": found.broken(graceful=graceful),
     }
