@@ -12,7 +12,7 @@ BIN := .venv/bin
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 PREPARE := $(PYTHON) tools/prepare.py --profile $(PROFILE)
 CHECKED_PYTHON := $(wildcard src tests codegen tools bench examples)
-TESTS := $(filter-out tests/peers/,$(wildcard tests/unit/ tests/native/ tests/broker/ tests/protocol/ tests/integration/ tests/faults/ tests/storms/ tests/typing/ tests/docs/))
+TESTS := $(filter-out tests/peers/,$(wildcard tests/unit/ tests/native/ tests/broker/ tests/protocol/ tests/integration/ tests/faults/ tests/security/ tests/storms/ tests/typing/ tests/docs/))
 GENERATORS := $(wildcard $(addprefix codegen/,messages.py errors.py unasync.py config_docs.py option_types.py events_docs.py errors_docs.py log_events.py migration_docs.py native_docs.py) tools/produce_vectors.py)
 
 .DEFAULT_GOAL := help

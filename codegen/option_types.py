@@ -36,8 +36,10 @@ Clients never load this at run time. `**config` with names that have dots is a `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from ottla.config.secret import Secret
 from ottla.partitioners import Partitioner
 
 if TYPE_CHECKING:
@@ -55,6 +57,10 @@ TAKEN = {
     "str": "str",
     "str | None": "str",
     "bool | None": "bool | str",
+    "Secret | None": "str | Secret",
+    "str | Callable[[], str] | None": "str | Callable[[], str]",
+    "Secret | Callable[[], str] | None": "str | Secret | Callable[[], str]",
+    "tuple[str, ...] | None": "str | Sequence[str]",
     "str | Partitioner": "str | Partitioner",
     "tuple[str, ...]": "str | Sequence[str]",
     "tuple[Address, ...]": "str | Sequence[str]",
@@ -83,6 +89,8 @@ def taken(role: type[Config], row: Option) -> str:
     if isinstance(row.read, Choice):
         words = ", ".join(f'"{word}"' for word in row.read.allowed)
         return f"Literal[{words}] | None"
+    if row.name.startswith("ssl_") and row.name.endswith("_location"):
+        return "str | PathLike[str] | None"
     return f"{OWN.get(row.name) or TAKEN[annotation(role, row.name)]} | None"
 
 

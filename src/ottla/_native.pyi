@@ -39,6 +39,7 @@ from ottla.seam.producing import (
     UnawaitedProgress,
 )
 from ottla.seam.records import Deserialized
+from ottla.seam.security import TlsFacts, TlsProblem, TlsSettings
 from ottla.seam.settings import FetchSettings, ProduceSettings
 
 _Buffer = bytes | bytearray | memoryview | str | None
@@ -63,6 +64,19 @@ def mark_forked() -> None:
 # ---- the I/O thread ------------------------------------------------------------------------------------------------
 
 @final
+class TlsContext:
+    """Checked TLS settings of a client; its connections share it, and resume each other's sessions."""
+
+    @staticmethod
+    def build(settings: TlsSettings) -> TlsContext | list[TlsProblem]:
+        """Check the settings: a context, or all their problems."""
+
+    def facts(self) -> TlsFacts: ...
+    @staticmethod
+    def is_name(name: str) -> bool:
+        """Whether a certificate can have this name: a host name or an address."""
+
+@final
 class Io:
     """Handle of the one I/O thread of this process. Made by the engine; all methods are called by the engine thread."""
 
@@ -85,8 +99,13 @@ class Io:
         send_buffer_bytes: int,
         receive_buffer_bytes: int,
         frame_cap_bytes: int,
+        tls: TlsContext | None = None,
+        server_name: str = "",
     ) -> int:
-        """Begin a TCP connection to a numeric address; returns its id at once."""
+        """Begin a connection to a numeric address; returns its id at once.
+
+        tls: None means plain TCP. server_name: Name that the broker's certificate must have.
+        """
 
     def request(
         self, conn: int, token: int, frame: bytes, *, timeout: float, expects_response: bool = True

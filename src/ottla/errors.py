@@ -315,7 +315,32 @@ class TlsError(Error):
     """The TLS handshake failed: an unknown authority, another host name, no common version.
 
     Did it happen? No: no request was sent on the connection.
+
+    Args:
+        message: Cause and remedy.
+        reason: Kind of the failure: unknown_issuer, wrong_name, expired, not_tls, client_certificate and others.
+        remedy: The way out, in words.
+        alert: Name of the alert that the broker sent.
     """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: str = "",
+        remedy: str = "",
+        alert: str = "",
+        topic: str | None = None,
+        partition: int | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        super().__init__(message, topic=topic, partition=partition, outcome=outcome)
+        self.reason = reason
+        """Kind of the failure, or empty."""
+        self.remedy = remedy
+        """The way out, in words; also part of the message."""
+        self.alert = alert
+        """Name of the alert that the broker sent, or empty."""
 
     @property
     def permanent(self) -> bool:

@@ -187,7 +187,7 @@ class FakeIo:
         events, self.events = self.events, []
         return events
 
-    def connect(self, ip: str, port: int, *, timeout: float, **_buffers: int) -> int:
+    def connect(self, ip: str, port: int, *, timeout: float, **_options: Any) -> int:
         self._next += 1
         conn = self._next
         self.dialled.append((ip, port, timeout))

@@ -103,14 +103,10 @@ def test_spellings_and_values(spelling: str, value: Any, name: str, expected: An
         ({"client_id": 5}, "expected a str"),
         ({"compression": "brotli"}, "expected one of none, gzip"),
         ({"compression_gzip_level": 0}, "expected -1 or 1 to 9"),
-        (
-            {"security_protocol": "SSL"},
-            "SSL is not in this release; use PLAINTEXT",
-        ),
         ({"security_protocol": "sasl_ssl"}, "SASL_SSL is not in this release"),
-        ({"security_protocol": "TLS"}, "expected one of PLAINTEXT, not 'TLS'"),
-        ({"ssl.ca.location": "ca.pem"}, "TLS and SASL are not in this release"),
-        ({"sasl_mechanism": "PLAIN"}, "TLS and SASL are not in this release"),
+        ({"security_protocol": "TLS"}, "expected one of PLAINTEXT, SSL, not 'TLS'"),
+        ({"ssl.ca.location": "ca.pem"}, "security_protocol is PLAINTEXT; set it to SSL"),
+        ({"sasl_mechanism": "PLAIN"}, "SASL is not in this release"),
         ({"transaction.timeout.ms": 5}, "transactions are not in this release"),
         ({"linger_ms": 5, "linger.ms": 6}, "given twice"),
         ({"retry_backoff_ms": 50, "retry_backoff_max_ms": 10}, "is over retry_backoff_max_ms"),
@@ -278,7 +274,7 @@ def test_addresses_that_are_none(text: str) -> None:
 def test_an_address_may_name_its_protocol() -> None:
     with pytest.raises(
         ValueError,
-        match="SSL is not in this release; use PLAINTEXT",
+        match="write h:1, and give security_protocol='SSL'",
     ):
         address("SSL://h:1")
 
@@ -479,9 +475,9 @@ def test_every_way_out_that_is_named_is_one(given: dict[str, Any]) -> None:
         ("statistics.interval.ms", "statistics() returns them at any time"),
         ("debug", 'logging, logger "ottla"; ottla.log_to_stderr("DEBUG") shows it'),
         ("socket.keepalive.enable", ": always set"),
-        ("sasl.username", "TLS and SASL are not in this release"),
-        ("ssl.key.location", "TLS and SASL are not in this release"),
-        ("oauth_cb", "TLS and SASL are not in this release"),
+        ("sasl.username", "SASL is not in this release"),
+        ("ssl.engine.location", "keys and certificates are files or PEM texts"),
+        ("oauth_cb", "SASL is not in this release"),
         ("transactional.id", "transactions are not in this release"),
         ("enable.metrics.push", "metrics for brokers (KIP-714) are not in this release"),
         # Java
@@ -494,15 +490,15 @@ def test_every_way_out_that_is_named_is_one(given: dict[str, Any]) -> None:
         ("max_batch_size", "it is batch_size here: in bytes"),
         ("loop", "each method runs in the event loop that awaits it"),
         ("retries", "a message is retried until"),
-        ("sasl_plain_password", "TLS and SASL are not in this release"),
-        ("ssl_context", "TLS and SASL are not in this release"),
+        ("sasl_plain_password", "SASL is not in this release"),
+        ("ssl_context", "ssl_truststore_location for cafile"),
         # sarama
         ("Producer.RequiredAcks", "it is acks here"),
         ("Producer.Flush.Frequency", "it is linger_ms here: in milliseconds"),
         ("Producer.Return.Successes", "it is return_successes here"),
         ("Net.MaxOpenRequests", "it is max_in_flight_requests_per_connection here"),
-        ("Net.SASL.User", "TLS and SASL are not in this release"),
-        ("Net.TLS.Enable", "TLS and SASL are not in this release"),
+        ("Net.SASL.User", "SASL is not in this release"),
+        ("Net.TLS.Enable", "it is security_protocol here: SSL"),
         ("Producer.Transaction.ID", "transactions are not in this release"),
         # of consumers
         ("group_id", "no such option for a producer: it is one of a consumer"),

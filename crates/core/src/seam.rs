@@ -42,6 +42,8 @@ pub enum LostKind {
     Eof,
     /// A read or write failed.
     Io,
+    /// TLS could not be set up, or its records are not valid.
+    Tls,
     /// A request's deadline passed.
     RequestTimeout,
     /// The bytes are not the Kafka protocol or not the answer to the request.
@@ -57,6 +59,7 @@ impl LostKind {
             Self::Connect => "connect",
             Self::Eof => "eof",
             Self::Io => "io",
+            Self::Tls => "tls",
             Self::RequestTimeout => "request_timeout",
             Self::Protocol => "protocol",
             Self::Closed => "closed",

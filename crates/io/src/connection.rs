@@ -55,7 +55,15 @@ struct OneWay {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    Connecting { deadline: Micros, timeout: Micros },
+    Connecting {
+        deadline: Micros,
+        timeout: Micros,
+    },
+    /// TCP is established, TLS is not.
+    Handshaking {
+        deadline: Micros,
+        timeout: Micros,
+    },
     Connected,
 }
 
@@ -123,7 +131,9 @@ impl Connection {
     /// Earliest deadline of the connection and its requests.
     pub fn next_deadline(&self) -> Option<Micros> {
         let connect = match self.phase {
-            Phase::Connecting { deadline, .. } => Some(deadline),
+            Phase::Connecting { deadline, .. } | Phase::Handshaking { deadline, .. } => {
+                Some(deadline)
+            }
             Phase::Connected => None,
         };
         let answers = self.outstanding.iter().map(|request| request.deadline);
@@ -132,7 +142,14 @@ impl Connection {
     }
 
     /// Cause of the loss if a deadline has passed at `now`, with the beat if its answer is late.
-    pub fn expired(&self, now: Micros) -> Option<(LostCause, Option<BeatId>)> {
+    pub fn expired(&mut self, shared: &Shared, now: Micros) -> Option<(LostCause, Option<BeatId>)> {
+        if let Phase::Handshaking { deadline, timeout } = self.phase
+            && deadline <= now
+        {
+            self.transport.expire_handshake();
+            let message = format!("no TLS handshake within {} s", seconds(timeout));
+            return Some((self.tls_or(LostKind::Tls, message, shared), None));
+        }
         if let Phase::Connecting { deadline, timeout } = self.phase
             && deadline <= now
         {
@@ -249,19 +266,41 @@ impl Connection {
         if !self.writable && !self.readable {
             return Ok(false);
         }
-        match self.transport.is_connected() {
+        if let Phase::Connecting { deadline, timeout } = self.phase {
+            match self.transport.is_connected() {
+                Ok(true) => self.phase = Phase::Handshaking { deadline, timeout },
+                Ok(false) => return Ok(self.not_yet()),
+                Err(error) => return Err(lost_cause(LostKind::Connect, error.to_string())),
+            }
+        }
+        match self.transport.handshake() {
             Ok(true) => {
                 self.phase = Phase::Connected;
-                shared.emit(IoEvent::Connected { conn: self.id });
+                let (conn, tls) = (self.id, self.transport.peer());
+                shared.emit(IoEvent::Connected { conn, tls });
                 Ok(true)
             }
-            Ok(false) => {
-                self.writable = false;
-                self.readable = false;
-                Ok(false)
-            }
-            Err(error) => Err(lost_cause(LostKind::Connect, error.to_string())),
+            Ok(false) => Ok(self.not_yet()),
+            Err(error) => Err(self.tls_or(LostKind::Io, error.to_string(), shared)),
         }
+    }
+
+    /// The socket has nothing more now; its next event continues.
+    fn not_yet(&mut self) -> bool {
+        self.writable = false;
+        self.readable = false;
+        false
+    }
+
+    /// Cause of a loss: TLS where it has failed, whose facts are emitted first; else the given one.
+    fn tls_or(&mut self, kind: LostKind, message: String, shared: &Shared) -> LostCause {
+        let Some(failure) = self.transport.take_failure() else {
+            return lost_cause(kind, message);
+        };
+        let message = failure.detail.clone();
+        let conn = self.id;
+        shared.emit(IoEvent::TlsFailed { conn, failure });
+        lost_cause(LostKind::Tls, message)
     }
 
     /// Reads available bytes, at most its share, and passes on the answers.
@@ -298,14 +337,15 @@ impl Connection {
                     add(&shared.counters.bytes_read, read.count as u64);
                     // Fewer bytes than requested: the socket is empty, and later bytes cause a new event. At the end of the
                     // stream, however, this event may have been the last.
-                    self.readable = read.full || self.read_closed;
+                    let is_last = !read.full && self.transport.short_read_is_last();
+                    self.readable = !is_last || self.read_closed;
                 }
                 Err(ReadError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                     self.readable = false
                 }
                 Err(ReadError::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
                 Err(ReadError::Io(error)) => {
-                    return Err(lost_cause(LostKind::Io, format!("read: {error}")));
+                    return Err(self.tls_or(LostKind::Io, format!("read: {error}"), shared));
                 }
                 Err(ReadError::Length(error)) => {
                     return Err(lost_cause(LostKind::Protocol, error.to_string()));
@@ -455,7 +495,7 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    return Err(lost_cause(LostKind::Io, format!("write: {error}")));
+                    return Err(self.tls_or(LostKind::Io, format!("write: {error}"), shared));
                 }
             }
         }

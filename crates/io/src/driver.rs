@@ -339,10 +339,11 @@ impl Driver {
         if now < self.next_late {
             return;
         }
+        let shared = &self.shared;
         let late = self
             .conns
-            .iter()
-            .filter_map(|(id, conn)| Some((*id, conn.expired(now)?)));
+            .iter_mut()
+            .filter_map(|(id, conn)| Some((*id, conn.expired(shared, now)?)));
         for (id, (cause, beat)) in late.collect::<Vec<_>>() {
             if let Some(beat) = beat {
                 let cause = cause.clone();

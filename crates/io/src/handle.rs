@@ -18,7 +18,7 @@ use crate::driver::{Driver, WAKE, refuse};
 use crate::notify::Notify;
 use crate::shared::{BeatId, Command, FlowId, FlowWaker, IoEvent, Shared};
 use crate::sys;
-use crate::transport::Dial;
+use crate::transport::{Dial, DialTls};
 
 /// Handle of the I/O thread. Cheap to clone; every method may be called from any thread and none waits, except
 /// `shutdown`. After the end, connects and requests are answered with a `Lost` event of kind `Closed`.
@@ -31,11 +31,13 @@ pub struct Handle {
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
     pub address: SocketAddr,
-    /// Maximum time until the connection is established.
+    /// Maximum time until the connection is established, with its TLS.
     pub timeout: Duration,
     /// 0: the system's default.
     pub send_buffer_bytes: usize,
     pub receive_buffer_bytes: usize,
+    /// None: plain TCP.
+    pub tls: Option<Box<DialTls>>,
     /// Maximum size of a response.
     pub frame_cap_bytes: usize,
 }
@@ -74,6 +76,7 @@ impl Handle {
                 address: options.address,
                 send_buffer_bytes: options.send_buffer_bytes,
                 receive_buffer_bytes: options.receive_buffer_bytes,
+                tls: options.tls.clone(),
             },
             deadline: clock::now() + timeout,
             timeout,

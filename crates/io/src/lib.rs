@@ -16,9 +16,11 @@ pub mod pool;
 mod sealers;
 mod shared;
 mod sys;
+pub mod tls;
 mod transport;
 mod write_queue;
 
 pub use handle::{ConnectOptions, Handle, Statistics};
 pub use notify::Notify;
 pub use shared::{BeatId, FlowId, IoEvent};
+pub use transport::DialTls;

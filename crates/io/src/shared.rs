@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::notify::Notify;
 use crate::pool::Pool;
+use crate::tls::{TlsFailure, TlsPeer};
 use crate::transport::Dial;
 
 pub type FlowId = u64;
@@ -21,8 +22,12 @@ pub type BeatId = u64;
 /// Events for the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IoEvent {
-    Connected {
+    /// `tls`: facts of the peer, where the connection has TLS.
+    Connected { conn: ConnId, tls: Option<TlsPeer> },
+    /// TLS has failed; `Lost` follows.
+    TlsFailed {
         conn: ConnId,
+        failure: Box<TlsFailure>,
     },
     /// `frame` starts at the correlation id.
     Response {
@@ -38,15 +43,9 @@ pub enum IoEvent {
         tokens: Vec<u64>,
     },
     /// A beat was answered with an error code.
-    Beat {
-        beat: BeatId,
-        frame: Bytes,
-    },
+    Beat { beat: BeatId, frame: Bytes },
     /// A beat was not answered in time; the connection is lost with it.
-    BeatMissed {
-        beat: BeatId,
-        cause: LostCause,
-    },
+    BeatMissed { beat: BeatId, cause: LostCause },
 }
 
 pub(crate) enum Command {

@@ -1,4 +1,4 @@
-//! The bytes of a connection below framing. Plain TCP; TLS is one more variant between the socket and the frames.
+//! The bytes of a connection below framing: plain TCP, or TLS between the socket and the frames.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
@@ -6,9 +6,12 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::tls::{TlsContext, TlsFailure, TlsPeer, TlsSession};
+
 #[derive(Debug)]
-pub enum Transport {
+pub(crate) enum Transport {
     Tcp(TcpStream),
+    Tls(Box<TlsSession>),
 }
 
 /// Options for connecting to one address.
@@ -18,6 +21,15 @@ pub struct Dial {
     /// 0: the system's default.
     pub send_buffer_bytes: usize,
     pub receive_buffer_bytes: usize,
+    pub tls: Option<Box<DialTls>>,
+}
+
+/// TLS of one connection.
+#[derive(Debug, Clone)]
+pub struct DialTls {
+    pub context: TlsContext,
+    /// Name that the certificate must have, and that the server is asked for.
+    pub server_name: String,
 }
 
 impl Transport {
@@ -39,12 +51,19 @@ impl Transport {
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
             Err(error) => return Err(error),
         }
-        Ok(Self::Tcp(TcpStream::from_std(socket.into())))
+        let stream = TcpStream::from_std(socket.into());
+        Ok(match &dial.tls {
+            None => Self::Tcp(stream),
+            Some(tls) => {
+                let session = TlsSession::new(stream, &tls.context, &tls.server_name)?;
+                Self::Tls(Box::new(session))
+            }
+        })
     }
 
     /// Whether the connection is established; an error when it failed.
     pub fn is_connected(&self) -> io::Result<bool> {
-        let Self::Tcp(stream) = self;
+        let stream = self.stream();
         if let Some(error) = stream.take_error()? {
             return Err(error);
         }
@@ -55,32 +74,84 @@ impl Transport {
         }
     }
 
+    /// Continues the handshake of TLS on an established connection; true when it is complete.
+    pub fn handshake(&mut self) -> io::Result<bool> {
+        match self {
+            Self::Tcp(_) => Ok(true),
+            Self::Tls(session) => session.handshake(),
+        }
+    }
+
+    /// The handshake took too long.
+    pub fn expire_handshake(&mut self) {
+        if let Self::Tls(session) = self {
+            session.expire();
+        }
+    }
+
+    /// Facts of the peer once the handshake is complete; None without TLS.
+    pub fn peer(&self) -> Option<TlsPeer> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Tls(session) => Some(session.peer()),
+        }
+    }
+
+    /// Facts behind the last error, where TLS caused it.
+    pub fn take_failure(&mut self) -> Option<Box<TlsFailure>> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Tls(session) => session.take_failure(),
+        }
+    }
+
     pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let Self::Tcp(stream) = self;
-        stream.read(into)
+        match self {
+            Self::Tcp(stream) => stream.read(into),
+            Self::Tls(session) => session.read(into),
+        }
+    }
+
+    /// Whether a read of fewer bytes than requested means that the socket is empty. Under TLS more plaintext may wait.
+    pub fn short_read_is_last(&self) -> bool {
+        matches!(self, Self::Tcp(_))
     }
 
     pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let Self::Tcp(stream) = self;
-        stream.write_vectored(slices)
+        match self {
+            Self::Tcp(stream) => stream.write_vectored(slices),
+            Self::Tls(session) => session.write_vectored(slices),
+        }
     }
 
     /// Whether the transport itself has bytes to write though no request waits (a handshake, a key update).
     pub fn wants_write(&self) -> bool {
         match self {
             Self::Tcp(_) => false,
+            Self::Tls(session) => session.wants_write(),
         }
     }
 
     /// Ends the connection even where another process holds a copy of the descriptor (a fork without exec).
-    pub fn shutdown(&self) {
-        let Self::Tcp(stream) = self;
+    pub fn shutdown(&mut self) {
+        if let Self::Tls(session) = self {
+            session.close();
+        }
         // Fails only when the connection has ended already.
-        let _ = stream.shutdown(std::net::Shutdown::Both);
+        let _ = self.stream().shutdown(std::net::Shutdown::Both);
+    }
+
+    fn stream(&self) -> &TcpStream {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(session) => session.stream(),
+        }
     }
 
     pub fn source(&mut self) -> &mut TcpStream {
-        let Self::Tcp(stream) = self;
-        stream
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(session) => session.source(),
+        }
     }
 }

@@ -6,13 +6,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ottla_io::{ConnectOptions, Handle};
+use ottla_io::{ConnectOptions, DialTls, Handle};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::fork;
 use crate::seam::connections;
+use crate::tls::TlsContext;
 
 /// A request starts with API key, version and correlation id.
 const SMALLEST_REQUEST: usize = 8;
@@ -55,7 +56,7 @@ impl Io {
         Ok(drained)
     }
 
-    #[pyo3(signature = (ip, port, *, timeout, send_buffer_bytes, receive_buffer_bytes, frame_cap_bytes))]
+    #[pyo3(signature = (ip, port, *, timeout, send_buffer_bytes, receive_buffer_bytes, frame_cap_bytes, tls=None, server_name=""))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of the Python signature"
@@ -69,6 +70,8 @@ impl Io {
         send_buffer_bytes: i64,
         receive_buffer_bytes: i64,
         frame_cap_bytes: usize,
+        tls: Option<&TlsContext>,
+        server_name: &str,
     ) -> PyResult<u64> {
         let ip: IpAddr = ip
             .parse()
@@ -80,6 +83,12 @@ impl Io {
             send_buffer_bytes: usize::try_from(send_buffer_bytes).unwrap_or(0),
             receive_buffer_bytes: usize::try_from(receive_buffer_bytes).unwrap_or(0),
             frame_cap_bytes,
+            tls: tls.map(|tls| {
+                Box::new(DialTls {
+                    context: tls.context.clone(),
+                    server_name: server_name.to_owned(),
+                })
+            }),
         };
         Ok(self.handle(py)?.connect(&options))
     }

@@ -34,6 +34,7 @@ mod seam;
 mod send;
 #[cfg(feature = "testing")]
 mod testing;
+mod tls;
 mod view;
 mod wait;
 mod walk;
@@ -61,6 +62,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     fork::register(module)?;
     own_thread::register(module)?;
     io::register(module)?;
+    tls::register(module)?;
     wait::bridge::register(module)?;
     wait::sleep::register(module)?;
     wait::latch::register(module)?;

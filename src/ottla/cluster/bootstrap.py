@@ -10,7 +10,7 @@ import random
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ottla.errors import Error, NoBrokersAvailable
+from ottla.errors import Error, NoBrokersAvailable, TlsError
 from ottla.wire.connection import Connection, Role
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class BrokerSearch:
         """Open to an address of the bootstrap list, while its node is not known."""
         self._address: Address | None = None
         self._finding: asyncio.Future[Connection] | None = None
+        self._has_reached = False
+        """Whether any address has ever answered."""
         self.dialling = ""
         """Address that the search tries now, or tried last; empty before the first one."""
 
@@ -106,6 +108,7 @@ class BrokerSearch:
     async def _dial_bootstrap(self, attempts: list[tuple[str, str]]) -> Connection:
         config = self._context.config
         addresses = list(config.bootstrap_servers)
+        causes: list[BaseException | None] = []
         random.shuffle(addresses)
         for address in addresses:
             self.dialling = "{}:{}".format(*address)
@@ -115,9 +118,15 @@ class BrokerSearch:
                 )
             except NoBrokersAvailable as error:
                 attempts += error.attempts
+                causes.append(error.__cause__)
                 continue
             self._address = address
+            self._has_reached = True
             return self._connection
+        first = causes[0] if causes else None
+        if not self._has_reached and isinstance(first, TlsError) and all(causes):
+            # At the start the configuration is the likely cause; later it is one of the brokers, whose certificate changes.
+            raise first
         raise NoBrokersAvailable("no broker can be reached", attempts=attempts)
 
     def adopt(self) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from ottla.config.check import fit_maximum
 from ottla.config.readers import (
-    LATER_PROTOCOLS,
     Address,
     Choice,
     addresses,
@@ -14,11 +13,12 @@ from ottla.config.readers import (
     integer,
     text,
 )
+from ottla.config.security import SecurityConfig, security_rules
 from ottla.config.table import Config, option
 
 
-class CommonConfig(Config):
-    """Options of every role."""
+class ConnectionConfig(Config):
+    """Options of brokers, requests and connections."""
 
     bootstrap_servers: tuple[Address, ...] = option(
         (),
@@ -110,12 +110,10 @@ class CommonConfig(Config):
         aliases=("receive.message.max.bytes",),
         java="no cap",
     )
-    security_protocol: str = option(
-        "PLAINTEXT",
-        Choice("PLAINTEXT", later=LATER_PROTOCOLS),
-        "Protection of the connections.",
-        values="PLAINTEXT",
-    )
+
+
+class CommonConfig(SecurityConfig, ConnectionConfig):
+    """Options of every role."""
 
     @property
     def who(self) -> str:
@@ -130,3 +128,4 @@ def common_rules(values: dict[str, Any], given: frozenset[str], problems: list[s
         ("socket_connection_setup_timeout_ms", "socket_connection_setup_timeout_max_ms"),
     ):
         fit_maximum(values, given, problems, low, high)
+    security_rules(values, given, problems)

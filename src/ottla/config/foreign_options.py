@@ -46,7 +46,14 @@ BY_DELIVERY_TIMEOUT = (
 )
 BYTES_ARE_BYTES = "keys and values are bytes or str: encode them before `send`"
 NONE_STAYS = "functions of bytes only; not called for None; `on_deserialize_error` for failures"
-NO_TLS = "TLS and SASL are not in this release; connections are PLAINTEXT"
+NO_SASL = "SASL is not in this release: PLAINTEXT or SSL"
+NO_CONTEXT = (
+    "Python's `ssl` is not used: give `ssl_truststore_location` for cafile, `ssl_certificate_location` and `ssl_key_location` for "
+    "certfile and keyfile, `ssl_key_password` for password, `ssl_endpoint_identification_algorithm` for check_hostname"
+)
+NO_ENGINE = "keys and certificates are files or PEM texts, also from functions"
+PEM_FUNCTION = "or a function that returns the text"
+TLS_FILES = "a file that changes is read again: no restart"
 NO_TRANSACTIONS = "transactions are not in this release"
 AGREED = "versions are negotiated with each broker"
 SEEN = "`statistics()` returns them at any time; `listen()` reports events"
@@ -81,7 +88,22 @@ LIBRDKAFKA_ALL = (
     Name("receive.message.max.bytes", "100000000"),
     Name("socket.send.buffer.bytes", "the system's"),
     Name("socket.receive.buffer.bytes", "the system's"),
-    Name("security.protocol", "plaintext", note=NO_TLS),
+    Name("security.protocol", "plaintext", note=NO_SASL),
+    Name("ssl.ca.location", "OpenSSL's", note=f"or the system's; {TLS_FILES}"),
+    Name("ssl.ca.pem", "none", note=PEM_FUNCTION),
+    Name("ssl.certificate.pem", "none", note=PEM_FUNCTION),
+    Name("ssl.key.pem", "none", note=PEM_FUNCTION),
+    Name("ssl.certificate.location", "none", note=TLS_FILES),
+    Name("ssl.key.location", "none", note=TLS_FILES),
+    Name("ssl.key.password", "none"),
+    Name("ssl.keystore.location", "none", note="PEM or PKCS12"),
+    Name("ssl.keystore.password", "none"),
+    Name("ssl.endpoint.identification.algorithm", "https"),
+    Name("enable.ssl.certificate.verification", "true"),
+    Name("ssl.cipher.suites", "OpenSSL's", note="by the names of OpenSSL or Java"),
+    Name("ssl.crl.location", "none"),
+    gone("ssl.engine.…, ssl.providers, ssl.certificate.verify_cb, ssl_…", "none", NO_ENGINE),
+    gone("sasl.…, oauth_cb", "", NO_SASL),
     gone("statistics.interval.ms, stats_cb", "0", SEEN),
     gone("error_cb", "none", REPORTED),
     gone("logger, debug", "none", LOGGED),
@@ -148,8 +170,16 @@ KAFKA_PYTHON_ALL = (
     Name("receive_message_max_bytes", "100000000"),
     Name("receive_buffer_bytes", "the system's"),
     Name("send_buffer_bytes", "the system's"),
-    Name("security_protocol", "PLAINTEXT", note=NO_TLS),
-    gone("ssl_…, sasl_…", "", NO_TLS),
+    Name("security_protocol", "PLAINTEXT", note=NO_SASL),
+    Name("ssl_cafile", "None", note=TLS_FILES),
+    Name("ssl_certfile", "None", note=TLS_FILES),
+    Name("ssl_keyfile", "None", note=TLS_FILES),
+    Name("ssl_password", "None"),
+    Name("ssl_crlfile", "None"),
+    Name("ssl_check_hostname", "True"),
+    Name("ssl_ciphers", "None", note="by the names of OpenSSL or Java"),
+    gone("ssl_context", "None", NO_CONTEXT),
+    gone("sasl_…", "", NO_SASL),
     gone("api_version", "None", AGREED),
     gone("bootstrap_timeout_ms", "30000", "a constructor does not wait; each call has its own deadline"),
     gone("connections_max_idle_ms", "540000", IDLE),
@@ -210,8 +240,9 @@ AIOKAFKA_ALL = (
     ),
     Name("retry_backoff_ms", "100"),
     Name("metadata_max_age_ms", "300000"),
-    Name("security_protocol", "PLAINTEXT", note=NO_TLS),
-    gone("ssl_context, sasl_…", "", NO_TLS),
+    Name("security_protocol", "PLAINTEXT", note=NO_SASL),
+    gone("ssl_context", "None", NO_CONTEXT),
+    gone("sasl_…", "", NO_SASL),
     gone("api_version", "None", AGREED),
     gone("connections_max_idle_ms", "540000", IDLE),
     gone("loop", "None", "each method runs in the event loop that awaits it"),
@@ -263,7 +294,9 @@ SARAMA_ALL = (
     Name("Net.ReadTimeout", "30 s", "request_timeout_ms", MS),
     Name("Net.WriteTimeout", "30 s", "request_timeout_ms", "in milliseconds; it covers the answer too"),
     Name("Net.MaxOpenRequests", "5", "max_in_flight_requests_per_connection", "theirs must be 1 for idempotence; 5 keep order here"),
-    gone("Net.TLS…, Net.SASL…", "off", NO_TLS),
+    Name("Net.TLS.Enable", "false", "security_protocol", "SSL"),
+    Name("Net.TLS.Config", "none", "ssl_truststore_location", "its RootCAs; `ssl_certificate_location` and `ssl_key_location` are its Certificates"),
+    gone("Net.SASL…", "off", NO_SASL),
     Name("Metadata.RefreshFrequency", "10 min", "metadata_max_age_ms", MS),
     gone("Metadata.Full", "true", "only topics in use are requested; all topics for a pattern"),
     gone("ChannelBufferSize", "256", "`buffer_memory` and `fetch_buffer_bytes` limit the waiting messages and records, in bytes"),
@@ -329,7 +362,8 @@ OTHERS = (
     elsewhere("log_cb, log_level", LOGGED),
     elsewhere("throttle_cb", REPORTED),
     elsewhere("enable.metrics.push", "metrics for brokers (KIP-714) are not in this release"),
-    elsewhere("enable.ssl…, security.providers, oauth_cb", NO_TLS),
+    elsewhere("security.providers, ssl.trustmanager.algorithm, ssl.keymanager.algorithm, ssl.provider", NO_ENGINE),
+    elsewhere("ssl.keystore.type, ssl.truststore.type", "the form of a file is found out: PEM, DER or PKCS12"),
     elsewhere("selector", "a thread of its own does all input and output"),
     elsewhere("sock_chunk_bytes, socket_options", SOCKET),
     elsewhere("socket.keepalive.enable, socket.nagle.disable", "always set"),

@@ -7,8 +7,10 @@ Clients never load this at run time. `**config` with names that have dots is a `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from ottla.config.secret import Secret
 from ottla.partitioners import Partitioner
 
 if TYPE_CHECKING:
@@ -63,8 +65,78 @@ class CommonOptions(TypedDict, total=False):
     """Maximum size of a response. The client refuses a larger one before it allocates memory, and closes the connection. Default: `104857600` bytes."""
     receive_message_max_bytes: int | str | None
     """Same as frame_cap_bytes."""
-    security_protocol: Literal["PLAINTEXT"] | None
-    """Protection of the connections. Default: `PLAINTEXT`."""
+    security_protocol: Literal["PLAINTEXT", "SSL"] | None
+    """Protection of the connections: SSL is TLS. Default: `PLAINTEXT`."""
+    ssl_truststore_location: str | PathLike[str] | None
+    """Certificates of the authorities that sign those of the brokers: a file (PEM, DER or PKCS12) or a folder of them. They replace the ones of the system, which count where none are given. A broker's own certificate counts if it is exactly one of these. Default: `None`."""
+    ssl_ca_location: str | PathLike[str] | None
+    """Same as ssl_truststore_location."""
+    ssl_cafile: str | PathLike[str] | None
+    """Same as ssl_truststore_location."""
+    ssl_capath: str | PathLike[str] | None
+    """Same as ssl_truststore_location."""
+    ssl_truststore_certificates: str | Callable[[], str] | None
+    """The same as PEM text, or a function that returns it. Default: `None`."""
+    ssl_ca_pem: str | Callable[[], str] | None
+    """Same as ssl_truststore_certificates."""
+    ssl_cadata: str | Callable[[], str] | None
+    """Same as ssl_truststore_certificates."""
+    ssl_truststore_password: str | Secret | None
+    """Password of a PKCS12 file in ssl_truststore_location. Default: `None`."""
+    ssl_certificate_location: str | PathLike[str] | None
+    """Certificate of this client and its intermediate ones, in any order: PEM or DER. The key may be in the same file. Default: `None`."""
+    ssl_certfile: str | PathLike[str] | None
+    """Same as ssl_certificate_location."""
+    ssl_key_location: str | PathLike[str] | None
+    """Private key of this client: PEM or DER, PKCS#8 (encrypted too), PKCS#1 or SEC1. Default: `None`."""
+    ssl_keyfile: str | PathLike[str] | None
+    """Same as ssl_key_location."""
+    ssl_keystore_location: str | PathLike[str] | None
+    """Key and certificates of this client in one file: PEM or PKCS12. Default: `None`."""
+    ssl_keystore_key: str | Secret | Callable[[], str] | None
+    """Private key of this client as PEM text, or a function that returns it. Default: `None`."""
+    ssl_key_pem: str | Secret | Callable[[], str] | None
+    """Same as ssl_keystore_key."""
+    ssl_keystore_certificate_chain: str | Callable[[], str] | None
+    """Certificates to ssl_keystore_key as PEM text, or a function that returns it. Default: `None`."""
+    ssl_certificate_pem: str | Callable[[], str] | None
+    """Same as ssl_keystore_certificate_chain."""
+    ssl_key_password: str | Secret | None
+    """Password of an encrypted private key. Default: `None`."""
+    ssl_password: str | Secret | None
+    """Same as ssl_key_password."""
+    ssl_keystore_password: str | Secret | None
+    """Password of ssl_keystore_location if it is PKCS12. Default: `None`."""
+    ssl_endpoint_identification_algorithm: str | None
+    """https: the certificate of a broker must have the host name that the broker advertises. Empty: any name, which lets every holder of a trusted certificate pose as the broker. Default: `https`."""
+    ssl_check_hostname: str | None
+    """Same as ssl_endpoint_identification_algorithm."""
+    ssl_hostname_verification: str | None
+    """Same as ssl_endpoint_identification_algorithm."""
+    ssl_server_name: str | None
+    """Name that the certificates of all brokers must have, and that they are asked for, in place of the advertised one: for tunnels. Default: `None`."""
+    ssl_verify: bool | str | None
+    """False accepts every certificate: a machine between client and broker can read and change all data. The client warns. Default: `True`."""
+    enable_ssl_certificate_verification: bool | str | None
+    """Same as ssl_verify."""
+    ssl_enabled_protocols: str | Sequence[str] | None
+    """Versions of TLS. Default: `TLSv1.2,TLSv1.3`."""
+    ssl_protocol: str | Sequence[str] | None
+    """Same as ssl_enabled_protocols."""
+    ssl_cipher_suites: str | Sequence[str] | None
+    """Cipher suites in order of preference, by the names of Java or OpenSSL. None: all that are safe. Default: `None`."""
+    ssl_ciphers: str | Sequence[str] | None
+    """Same as ssl_cipher_suites."""
+    ssl_crl_location: str | PathLike[str] | None
+    """Lists of revoked certificates: a file (PEM or DER) or a folder of them. OCSP is not supported. Default: `None`."""
+    ssl_crlfile: str | PathLike[str] | None
+    """Same as ssl_crl_location."""
+    ssl_reload_interval_ms: float | str | None
+    """Minimum time between checks whether the certificate files have changed. They are checked before a connection is opened; new connections use new content, open ones continue. -1: never. Default: `1000` ms."""
+    ssl_certificate_refresh_interval_ms: float | str | None
+    """Same as ssl_reload_interval_ms."""
+    ssl_keylog: bool | str | None
+    """True writes the keys of all sessions to the file that the environment variable SSLKEYLOGFILE names, to decrypt recorded traffic. The client warns. Default: `False`."""
 
 
 class TopicOptions(TypedDict, total=False):
@@ -181,8 +253,62 @@ class ProducerOptions(CommonOptions, TopicOptions, total=False):
     frame_cap_bytes: int | str
         Maximum size of a response. The client refuses a larger one before it allocates memory, and closes the connection. Default: `104857600` bytes.
 
-    security_protocol: Literal["PLAINTEXT"]
-        Protection of the connections. Default: `PLAINTEXT`.
+    security_protocol: Literal["PLAINTEXT", "SSL"]
+        Protection of the connections: SSL is TLS. Default: `PLAINTEXT`.
+
+    ssl_truststore_location: str | PathLike[str]
+        Certificates of the authorities that sign those of the brokers: a file (PEM, DER or PKCS12) or a folder of them. They replace the ones of the system, which count where none are given. A broker's own certificate counts if it is exactly one of these. Default: `None`.
+
+    ssl_truststore_certificates: str | Callable[[], str]
+        The same as PEM text, or a function that returns it. Default: `None`.
+
+    ssl_truststore_password: str | Secret
+        Password of a PKCS12 file in ssl_truststore_location. Default: `None`.
+
+    ssl_certificate_location: str | PathLike[str]
+        Certificate of this client and its intermediate ones, in any order: PEM or DER. The key may be in the same file. Default: `None`.
+
+    ssl_key_location: str | PathLike[str]
+        Private key of this client: PEM or DER, PKCS#8 (encrypted too), PKCS#1 or SEC1. Default: `None`.
+
+    ssl_keystore_location: str | PathLike[str]
+        Key and certificates of this client in one file: PEM or PKCS12. Default: `None`.
+
+    ssl_keystore_key: str | Secret | Callable[[], str]
+        Private key of this client as PEM text, or a function that returns it. Default: `None`.
+
+    ssl_keystore_certificate_chain: str | Callable[[], str]
+        Certificates to ssl_keystore_key as PEM text, or a function that returns it. Default: `None`.
+
+    ssl_key_password: str | Secret
+        Password of an encrypted private key. Default: `None`.
+
+    ssl_keystore_password: str | Secret
+        Password of ssl_keystore_location if it is PKCS12. Default: `None`.
+
+    ssl_endpoint_identification_algorithm: str
+        https: the certificate of a broker must have the host name that the broker advertises. Empty: any name, which lets every holder of a trusted certificate pose as the broker. Default: `https`.
+
+    ssl_server_name: str
+        Name that the certificates of all brokers must have, and that they are asked for, in place of the advertised one: for tunnels. Default: `None`.
+
+    ssl_verify: bool | str
+        False accepts every certificate: a machine between client and broker can read and change all data. The client warns. Default: `True`.
+
+    ssl_enabled_protocols: str | Sequence[str]
+        Versions of TLS. Default: `TLSv1.2,TLSv1.3`.
+
+    ssl_cipher_suites: str | Sequence[str]
+        Cipher suites in order of preference, by the names of Java or OpenSSL. None: all that are safe. Default: `None`.
+
+    ssl_crl_location: str | PathLike[str]
+        Lists of revoked certificates: a file (PEM or DER) or a folder of them. OCSP is not supported. Default: `None`.
+
+    ssl_reload_interval_ms: float | str
+        Minimum time between checks whether the certificate files have changed. They are checked before a connection is opened; new connections use new content, open ones continue. -1: never. Default: `1000` ms.
+
+    ssl_keylog: bool | str
+        True writes the keys of all sessions to the file that the environment variable SSLKEYLOGFILE names, to decrypt recorded traffic. The client warns. Default: `False`.
 
     acks: int | Literal["all", "-1", "0", "1"]
         Replicas that must have a message before it counts as written: all in-sync replicas, the leader, or none. With 0 the broker does not answer, and a loss is not noticed. Default: `-1`.
@@ -355,8 +481,62 @@ class ConsumerOptions(CommonOptions, total=False):
     frame_cap_bytes: int | str
         Maximum size of a response. The client refuses a larger one before it allocates memory, and closes the connection. Default: `104857600` bytes.
 
-    security_protocol: Literal["PLAINTEXT"]
-        Protection of the connections. Default: `PLAINTEXT`.
+    security_protocol: Literal["PLAINTEXT", "SSL"]
+        Protection of the connections: SSL is TLS. Default: `PLAINTEXT`.
+
+    ssl_truststore_location: str | PathLike[str]
+        Certificates of the authorities that sign those of the brokers: a file (PEM, DER or PKCS12) or a folder of them. They replace the ones of the system, which count where none are given. A broker's own certificate counts if it is exactly one of these. Default: `None`.
+
+    ssl_truststore_certificates: str | Callable[[], str]
+        The same as PEM text, or a function that returns it. Default: `None`.
+
+    ssl_truststore_password: str | Secret
+        Password of a PKCS12 file in ssl_truststore_location. Default: `None`.
+
+    ssl_certificate_location: str | PathLike[str]
+        Certificate of this client and its intermediate ones, in any order: PEM or DER. The key may be in the same file. Default: `None`.
+
+    ssl_key_location: str | PathLike[str]
+        Private key of this client: PEM or DER, PKCS#8 (encrypted too), PKCS#1 or SEC1. Default: `None`.
+
+    ssl_keystore_location: str | PathLike[str]
+        Key and certificates of this client in one file: PEM or PKCS12. Default: `None`.
+
+    ssl_keystore_key: str | Secret | Callable[[], str]
+        Private key of this client as PEM text, or a function that returns it. Default: `None`.
+
+    ssl_keystore_certificate_chain: str | Callable[[], str]
+        Certificates to ssl_keystore_key as PEM text, or a function that returns it. Default: `None`.
+
+    ssl_key_password: str | Secret
+        Password of an encrypted private key. Default: `None`.
+
+    ssl_keystore_password: str | Secret
+        Password of ssl_keystore_location if it is PKCS12. Default: `None`.
+
+    ssl_endpoint_identification_algorithm: str
+        https: the certificate of a broker must have the host name that the broker advertises. Empty: any name, which lets every holder of a trusted certificate pose as the broker. Default: `https`.
+
+    ssl_server_name: str
+        Name that the certificates of all brokers must have, and that they are asked for, in place of the advertised one: for tunnels. Default: `None`.
+
+    ssl_verify: bool | str
+        False accepts every certificate: a machine between client and broker can read and change all data. The client warns. Default: `True`.
+
+    ssl_enabled_protocols: str | Sequence[str]
+        Versions of TLS. Default: `TLSv1.2,TLSv1.3`.
+
+    ssl_cipher_suites: str | Sequence[str]
+        Cipher suites in order of preference, by the names of Java or OpenSSL. None: all that are safe. Default: `None`.
+
+    ssl_crl_location: str | PathLike[str]
+        Lists of revoked certificates: a file (PEM or DER) or a folder of them. OCSP is not supported. Default: `None`.
+
+    ssl_reload_interval_ms: float | str
+        Minimum time between checks whether the certificate files have changed. They are checked before a connection is opened; new connections use new content, open ones continue. -1: never. Default: `1000` ms.
+
+    ssl_keylog: bool | str
+        True writes the keys of all sessions to the file that the environment variable SSLKEYLOGFILE names, to decrypt recorded traffic. The client warns. Default: `False`.
 
     group_instance_id: str
         Makes this a static member, which may restart within its session without a rebalance (KIP-345). Default: `None`.

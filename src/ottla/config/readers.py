@@ -10,7 +10,7 @@ from ottla.arguments import MAX_INT32, function_problem, shown
 
 DEFAULT_PORT = 9092
 MAX_TEXT_BYTES = 0x7FFF
-LATER_PROTOCOLS = ("SSL", "SASL_PLAINTEXT", "SASL_SSL")
+LATER_PROTOCOLS = ("SASL_PLAINTEXT", "SASL_SSL")
 """Security protocols of Kafka that are not in this release."""
 
 Address = tuple[str, int]
@@ -207,8 +207,8 @@ def address(value: str) -> Address:
     if re.search(r"[;\s|]", value):
         raise ValueError(f"{value!r} is not host:port; several addresses are separated by commas")
     scheme, separator, rest = value.rpartition("://")
-    if separator and scheme.upper() in LATER_PROTOCOLS:
-        raise ValueError(f"{value!r}: {scheme.upper()} is not in this release; use PLAINTEXT")
+    if separator and scheme.upper() in ("SSL", *LATER_PROTOCOLS):
+        raise ValueError(f"{value!r}: write {rest}, and give security_protocol={scheme.upper()!r}")
     if separator and scheme.upper() != "PLAINTEXT":
         raise ValueError(f"{value!r}: expected PLAINTEXT:// or no scheme")
     if rest.startswith("["):

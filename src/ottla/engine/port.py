@@ -9,7 +9,7 @@ connection has been removed before the hold is served.
 
 from __future__ import annotations
 
-from typing import Protocol, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from ottla.observe.log import ProcessLog
 from ottla.seam.connections import (
@@ -20,7 +20,12 @@ from ottla.seam.connections import (
     Loss,
     Lost,
     Responded,
+    TlsFailed,
 )
+
+if TYPE_CHECKING:
+    from ottla._native import TlsContext
+    from ottla.seam.security import TlsFailure, TlsPeer
 
 _log = ProcessLog("engine")
 
@@ -39,6 +44,8 @@ class Io(Protocol):
         send_buffer_bytes: int,
         receive_buffer_bytes: int,
         frame_cap_bytes: int,
+        tls: TlsContext | None = None,
+        server_name: str = "",
     ) -> int: ...
     def request(
         self, conn: int, token: int, frame: bytes, *, timeout: float, expects_response: bool = True
@@ -54,8 +61,11 @@ class Io(Protocol):
 class ConnectionEvents(Protocol):
     """Receiver of the events of one connection."""
 
-    def on_connected(self) -> None:
-        """The address has accepted."""
+    def on_connected(self, tls: TlsPeer | None) -> None:
+        """The address has accepted, and TLS is set up; None: plain TCP."""
+
+    def on_tls_failed(self, failure: TlsFailure) -> None:
+        """TLS has failed; `on_lost` follows."""
 
     def on_response(self, token: int, frame: bytes) -> None:
         """The answer to a request; the frame starts at the correlation id."""
@@ -92,6 +102,8 @@ class Port:
         send_buffer_bytes: int,
         receive_buffer_bytes: int,
         frame_cap_bytes: int,
+        tls: TlsContext | None = None,
+        server_name: str = "",
     ) -> int:
         """Begin to connect; the listener receives the events. Returns the connection's id at once."""
         conn = self.io.connect(
@@ -101,6 +113,8 @@ class Port:
             send_buffer_bytes=send_buffer_bytes,
             receive_buffer_bytes=receive_buffer_bytes,
             frame_cap_bytes=frame_cap_bytes,
+            tls=tls,
+            server_name=server_name,
         )
         self._connections[conn] = listener
         return conn
@@ -141,9 +155,12 @@ class Port:
             case Responded(conn, token, frame):
                 if (connection := self._connections.get(conn)) is not None:
                     connection.on_response(token, frame)
-            case Connected(conn):
+            case Connected(conn, tls):
                 if (connection := self._connections.get(conn)) is not None:
-                    connection.on_connected()
+                    connection.on_connected(tls)
+            case TlsFailed(conn, failure):
+                if (connection := self._connections.get(conn)) is not None:
+                    connection.on_tls_failed(failure)
             case Lost(conn, loss, tokens):
                 if (connection := self._connections.pop(conn, None)) is not None:
                     connection.on_lost(loss, tokens)

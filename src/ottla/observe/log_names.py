@@ -36,6 +36,8 @@ LogName = Literal[
     "cluster.rebootstrapped",
     "metadata.requested",
     "connection.lost",
+    "tls.reloaded",
+    "tls.reload_failed",
     "connection.throttled",
     "response.unreadable",
     "coordinator.unavailable",

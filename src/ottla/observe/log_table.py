@@ -267,6 +267,18 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
         "A connection ended; `places` has the roles. Not for those that the client closes.",
         ("places", "role", "count", "node", "address", "reason"),
     ),
+    "tls.reloaded": LogEvent(
+        ("INFO",),
+        "certificate files have changed; new connections use their new content",
+        "Before a connection is opened, at most once per `ssl_reload_interval_ms`. Open connections continue.",
+        (),
+    ),
+    "tls.reload_failed": LogEvent(
+        ("WARNING",),
+        "changed certificate files cannot be used: {reason}; the certificates from before stay in use",
+        "Once per problem. A file may be half replaced; the next connection tries again.",
+        ("reason",),
+    ),
     "connection.throttled": LogEvent(
         ("INFO",),
         "{broker} throttles this client, which is over its quota; nothing is sent there for {count} ms",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-LossKind = Literal["connect", "eof", "io", "request_timeout", "protocol", "closed"]
-"""Cause of the end of a connection: TCP was never set up, the peer closed it, a read or write failed, a request's deadline passed, the
+if TYPE_CHECKING:
+    from ottla.seam.security import TlsFailure, TlsPeer
+
+LossKind = Literal["connect", "eof", "io", "tls", "request_timeout", "protocol", "closed"]
+"""Cause of the end of a connection: TCP was never set up, the peer closed it, a read or write failed, TLS failed, a request's deadline passed, the
 bytes are not the answer to the request, or this client closed it."""
 
 
@@ -18,9 +21,18 @@ class Loss(NamedTuple):
 
 
 class Connected(NamedTuple):
-    """The address has accepted."""
+    """The address has accepted, and TLS is set up where it is wanted."""
 
     conn: int
+    tls: TlsPeer | None = None
+    """None: plain TCP."""
+
+
+class TlsFailed(NamedTuple):
+    """TLS has failed; `Lost` of kind tls follows."""
+
+    conn: int
+    failure: TlsFailure
 
 
 class Responded(NamedTuple):
@@ -56,7 +68,7 @@ class BeatMissed(NamedTuple):
     loss: Loss
 
 
-IoEvent = Connected | Responded | Lost | BeatAnswered | BeatMissed
+IoEvent = Connected | TlsFailed | Responded | Lost | BeatAnswered | BeatMissed
 
 
 class IoStatistics(NamedTuple):

@@ -16,7 +16,7 @@ import asyncio
 import enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from ottla.errors import ConnectionLost, DecodeError, Error, NoBrokersAvailable, Timeout
+from ottla.errors import ConnectionLost, DecodeError, Error, NoBrokersAvailable, Timeout, TlsError
 from ottla.observe.log import ClientLog
 from ottla.protocol.headers import decode_response, encode_request
 from ottla.protocol.registry import response_class
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ottla.errors import Outcome
     from ottla.protocol.base import Message
     from ottla.seam.connections import Loss, LossKind
+    from ottla.seam.security import TlsFailure, TlsPeer
+    from ottla.security.client_tls import ClientTls
 
 
 class Role(enum.Enum):
@@ -74,6 +76,10 @@ class Connection:
         """host:port, with the numeric address where the host is a name."""
         self.versions: Mapping[int, VersionRange] = {}
         """Versions of the broker, by API key."""
+        self.peer: TlsPeer | None = None
+        """Facts of the TLS handshake; None: plain TCP, or no handshake yet."""
+        self.tls_error: TlsError | None = None
+        """Why TLS failed."""
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[LostCause] = loop.create_future()
         """Done once the connection has ended."""
@@ -109,7 +115,8 @@ class Connection:
             setup_timeout: Seconds for one address to accept; None: `socket_connection_setup_timeout_ms`.
 
         Raises:
-            NoBrokersAvailable: No address of the host works; one line for each with its reason.
+            NoBrokersAvailable: No address of the host works; one line for each with its reason. `__cause__` is a TlsError where
+                TLS failed on each of them.
             UnsupportedVersion: The broker supports no version of ApiVersions that this client knows.
 
         Cancellation: Closes the connection.
@@ -118,24 +125,29 @@ class Connection:
         if setup_timeout is None:
             setup_timeout = settings.socket_connection_setup_timeout_ms / 1000
         attempts: list[tuple[str, str]] = []
+        refusals: list[TlsError | None] = []
         for ip in await _addresses(reactor, host, port, setup_timeout):
             shown = shown_address(host, port, ip)
             connection = cls(reactor, shown, role, settings, node_id)
             try:
-                await connection._dial(ip, port, setup_timeout)
+                await connection._dial(host, ip, port, setup_timeout)
                 await connection._negotiate()
                 return connection
             except (ConnectionLost, DecodeError, Timeout) as error:
                 connection.close()
-                reason = error.message
-                attempts.append((shown, reason))
+                refusals.append(connection.tls_error)
+                attempts.append((shown, str(connection.tls_error or error.message)))
             except BaseException:
                 connection.close()
                 raise
-        raise NoBrokersAvailable(f"{host}:{port} cannot be reached", attempts=attempts)
+        cause = refusals[0] if all(refusals) else None
+        raise NoBrokersAvailable(f"{host}:{port} cannot be reached", attempts=attempts) from cause
 
-    async def _dial(self, ip: str, port: int, timeout: float) -> None:
+    async def _dial(self, host: str, ip: str, port: int, timeout: float) -> None:
         settings = self._settings
+        tls = settings.tls
+        if tls is not None:
+            await self._refresh(tls, timeout)
         try:
             self.id = self._reactor.port.connect(
                 self,
@@ -145,11 +157,25 @@ class Connection:
                 send_buffer_bytes=settings.send_buffer_bytes,
                 receive_buffer_bytes=settings.receive_buffer_bytes,
                 frame_cap_bytes=settings.frame_cap_bytes,
+                tls=None if tls is None else tls.context,
+                server_name="" if tls is None else tls.server_name(host),
             )
         except ValueError as error:
             # The resolver accepts addresses that the I/O thread does not, such as those with a scope.
             raise LostCause("connect", str(error), self.address).error("not_written") from None
         await self._connected
+
+    async def _refresh(self, tls: ClientTls, timeout: float) -> None:
+        """Use the certificate files as they are now."""
+        try:
+            async with asyncio.timeout(timeout):
+                reload = await tls.refresh()
+        except TimeoutError:
+            return  # a slow disk, or a function of the application: the certificates from before stay in use
+        if reload.changed:
+            self._log.info("tls.reloaded")
+        if reload.problems:
+            self._log.warning("tls.reload_failed", reason="; ".join(reload.problems))
 
     async def _negotiate(self) -> None:
         negotiation = Negotiation()
@@ -164,9 +190,21 @@ class Connection:
         except ConnectionLost as error:
             hint = ""
             if error.kind in ("eof", "io"):
-                hint = " (does this port expect TLS or SASL, or is it not a Kafka broker?)"
+                hint = self._hint()
             error.message = f"lost while agreeing on versions: {error.message}{hint}"
             raise
+
+    def _hint(self) -> str:
+        """The likely cause of a loss before the first answer."""
+        if self.peer is None:
+            return " (does this port expect TLS or SASL, or is it not a Kafka broker?)"
+        tls = self._settings.tls
+        if self.peer.asked_for_certificate and tls is not None:
+            own = tls.client_certificate
+            if own is None:
+                return " (the broker wants a client certificate: set ssl_certificate_location and ssl_key_location)"
+            return f' (the broker may not trust the client certificate "{own.subject}")'
+        return " (does this port expect SASL, or is it not a Kafka broker?)"
 
     # ---- asking ----------------------------------------------------------------------------------------------------
 
@@ -270,10 +308,16 @@ class Connection:
 
     # ---- the port's events -----------------------------------------------------------------------------------------
 
-    def on_connected(self) -> None:
-        """The address has accepted."""
+    def on_connected(self, tls: TlsPeer | None) -> None:
+        """The address has accepted, and TLS is set up."""
+        self.peer = tls
         if not self._connected.done():
             self._connected.set_result(None)
+
+    def on_tls_failed(self, failure: TlsFailure) -> None:
+        """TLS has failed; the loss follows."""
+        if self._settings.tls is not None:
+            self.tls_error = self._settings.tls.error(failure)
 
     def on_response(self, token: int, frame: bytes) -> None:
         """An answer; it is dropped where its caller no longer waits."""
@@ -283,7 +327,8 @@ class Connection:
 
     def on_lost(self, loss: Loss, tokens: list[int]) -> None:
         """The connection is gone."""
-        self._poison(LostCause(loss.kind, loss.message, self.address))
+        message = loss.message if self.tls_error is None else self.tls_error.message
+        self._poison(LostCause(loss.kind, message, self.address))
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from ottla.engine.clock import LoopClock, ManualClock, settle
 from ottla.engine.port import Port
 from ottla.engine.resolve import is_numeric, resolve
 from ottla.seam.connections import BeatAnswered, BeatMissed, Loss, Lost, Responded
+from ottla.seam.security import TlsFailure
 from ottla.virtual_time import SystemClock
 from tests.fixtures.logged import Logged
 from tests.unit.doubles import FakeCluster, FakeIo
@@ -54,8 +55,11 @@ class Receiver:
     def __init__(self) -> None:
         self.received: list[tuple[Any, ...]] = []
 
-    def on_connected(self) -> None:
+    def on_connected(self, tls: object) -> None:
         self.received.append(("connected",))
+
+    def on_tls_failed(self, failure: TlsFailure) -> None:
+        self.received.append(("tls failed", failure.reason))
 
     def on_response(self, token: int, frame: bytes) -> None:
         if frame == b"bad":

@@ -68,6 +68,7 @@ pub fn options(address: SocketAddr) -> ConnectOptions {
         timeout: PATIENCE,
         send_buffer_bytes: 0,
         receive_buffer_bytes: 0,
+        tls: None,
         frame_cap_bytes: 100 << 20,
     }
 }
@@ -121,7 +122,7 @@ impl Bench {
     }
 
     pub fn connected(&mut self, conn: ConnId) {
-        self.wait(|event| (*event == IoEvent::Connected { conn }).then_some(()));
+        self.wait(|event| (*event == IoEvent::Connected { conn, tls: None }).then_some(()));
     }
 
     pub fn response(&mut self, token: u64) -> Vec<u8> {

@@ -5,7 +5,7 @@ use ottla_io::{IoEvent, Statistics};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::named;
+use super::{named, security};
 
 pub fn loss<'py>(py: Python<'py>, cause: &LostCause) -> PyResult<Bound<'py, PyAny>> {
     let kind = cause.kind.name();
@@ -21,7 +21,14 @@ pub fn loss<'py>(py: Python<'py>, cause: &LostCause) -> PyResult<Bound<'py, PyAn
 
 pub fn event(py: Python<'_>, event: IoEvent) -> PyResult<Bound<'_, PyAny>> {
     match event {
-        IoEvent::Connected { conn } => named!(py, "connections", Connected { conn }),
+        IoEvent::Connected { conn, tls } => {
+            let tls = tls.map(|peer| security::peer(py, &peer)).transpose()?;
+            named!(py, "connections", Connected { conn, tls })
+        }
+        IoEvent::TlsFailed { conn, failure } => {
+            let failure = security::failure(py, &failure)?;
+            named!(py, "connections", TlsFailed { conn, failure })
+        }
         IoEvent::Response { conn, token, frame } => {
             let frame = PyBytes::new(py, &frame);
             named!(py, "connections", Responded { conn, token, frame })

@@ -10,6 +10,7 @@ pub mod leaders;
 pub mod produce_statistics;
 pub mod producing;
 pub mod records;
+pub mod security;
 pub mod settings;
 
 /// A value of a class of `ottla.seam`, made by the names of its fields: `named!(py, "connections", Connected { conn })`.

@@ -9,10 +9,13 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from ottla.testing.broker.embedded import Broker
+from ottla.testing.broker.listener_tls import self_signed
 from ottla.testing.broker.state.topics import is_legal_name
 
 
@@ -46,9 +49,31 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--partitions", type=int, default=1, help="partitions of topics that a client names (1)"
     )
     parser.add_argument(
+        "--tls", nargs="?", const="", metavar="PEM",
+        help="listeners with TLS: a PEM file with key and certificates; without one, a certificate is made (needs openssl)",
+    )  # fmt: skip
+    parser.add_argument(
         "--for", type=float, dest="seconds", metavar="SECONDS", help="end after this time"
     )
     return parser.parse_args(given)
+
+
+def run(given: argparse.Namespace, folder: Path, end: threading.Event) -> None:
+    """Run the broker until `end`; a certificate that is made for it lies in the folder."""
+    tls: str | tuple[Path, Path] | None = given.tls
+    note = ""
+    if tls == "":
+        certificate = self_signed(folder, given.host)
+        tls = (certificate, certificate.with_suffix(".key"))
+        note = f'security_protocol="SSL", ssl_truststore_location="{certificate}"; '
+    with Broker(
+        given.nodes, host=given.host, port=given.port, num_partitions=given.partitions, tls=tls
+    ) as broker:
+        for name, partitions in given.topics:
+            broker.create_topic(name, partitions)
+        sys.stdout.write(f"ready: {broker.bootstrap} ({note}Ctrl-C ends it)\n")
+        sys.stdout.flush()
+        end.wait(given.seconds)
 
 
 def main() -> int:
@@ -58,14 +83,8 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: end.set())
     try:
-        with Broker(
-            given.nodes, host=given.host, port=given.port, num_partitions=given.partitions
-        ) as broker:
-            for name, partitions in given.topics:
-                broker.create_topic(name, partitions)
-            sys.stdout.write(f"ready: {broker.bootstrap} (Ctrl-C ends it)\n")
-            sys.stdout.flush()
-            end.wait(given.seconds)
+        with tempfile.TemporaryDirectory(prefix="ottla-broker-") as folder:
+            run(given, Path(folder), end)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"the broker cannot run: {error}\n")
         return 1

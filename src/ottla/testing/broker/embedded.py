@@ -6,6 +6,7 @@ for requests, and the list of requests, have a lock of their own (`controls`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,6 +15,7 @@ from ottla.message import TopicPartition
 from ottla.protocol.error_codes import ErrorCode
 from ottla.testing.broker.cluster import Cluster, Node, Options
 from ottla.testing.broker.controls import Answer, Controls, Rule, Seen, Spoil, api_key
+from ottla.testing.broker.listener_tls import ClientAuth, ServerTls, server_context
 from ottla.testing.broker.state.topics import NO_LEADER, Partition, config_error, is_legal_name
 from ottla.testing.broker.thread import BrokerThread, reserve_ports
 from ottla.testing.plain_records import Header, Record, encode_batch
@@ -45,6 +47,10 @@ class Broker:
         validate_crc: Whether a wrong CRC-32C of a batch gets CORRUPT_MESSAGE. The check runs at about 150 MB/s in plain
             Python; a benchmark may switch it off.
         virtual_time: Whether the time of the broker stands still until `advance` moves it.
+        tls: Makes every listener one of TLS: a PEM file with key and certificates, a pair of files (certificate, key), or an
+            `ssl.SSLContext`. None: plain.
+        client_auth: Whether clients present a certificate: `none`, `requested` or `required`.
+        client_authorities: PEM file with the authorities of client certificates.
         racks: `broker.rack` of each node, in the order of their ids; empty: no node has one.
 
     Raises:
@@ -65,6 +71,9 @@ class Broker:
         group_max_session_timeout_ms: int = 1_800_000,
         validate_crc: bool = True,
         virtual_time: bool = False,
+        tls: ServerTls | None = None,
+        client_auth: ClientAuth = "none",
+        client_authorities: str | os.PathLike[str] | None = None,
         racks: Sequence[str | None] = (),
     ) -> None:
         if nodes < 1:
@@ -75,6 +84,7 @@ class Broker:
             raise ValueError(f"no port for each of {nodes} nodes from {port} on")
         self._host = host
         self._port = port
+        self._tls = server_context(tls, client_auth, client_authorities)
         self._racks = tuple(racks) or (None,) * nodes
         self._node_ids = range(1, nodes + 1)
         self._virtual_time = virtual_time
@@ -110,7 +120,7 @@ class Broker:
             for (id_, sock), rack in zip(reserved.items(), self._racks, strict=True)
         ]
         cluster = Cluster(nodes, self._options, SystemClock(stands_still=self._virtual_time))
-        self._thread = BrokerThread(cluster, self._controls, reserved)
+        self._thread = BrokerThread(cluster, self._controls, reserved, self._tls)
         self._begun = cluster
         follow(self._thread)
         return self

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 from struct import Struct
@@ -25,6 +26,7 @@ from ottla.testing.broker.apis.api_versions import announce, supported_range
 from ottla.testing.broker.call import Call, Disconnect, Spoiled
 from ottla.testing.broker.cluster import Cluster
 from ottla.testing.broker.controls import Controls, Seen
+from ottla.testing.broker.listener_tls import HANDSHAKE_TIMEOUT_S
 
 MAX_FRAME_BYTES = 100 * 1024 * 1024
 """Kafka's `socket.request.max.bytes`."""
@@ -38,12 +40,18 @@ class NodeServer:
     """One node: a listening socket and its connections."""
 
     def __init__(
-        self, node: int, cluster: Cluster, controls: Controls, failed: Callable[[Exception], None]
+        self,
+        node: int,
+        cluster: Cluster,
+        controls: Controls,
+        failed: Callable[[Exception], None],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.node = node
         self.cluster = cluster
         self.controls = controls
         self.failed = failed
+        self._tls = tls
         self.connections: set[Connection] = set()
         self._listener: socket.socket | None = None
         self._accepting: set[asyncio.Task[None]] = set()
@@ -82,7 +90,19 @@ class NodeServer:
 
     async def _connect(self, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(lambda: Connection(self), accepted)
+        if self._tls is None:
+            await loop.connect_accepted_socket(lambda: Connection(self), accepted)
+            return
+        try:
+            await loop.connect_accepted_socket(
+                lambda: Connection(self),
+                accepted,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+                ssl_shutdown_timeout=1.0,
+            )
+        except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
+            _log.warning("TLS handshake failed: %s", error)
 
     async def answer(self, frame: bytes, client_host: str) -> bytes | None:
         """Return the response frame to a request frame, None if there is no response.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
@@ -61,7 +62,11 @@ class BrokerThread:
     """One running cluster: it runs from its creation until its only close."""
 
     def __init__(
-        self, cluster: Cluster, controls: Controls, reserved: dict[int, socket.socket]
+        self,
+        cluster: Cluster,
+        controls: Controls,
+        reserved: dict[int, socket.socket],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.cluster = cluster
         self.errors: list[Exception] = []
@@ -69,7 +74,8 @@ class BrokerThread:
         self._controls = controls
         self._reserved = reserved
         self._servers = {
-            node: NodeServer(node, cluster, controls, self.errors.append) for node in cluster.nodes
+            node: NodeServer(node, cluster, controls, self.errors.append, tls)
+            for node in cluster.nodes
         }
         self._loop = ClockLoop(cluster.clock)
         self._stop = asyncio.Event()

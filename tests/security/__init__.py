@@ -1,0 +1,1 @@
+"""TLS: clients on listeners with certificates of every right and wrong kind."""
