@@ -74,6 +74,7 @@ class ConsumerClient:
         self.subscription = Subscription(
             self._engine, self._cluster, link, config, self.application
         )
+        self.cursors.start_at_beginning(self.subscription.added.is_added)
         if self.offsets is not None:
             self.offsets.on_refused(self.subscription.commit_refused)
             if chain is not None:

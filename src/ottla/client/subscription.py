@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ottla import errors
+from ottla.consumer.added import AddedPartitions
 from ottla.consumer.commits.fence import CommitIdentity
 from ottla.consumer.group.membership import ClassicMembership
 from ottla.observe.log import ClientLog
@@ -57,6 +58,8 @@ class Subscription:
         self._topics: frozenset[str] = frozenset()
         """Topics subscribed to by name."""
         self._pattern: re.Pattern[str] | None = None
+        self.added = AddedPartitions(enabled=config.added_partitions == "beginning")
+        """The partitions that were added after the subscription."""
         self._reported: set[tuple[str, int]] = set()
         """Topics without metadata, and error codes, that the log has a line of."""
 
@@ -107,9 +110,11 @@ class Subscription:
         self._topics = frozenset(topics)
         self._cluster.want_all_topics(pattern is not None)
         if pattern is None:
+            self.added.subscribe(self._topics, self._cluster.snapshot)
             self.member.subscribe(self._topics)
         else:
             await self._cluster.refresh("a pattern is subscribed to")
+            self.added.subscribe_matching(self._cluster.snapshot)
             self._subscribe_matching()
 
     def _subscribe_matching(self) -> None:
@@ -147,6 +152,7 @@ class Subscription:
 
     def metadata_changed(self, *_snapshots: object) -> None:
         """Follow the metadata: topics that match now, and partitions that were added."""
+        self.added.observe(self._topics, self._cluster.snapshot)
         self._subscribe_matching()
         if self.member is not None:
             self._report_missing()

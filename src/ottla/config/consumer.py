@@ -101,6 +101,14 @@ class ConsumerConfig(CommonConfig):
         values="earliest, latest, none, by_duration:PnDTnHnMnS",
         first=True,
     )
+    added_partitions: str = option(
+        "beginning",
+        Choice("beginning", "auto_offset_reset"),
+        "Start of a partition without a committed offset that was added to its topic, or whose topic was created, after the "
+        "subscription. beginning: its first record, also with latest, so that no record is lost; auto_offset_reset: as every other "
+        "partition, which is Java's way.",
+        values="beginning, auto_offset_reset",
+    )
     isolation_level: str = option(
         "read_uncommitted",
         Choice("read_uncommitted", "read_committed"),

@@ -562,6 +562,9 @@ class ConsumerOptions(CommonOptions, total=False):
     auto_commit_interval_ms: float | str
         Interval between automatic commits. Default: `5000` ms.
 
+    added_partitions: Literal["beginning", "auto_offset_reset"]
+        Start of a partition without a committed offset that was added to its topic, or whose topic was created, after the subscription. beginning: its first record, also with latest, so that no record is lost; auto_offset_reset: as every other partition, which is Java's way. Default: `beginning`.
+
     isolation_level: Literal["read_uncommitted", "read_committed"]
         Whether records of open and aborted transactions are handed over. Default: `read_uncommitted`.
 
@@ -635,6 +638,8 @@ class ConsumerOptions(CommonOptions, total=False):
     """Interval between automatic commits. Default: `5000` ms."""
     auto_offset_reset: str | None
     """Start of a partition without a committed offset, or whose offset is no longer in the log. none: raise OffsetOutOfRange; by_duration: the first record since that time ago (KIP-1106). Default: `latest`."""
+    added_partitions: Literal["beginning", "auto_offset_reset"] | None
+    """Start of a partition without a committed offset that was added to its topic, or whose topic was created, after the subscription. beginning: its first record, also with latest, so that no record is lost; auto_offset_reset: as every other partition, which is Java's way. Default: `beginning`."""
     isolation_level: Literal["read_uncommitted", "read_committed"] | None
     """Whether records of open and aborted transactions are handed over. Default: `read_uncommitted`."""
     on_deserialize_error: Literal["raise", "skip", "hand_over"] | None

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, assert_never
 
 from ottla import errors
@@ -143,6 +143,10 @@ class Cursors:
         )
         self._waiters = PositionWaiters(cluster, engine.clock, self._cursors)
         self._closed = False
+
+    def start_at_beginning(self, is_added: Callable[[TopicPartition], bool]) -> None:
+        """Start added partitions at their first record where they have no committed offset, also with latest."""
+        self._starts.is_added = is_added
 
     def start(self) -> None:
         """Begin to serve the flow's events."""

@@ -85,6 +85,8 @@ class Starts:
         self._backoff = backoff
         self._positions = positions
         self._log = log
+        self.is_added: Callable[[TopicPartition], bool] = lambda _: False
+        """Whether a partition starts at its first record under any policy but none."""
         self._begun: dict[TopicPartition, OffsetAndMetadata] = {}
         """Positions of the reset policy that are committed in the next turn."""
 
@@ -128,7 +130,13 @@ class Starts:
             no_start = _NoStart(self._positions, cursors, self._commit, self._refuse_reset)
             self._search(cursors, no_start, EARLIEST)
         else:
-            time_ms = self._policy.time_ms(time.time())
+            added = [cursor for cursor in cursors if self.is_added(cursor.tp)]
+            self._search_start(added, EARLIEST)
+            others = [cursor for cursor in cursors if not self.is_added(cursor.tp)]
+            self._search_start(others, self._policy.time_ms(time.time()))
+
+    def _search_start(self, cursors: Sequence[Cursor], time_ms: int) -> None:
+        if cursors:
             self._search(cursors, _Start(self._positions, cursors, self._commit), time_ms)
 
     def _refuse_reset(self, cursors: Sequence[Cursor], reason: str) -> None:
