@@ -172,7 +172,7 @@ def test_the_name_is_that_of_the_option(pki: Pki) -> None:
         round_trip(broker, pki.options(ssl_server_name="kafka.example"))
 
 
-def test_the_name_is_not_checked_where_the_option_says_so(pki: Pki) -> None:
+def test_the_name_is_not_checked_if_the_option_is_empty(pki: Pki) -> None:
     with pki.broker(pki.authority.issue(names=("other.example",))) as broker:
         round_trip(broker, pki.options(ssl_endpoint_identification_algorithm=""))
 

@@ -31,7 +31,7 @@ class AddedPartitions:
         """Whether every topic of the cluster was seen after the subscription."""
 
     def subscribe(self, topics: Iterable[str], snapshot: MetadataSnapshot) -> None:
-        """These topics are subscribed to; those that were before keep what is known of them."""
+        """These topics are subscribed to; the state of those that were before is retained."""
         wanted = set(topics)
         self._all_known = False
         self._partitions = {

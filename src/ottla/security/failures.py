@@ -18,7 +18,7 @@ _OTHER_PORT = "the port answers, but not with TLS: is it a PLAINTEXT or SASL_PLA
 
 
 class Trust(NamedTuple):
-    """What a client trusts and presents, for the texts."""
+    """Certificates that a client trusts and presents, for the texts."""
 
     place: str
     """Option and file of the trusted certificates, or the system's store."""

@@ -288,7 +288,7 @@ fn client_key(
     None
 }
 
-/// The chain that begins with one of the certificates, each followed by its issuer; whatever else was given is left out.
+/// The chain that begins with one of the certificates, each followed by its issuer; other certificates are left out.
 fn ordered(certificates: &[CertificateDer<'static>], leaf: usize) -> Vec<CertificateDer<'static>> {
     let named: Vec<_> = certificates
         .iter()

@@ -93,7 +93,7 @@ fn certificate_reason(
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "wrong_purpose"
         }
-        // The variants inside `Other` are of another crate, told apart by the certificate itself.
+        // The variants inside `Other` are of another crate, distinguished by the certificate itself.
         CertificateError::Other(_) if refused.is_some_and(|facts| facts.version < 3) => "version_1",
         CertificateError::Other(_) if refused.is_some_and(|facts| facts.is_authority) => {
             "authority_as_leaf"
