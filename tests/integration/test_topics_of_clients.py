@@ -162,9 +162,13 @@ def test_a_consumer_without_leave_creates_none(broker: Broker) -> None:
     assert not exists(broker, "assigned")
 
 
-@pytest.mark.parametrize("place", [("typo", 0), ("there", 7)], ids=["topic", "partition"])
+@pytest.mark.parametrize(
+    ("place", "missing"),
+    [(("typo", 0), ("typo", None)), (("there", 7), ("there", 7))],
+    ids=["topic", "partition"],
+)
 def test_offsets_of_a_missing_topic_are_refused_at_once(
-    broker: Broker, place: tuple[str, int]
+    broker: Broker, place: tuple[str, int], missing: tuple[str, int | None]
 ) -> None:
     broker.create_topic("there")
     with ottla.Consumer(broker.bootstrap) as consumer:
@@ -173,7 +177,7 @@ def test_offsets_of_a_missing_topic_are_refused_at_once(
         for ask in (consumer.end_offsets, consumer.beginning_offsets):
             with pytest.raises(kafka_errors.UnknownTopicOrPartition) as caught:
                 ask(place, timeout=WAIT_S)
-            assert (caught.value.topic, caught.value.partition) == place
+            assert (caught.value.topic, caught.value.partition) == missing
         assert time.monotonic() - begun < WAIT_S / 2
     assert not exists(broker, "typo")
 

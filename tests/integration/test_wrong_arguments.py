@@ -119,6 +119,9 @@ GOOD_OF_A_METHOD: dict[tuple[str, str], Any] = {
     ("seek", "partition"): TP,
     ("mark_offset", "partition"): TP,
     ("reset_offset", "partition"): TP,
+    # Both ends at once are refused.
+    ("read_until", "offsets"): None,
+    ("read_until", "timestamp_ms"): None,
 }
 ANYTHING = {
     ("send", "metadata"),  # is returned unchanged
