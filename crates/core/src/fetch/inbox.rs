@@ -426,6 +426,9 @@ impl Inbox {
         if !runs.is_empty() && only.is_none() {
             self.moved = false;
         }
+        if self.moved {
+            self.waiters.wake_any();
+        }
         (!runs.is_empty()).then_some(Take::Runs(runs))
     }
 

@@ -343,3 +343,23 @@ fn checksums_are_optional() {
     answer(&flow, token, &[reply("t", 0, bytes)]);
     assert_eq!(offsets(&runs(flow.take(9, None))).len(), 2);
 }
+
+#[test]
+fn a_sleeper_wakes_when_a_claim_ends_without_records() {
+    let flow = flowing(1);
+    let (token, _) = next(&flow, CONN).unwrap();
+    let empty = Kind { gap: 5, ..PLAIN };
+    answer(
+        &flow,
+        token,
+        &[reply("t", 0, batch(0, 0, 0, 4, empty).bytes)],
+    );
+    let mut jobs = flow.with(|flow| flow.inbox.claim(9, None)).unwrap();
+    let wake = Arc::new(Counter::default());
+    assert!(flow.add_waiter(None, wake.clone(), 0).is_some());
+    for job in &mut jobs {
+        job.decode(1 << 20, true);
+    }
+    assert!(flow.with(|flow| flow.inbox.settle(jobs, 9, None)).is_none());
+    assert_eq!(wake.count(), 1, "the position has moved");
+}
