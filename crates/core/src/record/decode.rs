@@ -3,18 +3,22 @@
 //! Stations: inbox → batch → record. No lock and no thread of its own. An uncompressed batch aliases the fetched frame, a
 //! compressed one owns the decompressed bytes. References: `DefaultRecordBatch.java`, KIP-74 (cut and oversized batches).
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
 use crate::bytes::checksum::crc32c;
 use crate::bytes::compression::codec::Codec;
-use crate::bytes::compression::decompress::decompress;
+use crate::bytes::compression::decompress::decompress_into;
+use crate::bytes::pool::{Fit, Pool, Pooled};
 use crate::bytes::varint::Reader;
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::record::header::{ATTRIBUTES_AT, BatchHeader, HEADER_LEN, LOG_OVERHEAD, TimestampType};
 use crate::record::legacy;
 use crate::record::span::{RecordPos, Span, read_span, span_of};
+
+/// Buffers of decompressed batches, used again by all consumers of the process.
+static OUTPUTS: LazyLock<Arc<Pool>> = LazyLock::new(Arc::default);
 
 const MAGIC_AT: usize = 16;
 /// Minimum length of a record: length, attributes, two deltas, key length, value length, header count, one byte each.
@@ -201,7 +205,12 @@ impl RawBatch {
             _ if self.header.records_count == 0 && section.is_empty() => Ok(section),
             codec => {
                 let cap = max_bytes.min(i32::MAX as usize);
-                decompress(codec, &section, cap).map(Bytes::from)
+                // Compressed records are about a quarter of their size.
+                let guess = section.len().saturating_mul(4).min(cap);
+                let used = OUTPUTS.take_empty(Fit::about(guess));
+                let buffer = decompress_into(codec, &section, cap, used)?;
+                let pool = Arc::clone(&OUTPUTS);
+                Ok(Bytes::from_owner(Pooled { buffer, pool }))
             }
         }
     }

@@ -153,7 +153,11 @@ pub(super) fn decode(
                 "4",
             ));
         }
-        (Codec::Lz4, 0) => lz4::decompress(&compressed, cap, HeaderChecksum::Ignore)?,
+        (Codec::Lz4, 0) => {
+            let mut out = Vec::new();
+            lz4::decompress(&compressed, cap, HeaderChecksum::Ignore, &mut out)?;
+            out
+        }
         _ => decompress(codec, &compressed, cap)?,
     };
     let records = inner_records(header, &outer, &inner)?;

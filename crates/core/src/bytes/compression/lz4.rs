@@ -30,14 +30,14 @@ pub(crate) fn decompress(
     src: &[u8],
     max_bytes: usize,
     checksum: HeaderChecksum,
-) -> Result<Vec<u8>, DecodeError> {
+    out: &mut Vec<u8>,
+) -> Result<(), DecodeError> {
     let mut reader = Reader::new(src);
-    let mut out = Vec::new();
     loop {
         let frame = Frame::read(&mut reader, checksum)?;
-        frame.append(&mut reader, &mut out, max_bytes)?;
+        frame.append(&mut reader, out, max_bytes)?;
         if reader.remaining() == 0 {
-            return Ok(out);
+            return Ok(());
         }
     }
 }

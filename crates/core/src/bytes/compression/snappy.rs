@@ -15,11 +15,13 @@ pub(super) const XERIAL_BLOCK: usize = 32 * 1024;
 /// Maximum growth per byte: a copy of 64 bytes takes three.
 const SNAPPY_MOST_OUT_PER_BYTE: usize = 22;
 
-pub(super) fn decompress(src: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
-    let mut out = Vec::new();
+pub(super) fn decompress(
+    src: &[u8],
+    max_bytes: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), DecodeError> {
     if !src.starts_with(&XERIAL_MAGIC) {
-        append_block(src, &mut out, max_bytes)?;
-        return Ok(out);
+        return append_block(src, out, max_bytes);
     }
     let mut reader = Reader::new(src);
     reader.bytes(XERIAL_HEADER_LEN)?;
@@ -29,9 +31,9 @@ pub(super) fn decompress(src: &[u8], max_bytes: usize) -> Result<Vec<u8>, Decode
             reader.bytes(XERIAL_HEADER_LEN - 4)?;
             continue;
         }
-        append_block(reader.bytes(n as usize)?, &mut out, max_bytes)?;
+        append_block(reader.bytes(n as usize)?, out, max_bytes)?;
     }
-    Ok(out)
+    Ok(())
 }
 
 /// A snappy block begins with its size; one that claims more than its bytes can hold is refused before anything is allocated.
