@@ -125,17 +125,19 @@ class Consumer(ConsumerBase[K, V], ConsumerViews):
     ) -> None:
         """Read these topics as a member of the group; subscribing again replaces the topics.
 
-        Listeners get the list of partitions and run in the thread or task that polls: `on_revoked` before the partitions are
-        revoked (the place for a last commit), `on_lost` after another member may have got them. This call does not wait for
-        the group: partitions are assigned while the application polls.
+        Listeners get the list of partitions and run in the thread or task that polls or iterates. `on_revoked` is called after the
+        last record of its partitions was handed over, and finished records are committed after it (with auto-commit). `on_lost` is
+        called after the group removed this member, before any call raises an error for that. A listener may commit, seek, pause,
+        resume and look up offsets; its exception is raised by the poll. `poll`, `subscribe`, `unsubscribe`, `assign` and `close`
+        raise StateError in it. This call does not wait for the group: partitions are assigned while the application polls.
 
         Args:
             topics: Names of topics, or one name.
             pattern: In place of names: a regular expression, as text or compiled, for whole names. It also matches topics that
                 are created later.
             on_assigned: Called after partitions were assigned.
-            on_revoked: Called before partitions are revoked in a rebalance or a close.
-            on_lost: Called after partitions were lost.
+            on_revoked: Called before partitions are given up in a rebalance, `unsubscribe` or `close`.
+            on_lost: Called after partitions were lost: another member may own them, and nothing of them can be committed.
 
         Raises:
             ConfigError: There is no `group_id`; nothing was changed.
@@ -177,14 +179,15 @@ class Consumer(ConsumerBase[K, V], ConsumerViews):
         """Read exactly these partitions, without the assignment of a group. Offsets can still be committed.
 
         Each partition starts at its committed offset if there is a `group_id` and a commit, else at `auto_offset_reset`. This
-        call does not wait for the start offset; `position` does.
+        call does not wait for the start offset; `position` does. With auto-commit all records that were handed over of partitions
+        that are given up are committed first, for at most `default_api_timeout_ms`.
 
         Args:
             partitions: One, several, or an iterable, each a `TopicPartition` or a pair ("topic", 0). They replace the
                 partitions assigned before; a partition that was among those keeps its position. `assign([])` leaves none.
 
         Raises:
-            StateError: The consumer is subscribed; nothing was changed.
+            StateError: The consumer is subscribed, or a listener makes the call; nothing was changed.
             TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was changed.
 
         Cancellation: The assignment may have taken effect already.
@@ -515,7 +518,8 @@ class Consumer(ConsumerBase[K, V], ConsumerViews):
             CommitFailed: `.partitions` has the partitions that were not committed, with the reasons; the others are
                 committed. If `.outcome` is unknown there was no answer, and the offsets may be committed. A partition that the
                 coordinator does not know, such as one of a deleted topic, is retried while the metadata has it, and until the
-                member gives up its partitions; it delays the commit of no other partition.
+                member gives up its partitions; it delays the commit of no other partition. After a loss it names the lost
+                partitions with the reason, until the next poll; `on_lost` has been called before.
             ConfigError: There is no `group_id`; nothing was committed.
             Timeout: The time ran out; the commit continues.
             TypeError, ValueError: Wrong type or value; the text names the argument. Nothing was committed.
