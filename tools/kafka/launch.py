@@ -153,10 +153,16 @@ def _brokers_known(port: int) -> int:
 
 
 class _Node:
-    def __init__(self, node_id: int, folder: Path, ports: list[int]) -> None:
+    def __init__(
+        self, node_id: int, folder: Path, ports: list[int], listeners: Mapping[str, str]
+    ) -> None:
         self.id = node_id
         self.port, self.controller_port = ports[:2]
-        self.proxied: tuple[int, int] | None = (ports[2], ports[3]) if len(ports) == 4 else None
+        self.listeners = listeners
+        """Security protocol of each further listener, by its name."""
+        self.listener_ports = dict(zip(listeners, ports[2:], strict=False))
+        behind = ports[2 + len(listeners) :]
+        self.proxied: tuple[int, int] | None = (behind[0], behind[1]) if behind else None
         """(port that the proxy listens on, port of the node behind it)"""
         self.folder = folder
         self.properties = folder / "server.properties"
@@ -170,7 +176,12 @@ class _Node:
         if self.proxied is not None:
             listeners.append(f"EXTERNAL://127.0.0.1:{self.proxied[1]}")
             advertised.append(f"EXTERNAL://127.0.0.1:{self.proxied[0]}")
+        for name, port in self.listener_ports.items():
+            listeners.append(f"{name}://127.0.0.1:{port}")
+            advertised.append(f"{name}://localhost:{port}")
         listeners.append(f"CONTROLLER://127.0.0.1:{self.controller_port}")
+        plain = dict.fromkeys(("CONTROLLER", "PLAINTEXT", "EXTERNAL"), "PLAINTEXT")
+        protocols = {**plain, **self.listeners}
         own = {
             "process.roles": "broker,controller",
             "node.id": str(self.id),
@@ -179,7 +190,9 @@ class _Node:
             "advertised.listeners": ",".join(advertised),
             "inter.broker.listener.name": "PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,EXTERNAL:PLAINTEXT",
+            "listener.security.protocol.map": ",".join(
+                f"{name}:{kind}" for name, kind in protocols.items()
+            ),
             "log.dirs": str(self.folder / "data"),
         }
         lines = [f"{name}={value}\n" for name, value in {**own, **extra}.items()]
@@ -198,6 +211,8 @@ class KafkaCluster:
         java_options: further options of the Java machine.
         proxied: each node gets a second listener whose advertised port is another one, `proxy_ports`: a proxy that
             listens there and forwards is between the cluster and every client that connects to `proxy_bootstrap`.
+        listeners: further listeners of each node, name and security protocol: `{"TLS": "SSL"}`. They advertise `localhost`;
+            `listener_bootstrap` has their addresses. Their certificates are among the properties.
         under: the folder in which the data's own is made; None: the system's for temporary files.
     """
 
@@ -208,6 +223,7 @@ class KafkaCluster:
         java_options: list[str] | None = None,
         *,
         proxied: bool = False,
+        listeners: Mapping[str, str] | None = None,
         under: Path | None = None,
     ) -> None:
         if nodes not in (1, 3):
@@ -216,7 +232,8 @@ class KafkaCluster:
         self._extra = dict(properties or {})
         self._java_options = java_options
         self._under = under
-        self._ports_per_node = 4 if proxied else 2
+        self._listeners = dict(listeners or {})
+        self._ports_per_node = (4 if proxied else 2) + len(self._listeners)
         self._nodes: dict[int, _Node] = {}
         self._reaper: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
@@ -242,6 +259,11 @@ class KafkaCluster:
     def proxy_bootstrap(self) -> str:
         """`bootstrap` through the proxies that listen on `proxy_ports`."""
         return ",".join(f"127.0.0.1:{listen}" for listen, _ in self.proxy_ports.values())
+
+    def listener_bootstrap(self, name: str) -> str:
+        """`bootstrap` of one of the further listeners."""
+        ports = [node.listener_ports[name] for node in self._nodes.values()]
+        return ",".join(f"localhost:{port}" for port in ports)
 
     def running(self, node_id: int) -> bool:
         """Whether the node has a process, frozen or not."""
@@ -288,7 +310,9 @@ class KafkaCluster:
         ports = _free_ports(each * self._count)
         for index in range(self._count):
             own = ports[each * index : each * (index + 1)]
-            self._nodes[index + 1] = _Node(index + 1, folder / f"node-{index + 1}", own)
+            self._nodes[index + 1] = _Node(
+                index + 1, folder / f"node-{index + 1}", own, self._listeners
+            )
         voters = [f"{node.id}@127.0.0.1:{node.controller_port}" for node in self._nodes.values()]
         replicas = str(self._count)
         shared = {

@@ -239,8 +239,10 @@ class ProducerClient:
     def health(self) -> ProducerHealth:
         """Current troubles of the producer."""
         from ottla.observe.producer_health import HOLDERS, producer_health
+        from ottla.observe.tls_health import tls_health
 
         self.refuse_forked()
         notes, now = self._cluster.health.report(), self._engine.clock.now()
         closed_for = None if self._closed_at is None else now - self._closed_at
-        return producer_health(notes, self.flow.budget(HOLDERS), now, closed_for)
+        tls = tls_health(self.config.tls)
+        return producer_health(notes, self.flow.budget(HOLDERS), now, closed_for, tls)

@@ -12,6 +12,7 @@ from ottla.observe.consumer_statistics import ConsumerStatistics, consumer_stati
 from ottla.observe.events import Events
 from ottla.observe.health import Health, Trouble
 from ottla.observe.rates import SAMPLE_S, Rates
+from ottla.observe.tls_health import tls_health
 from ottla.producer.callbacks import CallbackRef, Callbacks
 from ottla.virtual_time import monotonic
 
@@ -119,7 +120,8 @@ class ConsumerView:
             waits += client.offsets.waits(now)
         patience_ms = self._config.fetch_max_wait_ms + _SILENT_MS
         troubles = {**self.troubles.report(), **_silent_nodes(fetched, patience_ms, now)}
-        return consumer_health(troubles, waits, client.subscription.health(), now)
+        tls = tls_health(self._config.tls)
+        return consumer_health(troubles, waits, client.subscription.health(), now, tls=tls)
 
 
 def _silent_nodes(fetched: FetchStatistics, patience_ms: float, now: float) -> dict[str, Trouble]:

@@ -57,6 +57,7 @@ class BrokerSearch:
 
         Cancellation: Ends the wait.
         """
+        self._context.certificates.check()
         if (live := self._live()) is not None:
             return live
         if self._context.closed:
@@ -122,6 +123,7 @@ class BrokerSearch:
                 continue
             self._address = address
             self._has_reached = True
+            self._context.certificates.opened(self._connection)
             return self._connection
         first = causes[0] if causes else None
         if not self._has_reached and isinstance(first, TlsError) and all(causes):

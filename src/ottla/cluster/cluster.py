@@ -62,7 +62,9 @@ class Cluster:
     ) -> None:
         self._context = ClusterContext(config, reactor, events, health)
         self._store = MetadataStore(self._context.log)
-        self._pool = Pool(reactor, config, self._connection_lost, self.events)
+        self._pool = Pool(
+            reactor, config, self._connection_lost, self.events, self._context.certificates
+        )
         self._search = BrokerSearch(self._context, self._store, self._pool)
         self._wanted = WantedTopics()
         self._refresher = Refresher(self._context, self._store, self._search, self._wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from ottla.cluster.certificates import CertificateWatch
 from ottla.errors import Closed
 from ottla.observe.events import Events
 from ottla.observe.health import Health
@@ -37,6 +38,7 @@ class ClusterContext:
         self.summary = Summary(
             self.log, lambda s, call: asyncio.get_running_loop().call_later(s, call)
         )
+        self.certificates = CertificateWatch(self)
         self.closed = False
         """Whether the client is closed: nothing begins any more."""
 

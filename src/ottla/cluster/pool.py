@@ -11,6 +11,7 @@ from ottla.errors import Closed, Error, line_of
 from ottla.wire.connection import Connection, LostCause, Role
 
 if TYPE_CHECKING:
+    from ottla.cluster.certificates import CertificateWatch
     from ottla.cluster.metadata import BrokerNode
     from ottla.config.common import CommonConfig
     from ottla.engine.reactor import Reactor
@@ -27,6 +28,7 @@ class Pool:
         settings: As `Connection.open` takes them.
         on_lost: Called with each connection that ended, and the cause.
         events: Receives opened and failed connections.
+        certificates: Receives opened connections.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class Pool:
         settings: CommonConfig,
         on_lost: Callable[[Connection, LostCause], None],
         events: Events,
+        certificates: CertificateWatch,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._on_lost = on_lost
         self._events = events
+        self._certificates = certificates
         self._open: dict[Key, Connection] = {}
         self._dialling: dict[Key, asyncio.Future[Connection]] = {}
         self._states: dict[int, DialState] = {}
@@ -117,6 +121,7 @@ class Pool:
             address=connection.address,
             role=connection.role.value,
         )
+        self._certificates.opened(connection)
         connection.lost.add_done_callback(
             lambda lost: self._remove_lost(key, connection, lost.result())
         )

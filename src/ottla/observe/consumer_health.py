@@ -14,6 +14,7 @@ from ottla.observe.health_trouble import HealthTrouble
 
 if TYPE_CHECKING:
     from ottla.observe.health import Trouble
+    from ottla.observe.tls_health import TlsHealth
 
 _NEXT = {
     "cluster": "the brokers and bootstrap_servers are asked again, after reconnect_backoff_ms to reconnect_backoff_max_ms",
@@ -65,6 +66,8 @@ class ConsumerHealth:
     """The longest first."""
     member: MemberHealth | None
     """None without a subscription."""
+    tls: TlsHealth | None = None
+    """When certificates expire; None: the connections are plain."""
 
     def __bool__(self) -> bool:
         return self.state == "ok"
@@ -83,6 +86,7 @@ def consumer_health(
     member: MemberHealth | None,
     now: float,
     closed_for: float | None = None,
+    tls: TlsHealth | None = None,
 ) -> ConsumerHealth:
     """Judge.
 
@@ -92,6 +96,7 @@ def consumer_health(
         member: The membership, where there is one.
         now: By the clock of the notes, seconds.
         closed_for: Seconds since it was closed; None: it is open.
+        tls: When certificates expire.
     """
     if closed_for is not None:
         return ConsumerHealth("closed", closed_for, (), (), None)
@@ -102,6 +107,7 @@ def consumer_health(
         troubles=troubles,
         waits=tuple(sorted(waits, key=lambda wait: -wait.for_s)),
         member=member,
+        tls=tls,
     )
 
 

@@ -157,6 +157,10 @@ EVENTS: Final[dict[str, EventKind]] = {
             "reason": "str",
         },
     ),
+    "tls.certificate_expires": EventKind(
+        "A certificate expires soon: 7 days before the end of the client's, 24 hours before the end of a broker's.",
+        {"certificate": "str, of this client, or of a broker", "expires_ms": "int, since 1970"},
+    ),
     "connection.throttled": EventKind(
         "The broker throttles the client, which sends it nothing and fetches nothing from it for this time (KIP-219).",
         {"node": "int", "throttle_ms": "int"},

@@ -273,6 +273,24 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
         "Before a connection is opened, at most once per `ssl_reload_interval_ms`. Open connections continue.",
         (),
     ),
+    "tls.certificate_expires": LogEvent(
+        ("WARNING",),
+        "certificate {what} expires in {count:hour}; renew it",
+        "Once per certificate: 7 days before the end of the client's, 24 hours before the end of a broker's.",
+        ("what", "count"),
+    ),
+    "tls.unverified": LogEvent(
+        ("WARNING",),
+        "certificates of brokers are not checked (ssl_verify=False): any machine between this client and {address} can read and change all data",
+        "Once per client, with its first connection.",
+        ("address",),
+    ),
+    "tls.keys_logged": LogEvent(
+        ("WARNING",),
+        "the keys of all TLS sessions are written to the file of SSLKEYLOGFILE (ssl_keylog=True): its readers can decrypt recorded traffic",
+        "Once per client, with its first connection.",
+        (),
+    ),
     "tls.reload_failed": LogEvent(
         ("WARNING",),
         "changed certificate files cannot be used: {reason}; the certificates from before stay in use",

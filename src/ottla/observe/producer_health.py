@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ottla.observe.health import Trouble
+    from ottla.observe.tls_health import TlsHealth
 
 HOLDERS = 10
 """Maximum number of parts of the budget that are named, the largest first."""
@@ -70,6 +71,8 @@ class ProducerHealth:
     """Degraded: since its first trouble; closed: since then; ok: 0."""
     troubles: tuple[HealthTrouble, ...]
     buffer: BufferHealth
+    tls: TlsHealth | None = None
+    """When certificates expire; None: the connections are plain."""
 
     def __bool__(self) -> bool:
         return self.state == "ok"
@@ -87,6 +90,7 @@ def producer_health(
     budget: Budget,
     now: float,
     closed_for: float | None = None,
+    tls: TlsHealth | None = None,
 ) -> ProducerHealth:
     """The health at this moment.
 
@@ -95,6 +99,7 @@ def producer_health(
         budget: The producer's, with its largest holders.
         now: By the clock of the notes, seconds.
         closed_for: Seconds since it was closed; None: it is open.
+        tls: When certificates expire.
     """
     buffer = _buffer(budget)
     if closed_for is not None:
@@ -105,6 +110,7 @@ def producer_health(
         for_s=max((trouble.for_s for trouble in troubles), default=0.0),
         troubles=tuple(troubles),
         buffer=buffer,
+        tls=tls,
     )
 
 

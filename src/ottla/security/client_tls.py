@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ottla.security.failures import Trust, tls_error
 from ottla.security.problems import problem_text
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from ottla.config.security import SecurityConfig
     from ottla.errors import TlsError
     from ottla.seam.security import CertificateFacts, TlsFacts, TlsFailure
-
-SHORT_LIFE_MS: Final = 7 * 24 * 3600 * 1000
-"""Rest of a client certificate's life below which the client warns."""
 
 
 class Loaded(NamedTuple):
@@ -72,6 +69,8 @@ class ClientTls:
     def __init__(self, config: SecurityConfig, loaded: Loaded) -> None:
         self._config = config
         self._loaded = loaded
+        self.broker_expiries: dict[str, int] = {}
+        """When the certificates of brokers expire, by host:port, milliseconds since 1970. Replaced by item: any thread may copy it."""
         self._checked_at = monotonic()
         self._problems: tuple[str, ...] = ()
         self._checking: asyncio.Future[Reload] | None = None
@@ -85,16 +84,6 @@ class ClientTls:
     def client_certificate(self) -> CertificateFacts | None:
         """The certificate that the client presents now."""
         return self._loaded.facts.client_certificate
-
-    @property
-    def verifies(self) -> bool:
-        """Whether certificates of brokers are checked at all."""
-        return self._config.ssl_verify
-
-    @property
-    def skipped(self) -> int:
-        """Unusable certificates in the system's store."""
-        return self._loaded.facts.skipped
 
     def server_name(self, host: str) -> str:
         """The name that the certificate of a broker at this host must have."""

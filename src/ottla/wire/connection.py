@@ -91,6 +91,11 @@ class Connection:
         self._next_token = 0
         self._muted_until = 0.0
 
+    @property
+    def shown_host(self) -> str:
+        """host:port, without the numeric address."""
+        return self.address.partition(" ")[0]
+
     # ---- opening ---------------------------------------------------------------------------------------------------
 
     @classmethod
