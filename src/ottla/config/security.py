@@ -102,6 +102,8 @@ def suites(value: Any) -> tuple[str, ...] | None:
     """Cipher suites by the names of Java (IANA) or OpenSSL."""
     if value is None:
         return None
+    if not isinstance(value, (str, list, tuple)):
+        raise ValueError(f"expected names of cipher suites, not {type(value).__name__}")
     names = value.replace(":", ",").split(",") if isinstance(value, str) else list(value)
     names = [str(name).strip().upper() for name in names if str(name).strip()]
     found = [SUITES.get(name, name) for name in names]
