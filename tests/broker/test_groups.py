@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ottla.protocol.error_codes import ErrorCode
@@ -10,10 +12,14 @@ from ottla.protocol.messages.describe_groups import (
     DescribeGroupsRequest,
     DescribeGroupsResponse,
 )
-from ottla.protocol.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse
+from ottla.protocol.messages.leave_group import (
+    LeaveGroupRequest,
+    LeaveGroupResponse,
+    MemberIdentity,
+)
 from ottla.protocol.messages.list_groups import ListGroupsRequest, ListGroupsResponse
 from ottla.testing import Broker
-from tests.broker.members import RawMember, raw_members, settle
+from tests.broker.members import LEAVE, RawMember, raw_members, settle
 from tests.broker.raw import Client
 
 REBALANCE = ErrorCode.REBALANCE_IN_PROGRESS
@@ -115,6 +121,25 @@ def test_a_leaving_member_makes_the_others_join_again(bootstrap: str, unique_nam
         assert second.beat() == REBALANCE
         again = second.join()
         assert (again.generation_id, again.leader) == (3, second.id)
+
+
+def test_a_leave_behind_a_join_is_served_although_the_connection_is_closed(
+    bootstrap: str, unique_name: str
+) -> None:
+    with raw_members(bootstrap, unique_name, 1) as [stays]:
+        settle([stays])
+        with Client(bootstrap) as client:
+            goes = RawMember(client, unique_name)
+            goes.get_id()
+            goes.send_join()
+            identity = MemberIdentity(member_id=goes.id)
+            client.send(LeaveGroupRequest(group_id=unique_name, members=[identity]), LEAVE)
+            while stays.beat() == 0:
+                time.sleep(0.05)
+        deadline = time.monotonic() + 10  # a third of the session of the one that left
+        time.sleep(0.2)  # the broker notices the end of the connection
+        while len(stays.join().members) != 1:
+            assert time.monotonic() < deadline, "the member that left is in the group"
 
 
 def test_protocols_that_do_not_fit(bootstrap: str, unique_name: str) -> None:

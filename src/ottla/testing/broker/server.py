@@ -1,6 +1,7 @@
 """Connections of one node: frames in, each request answered before the next one is read, as in Kafka.
 
-A request that waits (a long poll, a join barrier) delays only its own connection. Bytes that are no request, and versions that
+A request that waits (a long poll, a join barrier) delays only its own connection. Requests that were received before their client
+closed the connection are carried out all the same, such as a LeaveGroup behind a JoinGroup. Bytes that are no request, and versions that
 are not served, close the connection, except for ApiVersions, which is answered in version 0. An exception of a handler is a bug
 of the broker: it closes the connection, and `Broker.close` raises it.
 """
@@ -53,6 +54,7 @@ class NodeServer:
         self.failed = failed
         self._tls = tls
         self.connections: set[Connection] = set()
+        """The open connections, and those whose client has gone while requests of it wait."""
         self._listener: socket.socket | None = None
         self._accepting: set[asyncio.Task[None]] = set()
 
@@ -178,6 +180,9 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._paused = False
+        self._dropped = False
+        self.is_open = True
+        """Whether the client has not closed the connection."""
         self._transport: asyncio.Transport
         self._task: asyncio.Task[None]
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -190,12 +195,21 @@ class Connection(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(self._serve(f"/{peer[0]}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.is_open = False
+        self._writable.set()
+        self._task.add_done_callback(self._ended)
+        if self._dropped or not self._frames:
+            self._task.cancel()
+
+    def _ended(self, _task: asyncio.Task[None]) -> None:
         self._server.connections.discard(self)
-        self._task.cancel()
-        self._task.add_done_callback(lambda _: self.closed.set_result(None))
+        self.closed.set_result(None)
 
     def close(self) -> None:
-        """Drop the connection with everything unsent."""
+        """Drop the connection with everything unsent, and the requests that wait."""
+        self._dropped = True
+        if not self.is_open:
+            self._task.cancel()
         self._transport.abort()
 
     def pause_writing(self) -> None:
@@ -256,6 +270,8 @@ class Connection(asyncio.Protocol):
 
     async def _next_frame(self) -> bytes:
         while not self._frames:
+            if not self.is_open:
+                raise Disconnect
             self._arrived.clear()
             await self._arrived.wait()
         if self._paused and len(self._frames) <= MAX_WAITING_FRAMES // 2:

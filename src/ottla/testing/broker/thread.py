@@ -145,7 +145,8 @@ class BrokerThread:
 
     def connections(self) -> int:
         """Number of open connections of clients. On this thread."""
-        return sum(len(server.connections) for server in self._servers.values())
+        servers = self._servers.values()
+        return sum(one.is_open for server in servers for one in server.connections)
 
     def call(self, function: Callable[[], R]) -> R:
         """Carry out a function on this thread, also when called from there (by a rule that answers)."""
