@@ -539,6 +539,7 @@ def test_a_line_has_event_object_cause_and_next_step_in_this_order(
     assert failed.startswith(
         "[producer billing] 1 message to ordres failed (outcome not_written): "
     )
+    assert failed.endswith("; they are not in the topic, so sending them again duplicates nothing")
 
 
 # ---- everywhere -------------------------------------------------------------------------------------------------------

@@ -82,15 +82,15 @@ LOG_EVENTS: Final[dict[LogName, LogEvent]] = {
     # ---- messages and batches --------------------------------------------------------------------------------------
     "batch.failed": LogEvent(
         ("ERROR",),
-        "{count:message} to {places} failed (outcome {outcome}): {reason}",
+        "{count:message} to {places} failed (outcome {outcome}): {reason}; {next_step}",
         "Messages failed for good. Summed up per second, reason and outcome.",
-        ("places", "topic", "partition", "count", "outcome", "reason"),
+        ("places", "topic", "partition", "count", "outcome", "reason", "next_step"),
     ),
     "batch.expired": LogEvent(
         ("ERROR",),
-        "{count:message} to {places} failed (outcome {outcome}): {reason}",
+        "{count:message} to {places} failed (outcome {outcome}): {reason}; {next_step}",
         "Messages had no outcome within delivery_timeout_ms. Summed up as batch.failed.",
-        ("places", "topic", "partition", "count", "outcome", "reason"),
+        ("places", "topic", "partition", "count", "outcome", "reason", "next_step"),
     ),
     "batch.split": LogEvent(
         ("INFO",),

@@ -10,7 +10,7 @@ References: KIP-98, KIP-360, KIP-480, KIP-951; Java: Sender, RecordAccumulator, 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from ottla import errors
 from ottla.cluster.leaders import LeaderRoutes
@@ -47,6 +47,13 @@ if TYPE_CHECKING:
     from ottla.observe.log_names import LogName
     from ottla.producer.reports import Reports
     from ottla.seam.producing import ProduceEvent
+
+_NEXT_STEPS: Final[dict[errors.Outcome, str]] = {
+    "not_written": "they are not in the topic, so sending them again duplicates nothing",
+    "unknown": "they may be in the topic: read it before sending them again",
+    "written": "they are in the topic",
+}
+"""Effect of sending failed messages again, by outcome."""
 
 
 class Outbox:
@@ -206,6 +213,7 @@ class Outbox:
             outcome=outcome,
             reason=reason,
             error=type(error).__name__,
+            next_step=_NEXT_STEPS[outcome],
         )
 
     def _emit_acked(self, acked: BatchAcked) -> None:

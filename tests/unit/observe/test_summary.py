@@ -34,7 +34,13 @@ class Bench:
 
     def failed(self, place: Place = ("t", 0), count: int = 1) -> None:
         self.summary.add(
-            logging.ERROR, "batch.failed", place, count=count, outcome="unknown", reason="r"
+            logging.ERROR,
+            "batch.failed",
+            place,
+            count=count,
+            outcome="unknown",
+            reason="r",
+            next_step="n",
         )
 
     def refused(self, place: Place = ("t", 0), reason: str = "r") -> None:
