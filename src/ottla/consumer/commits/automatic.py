@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ottla import errors
+from ottla.consumer.commits.fence import ends_membership
 from ottla.message import OffsetAndMetadata, TopicPartition
 
 if TYPE_CHECKING:
@@ -85,12 +86,7 @@ class AutoCommit:
         try:
             await self._offsets.commit(offsets, is_explicit=False)
         except errors.CommitFailed as error:
-            self._log.warning(
-                "commit.failed",
-                group=self._config.group_id,
-                reason=error,
-                next_step=_NEXT_OWNER if is_last else _NEXT_COMMIT,
-            )
+            _log_failure(self._log, self._offsets, error, _NEXT_OWNER if is_last else _NEXT_COMMIT)
 
 
 async def commit_starts(
@@ -100,4 +96,13 @@ async def commit_starts(
     try:
         await offsets.commit(starts, is_explicit=False)
     except errors.CommitFailed as error:
-        log.warning("commit.failed", group=offsets.group_id, reason=error, next_step=_NEXT_START)
+        _log_failure(log, offsets, error, _NEXT_START)
+
+
+def _log_failure(
+    log: ClientLog, offsets: GroupOffsets, error: errors.CommitFailed, next_step: str
+) -> None:
+    """Log a failed commit; not one that was answered by the end of the membership, which is reported as the loss."""
+    reasons = error.partitions.values()
+    if not reasons or not all(ends_membership(reason) for reason in reasons):
+        log.warning("commit.failed", group=offsets.group_id, reason=error, next_step=next_step)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ottla.errors import KafkaError
 from ottla.message import TopicPartition
+from ottla.protocol.error_codes import ErrorCode
+
+NOT_A_MEMBER = frozenset(
+    {
+        ErrorCode.UNKNOWN_MEMBER_ID,
+        ErrorCode.ILLEGAL_GENERATION,
+        ErrorCode.FENCED_INSTANCE_ID,
+    }
+)
+"""Answers that end the membership under which the commit was sent."""
 
 
 class Ownership(NamedTuple):
@@ -39,3 +50,8 @@ class CommitFence(NamedTuple):
     topic_id: Callable[[TopicPartition], bytes]
     """Id of the topic that the position of a partition belongs to; zero: it is not known. After the topic was recreated, the coordinator
     refuses offsets with its former id."""
+
+
+def ends_membership(reason: BaseException) -> bool:
+    """Whether a commit failed for this reason because its membership has ended."""
+    return isinstance(reason, KafkaError) and reason.code in NOT_A_MEMBER

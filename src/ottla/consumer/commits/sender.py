@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ottla import errors
 from ottla.cluster.backoff import Backoff
+from ottla.consumer.commits.fence import NOT_A_MEMBER
 from ottla.consumer.commits.lane import CommitLane, Entry, Failures, Offsets
 from ottla.consumer.commits.words import commit_failed, left_out, refusal, superseded
 from ottla.consumer.group.link import UNREACHABLE
@@ -44,14 +45,6 @@ _COORDINATOR_BUSY = frozenset(
 )
 """Troubles of the coordinator: the whole lane waits and retries."""
 _UNKNOWN_PLACE = frozenset({ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID})
-_NOT_A_MEMBER = frozenset(
-    {
-        ErrorCode.UNKNOWN_MEMBER_ID,
-        ErrorCode.ILLEGAL_GENERATION,
-        ErrorCode.FENCED_INSTANCE_ID,
-    }
-)
-"""Answers that end the membership under which the commit was sent."""
 _IDS_FROM = 10
 """From this version on a request names topics by id only."""
 
@@ -290,7 +283,7 @@ class CommitSender:
             self._retry_all(some, refusal(some[0].tp, code, identity))
         self._problem = self._problem if busy else ""
         self._report_accepted(entries, codes)
-        ended = next((code for code in codes.values() if code in _NOT_A_MEMBER), None)
+        ended = next((code for code in codes.values() if code in NOT_A_MEMBER), None)
         if ended is not None:
             self.refused(identity, ended)
         return failures
