@@ -7,14 +7,11 @@ References: KIP-42; Java: ConsumerInterceptor, ConsumerInterceptors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ottla.consumer.iteration import Records
-from ottla.engine.dispatcher import write_raised_soon
-from ottla.observe.log import ClientLog
-from ottla.observe.raised import raised
+from ottla.engine.interceptor_chain import InterceptorChain
 from ottla.observe.running import running
 
 if TYPE_CHECKING:
@@ -59,17 +56,8 @@ class ConsumerInterceptor:
         """Called once, after the last commit, when the consumer is closed. An exception is logged. Threads: the dispatcher thread."""
 
 
-class ConsumerInterceptors:
-    """The interceptors of one consumer, in their order.
-
-    Args:
-        interceptors: In the order in which they are called.
-        who: The client, for the log.
-    """
-
-    def __init__(self, interceptors: Sequence[ConsumerInterceptor], who: str) -> None:
-        self._all = tuple(interceptors)
-        self._log = ClientLog("dispatcher", who)
+class ConsumerInterceptors(InterceptorChain[ConsumerInterceptor]):
+    """The interceptors of one consumer, in their order."""
 
     def on_consume(self, records: Records[Any, Any]) -> Records[Any, Any]:
         """The records after every interceptor. In the thread of the caller of the poll."""
@@ -80,24 +68,17 @@ class ConsumerInterceptors:
                 left = interceptor.on_consume(records)
                 problem = None if left is records else _problem(left, records)
             except Exception as error:
-                self._report(interceptor, error)
+                self._report_on_consume(interceptor, error)
                 continue
             if problem is None:
                 records = left
             else:
-                self._report(interceptor, TypeError(problem))
+                self._report_on_consume(interceptor, TypeError(problem))
         return records
 
-    def _report(self, interceptor: object, error: Exception) -> None:
-        """An `on_consume` failed. The dispatcher's thread writes the count of later failures."""
-        raised.report(
-            self._log,
-            "on_consume of interceptor",
-            interceptor,
-            error,
-            next_step="the records are handed over as they were before",
-        )
-        write_raised_soon()
+    def _report_on_consume(self, interceptor: ConsumerInterceptor, error: Exception) -> None:
+        next_step = "the records are handed over as they were before"
+        self._report_in_caller("on_consume", interceptor, error, next_step)
 
     def committed(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
         """Call every interceptor with accepted offsets, in their order. Dispatcher thread."""
@@ -107,16 +88,8 @@ class ConsumerInterceptors:
                 running.begin(on_commit, self._log.client)
                 on_commit(dict(offsets))
             except BaseException as error:
-                raised.report(self._log, "on_commit of interceptor", interceptor, error)
+                self._report("on_commit", interceptor, error)
         running.end()
-
-    def close(self) -> None:
-        """Close every interceptor. Dispatcher thread."""
-        for interceptor in self._all:
-            try:
-                interceptor.close()
-            except Exception as error:
-                raised.report(self._log, "close of interceptor", interceptor, error)
 
 
 def _problem(left: object, given: Records[Any, Any]) -> str | None:

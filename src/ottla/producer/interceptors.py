@@ -12,11 +12,10 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from ottla.arguments import done_callback
-from ottla.engine.dispatcher import dispatch, write_raised_soon
+from ottla.engine.dispatcher import dispatch
+from ottla.engine.interceptor_chain import InterceptorChain
 from ottla.errors import Error
 from ottla.message import Message
-from ottla.observe.log import ClientLog
-from ottla.observe.raised import raised
 from ottla.observe.running import running
 from ottla.producer.reports import call_soon
 
@@ -136,7 +135,7 @@ def _why_refused(message: Message, raised: BaseException) -> Error:
     return error
 
 
-class Interceptors:
+class Interceptors(InterceptorChain[ProducerInterceptor]):
     """The interceptors of one producer, in their order.
 
     The extension passes every message through `on_send` before it reads it, and reports one that it does not accept
@@ -148,8 +147,7 @@ class Interceptors:
     """
 
     def __init__(self, interceptors: Sequence[ProducerInterceptor], who: str = "producer") -> None:
-        self._all = tuple(interceptors)
-        self._log = ClientLog("dispatcher", who)
+        super().__init__(interceptors, who)
 
     # ---- messages --------------------------------------------------------------------------------------------------
 
@@ -172,16 +170,9 @@ class Interceptors:
             message = before
         return message
 
-    def _report_on_send(self, interceptor: object, error: Exception) -> None:
-        """An `on_send` failed, in the caller's thread. The dispatcher's thread writes the count of later failures."""
-        raised.report(
-            self._log,
-            "on_send of interceptor",
-            interceptor,
-            error,
-            next_step="the message is sent as it was before",
-        )
-        write_raised_soon()
+    def _report_on_send(self, interceptor: ProducerInterceptor, error: Exception) -> None:
+        next_step = "the message is sent as it was before"
+        self._report_in_caller("on_send", interceptor, error, next_step)
 
     # ---- outcomes --------------------------------------------------------------------------------------------------
 
@@ -199,18 +190,8 @@ class Interceptors:
                     running.begin(acknowledge, self._log.client)
                     acknowledge(delivery)
                 except BaseException as error:
-                    raised.report(
-                        self._log, "on_acknowledgement of interceptor", interceptor, error
-                    )
+                    self._report("on_acknowledgement", interceptor, error)
         running.end()
-
-    def close(self) -> None:
-        """Close every interceptor. Dispatcher thread."""
-        for interceptor in self._all:
-            try:
-                interceptor.close()
-            except Exception as error:
-                raised.report(self._log, "close of interceptor", interceptor, error)
 
 
 def _copied(message: Message) -> Message:
