@@ -150,10 +150,6 @@ class LeaderRoutes:
             self._search(partition, delay), f"route of {partition}"
         )
 
-    def route_of(self, partition: TopicPartition) -> Route | None:
-        """The route of a partition that flows."""
-        return self._routes.get(partition)
-
     def withdraw(self, partition: TopicPartition) -> Route | None:
         """The flow holds the partition: it has no route any more. Returns the one that it had."""
         self._leaving.discard(partition)

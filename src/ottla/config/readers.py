@@ -158,7 +158,8 @@ def deserializer(value: Any) -> Callable[[bytes], Any] | None:
         if "coroutine" in problem:
             problem += "; await in the loop over the records instead"
         raise ValueError(problem)
-    return value  # type: ignore[no-any-return]
+    function: Callable[[bytes], Any] = value
+    return function
 
 
 _RESETS_OF_OTHERS = {

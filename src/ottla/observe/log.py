@@ -168,12 +168,12 @@ def broker_name(fields: Mapping[str, Any]) -> str:
     return f"node {node} at {address}" if address else f"node {node}"
 
 
-def named(value: Any) -> Any:
-    """A list as its first `NAMED` items and the number of the others; every other value as it is."""
+def named(value: Any, most: int = NAMED) -> Any:
+    """A list as its first `most` items and the number of the others; every other value as it is."""
     if not isinstance(value, (list, tuple)):
         return value
-    more = f" and {len(value) - NAMED} more" if len(value) > NAMED else ""
-    return ", ".join(map(str, value[:NAMED])) + more if value else "none"
+    more = f" and {len(value) - most} more" if len(value) > most else ""
+    return ", ".join(map(str, value[:most])) + more if value else "none"
 
 
 def counted(count: int, noun: str) -> str:

@@ -17,6 +17,7 @@ from ottla.engine.clock import Deadline
 from ottla.engine.twins import wait
 from ottla.errors import Timeout
 from ottla.message import TopicPartition
+from ottla.observe.log import named
 
 if TYPE_CHECKING:
     from ottla._native import Records
@@ -29,8 +30,6 @@ _SHORT_STEP_S = 0.05
 """The same while a partition has no position: an empty one is at its end as soon as it has."""
 _NEVER_READ = -1
 """End of a partition that the caller gave no end for."""
-_NAMED = 3
-"""Maximum number of partitions that an error names."""
 
 
 class BoundedPolls:
@@ -159,10 +158,9 @@ class BoundedPolls:
     def _too_late(self) -> Timeout:
         positions = self._client.flow.positions()
         left = self._bound.open_partitions(self._client.cursors.assigned)
-        places = [self._describe(tp, positions.get(tp, (None, -1))[0]) for tp in left[:_NAMED]]
-        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
-        what = ", ".join(places) + more if left else "the group assigns no partition"
-        return Timeout(f"no record and no position came for {self._timeout:g} s: {what}")
+        places = [self._describe(tp, positions.get(tp, (None, -1))[0]) for tp in left]
+        reason = named(places) if left else "the group assigns no partition"
+        return Timeout(f"no record and no position came for {self._timeout:g} s: {reason}")
 
     def _describe(self, tp: TopicPartition, position: int | None) -> str:
         at = "without a position" if position is None else f"at {position}"

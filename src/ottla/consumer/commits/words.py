@@ -6,6 +6,7 @@ from ottla import errors
 from ottla.consumer.commits.fence import CommitIdentity
 from ottla.consumer.commits.lane import Failures
 from ottla.message import TopicPartition
+from ottla.observe.log import named
 from ottla.protocol.error_codes import ErrorCode
 
 _IN_WORDS: dict[int, str] = {
@@ -58,15 +59,10 @@ def commit_failed(failures: Failures) -> errors.CommitFailed:
     places: dict[str, list[str]] = {}
     for tp, error in sorted(failures.items()):
         places.setdefault(errors.line_of(error), []).append(str(tp))
-    reasons = "; ".join(f"{_named(names)}: {reason}" for reason, names in places.items())
+    reasons = "; ".join(f"{named(names, _NAMED)}: {reason}" for reason, names in places.items())
     outcomes = {getattr(error, "outcome", None) for error in failures.values()}
     return errors.CommitFailed(
         f"offsets were not committed for {reasons}",
         partitions=dict(failures),
         outcome="unknown" if "unknown" in outcomes else None,
     )
-
-
-def _named(places: list[str]) -> str:
-    more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
-    return ", ".join(places[:_NAMED]) + more
